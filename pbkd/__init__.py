@@ -1,0 +1,54 @@
+"""pbkd compresses trained CNNs by parallel blockwise knowledge distillation."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pbkd.config import RunConfig
+    from pbkd.hookspecs import hookimpl
+    from pbkd.plan import Block, BlockCost, Job, Schedule, Worker
+    from pbkd.protocols import EnergyReading
+    from pbkd.result import BlockResult, RunResult
+    from pbkd.student import load
+    from pbkd.zoo import ZooModel
+
+__all__ = [
+    "Block",
+    "BlockCost",
+    "BlockResult",
+    "EnergyReading",
+    "Job",
+    "RunConfig",
+    "RunResult",
+    "Schedule",
+    "Worker",
+    "ZooModel",
+    "hookimpl",
+    "load",
+]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Block": "plan",
+    "BlockCost": "plan",
+    "BlockResult": "result",
+    "EnergyReading": "protocols",
+    "Job": "plan",
+    "RunConfig": "config",
+    "RunResult": "result",
+    "Schedule": "plan",
+    "Worker": "plan",
+    "ZooModel": "zoo",
+    "hookimpl": "hookspecs",
+    "load": "student",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that the command line starts without torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pbkd' has no attribute '{name}'")
+    return getattr(import_module(f"pbkd.{_HOMES[name]}"), name)

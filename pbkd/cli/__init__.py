@@ -1,0 +1,37 @@
+"""The command line: one file per verb; torch is imported only by the verbs that need it."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from pbkd.cli import doctor, plugins, run, zoo
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="pbkd",
+    help="Compress a trained CNN by parallel blockwise knowledge distillation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(name="run")(run.run)
+app.command(name="doctor")(doctor.doctor)
+app.add_typer(zoo.app, name="zoo")
+app.add_typer(plugins.app, name="plugins")
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one sentence on stderr and exit code 2."""
+    from pbkd.errors import PbkdError
+
+    try:
+        app()
+    except PbkdError as error:
+        sys.stderr.write(f"pbkd: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("pbkd: stopped.\n")
+        sys.exit(130)

@@ -1,0 +1,158 @@
+"""What `pbkd run` prints: the plan, live progress, the result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pbkd.report.card import comparison, phase_rows, points, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from pbkd.journal import Event
+    from pbkd.plan import Plan, PlannedBlock
+    from pbkd.result import RunResult
+
+__all__ = ["Display", "show_plan"]
+
+
+class Display:
+    """Shows a run's events: bars in a terminal, plain lines elsewhere, nothing when quiet."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Write to standard output."""
+        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        self._bars: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description:12}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._handlers: dict[str, Callable[[Event], None]] = {
+            "teacher": self._teacher,
+            "plan": self._plan,
+            "epoch": self._epoch,
+            "block": self._block,
+            "score": self._score,
+            "student-fed epoch": self._epoch,
+            "fine-tuning epoch": self._fine_tuning,
+            "result": lambda event: show_result(event["result"], self._console),
+        }
+
+    def __enter__(self) -> Display:
+        """Start the live bars."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the bars as they are."""
+        self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        """Show one event of a run."""
+        if event["event"] in self._handlers:
+            self._handlers[event["event"]](event)
+
+    def _teacher(self, event: Event) -> None:
+        score, images = points(event["accuracy"]), f"{event['images']:,}"
+        self._console.print(f"teacher {event['name']}: {score} of {images} test images")
+
+    def _plan(self, event: Event) -> None:
+        show_plan(event["plan"], self._console)
+        self._console.print(f"run folder: {event['folder']}")
+        for phase, total in event["totals"].items():
+            if total:
+                self._bars[phase] = self._progress.add_task(
+                    phase, total=total, start=False, note=""
+                )
+
+    def _epoch(self, event: Event) -> None:
+        phase = "teacher-fed" if event["event"] == "epoch" else "student-fed"
+        self._advance(phase, f"{event['block']} loss {event['loss']:.4f}")
+
+    def _block(self, event: Event) -> None:
+        self._console.print(
+            f"{event['block']}: trained by worker {event['worker']},"
+            f" loss {event['losses'][0]:.4f} to {event['losses'][-1]:.4f}"
+        )
+
+    def _score(self, event: Event) -> None:
+        verb = f"keeps the teacher's: {event['reason']}" if event["reason"] else "accepted"
+        drop = f"{100 * event['solo_drop']:.1f}"
+        self._console.print(f"{event['block']}: alone it loses {drop} points; {verb}")
+
+    def _fine_tuning(self, event: Event) -> None:
+        note = f"loss {event['loss']:.4f}, validation {points(event['accuracy'])}"
+        self._advance("fine-tuning", note)
+        if not self._console.is_terminal:
+            self._console.print(f"fine-tuning, epoch {event['epoch'] + 1}: {note}")
+
+    def _advance(self, phase: str, note: str) -> None:
+        self._progress.start_task(self._bars[phase])
+        self._progress.update(self._bars[phase], advance=1, note=note)
+
+
+def show_plan(plan: Plan, console: Console | None = None) -> None:
+    """Print a plan: a row for each block, and what it should take."""
+    console = console or Console(highlight=False, soft_wrap=True)
+    columns = ("block", "input", "output", "parameters", "MACs", "ms/step", "worker")
+    rows = [_plan_row(plan, planned) for planned in plan.blocks]
+    console.print(_table(columns, rows, left={0, 6}))
+    console.print(
+        f"{len(plan.trained)} of {len(plan.blocks)} blocks, {plan.steps} steps each, on"
+        f" {len(plan.workers)} worker(s): about {plan.seconds:.0f} s of blockwise training"
+    )
+
+
+def show_result(result: RunResult, console: Console) -> None:
+    """Print a result: teacher beside student, phases, the verdict."""
+    heads = ("", "teacher", "student", "teacher / student")
+    console.print(_table(heads, comparison(result), left={0}))
+    stages = ", ".join(f"{stage} {points(share)}" for stage, share in result.accuracies.items())
+    console.print(f"student's test accuracy by stage: {stages}")
+    phases = phase_rows(result.phases)
+    console.print(_table(("phase", "seconds", "CPU seconds", "joules"), phases, left={0, 3}))
+    console.print(verdict(result))
+    console.print(f"everything is in {result.folder}; README.md there is the model card")
+
+
+def _plan_row(plan: Plan, planned: PlannedBlock) -> tuple[str, ...]:
+    shapes = planned.block.input_shape, planned.block.output_shape
+    sizes = ["x".join(map(str, shape)) for shape in shapes]
+    if planned.cost is None:
+        kept = f"kept: {planned.reason}"
+        macs = f"{planned.macs_before:,}"
+        return (planned.block.name, *sizes, f"{planned.parameters_before:,}", macs, "", kept)
+    rank = plan.worker_of(planned.block.name)
+    cost = planned.cost.teacher_seconds + planned.cost.train_seconds
+    return (
+        planned.block.name,
+        *sizes,
+        f"{planned.parameters_before:,} to {planned.parameters_after:,}",
+        f"{planned.macs_before:,} to {planned.macs_after:,}",
+        f"{1000 * cost:.2f}",
+        "first free" if rank is None else str(rank),
+    )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: set[int]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index in left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table

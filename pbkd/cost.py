@@ -1,0 +1,78 @@
+"""Seconds per segment, measured on the device that will do the work."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from pbkd.distill import train_block, trainee
+from pbkd.measure import synchronise
+from pbkd.plan import BlockCost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["measure_costs"]
+
+_REPEATS = 5
+
+
+def measure_costs(
+    chain: nn.Sequential,
+    replacements: Mapping[str, nn.Module],
+    images: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+) -> list[BlockCost]:
+    """Time a teacher pass and a training step of every replaced block on one batch of `images`.
+
+    `chain` is the folded teacher; the replacements are copied, not trained. Each figure is the
+    median of five repeats after one warm-up, on the calling process's threads.
+    """
+    costs, prefix = [], 0.0
+    x = images
+    for name, segment in chain.named_children():
+        with torch.no_grad():
+            y = segment(x)
+        seconds = _seconds(_forward(segment, x), images.device)
+        if name in replacements:
+            step = _training_step(replacements[name], x, y, loss)
+            costs.append(BlockCost(name, prefix, seconds, _seconds(step, images.device)))
+        prefix += seconds
+        x = y
+    return costs
+
+
+def _forward(segment: nn.Module, x: Tensor) -> Callable[[], None]:
+    def run() -> None:
+        with torch.no_grad():
+            segment(x)
+
+    return run
+
+
+def _training_step(
+    replacement: nn.Module, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+) -> Callable[[], None]:
+    block = trainee(copy.deepcopy(replacement), lr=1e-3, weight_decay=0.0, steps=_REPEATS + 1)
+
+    def run() -> None:
+        train_block(block, x, y, loss)
+
+    return run
+
+
+def _seconds(work: Callable[[], None], device: torch.device) -> float:
+    work()
+    samples = []
+    for _ in range(_REPEATS):
+        synchronise(device)
+        start = time.perf_counter()
+        work()
+        synchronise(device)
+        samples.append(time.perf_counter() - start)
+    return statistics.median(samples)

@@ -1,0 +1,80 @@
+"""One class for each kind of mistake a user can make; each message is one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "ChainError",
+    "ConfigError",
+    "DataError",
+    "MeterUnavailableError",
+    "PbkdError",
+    "PluginError",
+    "RunFolderError",
+    "ScheduleError",
+    "TeacherError",
+    "UnknownNameError",
+    "WeightsError",
+    "WorkerError",
+]
+
+
+class PbkdError(Exception):
+    """Anything a user can put right; the command line prints it without a traceback."""
+
+
+class ConfigError(PbkdError):
+    """A key, value or file of the configuration is not usable."""
+
+
+class PluginError(PbkdError):
+    """A plugin cannot be loaded, or breaks its contract."""
+
+
+class UnknownNameError(PbkdError):
+    """A name is not registered."""
+
+
+class TeacherError(PbkdError):
+    """The teacher does not fit the data, or was changed by the run."""
+
+
+class WeightsError(PbkdError):
+    """A file of weights is unreadable or belongs to another network."""
+
+
+class DataError(PbkdError):
+    """A data set is missing, too small or not what it says."""
+
+
+class ChainError(PbkdError):
+    """A partitioner's chain does not compute what its teacher computes."""
+
+
+class ScheduleError(PbkdError):
+    """A scheduler drops, repeats or invents a block."""
+
+
+class RunFolderError(PbkdError):
+    """A run folder cannot be written, or holds no finished run."""
+
+
+class WorkerError(PbkdError):
+    """A worker ended before its jobs were done."""
+
+
+class MeterUnavailableError(PbkdError):
+    """An energy meter has no sensor here; the message says why."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'? Known: a, b, …" for an unknown `name`."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"{hint} Known: {', '.join(names) or 'none'}."

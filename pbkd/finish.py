@@ -1,0 +1,251 @@
+"""From trained replacements to a scored student: everything after the teacher-fed phase."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pbkd.data import steps_per_epoch
+from pbkd.distill import train_job, trainee
+from pbkd.fit import Recipe, fit
+from pbkd.loss import LOSSES
+from pbkd.measure import accuracy, latencies, macs, parameters
+from pbkd.result import BlockResult, NetworkResult, block_result
+from pbkd.student import assemble, recalibrate, save, solo_drops
+from pbkd.worker import epoch_batches, read_replacement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from pbkd.data import Split
+    from pbkd.journal import Event
+    from pbkd.phases import PhaseClock
+    from pbkd.run import Prospect
+
+    Tell = Callable[[Event], None]
+
+__all__ = ["Outcome", "finish"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the phases after the blockwise one found; accuracies are on the test split."""
+
+    teacher: NetworkResult
+    student: NetworkResult
+    accuracies: dict[str, float | None]
+    blocks: tuple[BlockResult, ...]
+    notes: tuple[str, ...]
+
+
+def finish(
+    prospect: Prospect,
+    trained: Mapping[str, BlockResult],
+    folder: Path,
+    clock: PhaseClock,
+    tell: Tell,
+) -> Outcome:
+    """Accept or keep, train student-fed, assemble, recalibrate, fine-tune, save, evaluate."""
+    notes: list[str] = []
+    with clock.phase("scoring"):
+        replacements = _read_all(prospect, folder)
+        blocks = _accept(prospect, trained, replacements, tell)
+        accepted = {n: r for n, r in replacements.items() if blocks[n].replaced}
+    with clock.phase("student-fed"):
+        losses = _student_fed(prospect, accepted, tell)
+        blocks |= {n: replace(blocks[n], student_fed_losses=losses[n]) for n in losses}
+    student = assemble(prospect.prepared.chain, accepted)
+    stages: dict[str, dict[str, Tensor] | None] = {"assembled": _state(student)}
+    with clock.phase("recalibration"):
+        stages["recalibrated"] = _recalibrate(prospect, student, notes)
+    with clock.phase("fine-tuning"):
+        stages["fine-tuned"] = _fine_tune(prospect, student, notes, tell)
+    save(folder, student, prospect.config, prospect.prepared, list(accepted))
+    with clock.phase("evaluation"):
+        accuracies = _evaluate(prospect, student, stages)
+        teacher_result, student_result = _networks(prospect, student)
+    every = _all_blocks(prospect, blocks)
+    return Outcome(teacher_result, student_result, accuracies, every, tuple(notes))
+
+
+def _read_all(prospect: Prospect, folder: Path) -> dict[str, nn.Module]:
+    device = prospect.prepared.device
+    return {
+        name: read_replacement(folder / "blocks", replacement, name).to(device)
+        for name, replacement in prospect.replacements.items()
+    }
+
+
+def _accept(
+    prospect: Prospect,
+    trained: Mapping[str, BlockResult],
+    replacements: Mapping[str, nn.Module],
+    tell: Tell,
+) -> dict[str, BlockResult]:
+    """Score each replacement alone on the validation split; reject those that lose too much."""
+    drops = solo_drops(prospect.prepared, replacements, prospect.prepared.data.validation)
+    limit = prospect.config.max_drop
+    blocks = {}
+    for name, drop in drops.items():
+        reason = None
+        if not all(map(math.isfinite, trained[name].teacher_fed_losses)):
+            reason = "its training diverged"
+        elif drop > limit:
+            reason = f"alone it loses {100 * drop:.1f} points on validation, over {100 * limit:g}"
+        finite = tuple(filter(math.isfinite, trained[name].teacher_fed_losses))
+        blocks[name] = replace(
+            trained[name],
+            solo_drop=drop,
+            replaced=reason is None,
+            reason=reason,
+            teacher_fed_losses=finite,
+        )
+        tell({"event": "score", "block": name, "solo_drop": drop, "reason": reason})
+    return blocks
+
+
+def _student_fed(
+    prospect: Prospect, accepted: Mapping[str, nn.Module], tell: Tell
+) -> dict[str, tuple[float, ...]]:
+    """Train the accepted replacements on the student's own activations; return their losses."""
+    config, prepared = prospect.config, prospect.prepared
+    epochs = config.distill.student_fed_epochs or 0
+    if not epochs or not accepted:
+        return {}
+    steps = epochs * steps_per_epoch(prepared.data.train, config.batch_size)
+    trainees = {
+        name: trainee(
+            replacement,
+            lr=config.distill.lr,
+            weight_decay=config.distill.weight_decay,
+            steps=steps,
+        )
+        for name, replacement in accepted.items()
+    }
+    train_job(
+        prepared.folded,
+        trainees,
+        epoch_batches(config, prepared, epochs, "student-fed"),
+        LOSSES[config.distill.loss],
+        student_fed=True,
+        epoch_finished=lambda name, loss: tell(
+            {"event": "student-fed epoch", "block": name, "loss": loss}
+        ),
+    )
+    return {name: tuple(block.losses) for name, block in trainees.items()}
+
+
+def _recalibrate(
+    prospect: Prospect, student: nn.Module, notes: list[str]
+) -> dict[str, Tensor] | None:
+    """Recalibrate BatchNorm, kept only where the validation split gains; return that state."""
+    count = prospect.config.recalibrate_batches
+    if not count:
+        notes.append("Recalibration was not asked for.")
+        return None
+    before, state = _validation(prospect, student), _state(student)
+    recalibrate(student, prospect.prepared, count, prospect.config.batch_size)
+    after, recalibrated = _validation(prospect, student), _state(student)
+    kept = after > before
+    if not kept:
+        student.load_state_dict(state)
+    notes.append(
+        f"Recalibration took validation accuracy from {100 * before:.2f} to {100 * after:.2f} %"
+        f" and was {'kept' if kept else 'not kept'}."
+    )
+    return recalibrated
+
+
+def _fine_tune(
+    prospect: Prospect, student: nn.Module, notes: list[str], tell: Tell
+) -> dict[str, Tensor] | None:
+    config, prepared = prospect.config, prospect.prepared
+    if not config.finetune.epochs:
+        notes.append("Fine-tuning was not asked for.")
+        return None
+    before = _validation(prospect, student)
+    recipe = Recipe(
+        epochs=config.finetune.epochs,
+        lr=config.finetune.lr,
+        weight_decay=config.finetune.weight_decay,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        temperature=config.finetune.temperature,
+        soft_weight=config.finetune.soft_weight,
+    )
+    after = fit(
+        student,
+        prepared.data,
+        recipe,
+        mean=prepared.teacher.mean,
+        std=prepared.teacher.std,
+        teacher=prepared.folded,
+        epoch_finished=lambda epoch, loss, score: tell(
+            {"event": "fine-tuning epoch", "epoch": epoch, "loss": loss, "accuracy": score}
+        ),
+    )
+    notes.append(
+        f"Fine-tuning took validation accuracy from {100 * before:.2f} to {100 * after:.2f} %."
+    )
+    return _state(student)
+
+
+def _evaluate(
+    prospect: Prospect, student: nn.Module, stages: Mapping[str, dict[str, Tensor] | None]
+) -> dict[str, float | None]:
+    """Score each stage of the student on the test split; leave it as it was."""
+    final = _state(student)
+    scores: dict[str, float | None] = {}
+    for stage, state in stages.items():
+        scores[stage] = None
+        if state is not None:
+            student.load_state_dict(state)
+            scores[stage] = _accuracy(prospect, student, prospect.prepared.data.test)
+    student.load_state_dict(final)
+    return scores
+
+
+def _networks(prospect: Prospect, student: nn.Module) -> tuple[NetworkResult, NetworkResult]:
+    """Measure teacher and student, their latencies in turn."""
+    prepared = prospect.prepared
+    networks = {"teacher": prepared.teacher.network, "student": student}
+    timed = latencies(networks, prepared.images)
+    teacher, student_ = (
+        NetworkResult(
+            name=prepared.teacher.name if role == "teacher" else f"{prepared.teacher.name} student",
+            accuracy=_accuracy(prospect, network, prepared.data.test),
+            parameters=parameters(network),
+            macs=macs(network, prepared.data.image_shape),
+            latency_median_seconds=timed[role].median_seconds,
+            latency_p95_seconds=timed[role].p95_seconds,
+            latency_batch=timed[role].batch,
+        )
+        for role, network in networks.items()
+    )
+    return teacher, student_
+
+
+def _all_blocks(prospect: Prospect, blocks: Mapping[str, BlockResult]) -> tuple[BlockResult, ...]:
+    """Return every block's result in chain order, those that had no replacement included."""
+    return tuple(
+        blocks.get(planned.block.name) or block_result(planned) for planned in prospect.plan.blocks
+    )
+
+
+def _accuracy(prospect: Prospect, network: nn.Module, split: Split) -> float:
+    teacher = prospect.prepared.teacher
+    device = prospect.prepared.device
+    return accuracy(network, split, mean=teacher.mean, std=teacher.std, device=device)
+
+
+def _validation(prospect: Prospect, network: nn.Module) -> float:
+    return _accuracy(prospect, network, prospect.prepared.data.validation)
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    return copy.deepcopy(network.state_dict())

@@ -1,0 +1,132 @@
+"""The run folder: where everything about a run is written, each file whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pbkd.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = [
+    "Event",
+    "follow_events",
+    "new_run_folder",
+    "read_json",
+    "record",
+    "write_file",
+    "write_json",
+]
+
+Event = dict[str, Any]
+
+
+def new_run_folder(out: Path, name: str) -> Path:
+    """Create and return `out/NAME-TIME`, and point `out/latest` at it."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = _fresh(out, f"{name.replace(':', '-').replace('/', '-')}-{stamp}")
+        latest = out / "latest"
+        if latest.is_symlink() or not latest.exists():
+            latest.unlink(missing_ok=True)
+            latest.symlink_to(folder.name, target_is_directory=True)
+    except OSError as error:
+        raise RunFolderError(f"'{out}' cannot hold a run folder: {error.strerror}.") from error
+    return folder
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all, and survives a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RunFolderError(f"'{path}' cannot be written: {error.strerror}.") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON, indented, without NaN or Infinity."""
+    write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a `RunFolderError` names a file that is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise RunFolderError(f"there is no '{path}': is this a finished run's folder?") from error
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"'{path}' cannot be read: {error}.") from error
+
+
+def record(folder: Path, writer: str, event: str, **facts: Any) -> None:
+    """Append one event, as a line of JSON, to the writer's own file in `folder/events`."""
+    path = folder / "events" / f"{writer}.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    line = json.dumps({"event": event, "time": time.time(), **facts})
+    with path.open("a") as file:
+        file.write(line + "\n")
+
+
+@contextmanager
+def follow_events(folder: Path, seen: Callable[[Event], None]) -> Iterator[None]:
+    """Call `seen` with each event that any writer records during the context, from a thread.
+
+    The first error that `seen` raises is raised again when the context ends.
+    """
+    offsets = {path: path.stat().st_size for path in (folder / "events").glob("*.jsonl")}
+    stop = threading.Event()
+    errors: list[Exception] = []
+
+    def watch() -> None:
+        try:
+            while not stop.wait(0.1):
+                _read_new(folder, offsets, seen)
+            _read_new(folder, offsets, seen)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=watch, name="pbkd-events", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _read_new(folder: Path, offsets: dict[Path, int], seen: Callable[[Event], None]) -> None:
+    for path in sorted((folder / "events").glob("*.jsonl")):
+        with path.open("rb") as file:
+            file.seek(offsets.get(path, 0))
+            for line in file:
+                if line.endswith(b"\n"):
+                    offsets[path] = offsets.get(path, 0) + len(line)
+                    seen(json.loads(line))
+
+
+def _fresh(out: Path, name: str) -> Path:
+    for attempt in range(1000):
+        folder = out / (f"{name}-{attempt}" if attempt else name)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise RunFolderError(f"'{out}' already holds a thousand runs called '{name}'.")

@@ -1,0 +1,43 @@
+"""What each phase of a run takes: seconds, CPU seconds, joules."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pbkd.result import PhaseResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pbkd.energy import EnergyMonitor
+
+__all__ = ["PhaseClock"]
+
+
+class PhaseClock:
+    """Measures named phases, one after another."""
+
+    def __init__(self, monitor: EnergyMonitor) -> None:
+        """Take energy from `monitor`."""
+        self.results: list[PhaseResult] = []
+        self._monitor = monitor
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure the body of the `with`; CPU seconds include workers that ended in it."""
+        cpu = _cpu_seconds()
+        start = time.perf_counter()
+        with self._monitor.window(name):
+            yield
+        seconds = time.perf_counter() - start
+        energy = self._monitor.windows[name]
+        joules = None if energy.joules is None else dict(energy.joules)
+        self.results.append(PhaseResult(name, seconds, _cpu_seconds() - cpu, joules, energy.reason))
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system

@@ -1,0 +1,135 @@
+"""What host and workers need before they start: teacher, data, chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from pbkd.chain import check_chain, fold
+from pbkd.data import normalise
+from pbkd.errors import ChainError, ConfigError, TeacherError, did_you_mean
+from pbkd.options import chosen, typed_options
+from pbkd.sources import SOURCES
+from pbkd.zoo import Teacher, load_teacher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pbkd.config import RunConfig
+    from pbkd.data import Dataset
+    from pbkd.protocols import Partitioner
+    from pbkd.registry import Registry
+
+__all__ = ["Prepared", "load_data", "pick_device", "pick_partitioner", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A frozen teacher on its device, its data, and its chain, plain and folded.
+
+    `images` is the first batch of the training split, normalised.
+    """
+
+    teacher: Teacher
+    data: Dataset
+    chain: nn.Sequential
+    folded: nn.Sequential
+    images: Tensor
+    partitioner: str
+
+    @property
+    def device(self) -> torch.device:
+        """The device of teacher and images."""
+        return self.images.device
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Turn uint8 images into the teacher's input, on its device."""
+        return normalise(images, self.teacher.mean, self.teacher.std, self.device)
+
+
+def prepare(config: RunConfig, registry: Registry, device: str) -> Prepared:
+    """Load teacher and data, check that they fit, cut the chain and check it."""
+    data = load_data(config.data)
+    teacher = load_teacher(registry, config.teacher)
+    where = torch.device(device)
+    network = teacher.network.to(where)
+    _check_channels(teacher, data)
+    first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
+    images = normalise(first, teacher.mean, teacher.std, where)
+    _check_classes(network, data, images[:2])
+    partitioner = pick_partitioner(registry, config.partitioner, network)
+    chain = partitioner.partition(network)
+    check_chain(network, chain, images[:2])
+    return Prepared(teacher, data, chain, fold(chain, images[:2]), images, partitioner.name)
+
+
+def load_data(choice: Mapping[str, Any]) -> Dataset:
+    """Load the data source that a `data` choice names."""
+    name = choice["name"]
+    if name not in SOURCES:
+        raise ConfigError(f"unknown data source '{name}'.{did_you_mean(name, SOURCES)}")
+    given = {key: value for key, value in choice.items() if key != "name"}
+    source = SOURCES[name](**typed_options(SOURCES[name], given, where="data"))
+    return source.load()
+
+
+def pick_device(wanted: str) -> str:
+    """Turn `auto` into the accelerator's type, or cpu; raise `ConfigError` for a missing one."""
+    if wanted == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found.type if found else "cpu"
+    missing = (wanted == "cuda" and not torch.cuda.is_available()) or (
+        wanted == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
+        raise ConfigError(f"'device' is {wanted}, which this machine does not have: use cpu.")
+    return wanted
+
+
+def pick_partitioner(
+    registry: Registry, choice: Mapping[str, Any], network: nn.Module
+) -> Partitioner:
+    """Return the partitioner that the choice names, or for `auto` the first that accepts."""
+    if choice["name"] != "auto":
+        named: Partitioner = chosen(registry, "partitioner", choice)
+        return named
+    options = {key: value for key, value in choice.items() if key != "name"}
+    for name, strategy in registry.strategies["partitioner"].items():
+        if strategy().accepts(network):
+            found: Partitioner = chosen(registry, "partitioner", {"name": name, **options})
+            return found
+    known = ", ".join(registry.strategies["partitioner"])
+    raise ChainError(
+        f"no partitioner knows the network {type(network).__name__} (asked: {known}): write one"
+        " as a plugin and choose it with partitioner=NAME."
+    )
+
+
+def _check_channels(teacher: Teacher, data: Dataset) -> None:
+    channels = data.image_shape[0]
+    if not len(teacher.mean) == len(teacher.std) == channels:
+        raise TeacherError(
+            f"the data '{data.name}' has {channels} channels, but the teacher '{teacher.name}' is"
+            f" normalised for {len(teacher.mean)}: choose other data, or give teacher.mean and"
+            " teacher.std."
+        )
+
+
+@torch.no_grad()
+def _check_classes(network: nn.Module, data: Dataset, images: Tensor) -> None:
+    shape = tuple(data.image_shape)
+    try:
+        logits = network(images)
+    except RuntimeError as error:
+        raise TeacherError(
+            f"the teacher cannot take images of shape {shape} from '{data.name}':"
+            f" {str(error).splitlines()[0]}"
+        ) from error
+    if logits.ndim != 2 or logits.shape[1] != data.num_classes:
+        raise TeacherError(
+            f"the teacher gives outputs of shape {tuple(logits.shape[1:])}, but '{data.name}' has"
+            f" {data.num_classes} classes."
+        )

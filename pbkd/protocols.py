@@ -1,0 +1,104 @@
+"""What a plugin may provide.
+
+Every strategy is a frozen dataclass with a class-level `name` and one method. Its fields are its
+options: `scheduler=mine scheduler.patience=3` sets the field `patience` of the scheduler `mine`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from torch import nn
+
+    from pbkd.plan import Block, BlockCost, Schedule, Worker
+
+__all__ = ["BlockBuilder", "EnergyMeter", "EnergyReading", "Launcher", "Partitioner", "Scheduler"]
+
+
+class Partitioner(Protocol):
+    """Cuts a teacher into a chain."""
+
+    name: ClassVar[str]
+
+    def accepts(self, teacher: nn.Module) -> bool:
+        """Say whether this partitioner knows the teacher's family; used by `partitioner=auto`."""
+        ...
+
+    def partition(self, teacher: nn.Module) -> nn.Sequential:
+        """Return the teacher as a chain of named segments that computes the same function.
+
+        Segments hold the teacher's own modules (no copies), take one tensor, give one tensor and
+        leave their input as it is. The core checks this and freezes the chain.
+        """
+        ...
+
+
+class BlockBuilder(Protocol):
+    """Builds the cheaper module that takes a block's place."""
+
+    name: ClassVar[str]
+
+    def build(self, segment: nn.Module, block: Block) -> nn.Module | None:
+        """Return a replacement for `segment`, or None to keep the teacher's.
+
+        The replacement maps `block.input_shape` to `block.output_shape` and shares no tensor
+        with `segment`. Random initial weights come from torch's global generator, which the core
+        seeds from (seed, block name).
+        """
+        ...
+
+
+class Scheduler(Protocol):
+    """Says which worker trains which blocks."""
+
+    name: ClassVar[str]
+
+    def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
+        """Return a schedule with every block of `costs` (in chain order) in exactly one job."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts workers."""
+
+    name: ClassVar[str]
+
+    def launch(self, folder: Path, workers: Sequence[Worker]) -> None:
+        """Run `pbkd.worker.work(folder, worker.rank)` for every worker; return when all are done.
+
+        Raises `WorkerError` when a worker ends before its jobs are done.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class EnergyReading:
+    """Joules since the meter was opened, for each domain (such as `gpu0` or `cpu-package-0`).
+
+    A domain whose sensor was lost or cannot be trusted stands in `lost`, with the reason, and not
+    in `joules`.
+    """
+
+    joules: Mapping[str, float]
+    lost: Mapping[str, str]
+
+
+class EnergyMeter(Protocol):
+    """Reads energy sensors."""
+
+    name: ClassVar[str]
+
+    def open(self) -> AbstractContextManager[Callable[[], EnergyReading]]:
+        """Open the sensors; the context gives a function that reads them.
+
+        The core calls that function about once a second, from one thread at a time, so that a
+        meter may follow a counter that wraps or integrate power between two calls.
+        Raises `MeterUnavailableError`, with the reason, where there is no usable sensor.
+        """
+        ...

@@ -1,0 +1,197 @@
+"""The plugins that are there: loaded one by one, so that a broken one stops nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from pbkd import hookspecs
+from pbkd.errors import PluginError, UnknownNameError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import ModuleType
+
+__all__ = ["SLOTS", "BrokenPlugin", "Plugin", "Registry", "build_registry"]
+
+SLOTS = {
+    "partitioner": "register_partitioners",
+    "builder": "register_builders",
+    "scheduler": "register_schedulers",
+    "meter": "register_meters",
+    "launcher": "register_launchers",
+    "model": "register_models",
+}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that works: where it came from and the names it provides, by slot."""
+
+    name: str
+    version: str
+    origin: str
+    provides: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class BrokenPlugin:
+    """A plugin that was set aside, and why."""
+
+    name: str
+    origin: str
+    reason: str
+
+
+@dataclass
+class Registry:
+    """Names to strategies, for each slot of `SLOTS`."""
+
+    manager: pluggy.PluginManager
+    strategies: dict[str, dict[str, Any]] = field(default_factory=lambda: {s: {} for s in SLOTS})
+    owners: dict[tuple[str, str], str] = field(default_factory=dict)
+    plugins: dict[str, Plugin] = field(default_factory=dict)
+    broken: list[BrokenPlugin] = field(default_factory=list)
+
+    def find(self, slot: str, name: str) -> Any:
+        """Return what is registered under a name, or raise `UnknownNameError`."""
+        known = self.strategies[slot]
+        if name in known:
+            return known[name]
+        message = f"unknown {slot} '{name}'.{did_you_mean(name, known)}"
+        if self.broken:
+            message += f" Plugins that failed to load: {_reasons(self.broken)}"
+        raise UnknownNameError(message)
+
+    def add(self, name: str, module: object, *, version: str, origin: str) -> Plugin:
+        """Register one plugin; raise `PluginError`, leaving no trace of it, where it is broken."""
+        if name in self.plugins:
+            raise PluginError(f"the plugin name '{name}' is taken by {self.plugins[name].origin}.")
+        try:
+            self.manager.register(module, name)
+            self.manager.check_pending()
+            provided = self._strategies_of(name, module)
+        except Exception as error:
+            if self.manager.has_plugin(name):
+                self.manager.unregister(name=name)
+            raise PluginError(_one_line(error)) from error
+        for slot, found in provided.items():
+            self.strategies[slot].update(found)
+            self.owners.update({(slot, key): name for key in found})
+        names = {slot: tuple(found) for slot, found in provided.items() if found}
+        self.plugins[name] = Plugin(name, version, origin, names)
+        return self.plugins[name]
+
+    def provided_by(self, spec: str) -> dict[str, tuple[str, ...]]:
+        """Return, by slot, the names that the plugin given as `spec` registers."""
+        return load_plugin(self, spec).provides
+
+    def _strategies_of(self, name: str, module: object) -> dict[str, dict[str, Any]]:
+        return {slot: self._named(slot, hook, name, module) for slot, hook in SLOTS.items()}
+
+    def _named(self, slot: str, hook: str, name: str, module: object) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            if implementation.plugin is not module:
+                continue
+            for strategy in implementation.function():
+                key = getattr(strategy, "name", None)
+                if not isinstance(key, str):
+                    raise PluginError(f"{hook} hands over {strategy!r}, which has no name.")
+                if key in found or (slot, key) in self.owners:
+                    owner = self.owners.get((slot, key), name)
+                    raise PluginError(
+                        f"it registers the {slot} '{key}', a name already taken by '{owner}'."
+                    )
+                found[key] = strategy
+        return found
+
+
+def build_registry(extra: Sequence[str] = ()) -> Registry:
+    """Load the installed plugins (entry-point group `pbkd`), then those named by `--plugin`.
+
+    Installed plugins that are broken are set aside in `Registry.broken`; a broken one in `extra`
+    was asked for, so it raises `PluginError`. Names in the environment variable
+    `PBKD_DISABLE_PLUGINS` (separated by commas) are not loaded.
+    """
+    manager = pluggy.PluginManager("pbkd")
+    manager.add_hookspecs(hookspecs)
+    registry = Registry(manager)
+    disabled = set(os.environ.get("PBKD_DISABLE_PLUGINS", "").split(","))
+    for point in sorted(entry_points(group="pbkd"), key=_own_first):
+        if point.name not in disabled:
+            _add_installed(registry, point)
+    for spec in extra:
+        load_plugin(registry, spec)
+    return registry
+
+
+def load_plugin(registry: Registry, spec: str) -> Plugin:
+    """Return the plugin named by `--plugin`: an installed name, a module, or a `.py` file."""
+    if spec in registry.plugins:
+        return registry.plugins[spec]
+    for broken in registry.broken:
+        if broken.name == spec:
+            raise PluginError(f"the plugin '{spec}' ({broken.origin}) is broken: {broken.reason}")
+    try:
+        module = _import_file(Path(spec)) if spec.endswith(".py") else importlib.import_module(spec)
+    except ModuleNotFoundError as error:
+        if error.name != spec.partition(".")[0]:
+            raise PluginError(f"the plugin '{spec}' fails to import: {error}.") from error
+        raise PluginError(
+            f"there is no plugin '{spec}': give an installed plugin, an importable module or a"
+            f" .py file.{did_you_mean(spec, registry.plugins)}"
+        ) from error
+    except Exception as error:
+        raise PluginError(f"the plugin '{spec}' fails to import: {_one_line(error)}") from error
+    for plugin in registry.plugins.values():
+        if registry.manager.get_plugin(plugin.name) is module:
+            return plugin
+    try:
+        return registry.add(spec, module, version="", origin=str(module.__file__))
+    except PluginError as error:
+        raise PluginError(f"the plugin '{spec}' is broken: {error}") from error
+
+
+def _own_first(point: Any) -> tuple[bool, str]:
+    """Sort pbkd's own plugins first, so that a third party cannot take a built-in's name."""
+    return (point.dist is None or point.dist.name != "pbkd", point.name)
+
+
+def _add_installed(registry: Registry, point: Any) -> None:
+    dist = point.dist
+    origin = f"{dist.name} {dist.version}" if dist else point.value
+    try:
+        registry.add(point.name, point.load(), version=dist.version if dist else "", origin=origin)
+    except Exception as error:
+        registry.broken.append(BrokenPlugin(point.name, origin, _one_line(error)))
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise PluginError(f"there is no file '{path}'.")
+    name = f"pbkd_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise PluginError(f"'{path}' is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
+
+
+def _reasons(broken: Iterable[BrokenPlugin]) -> str:
+    return "; ".join(f"{plugin.name} ({plugin.reason})" for plugin in broken)

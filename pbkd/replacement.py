@@ -1,0 +1,92 @@
+"""Replacements: built by the builder, checked, weighed against their block, initialised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from pbkd.errors import PluginError
+from pbkd.measure import macs, parameters
+from pbkd.seed import derive_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbkd.plan import Block
+    from pbkd.protocols import BlockBuilder
+
+__all__ = ["Proposal", "build_replacement", "is_kept", "propose"]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A block with its replacement, or with the reason why it keeps the teacher's segment.
+
+    Parameters and MACs (of one sample) are the block's before and after; without a replacement
+    both are the teacher's.
+    """
+
+    block: Block
+    replacement: nn.Module | None
+    reason: str | None
+    parameters_before: int
+    parameters_after: int
+    macs_before: int
+    macs_after: int
+
+
+def is_kept(name: str, patterns: Sequence[str]) -> bool:
+    """Say whether a segment's name matches one of the shell-style `keep` patterns."""
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def build_replacement(
+    builder: BlockBuilder, segment: nn.Module, block: Block, seed: int
+) -> nn.Module | None:
+    """Build a block's replacement; its random weights depend on (seed, block name) alone.
+
+    Raises `PluginError` where the builder fails, or its module maps to a wrong shape.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "replacement", block.name))
+        try:
+            replacement = builder.build(segment, block)
+            if replacement is None:
+                return None
+            shape = _output_shape(replacement, block)
+        except Exception as error:
+            raise PluginError(
+                f"the builder '{builder.name}' fails on block '{block.name}':"
+                f" {type(error).__name__}: {error}"
+            ) from error
+    if shape != block.output_shape:
+        raise PluginError(
+            f"the builder '{builder.name}' gives block '{block.name}' a replacement with output"
+            f" shape {shape} instead of {block.output_shape}."
+        )
+    return replacement.requires_grad_(True).to(memory_format=torch.channels_last)
+
+
+def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) -> Proposal:
+    """Build a block's replacement and weigh it: one with no fewer MACs is not used."""
+    before = parameters(segment), macs(segment, block.input_shape)
+    replacement = build_replacement(builder, segment, block, seed)
+    reason = f"'{builder.name}' finds nothing to replace"
+    if replacement is not None:
+        after = parameters(replacement), macs(replacement, block.input_shape)
+        if after[1] < before[1]:
+            return Proposal(block, replacement, None, before[0], after[0], before[1], after[1])
+        reason = f"its replacement would be dearer ({after[1]:,} MACs against {before[1]:,})"
+    return Proposal(block, None, reason, before[0], before[0], before[1], before[1])
+
+
+@torch.no_grad()
+def _output_shape(replacement: nn.Module, block: Block) -> tuple[int, ...]:
+    was_training = replacement.training
+    output = replacement.eval()(torch.zeros(1, *block.input_shape))
+    replacement.train(was_training)
+    return tuple(output.shape[1:])

@@ -1,0 +1,122 @@
+"""The model card: what the student is, beside its teacher, in Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbkd.result import BlockResult, PhaseResult, RunResult
+
+__all__ = ["card", "comparison", "phase_rows", "points", "replaced_totals", "verdict"]
+
+
+def card(result: RunResult) -> str:
+    """Return the card of a run's student as Markdown."""
+    sections = [
+        f"# {result.student.name}",
+        verdict(result),
+        _markdown(("", "teacher", "student", "ratio"), comparison(result)),
+        "## Accuracy of the student, on the test split, by stage",
+        _markdown(("stage", "accuracy"), _stages(result)),
+        "## Blocks",
+        _markdown(
+            ("block", "input", "parameters", "MACs", "alone it loses", "replaced"),
+            [_block_row(block) for block in result.blocks],
+        ),
+        "## What it took",
+        _markdown(("phase", "seconds", "CPU seconds", "joules"), phase_rows(result.phases)),
+        "\n".join(f"- {note}" for note in result.notes),
+        "## How it was made",
+        f"```\n{result.command}\n```",
+        "\n".join(f"- {name}: {value}" for name, value in result.environment.items()),
+        "MACs are multiply-accumulates of convolutions and matrix products, for one image.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def verdict(result: RunResult) -> str:
+    """Say in one sentence what the run gained and lost."""
+    before, after = replaced_totals(result.blocks)
+    count = sum(block.replaced for block in result.blocks)
+    if not count:
+        return "No replacement was good enough: the student is the teacher."
+    lost = 100 * (result.teacher.accuracy - result.student.accuracy)
+    change = f"lost {lost:.2f} points" if lost > 0 else f"gained {-lost:.2f} points"
+    return (
+        f"{count} of {len(result.blocks)} blocks were replaced, with {before[0] / after[0]:.1f}x"
+        f" fewer parameters and {before[1] / after[1]:.1f}x fewer MACs in them; the student"
+        f" {change} of test accuracy."
+    )
+
+
+def replaced_totals(blocks: Sequence[BlockResult]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return (parameters, MACs) before and after, summed over the replaced blocks."""
+    replaced = [block for block in blocks if block.replaced]
+    before = sum(b.parameters_before for b in replaced), sum(b.macs_before for b in replaced)
+    after = sum(b.parameters_after for b in replaced), sum(b.macs_after for b in replaced)
+    return before, after
+
+
+def comparison(result: RunResult) -> list[tuple[str, str, str, str]]:
+    """Return rows of (figure, teacher, student, teacher / student)."""
+    teacher, student = result.teacher, result.student
+    milliseconds = [
+        (f"latency, {what} of a batch of {teacher.latency_batch}", 1000 * t, 1000 * s)
+        for what, t, s in (
+            ("median", teacher.latency_median_seconds, student.latency_median_seconds),
+            ("95th percentile", teacher.latency_p95_seconds, student.latency_p95_seconds),
+        )
+    ]
+    counts = [
+        ("parameters", teacher.parameters, student.parameters),
+        ("MACs", teacher.macs, student.macs),
+    ]
+    return [
+        ("test accuracy", points(teacher.accuracy), points(student.accuracy), ""),
+        *((name, f"{t:,}", f"{s:,}", f"{t / s:.2f}x") for name, t, s in counts),
+        *((name, f"{t:.2f} ms", f"{s:.2f} ms", f"{t / s:.2f}x") for name, t, s in milliseconds),
+    ]
+
+
+def points(share: float | None) -> str:
+    """Write a share as per cent, or say that it was not measured."""
+    return "not measured" if share is None else f"{100 * share:.2f} %"
+
+
+def phase_rows(phases: Sequence[PhaseResult]) -> list[tuple[str, str, str, str]]:
+    """Return rows of (phase, seconds, CPU seconds, joules or why not)."""
+    return [
+        (phase.name, f"{phase.seconds:.1f}", f"{phase.cpu_seconds:.1f}", _joules(phase))
+        for phase in phases
+    ]
+
+
+def _joules(phase: PhaseResult) -> str:
+    measured = [f"{domain} {joules:.1f}" for domain, joules in (phase.joules or {}).items()]
+    if phase.joules_reason:
+        measured.append(f"not measured: {phase.joules_reason}")
+    return "; ".join(measured)
+
+
+def _stages(result: RunResult) -> list[tuple[str, str]]:
+    return [(stage, points(share)) for stage, share in result.accuracies.items()]
+
+
+def _block_row(block: BlockResult) -> tuple[str, ...]:
+    return (
+        block.name,
+        "x".join(map(str, block.input_shape)),
+        f"{block.parameters_before:,} to {block.parameters_after:,}",
+        f"{block.macs_before:,} to {block.macs_after:,}",
+        "not scored" if block.solo_drop is None else f"{100 * block.solo_drop:.1f} points",
+        "yes" if block.replaced else f"no: {block.reason}",
+    )
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
+    )

@@ -1,0 +1,256 @@
+"""One run, from a configuration to a result."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import pbkd
+from pbkd.assignment import write_assignment
+from pbkd.chain import blocks_of
+from pbkd.config import to_yaml
+from pbkd.cost import measure_costs
+from pbkd.data import steps_per_epoch
+from pbkd.energy import monitor_energy
+from pbkd.errors import ConfigError, TeacherError, did_you_mean
+from pbkd.finish import finish
+from pbkd.journal import follow_events, new_run_folder, write_file
+from pbkd.launch import crew
+from pbkd.loss import LOSSES
+from pbkd.measure import accuracy, parameters
+from pbkd.options import chosen
+from pbkd.phases import PhaseClock
+from pbkd.plan import Plan, PlannedBlock, check_schedule, makespan
+from pbkd.prepare import pick_device, prepare
+from pbkd.replacement import is_kept, propose
+from pbkd.report import write_report
+from pbkd.result import RunResult, block_result
+from pbkd.weights import fingerprint, write_weights
+from pbkd.worker import thread_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import nn
+
+    from pbkd.config import RunConfig
+    from pbkd.data import Dataset
+    from pbkd.journal import Event
+    from pbkd.plan import BlockCost, Worker
+    from pbkd.prepare import Prepared
+    from pbkd.protocols import EnergyMeter
+    from pbkd.registry import Registry
+    from pbkd.replacement import Proposal
+    from pbkd.result import BlockResult
+
+__all__ = ["Prospect", "plan_run", "run"]
+
+_DISTILL_STEPS, _STUDENT_FED_STEPS, _FINETUNE_STEPS = 600, 300, 600
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What is known before training: the resolved configuration, the plan, what it was made of."""
+
+    config: RunConfig
+    prepared: Prepared
+    plan: Plan
+    replacements: Mapping[str, nn.Module]
+
+
+def plan_run(config: RunConfig, registry: Registry) -> Prospect:
+    """Decide everything, train nothing: steps 4 to 7 of a run."""
+    if config.distill.loss not in LOSSES:
+        raise ConfigError(
+            f"unknown loss '{config.distill.loss}'.{did_you_mean(config.distill.loss, LOSSES)}"
+        )
+    device = pick_device(config.device)
+    workers = crew(config, device)
+    prepared = prepare(config, registry, workers[0].device)
+    config = _with_epochs(config, prepared.data)
+    proposals = _propose_all(config, registry, prepared)
+    replacements = {p.block.name: p.replacement for p in proposals if p.replacement is not None}
+    if not replacements:
+        reasons = "; ".join(f"{p.block.name}: {p.reason}" for p in proposals) or "all are in `keep`"
+        raise ConfigError(f"there is nothing to replace ({reasons}).")
+    with thread_count(workers[0].threads):
+        costs = measure_costs(
+            prepared.folded, replacements, prepared.images, LOSSES[config.distill.loss]
+        )
+    plan = _schedule(config, registry, prepared, proposals, costs, workers)
+    return Prospect(config, prepared, plan, replacements)
+
+
+def run(
+    config: RunConfig,
+    registry: Registry,
+    tell: Callable[[Event], None] = lambda _event: None,
+) -> RunResult:
+    """Compress a teacher; return the result, which is in the run folder too.
+
+    `tell` gets every event as it happens, from this thread or from one that follows the workers.
+    """
+    meters = [_meter(registry, choice) for choice in config.meters]
+    with monitor_energy(meters) as monitor:
+        clock = PhaseClock(monitor)
+        with clock.phase("planning"):
+            prospect = plan_run(config, registry)
+            _score_teacher(prospect.prepared, tell)
+            before = fingerprint(prospect.prepared.teacher.network)
+            folder = _open_folder(prospect)
+        tell(_plan_event(prospect, folder))
+        with clock.phase("teacher-fed"):
+            trained = _distil(prospect, registry, folder, tell)
+        outcome = finish(prospect, trained, folder, clock, tell)
+    if fingerprint(prospect.prepared.teacher.network) != before:
+        raise TeacherError("the teacher's weights changed during the run: a plugin writes to them.")
+    result = RunResult(
+        folder=str(folder),
+        command=shlex.join(["pbkd", *sys.argv[1:]]),
+        teacher=outcome.teacher,
+        student=outcome.student,
+        accuracies=outcome.accuracies,
+        blocks=outcome.blocks,
+        phases=tuple(clock.results),
+        notes=outcome.notes,
+        environment=_environment(prospect.plan.workers),
+    )
+    write_report(result, folder)
+    registry.manager.hook.run_finished(result=result)
+    tell({"event": "result", "result": result})
+    return result
+
+
+def _with_epochs(config: RunConfig, data: Dataset) -> RunConfig:
+    """Return the configuration with every epoch count that was left open worked out."""
+    steps = steps_per_epoch(data.train, config.batch_size)
+
+    def epochs(given: int | None, wanted_steps: int) -> int:
+        return given if given is not None else max(1, round(wanted_steps / steps))
+
+    distill = replace(
+        config.distill,
+        epochs=epochs(config.distill.epochs, _DISTILL_STEPS),
+        student_fed_epochs=epochs(config.distill.student_fed_epochs, _STUDENT_FED_STEPS),
+    )
+    finetune = replace(config.finetune, epochs=epochs(config.finetune.epochs, _FINETUNE_STEPS))
+    return replace(config, distill=distill, finetune=finetune)
+
+
+def _propose_all(config: RunConfig, registry: Registry, prepared: Prepared) -> list[Proposal]:
+    builder = chosen(registry, "builder", config.builder)
+    names = [
+        name
+        for name, segment in prepared.chain.named_children()
+        if parameters(segment) and not is_kept(name, config.keep)
+    ]
+    return [
+        propose(builder, prepared.chain[block.position], block, config.seed)
+        for block in blocks_of(prepared.chain, prepared.images[:1], names)
+    ]
+
+
+def _schedule(
+    config: RunConfig,
+    registry: Registry,
+    prepared: Prepared,
+    proposals: Sequence[Proposal],
+    costs: Sequence[BlockCost],
+    workers: tuple[Worker, ...],
+) -> Plan:
+    schedule = chosen(registry, "scheduler", config.scheduler).schedule(costs, workers)
+    check_schedule(schedule, costs, len(workers))
+    by_name = {cost.name: cost for cost in costs}
+    steps = (config.distill.epochs or 0) * steps_per_epoch(prepared.data.train, config.batch_size)
+    blocks = tuple(
+        PlannedBlock(
+            p.block,
+            p.reason,
+            p.parameters_before,
+            p.parameters_after,
+            p.macs_before,
+            p.macs_after,
+            by_name.get(p.block.name),
+        )
+        for p in proposals
+    )
+    seconds = makespan(schedule, costs, workers, steps)
+    return Plan(blocks, workers, schedule, steps, seconds)
+
+
+def _score_teacher(prepared: Prepared, tell: Callable[[Event], None]) -> None:
+    """Score the teacher on the test split before anything else happens to it."""
+    teacher = prepared.teacher
+    score = accuracy(
+        teacher.network,
+        prepared.data.test,
+        mean=teacher.mean,
+        std=teacher.std,
+        device=prepared.device,
+    )
+    images = len(prepared.data.test)
+    tell({"event": "teacher", "name": teacher.name, "accuracy": score, "images": images})
+
+
+def _open_folder(prospect: Prospect) -> Path:
+    """Create the run folder with everything that its workers need."""
+    folder = new_run_folder(Path(prospect.config.out), prospect.prepared.teacher.name)
+    write_file(folder / "config.yaml", to_yaml(prospect.config).encode())
+    write_assignment(folder, prospect.plan)
+    for name, replacement in prospect.replacements.items():
+        write_weights(folder / "initial" / f"{name}.safetensors", replacement.state_dict())
+    return folder
+
+
+def _plan_event(prospect: Prospect, folder: Path) -> Event:
+    """Tell of the plan, with how many epoch events each phase will bring."""
+    blocks, config = len(prospect.plan.trained), prospect.config
+    totals = {
+        "teacher-fed": blocks * (config.distill.epochs or 0),
+        "student-fed": blocks * (config.distill.student_fed_epochs or 0),
+        "fine-tuning": config.finetune.epochs,
+    }
+    return {"event": "plan", "folder": str(folder), "plan": prospect.plan, "totals": totals}
+
+
+def _distil(
+    prospect: Prospect, registry: Registry, folder: Path, tell: Callable[[Event], None]
+) -> dict[str, BlockResult]:
+    """Launch the workers of the teacher-fed phase; return each trained block's result."""
+    trained: dict[str, BlockResult] = {}
+    planned = {p.block.name: p for p in prospect.plan.trained}
+
+    def seen(event: Event) -> None:
+        if event["event"] == "block":
+            result = block_result(planned[event["block"]], event)
+            trained[result.name] = result
+            registry.manager.hook.block_finished(result=result)
+        tell(event)
+
+    launcher = chosen(registry, "launcher", prospect.config.launcher)
+    with follow_events(folder, seen):
+        launcher.launch(folder, prospect.plan.workers)
+    return {name: trained[name] for name in planned}
+
+
+def _meter(registry: Registry, choice: Any) -> EnergyMeter:
+    named = choice if isinstance(choice, dict) else {"name": choice}
+    meter: EnergyMeter = chosen(registry, "meter", named)
+    return meter
+
+
+def _environment(workers: Sequence[Worker]) -> dict[str, str]:
+    return {
+        "pbkd": pbkd.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "workers": ", ".join(f"{w.device} ({w.threads} threads)" for w in workers),
+    }

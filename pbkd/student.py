@@ -1,0 +1,151 @@
+"""From trained replacements to a student: score, accept or keep, assemble, recalibrate, load."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from pbkd.chain import blocks_of, freeze
+from pbkd.data import batches, in_order
+from pbkd.errors import RunFolderError
+from pbkd.journal import read_json, write_json
+from pbkd.options import chosen
+from pbkd.prepare import pick_partitioner
+from pbkd.registry import build_registry
+from pbkd.replacement import build_replacement
+from pbkd.weights import fit_weights, read_weights, write_weights
+from pbkd.zoo import build_network
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pbkd.config import RunConfig
+    from pbkd.data import Split
+    from pbkd.prepare import Prepared
+
+__all__ = ["assemble", "load", "recalibrate", "save", "solo_drops"]
+
+
+@torch.no_grad()
+def solo_drops(
+    prepared: Prepared, replacements: Mapping[str, nn.Module], split: Split
+) -> dict[str, float]:
+    """Return, for each replacement, the accuracy lost when it alone is swapped into the teacher.
+
+    A share of the split: 0.01 is one point; negative where the teacher gains. Only what follows
+    the block is run again.
+    """
+    for replacement in replacements.values():
+        replacement.eval()
+    names = [name for name, _ in prepared.folded.named_children()]
+    correct = dict.fromkeys(("", *replacements), 0)
+    for images, labels in in_order(split, prepared.images.shape[0] * 4):
+        x = prepared.normalised(images)
+        answers = labels.to(prepared.device)
+        for position, name in enumerate(names):
+            if name in replacements:
+                logits = prepared.folded[position + 1 :](replacements[name](x))
+                correct[name] += int((logits.argmax(1) == answers).sum())
+            x = prepared.folded[position](x)
+        correct[""] += int((x.argmax(1) == answers).sum())
+    return {name: (correct[""] - correct[name]) / len(split) for name in replacements}
+
+
+def assemble(chain: nn.Sequential, replacements: Mapping[str, nn.Module]) -> nn.Sequential:
+    """Return the student: copies of the chain's segments and of the replacements for them."""
+    student = nn.Sequential()
+    for name, segment in chain.named_children():
+        student.add_module(name, copy.deepcopy(replacements.get(name, segment)))
+    return student.requires_grad_(True).to(memory_format=torch.channels_last).eval()
+
+
+@torch.no_grad()
+def recalibrate(student: nn.Module, prepared: Prepared, count: int, batch_size: int) -> None:
+    """Estimate every BatchNorm's statistics anew, in place, as the mean over `count` batches."""
+    norms = [m for m in student.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    student.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    seen = 0
+    epoch = 0
+    while seen < count:
+        for images, _ in batches(
+            prepared.data.train,
+            batch_size,
+            seed=0,
+            epoch=epoch,
+            augmentation=prepared.data.augment,
+            phase="recalibrate",
+        ):
+            student(prepared.normalised(images))
+            seen += 1
+            if seen == count:
+                break
+        epoch += 1
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    student.eval()
+
+
+def save(
+    folder: Path,
+    student: nn.Module,
+    config: RunConfig,
+    prepared: Prepared,
+    replaced: Sequence[str],
+) -> None:
+    """Write the student's weights and the recipe that rebuilds its architecture."""
+    teacher = {key: value for key, value in config.teacher.items() if key != "weights"}
+    recipe = {
+        "format": 1,
+        "teacher": teacher,
+        "partitioner": {**config.partitioner, "name": prepared.partitioner},
+        "builder": config.builder,
+        "plugins": config.plugins,
+        "image_shape": prepared.data.image_shape,
+        "mean": prepared.teacher.mean,
+        "std": prepared.teacher.std,
+        "replaced": list(replaced),
+    }
+    write_weights(folder / "student" / "model.safetensors", student.state_dict())
+    write_json(folder / "student" / "recipe.json", recipe)
+
+
+def load(folder: str | Path, *, plugins: Sequence[str] = ()) -> nn.Sequential:
+    """Return the student of a finished run, in evaluation mode, on the CPU.
+
+    It takes images normalised as its teacher's are. Neither the teacher's weights nor pickle is
+    needed; names in the recipe resolve among the installed plugins and those given here, and
+    no other code is run. Raises `RunFolderError`, `WeightsError` or `UnknownNameError`.
+    """
+    home = Path(folder) / "student"
+    recipe = read_json(home / "recipe.json")
+    if not isinstance(recipe, dict) or recipe.get("format") != 1:
+        raise RunFolderError(f"'{home / 'recipe.json'}' is not a recipe of this version of pbkd.")
+    student = _architecture(recipe, plugins)
+    path = home / "model.safetensors"
+    weights = read_weights(path)
+    fit_weights(student, weights, path)
+    freeze(student)
+    return student.to(memory_format=torch.channels_last)
+
+
+def _architecture(recipe: Mapping[str, Any], plugins: Sequence[str]) -> nn.Sequential:
+    registry = build_registry(plugins)
+    with torch.random.fork_rng(devices=[]):
+        network = freeze(build_network(registry, recipe["teacher"]))
+    chain = pick_partitioner(registry, recipe["partitioner"], network).partition(network)
+    builder = chosen(registry, "builder", recipe["builder"])
+    image = torch.zeros(1, *recipe["image_shape"])
+    replacements = {
+        block.name: build_replacement(builder, chain[block.position], block, seed=0)
+        for block in blocks_of(chain, image, recipe["replaced"])
+    }
+    return assemble(chain, {name: r for name, r in replacements.items() if r is not None})

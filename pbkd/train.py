@@ -1,0 +1,99 @@
+"""Train a zoo model from scratch, by the recipe on its card."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import OmegaConf
+
+from pbkd.config import merge_layer, read_overrides, read_yaml
+from pbkd.errors import TeacherError
+from pbkd.fit import Recipe, fit
+from pbkd.journal import write_file
+from pbkd.measure import accuracy, macs, parameters
+from pbkd.prepare import load_data, pick_device
+from pbkd.seed import derive_seed
+from pbkd.weights import write_weights
+from pbkd.zoo import build_network, find_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pbkd.registry import Registry
+
+__all__ = ["TrainConfig", "train_model"]
+
+
+@dataclass
+class TrainConfig:
+    """A recipe: the model's options, the data, and how long and how fast to train."""
+
+    model: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=lambda: {"name": "digits"})
+    epochs: int = 60
+    lr: float = 0.003
+    weight_decay: float = 0.05
+    batch_size: int = 64
+    seed: int = 0
+    device: str = "auto"
+
+
+def train_model(
+    registry: Registry,
+    name: str,
+    overrides: Sequence[str],
+    out: Path,
+    epoch_finished: Callable[[int, float, float], None],
+) -> Path:
+    """Train a model by its card's recipe; write `out/NAME.safetensors` and a new card beside it.
+
+    The epoch that scores best on the validation split is kept; the test split is used once, for
+    the card. Returns the card's path. `epoch_finished` gets epoch, mean loss and validation score.
+    """
+    model, _ = find_model(registry, name)
+    config = TrainConfig(model={"name": name})
+    if model.card and model.card.is_file():
+        config = merge_layer(config, read_yaml(model.card)["recipe"])
+    config = merge_layer(config, read_overrides(overrides))
+    data = load_data(config.data)
+    device = torch.device(pick_device(config.device))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "teacher", name))
+        network = build_network(registry, config.model).to(device)
+    if len(model.mean) != data.image_shape[0]:
+        raise TeacherError(
+            f"'{name}' takes images of {len(model.mean)} channels, but '{data.name}' has"
+            f" {data.image_shape[0]}: choose other data."
+        )
+    recipe = Recipe(
+        epochs=config.epochs,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    network = network.to(memory_format=torch.channels_last)
+    best = fit(network, data, recipe, mean=model.mean, std=model.std, epoch_finished=epoch_finished)
+    weights = out / f"{name}.safetensors"
+    write_weights(weights, network.state_dict())
+    card = {
+        "name": name,
+        "summary": model.summary,
+        "licence": "Apache-2.0",
+        "command": " ".join(["pbkd zoo train", name, *overrides]),
+        "recipe": OmegaConf.to_container(OmegaConf.structured(config)),
+        "accuracy": {
+            "validation": best,
+            "test": accuracy(network, data.test, mean=model.mean, std=model.std, device=device),
+        },
+        "parameters": parameters(network),
+        "macs": macs(network, data.image_shape),
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+    path = out / f"{name}.yaml"
+    write_file(path, OmegaConf.to_yaml(OmegaConf.create(card)).encode())
+    return path

@@ -1,0 +1,95 @@
+"""Files of weights: read without pickle's code, written whole or not at all, told apart."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from pbkd.errors import WeightsError
+from pbkd.journal import write_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+__all__ = ["fingerprint", "fit_weights", "read_weights", "write_weights"]
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file, or a state dict saved by torch (never running pickled code).
+
+    A state dict inside a checkpoint's `state_dict` or `model`, and the prefix `module.` that
+    DataParallel adds, are unwrapped. Raises `WeightsError`.
+    """
+    if not path.is_file():
+        raise WeightsError(f"there is no file of weights '{path}'.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise WeightsError(f"'{path}' is not a whole safetensors file ({error}).") from error
+    except Exception as error:
+        raise WeightsError(
+            f"'{path}' cannot be read as plain weights ({type(error).__name__}): save"
+            " model.state_dict(), or use safetensors."
+        ) from error
+    return _unwrapped(loaded, path)
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors; the file appears whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_file(path, save(plain))
+
+
+def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object) -> None:
+    """Load weights into a network; a `WeightsError` names the first keys that differ."""
+    wanted = module.state_dict()
+    missing = [key for key in wanted if key not in weights]
+    extra = [key for key in weights if key not in wanted]
+    shapes = [
+        f"{key} {tuple(weights[key].shape)} instead of {tuple(tensor.shape)}"
+        for key, tensor in wanted.items()
+        if key in weights and weights[key].shape != tensor.shape
+    ]
+    parts = {"missing": missing, "not in the network": extra, "of another shape": shapes}
+    differences = [f"{what}: {_first(names)}" for what, names in parts.items() if names]
+    if differences:
+        raise WeightsError(f"'{source}' does not fit the network; {'; '.join(differences)}.")
+    module.load_state_dict(dict(weights))
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Return the SHA-256 of a network's weights and buffers, names included."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _unwrapped(loaded: Any, path: Path) -> dict[str, Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, dict) or not all(torch.is_tensor(v) for v in loaded.values()):
+        raise WeightsError(f"'{path}' holds no state dict (names to tensors).")
+    return {key.removeprefix("module."): tensor for key, tensor in loaded.items()}
+
+
+def _first(names: list[str], count: int = 3) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,150 @@
+"""Models that can be teachers: what a zoo registers, and how a teacher is built from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pbkd.chain import freeze
+from pbkd.errors import TeacherError, UnknownNameError
+from pbkd.measure import parameters
+from pbkd.options import option_types, typed_options
+from pbkd.weights import fit_weights, read_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import nn
+
+    from pbkd.registry import Registry
+
+__all__ = [
+    "Teacher",
+    "ZooModel",
+    "build_network",
+    "describe",
+    "find_model",
+    "list_variants",
+    "load_teacher",
+]
+
+_CORE_OPTIONS = ("name", "weights", "mean", "std")
+
+
+@dataclass(frozen=True)
+class ZooModel:
+    """A network that can be built by name.
+
+    `build` takes keyword options with defaults and returns the network with random weights; its
+    signature is what `teacher.OPTION=VALUE` may set. `mean` and `std` normalise images in [0, 1].
+    `input_shape` is (channels, height, width), or None where any size will do. `card` is a YAML
+    file that records how shipped `weights` were made and how they score.
+
+    A family, such as `timm`, also has `variants`: `teacher=timm:NAME` then calls
+    `build(variant=NAME, ...)`, and `variants()` lists the names.
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+    summary: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    input_shape: tuple[int, int, int] | None = None
+    weights: Path | None = None
+    card: Path | None = None
+    variants: Callable[[], Sequence[str]] | None = None
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher, frozen, with the normalisation that its images need and its weights' origin."""
+
+    name: str
+    network: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    weights: str
+
+
+def find_model(registry: Registry, name: str) -> tuple[ZooModel, dict[str, str]]:
+    """Return the model called `name` and, for `family:variant`, the variant as an option."""
+    family, colon, variant = name.partition(":")
+    model: ZooModel = registry.find("model", family)
+    if bool(colon) != (model.variants is not None):
+        wanted = f"'{family}:VARIANT'" if model.variants else f"'{family}' alone"
+        raise UnknownNameError(f"'{name}' names no network: write {wanted}.")
+    return model, {"variant": variant} if colon else {}
+
+
+def build_network(registry: Registry, choice: Mapping[str, Any]) -> nn.Module:
+    """Build the network that a `teacher` choice names, without any trained weights."""
+    model, variant = find_model(registry, choice["name"])
+    given = {key: value for key, value in choice.items() if key not in _CORE_OPTIONS}
+    if "pretrained" in given:
+        given["pretrained"] = False
+    return model.build(**typed_options(model.build, {**variant, **given}, where="teacher"))
+
+
+def list_variants(registry: Registry, family: str) -> Sequence[str]:
+    """Return the names that a family can build; raises `UnknownNameError` for a single model."""
+    model: ZooModel = registry.find("model", family)
+    if model.variants is None:
+        raise UnknownNameError(f"'{family}' is one network, not a family of them.")
+    return model.variants()
+
+
+def describe(registry: Registry, name: str) -> str:
+    """Return a few lines on a model: its options with their defaults, its size, its card."""
+    model, variant = find_model(registry, name)
+    network = build_network(registry, {"name": name})
+    options = [
+        f"  teacher.{option} = {default}"
+        for option, (_, default) in option_types(model.build).items()
+        if option not in variant
+    ]
+    lines = [
+        f"{name}: {model.summary}",
+        f"parameters: {parameters(network):,}",
+        f"input: {'any' if model.input_shape is None else 'x'.join(map(str, model.input_shape))}",
+        "options:",
+        *(options or ["  none"]),
+    ]
+    if model.card and model.card.is_file():
+        lines += ["card:", *("  " + line for line in model.card.read_text().splitlines())]
+    return "\n".join(lines)
+
+
+def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
+    """Build the teacher with its weights, in evaluation mode and without gradients.
+
+    The weights are `teacher.weights` (a file, or `random` on purpose), those that
+    `teacher.pretrained=true` downloads, or those that the zoo ships.
+    """
+    model, variant = find_model(registry, choice["name"])
+    source = choice.get("weights") or model.weights
+    if source is None and choice.get("pretrained"):
+        given = {key: value for key, value in choice.items() if key not in _CORE_OPTIONS}
+        options = typed_options(model.build, {**variant, **given}, where="teacher")
+        network, source = model.build(**options), "pretrained"
+    else:
+        network = build_network(registry, choice)
+    if source is None:
+        raise TeacherError(
+            f"the teacher '{choice['name']}' has no trained weights: give teacher.weights=FILE"
+            + (", or teacher.pretrained=true to download them." if model.variants else ".")
+        )
+    if source not in ("random", "pretrained"):
+        fit_weights(network, read_weights(Path(source)), source)
+    mean, std = _normalisation(model, network, choice)
+    return Teacher(choice["name"], freeze(network), mean, std, str(source))
+
+
+def _normalisation(
+    model: ZooModel, network: nn.Module, choice: Mapping[str, Any]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and std: as given, else timm's `pretrained_cfg`, else the zoo's."""
+    cfg = getattr(network, "pretrained_cfg", None) or {}
+    mean = choice.get("mean") or cfg.get("mean") or model.mean
+    std = choice.get("std") or cfg.get("std") or model.std
+    return tuple(mean), tuple(std)

@@ -1,0 +1,67 @@
+"""Workers on this machine, one process each; a single worker stays in this process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, record
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from pbkd import hookimpl
+from pbkd.errors import WorkerError
+from pbkd.worker import work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbkd import Worker
+    from pbkd.protocols import Launcher
+
+
+@dataclass(frozen=True)
+class LocalLauncher:
+    """Start workers with torch's elastic agent; their output goes to `logs` in the run folder."""
+
+    name: ClassVar[str] = "local"
+
+    def launch(self, folder: Path, workers: Sequence[Worker]) -> None:
+        """Run every worker to its end; raises `WorkerError` where one fails."""
+        if len(workers) == 1:
+            work(folder, workers[0].rank)
+            return
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=len(workers),
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            run_id=folder.name,
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(str(folder / "logs"), redirects=Std.ALL),
+        )
+        try:
+            elastic_launch(config, _worker)(str(folder))
+        except ChildFailedError as error:
+            rank, failure = error.get_first_failure()
+            reason = failure.message
+            if isinstance(reason, dict):
+                reason = reason.get("message", "")
+            raise WorkerError(
+                f"worker {rank} failed ({str(reason).strip().splitlines()[-1]}): see"
+                f" {folder / 'logs'}."
+            ) from error
+
+
+@record
+def _worker(folder: str) -> None:
+    work(Path(folder), int(os.environ["RANK"]))
+
+
+@hookimpl
+def register_launchers() -> list[type[Launcher]]:
+    """Hand over the launcher `local`."""
+    return [LocalLauncher]

@@ -1,0 +1,41 @@
+"""Longest processing time first, from one shared queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from pbkd import Job, Schedule, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbkd import BlockCost, Worker
+    from pbkd.protocols import Scheduler
+
+
+@dataclass(frozen=True)
+class LptScheduler:
+    """Every block is a job of its own; the longest jobs come first; a free worker takes the next.
+
+    At most 4/3 - 1/(3 workers) of the best possible makespan for such jobs (Graham 1969). Workers
+    that turn out slower than measured simply take fewer jobs.
+    """
+
+    name: ClassVar[str] = "lpt-scheduler"
+
+    def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
+        """Sort by the seconds of the teacher's prefix, the block and its training."""
+        longest_first = sorted(
+            costs,
+            key=lambda cost: cost.prefix_seconds + cost.teacher_seconds + cost.train_seconds,
+            reverse=True,
+        )
+        queue = tuple(Job((cost.name,)) for cost in longest_first)
+        return Schedule(assigned=tuple(() for _ in workers), shared=queue)
+
+
+@hookimpl
+def register_schedulers() -> list[type[Scheduler]]:
+    """Hand over the scheduler `lpt-scheduler`."""
+    return [LptScheduler]

@@ -1,0 +1,172 @@
+"""Energy of NVIDIA GPUs, through NVML (the library behind `nvidia-smi`)."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pbkd import hookimpl
+from pbkd.errors import MeterUnavailableError
+from pbkd.protocols import EnergyReading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pbkd.protocols import EnergyMeter
+
+
+@dataclass(frozen=True)
+class NvmlMeter:
+    """Reads each GPU's energy counter or, where it has none, integrates its power over time.
+
+    Domains are `gpu0`, `gpu1`, ... by the number that `nvidia-smi` gives a GPU; only GPUs that
+    `CUDA_VISIBLE_DEVICES` shows are measured, all of them if it cannot be understood. The
+    counter (millijoules since the driver was loaded) exists from the Volta generation on; power
+    (milliwatts) is integrated by the trapezoid rule between calls of the reading function. Both
+    are of the whole board, whoever uses it.
+    """
+
+    name: ClassVar[str] = "nvml"
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[], EnergyReading]]:
+        """Start NVML, and shut it down at the end; the context gives the reading function.
+
+        Raises `MeterUnavailableError` without the library, a driver, a visible GPU with a usable
+        sensor, or the permission to read one.
+        """
+        nvml = _start()
+        try:
+            sensors, lost = _open_sensors(nvml)
+            yield lambda: _read(nvml, sensors, lost)
+        finally:
+            with suppress(nvml.NVMLError):  # a GPU that is lost must not hide the run's own end
+                nvml.nvmlShutdown()
+
+
+def _start() -> Any:
+    """Return the module pynvml, initialised."""
+    try:
+        import pynvml
+    except ImportError:
+        raise MeterUnavailableError(
+            "the Python package nvidia-ml-py is not installed; install it to measure GPUs."
+        ) from None
+    reasons = {
+        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "this machine has no NVIDIA driver library (NVML)",
+        pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded",
+        pynvml.NVML_ERROR_NO_PERMISSION: "this user has no permission to use the NVIDIA driver",
+    }
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        reason = reasons.get(error.value, f"the NVIDIA driver library (NVML) fails with '{error}'")
+        raise MeterUnavailableError(f"{reason}.") from None
+    return pynvml
+
+
+def _open_sensors(nvml: Any) -> tuple[dict[str, Callable[[], float]], dict[str, str]]:
+    """Return what reads each visible GPU's joules, and why a GPU cannot be read."""
+    try:
+        indices = _visible(nvml, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    except nvml.NVMLError as error:
+        raise MeterUnavailableError(f"NVML cannot list the GPUs: {error}.") from None
+    if not indices:
+        raise MeterUnavailableError(
+            "NVML shows no GPU, or the environment variable CUDA_VISIBLE_DEVICES hides them all."
+        )
+    sensors, lost = {}, {}
+    for index in indices:
+        try:
+            sensors[f"gpu{index}"] = _open_sensor(nvml, nvml.nvmlDeviceGetHandleByIndex(index))
+        except nvml.NVMLError as error:
+            lost[f"gpu{index}"] = f"neither its energy nor its power can be read ({error})"
+    if not sensors:
+        reasons = "; ".join(f"{domain}: {reason}" for domain, reason in lost.items())
+        raise MeterUnavailableError(f"no GPU has a usable sensor: {reasons}.")
+    return sensors, lost
+
+
+def _visible(nvml: Any, shown: str | None) -> Sequence[int]:
+    """Return the indices of the GPUs in `shown`, a value of CUDA_VISIBLE_DEVICES.
+
+    As in CUDA, the list ends before the first entry that names no GPU. Entries in another form
+    than an index or (the beginning of) a GPU's UUID, such as MIG slices, make all GPUs count.
+    """
+    everything = range(nvml.nvmlDeviceGetCount())
+    if shown is None:
+        return everything
+    chosen: list[int] = []
+    for entry in map(str.strip, shown.split(",")):
+        if entry.removeprefix("-").isdecimal():
+            matches = [index for index in everything if index == int(entry)]
+        elif not entry:
+            break
+        elif entry.startswith("GPU-"):
+            matches = [index for index in everything if _uuid(nvml, index).startswith(entry)]
+        else:
+            return everything
+        if len(matches) != 1:
+            break
+        chosen += matches
+    return chosen
+
+
+def _uuid(nvml: Any, index: int) -> str:
+    """Return a GPU's UUID, or "" where NVML does not tell it."""
+    try:
+        return str(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
+    except nvml.NVMLError:
+        return ""
+
+
+def _open_sensor(nvml: Any, gpu: Any) -> Callable[[], float]:
+    """Return a function that gives the joules of a GPU since now."""
+    try:
+        return _counted(nvml, gpu)
+    except nvml.NVMLError:
+        return _integrated(nvml, gpu)
+
+
+def _counted(nvml: Any, gpu: Any) -> Callable[[], float]:
+    """Return a function that reads a GPU's energy counter."""
+    start = nvml.nvmlDeviceGetTotalEnergyConsumption(gpu)
+    return lambda: (nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) - start) / 1000
+
+
+def _integrated(nvml: Any, gpu: Any) -> Callable[[], float]:
+    """Return a function that integrates a GPU's power from each call to the next."""
+    watts: float = nvml.nvmlDeviceGetPowerUsage(gpu) / 1000
+    seconds, joules = time.monotonic(), 0.0
+
+    def read() -> float:
+        nonlocal watts, seconds, joules
+        last_watts, last_seconds = watts, seconds
+        watts, seconds = nvml.nvmlDeviceGetPowerUsage(gpu) / 1000, time.monotonic()
+        joules += (last_watts + watts) / 2 * (seconds - last_seconds)
+        return joules
+
+    return read
+
+
+def _read(
+    nvml: Any, sensors: dict[str, Callable[[], float]], lost: dict[str, str]
+) -> EnergyReading:
+    """Read every sensor; one that fails moves from `sensors` to `lost` for good."""
+    joules = {}
+    for domain, read in list(sensors.items()):
+        try:
+            joules[domain] = read()
+        except nvml.NVMLError as error:
+            del sensors[domain]
+            lost[domain] = f"its sensor stopped answering ({error})"
+    return EnergyReading(joules, dict(lost))
+
+
+@hookimpl
+def register_meters() -> list[type[EnergyMeter]]:
+    """Register the meter `nvml`."""
+    return [NvmlMeter]

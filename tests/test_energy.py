@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import math
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from pbkd import energy
+from pbkd.energy import Energy, monitor_energy, probe
+from pbkd.errors import MeterUnavailableError
+from pbkd.protocols import EnergyReading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass
+class Fake:
+    """A meter whose joules and losses the test moves, and whose faults the test switches on."""
+
+    name: ClassVar[str] = "fake"
+    joules: dict[str, float] = field(default_factory=lambda: {"gpu0": 10.0})
+    lost: dict[str, str] = field(default_factory=dict)
+    unavailable: Exception | None = None
+    failure: Exception | None = None
+    close_failure: Exception | None = None
+    release: threading.Event | None = None  # a reading waits for it
+    reads: list[int] = field(default_factory=list)
+    closed: bool = False
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[], EnergyReading]]:
+        if self.unavailable is not None:
+            raise self.unavailable
+        try:
+            yield self.read
+        finally:
+            self.closed = True
+            if self.close_failure is not None:
+                raise self.close_failure
+
+    def read(self) -> EnergyReading:
+        self.reads.append(threading.get_ident())
+        if self.release is not None:
+            self.release.wait()
+        if self.failure is not None:
+            raise self.failure
+        return EnergyReading(self.joules, self.lost)
+
+
+class Other(Fake):
+    name = "other"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "_PATIENCE", 0.2)
+
+
+@pytest.fixture
+def hanging() -> Iterator[threading.Event]:
+    """What a hanging meter waits for, until the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def measure(*meters: Fake, during: Callable[[], object]) -> Energy:
+    with monitor_energy(meters) as monitor, monitor.window("w"):
+        during()
+    return monitor.windows["w"]
+
+
+def test_a_window_holds_the_joules_and_seconds_of_its_body_only() -> None:
+    meter = Fake({"gpu0": 10.0, "gpu1": 1.0})
+    with monitor_energy([meter]) as monitor:
+        with monitor.window("first"):
+            meter.joules.update(gpu0=15.0, gpu1=1.5)
+            time.sleep(0.03)
+        meter.joules.update(gpu0=1000.0)
+        with monitor.window("second"):
+            meter.joules.update(gpu0=1002.0, gpu1=1.75)
+    first, second = monitor.windows["first"], monitor.windows["second"]
+    assert first.joules == {"gpu0": 5.0, "gpu1": 0.5}
+    assert second.joules == {"gpu0": 2.0, "gpu1": 0.25}
+    assert (first.reason, first.meters) == (None, ("fake",))
+    assert 0.03 <= first.seconds < 1.0
+    assert meter.closed
+
+
+def test_an_outer_window_holds_what_its_inner_windows_hold() -> None:
+    meter = Fake()
+    with monitor_energy([meter]) as monitor, monitor.window("run"):
+        for name in ("a", "b"):
+            with monitor.window(name):
+                meter.joules["gpu0"] += 3.0
+    assert {name: w.joules for name, w in monitor.windows.items()} == {
+        "a": {"gpu0": 3.0},
+        "b": {"gpu0": 3.0},
+        "run": {"gpu0": 6.0},
+    }
+
+
+def test_two_meters_fill_one_window() -> None:
+    gpu, cpu = Fake({"gpu0": 0.0}), Other({"cpu-package-0": 0.0})
+
+    def work() -> None:
+        gpu.joules["gpu0"], cpu.joules["cpu-package-0"] = 4.0, 2.0
+
+    result = measure(gpu, cpu, during=work)
+    assert result.joules == {"gpu0": 4.0, "cpu-package-0": 2.0}
+    assert (result.reason, result.meters) == (None, ("fake", "other"))
+
+
+def test_a_domain_of_two_meters_counts_once() -> None:
+    first, second = Fake(), Other()
+
+    def work() -> None:
+        first.joules["gpu0"], second.joules["gpu0"] = 14.0, 15.0
+
+    result = measure(first, second, during=work)
+    assert result.joules == {"gpu0": 4.0}
+    assert result.meters == ("fake",)
+    assert result.reason == "other gpu0: already measured by fake"
+
+
+def test_an_unavailable_meter_leaves_its_reason_and_the_others_measure() -> None:
+    gpu = Fake(unavailable=MeterUnavailableError("no driver here."))
+    cpu = Other({"cpu-package-0": 0.0})
+    result = measure(gpu, cpu, during=lambda: cpu.joules.update({"cpu-package-0": 7.0}))
+    assert result.joules == {"cpu-package-0": 7.0}
+    assert result.meters == ("other",)
+    assert result.reason == "fake: no driver here"
+
+
+@pytest.mark.parametrize(
+    ("meters", "reason"),
+    [
+        ([], "no energy meter is chosen"),
+        ([Fake(unavailable=RuntimeError("boom"))], "fake: RuntimeError: boom"),
+        ([Fake({}, {"gpu0": "gone"})], "fake gpu0: gone"),
+        ([Fake({"gpu0": 3.0})], "fake gpu0: its counter did not move"),
+        (
+            [Fake({"gpu0": math.nan})],
+            "fake gpu0: its counter ran backwards, or was not there all the time",
+        ),
+    ],
+)
+def test_nothing_measured_is_none_with_a_reason(meters: list[Fake], reason: str) -> None:
+    result = measure(*meters, during=lambda: None)
+    assert result.joules is None
+    assert result.reason == reason
+    assert result.meters == ()
+
+
+def test_a_counter_that_runs_backwards_is_left_out() -> None:
+    meter = Fake({"gpu0": 10.0, "gpu1": 10.0})
+    result = measure(meter, during=lambda: meter.joules.update(gpu0=3.0, gpu1=11.0))
+    assert result.joules == {"gpu1": 1.0}
+    assert result.reason is not None
+    assert "gpu0" in result.reason
+    assert "backwards" in result.reason
+
+
+def test_a_domain_lost_in_mid_window_is_left_out_by_name() -> None:
+    meter = Fake({"gpu0": 1.0, "gpu1": 1.0})
+
+    def work() -> None:
+        meter.joules = {"gpu0": 2.0}
+        meter.lost = {"gpu1": "fell off the bus"}
+
+    result = measure(meter, during=work)
+    assert result.joules == {"gpu0": 1.0}
+    assert result.reason == "fake gpu1: fell off the bus"
+    assert result.meters == ("fake",)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["gone", "come"])
+def test_a_domain_that_is_not_there_all_the_time_is_left_out(late: bool) -> None:
+    both, one = {"gpu0": 5.0, "gpu1": 5.0}, {"gpu0": 6.0}
+    meter = Fake(one if late else both)
+    changed = {"gpu0": 9.0, "gpu1": 9.0} if late else {"gpu0": 9.0}
+    result = measure(meter, during=lambda: setattr(meter, "joules", changed))
+    assert result.joules == {"gpu0": 3.0 if late else 4.0}
+    assert result.reason is not None
+    assert "gpu1" in result.reason
+
+
+def test_a_meter_that_raises_in_mid_window_is_closed_and_named() -> None:
+    meter = Fake()
+    with monitor_energy([meter]) as monitor:
+        with monitor.window("before"):
+            meter.joules["gpu0"] = 11.0
+        with monitor.window("during"):
+            meter.failure = OSError("unplugged")
+        with monitor.window("after"):
+            meter.failure = None
+            meter.joules["gpu0"] = 12.0
+        assert meter.closed
+    assert monitor.windows["before"].joules == {"gpu0": 1.0}
+    for name in ("during", "after"):
+        assert monitor.windows[name].joules is None
+        assert monitor.windows[name].reason == "fake: OSError: unplugged"
+
+
+def test_what_is_not_a_reading_becomes_a_reason() -> None:
+    meter = Fake()
+    meter.read = lambda: {"gpu0": 1.0}  # type: ignore[method-assign, assignment, return-value]
+    result = measure(meter, during=lambda: None)
+    assert result.joules is None
+    assert result.reason is not None
+    assert result.reason.startswith("fake: AttributeError")
+
+
+def test_meters_are_read_between_windows_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "_PERIOD", 0.01)
+    meter = Fake()
+    with monitor_energy([meter]) as monitor, monitor.window("w"):
+        deadline = time.monotonic() + 5
+        while len(meter.reads) < 10 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(meter.reads) >= 10
+    assert set(meter.reads) != {threading.get_ident()}
+    assert len(set(meter.reads)) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_hanging_meter_is_waited_for_once_and_the_others_measure(
+    hanging: threading.Event,
+) -> None:
+    stuck, well = Fake(), Other({"cpu-package-0": 0.0})
+    start = time.monotonic()
+    with monitor_energy([stuck, well]) as monitor:
+        for number in range(1, 6):
+            with monitor.window(str(number)):
+                stuck.joules["gpu0"] += 1.0
+                well.joules["cpu-package-0"] += number
+                if number == 2:
+                    stuck.release = hanging
+    seconds = time.monotonic() - start
+    assert monitor.windows["1"].joules == {"gpu0": 1.0, "cpu-package-0": 1.0}
+    for number in range(2, 6):
+        window = monitor.windows[str(number)]
+        assert window.joules == {"cpu-package-0": float(number)}
+        assert window.reason == "fake: it gave no reading within 0.2 s"
+        assert window.seconds < 0.2  # the wait for the reading is no part of the window
+    assert 0.2 <= seconds < 1.0
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_meter_that_hangs_in_an_endless_loop_does_not_hang_the_run() -> None:
+    over = False
+    meter = Fake()
+
+    def spin() -> EnergyReading:
+        while not over:
+            pass
+        return EnergyReading({}, {})
+
+    meter.read = spin  # type: ignore[method-assign]
+    try:
+        result = measure(meter, during=lambda: None)
+        assert result.reason == "fake: it gave no reading within 0.2 s"
+    finally:
+        over = True
+
+
+def test_a_body_that_raises_leaves_no_window_and_closes_the_meters() -> None:
+    meter = Fake()
+    opened = monitor_energy([meter])
+    monitor = opened.__enter__()
+    with pytest.raises(KeyError), monitor.window("w"):
+        raise KeyError
+    assert not meter.closed
+    opened.__exit__(None, None, None)
+    assert monitor.windows == {}
+    assert meter.closed
+
+
+def test_a_window_is_never_overwritten() -> None:
+    meter = Fake()
+    with monitor_energy([meter]) as monitor:
+        with monitor.window("w"):
+            meter.joules["gpu0"] += 1
+        with pytest.raises(ValueError, match="'w'"), monitor.window("w"):
+            pytest.fail("the body must not run")
+    assert monitor.windows["w"].joules == {"gpu0": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("meter", "reason"),
+    [
+        (Fake(), None),
+        (Fake({"gpu0": 0.0}, {"gpu1": "gone"}), None),
+        (Fake({}, {"gpu0": "gone", "gpu1": "dark"}), "gpu0: gone; gpu1: dark"),
+        (Fake({}), "it has no domain"),
+        (Fake(unavailable=MeterUnavailableError("no sensor here.")), "no sensor here"),
+        (Fake(failure=ValueError("garbled")), "ValueError: garbled"),
+        (Fake(close_failure=OSError("stuck door")), "OSError: stuck door"),
+    ],
+)
+def test_probe_tells_why_a_meter_is_not_usable(meter: Fake, reason: str | None) -> None:
+    assert probe(meter) == reason
+    assert meter.closed == (meter.unavailable is None)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_probe_comes_back_from_a_meter_that_hangs(hanging: threading.Event) -> None:
+    start = time.monotonic()
+    assert probe(Fake(release=hanging)) == "it gave no reading within 0.2 s"
+    assert time.monotonic() - start < 1.0
+
+
+@pytest.mark.usefixtures("impatient")
+def test_probe_comes_back_from_a_meter_that_does_not_close(hanging: threading.Event) -> None:
+    class Sticky(Fake):
+        @contextmanager
+        def open(self) -> Iterator[Callable[[], EnergyReading]]:
+            yield self.read
+            hanging.wait()
+
+    assert probe(Sticky()) == "it did not close within 0.2 s"

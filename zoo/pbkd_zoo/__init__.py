@@ -1,0 +1,97 @@
+"""The models that pbkd brings: VGGs and ResNets for small images, torchvision, timm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pbkd import ZooModel, hookimpl
+from pbkd_zoo import families, resnet, vgg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+_HERE = Path(__file__).parent
+
+_CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+_CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@hookimpl
+def register_models() -> list[ZooModel]:
+    """Hand over every model of this package."""
+    return [
+        _vgg("vgg11", vgg.vgg11, convolutions=8),
+        _vgg("vgg13", vgg.vgg13, convolutions=10),
+        _vgg("vgg16", vgg.vgg16, convolutions=13),
+        _vgg("vgg19", vgg.vgg19, convolutions=16),
+        _resnet("resnet20", resnet.resnet20, blocks=9),
+        _resnet("resnet32", resnet.resnet32, blocks=15),
+        _resnet("resnet44", resnet.resnet44, blocks=21),
+        _resnet("resnet56", resnet.resnet56, blocks=27),
+        _resnet("resnet110", resnet.resnet110, blocks=54),
+        _digits("digits-vgg", vgg.digits_vgg, "a VGG with 6 convolutions"),
+        _digits("digits-resnet", resnet.digits_resnet, "a CIFAR ResNet with 6 blocks"),
+        _torchvision(),
+        _timm(),
+    ]
+
+
+def _vgg(name: str, build: Callable[..., nn.Module], convolutions: int) -> ZooModel:
+    return ZooModel(
+        name=name,
+        build=build,
+        summary=f"VGG for small images: {convolutions} convolutions, one linear layer",
+        mean=_CIFAR10_MEAN,
+        std=_CIFAR10_STD,
+    )
+
+
+def _resnet(name: str, build: Callable[..., nn.Module], blocks: int) -> ZooModel:
+    # The published weights of these networks expect ImageNet's statistics, even for CIFAR-10.
+    return ZooModel(
+        name=name,
+        build=build,
+        summary=f"CIFAR ResNet: {blocks} blocks, shortcuts without parameters",
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+    )
+
+
+def _digits(name: str, build: Callable[..., nn.Module], what: str) -> ZooModel:
+    return ZooModel(
+        name=name,
+        build=build,
+        summary=f"teacher for 8x8 handwritten digits: {what}",
+        mean=(0.5,),
+        std=(0.5,),
+        input_shape=(1, 8, 8),
+        weights=_HERE / "weights" / f"{name}.safetensors",
+        card=_HERE / "cards" / f"{name}.yaml",
+    )
+
+
+def _torchvision() -> ZooModel:
+    return ZooModel(
+        name="torchvision",
+        build=families.build_torchvision,
+        summary="any classification network of torchvision, such as torchvision:resnet50",
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+        variants=families.torchvision_variants,
+    )
+
+
+def _timm() -> ZooModel:
+    return ZooModel(
+        name="timm",
+        build=families.build_timm,
+        summary="any network of timm, such as timm:resnet26d",
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+        variants=families.timm_variants,
+    )

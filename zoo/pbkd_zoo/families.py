@@ -1,0 +1,106 @@
+"""The model collections of torchvision and timm, each as one family of variants.
+
+Both libraries are imported when they are first used: together they take seconds to import.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from torch import nn  # noqa: TC002 - typing.get_type_hints resolves the builders' annotations
+
+from pbkd.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["build_timm", "build_torchvision", "timm_variants", "torchvision_variants"]
+
+_NEAREST = 8
+
+
+def torchvision_variants() -> list[str]:
+    """Return the names of torchvision's classification networks."""
+    from torchvision import models
+
+    names: list[str] = models.list_models(module=models)
+    return names
+
+
+def timm_variants() -> list[str]:
+    """Return the names of timm's architectures."""
+    import timm
+
+    names: list[str] = timm.list_models()
+    return names
+
+
+def build_torchvision(
+    *, variant: str, num_classes: int = 1000, pretrained: bool = False
+) -> nn.Module:
+    """Build a network of torchvision; `pretrained` loads its best (`DEFAULT`) weights.
+
+    Raises `UnknownNameError` for an unknown variant, `ConfigError` where `num_classes` is not that
+    of the weights, and `WeightsError` where these cannot be fetched.
+    """
+    from torchvision import models
+
+    _check_variant("torchvision", variant, torchvision_variants())
+    if not pretrained:
+        network: nn.Module = models.get_model(variant, weights=None, num_classes=num_classes)
+        return network
+    weights = models.get_model_weights(variant).DEFAULT
+    if num_classes != len(weights.meta["categories"]):
+        raise ConfigError(
+            f"the pretrained weights of torchvision:{variant} have"
+            f" {len(weights.meta['categories'])} classes, so num_classes cannot be {num_classes}."
+        )
+    try:
+        network = models.get_model(variant, weights=weights)
+    except (OSError, RuntimeError) as error:
+        raise _no_weights("torchvision", variant, error) from error
+    return network
+
+
+def build_timm(
+    *, variant: str, num_classes: int = 1000, in_channels: int = 3, pretrained: bool = False
+) -> nn.Module:
+    """Build a network of timm; `pretrained` loads its default weights.
+
+    `variant` may name other weights by their tag, as in `resnet50.a1_in1k`. Where `num_classes`
+    or `in_channels` differ from those of the weights, timm draws the classifier at random or
+    adapts the first convolution. Raises `UnknownNameError` for an unknown variant and
+    `WeightsError` where the weights cannot be fetched.
+    """
+    import timm
+
+    known = timm_variants()
+    if "." in variant:
+        known += timm.list_models(pretrained=True)
+    _check_variant("timm", variant, known)
+    try:
+        network: nn.Module = timm.create_model(
+            variant, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels
+        )
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise _no_weights("timm", variant, error) from error
+    return network
+
+
+def _check_variant(family: str, variant: str, known: Sequence[str]) -> None:
+    """Raise unless `variant` is known, naming only the nearest: timm knows over a thousand."""
+    if variant in known:
+        return
+    nearest = difflib.get_close_matches(variant, known, n=_NEAREST, cutoff=0.0)
+    raise UnknownNameError(
+        f"{family} has no model '{variant}' among its {len(known)}, of which only the nearest are"
+        f" listed here.{did_you_mean(variant, nearest)}"
+    )
+
+
+def _no_weights(family: str, variant: str, error: Exception) -> WeightsError:
+    reason = " ".join(str(error).split()).rstrip(".")
+    return WeightsError(f"the pretrained weights of {family}:{variant} cannot be loaded: {reason}.")
