@@ -43,7 +43,7 @@ def check_chain(teacher: nn.Module, chain: nn.Sequential, images: Tensor) -> Non
         y = segment(x)
         if not isinstance(y, Tensor):
             raise ChainError(f"the segment '{name}' gives {type(y).__name__}, not one tensor.")
-        if not torch.equal(x, before):
+        if not torch.allclose(x, before, rtol=0, atol=0, equal_nan=True):
             raise ChainError(
                 f"the segment '{name}' changes its input in place; cut the chain after that"
                 " operation or make it out of place."

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pbkd.report.card import comparison, phase_rows, points, verdict
+from pbkd.report.card import comparison, joules_notes, phase_rows, points, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ class Display:
 
     def __init__(self, *, quiet: bool = False) -> None:
         """Write to standard output."""
-        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        self._console = _console(quiet=quiet)
         self._bars: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description:12}"),
@@ -108,7 +108,7 @@ class Display:
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:
     """Print a plan: a row for each block, and what it should take."""
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or _console()
     columns = ("block", "input", "output", "parameters", "MACs", "ms/step", "worker")
     rows = [_plan_row(plan, planned) for planned in plan.blocks]
     console.print(_table(columns, rows, left={0, 6}))
@@ -126,8 +126,16 @@ def show_result(result: RunResult, console: Console) -> None:
     console.print(f"student's test accuracy by stage: {stages}")
     phases = phase_rows(result.phases)
     console.print(_table(("phase", "seconds", "CPU seconds", "joules"), phases, left={0, 3}))
+    for note in (*result.notes, *joules_notes(result.phases)):
+        console.print(note)
     console.print(verdict(result))
     console.print(f"everything is in {result.folder}; README.md there is the model card")
+
+
+def _console(*, quiet: bool = False) -> Console:
+    """Return a console that wraps at the terminal's width, and in a file or pipe not at all."""
+    console = Console(quiet=quiet, highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(quiet=quiet, highlight=False, width=200)
 
 
 def _plan_row(plan: Plan, planned: PlannedBlock) -> tuple[str, ...]:

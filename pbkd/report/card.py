@@ -9,7 +9,15 @@ if TYPE_CHECKING:
 
     from pbkd.result import BlockResult, PhaseResult, RunResult
 
-__all__ = ["card", "comparison", "phase_rows", "points", "replaced_totals", "verdict"]
+__all__ = [
+    "card",
+    "comparison",
+    "joules_notes",
+    "phase_rows",
+    "points",
+    "replaced_totals",
+    "verdict",
+]
 
 
 def card(result: RunResult) -> str:
@@ -27,7 +35,7 @@ def card(result: RunResult) -> str:
         ),
         "## What it took",
         _markdown(("phase", "seconds", "CPU seconds", "joules"), phase_rows(result.phases)),
-        "\n".join(f"- {note}" for note in result.notes),
+        "\n".join(f"- {note}" for note in (*result.notes, *joules_notes(result.phases))),
         "## How it was made",
         f"```\n{result.command}\n```",
         "\n".join(f"- {name}: {value}" for name, value in result.environment.items()),
@@ -43,7 +51,7 @@ def verdict(result: RunResult) -> str:
     if not count:
         return "No replacement was good enough: the student is the teacher."
     lost = 100 * (result.teacher.accuracy - result.student.accuracy)
-    change = f"lost {lost:.2f} points" if lost > 0 else f"gained {-lost:.2f} points"
+    change = f"lost {lost:.2f} points" if lost > 0 else f"gained {abs(lost):.2f} points"
     return (
         f"{count} of {len(result.blocks)} blocks were replaced, with {before[0] / after[0]:.1f}x"
         f" fewer parameters and {before[1] / after[1]:.1f}x fewer MACs in them; the student"
@@ -86,18 +94,23 @@ def points(share: float | None) -> str:
 
 
 def phase_rows(phases: Sequence[PhaseResult]) -> list[tuple[str, str, str, str]]:
-    """Return rows of (phase, seconds, CPU seconds, joules or why not)."""
+    """Return rows of (phase, seconds, CPU seconds, joules by domain)."""
     return [
-        (phase.name, f"{phase.seconds:.1f}", f"{phase.cpu_seconds:.1f}", _joules(phase))
+        (phase.name, f"{phase.seconds:.2f}", f"{phase.cpu_seconds:.2f}", _joules(phase))
         for phase in phases
     ]
 
 
+def joules_notes(phases: Sequence[PhaseResult]) -> list[str]:
+    """Say, once for each reason, why joules are missing."""
+    reasons = dict.fromkeys(phase.joules_reason for phase in phases if phase.joules_reason)
+    return [f"Joules not measured: {reason}." for reason in reasons]
+
+
 def _joules(phase: PhaseResult) -> str:
-    measured = [f"{domain} {joules:.1f}" for domain, joules in (phase.joules or {}).items()]
-    if phase.joules_reason:
-        measured.append(f"not measured: {phase.joules_reason}")
-    return "; ".join(measured)
+    if phase.joules is None:
+        return "not measured"
+    return ", ".join(f"{domain} {joules:.1f}" for domain, joules in phase.joules.items())
 
 
 def _stages(result: RunResult) -> list[tuple[str, str]]:

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import copy
+import time
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pbkd.cost import measure_costs
+from pbkd.loss import mse
+
+
+class _Slow(nn.Module):
+    """A linear layer that takes so many seconds forward."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.seconds = seconds
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(self.seconds)
+        result: Tensor = self.linear(x)
+        return result
+
+
+def test_costs_are_those_of_prefix_block_and_training() -> None:
+    chain = nn.Sequential()
+    for name, seconds in [("stem", 0.01), ("one", 0.02), ("two", 0.03)]:
+        chain.add_module(name, _Slow(seconds))
+    chain.requires_grad_(False)
+    costs = measure_costs(chain, {"one": _Slow(0.04), "two": _Slow(0.0)}, torch.rand(2, 4), mse)
+    one, two = costs
+    assert (one.name, two.name) == ("one", "two")
+    # A sleep never ends early; on a busy machine it may end late.
+    assert one.prefix_seconds == pytest.approx(0.01, rel=0.5)
+    assert one.teacher_seconds == pytest.approx(0.02, rel=0.5)
+    assert one.train_seconds >= 0.04
+    assert two.prefix_seconds == pytest.approx(one.prefix_seconds + one.teacher_seconds)
+
+
+def test_measuring_trains_nothing() -> None:
+    chain = nn.Sequential()
+    chain.add_module("one", nn.Linear(4, 4).requires_grad_(False))
+    replacement = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    before = copy.deepcopy(replacement.state_dict())
+    measure_costs(chain, {"one": replacement}, torch.rand(2, 4), mse)
+    after = replacement.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())

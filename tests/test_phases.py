@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from pbkd.energy import monitor_energy
+from pbkd.phases import PhaseClock
+
+
+def test_a_phase_has_its_seconds_and_cpu_seconds() -> None:
+    with monitor_energy([]) as monitor:
+        clock = PhaseClock(monitor)
+        with clock.phase("sleep"):
+            time.sleep(0.2)
+        with clock.phase("work"):
+            end = time.perf_counter() + 0.2
+            while time.perf_counter() < end:
+                pass
+    sleep, work = clock.results
+    assert (sleep.name, work.name) == ("sleep", "work")
+    assert sleep.seconds >= 0.2
+    assert sleep.cpu_seconds < 0.1 < work.cpu_seconds
+
+
+def test_cpu_seconds_include_processes_that_ended() -> None:
+    busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    with monitor_energy([]) as monitor:
+        clock = PhaseClock(monitor)
+        with clock.phase("children"):
+            subprocess.run([sys.executable, "-c", busy], check=True)
+    assert clock.results[0].cpu_seconds >= 0.3
+
+
+def test_joules_without_a_meter_are_none_with_a_reason() -> None:
+    with monitor_energy([]) as monitor:
+        clock = PhaseClock(monitor)
+        with clock.phase("nothing"):
+            pass
+    assert clock.results[0].joules is None
+    assert clock.results[0].joules_reason

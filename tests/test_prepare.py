@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pbkd.config import load_config
+from pbkd.errors import ChainError, ConfigError, PbkdError, TeacherError
+from pbkd.prepare import Prepared, load_data, pick_device, pick_partitioner, prepare
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pbkd.registry import Registry
+
+
+def test_the_chain_is_the_teacher_and_the_folded_one_is_near_it(digits: Prepared) -> None:
+    with torch.no_grad():
+        expected = digits.teacher.network(digits.images)
+        assert torch.equal(digits.chain(digits.images), expected)
+        # Folding rounds differently.
+        torch.testing.assert_close(digits.folded(digits.images), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_teacher_and_folded_chain_are_frozen(digits: Prepared) -> None:
+    for network in (digits.teacher.network, digits.folded):
+        assert not any(p.requires_grad for p in network.parameters())
+        assert not any(m.training for m in network.modules())
+
+
+def test_the_first_batch_is_normalised_as_the_teacher_needs(digits: Prepared) -> None:
+    raw = digits.data.train.images(torch.arange(64)).float() / 255
+    torch.testing.assert_close(digits.images, (raw - 0.5) / 0.5)
+
+
+@pytest.mark.parametrize(("name", "partitioner"), [("digits-vgg", "vgg"), ("resnet20", "resnet")])
+def test_auto_finds_the_partitioner(registry: Registry, name: str, partitioner: str) -> None:
+    network = registry.find("model", name).build()
+    assert pick_partitioner(registry, {"name": "auto"}, network).name == partitioner
+
+
+def test_auto_hands_on_options(registry: Registry) -> None:
+    network = registry.find("model", "vgg16").build()
+    choice = {"name": "auto", "granularity": "stage"}
+    chain = pick_partitioner(registry, choice, network).partition(network)
+    assert [name for name, _ in chain.named_children()][:2] == ["stage1", "stage2"]
+
+
+def test_a_network_that_nobody_knows(registry: Registry) -> None:
+    with pytest.raises(ChainError, match="no partitioner knows the network Linear"):
+        pick_partitioner(registry, {"name": "auto"}, nn.Linear(2, 2))
+
+
+def test_an_unknown_data_source_has_a_close_match() -> None:
+    with pytest.raises(ConfigError, match="unknown data source 'digit'. Did you mean 'digits'"):
+        load_data({"name": "digit"})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["teacher=resnet20", "teacher.weights=random"], TeacherError, "1 channels"),
+        (["data=synthetic", "data.channels=1", "data.height=8", "data.width=8", "data.classes=7"],
+         TeacherError, "7 classes"),
+        (["teacher=torchvision:resnet18", "teacher.weights=random", "data=synthetic"],
+         TeacherError, "10 classes"),
+    ],
+)  # fmt: skip
+def test_a_teacher_that_does_not_fit_the_data(
+    registry: Registry, overrides: list[str], error: type[PbkdError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        prepare(load_config(overrides), registry, "cpu")
+
+
+def test_images_too_small_for_the_teacher(registry: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "small.npz"
+    images, labels = np.zeros((20, 4, 4, 3), np.uint8), np.arange(20) % 10
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    overrides = [
+        "teacher=torchvision:vgg11_bn",
+        "teacher.num_classes=10",
+        "teacher.weights=random",
+        "data=npz",
+        f"data.path={path}",
+    ]
+    with pytest.raises(TeacherError, match=r"cannot take images of shape \(3, 4, 4\)"):
+        prepare(load_config(overrides), registry, "cpu")
+
+
+def test_a_device_that_is_not_there() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(ConfigError, match="'device' is cuda"):
+        pick_device("cuda")
+
+
+def test_auto_takes_the_accelerator_or_the_cpu() -> None:
+    found = torch.accelerator.current_accelerator(check_available=True)
+    assert pick_device("auto") == (found.type if found else "cpu")
+    assert pick_device("cpu") == "cpu"

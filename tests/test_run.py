@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+import pbkd
+from pbkd.config import load_config
+from pbkd.errors import ConfigError, TeacherError, WorkerError
+from pbkd.finish import finish
+from pbkd.measure import accuracy
+from pbkd.registry import build_registry
+from pbkd.run import plan_run, run
+from pbkd.sources import DigitsSource
+from pbkd.weights import read_weights
+
+if TYPE_CHECKING:
+    from pbkd.prepare import Prepared
+    from pbkd.registry import Registry
+    from pbkd.result import BlockResult, RunResult
+
+
+@pytest.mark.parametrize("teacher", ["digits-vgg", "digits-resnet"])
+def test_the_quickstart_keeps_its_promise(teacher: str, tmp_path: Path, registry: Registry) -> None:
+    """At least 4x smaller in the replaced blocks, within a point of a teacher of 97 % or more."""
+    result = run(load_config([f"teacher={teacher}", f"out={tmp_path}"]), registry)
+    assert result.teacher.accuracy >= 0.97
+    assert result.student.accuracy >= result.teacher.accuracy - 0.01
+    replaced = [block for block in result.blocks if block.replaced]
+    for figure in ("parameters", "macs"):
+        before = sum(getattr(block, f"{figure}_before") for block in replaced)
+        after = sum(getattr(block, f"{figure}_after") for block in replaced)
+        assert before >= 4 * after
+    student = pbkd.load(result.folder)
+    test = DigitsSource().load().test
+    assert accuracy(student, test, mean=(0.5,), std=(0.5,), device="cpu") == result.student.accuracy
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, list[dict[str, Any]]]:
+    """A short run with a replacement that is turned down, and its events."""
+    events: list[dict[str, Any]] = []
+    overrides = [
+        f"out={tmp_path_factory.mktemp('runs')}",
+        "threads=1",
+        "distill.epochs=2",
+        "distill.student_fed_epochs=1",
+        "finetune.epochs=2",
+    ]
+    torch.set_num_threads(1)
+    return run(load_config(overrides), build_registry(), events.append), events
+
+
+def test_the_result_is_written_as_json_csv_and_card(
+    finished: tuple[RunResult, list[dict[str, Any]]],
+) -> None:
+    result, _ = finished
+    folder = Path(result.folder)
+    assert json.loads((folder / "result.json").read_text()) == json.loads(
+        json.dumps(result.to_dict())
+    )
+    assert len((folder / "blocks.csv").read_text().splitlines()) == 1 + len(result.blocks)
+    assert (folder / "README.md").read_text().startswith("# digits-vgg student")
+    assert load_config(file=folder / "config.yaml").distill.epochs == 2
+
+
+def test_every_phase_is_measured(finished: tuple[RunResult, list[dict[str, Any]]]) -> None:
+    result, _ = finished
+    assert [phase.name for phase in result.phases] == [
+        "planning",
+        "teacher-fed",
+        "scoring",
+        "student-fed",
+        "recalibration",
+        "fine-tuning",
+        "evaluation",
+    ]
+    for phase in result.phases:
+        assert phase.seconds > 0
+        assert phase.cpu_seconds >= 0
+        assert phase.joules_reason if phase.joules is None else phase.joules
+
+
+def test_the_teacher_is_scored_before_anything_else(
+    finished: tuple[RunResult, list[dict[str, Any]]],
+) -> None:
+    result, events = finished
+    assert events[0]["event"] == "teacher"
+    assert events[0]["accuracy"] == result.teacher.accuracy
+
+
+def test_events_tell_of_every_epoch_and_block(
+    finished: tuple[RunResult, list[dict[str, Any]]],
+) -> None:
+    result, events = finished
+    kinds = [event["event"] for event in events]
+    blocks = len(result.blocks)
+    assert kinds.count("epoch") == 2 * blocks
+    assert kinds.count("block") == blocks
+    assert kinds.count("score") == blocks
+    assert kinds.count("student-fed epoch") == sum(block.replaced for block in result.blocks)
+    assert kinds.count("fine-tuning epoch") == 2
+    assert kinds[-1] == "result"
+    plan = next(event for event in events if event["event"] == "plan")
+    assert plan["totals"]["teacher-fed"] == 2 * blocks
+
+
+def test_blocks_have_losses_scores_and_reasons(
+    finished: tuple[RunResult, list[dict[str, Any]]],
+) -> None:
+    result, _ = finished
+    for block in result.blocks:
+        assert len(block.teacher_fed_losses) == 2
+        assert block.solo_drop is not None
+        assert block.worker == 0
+        assert block.replaced == (block.reason is None) == (block.solo_drop <= 0.15)
+        assert len(block.student_fed_losses) == (1 if block.replaced else 0)
+    assert [block.name for block in result.blocks if not block.replaced] == ["conv1_1"]
+
+
+def test_the_student_in_the_folder_is_the_one_that_was_scored(
+    finished: tuple[RunResult, list[dict[str, Any]]], digits: Prepared
+) -> None:
+    result, _ = finished
+    student = pbkd.load(result.folder)
+    score = accuracy(student, digits.data.test, mean=(0.5,), std=(0.5,), device="cpu")
+    assert score == result.student.accuracy == result.accuracies["fine-tuned"]
+
+
+def test_two_processes_give_the_weights_of_one(quick: list[str], registry: Registry) -> None:
+    """`--plugin lpt-scheduler workers=2` against `workers=1` with round-robin."""
+    one = load_config([*quick, "scheduler=round-robin", "workers=1"])
+    two = load_config([*quick, "workers=2"], plugins=["lpt-scheduler"], registry=registry)
+    assert two.scheduler == {"name": "lpt-scheduler"}
+    events: list[dict[str, Any]] = []
+    first = run(one, registry)
+    second = run(two, registry, events.append)
+    for block in first.blocks:
+        one_by_one, shared = (
+            read_weights(Path(result.folder) / "blocks" / f"{block.name}.safetensors")
+            for result in (first, second)
+        )
+        assert one_by_one.keys() == shared.keys()
+        assert all(torch.equal(one_by_one[key], shared[key]) for key in shared), block.name
+    assert {event["worker"] for event in events if event["event"] == "block"} == {0, 1}
+
+
+def test_phases_can_be_left_out(quick: list[str], registry: Registry) -> None:
+    left_out = ["distill.student_fed_epochs=0", "finetune.epochs=0", "recalibrate_batches=0"]
+    result = run(load_config([*quick, *left_out]), registry)
+    assert result.accuracies["recalibrated"] is None
+    assert result.accuracies["fine-tuned"] is None
+    assert result.accuracies["assembled"] == result.student.accuracy
+    assert "Recalibration was not asked for." in result.notes
+    assert "Fine-tuning was not asked for." in result.notes
+
+
+def test_no_replacement_good_enough_gives_the_teacher(quick: list[str], registry: Registry) -> None:
+    config = load_config([*quick, "max_drop=0", "distill.lr=1e-12", "finetune.epochs=0"])
+    result = run(config, registry)
+    kept = [block for block in result.blocks if not block.replaced]
+    assert all(block.reason and "alone it loses" in block.reason for block in kept)
+    assert len(kept) >= 5
+
+
+def test_a_diverging_block_keeps_the_teachers_segment(quick: list[str], registry: Registry) -> None:
+    config = load_config([*quick, "distill.lr=1e30", "finetune.epochs=0"])
+    result = run(config, registry)
+    assert not any(block.replaced for block in result.blocks)
+    assert any(block.reason == "its training diverged" for block in result.blocks)
+    assert result.student.accuracy == result.teacher.accuracy
+
+
+def test_observers_hear_of_blocks_and_of_the_run(quick: list[str]) -> None:
+    class Observer:
+        blocks: list[BlockResult] = []  # noqa: RUF012
+        runs: list[RunResult] = []  # noqa: RUF012
+
+        @pbkd.hookimpl
+        def block_finished(self, result: BlockResult) -> None:
+            self.blocks.append(result)
+
+        @pbkd.hookimpl
+        def run_finished(self, result: RunResult) -> None:
+            self.runs.append(result)
+
+    registry = build_registry()
+    observer = Observer()
+    registry.add("observer", observer, version="", origin="here")
+    result = run(load_config(quick), registry)
+    assert observer.runs == [result]
+    assert {b.name for b in observer.blocks} == {b.name for b in result.blocks}
+    assert all(len(block.teacher_fed_losses) == 2 for block in observer.blocks)
+
+
+def test_planning_trains_nothing_and_writes_nothing(
+    quick: list[str], registry: Registry, tmp_path: Path
+) -> None:
+    prospect = plan_run(load_config([*quick, "workers=3"]), registry)
+    assert not (tmp_path / "runs").exists()
+    assert len(prospect.plan.workers) == 3
+    assert [p.block.name for p in prospect.plan.blocks] == [
+        "conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2",
+    ]  # fmt: skip
+    assert prospect.plan.steps == 2 * (1077 // 64)
+    assert prospect.plan.seconds > 0
+
+
+def test_open_epochs_become_a_number_of_steps(registry: Registry) -> None:
+    config = plan_run(load_config(), registry).config
+    steps = 1077 // 64
+    assert config.distill.epochs == round(600 / steps)
+    assert config.distill.student_fed_epochs == round(300 / steps)
+    big = load_config(["data=synthetic", "data.count=100000", "data.channels=1", "data.height=8",
+                       "data.width=8"])  # fmt: skip
+    assert plan_run(big, registry).config.distill.epochs == 1
+
+
+def test_segments_can_be_kept(quick: list[str], registry: Registry) -> None:
+    config = load_config([*quick, "keep=[head*, conv1_*, conv2_*]"])
+    assert [p.block.name for p in plan_run(config, registry).plan.blocks] == ["conv3_1", "conv3_2"]
+
+
+def test_the_paper_form_is_dearer_for_the_first_convolution(
+    quick: list[str], registry: Registry
+) -> None:
+    config = load_config([*quick, "builder.form=paper", "builder.repeats=2"])
+    first, *others = plan_run(config, registry).plan.blocks
+    assert first.reason
+    assert "dearer" in first.reason
+    assert first.cost is None
+    assert all(planned.cost for planned in others)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["keep=['*']"], "nothing to replace"),
+        (["builder.rank=9"], "nothing to replace"),
+        (["distill.loss=mze"], "unknown loss 'mze'. Did you mean 'mse'"),
+    ],
+)
+def test_mistakes_are_told_before_training(
+    quick: list[str], registry: Registry, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(load_config([*quick, *overrides]), registry)
+
+
+def test_a_plugin_that_writes_to_the_teacher_is_found_out(
+    quick: list[str], registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def vandal(prospect: Any, *rest: Any) -> Any:
+        next(prospect.prepared.teacher.network.parameters()).data[0] += 1e-6
+        return finish(prospect, *rest)
+
+    monkeypatch.setattr("pbkd.run.finish", vandal)
+    with pytest.raises(TeacherError, match="weights changed during the run"):
+        run(load_config(quick), registry)
+
+
+def test_a_worker_that_fails_is_reported_with_its_logs(quick: list[str], tmp_path: Path) -> None:
+    """The builder works in the host, and fails in the workers."""
+    plugin = tmp_path / "fails.py"
+    plugin.write_text(
+        "import multiprocessing\n"
+        "from pbkd import hookimpl\n"
+        "from pbkd_separable import SeparableBuilder\n"
+        "class Fails(SeparableBuilder):\n"
+        "    name = 'fails'\n"
+        "    def build(self, segment, block):\n"
+        "        if multiprocessing.parent_process():\n"
+        "            raise ValueError('not in a worker')\n"
+        "        return super().build(segment, block)\n"
+        "@hookimpl\n"
+        "def register_builders():\n"
+        "    return [Fails]\n"
+    )
+    registry = build_registry([str(plugin)])
+    config = load_config([*quick, "workers=2"], plugins=[str(plugin)], registry=registry)
+    with pytest.raises(WorkerError, match="not in a worker.*logs"):
+        run(config, registry)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import hashlib
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from pbkd.assignment import write_assignment
+from pbkd.config import load_config, to_yaml
+from pbkd.errors import WeightsError
+from pbkd.journal import write_file
+from pbkd.plan import Job, Schedule
+from pbkd.registry import build_registry
+from pbkd.run import plan_run
+from pbkd.weights import write_weights
+from pbkd.worker import _claimed, epoch_batches, read_replacement, thread_count, work
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pbkd.prepare import Prepared
+    from pbkd.registry import Registry
+    from pbkd.run import Prospect
+
+SCHEDULERS = sorted(build_registry().strategies["scheduler"])
+
+
+def _lay_out(prospect: Prospect, folder: Path) -> None:
+    """Write what a host writes before it launches."""
+    write_file(folder / "config.yaml", to_yaml(prospect.config).encode())
+    write_assignment(folder, prospect.plan)
+    for name, replacement in prospect.replacements.items():
+        write_weights(folder / "initial" / f"{name}.safetensors", replacement.state_dict())
+
+
+@pytest.fixture(scope="module")
+def alone(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The digests of every block's weights from one worker."""
+    return _trained(registry, tmp_path_factory.mktemp("alone"), "round-robin", 1)
+
+
+def _trained(registry: Registry, folder: Path, scheduler: str, workers: int) -> dict[str, str]:
+    torch.set_num_threads(1)
+    overrides = [f"scheduler={scheduler}", f"workers={workers}", "threads=1", "distill.epochs=2"]
+    prospect = plan_run(load_config(overrides), registry)
+    _lay_out(prospect, folder)
+    for rank in range(workers):
+        work(folder, rank)
+    return {
+        path.stem: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (folder / "blocks").iterdir()
+    }
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_same_student_whatever_the_schedule(
+    registry: Registry, alone: dict[str, str], tmp_path: Path, scheduler: str, workers: int
+) -> None:
+    assert len(alone) == 6
+    assert _trained(registry, tmp_path, scheduler, workers) == alone
+
+
+def test_batches_are_the_same_for_every_job(digits: Prepared) -> None:
+    config = load_config()
+    first, second = (
+        [batch for batches in epoch_batches(config, digits, 2, "teacher-fed") for batch in batches]
+        for _ in range(2)
+    )
+    assert len(first) == 2 * (1077 // 64)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    other_phase = next(next(epoch_batches(config, digits, 1, "student-fed")))
+    assert not torch.equal(first[0], other_phase)
+    assert not torch.equal(first[0], first[1077 // 64])
+
+
+def test_a_damaged_initial_weight_is_an_error(registry: Registry, tmp_path: Path) -> None:
+    prospect = plan_run(load_config(["distill.epochs=1"]), registry)
+    _lay_out(prospect, tmp_path)
+    path = tmp_path / "initial" / "conv2_1.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(WeightsError, match=r"conv2_1.safetensors"):
+        work(tmp_path, 0)
+
+
+def test_a_replacement_is_filled_from_its_file(tmp_path: Path) -> None:
+    wanted, other = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    write_weights(tmp_path / "block.safetensors", wanted.state_dict())
+    assert torch.equal(read_replacement(tmp_path, other, "block").weight, wanted.weight)  # type: ignore[arg-type]
+
+
+def test_a_worker_does_its_own_jobs_then_shared_ones() -> None:
+    a, b, c, d = (Job((name,)) for name in "abcd")
+    schedule = Schedule(((a,), (b,)), (c, d))
+    assert list(_claimed(schedule, 0)) == [a, c, d]
+    assert list(_claimed(Schedule(((a,), (b,))), 1)) == [b]
+
+
+def test_a_shared_job_is_claimed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = itertools.count()
+    monkeypatch.setattr("pbkd.worker._shared_counter", lambda: counter.__next__)
+    jobs = tuple(Job((str(index),)) for index in range(5))
+    schedule = Schedule(((), ()), jobs)
+    first, second = _claimed(schedule, 0), _claimed(schedule, 1)
+    taken = [next(first), next(second), next(second), next(first), *second, *first]
+    assert taken == list(jobs)
+
+
+def test_threads_are_given_back() -> None:
+    before = torch.get_num_threads()
+    with thread_count(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
