@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pbkd.errors import RunFolderError
 from pbkd.journal import read_json, write_json
 from pbkd.plan import Block, Job, Schedule, Worker
 
@@ -39,7 +40,14 @@ def write_assignment(folder: Path, plan: Plan) -> None:
 
 def read_assignment(folder: Path) -> Assignment:
     """Read what `write_assignment` wrote; raises `RunFolderError`."""
-    data = read_json(folder / "assignment.json")
+    path = folder / "assignment.json"
+    try:
+        return _assignment(read_json(path))
+    except (KeyError, TypeError) as error:
+        raise RunFolderError(f"'{path}' is no assignment of this version of pbkd.") from error
+
+
+def _assignment(data: Mapping[str, Any]) -> Assignment:
     shapes = ("input_shape", "output_shape")
     blocks = [
         Block(**{**block, **{shape: tuple(block[shape]) for shape in shapes}})

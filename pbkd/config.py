@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.options import first_line
@@ -20,9 +19,11 @@ if TYPE_CHECKING:
     from pbkd.registry import Registry
 
 __all__ = [
+    "ABOVE_ZERO",
     "DistillConfig",
     "FineTuneConfig",
     "RunConfig",
+    "check_values",
     "load_config",
     "merge_layer",
     "read_overrides",
@@ -30,10 +31,27 @@ __all__ = [
     "to_yaml",
 ]
 
-_CHOICES = ("teacher", "data", "partitioner", "builder", "scheduler", "launcher", "model")
+_STRATEGIES = ("partitioner", "builder", "scheduler", "launcher")
+_CHOICES = ("teacher", "data", *_STRATEGIES, "model")
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
-_ABOVE_ZERO = 1e-12
+ABOVE_ZERO = math.nextafter(0, 1)
+_BOUNDS = {
+    "workers": (1, math.inf),
+    "threads": (1, math.inf),
+    "batch_size": (2, math.inf),  # BatchNorm needs two
+    "max_drop": (0, 1),
+    "recalibrate_batches": (0, math.inf),
+    "distill.epochs": (1, math.inf),
+    "distill.student_fed_epochs": (0, math.inf),
+    "distill.lr": (ABOVE_ZERO, math.inf),
+    "distill.weight_decay": (0, math.inf),
+    "finetune.epochs": (0, math.inf),
+    "finetune.lr": (ABOVE_ZERO, math.inf),
+    "finetune.weight_decay": (0, math.inf),
+    "finetune.temperature": (ABOVE_ZERO, math.inf),
+    "finetune.soft_weight": (0, 1),
+}
 
 C = TypeVar("C")
 
@@ -112,18 +130,16 @@ def load_config(
     """Return the configuration: defaults, then the file, then plugins' strategies, then overrides.
 
     A choice may be given as a bare name (`scheduler=greedy`) or by its parts (`scheduler.name`).
-    `plugins` are selected: each strategy they register takes its slot (this needs `registry`).
-    Raises `ConfigError` for anything that is unknown, ill-typed or out of range.
+    `plugins` are selected: each strategy they register takes its slot, each meter is added (this
+    needs `registry`). Raises `ConfigError` for anything that is unknown, ill-typed or out of range.
     """
-    layers = [read_yaml(file)] if file else []
+    config = merge_layer(RunConfig(), read_yaml(file) if file else {})
     given = read_overrides(overrides)
     if plugins and registry:
-        layers.append(_selected(plugins, registry, given))
-    config = RunConfig()
-    for layer in (*layers, given):
-        config = merge_layer(config, layer)
-    config.plugins = [*config.plugins, *(spec for spec in plugins if spec not in config.plugins)]
-    _check_ranges(config)
+        config = merge_layer(config, _selected(plugins, registry, given, config.meters))
+    config = merge_layer(config, given)
+    config.plugins = list(dict.fromkeys([*config.plugins, *plugins]))
+    check_values(config, _BOUNDS)
     return config
 
 
@@ -177,24 +193,26 @@ def _expanded(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _selected(
-    plugins: Sequence[str], registry: Registry, given: Mapping[str, Any]
+    plugins: Sequence[str], registry: Registry, given: Mapping[str, Any], meters: Sequence[Any]
 ) -> dict[str, Any]:
     """Return the layer in which the strategies of `plugins` take their slots."""
-    layer: dict[str, Any] = {}
-    takers: dict[str, str] = {}
-    for spec in plugins:
-        for slot, names in registry.provided_by(spec).items():
-            if slot == "meter":
-                layer["meters"] = [*layer.get("meters", RunConfig().meters), *names]
-            elif slot in _CHOICES and "name" not in given.get(slot, {}):
-                for name in names:
-                    taker = f"'{name}' of {spec}"
-                    if slot in takers:
-                        raise ConfigError(
-                            f"{takers[slot]} and {taker} both claim the slot '{slot}': choose"
-                            f" with {slot}=NAME."
-                        )
-                    takers[slot], layer[slot] = taker, {"name": name}
+    provided = [(spec, registry.provided_by(spec)) for spec in plugins]
+
+    def takers(slot: str) -> dict[str, str]:
+        return {name: spec for spec, by_slot in provided for name in by_slot.get(slot, ())}
+
+    layer: dict[str, Any] = {
+        "meters": [*meters, *(name for name in takers("meter") if name not in meters)]
+    }
+    for slot in _STRATEGIES:
+        claims = [f"'{name}' of {spec}" for name, spec in takers(slot).items()]
+        if "name" in given.get(slot, {}) or not claims:
+            continue
+        if len(claims) > 1:
+            raise ConfigError(
+                f"{' and '.join(claims)} claim the slot '{slot}': choose with {slot}=NAME."
+            )
+        layer[slot] = {"name": next(iter(takers(slot)))}
     return layer
 
 
@@ -204,7 +222,7 @@ def merge_layer(config: C, layer: Mapping[str, Any]) -> C:
     Raises `ConfigError` for a key it does not have or a value of the wrong type.
     """
     expanded = _expanded(layer)
-    _check_keys(type(config), expanded, ())
+    _check_keys(config, expanded)
     base = OmegaConf.structured(config)
     for key in _CHOICES:
         name = expanded[key].get("name") if key in expanded else None
@@ -213,44 +231,45 @@ def merge_layer(config: C, layer: Mapping[str, Any]) -> C:
     try:
         merged = OmegaConf.merge(base, OmegaConf.create(expanded))
         return cast("C", OmegaConf.to_object(merged))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"'{error.full_key}': {first_line(error)}") from error
+    except Exception as error:
+        where = getattr(error, "full_key", None) or ", ".join(expanded)
+        raise ConfigError(f"'{where}': {first_line(error)}") from error
 
 
-def _check_keys(schema: type, tree: Mapping[str, Any], path: tuple[str, ...]) -> None:
-    known = {f.name: f.default_factory for f in fields(schema)}
+def _check_keys(config: Any, tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> None:
+    known = [f.name for f in fields(config)]
     for key, value in tree.items():
         where = ".".join((*path, str(key)))
         if key not in known:
             raise ConfigError(f"unknown key '{where}'.{did_you_mean(str(key), known)}")
-        nested = known[key]
-        if isinstance(nested, type) and is_dataclass(nested) and isinstance(value, dict):
-            _check_keys(nested, value, (*path, str(key)))
+        current = getattr(config, key)
+        if isinstance(current, list) and not isinstance(value, list):
+            raise ConfigError(f"'{where}' is a list: write {where}=[a, b].")
+        if is_dataclass(current):
+            if not isinstance(value, dict):
+                first = fields(current)[0].name
+                raise ConfigError(f"'{where}' is a group: set its keys, such as {where}.{first}.")
+            _check_keys(current, value, (*path, str(key)))
 
 
-def _check_ranges(config: RunConfig) -> None:
-    bounds: dict[str, tuple[float, float]] = {
-        "workers": (1, math.inf),
-        "threads": (1, math.inf),
-        "batch_size": (2, math.inf),  # BatchNorm needs two
-        "max_drop": (0, 1),
-        "recalibrate_batches": (0, math.inf),
-        "distill.epochs": (1, math.inf),
-        "distill.student_fed_epochs": (0, math.inf),
-        "distill.lr": (_ABOVE_ZERO, math.inf),
-        "distill.weight_decay": (0, math.inf),
-        "finetune.epochs": (0, math.inf),
-        "finetune.lr": (_ABOVE_ZERO, math.inf),
-        "finetune.weight_decay": (0, math.inf),
-        "finetune.temperature": (_ABOVE_ZERO, math.inf),
-        "finetune.soft_weight": (0, 1),
-    }
+def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None:
+    """Raise `ConfigError` for a number out of bounds, a strange device or a choice without name."""
+    if "${" in repr(config):  # an escaped interpolation would be one again once it is saved
+        raise ConfigError("a value holds an escaped '${': use a value without it.")
     for key, (low, high) in bounds.items():
         value = attrgetter(key)(config)
-        if value is not None and not low <= value <= high:
-            least = "above 0" if low == _ABOVE_ZERO else f"at least {low}"
+        if value is not None and (not low <= value <= high or value == math.inf):
+            least = "above 0" if low == ABOVE_ZERO else f"at least {low}"
             wanted = least if high == math.inf else f"between {low} and {high}"
-            raise ConfigError(f"'{key}' is {value}, but must be {wanted}.")
+            raise ConfigError(
+                f"'{key}' is {value}, but must be {'finite' if value == math.inf else wanted}."
+            )
     if config.device not in _DEVICES:
         wanted = ", ".join(_DEVICES)
         raise ConfigError(f"'device' is '{config.device}', but must be one of {wanted}.")
+    choices = {key: getattr(config, key) for key in _CHOICES if hasattr(config, key)}
+    choices |= {f"meters.{i}": meter for i, meter in enumerate(getattr(config, "meters", ()))}
+    for key, choice in choices.items():
+        name = choice.get("name") if isinstance(choice, dict) else choice
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"'{key}' is {name!r}, but must be a name.")

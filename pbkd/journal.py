@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pbkd.errors import RunFolderError
@@ -34,28 +34,27 @@ def new_run_folder(out: Path, name: str) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         folder = _fresh(out, f"{name.replace(':', '-').replace('/', '-')}-{stamp}")
-        latest = out / "latest"
-        if latest.is_symlink() or not latest.exists():
-            latest.unlink(missing_ok=True)
-            latest.symlink_to(folder.name, target_is_directory=True)
     except OSError as error:
         raise RunFolderError(f"'{out}' cannot hold a run folder: {error.strerror}.") from error
+    _point_latest(folder)
     return folder
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all, and survives a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that it appears whole or not at all, even across a power cut."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise RunFolderError(f"'{path}' cannot be written: {error.strerror}.") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -76,10 +75,13 @@ def read_json(path: Path) -> Any:
 def record(folder: Path, writer: str, event: str, **facts: Any) -> None:
     """Append one event, as a line of JSON, to the writer's own file in `folder/events`."""
     path = folder / "events" / f"{writer}.jsonl"
-    path.parent.mkdir(exist_ok=True)
     line = json.dumps({"event": event, "time": time.time(), **facts})
-    with path.open("a") as file:
-        file.write(line + "\n")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise RunFolderError(f"'{path}' cannot be written: {error.strerror}.") from error
 
 
 @contextmanager
@@ -88,16 +90,17 @@ def follow_events(folder: Path, seen: Callable[[Event], None]) -> Iterator[None]
 
     The first error that `seen` raises is raised again when the context ends.
     """
-    offsets = {path: path.stat().st_size for path in (folder / "events").glob("*.jsonl")}
+    paths = (folder / "events").glob("*.jsonl")
+    offsets = {path: path.read_bytes().rfind(b"\n") + 1 for path in paths}
     stop = threading.Event()
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
 
     def watch() -> None:
         try:
             while not stop.wait(0.1):
                 _read_new(folder, offsets, seen)
             _read_new(folder, offsets, seen)
-        except Exception as error:
+        except BaseException as error:
             errors.append(error)
 
     thread = threading.Thread(target=watch, name="pbkd-events", daemon=True)
@@ -116,9 +119,19 @@ def _read_new(folder: Path, offsets: dict[Path, int], seen: Callable[[Event], No
         with path.open("rb") as file:
             file.seek(offsets.get(path, 0))
             for line in file:
-                if line.endswith(b"\n"):
-                    offsets[path] = offsets.get(path, 0) + len(line)
-                    seen(json.loads(line))
+                if not line.endswith(b"\n"):
+                    break  # the rest is still to come, perhaps before the next read of this loop
+                offsets[path] = offsets.get(path, 0) + len(line)
+                seen(json.loads(line))
+
+
+def _point_latest(folder: Path) -> None:
+    """Point `latest` beside a run folder at it, in one step; where links work, and it is one."""
+    latest, new = folder.with_name("latest"), folder / ".latest"
+    with suppress(OSError):
+        if latest.is_symlink() or not latest.exists():
+            new.symlink_to(folder.name, target_is_directory=True)
+            new.replace(latest)
 
 
 def _fresh(out: Path, name: str) -> Path:

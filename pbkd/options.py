@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
+from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue
 
-from pbkd.errors import ConfigError, did_you_mean
+from pbkd.errors import ConfigError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,19 +26,28 @@ def chosen(registry: Registry, slot: str, choice: Mapping[str, Any]) -> Any:
     """Return the strategy that `choice` (its `name` and its options) asks for."""
     strategy = registry.find(slot, choice["name"])
     given = {key: value for key, value in choice.items() if key != "name"}
-    return strategy(**typed_options(strategy, given, where=slot))
+    options = typed_options(strategy, given, where=slot)
+    try:
+        return strategy(**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the {slot} '{choice['name']}' refuses: {first_line(error)}") from error
 
 
 def option_types(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     """Return each option of a dataclass or function: its type and default (`MISSING` if none)."""
     try:
         hints = typing.get_type_hints(target)
-    except NameError:
+    except Exception:  # an annotation that exists for type checkers only
         hints = {}
-    return {
-        name: (hints.get(name, Any), MISSING if p.default is p.empty else p.default)
-        for name, p in inspect.signature(target).parameters.items()
+    defaults = {
+        name: MISSING if parameter.default is parameter.empty else parameter.default
+        for name, parameter in inspect.signature(target).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
+    for field in dataclasses.fields(target) if dataclasses.is_dataclass(target) else ():
+        if field.default_factory is not dataclasses.MISSING:
+            defaults[field.name] = field.default_factory()
+    return {name: (hints.get(name, Any), default) for name, default in defaults.items()}
 
 
 def typed_options(
@@ -44,25 +55,48 @@ def typed_options(
 ) -> dict[str, Any]:
     """Return the keyword arguments for `target`, typed as its signature says.
 
-    Raises `ConfigError`, naming `where` and the option, for an unknown, ill-typed or missing one.
+    Raises `ConfigError`, naming `where` and the option, for an unknown, ill-typed or missing one,
+    and `PluginError` for an option whose type or default no configuration can hold.
     """
     types = option_types(target)
     for key in given:
         if key not in types:
-            raise ConfigError(f"unknown option '{where}.{key}'.{did_you_mean(key, types)}")
-    fields = [(name, kind, dataclasses.field()) for name, (kind, _) in types.items()]
-    schema = OmegaConf.structured(dataclasses.make_dataclass("Options", fields))
-    for name, (_, default) in types.items():
-        schema[name] = default
+            raise ConfigError(f"unknown option '{where}.{key}'.{did_you_mean(str(key), types)}")
     try:
-        merged = OmegaConf.merge(schema, OmegaConf.create(dict(given)))
-        return dict(OmegaConf.to_container(merged, throw_on_missing=True))  # type: ignore[arg-type]
+        merged = OmegaConf.merge(_schema(types, where), OmegaConf.create(dict(given)))
+        values = vars(OmegaConf.to_object(merged))
+    except PluginError:
+        raise
     except MissingMandatoryValue as error:
         raise ConfigError(f"'{where}.{error.full_key}' must be given.") from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"'{where}.{error.full_key}': {first_line(error)}") from error
+    except Exception as error:
+        key = getattr(error, "full_key", None) or ", ".join(given)
+        raise ConfigError(f"'{where}.{key}': {first_line(error)}") from error
+    return {name: _as_tuple(types[name][0], value) for name, value in values.items()}
+
+
+def _schema(types: Mapping[str, tuple[Any, Any]], where: str) -> Any:
+    fields = [
+        (name, kind, dataclasses.field(default_factory=partial(copy, default)))
+        for name, (kind, default) in types.items()
+    ]
+    try:
+        return OmegaConf.structured(dataclasses.make_dataclass("Options", fields))
+    except Exception as error:
+        option = f"'{where}.{getattr(error, 'full_key', None)}'"
+        raise PluginError(
+            f"the option {option} has a type or default that cannot be configured:"
+            f" {first_line(error)}"
+        ) from error
+
+
+def _as_tuple(kind: Any, value: Any) -> Any:
+    """Give a tuple where one is asked for: omegaconf before 2.4 gives a list."""
+    wants_tuple = kind is tuple or typing.get_origin(kind) is tuple
+    return tuple(value) if wants_tuple and isinstance(value, list) else value
 
 
 def first_line(error: Exception) -> str:
     """Return the first line of an omegaconf error; the rest repeats the key."""
-    return str(error).splitlines()[0].rstrip(".") + "."
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".") + "."

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import Partitioner
     from pbkd.registry import Registry
 
-__all__ = ["Prepared", "load_data", "pick_device", "pick_partitioner", "prepare"]
+__all__ = ["Prepared", "check_classes", "load_data", "pick_device", "pick_partitioner", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def prepare(config: RunConfig, registry: Registry, device: str) -> Prepared:
     _check_channels(teacher, data)
     first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
     images = normalise(first, teacher.mean, teacher.std, where)
-    _check_classes(network, data, images[:2])
+    check_classes(network, data, images[:2])
     partitioner = pick_partitioner(registry, config.partitioner, network)
     chain = partitioner.partition(network)
     check_chain(network, chain, images[:2])
@@ -119,7 +119,8 @@ def _check_channels(teacher: Teacher, data: Dataset) -> None:
 
 
 @torch.no_grad()
-def _check_classes(network: nn.Module, data: Dataset, images: Tensor) -> None:
+def check_classes(network: nn.Module, data: Dataset, images: Tensor) -> None:
+    """Raise `TeacherError` unless a network takes these images and gives a logit per class."""
     shape = tuple(data.image_shape)
     try:
         logits = network(images)

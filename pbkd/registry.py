@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,10 +19,13 @@ from pbkd import hookspecs
 from pbkd.errors import PluginError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from types import ModuleType
 
 __all__ = ["SLOTS", "BrokenPlugin", "Plugin", "Registry", "build_registry"]
+
+# A plugin is code of someone else's: it may even end the process as it is imported.
+_FAILURES = (Exception, SystemExit)
 
 SLOTS = {
     "partitioner": "register_partitioners",
@@ -78,8 +83,10 @@ class Registry:
         try:
             self.manager.register(module, name)
             self.manager.check_pending()
+            if not self.manager.get_hookcallers(module):
+                raise PluginError("it has no function marked @pbkd.hookimpl.")
             provided = self._strategies_of(name, module)
-        except Exception as error:
+        except _FAILURES as error:
             if self.manager.has_plugin(name):
                 self.manager.unregister(name=name)
             raise PluginError(_one_line(error)) from error
@@ -102,10 +109,15 @@ class Registry:
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             if implementation.plugin is not module:
                 continue
-            for strategy in implementation.function():
+            handed = implementation.function()
+            if not isinstance(handed, Iterable):
+                raise PluginError(f"{hook} hands over {handed!r}, not a list.")
+            for strategy in handed:
                 key = getattr(strategy, "name", None)
-                if not isinstance(key, str):
+                if not isinstance(key, str) or not key:
                     raise PluginError(f"{hook} hands over {strategy!r}, which has no name.")
+                if slot != "model" and not isinstance(strategy, type):
+                    raise PluginError(f"{hook} hands over {strategy!r}, which is not a class.")
                 if key in found or (slot, key) in self.owners:
                     owner = self.owners.get((slot, key), name)
                     raise PluginError(
@@ -125,9 +137,9 @@ def build_registry(extra: Sequence[str] = ()) -> Registry:
     manager = pluggy.PluginManager("pbkd")
     manager.add_hookspecs(hookspecs)
     registry = Registry(manager)
-    disabled = set(os.environ.get("PBKD_DISABLE_PLUGINS", "").split(","))
+    disabled = os.environ.get("PBKD_DISABLE_PLUGINS", "").split(",")
     for point in sorted(entry_points(group="pbkd"), key=_own_first):
-        if point.name not in disabled:
+        if point.name not in map(str.strip, disabled):
             _add_installed(registry, point)
     for spec in extra:
         load_plugin(registry, spec)
@@ -150,13 +162,14 @@ def load_plugin(registry: Registry, spec: str) -> Plugin:
             f"there is no plugin '{spec}': give an installed plugin, an importable module or a"
             f" .py file.{did_you_mean(spec, registry.plugins)}"
         ) from error
-    except Exception as error:
+    except _FAILURES as error:
         raise PluginError(f"the plugin '{spec}' fails to import: {_one_line(error)}") from error
     for plugin in registry.plugins.values():
         if registry.manager.get_plugin(plugin.name) is module:
             return plugin
     try:
-        return registry.add(spec, module, version="", origin=str(module.__file__))
+        origin = str(getattr(module, "__file__", None) or spec)
+        return registry.add(spec, module, version="", origin=origin)
     except PluginError as error:
         raise PluginError(f"the plugin '{spec}' is broken: {error}") from error
 
@@ -171,14 +184,15 @@ def _add_installed(registry: Registry, point: Any) -> None:
     origin = f"{dist.name} {dist.version}" if dist else point.value
     try:
         registry.add(point.name, point.load(), version=dist.version if dist else "", origin=origin)
-    except Exception as error:
+    except _FAILURES as error:
         registry.broken.append(BrokenPlugin(point.name, origin, _one_line(error)))
 
 
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise PluginError(f"there is no file '{path}'.")
-    name = f"pbkd_plugin_{path.stem}"
+    # Two files of the same name in different folders are two modules.
+    name = "pbkd_plugin_" + re.sub(r"\W", "_", str(path.resolve().with_suffix("")))
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise PluginError(f"'{path}' is not a Python file.")
@@ -188,9 +202,11 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, PluginError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _reasons(broken: Iterable[BrokenPlugin]) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import OmegaConf
 
-from pbkd.config import merge_layer, read_overrides, read_yaml
-from pbkd.errors import TeacherError
+from pbkd.config import ABOVE_ZERO, check_values, merge_layer, read_overrides, read_yaml
+from pbkd.data import normalise
+from pbkd.errors import ConfigError, TeacherError
 from pbkd.fit import Recipe, fit
 from pbkd.journal import write_file
 from pbkd.measure import accuracy, macs, parameters
-from pbkd.prepare import load_data, pick_device
+from pbkd.prepare import check_classes, load_data, pick_device
 from pbkd.seed import derive_seed
 from pbkd.weights import write_weights
 from pbkd.zoo import build_network, find_model
@@ -24,8 +27,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pbkd.registry import Registry
+    from pbkd.zoo import ZooModel
 
 __all__ = ["TrainConfig", "train_model"]
+
+_BOUNDS = {
+    "epochs": (1, math.inf),
+    "lr": (ABOVE_ZERO, math.inf),
+    "weight_decay": (0, math.inf),
+    "batch_size": (2, math.inf),  # BatchNorm needs two
+}
 
 
 @dataclass
@@ -55,10 +66,7 @@ def train_model(
     the card. Returns the card's path. `epoch_finished` gets epoch, mean loss and validation score.
     """
     model, _ = find_model(registry, name)
-    config = TrainConfig(model={"name": name})
-    if model.card and model.card.is_file():
-        config = merge_layer(config, read_yaml(model.card)["recipe"])
-    config = merge_layer(config, read_overrides(overrides))
+    config = _recipe(model, name, overrides)
     data = load_data(config.data)
     device = torch.device(pick_device(config.device))
     with torch.random.fork_rng(devices=[]):
@@ -69,6 +77,8 @@ def train_model(
             f"'{name}' takes images of {len(model.mean)} channels, but '{data.name}' has"
             f" {data.image_shape[0]}: choose other data."
         )
+    image = normalise(data.train.images(torch.arange(1)), model.mean, model.std, device)
+    check_classes(network.eval(), data, image)
     recipe = Recipe(
         epochs=config.epochs,
         lr=config.lr,
@@ -84,7 +94,7 @@ def train_model(
         "name": name,
         "summary": model.summary,
         "licence": "Apache-2.0",
-        "command": " ".join(["pbkd zoo train", name, *overrides]),
+        "command": shlex.join(["pbkd", "zoo", "train", name, *overrides]),
         "recipe": OmegaConf.to_container(OmegaConf.structured(config)),
         "accuracy": {
             "validation": best,
@@ -97,3 +107,21 @@ def train_model(
     path = out / f"{name}.yaml"
     write_file(path, OmegaConf.to_yaml(OmegaConf.create(card)).encode())
     return path
+
+
+def _recipe(model: ZooModel, name: str, overrides: Sequence[str]) -> TrainConfig:
+    """Return the recipe on the model's card, if it has one, with the overrides over it."""
+    config = TrainConfig(model={"name": name})
+    if model.card and model.card.is_file():
+        config = merge_layer(config, read_yaml(model.card).get("recipe", {}))
+    config = merge_layer(config, read_overrides(overrides))
+    check_values(config, _BOUNDS)
+    if config.model["name"] != name:
+        raise ConfigError(f"'model' is '{config.model['name']}', but '{name}' is to be trained.")
+    for key in ("weights", "mean", "std"):
+        if key in config.model:
+            raise ConfigError(
+                f"'model.{key}' cannot be set: '{name}' is trained from random weights, on images"
+                " normalised as its zoo says."
+            )
+    return config

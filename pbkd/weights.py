@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,14 +28,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file, or a state dict saved by torch (never running pickled code).
 
     A state dict inside a checkpoint's `state_dict` or `model`, and the prefix `module.` that
-    DataParallel adds, are unwrapped. Raises `WeightsError`.
+    DataParallel puts before every name, are unwrapped. Raises `WeightsError`.
     """
     if not path.is_file():
         raise WeightsError(f"there is no file of weights '{path}'.")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded: Any = load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise WeightsError(f"'{path}' is not a whole safetensors file ({error}).") from error
     except Exception as error:
@@ -47,14 +49,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors; the file appears whole or not at all."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies, because safetensors refuses tensors that share memory, as tied weights do.
+    plain = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
     write_file(path, save(plain))
 
 
 def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object) -> None:
-    """Load weights into a network; a `WeightsError` names the first keys that differ."""
+    """Load weights into a network; a `WeightsError` names the first keys that differ.
+
+    BatchNorm's count of batches may be missing, as it is from files older than torch 0.4.1.
+    """
     wanted = module.state_dict()
-    missing = [key for key in wanted if key not in weights]
+    counters = {key: wanted[key] for key in wanted if key.endswith("num_batches_tracked")}
+    missing = [key for key in wanted if key not in weights and key not in counters]
     extra = [key for key in weights if key not in wanted]
     shapes = [
         f"{key} {tuple(weights[key].shape)} instead of {tuple(tensor.shape)}"
@@ -65,13 +75,13 @@ def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object
     differences = [f"{what}: {_first(names)}" for what, names in parts.items() if names]
     if differences:
         raise WeightsError(f"'{source}' does not fit the network; {'; '.join(differences)}.")
-    module.load_state_dict(dict(weights))
+    module.load_state_dict({**counters, **weights})
 
 
 def fingerprint(module: nn.Module) -> str:
     """Return the SHA-256 of a network's weights and buffers, names included."""
     digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
+    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
         digest.update(name.encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()
@@ -81,9 +91,12 @@ def _unwrapped(loaded: Any, path: Path) -> dict[str, Tensor]:
     for wrapper in _WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
-    if not isinstance(loaded, dict) or not all(torch.is_tensor(v) for v in loaded.values()):
+    if not isinstance(loaded, dict) or not all(
+        isinstance(key, str) and torch.is_tensor(value) for key, value in loaded.items()
+    ):
         raise WeightsError(f"'{path}' holds no state dict (names to tensors).")
-    return {key.removeprefix("module."): tensor for key, tensor in loaded.items()}
+    parallel = all(key.startswith("module.") for key in loaded)
+    return {key.removeprefix("module.") if parallel else key: v for key, v in loaded.items()}
 
 
 def _first(names: list[str], count: int = 3) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbkd.chain import freeze
-from pbkd.errors import TeacherError, UnknownNameError
+from pbkd.errors import ConfigError, TeacherError, UnknownNameError
 from pbkd.measure import parameters
-from pbkd.options import option_types, typed_options
+from pbkd.options import first_line, option_types, typed_options
 from pbkd.weights import fit_weights, read_weights
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ __all__ = [
     "list_variants",
     "load_teacher",
 ]
-
-_CORE_OPTIONS = ("name", "weights", "mean", "std")
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,15 @@ class Teacher:
     weights: str
 
 
+@dataclass(frozen=True)
+class _Own:
+    """The options that every teacher has, beside those of its `build`."""
+
+    weights: str | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+
 def find_model(registry: Registry, name: str) -> tuple[ZooModel, dict[str, str]]:
     """Return the model called `name` and, for `family:variant`, the variant as an option."""
     family, colon, variant = name.partition(":")
@@ -79,11 +86,28 @@ def find_model(registry: Registry, name: str) -> tuple[ZooModel, dict[str, str]]
 
 def build_network(registry: Registry, choice: Mapping[str, Any]) -> nn.Module:
     """Build the network that a `teacher` choice names, without any trained weights."""
+    untrained = {"pretrained": False} if "pretrained" in choice else {}
+    return _build(registry, {**choice, **untrained})
+
+
+def _build(registry: Registry, choice: Mapping[str, Any]) -> nn.Module:
     model, variant = find_model(registry, choice["name"])
-    given = {key: value for key, value in choice.items() if key not in _CORE_OPTIONS}
-    if "pretrained" in given:
-        given["pretrained"] = False
-    return model.build(**typed_options(model.build, {**variant, **given}, where="teacher"))
+    _, given = _split(choice)
+    options = typed_options(model.build, {**variant, **given}, where="teacher")
+    try:
+        return model.build(**options)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise TeacherError(
+            f"the network '{choice['name']}' cannot be built with these options:"
+            f" {first_line(error)}"
+        ) from error
+
+
+def _split(choice: Mapping[str, Any]) -> tuple[_Own, dict[str, Any]]:
+    """Return the options that every teacher has, and those of the model's `build`."""
+    given = {key: value for key, value in choice.items() if key != "name"}
+    own = {f.name: given.pop(f.name) for f in fields(_Own) if f.name in given}
+    return _Own(**typed_options(_Own, own, where="teacher")), given
 
 
 def list_variants(registry: Registry, family: str) -> Sequence[str]:
@@ -121,12 +145,11 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
     The weights are `teacher.weights` (a file, or `random` on purpose), those that
     `teacher.pretrained=true` downloads, or those that the zoo ships.
     """
-    model, variant = find_model(registry, choice["name"])
-    source = choice.get("weights") or model.weights
+    model, _ = find_model(registry, choice["name"])
+    own, _ = _split(choice)
+    source = own.weights or model.weights
     if source is None and choice.get("pretrained"):
-        given = {key: value for key, value in choice.items() if key not in _CORE_OPTIONS}
-        options = typed_options(model.build, {**variant, **given}, where="teacher")
-        network, source = model.build(**options), "pretrained"
+        network, source = _build(registry, choice), "pretrained"
     else:
         network = build_network(registry, choice)
     if source is None:
@@ -136,15 +159,17 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
         )
     if source not in ("random", "pretrained"):
         fit_weights(network, read_weights(Path(source)), source)
-    mean, std = _normalisation(model, network, choice)
+    mean, std = _normalisation(model, network, own)
     return Teacher(choice["name"], freeze(network), mean, std, str(source))
 
 
 def _normalisation(
-    model: ZooModel, network: nn.Module, choice: Mapping[str, Any]
+    model: ZooModel, network: nn.Module, own: _Own
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and std: as given, else timm's `pretrained_cfg`, else the zoo's."""
     cfg = getattr(network, "pretrained_cfg", None) or {}
-    mean = choice.get("mean") or cfg.get("mean") or model.mean
-    std = choice.get("std") or cfg.get("std") or model.std
+    mean = own.mean or cfg.get("mean") or model.mean
+    std = own.std or cfg.get("std") or model.std
+    if not all(value > 0 for value in std):
+        raise ConfigError(f"'teacher.std' is {list(std)}, but every value must be above 0.")
     return tuple(mean), tuple(std)

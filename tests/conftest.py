@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+
+# As the command line does, before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -27,11 +28,11 @@ def main() -> None:
     """Run the command line; a mistake of the user's is one sentence on stderr and exit code 2."""
     from pbkd.errors import PbkdError
 
+    # Threads that spin while they wait slow every other busy process on the machine tenfold.
+    # torch reads this when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        app(prog_name="pbkd")
     except PbkdError as error:
         sys.stderr.write(f"pbkd: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("pbkd: stopped.\n")
-        sys.exit(130)

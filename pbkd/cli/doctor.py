@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 
@@ -10,7 +12,6 @@ def doctor() -> None:
     import torch
 
     import pbkd
-    from pbkd.energy import probe
     from pbkd.registry import build_registry
 
     typer.echo(f"pbkd {pbkd.__version__}, torch {torch.__version__}")
@@ -18,11 +19,21 @@ def doctor() -> None:
         typer.echo(f"device {device}: {reason or 'usable'}")
     registry = build_registry()
     for name, meter in registry.strategies["meter"].items():
-        typer.echo(f"meter {name}: {probe(meter()) or 'usable'}")
+        typer.echo(f"meter {name}: {_probed(meter) or 'usable'}")
     for plugin in registry.plugins.values():
         typer.echo(f"plugin {plugin.name}: usable")
     for broken in registry.broken:
-        typer.echo(f"plugin {broken.name} ({broken.origin}): {broken.reason}")
+        typer.echo(f"plugin {broken.name} ({broken.origin}): broken: {broken.reason}")
+
+
+def _probed(meter: Any) -> str | None:
+    """Return why a meter, with its default options, cannot be used here; None where it can."""
+    from pbkd.energy import probe
+
+    try:
+        return probe(meter())
+    except Exception as error:  # a plugin's
+        return f"{type(error).__name__}: {error}"
 
 
 def _devices() -> dict[str, str | None]:

@@ -15,13 +15,13 @@ def _group() -> None:
 @app.command("list")
 def list_plugins() -> None:
     """List every plugin: where it came from and what it provides; then the broken ones and why."""
-    from rich.console import Console
     from rich.table import Table
 
+    from pbkd.cli.display import open_console
     from pbkd.registry import build_registry
 
     registry = build_registry()
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     table = Table("plugin", "from", "provides", box=None, pad_edge=False)
     for plugin in registry.plugins.values():
         provides = "; ".join(
@@ -30,4 +30,4 @@ def list_plugins() -> None:
         table.add_row(plugin.name, plugin.origin, provides or "nothing")
     console.print(table)
     for broken in registry.broken:
-        console.print(f"broken: {broken.name} ({broken.origin}): {broken.reason}", markup=False)
+        console.print(f"broken: {broken.name} ({broken.origin}): {broken.reason}")

@@ -21,9 +21,9 @@ def list_models(
     ] = None,
 ) -> None:
     """List the models of every registered zoo, or the variants of a family."""
-    from rich.console import Console
     from rich.table import Table
 
+    from pbkd.cli.display import open_console
     from pbkd.registry import build_registry
     from pbkd.zoo import list_variants
 
@@ -35,7 +35,7 @@ def list_models(
     for name, model in registry.strategies["model"].items():
         shipped = "shipped" if model.weights else "none"
         table.add_row(f"{name}:NAME" if model.variants else name, shipped, model.summary)
-    Console(highlight=False, soft_wrap=True).print(table)
+    open_console().print(table)
 
 
 @app.command("show")

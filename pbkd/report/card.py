@@ -41,7 +41,7 @@ def card(result: RunResult) -> str:
         "\n".join(f"- {name}: {value}" for name, value in result.environment.items()),
         "MACs are multiply-accumulates of convolutions and matrix products, for one image.",
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(filter(None, sections)) + "\n"
 
 
 def verdict(result: RunResult) -> str:
@@ -53,10 +53,16 @@ def verdict(result: RunResult) -> str:
     lost = 100 * (result.teacher.accuracy - result.student.accuracy)
     change = f"lost {lost:.2f} points" if lost > 0 else f"gained {abs(lost):.2f} points"
     return (
-        f"{count} of {len(result.blocks)} blocks were replaced, with {before[0] / after[0]:.1f}x"
-        f" fewer parameters and {before[1] / after[1]:.1f}x fewer MACs in them; the student"
-        f" {change} of test accuracy."
+        f"{count} of {len(result.blocks)} blocks were replaced, with"
+        f" {_change(before[0], after[0])} parameters and {_change(before[1], after[1])} MACs in"
+        f" them; the student {change} of test accuracy."
     )
+
+
+def _change(before: int, after: int) -> str:
+    if after == 0:
+        return "no"
+    return f"{before / after:.1f}x fewer" if after <= before else f"{after - before:,} more"
 
 
 def replaced_totals(blocks: Sequence[BlockResult]) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -83,9 +89,13 @@ def comparison(result: RunResult) -> list[tuple[str, str, str, str]]:
     ]
     return [
         ("test accuracy", points(teacher.accuracy), points(student.accuracy), ""),
-        *((name, f"{t:,}", f"{s:,}", f"{t / s:.2f}x") for name, t, s in counts),
-        *((name, f"{t:.2f} ms", f"{s:.2f} ms", f"{t / s:.2f}x") for name, t, s in milliseconds),
+        *((name, f"{t:,}", f"{s:,}", _ratio(t, s)) for name, t, s in counts),
+        *((name, f"{t:.2f} ms", f"{s:.2f} ms", _ratio(t, s)) for name, t, s in milliseconds),
     ]
+
+
+def _ratio(teacher: float, student: float) -> str:
+    return f"{teacher / student:.2f}x" if student else ""
 
 
 def points(share: float | None) -> str:
@@ -131,5 +141,6 @@ def _block_row(block: BlockResult) -> tuple[str, ...]:
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
+        "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) + " |"
+        for row in lines
     )

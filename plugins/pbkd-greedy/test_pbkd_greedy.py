@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pbkd_greedy import Greedy, register_schedulers
+from pbkd_round_robin import RoundRobin
+
+from pbkd import BlockCost, Worker
+from pbkd.plan import makespan, worker_seconds
+from pbkd.testing import check_scheduler, tiny_costs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Each segment takes the teacher 1 s and its replacement 2 s.
+EVEN = [BlockCost("a", 0, 1, 2), BlockCost("b", 1, 1, 2), BlockCost("c", 2, 1, 2)]
+
+
+def hands(costs: Sequence[BlockCost], crew: Sequence[Worker]) -> list[list[tuple[str, ...]]]:
+    schedule = Greedy().schedule(costs, crew)
+    assert schedule.shared == ()
+    return [[job.blocks for job in jobs] for jobs in schedule.assigned]
+
+
+@pytest.mark.parametrize(("blocks", "workers"), [(1, 1), (5, 2), (13, 4), (2, 3)])
+def test_it_keeps_the_contract(blocks: int, workers: int) -> None:
+    check_scheduler(Greedy(), tiny_costs(blocks), workers)
+
+
+def test_each_block_goes_where_it_leaves_the_least_load() -> None:
+    crew = [Worker(0), Worker(1)]
+    # c: either worker would be at 3 + 2 = 5 s; the first takes it.
+    # b: worker 0 would be at 5 + 2 = 7 s, worker 1 at 2 + 2 = 4 s; worker 1 takes it.
+    # a: worker 0 would be at 7 s, worker 1, whose teacher passes there anyway, at 6 s.
+    assert hands(EVEN, crew) == [[("c",)], [("a", "b")]]
+    assert worker_seconds(Greedy().schedule(EVEN, crew), EVEN, crew) == [5, 6]
+
+
+def test_a_slow_worker_gets_less() -> None:
+    crew = [Worker(0), Worker(1, speed=0.5)]
+    # c: 5 s against 10 s. b: 7 s against 8 s. a: 9 s against (1 + 2) / 0.5 = 6 s.
+    assert hands(EVEN, crew) == [[("b", "c")], [("a",)]]
+
+
+def test_a_dear_block_has_a_worker_for_itself() -> None:
+    costs = [BlockCost("a", 0, 1, 1), BlockCost("b", 1, 1, 20), BlockCost("c", 2, 1, 1)]
+    crew = [Worker(0), Worker(1)]
+    assert hands(costs, crew) == [[("a", "c")], [("b",)]]
+    assert worker_seconds(Greedy().schedule(costs, crew), costs, crew) == [5, 22]
+
+
+def test_it_beats_the_cyclic_schedule_where_costs_differ() -> None:
+    costs = [BlockCost(name, 0, 0, train) for name, train in zip("abcd", (1, 9, 1, 9), strict=True)]
+    crew = [Worker(0), Worker(1)]
+    # Cyclic: a and c on one worker (2 s), b and d on the other (18 s).
+    assert makespan(RoundRobin().schedule(costs, crew), costs, crew) == 18
+    assert makespan(Greedy().schedule(costs, crew), costs, crew) == 10
+
+
+def test_one_worker_has_one_job_in_chain_order() -> None:
+    assert hands(EVEN, [Worker(0)]) == [[("a", "b", "c")]]
+
+
+def test_a_worker_too_many_has_no_job() -> None:
+    assert hands(EVEN[:2], [Worker(rank) for rank in range(3)]) == [[("b",)], [("a",)], []]
+
+
+def test_it_is_registered() -> None:
+    assert [scheduler.name for scheduler in register_schedulers()] == ["greedy"]

@@ -1,0 +1,425 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from pbkd import cli
+from pbkd.cli.display import open_console
+from pbkd.config import RunConfig, load_config
+from pbkd.zoo import load_teacher
+
+if TYPE_CHECKING:
+    from pbkd.registry import Registry
+
+HEAD = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pbkd import hookimpl
+"""
+
+MINE = (
+    HEAD
+    + """
+@dataclass(frozen=True)
+class Mine:
+    name: ClassVar[str] = "mine"
+    seed: int = 0
+
+    def schedule(self, costs, workers):
+        raise NotImplementedError
+
+
+@hookimpl
+def register_schedulers():
+    return [Mine]
+"""
+)
+
+METER = (
+    HEAD
+    + """
+@dataclass(frozen=True)
+class Wattmeter:
+    name: ClassVar[str] = "wattmeter"
+    port: str
+
+    def open(self):
+        raise NotImplementedError
+
+
+@hookimpl
+def register_meters():
+    return [Wattmeter]
+"""
+)
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Pbkd = Callable[..., Ended]
+
+
+@pytest.fixture
+def pbkd(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Pbkd:
+    """Return a function that calls the command line in this process, in an empty folder."""
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def call(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["pbkd", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Ended(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+def in_a_process(code: str, *arguments: str, path: Path | None = None) -> Ended:
+    """Run Python code in a fresh process, with `path` before everything that is installed."""
+    environment = {**os.environ, "COLUMNS": "40"}
+    if path:
+        environment["PYTHONPATH"] = os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", code, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+MAIN = "from pbkd.cli import main\nmain()"
+
+
+def mistake(ended: Ended) -> str:
+    """Return what the user is told: one line on standard error, with exit code 2."""
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("pbkd: ")
+    assert ended.err.count("\n") == 1
+    assert ended.err.endswith("\n")
+    return ended.err.removeprefix("pbkd: ").strip()
+
+
+@pytest.mark.parametrize("verb", [[], ["run"], ["zoo"], ["zoo", "train"], ["plugins"], ["doctor"]])
+def test_help_imports_nothing_that_is_slow(verb: list[str]) -> None:
+    code = dedent("""
+        import sys
+        from pbkd.cli import main
+        try:
+            main()
+        finally:
+            slow = {"torch", "torchvision", "timm", "sklearn", "numpy", "omegaconf", "pluggy"}
+            print(sorted(slow & sys.modules.keys()), file=sys.stderr)
+    """)
+    ended = in_a_process(code, *verb, "--help")
+    assert ended.code == 0
+    assert f"Usage: {' '.join(['pbkd', *verb])} " in ended.out
+    assert ended.err == "[]\n"
+
+
+def test_help_names_every_verb(pbkd: Pbkd) -> None:
+    assert pbkd("--help").code == 0
+    ended = pbkd()
+    assert ended.code == 2
+    for verb in ("run", "doctor", "zoo", "plugins"):
+        assert f" {verb} " in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "worker=2"], "unknown key 'worker'. Did you mean 'workers'? Known: "),
+        (["run", "workers=two"], "'workers': Value 'two'"),
+        (["run", "workers"], "'workers' is not an override: write key=value."),
+        (["run", "--config", "none.yaml"], "there is no configuration file 'none.yaml'."),
+        (["run", "--plugin", "gredy"], "there is no plugin 'gredy': "),
+        (["run", "--plugin", "none.py"], "the plugin 'none.py' fails to import: "),
+        (["run", "plugins=[none.py]"], "the plugin 'none.py' fails to import: "),
+        (["run", "teacher=vgg61"], "unknown model 'vgg61'."),
+        (["run", "teacher=vgg16", "data=synthetic"], "the teacher 'vgg16' has no trained weights"),
+        (["run", "teacher.weights=none.pt"], "there is no file of weights 'none.pt'."),
+        (["run", "data=digit"], "unknown data source 'digit'. Did you mean 'digits'?"),
+        (["run", "data=synthetic"], "the data 'synthetic' has 3 channels, but the teacher"),
+        (["run", "distill.loss=l2"], "unknown loss 'l2'."),
+        (["run", "builder.rank=0"], "'builder.rank' and 'builder.repeats' must be at least 1."),
+        (["run", "builder.rnak=1"], "unknown option 'builder.rnak'. Did you mean 'rank'?"),
+        (["run", "meters=[volt]"], "unknown meter 'volt'."),
+        (["zoo", "show", "vgg61"], "unknown model 'vgg61'."),
+        (["zoo", "show", "timm"], "'timm' names no network: write 'timm:VARIANT'."),
+        (["zoo", "list", "vgg16"], "'vgg16' is one network, not a family of them."),
+        (["zoo", "train", "vgg61"], "unknown model 'vgg61'."),
+        (["zoo", "train", "vgg16", "epoch=1"], "unknown key 'epoch'. Did you mean 'epochs'?"),
+        (["zoo", "train", "vgg16"], "'vgg16' takes images of 3 channels, but 'digits' has 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    pbkd: Pbkd, arguments: list[str], told: str
+) -> None:
+    assert mistake(pbkd(*arguments)).startswith(told)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_mistake_is_told_the_same_way_in_a_process_of_its_own() -> None:
+    ended = in_a_process(MAIN, "run", "worker=2")
+    assert mistake(ended).startswith("unknown key 'worker'. Did you mean 'workers'?")
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("arguments", [["walk"], ["run", "--fast"], ["zoo", "show"], ["run", "-c"]])
+def test_a_wrong_command_line_is_exit_code_2_too(pbkd: Pbkd, arguments: list[str]) -> None:
+    ended = pbkd(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert "Error" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_ctrl_c_is_no_traceback(pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pbkd.run.run", interrupted)
+    ended = pbkd("run")
+    assert ended.code in (1, 130)  # as the version of typer has it
+    assert "Traceback" not in ended.err
+
+
+def test_an_error_of_pbkds_own_is_not_hidden(pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("pbkd.run.run", broken)
+    with pytest.raises(ZeroDivisionError):
+        pbkd("run")
+
+
+def test_the_configuration_is_printed_so_that_it_can_be_loaded(pbkd: Pbkd) -> None:
+    overrides = ["builder.rank=2", "distill={epochs: 3, lr: 1e-2}", "out=a b", "keep=[stem*]"]
+    ended = pbkd("run", *overrides, "--print-config")
+    assert (ended.code, ended.err) == (0, "")
+    Path("saved.yaml").write_text(ended.out)
+    assert load_config(file=Path("saved.yaml")) == load_config(overrides)
+    again = pbkd("run", "--config", "saved.yaml", "--print-config")
+    assert again.out == ended.out
+    assert pbkd(
+        "run", "-c", "saved.yaml", "--seed", "7", "--print-config"
+    ).out == ended.out.replace("seed: 0", "seed: 7")
+    assert [path.name for path in Path.cwd().iterdir()] == ["saved.yaml"]
+
+
+def test_the_option_seed_is_the_override_seed(pbkd: Pbkd) -> None:
+    assert "seed: 5" in pbkd("run", "--seed", "5", "--print-config").out.splitlines()
+
+
+def test_a_plugin_file_is_loaded_and_selected(pbkd: Pbkd) -> None:
+    Path("mine.py").write_text(MINE)
+    ended = pbkd("run", "--plugin", "mine.py", "scheduler.seed=3", "--print-config")
+    Path("saved.yaml").write_text(ended.out)
+    config = load_config(file=Path("saved.yaml"))
+    assert config == RunConfig(scheduler={"name": "mine", "seed": 3}, plugins=["mine.py"])
+    assert pbkd("run", "-c", "saved.yaml", "--print-config").out == ended.out
+    ended = pbkd("run", "--plugin", "mine.py", "scheduler=greedy", "--print-config")
+    assert "scheduler:\n  name: greedy\n" in ended.out
+
+
+def test_two_plugins_for_one_slot_are_a_mistake(pbkd: Pbkd) -> None:
+    Path("mine.py").write_text(MINE)
+    Path("yours.py").write_text(MINE.replace('"mine"', '"yours"'))
+    told = mistake(pbkd("run", "--plugin", "mine.py", "--plugin", "yours.py"))
+    assert told.startswith("'mine' of mine.py and 'yours' of yours.py claim the slot 'scheduler'")
+
+
+@pytest.mark.parametrize("source", ["raise SystemExit(0)", "def (", "import no_such_module"])
+def test_a_plugin_file_that_fails_is_a_mistake(pbkd: Pbkd, source: str) -> None:
+    Path("sick.py").write_text(source)
+    told = mistake(pbkd("run", "--plugin", "sick.py", "--print-config"))
+    assert told.startswith("the plugin 'sick.py' fails to import: ")
+
+
+def test_the_plan_is_shown_and_nothing_is_written_or_trained(
+    pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pbkd.run._distil", None)
+    ended = pbkd("run", "--plan", "threads=1", "workers=2", "keep=[stem*, head*, conv3*]")
+    assert (ended.code, ended.err) == (0, "")
+    head, *rows, last = ended.out.splitlines()
+    assert head.split() == ["block", "input", "output", "parameters", "MACs", "ms/step", "worker"]
+    assert [row.split()[0] for row in rows] == ["conv1_1", "conv1_2", "conv2_1", "conv2_2"]
+    assert {row.split()[-1] for row in rows} == {"0", "1"}
+    assert last.startswith("4 of 4 blocks, 608 steps each, on 2 worker(s): about ")
+    assert list(Path.cwd().iterdir()) == []
+
+
+ONE_BLOCK = [
+    "threads=1",
+    "keep=[stem*, head*, conv1*, conv2*, conv3_1]",
+    "distill.epochs=1",
+    "distill.student_fed_epochs=1",
+    "finetune.epochs=1",
+    "meters=[]",
+]
+
+
+def test_a_quiet_run_prints_its_folder_alone(pbkd: Pbkd) -> None:
+    ended = pbkd("run", "--quiet", *ONE_BLOCK, "out=deep/runs")
+    assert (ended.code, ended.err) == (0, "")
+    folder = Path(ended.out.rstrip("\n"))
+    assert ended.out == f"{folder}\n"
+    assert folder.resolve() == Path("deep/runs/latest").resolve()
+    assert json.loads((folder / "result.json").read_text())["folder"] == str(folder)
+
+
+def test_a_run_tells_what_it_does_and_what_came_of_it(pbkd: Pbkd) -> None:
+    ended = pbkd("run", *ONE_BLOCK)
+    assert (ended.code, ended.err) == (0, "")
+    (folder,) = (path for path in Path("runs").iterdir() if path.name != "latest")
+    card = (folder / "README.md").read_text()
+    lines = ended.out.splitlines()
+    assert lines[0].startswith("teacher digits-vgg: 9")
+    assert lines[0].endswith(" % of 360 test images")
+    assert f"run folder: {folder}" in lines
+    assert any(line.startswith("conv3_2: trained by worker 0, loss ") for line in lines)
+    assert any(line.startswith("conv3_2: alone it loses ") for line in lines)
+    assert any(line.startswith("fine-tuning, epoch 1: loss ") for line in lines)
+    verdict = card.splitlines()[2]
+    assert verdict in lines
+    assert lines[-1] == f"everything is in {folder}; README.md there is the model card"
+
+
+def test_lines_are_printed_as_they_are_however_long_and_bracketed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = "[/conv1] [red] :warning: " + 100 * "long "
+    open_console().print(line)
+    assert capsys.readouterr().out == line + "\n"
+    open_console(quiet=True).print(line)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_zoo_is_listed(pbkd: Pbkd, registry: Registry) -> None:
+    head, *rows = pbkd("zoo", "list").out.splitlines()
+    assert head.split() == ["model", "weights", "what", "it", "is"]
+    models = registry.strategies["model"]
+    assert [row.split()[0].removesuffix(":NAME") for row in rows] == list(models)
+    assert [row.split()[1] for row in rows].count("shipped") == 2
+    for row, model in zip(rows, models.values(), strict=True):
+        assert row.rstrip().endswith(model.summary)
+
+
+def test_the_variants_of_a_family_are_listed(pbkd: Pbkd) -> None:
+    lines = pbkd("zoo", "list", "torchvision").out.splitlines()
+    assert "torchvision:resnet18" in lines
+    assert all(line.startswith("torchvision:") for line in lines)
+
+
+def test_a_model_is_shown_with_its_card(pbkd: Pbkd) -> None:
+    lines = pbkd("zoo", "show", "digits-vgg").out.splitlines()
+    assert lines[0].startswith("digits-vgg: teacher for 8x8 handwritten digits")
+    assert "parameters: 288,618" in lines
+    assert any(line.startswith("  sha256: ") for line in lines)
+
+
+def test_a_model_is_trained_and_can_then_be_a_teacher(pbkd: Pbkd, registry: Registry) -> None:
+    ended = pbkd("zoo", "train", "digits-resnet", "epochs=1", "device=cpu", "--out", "new/trained")
+    assert (ended.code, ended.err) == (0, "")
+    epoch, last = ended.out.splitlines()
+    assert epoch.startswith("epoch 1: loss ")
+    assert last.startswith("new/trained/digits-resnet.yaml: ")
+    weights = "new/trained/digits-resnet.safetensors"
+    assert load_teacher(registry, {"name": "digits-resnet", "weights": weights}).weights == weights
+
+
+def test_the_plugins_are_listed(pbkd: Pbkd, registry: Registry) -> None:
+    head, *rows = pbkd("plugins", "list").out.splitlines()
+    assert head.split() == ["plugin", "from", "provides"]
+    assert [row.split()[0] for row in rows] == list(registry.plugins)
+    greedy = next(row for row in rows if row.startswith("greedy"))
+    assert greedy.split() == ["greedy", "pbkd", "0.1.0", "scheduler", "greedy"]
+
+
+def test_the_doctor_says_what_is_usable_and_why_the_rest_is_not(
+    pbkd: Pbkd, registry: Registry
+) -> None:
+    first, *lines = pbkd("doctor").out.splitlines()
+    assert first.startswith("pbkd 0.1.0, torch ")
+    assert any(line.startswith("device cpu (") and line.endswith(": usable") for line in lines)
+    for device in ("cuda", "mps"):
+        assert any(line.startswith(f"device {device}") for line in lines)
+    for kind, names in (("meter", registry.strategies["meter"]), ("plugin", registry.plugins)):
+        for name in names:
+            (line,) = (line for line in lines if line.startswith(f"{kind} {name}: "))
+            assert not line.endswith(": ")
+
+
+@pytest.fixture(scope="module")
+def sick_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which four third-party plugins are installed, three of them broken."""
+    site = tmp_path_factory.mktemp("site")
+    sources = {
+        "absent": "import no_such_module\n",
+        "misspelt": MINE.replace("register_schedulers", "register_sheduler"),
+        "taken": MINE.replace('"mine"', '"greedy"'),
+        "wattmeter": METER,
+    }
+    info = site / "third_party-2.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 2.1\n")
+    points = [f"{name} = third_party_{name}" for name in sources]
+    (info / "entry_points.txt").write_text("\n".join(["[pbkd]", *points, ""]))
+    for name, source in sources.items():
+        (site / f"third_party_{name}.py").write_text(source)
+    return site
+
+
+REASONS = {
+    "absent": "ModuleNotFoundError: No module named 'no_such_module'",
+    "misspelt": "PluginValidationError: unknown hook 'register_sheduler' in plugin",
+    "taken": "it registers the scheduler 'greedy', a name already taken by 'greedy'.",
+}
+
+
+def test_broken_plugins_are_listed_with_their_reasons(sick_site: Path) -> None:
+    ended = in_a_process(MAIN, "plugins", "list", path=sick_site)
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    for name, reason in REASONS.items():
+        start = f"broken: {name} (third-party 2.1): {reason}"
+        assert any(line.startswith(start) for line in lines)
+    assert any(line.split()[:2] == ["greedy", "pbkd"] for line in lines)
+    assert any(
+        line.split() == ["wattmeter", "third-party", "2.1", "meter", "wattmeter"] for line in lines
+    )
+
+
+def test_the_doctor_reports_broken_plugins_and_goes_on(sick_site: Path) -> None:
+    ended = in_a_process(MAIN, "doctor", path=sick_site)
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    for name, reason in REASONS.items():
+        start = f"plugin {name} (third-party 2.1): broken: {reason}"
+        assert any(line.startswith(start) for line in lines)
+    assert "plugin greedy: usable" in lines
+    assert "plugin wattmeter: usable" in lines
+    (meter,) = (line for line in lines if line.startswith("meter wattmeter: "))
+    assert "'port'" in meter
+
+
+def test_an_unknown_name_tells_of_broken_plugins(sick_site: Path) -> None:
+    told = mistake(in_a_process(MAIN, "run", "teacher=absent", path=sick_site))
+    assert told.startswith("unknown model 'absent'.")
+    for name, reason in REASONS.items():
+        assert f"{name} ({reason}" in told
+    told = mistake(in_a_process(MAIN, "run", "--plugin", "absent", path=sick_site))
+    assert told == f"the plugin 'absent' (third-party 2.1) is broken: {REASONS['absent']}"

@@ -1,0 +1,275 @@
+"""The documentation says what is so: its commands run, its figures and its tables are true."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from pbkd_zoo.resnet import resnet20
+from PIL import Image
+
+from pbkd.config import DistillConfig, FineTuneConfig, RunConfig, read_yaml
+from pbkd.options import option_types
+from pbkd.sources import SOURCES
+from pbkd.weights import write_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pbkd.registry import Registry
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A command or a script of a document, with the output that the document shows for it."""
+
+    language: str
+    code: str
+    output: str | None
+
+
+def examples(document: Path) -> list[Example]:
+    found: list[Example] = []
+    for fence in FENCE.finditer(document.read_text()):
+        language, code = fence["language"], fence["code"]
+        assert language in ("sh", "python", "text"), f"{document.name} has a block of '{language}'"
+        if language == "text":
+            found[-1] = Example(found[-1].language, found[-1].code, code)
+        else:
+            found.append(Example(language, code, None))
+    return found
+
+
+def named(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """Return a folder with what a reader of the documentation has: a clone, weights, data."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    # This environment, which has pbkd, in the place of one that would take minutes to install.
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(BIN)
+    (tmp_path / ".venv" / ".pbkd-installed").touch()
+    torch.manual_seed(0)
+    write_weights(tmp_path / "resnet20.safetensors", resnet20().state_dict())
+    flowers = torchvision.models.resnet18(num_classes=3)
+    torch.save(flowers.state_dict(), tmp_path / "flowers.pt")
+    random = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for which, count in (("train", 160), ("test", 40)):
+        arrays[f"x_{which}"] = random.integers(256, size=(count, 32, 32, 3), dtype=np.uint8)
+        arrays[f"y_{which}"] = np.arange(count) % 10
+    np.savez(tmp_path / "cifar10.npz", **arrays)
+    for which in ("train", "val"):
+        for kind in ("daisy", "rose", "tulip"):
+            folder = tmp_path / "flowers" / which / kind
+            folder.mkdir(parents=True)
+            for number in range(8):
+                pixels = random.integers(256, size=(40, 60, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return tmp_path
+
+
+def run(example: Example, desk: Path) -> str:
+    """Run one example; return what it printed."""
+    if example.language == "python":
+        script = re.match(r"# (\w+\.py)\n", example.code)
+        path = desk / (script[1] if script else "example.py")
+        path.write_text(example.code)
+        command = ["python", str(path)]
+    else:
+        # The tests are running already: of `make test` only its commands are looked at.
+        code = re.sub(r"^make test$", "make --dry-run test", example.code, flags=re.MULTILINE)
+        command = ["bash", "-e", "-o", "pipefail", "-c", code]
+    # Threads that spin while they wait make two such programs many times slower than one.
+    polite = {"OMP_WAIT_POLICY": "passive", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        command,
+        cwd=desk,
+        env={**os.environ, **polite},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{example.code}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def sizes(output: str) -> list[str]:
+    """Return every line of parameters and MACs, of a plan or of a result, without its timings."""
+    numbers = r"[\d,]+ to [\d,]+"
+    plan = rf"^\S+ +[\dx]+ +[\dx]+ +{numbers} +{numbers}"
+    result = r"^(?:parameters|MACs) +[\d,]+ +[\d,]+ +[\d.]+x"
+    verdict = r"\d+ of \d+ blocks were replaced, with [\d.]+x fewer parameters and [\d.]+x"
+    lines = re.findall(f"{plan}|{result}|{verdict}", output, re.MULTILINE)
+    return [" ".join(line.split()) for line in lines]
+
+
+def accuracies(output: str) -> list[float]:
+    """Return the test accuracies, in per cent, of teacher and student."""
+    row = re.search(r"^test accuracy +([\d.]+) % +([\d.]+) %", output, re.MULTILINE)
+    assert row, output
+    return [float(share) for share in row.groups()]
+
+
+@pytest.mark.timeout(900)  # seconds: on a busy machine the examples take several times as long
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if examples(d)], ids=named)
+def test_every_example_runs_and_gives_what_the_document_shows(document: Path, desk: Path) -> None:
+    for example in examples(document):
+        output = run(example, desk)
+        if example.code == "make test\n":
+            tools = [Path(line.split()[0]).name for line in output.splitlines()]
+            assert tools == ["ruff", "ruff", "mypy", "pytest"]
+        if example.output is not None:
+            assert len(sizes(example.output)) > 3
+            assert sizes(output) == sizes(example.output)
+            # Another processor rounds differently, which may change a few of the 360 answers.
+            assert accuracies(output) == pytest.approx(accuracies(example.output), abs=1.0)
+    if document.name == "zoo.md":
+        trained = read_yaml(desk / "trained" / "digits-vgg.yaml")
+        shipped = read_yaml(ROOT / "zoo/pbkd_zoo/cards/digits-vgg.yaml")
+        assert trained["accuracy"] == pytest.approx(shipped["accuracy"], abs=0.01)
+        assert trained["recipe"] == shipped["recipe"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if not target.startswith("https://"):
+            assert (document.parent / target).exists(), target
+
+
+def test_the_picture_needs_nothing_from_elsewhere() -> None:
+    picture = ElementTree.parse(ROOT / "docs" / "method.svg")
+    tags = {element.tag.rpartition("}")[2] for element in picture.iter()}
+    assert not tags & {"image", "script", "use", "foreignObject"}
+    text = (ROOT / "docs" / "method.svg").read_text()
+    assert not re.search(r"url\(|@import|@font-face|href", text)
+    assert "prefers-color-scheme: dark" in text
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the rows of every table, without heads, as cells without backquotes."""
+    found = [
+        [cell.strip().strip("`") for cell in line.strip("|").split(" | ")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    rules = [index for index, row in enumerate(found) if set("".join(row)) <= set("-|")]
+    return [r for i, r in enumerate(found) if i not in rules and i + 1 not in rules]
+
+
+CONFIG = (ROOT / "docs" / "config.md").read_text()
+TYPES = {
+    "bool": "true or false",
+    "dict[str, Any]": "choice",
+    "float": "number",
+    "int": "integer",
+    "int | None": "integer or null",
+    "list[Any]": "list",
+    "list[str]": "list",
+    "str": "text",
+}
+
+
+def shown(value: Any) -> str:
+    """Write a default as the documentation does."""
+    if isinstance(value, dict):
+        return str(value["name"])
+    if isinstance(value, list):
+        return f"[{', '.join(value)}]"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
+
+
+def keys(schema: type, prefix: str = "") -> Iterator[list[str]]:
+    """Yield (key, type, default) of a configuration's dataclass."""
+    for field in fields(schema):
+        if field.type in ("DistillConfig", "FineTuneConfig"):
+            yield [prefix + field.name, "section", "see below"]
+        else:
+            yield [prefix + field.name, TYPES[str(field.type)], shown(default(field))]
+
+
+def default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+@pytest.mark.parametrize(
+    ("heading", "schema", "prefix"),
+    [
+        ("The run", RunConfig, ""),
+        ("`distill`: every replacement alone", DistillConfig, "distill."),
+        ("`finetune`: the whole student", FineTuneConfig, "finetune."),
+    ],
+)
+def test_the_configurations_tables_are_the_code(heading: str, schema: type, prefix: str) -> None:
+    section = CONFIG.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    assert [row[:3] for row in rows(section)] == list(keys(schema, prefix))
+    assert all(len(row) == 4 and row[3].endswith(".") for row in rows(section))
+
+
+def test_every_data_source_is_listed_with_its_options() -> None:
+    section = CONFIG.split("\n## `data`\n")[1].split("\n## ")[0]
+    found = dict(re.findall(r"^`([\w-]+)`: (.*?)(?=\n`|\Z)", section, re.MULTILINE | re.DOTALL))
+    assert list(found) == list(SOURCES)
+    for name, source in SOURCES.items():
+        wanted = [
+            [f"data.{f.name}", "must be given" if f.default is MISSING else shown(f.default)]
+            for f in fields(source)  # type: ignore[arg-type]
+        ]
+        assert rows(found[name]) == wanted, name
+
+
+def test_every_option_of_a_built_in_strategy_is_listed(registry: Registry) -> None:
+    section = CONFIG.split("\n## Built-in strategies\n")[1]
+    wanted = {
+        (option if slot == "meter" else f"{slot}.{option}", shown(preset), name)
+        for slot, strategies in registry.strategies.items()
+        for name, strategy in strategies.items()
+        if slot != "model"
+        for option, (_, preset) in option_types(strategy).items()
+    }
+    listed = {(key, preset, what.split("`")[0]) for key, preset, what in rows(section)}
+    assert listed == wanted
+
+
+def test_the_zoos_table_is_the_cards() -> None:
+    section = (ROOT / "docs" / "zoo.md").read_text().split("\n## The digits teachers\n")[1]
+    cards = [read_yaml(path) for path in (ROOT / "zoo").rglob("digits-*.yaml")]
+    wanted = [
+        [
+            card["name"],
+            f"{card['parameters']:,}",
+            f"{card['macs']:,}",
+            f"{100 * card['accuracy']['validation']:.2f} %",
+            f"{100 * card['accuracy']['test']:.2f} %",
+        ]
+        for card in cards
+    ]
+    assert sorted(rows(section)) == sorted(wanted)
+
+
+def test_every_model_of_the_zoo_is_listed(registry: Registry) -> None:
+    table = (ROOT / "docs" / "zoo.md").read_text().split("\n## ")[0]
+    listed = [name.removesuffix(":NAME") for row in rows(table) for name in row[0].split("`, `")]
+    assert sorted(listed) == sorted(registry.strategies["model"])
