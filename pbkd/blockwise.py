@@ -8,6 +8,7 @@ from pbkd.assignment import Assignment, write_assignment
 from pbkd.journal import follow_events
 from pbkd.options import chosen
 from pbkd.plan import Job, Schedule, check_schedule
+from pbkd.worker import work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -77,5 +78,5 @@ def _distil(
 
     launcher = chosen(registry, "launcher", prospect.config.launcher)
     with follow_events(folder, seen):
-        launcher.launch(folder, workers)
+        launcher.launch(work, folder, workers)
     return {name: finished[name] for name in names}

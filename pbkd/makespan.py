@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+
     from pbkd.plan import BlockCost, Job, Schedule, Worker, Workload
 
 __all__ = ["job_seconds", "makespan", "stage_load", "stage_seconds", "worker_seconds"]
 
-T = TypeVar("T", bound=Any)
+T = TypeVar("T", float, "np.ndarray[Any, np.dtype[np.float64]]")
 
 
 def job_seconds(job: Job, costs: Sequence[BlockCost], *, teacher: bool = True) -> float:

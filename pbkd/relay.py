@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.distributed as dist
@@ -56,7 +56,7 @@ def team_of(schedule: Schedule, rank: int, batch_rows: int) -> Team | None:
     for stage in schedule.stages:
         if len(stage.ranks) == 1:
             continue
-        group = dist.new_group(list(stage.ranks))
+        group = cast("dist.ProcessGroup", dist.new_group(list(stage.ranks)))
         for rows in rows_of(stage.ranks, batch_rows):
             if rows.rank == rank:
                 mine = Team(group, (rows.stop - rows.start) / batch_rows)

@@ -56,7 +56,7 @@ class Team:
         """Turn each replica's gradients into the whole batch's, in place."""
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         whole = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
-        parts = whole.split([gradient.numel() for gradient in gradients])
+        parts = torch.split(whole, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
@@ -84,7 +84,7 @@ class Team:
         return centred * scale.view(column)
 
     def _mean(self, value: Tensor) -> Tensor:
-        whole: Tensor = all_reduce(self.share * value, group=self.group)
+        whole: Tensor = all_reduce(self.share * value, group=self.group)  # type: ignore[no-untyped-call]
         return whole
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pbkd.plan import Plan, PlannedBlock
     from pbkd.result import RunResult
 
-__all__ = ["Display", "show_plan"]
+__all__ = ["Display", "open_console", "show_plan"]
 
 
 class Display:
@@ -26,14 +26,14 @@ class Display:
 
     def __init__(self, *, quiet: bool = False) -> None:
         """Write to standard output."""
-        self._console = _console(quiet=quiet)
+        self._console = open_console(quiet=quiet)
         self._bars: dict[str, TaskID] = {}
         self._progress = Progress(
-            TextColumn("{task.description:12}"),
+            TextColumn("{task.description:12}", markup=False),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self._console,
             disable=quiet or not self._console.is_terminal,
         )
@@ -109,7 +109,7 @@ class Display:
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:
     """Print a plan: a row for each block, and what it should take."""
-    console = console or _console()
+    console = console or open_console()
     columns = ("block", "input", "output", "parameters", "MACs", "ms/step", "worker")
     rows = [_plan_row(plan, planned) for planned in plan.blocks]
     console.print(_table(columns, rows, left={0, 6}))
@@ -133,10 +133,12 @@ def show_result(result: RunResult, console: Console) -> None:
     console.print(f"everything is in {result.folder}; README.md there is the model card")
 
 
-def _console(*, quiet: bool = False) -> Console:
-    """Return a console that wraps at the terminal's width, and in a file or pipe not at all."""
-    console = Console(quiet=quiet, highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(quiet=quiet, highlight=False, width=200)
+def open_console(*, quiet: bool = False) -> Console:
+    """Return a console that leaves lines and brackets as they are; tables fit a terminal."""
+    console = Console(quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200
+    return console
 
 
 def _plan_row(plan: Plan, planned: PlannedBlock) -> tuple[str, ...]:
