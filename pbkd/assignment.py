@@ -13,27 +13,35 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pbkd.plan import Plan
-
 __all__ = ["Assignment", "read_assignment", "write_assignment"]
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Workers by rank, their schedule, and the blocks to train by name."""
+    """A blockwise phase: workers by rank, their schedule, the blocks to train by name.
 
+    `phase` is `teacher-fed` or `student-fed`; `start` is the folder, in the run's, that holds the
+    replacements' weights from before it.
+    """
+
+    phase: str
+    start: str
     workers: tuple[Worker, ...]
     schedule: Schedule
     blocks: Mapping[str, Block]
 
 
-def write_assignment(folder: Path, plan: Plan) -> None:
-    """Write a plan's assignment into a run folder, as plain data."""
+def write_assignment(folder: Path, assignment: Assignment) -> None:
+    """Write an assignment into a run folder, as plain data."""
+    schedule = assignment.schedule
     data = {
-        "workers": [asdict(worker) for worker in plan.workers],
-        "assigned": [[job.blocks for job in jobs] for jobs in plan.schedule.assigned],
-        "shared": [job.blocks for job in plan.schedule.shared],
-        "blocks": [asdict(planned.block) for planned in plan.trained],
+        "phase": assignment.phase,
+        "start": assignment.start,
+        "workers": [asdict(worker) for worker in assignment.workers],
+        "feed": schedule.feed,
+        "assigned": [[job.blocks for job in jobs] for jobs in schedule.assigned],
+        "shared": [job.blocks for job in schedule.shared],
+        "blocks": [asdict(block) for block in assignment.blocks.values()],
     }
     write_json(folder / "assignment.json", data)
 
@@ -56,6 +64,8 @@ def _assignment(data: Mapping[str, Any]) -> Assignment:
     schedule = Schedule(
         tuple(tuple(Job(tuple(names)) for names in jobs) for jobs in data["assigned"]),
         tuple(Job(tuple(names)) for names in data["shared"]),
+        data["feed"],
     )
     workers = tuple(Worker(**worker) for worker in data["workers"])
-    return Assignment(workers, schedule, {block.name: block for block in blocks})
+    named = {block.name: block for block in blocks}
+    return Assignment(data["phase"], data["start"], workers, schedule, named)

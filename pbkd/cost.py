@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from pbkd.distill import train_block, trainee
 from pbkd.measure import synchronise
 from pbkd.plan import BlockCost
+from pbkd.team import team_traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from pbkd.loss import Loss
 
 __all__ = ["measure_costs"]
 
@@ -26,7 +29,7 @@ def measure_costs(
     chain: nn.Sequential,
     replacements: Mapping[str, nn.Module],
     images: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Loss,
 ) -> list[BlockCost]:
     """Time a teacher pass and a training step of every replaced block on one batch of `images`.
 
@@ -41,7 +44,9 @@ def measure_costs(
         seconds = _seconds(_forward(segment, x), images.device)
         if name in replacements:
             step = _training_step(replacements[name], x, y, loss)
-            costs.append(BlockCost(name, prefix, seconds, _seconds(step, images.device)))
+            train = _seconds(step, images.device)
+            sizes = x.nbytes, *team_traffic(replacements[name])
+            costs.append(BlockCost(name, prefix, seconds, train, *sizes))
         prefix += seconds
         x = y
     return costs
@@ -55,9 +60,7 @@ def _forward(segment: nn.Module, x: Tensor) -> Callable[[], None]:
     return run
 
 
-def _training_step(
-    replacement: nn.Module, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
-) -> Callable[[], None]:
+def _training_step(replacement: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Callable[[], None]:
     block = trainee(copy.deepcopy(replacement), lr=1e-3, weight_decay=0.0, steps=_REPEATS + 1)
 
     def run() -> None:

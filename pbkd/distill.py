@@ -1,4 +1,4 @@
-"""The inner loop of everything: one teacher pass trains every block of a job."""
+"""The inner loop of everything: train the replacements of a job on its lessons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from pbkd.feed import Lessons
+    from pbkd.loss import Loss
+    from pbkd.team import Team
 
 __all__ = ["Trainee", "train_block", "train_job", "trainee", "warmup_cosine"]
 
@@ -55,65 +59,56 @@ def trainee(replacement: nn.Module, *, lr: float, weight_decay: float, steps: in
 
 
 def train_job(
-    chain: nn.Sequential,
     trainees: Mapping[str, Trainee],
-    epochs: Iterable[Iterable[Tensor]],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    epochs: Iterable[Iterable[Lessons]],
+    loss: Loss,
     *,
-    student_fed: bool = False,
+    team: Team | None = None,
     epoch_finished: Callable[[str, float], None] = lambda _name, _loss: None,
 ) -> None:
-    """Train the replacements of one job on every batch of every epoch.
+    """Train the replacements of one job on the lessons of every batch of every epoch.
 
-    `chain` is the frozen teacher, `epochs` gives normalised image batches (N, C, H, W) on its
-    device. Each replacement learns its block's output: from the teacher's input to the block, or,
-    `student_fed`, from the output of the replacements before it. The teacher runs no further than
-    the job's last block. `epoch_finished` gets each block's name and mean loss, epoch by epoch.
+    Each learns its block's target from its lesson's input, on its own loss, with its own
+    optimiser. A `team` shares the batches of this job with other workers. `epoch_finished` gets
+    each block's name and mean loss, epoch by epoch.
     """
-    last = max(list(dict(chain.named_children())).index(name) for name in trainees)
     for batches in epochs:
         totals: dict[str, Tensor] = {}
         steps = 0
-        for images in batches:
-            for name, value in _step(chain[: last + 1], trainees, images, loss, student_fed):
+        for lessons in batches:
+            for name, value in _attend(trainees, lessons, loss, team):
                 totals[name] = totals[name] + value if name in totals else value
             steps += 1
         for name, total in totals.items():
-            trainees[name].losses.append(float(total) / steps)
+            whole = team.sum(total) if team else total
+            trainees[name].losses.append(float(whole) / steps)
             epoch_finished(name, trainees[name].losses[-1])
 
 
-def _step(
-    span: nn.Sequential,
-    trainees: Mapping[str, Trainee],
-    images: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    student_fed: bool,
-) -> Iterable[tuple[str, Tensor]]:
-    """Run one batch through the span; a block trains as soon as its input and output are there."""
-    x = x_student = images
-    for name, segment in span.named_children():
-        with torch.no_grad():
-            y = segment(x)
-        if name in trainees:
-            y_student, value = train_block(trainees[name], x_student, y, loss)
-            yield name, value
-        elif x_student is x:
-            y_student = y
-        else:
-            with torch.no_grad():
-                y_student = segment(x_student)
-        x, x_student = y, y_student if student_fed else y
+def _attend(
+    trainees: Mapping[str, Trainee], lessons: Lessons, loss: Loss, team: Team | None
+) -> Iterator[tuple[str, Tensor]]:
+    """Train on every lesson of one batch, handing back the outputs; yield each block's loss."""
+    output: Tensor | None = None
+    while True:
+        try:
+            name, x, target = next(lessons) if output is None else lessons.send(output)
+        except StopIteration:
+            return
+        output, value = train_block(trainees[name], x, target, loss, team)
+        yield name, value
 
 
 def train_block(
-    block: Trainee, x: Tensor, target: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+    block: Trainee, x: Tensor, target: Tensor, loss: Loss, team: Team | None = None
 ) -> tuple[Tensor, Tensor]:
     """Take one optimiser step; return the output from before it, and the loss, both detached."""
     output = block.replacement(x)
-    value = loss(output, target)
+    value = loss(output, target) if team is None else team.loss(loss, output, target)
     block.optimiser.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
+    if team is not None:
+        team.add_gradients(block.replacement)
     block.optimiser.step()
     block.rate.step()
     return output.detach(), value.detach()

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "CacheError",
     "ChainError",
     "ConfigError",
     "DataError",
@@ -50,6 +51,10 @@ class WeightsError(PbkdError):
 
 class DataError(PbkdError):
     """A data set is missing, too small or not what it says."""
+
+
+class CacheError(PbkdError):
+    """A cache of activations is damaged, unfinished or cannot be written."""
 
 
 class ChainError(PbkdError):

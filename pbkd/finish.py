@@ -7,14 +7,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pbkd.data import steps_per_epoch
-from pbkd.distill import train_job, trainee
+from pbkd.blockwise import distil_student_fed
 from pbkd.fit import Recipe, fit
-from pbkd.loss import LOSSES
 from pbkd.measure import accuracy, latencies, macs, parameters
 from pbkd.result import BlockResult, NetworkResult, block_result
 from pbkd.student import assemble, recalibrate, save, solo_drops
-from pbkd.worker import epoch_batches, read_replacement
+from pbkd.worker import read_replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from pbkd.data import Split
     from pbkd.journal import Event
     from pbkd.phases import PhaseClock
+    from pbkd.registry import Registry
     from pbkd.run import Prospect
 
     Tell = Callable[[Event], None]
@@ -45,6 +44,7 @@ class Outcome:
 
 def finish(
     prospect: Prospect,
+    registry: Registry,
     trained: Mapping[str, BlockResult],
     folder: Path,
     clock: PhaseClock,
@@ -53,12 +53,17 @@ def finish(
     """Accept or keep, train student-fed, assemble, recalibrate, fine-tune, save, evaluate."""
     notes: list[str] = []
     with clock.phase("scoring"):
-        replacements = _read_all(prospect, folder)
+        replacements = _read(prospect, folder / "teacher-fed", prospect.replacements)
         blocks = _accept(prospect, trained, replacements, tell)
-        accepted = {n: r for n, r in replacements.items() if blocks[n].replaced}
+        accepted = {name: r for name, r in replacements.items() if blocks[name].replaced}
     with clock.phase("student-fed"):
-        losses = _student_fed(prospect, accepted, tell)
-        blocks |= {n: replace(blocks[n], student_fed_losses=losses[n]) for n in losses}
+        if prospect.config.distill.student_fed_epochs and accepted:
+            events = distil_student_fed(prospect, registry, folder, accepted, tell)
+            accepted = _read(prospect, folder / "student-fed", accepted)
+            blocks |= {
+                name: replace(blocks[name], student_fed_losses=tuple(event["losses"]))
+                for name, event in events.items()
+            }
     student = assemble(prospect.prepared.chain, accepted)
     stages: dict[str, dict[str, Tensor] | None] = {"assembled": _state(student)}
     with clock.phase("recalibration"):
@@ -73,11 +78,14 @@ def finish(
     return Outcome(teacher_result, student_result, accuracies, every, tuple(notes))
 
 
-def _read_all(prospect: Prospect, folder: Path) -> dict[str, nn.Module]:
+def _read(
+    prospect: Prospect, folder: Path, replacements: Mapping[str, nn.Module]
+) -> dict[str, nn.Module]:
+    """Fill replacements with the weights that a phase left in `folder`."""
     device = prospect.prepared.device
     return {
-        name: read_replacement(folder / "blocks", replacement, name).to(device)
-        for name, replacement in prospect.replacements.items()
+        name: read_replacement(folder, replacement, name).to(device)
+        for name, replacement in replacements.items()
     }
 
 
@@ -107,37 +115,6 @@ def _accept(
         )
         tell({"event": "score", "block": name, "solo_drop": drop, "reason": reason})
     return blocks
-
-
-def _student_fed(
-    prospect: Prospect, accepted: Mapping[str, nn.Module], tell: Tell
-) -> dict[str, tuple[float, ...]]:
-    """Train the accepted replacements on the student's own activations; return their losses."""
-    config, prepared = prospect.config, prospect.prepared
-    epochs = config.distill.student_fed_epochs or 0
-    if not epochs or not accepted:
-        return {}
-    steps = epochs * steps_per_epoch(prepared.data.train, config.batch_size)
-    trainees = {
-        name: trainee(
-            replacement,
-            lr=config.distill.lr,
-            weight_decay=config.distill.weight_decay,
-            steps=steps,
-        )
-        for name, replacement in accepted.items()
-    }
-    train_job(
-        prepared.folded,
-        trainees,
-        epoch_batches(config, prepared, epochs, "student-fed"),
-        LOSSES[config.distill.loss],
-        student_fed=True,
-        epoch_finished=lambda name, loss: tell(
-            {"event": "student-fed epoch", "block": name, "loss": loss}
-        ),
-    )
-    return {name: tuple(block.losses) for name, block in trainees.items()}
 
 
 def _recalibrate(

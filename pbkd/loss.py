@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch.nn import functional
@@ -11,41 +12,56 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["LOSSES", "soft_target_loss"]
+__all__ = ["LOSSES", "Loss", "soft_target_loss"]
 
 
 _TINY = 1e-12
 
 
-def mse(output: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error, as in the paper (arXiv 2012.03096)."""
-    return functional.mse_loss(output, target)
+@dataclass(frozen=True)
+class Loss:
+    """An error, averaged over the batch, in units of a scale that the target alone sets.
 
-
-def nmse(output: Tensor, target: Tensor) -> Tensor:
-    """Squared error over the target's squared norm: 1 for an output of zeros.
-
-    One learning rate then fits blocks whose activations differ in scale.
+    Apart, both can be averaged over workers that share a batch, which their ratio cannot.
     """
-    return (output - target).square().sum() / target.square().sum().clamp_min(_TINY)
+
+    error: Callable[[Tensor, Tensor], Tensor]
+    scale: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of a whole batch, a scalar."""
+        value = self.error(output, target)
+        return value if self.scale is None else value / self.safe(self.scale(target))
+
+    @staticmethod
+    def safe(scale: Tensor) -> Tensor:
+        """Return a scale that can be divided by, also where the target is all zeros."""
+        return scale.clamp_min(_TINY)
 
 
-def nmse_per_sample(output: Tensor, target: Tensor) -> Tensor:
-    """`nmse` of each sample, averaged: every image counts the same."""
+def _mean_square(target: Tensor) -> Tensor:
+    return target.square().mean()
+
+
+def _relative_per_sample(output: Tensor, target: Tensor) -> Tensor:
     error = (output - target).square().flatten(1).sum(1)
     return (error / target.square().flatten(1).sum(1).clamp_min(_TINY)).mean()
 
 
-def cosine(output: Tensor, target: Tensor) -> Tensor:
-    """One minus the cosine between each sample's output and target; blind to scale."""
+def _angle(output: Tensor, target: Tensor) -> Tensor:
     return 1 - functional.cosine_similarity(output.flatten(1), target.flatten(1), dim=1).mean()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "nmse": nmse,
-    "nmse-per-sample": nmse_per_sample,
-    "mse": mse,
-    "cosine": cosine,
+LOSSES: dict[str, Loss] = {
+    # Squared error over the target's square: 1 for an output of zeros. One learning rate then
+    # fits blocks whose activations differ in scale.
+    "nmse": Loss(functional.mse_loss, _mean_square),
+    # The same for each sample, averaged: every image counts alike.
+    "nmse-per-sample": Loss(_relative_per_sample),
+    # Mean squared error, as in the paper (arXiv 2012.03096).
+    "mse": Loss(functional.mse_loss),
+    # One minus the cosine between each sample's output and target; blind to scale.
+    "cosine": Loss(_angle),
 }
 
 

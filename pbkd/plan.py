@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,23 +9,24 @@ from typing import TYPE_CHECKING
 from pbkd.errors import ScheduleError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 __all__ = [
+    "FEEDS",
     "Block",
     "BlockCost",
     "Job",
     "Plan",
     "PlannedBlock",
     "Schedule",
+    "Stage",
     "Worker",
+    "Workload",
     "check_schedule",
-    "job_seconds",
-    "makespan",
-    "worker_seconds",
 ]
 
 Shape = tuple[int, ...]
+FEEDS = ("recompute", "relay", "cache")
 
 
 @dataclass(frozen=True)
@@ -45,23 +45,33 @@ class BlockCost:
 
     `prefix_seconds` is the teacher's forward pass through every segment before the block,
     `teacher_seconds` through the block itself, `train_seconds` the replacement's forward pass,
-    backward pass and update.
+    backward pass and update. `input_bytes` is the block's input of one batch. Workers that share
+    batches also add up `parameter_bytes` of gradients, and wait for each other `exchanges` times.
     """
 
     name: str
     prefix_seconds: float
     teacher_seconds: float
     train_seconds: float
+    input_bytes: int = 0
+    parameter_bytes: int = 0
+    exchanges: int = 0
 
 
 @dataclass(frozen=True)
 class Worker:
-    """One process on one device. `speed` is relative: 2.0 takes half the measured seconds."""
+    """One process on one device.
+
+    `speed` is relative: 2.0 takes half the measured seconds. `bandwidth` is in bytes per second
+    and `latency` in seconds per message, to or from any other worker.
+    """
 
     rank: int
     device: str = "cpu"
     threads: int = 1
     speed: float = 1.0
+    bandwidth: float = 1e9
+    latency: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -72,21 +82,43 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Which worker runs which jobs.
+class Stage:
+    """A span of a relay and the workers that share it."""
 
-    `assigned[rank]` are the jobs of that worker; once they are done it takes jobs from `shared`,
-    in order, as long as there are any. Every job gets its input by running the teacher's prefix
-    (the `recompute` feed).
+    job: Job
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which worker runs which jobs, and where their activations come from.
+
+    `feed="recompute"`: `assigned[rank]` are the jobs of that worker; once they are done it takes
+    jobs from `shared`, in order, as long as there are any. Each job runs the teacher's prefix.
+    `feed="relay"`: a worker has one job or none, a span of neighbouring blocks; spans follow each
+    other in the order of ranks, and each is fed by the one before. Neighbours with the same job
+    are replicas, which share its batches.
+    `feed="cache"`: as `recompute`, but activations are written once and read from then on.
     """
 
     assigned: tuple[tuple[Job, ...], ...]
     shared: tuple[Job, ...] = ()
+    feed: str = "recompute"
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """All jobs, assigned and shared."""
-        return (*(job for jobs in self.assigned for job in jobs), *self.shared)
+        """All different jobs, assigned and shared; replicas count once."""
+        jobs = (*(job for jobs in self.assigned for job in jobs), *self.shared)
+        return tuple(dict.fromkeys(jobs)) if self.feed == "relay" else jobs
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of a relay, in the order of the chain."""
+        ranks: dict[Job, list[int]] = {}
+        for rank, jobs in enumerate(self.assigned):
+            for job in jobs:
+                ranks.setdefault(job, []).append(rank)
+        return tuple(Stage(job, tuple(owners)) for job, owners in ranks.items())
 
 
 def check_schedule(schedule: Schedule, costs: Sequence[BlockCost], workers: int) -> None:
@@ -106,41 +138,22 @@ def check_schedule(schedule: Schedule, costs: Sequence[BlockCost], workers: int)
     for verb, names in wrong.items():
         if names:
             raise ScheduleError(f"the schedule {verb} the blocks {', '.join(names)}.")
+    if schedule.feed not in FEEDS:
+        raise ScheduleError(f"the schedule's feed '{schedule.feed}' is none of {', '.join(FEEDS)}.")
+    if schedule.feed == "relay":
+        _check_relay(schedule, wanted)
 
 
-def job_seconds(job: Job, costs: Mapping[str, BlockCost]) -> float:
-    """Return seconds per step at speed 1: the teacher up to the last block, and every training."""
-    own = [costs[name] for name in job.blocks]
-    teacher = max((cost.prefix_seconds + cost.teacher_seconds for cost in own), default=0.0)
-    return teacher + sum(cost.train_seconds for cost in own)
-
-
-def worker_seconds(
-    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker]
-) -> list[float]:
-    """Return each worker's busy seconds per step, in the order of `workers`.
-
-    Shared jobs go, in order, to whichever worker is free first, as they do in a run.
-    """
-    by_name = {cost.name: cost for cost in costs}
-    busy = [
-        sum(job_seconds(job, by_name) for job in jobs) / worker.speed
-        for worker, jobs in zip(workers, schedule.assigned, strict=True)
-    ]
-    free = [(seconds, index) for index, seconds in enumerate(busy)]
-    heapq.heapify(free)
-    for job in schedule.shared:
-        seconds, index = heapq.heappop(free)
-        busy[index] = seconds + job_seconds(job, by_name) / workers[index].speed
-        heapq.heappush(free, (busy[index], index))
-    return busy
-
-
-def makespan(
-    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker], steps: int = 1
-) -> float:
-    """Predict the seconds until the last worker is done with `steps` steps of every job."""
-    return max(worker_seconds(schedule, costs, workers)) * steps
+def _check_relay(schedule: Schedule, wanted: Sequence[str]) -> None:
+    """Raise `ScheduleError` unless the stages are the chain, cut into spans, in ranks' order."""
+    order = [name for stage in schedule.stages for name in stage.job.blocks]
+    ranks = [rank for stage in schedule.stages for rank in stage.ranks]
+    if schedule.shared or any(len(jobs) > 1 for jobs in schedule.assigned):
+        raise ScheduleError("in a relay a worker has one job, and none is shared.")
+    if order != list(wanted) or ranks != sorted(ranks):
+        raise ScheduleError(
+            f"a relay's spans must follow the chain in the order of ranks, but are {order}."
+        )
 
 
 @dataclass(frozen=True)
@@ -161,13 +174,21 @@ class PlannedBlock:
 
 
 @dataclass(frozen=True)
+class Workload:
+    """How many steps every block is trained, and how many of them show images not seen before."""
+
+    steps: int
+    distinct_steps: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that is decided before training starts."""
 
     blocks: tuple[PlannedBlock, ...]
     workers: tuple[Worker, ...]
     schedule: Schedule
-    steps: int
+    workload: Workload
     seconds: float
 
     @property

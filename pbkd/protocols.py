@@ -69,9 +69,13 @@ class Launcher(Protocol):
 
     name: ClassVar[str]
 
-    def launch(self, folder: Path, workers: Sequence[Worker]) -> None:
-        """Run `pbkd.worker.work(folder, worker.rank)` for every worker; return when all are done.
+    def launch(
+        self, work: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]
+    ) -> None:
+        """Run `work(folder, worker.rank)` for every worker; return when all are done.
 
+        `work` can be pickled by name, and `folder` holds all that it needs. With several workers
+        it finds torch's launcher environment (RANK, WORLD_SIZE, MASTER_ADDR …).
         Raises `WorkerError` when a worker ends before its jobs are done.
         """
         ...

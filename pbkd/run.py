@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import pbkd
-from pbkd.assignment import write_assignment
+from pbkd.blockwise import distil_teacher_fed
 from pbkd.chain import blocks_of
 from pbkd.config import to_yaml
 from pbkd.cost import measure_costs
@@ -21,13 +21,14 @@ from pbkd.data import steps_per_epoch
 from pbkd.energy import monitor_energy
 from pbkd.errors import ConfigError, TeacherError, did_you_mean
 from pbkd.finish import finish
-from pbkd.journal import follow_events, new_run_folder, write_file
+from pbkd.journal import new_run_folder, write_file
 from pbkd.launch import crew
 from pbkd.loss import LOSSES
+from pbkd.makespan import makespan
 from pbkd.measure import accuracy, parameters
 from pbkd.options import chosen
 from pbkd.phases import PhaseClock
-from pbkd.plan import Plan, PlannedBlock, check_schedule, makespan
+from pbkd.plan import Plan, PlannedBlock, Workload, check_schedule
 from pbkd.prepare import pick_device, prepare
 from pbkd.replacement import is_kept, propose
 from pbkd.report import write_report
@@ -107,8 +108,8 @@ def run(
             folder = _open_folder(prospect)
         tell(_plan_event(prospect, folder))
         with clock.phase("teacher-fed"):
-            trained = _distil(prospect, registry, folder, tell)
-        outcome = finish(prospect, trained, folder, clock, tell)
+            trained = _teacher_fed(prospect, registry, folder, tell)
+        outcome = finish(prospect, registry, trained, folder, clock, tell)
     if fingerprint(prospect.prepared.teacher.network) != before:
         raise TeacherError("the teacher's weights changed during the run: a plugin writes to them.")
     result = RunResult(
@@ -168,7 +169,8 @@ def _schedule(
     schedule = chosen(registry, "scheduler", config.scheduler).schedule(costs, workers)
     check_schedule(schedule, costs, len(workers))
     by_name = {cost.name: cost for cost in costs}
-    steps = (config.distill.epochs or 0) * steps_per_epoch(prepared.data.train, config.batch_size)
+    per_epoch = steps_per_epoch(prepared.data.train, config.batch_size)
+    workload = Workload((config.distill.epochs or 0) * per_epoch, per_epoch)
     blocks = tuple(
         PlannedBlock(
             p.block,
@@ -181,8 +183,8 @@ def _schedule(
         )
         for p in proposals
     )
-    seconds = makespan(schedule, costs, workers, steps)
-    return Plan(blocks, workers, schedule, steps, seconds)
+    seconds = makespan(schedule, costs, workers, workload)
+    return Plan(blocks, workers, schedule, workload, seconds)
 
 
 def _score_teacher(prepared: Prepared, tell: Callable[[Event], None]) -> None:
@@ -203,7 +205,6 @@ def _open_folder(prospect: Prospect) -> Path:
     """Create the run folder with everything that its workers need."""
     folder = new_run_folder(Path(prospect.config.out), prospect.prepared.teacher.name)
     write_file(folder / "config.yaml", to_yaml(prospect.config).encode())
-    write_assignment(folder, prospect.plan)
     for name, replacement in prospect.replacements.items():
         write_weights(folder / "initial" / f"{name}.safetensors", replacement.state_dict())
     return folder
@@ -220,24 +221,21 @@ def _plan_event(prospect: Prospect, folder: Path) -> Event:
     return {"event": "plan", "folder": str(folder), "plan": prospect.plan, "totals": totals}
 
 
-def _distil(
+def _teacher_fed(
     prospect: Prospect, registry: Registry, folder: Path, tell: Callable[[Event], None]
 ) -> dict[str, BlockResult]:
-    """Launch the workers of the teacher-fed phase; return each trained block's result."""
-    trained: dict[str, BlockResult] = {}
+    """Distil as planned; observers hear of each block as it is finished."""
     planned = {p.block.name: p for p in prospect.plan.trained}
+    results: dict[str, BlockResult] = {}
 
     def seen(event: Event) -> None:
         if event["event"] == "block":
-            result = block_result(planned[event["block"]], event)
-            trained[result.name] = result
+            result = results[event["block"]] = block_result(planned[event["block"]], event)
             registry.manager.hook.block_finished(result=result)
         tell(event)
 
-    launcher = chosen(registry, "launcher", prospect.config.launcher)
-    with follow_events(folder, seen):
-        launcher.launch(folder, prospect.plan.workers)
-    return {name: trained[name] for name in planned}
+    distil_teacher_fed(prospect, registry, folder, seen)
+    return results
 
 
 def _meter(registry: Registry, choice: Any) -> EnergyMeter:

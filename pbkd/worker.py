@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,32 +17,64 @@ from pbkd.config import load_config
 from pbkd.data import batches, steps_per_epoch
 from pbkd.distill import Trainee, train_job, trainee
 from pbkd.errors import PluginError
+from pbkd.feed import Lessons, recompute
 from pbkd.journal import record
 from pbkd.loss import LOSSES
 from pbkd.options import chosen
 from pbkd.prepare import prepare
 from pbkd.registry import build_registry
+from pbkd.relay import RelayJob, process_group, relay_epochs, team_of
 from pbkd.replacement import build_replacement
 from pbkd.weights import fit_weights, read_weights, write_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from torch import Tensor, nn
 
+    from pbkd.assignment import Assignment
     from pbkd.config import RunConfig
-    from pbkd.plan import Block, Job, Schedule
+    from pbkd.plan import Job, Schedule
     from pbkd.prepare import Prepared
     from pbkd.protocols import BlockBuilder
+    from pbkd.team import Team
 
-__all__ = ["epoch_batches", "read_replacement", "thread_count", "work"]
+__all__ = ["Station", "epoch_batches", "read_replacement", "thread_count", "work"]
+
+
+@dataclass(frozen=True)
+class Station:
+    """What a worker works with: its run, its rank, teacher and data, builder, assignment."""
+
+    folder: Path
+    rank: int
+    config: RunConfig
+    prepared: Prepared
+    builder: BlockBuilder
+    assignment: Assignment
+
+    @property
+    def student_fed(self) -> bool:
+        """Whether replacements are fed by the student."""
+        return self.assignment.phase == "student-fed"
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the phase has."""
+        distill = self.config.distill
+        return (distill.student_fed_epochs if self.student_fed else distill.epochs) or 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
+        return steps_per_epoch(self.prepared.data.train, self.config.batch_size)
 
 
 def work(folder: Path, rank: int) -> None:
-    """Do one worker's part of a run's teacher-fed phase; everything it needs is in `folder`.
+    """Do one worker's part of a blockwise phase; everything it needs is in the run's `folder`.
 
-    Each trained replacement is written to `folder/blocks/NAME.safetensors`, and told of as an
+    Each trained replacement is written to `folder/PHASE/NAME.safetensors`, and told of as an
     event `block`.
     """
     config = load_config(file=folder / "config.yaml")
@@ -51,14 +84,92 @@ def work(folder: Path, rank: int) -> None:
     builder = chosen(registry, "builder", config.builder)
     with thread_count(worker.threads):
         prepared = prepare(config, registry, worker.device)
-        for job in _claimed(assignment.schedule, rank):
-            start = time.perf_counter()
-            replacements = {
-                name: _initial(folder, prepared, builder, assignment.blocks[name], config.seed)
-                for name in job.blocks
-            }
-            trained = _train(folder, rank, config, prepared, replacements)
-            _deliver(folder, rank, trained, time.perf_counter() - start)
+        station = Station(folder, rank, config, prepared, builder, assignment)
+        if assignment.schedule.feed == "relay" and len(assignment.workers) > 1:
+            _work_in_relay(station)
+        else:
+            _work_alone(station)
+
+
+def _work_alone(station: Station) -> None:
+    """Do jobs that need nothing of other workers."""
+    for job in _claimed(station.assignment.schedule, station.rank):
+        epochs = (
+            recompute(station.prepared.folded, job.blocks, batches, student_fed=station.student_fed)
+            for batches in epoch_batches(station)
+        )
+        _train(station, job, epochs)
+
+
+def _work_in_relay(station: Station) -> None:
+    """Do one span of a relay."""
+    schedule, prepared = station.assignment.schedule, station.prepared
+    relay_job = RelayJob(
+        chain=prepared.folded,
+        blocks=station.assignment.blocks,
+        schedule=schedule,
+        batch_rows=min(station.config.batch_size, len(prepared.data.train)),
+        steps=station.epochs * station.steps_per_epoch,
+        student_fed=station.student_fed,
+        device=prepared.device,
+    )
+    with process_group(prepared.device):
+        team = team_of(schedule, station.rank, relay_job.batch_rows)
+        for job in schedule.assigned[station.rank]:
+            images = epoch_batches(station)
+            epochs = relay_epochs(relay_job, station.rank, images, station.steps_per_epoch)
+            _train(station, job, epochs, team)
+
+
+def _train(
+    station: Station, job: Job, epochs: Iterable[Iterable[Lessons]], team: Team | None = None
+) -> None:
+    """Train one job; its first worker writes what it learnt and tells of it."""
+    start = time.perf_counter()
+    trainees = {name: _trainee(station, name, team) for name in job.blocks}
+    tells = station.rank == min(
+        (rank for rank, jobs in enumerate(station.assignment.schedule.assigned) if job in jobs),
+        default=station.rank,
+    )
+
+    def tell(event: str, **facts: object) -> None:
+        if tells:
+            record(station.folder, f"rank{station.rank}", event, worker=station.rank, **facts)
+
+    train_job(
+        trainees,
+        epochs,
+        LOSSES[station.config.distill.loss],
+        team=team,
+        epoch_finished=lambda name, loss: tell(
+            f"{station.assignment.phase} epoch", block=name, loss=loss
+        ),
+    )
+    seconds = time.perf_counter() - start
+    for name, block in trainees.items():
+        if tells:
+            path = station.folder / station.assignment.phase / f"{name}.safetensors"
+            write_weights(path, block.replacement.state_dict())
+        tell("block", phase=station.assignment.phase, block=name, job_seconds=seconds,
+             losses=block.losses)  # fmt: skip
+
+
+def _trainee(station: Station, name: str, team: Team | None) -> Trainee:
+    """Build a block's replacement, with the weights that the phase starts from, to be trained."""
+    block = station.assignment.blocks[name]
+    segment = station.prepared.chain[block.position]
+    replacement = build_replacement(station.builder, segment, block, station.config.seed)
+    if replacement is None:
+        raise PluginError(f"the builder '{station.builder.name}' no longer replaces '{name}'.")
+    read_replacement(station.folder / station.assignment.start, replacement, name)
+    if team is not None:
+        team.share_norms(replacement)
+    return trainee(
+        replacement.to(station.prepared.device),
+        lr=station.config.distill.lr,
+        weight_decay=station.config.distill.weight_decay,
+        steps=station.epochs * station.steps_per_epoch,
+    )
 
 
 def read_replacement(folder: Path, replacement: nn.Module, name: str) -> nn.Module:
@@ -68,31 +179,13 @@ def read_replacement(folder: Path, replacement: nn.Module, name: str) -> nn.Modu
     return replacement
 
 
-def _initial(
-    folder: Path, prepared: Prepared, builder: BlockBuilder, block: Block, seed: int
-) -> nn.Module:
-    """Build a block's replacement with the initial weights that the host wrote."""
-    replacement = build_replacement(builder, prepared.chain[block.position], block, seed)
-    if replacement is None:
-        raise PluginError(f"the builder '{builder.name}' no longer replaces '{block.name}'.")
-    return read_replacement(folder / "initial", replacement, block.name).to(prepared.device)
-
-
-def _deliver(folder: Path, rank: int, trained: Mapping[str, Trainee], seconds: float) -> None:
-    for name, block in trained.items():
-        write_weights(folder / "blocks" / f"{name}.safetensors", block.replacement.state_dict())
-        facts = {"block": name, "worker": rank, "job_seconds": seconds, "losses": block.losses}
-        record(folder, f"rank{rank}", "block", **facts)
-
-
-def epoch_batches(
-    config: RunConfig, prepared: Prepared, epochs: int, phase: str
-) -> Iterator[Iterator[Tensor]]:
-    """Yield, for each epoch of a phase, its normalised image batches.
+def epoch_batches(station: Station) -> Iterator[Iterator[Tensor]]:
+    """Yield, for each epoch of the phase, its normalised image batches.
 
     They depend on nothing but (seed, phase, epoch, step): every job of every worker sees the same.
     """
-    for epoch in range(epochs):
+    prepared, config = station.prepared, station.config
+    for epoch in range(station.epochs):
         yield (
             prepared.normalised(images)
             for images, _ in batches(
@@ -101,39 +194,9 @@ def epoch_batches(
                 seed=config.seed,
                 epoch=epoch,
                 augmentation=prepared.data.augment,
-                phase=phase,
+                phase=station.assignment.phase,
             )
         )
-
-
-def _train(
-    folder: Path,
-    rank: int,
-    config: RunConfig,
-    prepared: Prepared,
-    replacements: dict[str, nn.Module],
-) -> dict[str, Trainee]:
-    epochs = config.distill.epochs or 0
-    steps = epochs * steps_per_epoch(prepared.data.train, config.batch_size)
-    trainees = {
-        name: trainee(
-            replacement,
-            lr=config.distill.lr,
-            weight_decay=config.distill.weight_decay,
-            steps=steps,
-        )
-        for name, replacement in replacements.items()
-    }
-    train_job(
-        prepared.folded,
-        trainees,
-        epoch_batches(config, prepared, epochs, "teacher-fed"),
-        LOSSES[config.distill.loss],
-        epoch_finished=lambda name, loss: record(
-            folder, f"rank{rank}", "epoch", block=name, worker=rank, loss=loss
-        ),
-    )
-    return trainees
 
 
 def _claimed(schedule: Schedule, rank: int) -> Iterator[Job]:

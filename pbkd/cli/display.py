@@ -40,7 +40,7 @@ class Display:
         self._handlers: dict[str, Callable[[Event], None]] = {
             "teacher": self._teacher,
             "plan": self._plan,
-            "epoch": self._epoch,
+            "teacher-fed epoch": self._epoch,
             "block": self._block,
             "score": self._score,
             "student-fed epoch": self._epoch,
@@ -81,12 +81,13 @@ class Display:
                 )
 
     def _epoch(self, event: Event) -> None:
-        phase = "teacher-fed" if event["event"] == "epoch" else "student-fed"
-        self._advance(phase, f"{event['block']} loss {event['loss']:.4f}")
+        self._advance(
+            event["event"].removesuffix(" epoch"), f"{event['block']} loss {event['loss']:.4f}"
+        )
 
     def _block(self, event: Event) -> None:
         self._console.print(
-            f"{event['block']}: trained by worker {event['worker']},"
+            f"{event['block']}: trained {event['phase']} by worker {event['worker']},"
             f" loss {event['losses'][0]:.4f} to {event['losses'][-1]:.4f}"
         )
 
@@ -113,7 +114,7 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
     rows = [_plan_row(plan, planned) for planned in plan.blocks]
     console.print(_table(columns, rows, left={0, 6}))
     console.print(
-        f"{len(plan.trained)} of {len(plan.blocks)} blocks, {plan.steps} steps each, on"
+        f"{len(plan.trained)} of {len(plan.blocks)} blocks, {plan.workload.steps} steps each, on"
         f" {len(plan.workers)} worker(s): about {plan.seconds:.0f} s of blockwise training"
     )
 

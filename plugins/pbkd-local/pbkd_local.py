@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
@@ -13,10 +12,10 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from pbkd import hookimpl
 from pbkd.errors import WorkerError
-from pbkd.worker import work
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from pbkd import Worker
     from pbkd.protocols import Launcher
@@ -28,7 +27,9 @@ class LocalLauncher:
 
     name: ClassVar[str] = "local"
 
-    def launch(self, folder: Path, workers: Sequence[Worker]) -> None:
+    def launch(
+        self, work: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]
+    ) -> None:
         """Run every worker to its end; raises `WorkerError` where one fails."""
         if len(workers) == 1:
             work(folder, workers[0].rank)
@@ -44,7 +45,7 @@ class LocalLauncher:
             logs_specs=DefaultLogsSpecs(str(folder / "logs"), redirects=Std.ALL),
         )
         try:
-            elastic_launch(config, _worker)(str(folder))
+            elastic_launch(config, _worker)(work, folder)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             reason = failure.message
@@ -57,8 +58,8 @@ class LocalLauncher:
 
 
 @record
-def _worker(folder: str) -> None:
-    work(Path(folder), int(os.environ["RANK"]))
+def _worker(work: Callable[[Path, int], None], folder: Path) -> None:
+    work(folder, int(os.environ["RANK"]))
 
 
 @hookimpl

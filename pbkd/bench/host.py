@@ -1,0 +1,102 @@
+"""A benchmark, seen from the host: launch the ranks, predict, put the result together."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import torch
+
+from pbkd.bench.presets import PRESETS
+from pbkd.bench.result import BenchResult, gather
+from pbkd.bench.worker import measure, procedure_schedules
+from pbkd.config import load_config
+from pbkd.errors import ConfigError, did_you_mean
+from pbkd.journal import write_json
+from pbkd.launch import crew
+from pbkd.makespan import makespan
+from pbkd.options import chosen
+from pbkd.plan import BlockCost, Worker, Workload
+from pbkd.prepare import pick_device
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pbkd.bench.presets import Preset
+    from pbkd.journal import Event
+    from pbkd.registry import Registry
+
+__all__ = ["bench"]
+
+
+def bench(
+    registry: Registry, name: str, folder: Path, *, workers: int, threads: int, rounds: int
+) -> BenchResult:
+    """Run a preset's procedures in turn, `rounds` times, on so many workers of this machine.
+
+    The ranks' files are left in `folder`. Raises `ConfigError` or `WorkerError`.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset '{name}'.{did_you_mean(name, PRESETS)}")
+    if workers < 2 or threads < 1 or rounds < 1:
+        raise ConfigError("a benchmark needs 2 or more workers, and a thread and a round or more.")
+    preset = PRESETS[name]
+    config = load_config([f"workers={workers}", f"threads={threads}"])
+    ranks = crew(config, pick_device("auto"))
+    settings = {"preset": asdict(preset), "workers": [asdict(rank) for rank in ranks]}
+    write_json(folder / "bench.json", {**settings, "rounds": rounds})
+    chosen(registry, "launcher", {"name": "local"}).launch(measure, folder, ranks)
+    events = _events(folder)
+    predicted = _predicted(registry, preset, ranks, events)
+    procedures, speedups = gather(events, preset.batch_size, predicted)
+    return BenchResult(
+        preset=name,
+        workers=workers,
+        threads=threads,
+        command=shlex.join(["pbkd", *sys.argv[1:]]),
+        procedures=procedures,
+        speedups=speedups,
+        environment={
+            "torch": torch.__version__,
+            "device": ranks[0].device,
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        },
+    )
+
+
+def _events(folder: Path) -> list[Event]:
+    return [
+        json.loads(line)
+        for path in sorted((folder / "events").glob("*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+
+
+def _predicted(
+    registry: Registry, preset: Preset, ranks: Sequence[Worker], events: Sequence[Event]
+) -> dict[str, float]:
+    """Predict seconds per step from the costs that rank 0 told of.
+
+    Procedures of one worker from costs measured alone, those of all from costs measured while all
+    were busy: cores that share a memory slow each other.
+    """
+    told = next(event for event in events if event["event"] == "costs")
+    alone, together = ([BlockCost(**cost) for cost in told[k]] for k in ("alone", "together"))
+    crew_ = [Worker(**(asdict(rank) | {"bandwidth": told["bandwidth"]})) for rank in ranks]
+    schedules = procedure_schedules(registry, alone, together, crew_)
+    predictions = {}
+    for name, schedule in schedules.items():
+        if name == "serial-plain":
+            continue
+        steps = preset.steps(name)
+        costs = alone if name in ("serial", "single-pass") else together
+        # The cache is filled before its steps are timed.
+        workload = Workload(steps, 0)
+        predictions[name] = makespan(schedule, costs, crew_, workload) / steps
+    return predictions

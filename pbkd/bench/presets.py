@@ -1,0 +1,38 @@
+"""The networks that `pbkd bench` measures: the paper's, at the paper's sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["PRESETS", "Preset"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A teacher (with random weights: only its speed matters), its images and the steps timed.
+
+    `job_steps` are for the procedures that train a block at a time, `pass_steps` for those that
+    train all in one teacher pass; seconds are always per image.
+    """
+
+    teacher: dict[str, Any]
+    image_shape: tuple[int, int, int]
+    batch_size: int
+    job_steps: int = 4
+    pass_steps: int = 32
+    distinct_steps: int = 4
+    builder: dict[str, Any] = field(default_factory=lambda: {"name": "separable"})
+
+    def steps(self, procedure: str) -> int:
+        """Return how many steps of a procedure are timed."""
+        one_pass = procedure in ("single-pass", "pipeline", "cache")
+        return self.pass_steps if one_pass else self.job_steps
+
+
+PRESETS = {
+    "vgg16-cifar": Preset({"name": "vgg16"}, (3, 32, 32), 64),
+    "resnet50-cifar": Preset({"name": "torchvision:resnet50", "num_classes": 10}, (3, 64, 64), 32),
+    "resnet56-cifar": Preset({"name": "resnet56"}, (3, 32, 32), 128),
+    "digits": Preset({"name": "digits-vgg"}, (1, 8, 8), 64, job_steps=8, pass_steps=16),
+}

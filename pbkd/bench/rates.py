@@ -1,0 +1,52 @@
+"""What ranks find out together: costs while all are busy, the rate of a link."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbkd.plan import BlockCost
+
+__all__ = ["link_rate", "mean_costs"]
+
+_MESSAGE = 4_000_000  # floats
+_MESSAGES = 5
+
+
+def mean_costs(costs: Sequence[BlockCost], device: torch.device) -> list[BlockCost]:
+    """Return the mean, over all ranks, of costs that each measured at the same time."""
+    seconds = torch.tensor(
+        [[cost.prefix_seconds, cost.teacher_seconds, cost.train_seconds] for cost in costs],
+        dtype=torch.float64,
+        device=device,
+    )
+    dist.all_reduce(seconds)
+    seconds /= dist.get_world_size()
+    fields = ("prefix_seconds", "teacher_seconds", "train_seconds")
+    return [
+        replace(cost, **dict(zip(fields, row, strict=True)))
+        for cost, row in zip(costs, seconds.tolist(), strict=True)
+    ]
+
+
+def link_rate(rank: int, device: torch.device) -> float:
+    """Measure the bytes per second from rank 0 to rank 1; the answer is the same on all ranks."""
+    message = torch.zeros(_MESSAGE, device=device)
+    start = 0.0
+    for index in range(_MESSAGES + 1):
+        if index == 1:  # the first one opens the link
+            start = time.perf_counter()
+        if rank == 0:
+            dist.send(message, 1)
+        elif rank == 1:
+            dist.recv(message, 0)
+    rate = torch.tensor([_MESSAGES * message.nbytes / (time.perf_counter() - start)], device=device)
+    dist.broadcast(rate, 1)
+    return float(rate)

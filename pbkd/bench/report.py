@@ -1,0 +1,136 @@
+"""A benchmark as a table, JSON, CSV and a plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from pbkd.journal import write_file, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pbkd.bench.result import BenchResult, ProcedureResult, Spread
+
+__all__ = ["plot", "rows", "show", "write"]
+
+_HEADS = (
+    "procedure",
+    "s / 1,000 images",
+    "min to max",
+    "x serial",
+    "CPU s",
+    "peak MB / worker",
+    "predicted s",
+    "off by",
+)
+
+
+def write(result: BenchResult, folder: Path) -> None:
+    """Write `result.json`, `procedures.csv` (a row a procedure) and `speedup.svg`."""
+    write_json(folder / "result.json", asdict(result))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([_HEADS, *rows(result)])
+    write_file(folder / "procedures.csv", text.getvalue().encode())
+    write_file(folder / "speedup.svg", plot([result]).encode())
+
+
+def show(result: BenchResult) -> None:
+    """Print the table, the speed-ups, and what was not measured."""
+    console = Console(highlight=False, width=None if Console().is_terminal else 160)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, head in enumerate(_HEADS):
+        table.add_column(head, justify="right" if index else "left")
+    for row in rows(result):
+        table.add_row(*row)
+    console.print(table)
+    for pair, spread in result.speedups.items():
+        console.print(f"{pair}: {spread.median:.2f}x ({spread.least:.2f} to {spread.most:.2f})")
+    by_name = {procedure.name: procedure for procedure in result.procedures}
+    ideal = by_name["single-pass"].seconds.median / result.workers
+    share = ideal / by_name["pipeline"].seconds.median
+    cpu = by_name["pipeline"].cpu_seconds / by_name["serial"].cpu_seconds
+    console.print(f"pipeline: {100 * share:.0f} % of the ideal (single-pass / {result.workers})")
+    console.print(f"CPU seconds, pipeline / serial: {cpu:.3f}")
+    for reason in dict.fromkeys(p.joules_reason for p in result.procedures if p.joules_reason):
+        console.print(f"joules not measured: {reason}")
+
+
+def rows(result: BenchResult) -> list[tuple[str, ...]]:
+    """Return a row of text for each procedure, in the order of the table's heads."""
+    serial = next(p.seconds.median for p in result.procedures if p.name == "serial")
+    return [_row(procedure, serial) for procedure in result.procedures]
+
+
+def _row(procedure: ProcedureResult, serial: float) -> tuple[str, ...]:
+    seconds = procedure.seconds
+    predicted = procedure.predicted_seconds
+    return (
+        procedure.name,
+        f"{seconds.median:.3f}",
+        f"{seconds.least:.3f} to {seconds.most:.3f}",
+        f"{serial / seconds.median:.2f}",
+        f"{procedure.cpu_seconds:.2f}",
+        " ".join("?" if p is None else f"{p / 1e6:.0f}" for p in procedure.peak_bytes),
+        "none" if predicted is None else f"{predicted:.3f}",
+        "" if predicted is None else f"{100 * (predicted / seconds.median - 1):+.0f} %",
+    )
+
+
+def plot(results: Sequence[BenchResult]) -> str:
+    """Draw images per second of each procedure, relative to `serial`, as an SVG with bars."""
+    bars: list[str] = []
+    y = 34
+    best = max(_speedups(result)[name].median for result in results for name in _speedups(result))
+    for result in results:
+        bars.append(f'<text class="title" x="10" y="{y}">{result.preset}</text>')
+        y += 12
+        for name, spread in _speedups(result).items():
+            width = 430 * spread.median / best
+            bars.append(
+                f'<text x="130" y="{y + 13}" text-anchor="end">{name}</text>'
+                f'<rect class="{name}" x="138" y="{y}" width="{width:.1f}" height="17" rx="2"/>'
+                f'<text x="{145 + width:.1f}" y="{y + 13}">{spread.median:.2f}x</text>'
+            )
+            y += 22
+        y += 30
+    return _SVG.format(height=y, bars="\n".join(bars), about=_about(results[0]))
+
+
+def _speedups(result: BenchResult) -> dict[str, Spread]:
+    """Return how many times faster than `serial` each procedure is."""
+    serial = next(p.seconds for p in result.procedures if p.name == "serial")
+    return {
+        p.name: type(serial)(
+            serial.median / p.seconds.most,
+            serial.median / p.seconds.median,
+            serial.median / p.seconds.least,
+        )
+        for p in result.procedures
+    }
+
+
+def _about(result: BenchResult) -> str:
+    return (
+        "Training throughput over the paper's serial procedure on the same kernels;"
+        f" {result.workers} workers, {result.threads} thread each, {result.environment['machine']}"
+    )
+
+
+_SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {height}" font-family="sans-serif"
+ font-size="12"><style>
+text {{ fill: #24292f }} .title {{ font-weight: bold; font-size: 14px }}
+rect {{ fill: #8c959f }} .single-pass, .pipeline, .cache {{ fill: #0969da }}
+@media (prefers-color-scheme: dark) {{ text {{ fill: #e6edf3 }} rect {{ fill: #6e7681 }}
+.single-pass, .pipeline, .cache {{ fill: #58a6ff }} }}
+</style><text x="10" y="14" font-size="11">{about}</text>
+{bars}
+</svg>
+"""

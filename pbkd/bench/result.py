@@ -1,0 +1,142 @@
+"""What a benchmark found: a row per procedure, and the ratios that matter."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pbkd.journal import Event
+
+__all__ = ["RATIOS", "BenchResult", "ProcedureResult", "Spread", "gather"]
+
+RATIOS = (
+    ("single-pass", "serial"),
+    ("pipeline", "single-pass"),
+    ("pipeline", "serial"),
+    ("pipeline", "paper"),
+    ("pipeline", "serial-plain"),
+    ("cache", "serial"),
+)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The smallest, the median and the largest of a figure over the rounds."""
+
+    least: float
+    median: float
+    most: float
+
+    @classmethod
+    def of(cls, figures: Iterable[float]) -> Spread:
+        """Return the spread of some figures."""
+        found = sorted(figures)
+        return cls(found[0], statistics.median(found), found[-1])
+
+
+@dataclass(frozen=True)
+class ProcedureResult:
+    """One procedure. Seconds, CPU seconds and joules are for 1,000 images.
+
+    `cpu_seconds` are of all workers; `peak_bytes` is the largest resident memory of each worker
+    that had work. `predicted_seconds` is None where no prediction is made.
+    """
+
+    name: str
+    seconds: Spread
+    cpu_seconds: float
+    peak_bytes: tuple[int | None, ...]
+    predicted_seconds: float | None
+    joules: dict[str, float] | None
+    joules_reason: str | None
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """A benchmark: its procedures, how many times faster the first of each pair is, where."""
+
+    preset: str
+    workers: int
+    threads: int
+    command: str
+    procedures: tuple[ProcedureResult, ...]
+    speedups: dict[str, Spread]
+    environment: dict[str, str]
+
+
+def gather(
+    events: Sequence[Event], batch_size: int, predicted: Mapping[str, float]
+) -> tuple[tuple[ProcedureResult, ...], dict[str, Spread]]:
+    """Turn the workers' `procedure` events into results, and round by round into speed-ups.
+
+    `predicted` holds seconds per step.
+    """
+    told = [event for event in events if event["event"] == "procedure"]
+    names = list(dict.fromkeys(event["name"] for event in told))
+    per_step = {name: _seconds_per_step(told, name) for name in names}
+    scale = 1000 / batch_size
+    procedures = tuple(
+        _procedure(
+            [event for event in told if event["name"] == name],
+            Spread.of(seconds * scale for seconds in per_step[name].values()),
+            predicted[name] * scale if name in predicted else None,
+            scale,
+        )
+        for name in names
+    )
+    return procedures, {
+        f"{fast} / {slow}": _speedup(per_step[fast], per_step[slow]) for fast, slow in RATIOS
+    }
+
+
+def _seconds_per_step(told: Sequence[Event], name: str) -> dict[int, float]:
+    """Return each round's seconds, as rank 0 measured them from barrier to barrier."""
+    return {
+        event["round"]: event["seconds"] / event["steps"]
+        for event in told
+        if event["name"] == name and event["rank"] == 0
+    }
+
+
+def _speedup(fast: Mapping[int, float], slow: Mapping[int, float]) -> Spread:
+    """Compare round by round; a procedure that ran in one round only is compared with all."""
+    only = next(iter(slow.values()))
+    return Spread.of(slow.get(round_, only) / seconds for round_, seconds in fast.items())
+
+
+def _procedure(
+    told: Sequence[Event], seconds: Spread, predicted: float | None, scale: float
+) -> ProcedureResult:
+    rounds = len({event["round"] for event in told})
+    cpu = sum(event["cpu_seconds"] / event["steps"] for event in told) / rounds
+    ranks = sorted({event["rank"] for event in told if event["cpu_seconds"] > _IDLE * cpu})
+    measured = [event for event in told if event["joules"] is not None]
+    return ProcedureResult(
+        name=told[0]["name"],
+        seconds=seconds,
+        cpu_seconds=cpu * scale,
+        peak_bytes=tuple(_peak(told, rank) for rank in ranks),
+        predicted_seconds=predicted,
+        joules=_joules(measured, scale) if measured else None,
+        joules_reason=next((event["joules_reason"] for event in told if event["rank"] == 0), None),
+    )
+
+
+_IDLE = 0.05  # of a step's CPU seconds: a rank below that only waited
+
+
+def _peak(told: Sequence[Event], rank: int) -> int | None:
+    peaks = [event["peak_bytes"] for event in told if event["rank"] == rank]
+    return None if None in peaks else max(peaks)
+
+
+def _joules(measured: Sequence[Event], scale: float) -> dict[str, float]:
+    totals: dict[str, list[float]] = {}
+    for event in measured:
+        for domain, joules in event["joules"].items():
+            totals.setdefault(domain, []).append(joules / event["steps"] * scale)
+    return {domain: statistics.median(figures) for domain, figures in totals.items()}

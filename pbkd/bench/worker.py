@@ -1,0 +1,227 @@
+"""One rank of a benchmark: sets up, measures costs, runs every procedure in turn, tells."""
+
+from __future__ import annotations
+
+import copy
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from pbkd.bench.peak import peak_memory, reset_peak_memory
+from pbkd.bench.presets import Preset
+from pbkd.bench.procedures import Rig, run_cache, run_jobs, run_relay
+from pbkd.bench.rates import link_rate, mean_costs
+from pbkd.cache import Cache, fill
+from pbkd.chain import blocks_of, fold, freeze
+from pbkd.cost import measure_costs
+from pbkd.energy import monitor_energy
+from pbkd.journal import read_json, record
+from pbkd.loss import LOSSES
+from pbkd.options import chosen
+from pbkd.plan import Job, Schedule, Worker
+from pbkd.prepare import pick_partitioner
+from pbkd.registry import build_registry
+from pbkd.relay import process_group
+from pbkd.replacement import is_kept, propose
+from pbkd.zoo import build_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+    from pbkd.plan import BlockCost
+    from pbkd.registry import Registry
+
+__all__ = ["measure", "procedure_schedules"]
+
+
+def measure(folder: Path, rank: int) -> None:
+    """Do one rank's part of the benchmark that `folder/bench.json` describes.
+
+    Rank 0 tells of the costs and of each procedure's seconds; every rank of its own CPU seconds
+    and peak memory.
+    """
+    settings = read_json(folder / "bench.json")
+    workers = [Worker(**worker) for worker in settings["workers"]]
+    torch.set_num_threads(workers[rank].threads)
+    device = torch.device(workers[rank].device)
+    registry = build_registry()
+    folded, plain = _rigs(registry, Preset(**settings["preset"]), rank, device)
+    with process_group(device):
+        alone = _in_turn(lambda: _costs(folded), rank)
+        together = mean_costs(_costs(folded), device)
+        workers = [Worker(**(asdict(w) | {"bandwidth": link_rate(rank, device)})) for w in workers]
+        if rank == 0:
+            record(
+                folder, "rank0", "costs",
+                alone=[asdict(cost) for cost in alone],
+                together=[asdict(cost) for cost in together],
+                bandwidth=workers[0].bandwidth,
+            )  # fmt: skip
+        schedules = procedure_schedules(registry, alone, together, workers)
+        _take_turns(folder, rank, settings, registry, folded, plain, schedules)
+
+
+def _take_turns(
+    folder: Path,
+    rank: int,
+    settings: Mapping[str, Any],
+    registry: Registry,
+    folded: Rig,
+    plain: Rig,
+    schedules: Mapping[str, Schedule],
+) -> None:
+    """Run every procedure once per round, in turn; the first time of each is a warm-up."""
+    preset = Preset(**settings["preset"])
+    cache = _filled(folder / "cache", rank, folded, len(settings["workers"]))
+    claims = _Claims(folder)
+    meters = [meter() for meter in registry.strategies["meter"].values()] if rank == 0 else []
+
+    def run(name: str, steps: int) -> None:
+        rig = plain if name == "serial-plain" else folded
+        schedule = schedules[name]
+        if schedule.feed == "relay":
+            run_relay(rig, schedule, steps)
+        elif schedule.feed == "cache":
+            run_cache(rig, schedule, steps, cache)
+        else:
+            run_jobs(rig, schedule, steps, claims.counter())
+
+    with ExitStack() as stack:
+        monitor = stack.enter_context(monitor_energy(meters))
+        for round_ in range(-1, settings["rounds"]):
+            for name in schedules:
+                if name == "serial-plain" and round_ > 0:
+                    continue
+                steps = 1 if round_ < 0 else preset.steps(name)
+                dist.barrier()
+                reset_peak_memory()
+                cpu, start = time.process_time(), time.perf_counter()
+                with monitor.window(f"{name} {round_}"):
+                    run(name, steps)
+                    busy = time.perf_counter() - start
+                    dist.barrier()
+                seconds = time.perf_counter() - start
+                if round_ < 0:
+                    continue
+                energy = monitor.windows[f"{name} {round_}"]
+                record(
+                    folder, f"rank{rank}", "procedure",
+                    name=name, round=round_, rank=rank, steps=steps,
+                    seconds=seconds, busy_seconds=busy, cpu_seconds=time.process_time() - cpu,
+                    peak_bytes=peak_memory(),
+                    joules=None if energy.joules is None else dict(energy.joules),
+                    joules_reason=energy.reason,
+                )  # fmt: skip
+
+
+class _Claims:
+    """A counter over all ranks for each run of a shared queue."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._runs = 0
+
+    def counter(self) -> Callable[[], int]:
+        """Return a counter from 0 that all ranks share for this run."""
+        self._runs += 1
+        store = dist.distributed_c10d._get_default_store()
+        key = f"pbkd/bench/{self._runs}"
+        return lambda: store.add(key, 1) - 1
+
+
+def _rigs(registry: Registry, preset: Preset, rank: int, device: torch.device) -> tuple[Rig, Rig]:
+    """Build the same network on every rank: folded and channels-last, and plain as it comes."""
+    torch.manual_seed(0)
+    network = build_network(registry, preset.teacher).to(device)
+    shape = (preset.batch_size, *preset.image_shape)
+    images = [torch.randn(shape, device=device) for _ in range(preset.distinct_steps)]
+    _settle(network, images[0])
+    chain = pick_partitioner(registry, {"name": "auto"}, freeze(network)).partition(network)
+    names = [
+        name
+        for name, segment in chain.named_children()
+        if next(segment.parameters(), None) is not None and not is_kept(name, ["stem*", "head*"])
+    ]
+    builder = chosen(registry, "builder", preset.builder)
+    blocks = blocks_of(chain, images[0][:1], names)
+    proposals = [propose(builder, chain[block.position], block, 0) for block in blocks]
+    replacements = {p.block.name: p.replacement for p in proposals if p.replacement is not None}
+    trained = {block.name: block for block in blocks if block.name in replacements}
+    plain = {
+        name: copy.deepcopy(r).to(memory_format=torch.contiguous_format)
+        for name, r in replacements.items()
+    }
+    last = [image.to(memory_format=torch.channels_last) for image in images]
+    folded = fold(chain, last[0][:2])
+    return Rig(folded, replacements, trained, last, rank), Rig(chain, plain, trained, images, rank)
+
+
+def _settle(network: nn.Module, images: Tensor) -> None:
+    """Give random BatchNorms the statistics of a batch, so that activations keep their scale."""
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.momentum = None
+    with torch.no_grad():
+        network.train()(images)
+
+
+def _costs(rig: Rig) -> list[BlockCost]:
+    return measure_costs(rig.chain, rig.replacements, rig.images[0], LOSSES["nmse"])
+
+
+def _in_turn(work: Callable[[], list[BlockCost]], rank: int) -> list[BlockCost]:
+    """Let rank 0 work while the others wait; give its answer to all."""
+    answer: list[Any] = [work() if rank == 0 else None]
+    dist.broadcast_object_list(answer)
+    found: list[BlockCost] = answer[0]
+    return found
+
+
+def procedure_schedules(
+    registry: Registry,
+    alone: Sequence[BlockCost],
+    together: Sequence[BlockCost],
+    workers: Sequence[Worker],
+) -> dict[str, Schedule]:
+    """Return each procedure's schedule; those for one worker leave the others idle."""
+    idle: tuple[tuple[Job, ...], ...] = ((),) * (len(workers) - 1)
+    names = [cost.name for cost in alone]
+    by_block = tuple(Job((name,)) for name in names)
+
+    def scheduled(name: str) -> Schedule:
+        schedule: Schedule = chosen(registry, "scheduler", {"name": name}).schedule(
+            together, workers
+        )
+        return schedule
+
+    return {
+        "serial": Schedule((by_block, *idle)),
+        "paper": scheduled("lpt-scheduler"),
+        "single-pass": Schedule(((Job(tuple(names)),), *idle)),
+        "pipeline": scheduled("pipeline"),
+        "cache": scheduled("cached"),
+        "serial-plain": Schedule((by_block, *idle)),
+    }
+
+
+def _filled(folder: Path, rank: int, rig: Rig, workers: int) -> Cache:
+    """Fill the cache, each rank its share of the batches."""
+    rows = len(rig.images[0])
+    blocks = list(rig.blocks.values())
+    if rank == 0:
+        Cache.create(folder, blocks, rows * len(rig.images))
+    dist.barrier()
+    cache = Cache.create(folder, blocks, rows * len(rig.images))
+    mine = range(rank, len(rig.images), workers)
+    where = [slice(index * rows, (index + 1) * rows) for index in mine]
+    fill(cache, rig.chain, [rig.images[index] for index in mine], where)
+    dist.barrier()
+    return cache

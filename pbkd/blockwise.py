@@ -1,0 +1,82 @@
+"""The blockwise phases, seen from the host: assign, launch, gather what the workers tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbkd.assignment import Assignment, write_assignment
+from pbkd.journal import follow_events
+from pbkd.options import chosen
+from pbkd.plan import Job, Schedule, check_schedule
+from pbkd.worker import work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from pbkd.journal import Event
+    from pbkd.registry import Registry
+    from pbkd.run import Prospect
+
+__all__ = ["distil_student_fed", "distil_teacher_fed"]
+
+
+def distil_teacher_fed(
+    prospect: Prospect, registry: Registry, folder: Path, tell: Callable[[Event], None]
+) -> dict[str, Event]:
+    """Train every replacement alone, as planned; return each block's `block` event."""
+    names = [planned.block.name for planned in prospect.plan.trained]
+    schedule = prospect.plan.schedule
+    return _distil(prospect, registry, folder, "teacher-fed", names, schedule, tell)
+
+
+def distil_student_fed(
+    prospect: Prospect,
+    registry: Registry,
+    folder: Path,
+    accepted: Collection[str],
+    tell: Callable[[Event], None],
+) -> dict[str, Event]:
+    """Train the accepted replacements on the student's own activations, in a relay.
+
+    Each worker needs what the replacements before its own give, so no other feed will do.
+    """
+    costs = [
+        planned.cost
+        for planned in prospect.plan.trained
+        if planned.cost is not None and planned.block.name in accepted
+    ]
+    names = [cost.name for cost in costs]
+    workers = prospect.plan.workers
+    if len(workers) == 1:
+        schedule = Schedule(((Job(tuple(names)),),))
+    else:
+        schedule = chosen(registry, "scheduler", {"name": "pipeline"}).schedule(costs, workers)
+        check_schedule(schedule, costs, len(workers))
+    return _distil(prospect, registry, folder, "student-fed", names, schedule, tell)
+
+
+def _distil(
+    prospect: Prospect,
+    registry: Registry,
+    folder: Path,
+    phase: str,
+    names: Collection[str],
+    schedule: Schedule,
+    tell: Callable[[Event], None],
+) -> dict[str, Event]:
+    start = "initial" if phase == "teacher-fed" else "teacher-fed"
+    blocks = {p.block.name: p.block for p in prospect.plan.trained if p.block.name in names}
+    workers = prospect.plan.workers
+    write_assignment(folder, Assignment(phase, start, workers, schedule, blocks))
+    finished: dict[str, Event] = {}
+
+    def seen(event: Event) -> None:
+        if event["event"] == "block":
+            finished[event["block"]] = event
+        tell(event)
+
+    launcher = chosen(registry, "launcher", prospect.config.launcher)
+    with follow_events(folder, seen):
+        launcher.launch(work, folder, workers)
+    return {name: finished[name] for name in names}

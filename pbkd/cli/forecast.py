@@ -1,0 +1,113 @@
+"""What `pbkd plan` shows: a row for every scheduler, the fastest, and a Gantt chart."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.filesize import decimal
+from rich.table import Table
+
+from pbkd.cli.display import open_console
+from pbkd.journal import write_file, write_json
+from pbkd.predict import Prediction, fastest, serial_seconds
+from pbkd.report.gantt import duration, gantt_svg, gantt_text
+from pbkd.timeline import timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pbkd.plan import Worker
+    from pbkd.predict import Unpredicted
+    from pbkd.recorded import CostTable
+
+__all__ = ["chart", "draw", "show_forecast", "write_forecast"]
+
+_HEADS = ("workers", "scheduler", "feed", "takes", "speed-up", "idle", "moved a step", "in total")
+_LEFT = ("scheduler", "feed", "why not")
+
+
+def show_forecast(
+    table: CostTable, worker: Worker, rows: Sequence[Prediction | Unpredicted]
+) -> None:
+    """Print what was assumed, every row, and the fastest for each number of workers."""
+    console = open_console()
+    steps = f"{table.workload.steps:,} steps"
+    console.print(f"costs: {table.about}; {len(table.costs)} blocks, {steps} each")
+    serial = duration(serial_seconds(table.costs, worker, table.workload))
+    console.print(f"the paper's procedure on one worker, a job for each block: {serial}")
+    console.print(f"links between workers: {decimal(int(worker.bandwidth))} per second")
+    failed = not all(isinstance(row, Prediction) for row in rows)
+    console.print(_table((*_HEADS, "why not") if failed else _HEADS, [_cells(r) for r in rows]))
+    for count, group in groupby(rows, key=lambda row: len(row.workers)):
+        best = fastest(list(group))
+        if best:
+            names = ", ".join(row.scheduler for row in best)
+            figures = f"{duration(best[0].seconds)}, {best[0].speedup:.2f}x"
+            console.print(f"fastest on {count} worker(s): {names} ({figures})")
+
+
+def chart(rows: Sequence[Prediction | Unpredicted], wanted: str | None) -> Prediction | None:
+    """Return the row to draw: the fastest, of the wanted scheduler's if there is one."""
+    return next(iter(fastest([row for row in rows if wanted in (None, row.scheduler)])), None)
+
+
+def draw(row: Prediction, table: CostTable, svg: Path | None) -> None:
+    """Print the Gantt chart of a row, and write it to `svg` if given."""
+    console = open_console()
+    bars = timeline(row.schedule, table.costs, row.workers, table.workload)
+    names = [cost.name for cost in table.costs]
+    count = len(row.workers)
+    title = f"{row.scheduler} on {count} worker(s): {duration(row.seconds)}"
+    console.print(f"\n{title}")
+    for line in gantt_text(bars, count, names, row.seconds):
+        console.print(line)
+    if svg:
+        picture = gantt_svg(bars, count, names, row.seconds, title, table.about)
+        write_file(svg, picture.encode())
+        console.print(f"drawn in {svg}")
+
+
+def write_forecast(
+    path: Path, table: CostTable, worker: Worker, rows: Sequence[Prediction | Unpredicted]
+) -> None:
+    """Write everything that was assumed and predicted as JSON."""
+    write_json(
+        path,
+        {
+            "format": 1,
+            "about": table.about,
+            **asdict(table.workload),
+            "link_bytes_per_second": worker.bandwidth,
+            "serial_seconds": serial_seconds(table.costs, worker, table.workload),
+            "predictions": [row.to_dict() for row in rows],
+        },
+    )
+
+
+def _cells(row: Prediction | Unpredicted) -> tuple[str, ...]:
+    count = str(len(row.workers))
+    if not isinstance(row, Prediction):
+        return (count, row.scheduler, "", "", "", "", "", "", row.reason)
+    return (
+        count,
+        row.scheduler,
+        row.schedule.feed,
+        duration(row.seconds),
+        f"{row.speedup:.2f}x",
+        f"{100 * row.idle:.0f} %",
+        decimal(row.step_bytes),
+        decimal(row.total_bytes),
+    )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for head in heads:
+        justify = "left" if head in _LEFT else "right"
+        table.add_column(head, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,184 @@
+"""`pbkd plan`: how long it would take, on how many workers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pbkd.config import RunConfig
+    from pbkd.plan import Worker
+    from pbkd.protocols import Scheduler
+    from pbkd.recorded import CostTable
+    from pbkd.registry import Registry
+
+_MAX_WORKERS = 1024
+
+
+def plan(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Changes to the configuration, such as teacher=vgg16 or threads=1."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A YAML file of configuration.")
+    ] = None,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Load a plugin (an installed one's name, a module, or a .py file) and use every"
+            " strategy that it registers."
+        ),
+    ] = None,
+    workers: Annotated[
+        str, typer.Option(help="Numbers of workers to predict for, separated by commas.")
+    ] = "1,2,4,8",
+    costs: Annotated[
+        Path | None,
+        typer.Option(help="Predict from a file of costs; load and measure nothing."),
+    ] = None,
+    save_costs: Annotated[
+        Path | None, typer.Option(help="Write the costs to this file, for --costs.")
+    ] = None,
+    setting: Annotated[
+        str | None,
+        typer.Option(
+            help="Which run of a file of published seconds: a part of its setting's text, with @N"
+            " behind it for the record of N workers (otherwise: of the most)."
+        ),
+    ] = None,
+    link: Annotated[
+        float | None,
+        typer.Option(help="Bytes per second between any two workers.", show_default="1e9"),
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="Draw the Gantt chart into this SVG file.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every prediction to this file.")] = None,
+) -> None:
+    """Predict seconds, speed-up, idle share and bytes moved, for every scheduler; train nothing.
+
+    Costs are measured here, or read from a file; every worker is taken to be like that one.
+    """
+    from pbkd.cli.forecast import chart, draw, show_forecast, write_forecast
+    from pbkd.config import load_config
+    from pbkd.predict import predict
+    from pbkd.recorded import write_costs
+    from pbkd.registry import build_registry
+
+    counts = _counts(workers)
+    registry = build_registry(plugin or [])
+    given = overrides or []
+    settings = load_config(given, file=config, plugins=plugin or [], registry=registry)
+    wanted = _wanted(settings, given)
+    schedulers = _schedulers(registry, settings, wanted)
+    table, worker = _costs(costs, setting, settings, given, registry)
+    worker = replace(worker, bandwidth=_checked(link)) if link is not None else worker
+    if save_costs:
+        write_costs(save_costs, table)
+    rows = [
+        row
+        for count in counts
+        for row in predict(
+            table.costs,
+            [replace(worker, rank=rank) for rank in range(count)],
+            table.workload,
+            schedulers,
+        )
+    ]
+    show_forecast(table, worker, rows)
+    drawn = chart(rows, wanted)
+    if drawn:
+        draw(drawn, table, svg)
+    if json:
+        write_forecast(json, table, worker, rows)
+
+
+def _counts(text: str) -> list[int]:
+    from pbkd.errors import ConfigError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) < 5 for part in parts):
+        raise ConfigError(f"--workers is '{text}', but must be numbers such as 1,2,4.")
+    counts = sorted({int(part) for part in parts})
+    if not 1 <= counts[0] <= counts[-1] <= _MAX_WORKERS:
+        raise ConfigError(f"--workers is '{text}', but must be from 1 to {_MAX_WORKERS}.")
+    return counts
+
+
+def _checked(link: float) -> float:
+    from pbkd.errors import ConfigError
+
+    if not 0 < link < math.inf:
+        raise ConfigError(f"--link is {link}, but must be bytes per second, above 0.")
+    return link
+
+
+def _wanted(settings: RunConfig, given: Sequence[str]) -> str | None:
+    """Return the name of the scheduler that was chosen, None if it was left open."""
+    from pbkd.config import RunConfig, read_overrides
+
+    left_open = settings.scheduler == RunConfig().scheduler
+    if left_open and "scheduler" not in read_overrides(given):
+        return None
+    return str(settings.scheduler["name"])
+
+
+def _schedulers(
+    registry: Registry, settings: RunConfig, wanted: str | None
+) -> dict[str, Callable[[], Scheduler]]:
+    """Return how to make each registered scheduler; the chosen one has its options."""
+    from pbkd.options import chosen
+
+    choices: dict[str, Any] = {name: {"name": name} for name in registry.strategies["scheduler"]}
+    if wanted:
+        registry.find("scheduler", wanted)
+        choices[wanted] = settings.scheduler
+    return {
+        name: partial(chosen, registry, "scheduler", choice) for name, choice in choices.items()
+    }
+
+
+def _costs(
+    file: Path | None,
+    setting: str | None,
+    settings: RunConfig,
+    given: Sequence[str],
+    registry: Registry,
+) -> tuple[CostTable, Worker]:
+    """Return costs from the file, or measured, and a worker like that on which they were."""
+    from pbkd.config import read_overrides
+    from pbkd.errors import ConfigError
+    from pbkd.plan import Worker
+    from pbkd.recorded import read_costs
+
+    if file is None:
+        if setting is not None:
+            raise ConfigError("--setting chooses a run of a file of costs: give --costs too.")
+        return _measured(settings, registry)
+    for key in read_overrides(given):
+        if key != "scheduler":
+            raise ConfigError(f"with --costs nothing is loaded, so leave '{key}' out.")
+    return read_costs(file, setting), Worker(0)
+
+
+def _measured(settings: RunConfig, registry: Registry) -> tuple[CostTable, Worker]:
+    """Load teacher and data and measure; whichever scheduler was chosen has no part in that."""
+    from pbkd.config import RunConfig
+    from pbkd.recorded import CostTable
+    from pbkd.run import plan_run
+
+    prospect = plan_run(replace(settings, scheduler=RunConfig().scheduler), registry)
+    prepared, worker = prospect.prepared, prospect.plan.workers[0]
+    about = (
+        f"{prepared.teacher.name} on {prepared.data.name}, batch {settings.batch_size}, measured on"
+        f" {worker.device} with {worker.threads} thread(s)"
+    )
+    costs = tuple(planned.cost for planned in prospect.plan.trained if planned.cost)
+    return CostTable(about, costs, prospect.plan.workload), worker

@@ -1,0 +1,114 @@
+"""When each worker does what, as the prediction model has it: the bars of a Gantt chart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pbkd.makespan import job_seconds, makespan, stage_load, worker_seconds
+from pbkd.plan import Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pbkd.plan import BlockCost, Job, Stage, Worker, Workload
+
+__all__ = ["KINDS", "Bar", "timeline"]
+
+KINDS = ("teacher", "training", "transfer", "cache")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stretch of a worker's time, in seconds; `block` is set where a block is trained.
+
+    A job does its parts in turn at every step; its bars show the share of each, one after another.
+    """
+
+    worker: int
+    start: float
+    seconds: float
+    kind: str
+    block: str | None = None
+
+
+def timeline(
+    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker], workload: Workload
+) -> list[Bar]:
+    """Return the bars of a schedule, worker by worker, each worker's in the order of time."""
+    if schedule.feed == "relay":
+        return list(_relay(schedule, costs, workers, workload.steps))
+    start = 0.0
+    bars: list[Bar] = []
+    if schedule.feed == "cache":
+        busy = max(worker_seconds(schedule, costs, workers)) * workload.steps
+        start = makespan(schedule, costs, workers, workload) - busy
+        bars = [Bar(index, 0.0, start, "cache") for index in range(len(workers))]
+    free = [start] * len(workers)
+    for index, job in _claims(schedule, costs, workers):
+        scale = workload.steps / workers[index].speed
+        for kind, block, seconds in _parts(job, costs, teacher=schedule.feed == "recompute"):
+            bars.append(Bar(index, free[index], seconds * scale, kind, block))
+            free[index] += seconds * scale
+    return sorted(bars, key=lambda bar: (bar.worker, bar.start))
+
+
+def _claims(
+    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker]
+) -> Iterator[tuple[int, Job]]:
+    """Yield (worker, job) in order; a shared job's worker is the one whose seconds it adds to."""
+    for index, jobs in enumerate(schedule.assigned):
+        for job in jobs:
+            yield index, job
+    before = worker_seconds(Schedule(schedule.assigned, (), schedule.feed), costs, workers)
+    for count, job in enumerate(schedule.shared, 1):
+        partly = Schedule(schedule.assigned, schedule.shared[:count], schedule.feed)
+        after = worker_seconds(partly, costs, workers)
+        added = [late - early for early, late in zip(before, after, strict=True)]
+        yield added.index(max(added)), job
+        before = after
+
+
+def _parts(
+    job: Job, costs: Sequence[BlockCost], *, teacher: bool
+) -> Iterator[tuple[str, str | None, float]]:
+    """Yield (kind, block, seconds per step) of a job's teacher pass and of every training."""
+    own = [cost for cost in costs if cost.name in job.blocks]
+    train = sum(cost.train_seconds for cost in own)
+    if teacher:
+        yield "teacher", None, job_seconds(job, costs) - train
+    for cost in own:
+        yield "training", cost.name, cost.train_seconds
+
+
+def _relay(
+    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker], steps: int
+) -> Iterator[Bar]:
+    """Yield the bars of a relay; a stage starts when its first batch is there."""
+    busy = worker_seconds(schedule, costs, workers)
+    start, first = 0.0, 0
+    for stage in schedule.stages:
+        last = first + len(stage.job.blocks) - 1
+        share = min(workers[rank].speed for rank in stage.ranks) * len(stage.ranks)
+        work = stage_load(costs, first, last)[0] / share
+        parts = _stage_parts(stage, costs, first, share, work, busy[stage.ranks[0]])
+        for rank in stage.ranks:
+            now = start
+            for kind, block, seconds in parts:
+                yield Bar(rank, now, seconds * steps, kind, block)
+                now += seconds * steps
+        start, first = start + busy[stage.ranks[0]], last + 1
+
+
+def _stage_parts(
+    stage: Stage, costs: Sequence[BlockCost], first: int, share: float, work: float, busy: float
+) -> list[tuple[str, str | None, float]]:
+    own = costs[first : first + len(stage.job.blocks)]
+    train = sum(cost.train_seconds for cost in own) / share
+    parts: list[tuple[str, str | None, float]] = [
+        ("teacher", None, work - train),
+        *(("training", cost.name, cost.train_seconds / share) for cost in own),
+    ]
+    if busy > work:
+        parts.append(("transfer", None, busy - work))
+    return parts

@@ -1,0 +1,46 @@
+"""Blocks spread by their training alone, fed from a cache of the teacher's activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from pbkd import Job, Schedule, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbkd import BlockCost, Worker
+    from pbkd.protocols import Scheduler
+
+
+@dataclass(frozen=True)
+class Cached:
+    """Longest training first, each block to the worker it leaves least loaded.
+
+    With every activation on disk no block needs the teacher, nor any other block.
+    """
+
+    name: ClassVar[str] = "cached"
+
+    def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
+        """Balance the training seconds; a worker's blocks are one job, in the chain's order."""
+        order = [cost.name for cost in costs]
+        hands: list[list[str]] = [[] for _ in workers]
+        loads = [0.0 for _ in workers]
+        for cost in sorted(costs, key=lambda cost: cost.train_seconds, reverse=True):
+            after = [
+                load + cost.train_seconds / worker.speed
+                for load, worker in zip(loads, workers, strict=True)
+            ]
+            best = after.index(min(after))
+            hands[best].append(cost.name)
+            loads[best] = after[best]
+        jobs = [Job(tuple(sorted(hand, key=order.index))) for hand in hands]
+        return Schedule(tuple((job,) if job.blocks else () for job in jobs), feed="cache")
+
+
+@hookimpl
+def register_schedulers() -> list[type[Scheduler]]:
+    """Hand over the scheduler `cached`."""
+    return [Cached]
