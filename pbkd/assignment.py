@@ -21,7 +21,8 @@ class Assignment:
     """A blockwise phase: workers by rank, their schedule, the blocks to train by name.
 
     `phase` is `teacher-fed` or `student-fed`; `start` is the folder, in the run's, that holds the
-    replacements' weights from before it.
+    replacements' weights from before it. `cache` names the folder, in `out/cache`, of the
+    teacher's activations, where they are cached.
     """
 
     phase: str
@@ -29,6 +30,7 @@ class Assignment:
     workers: tuple[Worker, ...]
     schedule: Schedule
     blocks: Mapping[str, Block]
+    cache: str | None = None
 
 
 def write_assignment(folder: Path, assignment: Assignment) -> None:
@@ -41,6 +43,7 @@ def write_assignment(folder: Path, assignment: Assignment) -> None:
         "feed": schedule.feed,
         "assigned": [[job.blocks for job in jobs] for jobs in schedule.assigned],
         "shared": [job.blocks for job in schedule.shared],
+        "cache": assignment.cache,
         "blocks": [asdict(block) for block in assignment.blocks.values()],
     }
     write_json(folder / "assignment.json", data)
@@ -68,4 +71,4 @@ def _assignment(data: Mapping[str, Any]) -> Assignment:
     )
     workers = tuple(Worker(**worker) for worker in data["workers"])
     named = {block.name: block for block in blocks}
-    return Assignment(data["phase"], data["start"], workers, schedule, named)
+    return Assignment(data["phase"], data["start"], workers, schedule, named, data["cache"])

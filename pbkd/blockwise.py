@@ -26,8 +26,8 @@ def distil_teacher_fed(
 ) -> dict[str, Event]:
     """Train every replacement alone, as planned; return each block's `block` event."""
     names = [planned.block.name for planned in prospect.plan.trained]
-    schedule = prospect.plan.schedule
-    return _distil(prospect, registry, folder, "teacher-fed", names, schedule, tell)
+    plan = prospect.plan
+    return _distil(prospect, registry, folder, "teacher-fed", names, plan.schedule, tell)
 
 
 def distil_student_fed(
@@ -68,7 +68,8 @@ def _distil(
     start = "initial" if phase == "teacher-fed" else "teacher-fed"
     blocks = {p.block.name: p.block for p in prospect.plan.trained if p.block.name in names}
     workers = prospect.plan.workers
-    write_assignment(folder, Assignment(phase, start, workers, schedule, blocks))
+    cache = prospect.plan.cache if schedule.feed == "cache" else None
+    write_assignment(folder, Assignment(phase, start, workers, schedule, blocks, cache))
     finished: dict[str, Event] = {}
 
     def seen(event: Event) -> None:

@@ -12,10 +12,11 @@ import json
 import zlib
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from pbkd.errors import CacheError
 from pbkd.journal import read_json, write_json
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor, nn
+    from typing_extensions import Buffer
 
     from pbkd.feed import Lessons
     from pbkd.plan import Block
+    from pbkd.prepare import Prepared
 
-__all__ = ["Cache", "boundaries", "cache_bytes", "cache_key", "cached", "fill"]
+__all__ = ["Cache", "boundaries", "cache_bytes", "cache_key", "cached", "fill", "open_cache"]
 
 _DTYPE = np.float32
 
@@ -107,6 +110,48 @@ class Cache:
             raise CacheError(f"the cache '{folder}' cannot be opened: {error}.") from error
 
 
+def open_cache(
+    folder: Path,
+    blocks: Sequence[Block],
+    prepared: Prepared,
+    batch_size: int,
+    rank: int,
+    workers: int,
+) -> Cache:
+    """Return the cache of the training split; where it is not finished, fill it.
+
+    Every worker fills its share of the rows; several must call this together, in a process group.
+    A damaged cache raises `CacheError`.
+    """
+    split = prepared.data.train
+    if (folder / "complete.json").exists():
+        return Cache.load(folder, blocks, len(split))
+    if rank == 0:
+        Cache.create(folder, blocks, len(split))
+    _wait(workers)
+    cache = Cache.create(folder, blocks, len(split))
+    rows = torch.split(torch.arange(len(split)), batch_size)[rank::workers]
+    images = (prepared.normalised(split.images(_whole(batch, batch_size))) for batch in rows)
+    where = [slice(int(batch[0]), int(batch[-1]) + 1) for batch in rows]
+    fill(cache, prepared.folded, images, where)
+    for array in cache.arrays.values():
+        array.flush()
+    _wait(workers)
+    if rank == 0:
+        cache.finish()
+    return cache
+
+
+def _whole(rows: Tensor, batch_size: int) -> Tensor:
+    """Repeat the last row up to a whole batch: kernels may round by the size of a batch."""
+    return torch.cat([rows, rows[-1:].expand(batch_size - len(rows))])
+
+
+def _wait(workers: int) -> None:
+    if workers > 1:
+        dist.barrier()
+
+
 @torch.no_grad()
 def fill(
     cache: Cache, chain: nn.Sequential, images: Iterable[Tensor], rows: Iterable[slice]
@@ -160,7 +205,7 @@ def _array(
 
 
 def _checksum(array: np.memmap[tuple[int, ...], np.dtype[np.float32]]) -> int:
-    return zlib.crc32(array.view(np.uint8).reshape(-1))
+    return zlib.crc32(cast("Buffer", array.view(np.uint8).reshape(-1)))
 
 
 def _path(folder: Path, position: int) -> Path:

@@ -41,6 +41,7 @@ _BOUNDS = {
     "threads": (1, math.inf),
     "batch_size": (2, math.inf),  # BatchNorm needs two
     "max_drop": (0, 1),
+    "cache_gigabytes": (0, math.inf),
     "recalibrate_batches": (0, math.inf),
     "distill.epochs": (1, math.inf),
     "distill.student_fed_epochs": (0, math.inf),
@@ -96,13 +97,15 @@ class RunConfig:
     data: dict[str, Any] = _choice("digits")
     partitioner: dict[str, Any] = _choice("auto")
     builder: dict[str, Any] = _choice("separable")
-    scheduler: dict[str, Any] = _choice("greedy")
+    scheduler: dict[str, Any] = _choice("auto")
     launcher: dict[str, Any] = _choice("local")
     meters: list[Any] = field(default_factory=lambda: ["nvml", "rapl"])
     plugins: list[str] = field(default_factory=list)
     """Plugins beside the installed ones: modules or .py files."""
     keep: list[str] = field(default_factory=lambda: ["stem*", "head*"])
     """Segments that stay the teacher's; shell-style patterns."""
+    cache_gigabytes: float = 0.0
+    """Disk that a cache of the teacher's activations may take; 0: none."""
     workers: int = 1
     threads: int | None = None
     """CPU threads of each worker; null: an equal share of the cores."""

@@ -32,6 +32,7 @@ __all__ = [
     "batches",
     "in_order",
     "normalise",
+    "row_batches",
     "steps_per_epoch",
 ]
 
@@ -230,12 +231,21 @@ def batches(
     phase, epoch, step). Batches are full, rows left over wait for another epoch's order; a split
     smaller than `batch_size` is one batch.
     """
-    order = torch.randperm(len(split), generator=_generator(seed, phase, epoch, "order"))
-    for step in range(steps_per_epoch(split, batch_size)):
-        rows = order[step * batch_size : (step + 1) * batch_size]
+    for step, rows in enumerate(
+        row_batches(split, batch_size, seed=seed, epoch=epoch, phase=phase)
+    ):
         images = split.images(rows)
         generator = _generator(seed, phase, epoch, "augmentation", step)
         yield augmentation.augment(images, generator), split.labels[rows]
+
+
+def row_batches(
+    split: Split, batch_size: int, *, seed: int, epoch: int, phase: str
+) -> Iterator[Tensor]:
+    """Yield the rows, int64 (B,), of each batch of one epoch, in the order of `batches`."""
+    order = torch.randperm(len(split), generator=_generator(seed, phase, epoch, "order"))
+    for step in range(steps_per_epoch(split, batch_size)):
+        yield order[step * batch_size : (step + 1) * batch_size]
 
 
 def in_order(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -59,17 +59,20 @@ def finish(
     with clock.phase("student-fed"):
         if prospect.config.distill.student_fed_epochs and accepted:
             events = distil_student_fed(prospect, registry, folder, accepted, tell)
-            accepted = _read(prospect, folder / "student-fed", accepted)
-            blocks |= {
-                name: replace(blocks[name], student_fed_losses=tuple(event["losses"]))
-                for name, event in events.items()
-            }
+            losses = {name: tuple(event["losses"]) for name, event in events.items()}
+            if all(math.isfinite(loss) for row in losses.values() for loss in row):
+                accepted = _read(prospect, folder / "student-fed", accepted)
+                blocks |= {n: replace(blocks[n], student_fed_losses=losses[n]) for n in losses}
+            else:
+                notes.append("The student-fed phase diverged and was undone: lower distill.lr.")
     student = assemble(prospect.prepared.chain, accepted)
     stages: dict[str, dict[str, Tensor] | None] = {"assembled": _state(student)}
     with clock.phase("recalibration"):
-        stages["recalibrated"] = _recalibrate(prospect, student, notes)
+        stages["recalibrated"] = _recalibrate(prospect, student, notes) if accepted else None
     with clock.phase("fine-tuning"):
-        stages["fine-tuned"] = _fine_tune(prospect, student, notes, tell)
+        stages["fine-tuned"] = _fine_tune(prospect, student, notes, tell) if accepted else None
+    if not accepted:
+        notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
     save(folder, student, prospect.config, prospect.prepared, list(accepted))
     with clock.phase("evaluation"):
         accuracies = _evaluate(prospect, student, stages)

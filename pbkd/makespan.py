@@ -10,14 +10,18 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pbkd.plan import Workload
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from pbkd.plan import BlockCost, Job, Schedule, Worker, Workload
+    from pbkd.plan import BlockCost, Job, Schedule, Worker
 
 __all__ = ["job_seconds", "makespan", "stage_load", "stage_seconds", "worker_seconds"]
+
+_ONE_STEP = Workload(steps=1, distinct_steps=1)
 
 T = TypeVar("T", float, "np.ndarray[Any, np.dtype[np.float64]]")
 
@@ -31,8 +35,8 @@ def job_seconds(job: Job, costs: Sequence[BlockCost], *, teacher: bool = True) -
 
 def stage_load(
     costs: Sequence[BlockCost], first: int, last: int
-) -> tuple[float, float, float, float]:
-    """Return a stage's step in a relay: seconds, bytes moved, bytes of gradients, exchanges.
+) -> tuple[float, float, float, float, float]:
+    """Return a stage's load per step: seconds, messages, bytes sent, gradient bytes, exchanges.
 
     The stage has the blocks `first` to `last` of `costs`. It runs the teacher from its first
     block up to the next stage's first, receives the input of the one and sends that of the other.
@@ -47,22 +51,23 @@ def stage_load(
     received = costs[first].input_bytes if first else 0
     gradients = sum(cost.parameter_bytes for cost in costs[first:end])
     exchanges = sum(cost.exchanges for cost in costs[first:end])
-    return stop - start + train, received + sent, gradients, exchanges
+    messages = (first > 0) + (end < len(costs))
+    return stop - start + train, messages, received + sent, gradients, exchanges
 
 
-def stage_seconds(load: tuple[T, T, T, T], workers: Sequence[Worker]) -> T:
+def stage_seconds(load: tuple[T, T, T, T, T], workers: Sequence[Worker]) -> T:
     """Return the seconds per step of a stage with this load (numbers, or arrays of them).
 
     Its workers share each batch in equal parts, so the slowest sets the pace, and, where there
     are several, add up their gradients and wait for each other at every exchange.
     """
-    seconds, moved, gradients, exchanges = load
+    seconds, messages, moved, gradients, exchanges = load
     speed = min(worker.speed for worker in workers)
     bandwidth = min(worker.bandwidth for worker in workers)
-    shared = (seconds / speed + moved / bandwidth) / len(workers)
+    latency = max(worker.latency for worker in workers)
+    shared = (seconds / speed + moved / bandwidth) / len(workers) + messages * latency
     if len(workers) == 1:
         return shared
-    latency = max(worker.latency for worker in workers)
     return shared + 2 * gradients / bandwidth + exchanges * latency
 
 
@@ -90,7 +95,10 @@ def worker_seconds(
 
 
 def makespan(
-    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker], workload: Workload
+    schedule: Schedule,
+    costs: Sequence[BlockCost],
+    workers: Sequence[Worker],
+    workload: Workload = _ONE_STEP,
 ) -> float:
     """Predict the seconds until the last worker is done with every step of every job.
 

@@ -183,13 +183,20 @@ class Workload:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is decided before training starts."""
+    """Everything that is decided before training starts.
+
+    `why` says why this scheduler's schedule was taken, where there was a choice. `cache` names the
+    folder of the teacher's activations, where they are cached.
+    """
 
     blocks: tuple[PlannedBlock, ...]
     workers: tuple[Worker, ...]
     schedule: Schedule
     workload: Workload
     seconds: float
+    scheduler: str
+    why: str
+    cache: str | None
 
     @property
     def trained(self) -> tuple[PlannedBlock, ...]:

@@ -24,15 +24,15 @@ from pbkd.finish import finish
 from pbkd.journal import new_run_folder, write_file
 from pbkd.launch import crew
 from pbkd.loss import LOSSES
-from pbkd.makespan import makespan
 from pbkd.measure import accuracy, parameters
 from pbkd.options import chosen
 from pbkd.phases import PhaseClock
-from pbkd.plan import Plan, PlannedBlock, Workload, check_schedule
+from pbkd.plan import Plan, PlannedBlock, Workload
 from pbkd.prepare import pick_device, prepare
 from pbkd.replacement import is_kept, propose
 from pbkd.report import write_report
 from pbkd.result import RunResult, block_result
+from pbkd.schedule import cache_name, cache_obstacle, choose_schedule, schedulers
 from pbkd.weights import fingerprint, write_weights
 from pbkd.worker import thread_count
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pbkd.journal import Event
     from pbkd.plan import BlockCost, Worker
     from pbkd.prepare import Prepared
-    from pbkd.protocols import EnergyMeter
+    from pbkd.protocols import BlockBuilder, EnergyMeter, Scheduler
     from pbkd.registry import Registry
     from pbkd.replacement import Proposal
     from pbkd.result import BlockResult
@@ -68,6 +68,9 @@ class Prospect:
 
 def plan_run(config: RunConfig, registry: Registry) -> Prospect:
     """Decide everything, train nothing: steps 4 to 7 of a run."""
+    candidates = schedulers(config, registry)
+    chosen(registry, "launcher", config.launcher)
+    builder = chosen(registry, "builder", config.builder)
     if config.distill.loss not in LOSSES:
         raise ConfigError(
             f"unknown loss '{config.distill.loss}'.{did_you_mean(config.distill.loss, LOSSES)}"
@@ -76,7 +79,7 @@ def plan_run(config: RunConfig, registry: Registry) -> Prospect:
     workers = crew(config, device)
     prepared = prepare(config, registry, workers[0].device)
     config = _with_epochs(config, prepared.data)
-    proposals = _propose_all(config, registry, prepared)
+    proposals = _propose_all(config, builder, prepared)
     replacements = {p.block.name: p.replacement for p in proposals if p.replacement is not None}
     if not replacements:
         reasons = "; ".join(f"{p.block.name}: {p.reason}" for p in proposals) or "all are in `keep`"
@@ -85,7 +88,7 @@ def plan_run(config: RunConfig, registry: Registry) -> Prospect:
         costs = measure_costs(
             prepared.folded, replacements, prepared.images, LOSSES[config.distill.loss]
         )
-    plan = _schedule(config, registry, prepared, proposals, costs, workers)
+    plan = _plan(config, candidates, prepared, proposals, costs, workers)
     return Prospect(config, prepared, plan, replacements)
 
 
@@ -145,8 +148,7 @@ def _with_epochs(config: RunConfig, data: Dataset) -> RunConfig:
     return replace(config, distill=distill, finetune=finetune)
 
 
-def _propose_all(config: RunConfig, registry: Registry, prepared: Prepared) -> list[Proposal]:
-    builder = chosen(registry, "builder", config.builder)
+def _propose_all(config: RunConfig, builder: BlockBuilder, prepared: Prepared) -> list[Proposal]:
     names = [
         name
         for name, segment in prepared.chain.named_children()
@@ -158,19 +160,20 @@ def _propose_all(config: RunConfig, registry: Registry, prepared: Prepared) -> l
     ]
 
 
-def _schedule(
+def _plan(
     config: RunConfig,
-    registry: Registry,
+    candidates: Mapping[str, Scheduler],
     prepared: Prepared,
     proposals: Sequence[Proposal],
     costs: Sequence[BlockCost],
     workers: tuple[Worker, ...],
 ) -> Plan:
-    schedule = chosen(registry, "scheduler", config.scheduler).schedule(costs, workers)
-    check_schedule(schedule, costs, len(workers))
     by_name = {cost.name: cost for cost in costs}
-    per_epoch = steps_per_epoch(prepared.data.train, config.batch_size)
-    workload = Workload((config.distill.epochs or 0) * per_epoch, per_epoch)
+    trained = [p.block for p in proposals if p.block.name in by_name]
+    workload = _workload(config, prepared.data)
+    obstacle = cache_obstacle(config, prepared, trained)
+    choice = choose_schedule(candidates, costs, workers, workload, obstacle=obstacle)
+    cached = choice.schedule.feed == "cache"
     blocks = tuple(
         PlannedBlock(
             p.block,
@@ -183,8 +186,24 @@ def _schedule(
         )
         for p in proposals
     )
-    seconds = makespan(schedule, costs, workers, workload)
-    return Plan(blocks, workers, schedule, workload, seconds)
+    return Plan(
+        blocks,
+        workers,
+        choice.schedule,
+        workload,
+        choice.seconds,
+        choice.scheduler,
+        choice.why,
+        cache_name(config, prepared, trained) if cached else None,
+    )
+
+
+def _workload(config: RunConfig, data: Dataset) -> Workload:
+    """Return the teacher-fed phase's steps; images that are augmented are never seen again."""
+    per_epoch = steps_per_epoch(data.train, config.batch_size)
+    steps = (config.distill.epochs or 0) * per_epoch
+    augmented = data.augment.crop or data.augment.flip
+    return Workload(steps, steps if augmented else per_epoch)
 
 
 def _score_teacher(prepared: Prepared, tell: Callable[[Event], None]) -> None:

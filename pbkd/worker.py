@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,8 +14,9 @@ from torch.distributed import is_torchelastic_launched
 from torch.distributed.rendezvous import rendezvous
 
 from pbkd.assignment import read_assignment
+from pbkd.cache import cached, open_cache
 from pbkd.config import load_config
-from pbkd.data import batches, steps_per_epoch
+from pbkd.data import batches, row_batches, steps_per_epoch
 from pbkd.distill import Trainee, train_job, trainee
 from pbkd.errors import PluginError
 from pbkd.feed import Lessons, recompute
@@ -29,7 +31,6 @@ from pbkd.weights import fit_weights, read_weights, write_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from torch import Tensor, nn
 
@@ -85,10 +86,9 @@ def work(folder: Path, rank: int) -> None:
     with thread_count(worker.threads):
         prepared = prepare(config, registry, worker.device)
         station = Station(folder, rank, config, prepared, builder, assignment)
-        if assignment.schedule.feed == "relay" and len(assignment.workers) > 1:
-            _work_in_relay(station)
-        else:
-            _work_alone(station)
+        together = len(assignment.workers) > 1 and assignment.schedule.feed != "recompute"
+        with process_group(prepared.device) if together else nullcontext():
+            _FEEDS[assignment.schedule.feed](station)
 
 
 def _work_alone(station: Station) -> None:
@@ -113,12 +113,43 @@ def _work_in_relay(station: Station) -> None:
         student_fed=station.student_fed,
         device=prepared.device,
     )
-    with process_group(prepared.device):
-        team = team_of(schedule, station.rank, relay_job.batch_rows)
-        for job in schedule.assigned[station.rank]:
-            images = epoch_batches(station)
-            epochs = relay_epochs(relay_job, station.rank, images, station.steps_per_epoch)
-            _train(station, job, epochs, team)
+    team = team_of(schedule, station.rank, relay_job.batch_rows)
+    for job in schedule.assigned[station.rank]:
+        images = epoch_batches(station)
+        epochs = relay_epochs(relay_job, station.rank, images, station.steps_per_epoch)
+        _train(station, job, epochs, team)
+
+
+def _work_from_cache(station: Station) -> None:
+    """Do jobs from the cache, which all workers fill first if there is none yet."""
+    prepared, config, assignment = station.prepared, station.config, station.assignment
+    assert assignment.cache is not None, "a cached schedule comes with its cache's name"
+    cache = open_cache(
+        Path(config.out) / "cache" / assignment.cache,
+        list(assignment.blocks.values()),
+        prepared,
+        config.batch_size,
+        station.rank,
+        len(assignment.workers),
+    )
+    for job in assignment.schedule.assigned[station.rank]:
+        blocks = [assignment.blocks[name] for name in job.blocks]
+        epochs = (
+            cached(
+                cache,
+                blocks,
+                row_batches(
+                    prepared.data.train,
+                    config.batch_size,
+                    seed=config.seed,
+                    epoch=epoch,
+                    phase=assignment.phase,
+                ),
+                prepared.device,
+            )
+            for epoch in range(station.epochs)
+        )
+        _train(station, job, epochs)
 
 
 def _train(
@@ -197,6 +228,9 @@ def epoch_batches(station: Station) -> Iterator[Iterator[Tensor]]:
                 phase=station.assignment.phase,
             )
         )
+
+
+_FEEDS = {"recompute": _work_alone, "relay": _work_in_relay, "cache": _work_from_cache}
 
 
 def _claimed(schedule: Schedule, rank: int) -> Iterator[Job]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.cost import measure_costs
-from pbkd.loss import mse
+from pbkd.loss import LOSSES
 
 
 class _Slow(nn.Module):
@@ -30,7 +30,9 @@ def test_costs_are_those_of_prefix_block_and_training() -> None:
     for name, seconds in [("stem", 0.01), ("one", 0.02), ("two", 0.03)]:
         chain.add_module(name, _Slow(seconds))
     chain.requires_grad_(False)
-    costs = measure_costs(chain, {"one": _Slow(0.04), "two": _Slow(0.0)}, torch.rand(2, 4), mse)
+    costs = measure_costs(
+        chain, {"one": _Slow(0.04), "two": _Slow(0.0)}, torch.rand(2, 4), LOSSES["mse"]
+    )
     one, two = costs
     assert (one.name, two.name) == ("one", "two")
     # A sleep never ends early; on a busy machine it may end late.
@@ -45,6 +47,6 @@ def test_measuring_trains_nothing() -> None:
     chain.add_module("one", nn.Linear(4, 4).requires_grad_(False))
     replacement = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     before = copy.deepcopy(replacement.state_dict())
-    measure_costs(chain, {"one": replacement}, torch.rand(2, 4), mse)
+    measure_costs(chain, {"one": replacement}, torch.rand(2, 4), LOSSES["mse"])
     after = replacement.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())

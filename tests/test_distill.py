@@ -9,10 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.distill import Trainee, train_job, trainee, warmup_cosine
-from pbkd.loss import mse
+from pbkd.feed import recompute
+from pbkd.loss import LOSSES, Loss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+
+mse = LOSSES["mse"]
 
 
 def _chain() -> nn.Sequential:
@@ -42,16 +46,29 @@ def _trainees(names: list[str]) -> dict[str, Trainee]:
     }
 
 
+def _train(
+    chain: nn.Sequential,
+    trainees: dict[str, Trainee],
+    epochs: Iterable[Iterable[Tensor]],
+    loss: Loss,
+    *,
+    student_fed: bool = False,
+    epoch_finished: Callable[[str, float], None] = lambda _name, _loss: None,
+) -> None:
+    lessons = (recompute(chain, trainees, batches, student_fed=student_fed) for batches in epochs)
+    train_job(trainees, lessons, loss, epoch_finished=epoch_finished)
+
+
 def _weights(trainees: dict[str, Trainee]) -> dict[str, Tensor]:
     return {name: t.replacement.get_parameter("weight") for name, t in trainees.items()}
 
 
 def test_a_block_trained_with_others_gets_the_weights_it_gets_alone() -> None:
     together = _trainees(["block0", "block1", "block3"])
-    train_job(_chain(), together, _epochs(), mse)
+    _train(_chain(), together, _epochs(), mse)
     for name in together:
         alone = _trainees([name])
-        train_job(_chain(), alone, _epochs(), mse)
+        _train(_chain(), alone, _epochs(), mse)
         assert torch.equal(_weights(alone)[name], _weights(together)[name])
         assert alone[name].losses == together[name].losses
 
@@ -70,7 +87,7 @@ def test_teacher_fed_training_is_gradient_descent_on_the_teachers_input_and_outp
         optimiser.step()
         rate.step()
         losses.append(loss.item())
-    train_job(chain, trained, _epochs(), mse)
+    _train(chain, trained, _epochs(), mse)
     # The fused optimiser rounds differently from the plain one used here.
     torch.testing.assert_close(_weights(trained)["block1"], expected.weight, rtol=1e-5, atol=1e-6)
     assert trained["block1"].losses == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3])
@@ -83,14 +100,14 @@ def test_student_fed_inputs_come_from_the_replacements_before_any_update() -> No
     x_student = chain[1](first)
     target = chain[:3](batch)
     expected = mse(trained["block2"].replacement(x_student), target).item()
-    train_job(chain, trained, [[batch]], mse, student_fed=True)
+    _train(chain, trained, [[batch]], mse, student_fed=True)
     assert trained["block2"].losses == [expected]
 
 
 def test_student_fed_blocks_get_no_gradient_from_later_ones() -> None:
     alone, both = _trainees(["block0"]), _trainees(["block0", "block1"])
-    train_job(_chain(), alone, _epochs(), mse, student_fed=True)
-    train_job(_chain(), both, _epochs(), mse, student_fed=True)
+    _train(_chain(), alone, _epochs(), mse, student_fed=True)
+    _train(_chain(), both, _epochs(), mse, student_fed=True)
     assert torch.equal(_weights(alone)["block0"], _weights(both)["block0"])
 
 
@@ -102,30 +119,28 @@ def test_the_teacher_runs_no_further_than_the_last_block() -> None:
     chain = _chain()
     chain[3] = Untouchable()
     trained = _trainees(["block1", "block2"])
-    train_job(chain, trained, _epochs(), mse)
+    _train(chain, trained, _epochs(), mse)
     assert len(trained["block2"].losses) == 2
 
 
 def test_the_teacher_runs_once_per_batch_for_all_blocks_of_a_job() -> None:
     chain, calls = _chain(), []
     chain[0].register_forward_hook(lambda *_: calls.append(1))
-    train_job(chain, _trainees(["block0", "block1", "block2", "block3"]), _epochs(2, 3), mse)
+    _train(chain, _trainees(["block0", "block1", "block2", "block3"]), _epochs(2, 3), mse)
     assert len(calls) == 6
 
 
 def test_the_teacher_is_not_changed() -> None:
     chain = _chain()
     before = copy.deepcopy(chain.state_dict())
-    train_job(chain, _trainees(["block0", "block3"]), _epochs(), mse, student_fed=True)
+    _train(chain, _trainees(["block0", "block3"]), _epochs(), mse, student_fed=True)
     assert all(torch.equal(before[name], tensor) for name, tensor in chain.state_dict().items())
 
 
 def test_every_epoch_of_every_block_is_told_of() -> None:
     told: list[tuple[str, float]] = []
     trained = _trainees(["block0", "block1"])
-    train_job(
-        _chain(), trained, _epochs(), mse, epoch_finished=lambda n, loss: told.append((n, loss))
-    )
+    _train(_chain(), trained, _epochs(), mse, epoch_finished=lambda n, loss: told.append((n, loss)))
     assert [name for name, _ in told] == ["block0", "block1"] * 2
     assert [loss for name, loss in told if name == "block1"] == trained["block1"].losses
 
@@ -134,7 +149,7 @@ def test_training_lowers_the_loss() -> None:
     trained = _trainees(["block0", "block1", "block2"])
     for block in trained.values():
         block.rate = torch.optim.lr_scheduler.ConstantLR(block.optimiser, 1.0)
-    train_job(_chain(), trained, _epochs(30, 10), mse)
+    _train(_chain(), trained, _epochs(30, 10), mse)
     assert all(block.losses[-1] < 0.2 * block.losses[0] for block in trained.values())
 
 

@@ -29,7 +29,7 @@ def test_cpu_seconds_include_processes_that_ended() -> None:
         clock = PhaseClock(monitor)
         with clock.phase("children"):
             subprocess.run([sys.executable, "-c", busy], check=True)
-    assert clock.results[0].cpu_seconds >= 0.3
+    assert clock.results[0].cpu_seconds >= 0.29  # the system counts in ticks of 10 ms
 
 
 def test_joules_without_a_meter_are_none_with_a_reason() -> None:

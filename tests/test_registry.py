@@ -11,10 +11,12 @@ from pbkd.errors import PluginError, UnknownNameError
 from pbkd.registry import SLOTS, BrokenPlugin, Registry, build_registry, load_plugin
 
 OWN = [
+    "cached",
     "greedy",
     "local",
     "lpt-scheduler",
     "nvml",
+    "pipeline",
     "rapl",
     "resnet",
     "round-robin",
@@ -149,7 +151,7 @@ def test_a_broken_plugin_is_set_aside_and_stops_nothing_else(
     assert reason in found.reason
     assert "\n" not in found.reason
     assert list(registry.plugins) == [*OWN, "healthy", "well"]
-    schedulers = ["greedy", "lpt-scheduler", "round-robin", "healthy", "well"]
+    schedulers = ["cached", "greedy", "lpt-scheduler", "pipeline", "round-robin", "healthy", "well"]
     assert list(registry.strategies["scheduler"]) == schedulers
     assert not registry.manager.has_plugin("sick")
     assert registry.find("scheduler", "greedy").__module__ == "pbkd_greedy"
@@ -206,8 +208,9 @@ def test_an_unknown_name_tells_of_the_plugins_that_failed(install: Install) -> N
     with pytest.raises(UnknownNameError) as caught:
         build_registry().find("scheduler", "thrifty")
     assert str(caught.value) == (
-        "unknown scheduler 'thrifty'. Known: greedy, lpt-scheduler, round-robin. Plugins that"
-        " failed to load: thrifty (ModuleNotFoundError: No module named 'no_such_module')"
+        "unknown scheduler 'thrifty'. Known: cached, greedy, lpt-scheduler, pipeline, round-robin."
+        " Plugins that failed to load: thrifty (ModuleNotFoundError:"
+        " No module named 'no_such_module')"
     )
 
 
@@ -216,7 +219,7 @@ def test_an_unknown_name_suggests_the_nearest(registry: Registry) -> None:
         registry.find("scheduler", "gredy")
     assert str(caught.value) == (
         "unknown scheduler 'gredy'. Did you mean 'greedy'?"
-        " Known: greedy, lpt-scheduler, round-robin."
+        " Known: cached, greedy, lpt-scheduler, pipeline, round-robin."
     )
 
 

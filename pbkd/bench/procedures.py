@@ -84,7 +84,7 @@ def run_cache(rig: Rig, schedule: Schedule, steps: int, cache: Cache) -> None:
     count = rows * len(rig.images)
     generator = torch.Generator().manual_seed(0)
     orders = [torch.randperm(count, generator=generator) for _ in range(-(-steps * rows // count))]
-    batches = torch.cat(orders).split(rows)[:steps]
+    batches = torch.split(torch.cat(orders), rows)[:steps]
     for job in schedule.assigned[rig.rank]:
         blocks = [rig.blocks[name] for name in job.blocks]
         rig.train(job.blocks, cached(cache, blocks, batches, rig.images[0].device))

@@ -96,7 +96,7 @@ def plot(results: Sequence[BenchResult]) -> str:
             width = 430 * spread.median / best
             bars.append(
                 f'<text x="130" y="{y + 13}" text-anchor="end">{name}</text>'
-                f'<rect class="{name}" x="138" y="{y}" width="{width:.1f}" height="17" rx="2"/>'
+                f'<rect class="{name}" x="138" y="{y}" width="{width:.1f}" height="17"/>'
                 f'<text x="{145 + width:.1f}" y="{y + 13}">{spread.median:.2f}x</text>'
             )
             y += 22
@@ -124,8 +124,8 @@ def _about(result: BenchResult) -> str:
     )
 
 
-_SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {height}" font-family="sans-serif"
- font-size="12"><style>
+_SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {height}"
+ font-family="sans-serif" font-size="12"><style>
 text {{ fill: #24292f }} .title {{ font-weight: bold; font-size: 14px }}
 rect {{ fill: #8c959f }} .single-pass, .pipeline, .cache {{ fill: #0969da }}
 @media (prefers-color-scheme: dark) {{ text {{ fill: #e6edf3 }} rect {{ fill: #6e7681 }}

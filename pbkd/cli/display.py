@@ -117,6 +117,7 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
         f"{len(plan.trained)} of {len(plan.blocks)} blocks, {plan.workload.steps} steps each, on"
         f" {len(plan.workers)} worker(s): about {plan.seconds:.0f} s of blockwise training"
     )
+    console.print(f"scheduler {plan.scheduler}{f': {plan.why}' if plan.why else ''}")
 
 
 def show_result(result: RunResult, console: Console) -> None:

@@ -7,7 +7,7 @@ from pbkd_greedy import Greedy, register_schedulers
 from pbkd_round_robin import RoundRobin
 
 from pbkd import BlockCost, Worker
-from pbkd.plan import makespan, worker_seconds
+from pbkd.makespan import makespan, worker_seconds
 from pbkd.testing import check_scheduler, tiny_costs
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from pbkd_local import LocalLauncher, register_launchers
 
-from pbkd.assignment import write_assignment
+from pbkd.assignment import Assignment, write_assignment
 from pbkd.config import load_config, to_yaml
 from pbkd.errors import WorkerError
-from pbkd.plan import Plan, Schedule, Worker
+from pbkd.plan import Schedule, Worker
+from pbkd.worker import work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,12 +38,14 @@ def run_folder(path: Path, workers: int, then: str = "") -> Path:
     config = load_config([f"workers={workers}"], plugins=[str(witness)])
     (path / "config.yaml").write_text(to_yaml(config))
     crew = tuple(Worker(rank) for rank in range(workers))
-    write_assignment(path, Plan((), crew, Schedule(((),) * workers), steps=0, seconds=0.0))
+    write_assignment(
+        path, Assignment("teacher-fed", "initial", crew, Schedule(((),) * workers), {})
+    )
     return path
 
 
 def launch(folder: Path, workers: int) -> None:
-    LocalLauncher().launch(folder, [Worker(rank) for rank in range(workers)])
+    LocalLauncher().launch(work, folder, [Worker(rank) for rank in range(workers)])
 
 
 def seen(folder: Path) -> dict[str, int]:

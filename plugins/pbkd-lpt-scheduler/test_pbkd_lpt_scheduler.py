@@ -4,7 +4,7 @@ import pytest
 from pbkd_lpt_scheduler import LptScheduler, register_schedulers
 
 from pbkd import BlockCost, Job, Worker
-from pbkd.plan import makespan, worker_seconds
+from pbkd.makespan import makespan, worker_seconds
 from pbkd.testing import check_scheduler, tiny_costs
 
 

@@ -6,7 +6,7 @@ import pytest
 from pbkd_round_robin import RoundRobin, register_schedulers
 
 from pbkd import BlockCost, Job, Worker
-from pbkd.plan import makespan
+from pbkd.makespan import makespan
 from pbkd.testing import check_scheduler, tiny_costs
 
 if TYPE_CHECKING:

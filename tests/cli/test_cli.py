@@ -251,7 +251,7 @@ def test_a_plugin_file_that_fails_is_a_mistake(pbkd: Pbkd, source: str) -> None:
 def test_the_plan_is_shown_and_nothing_is_written_or_trained(
     pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pbkd.run._distil", None)
+    monkeypatch.setattr("pbkd.run.distil_teacher_fed", None)
     ended = pbkd("run", "--plan", "threads=1", "workers=2", "keep=[stem*, head*, conv3*]")
     assert (ended.code, ended.err) == (0, "")
     head, *rows, last = ended.out.splitlines()
@@ -290,7 +290,7 @@ def test_a_run_tells_what_it_does_and_what_came_of_it(pbkd: Pbkd) -> None:
     assert lines[0].startswith("teacher digits-vgg: 9")
     assert lines[0].endswith(" % of 360 test images")
     assert f"run folder: {folder}" in lines
-    assert any(line.startswith("conv3_2: trained by worker 0, loss ") for line in lines)
+    assert any(line.startswith("conv3_2: trained teacher-fed by worker 0, loss ") for line in lines)
     assert any(line.startswith("conv3_2: alone it loses ") for line in lines)
     assert any(line.startswith("fine-tuning, epoch 1: loss ") for line in lines)
     verdict = card.splitlines()[2]

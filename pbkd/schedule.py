@@ -1,0 +1,104 @@
+"""Which schedule a run takes: the one asked for, or of all installed the one predicted fastest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pbkd.cache import cache_bytes, cache_key
+from pbkd.makespan import makespan
+from pbkd.options import chosen
+from pbkd.plan import check_schedule
+from pbkd.weights import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pbkd.config import RunConfig
+    from pbkd.plan import Block, BlockCost, Schedule, Worker, Workload
+    from pbkd.prepare import Prepared
+    from pbkd.protocols import Scheduler
+    from pbkd.registry import Registry
+
+__all__ = ["Choice", "cache_name", "cache_obstacle", "choose_schedule", "schedulers"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A schedule, the scheduler it came from, its predicted seconds, and why it was taken."""
+
+    scheduler: str
+    schedule: Schedule
+    seconds: float
+    why: str
+
+
+def schedulers(config: RunConfig, registry: Registry) -> dict[str, Scheduler]:
+    """Return the schedulers to choose from, by name: one, or for `auto` every installed one."""
+    if config.scheduler["name"] != "auto":
+        scheduler = chosen(registry, "scheduler", config.scheduler)
+        return {scheduler.name: scheduler}
+    names = registry.strategies["scheduler"]
+    return {name: chosen(registry, "scheduler", {"name": name}) for name in names}
+
+
+def choose_schedule(
+    candidates: Mapping[str, Scheduler],
+    costs: Sequence[BlockCost],
+    workers: Sequence[Worker],
+    workload: Workload,
+    *,
+    obstacle: str | None,
+) -> Choice:
+    """Return the schedule with the least predicted seconds.
+
+    Where there is an `obstacle` to a cache, schedules that need one run the teacher instead.
+    Raises `ScheduleError` for a schedule that is wrong.
+    """
+    choices = []
+    for name, scheduler in candidates.items():
+        schedule = scheduler.schedule(costs, workers)
+        check_schedule(schedule, costs, len(workers))
+        why = ""
+        if schedule.feed == "cache" and obstacle is not None:
+            if len(candidates) > 1:
+                continue
+            schedule = type(schedule)(schedule.assigned, schedule.shared)
+            why = f"no cache is used: {obstacle}"
+        seconds = makespan(schedule, costs, workers, workload)
+        choices.append(Choice(name, schedule, seconds, why))
+    best = min(choices, key=lambda choice: choice.seconds)
+    if len(candidates) == 1:
+        return best
+    others = ", ".join(f"{c.scheduler} {c.seconds:.1f} s" for c in choices if c is not best)
+    why = f"predicted fastest, {best.seconds:.1f} s (others: {others})"
+    return Choice(best.scheduler, best.schedule, best.seconds, why)
+
+
+def cache_obstacle(config: RunConfig, prepared: Prepared, blocks: Sequence[Block]) -> str | None:
+    """Say why activations cannot be cached, with the size it would take; None if they can."""
+    augment = prepared.data.augment
+    gigabytes = cache_bytes(blocks, len(prepared.data.train)) / 1e9
+    if augment.crop or augment.flip:
+        return "images are augmented at random: set data.crop=0 data.flip=false"
+    if gigabytes > config.cache_gigabytes:
+        return (
+            f"it would take {gigabytes:.3g} GB, and cache_gigabytes is {config.cache_gigabytes:g}"
+        )
+    return None
+
+
+def cache_name(config: RunConfig, prepared: Prepared, blocks: Sequence[Block]) -> str:
+    """Return the folder name of this teacher's, these data's and this cut's cache."""
+    teacher = prepared.teacher
+    return cache_key(
+        {
+            "teacher": fingerprint(teacher.network),
+            "normalisation": [teacher.mean, teacher.std],
+            "data": config.data,
+            "images": len(prepared.data.train),
+            "labels": prepared.data.train.labels.tolist(),
+            "cut": [[block.position, block.input_shape, block.output_shape] for block in blocks],
+            "dtype": "float32",
+        }
+    )

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+from pbkd_cached import Cached, register_schedulers
+
+from pbkd import BlockCost, Worker
+from pbkd.makespan import makespan, worker_seconds
+from pbkd.plan import Workload
+from pbkd.testing import check_scheduler, tiny_costs
+
+COSTS = [BlockCost("a", 0, 9, 2), BlockCost("b", 9, 9, 5), BlockCost("c", 18, 9, 4)]
+
+
+@pytest.mark.parametrize(("blocks", "workers"), [(1, 1), (5, 2), (13, 4), (2, 3)])
+def test_it_keeps_the_contract(blocks: int, workers: int) -> None:
+    check_scheduler(Cached(), tiny_costs(blocks), workers)
+
+
+def test_only_training_counts() -> None:
+    crew = [Worker(0), Worker(1)]
+    schedule = Cached().schedule(COSTS, crew)
+    assert schedule.feed == "cache"
+    assert [[job.blocks for job in jobs] for jobs in schedule.assigned] == [[("b",)], [("a", "c")]]
+    assert worker_seconds(schedule, COSTS, crew) == [5, 6]
+
+
+def test_the_teacher_runs_once_over_the_images_shared_by_all_workers() -> None:
+    crew = [Worker(0), Worker(1)]
+    schedule = Cached().schedule(COSTS, crew)
+    assert makespan(schedule, COSTS, crew, Workload(100, 10)) == 6 * 100 + 27 * 10 / 2
+
+
+def test_a_slow_worker_gets_less() -> None:
+    schedule = Cached().schedule(COSTS, [Worker(0, speed=0.1), Worker(1)])
+    assert [len(jobs) for jobs in schedule.assigned] == [0, 1]
+
+
+def test_it_is_registered() -> None:
+    assert register_schedulers() == [Cached]

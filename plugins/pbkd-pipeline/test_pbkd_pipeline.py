@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pbkd_pipeline import Pipeline, register_schedulers
+
+from pbkd import BlockCost, Worker
+from pbkd.makespan import makespan, stage_load, stage_seconds, worker_seconds
+from pbkd.plan import Workload, check_schedule
+from pbkd.testing import check_scheduler, tiny_costs
+
+# Each segment takes the teacher 1 s and its replacement 2 s; what flows between weighs nothing.
+EVEN = [BlockCost(name, index, 1, 2, 0, 0, 10) for index, name in enumerate("abcdef")]
+
+
+def spans(
+    costs: list[BlockCost], crew: list[Worker]
+) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
+    schedule = Pipeline().schedule(costs, crew)
+    return [(stage.job.blocks, stage.ranks) for stage in schedule.stages]
+
+
+def best_by_trying(
+    costs: list[BlockCost], crew: list[Worker], first: int = 0, used: int = 0
+) -> float:
+    """The slowest stage of the best of all relays from a block on, over workers not yet used."""
+    if first == len(costs):
+        return 0.0
+    return min(
+        (
+            max(
+                stage_seconds(stage_load(costs, first, last), crew[start:stop]),
+                best_by_trying(costs, crew, last + 1, stop),
+            )
+            for last in range(first, len(costs))
+            for start in range(used, len(crew))
+            for stop in range(start + 1, len(crew) + 1)
+        ),
+        default=float("inf"),
+    )
+
+
+@pytest.mark.parametrize(("blocks", "workers"), [(1, 1), (5, 2), (13, 4), (2, 3), (54, 64)])
+def test_it_keeps_the_contract(blocks: int, workers: int) -> None:
+    check_scheduler(Pipeline(), tiny_costs(blocks), workers)
+
+
+def test_even_blocks_are_cut_evenly() -> None:
+    assert spans(EVEN, [Worker(0), Worker(1)]) == [(("a", "b", "c"), (0,)), (("d", "e", "f"), (1,))]
+    crew = [Worker(rank) for rank in range(2)]
+    assert worker_seconds(Pipeline().schedule(EVEN, crew), EVEN, crew) == [9, 9]
+
+
+def test_the_kept_segments_before_a_block_run_on_the_worker_that_sends() -> None:
+    costs = [BlockCost("a", 1, 1, 2), BlockCost("b", 5, 1, 2)]  # 3 s lie between the two
+    schedule = Pipeline().schedule(costs, [Worker(0), Worker(1)])
+    assert worker_seconds(schedule, costs, [Worker(0), Worker(1)]) == [1 + 1 + 3 + 2, 1 + 2]
+
+
+def test_a_wide_activation_is_not_cut() -> None:
+    costs = [BlockCost("a", 0, 1, 2), BlockCost("b", 1, 1, 2, int(9e9)), BlockCost("c", 2, 1, 2, 1)]
+    assert spans(costs, [Worker(0), Worker(1)]) == [(("a", "b"), (0,)), (("c",), (1,))]
+
+
+def test_a_heavy_block_gets_several_workers() -> None:
+    costs = [BlockCost("a", 0, 1, 2), BlockCost("b", 1, 10, 20, 0, 0, 10), BlockCost("c", 11, 1, 2)]
+    crew = [Worker(rank) for rank in range(6)]
+    stages = dict(spans(costs, crew))
+    assert len(stages[("b",)]) == 4
+    # Its share of 30 s, and ten exchanges of a millisecond.
+    assert max(worker_seconds(Pipeline().schedule(costs, crew), costs, crew)) == 30 / 4 + 0.01
+
+
+def test_sharing_that_costs_more_than_it_saves_leaves_workers_idle() -> None:
+    costs = [BlockCost("a", 0, 1e-4, 1e-4, 0, 0, 6)]
+    schedule = Pipeline().schedule(costs, [Worker(rank) for rank in range(4)])
+    assert [len(jobs) for jobs in schedule.assigned].count(1) == 1
+
+
+costs_of_chains = st.lists(
+    st.tuples(
+        st.floats(0, 10), st.floats(0, 10), st.floats(0, 10), st.integers(0, 10**10),
+        st.integers(0, 10**9), st.integers(0, 1000),
+    ),
+    min_size=1, max_size=5,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(rows=costs_of_chains, speeds=st.lists(st.floats(0.1, 10), min_size=1, max_size=4))
+def test_it_is_the_best_of_all_relays(
+    rows: list[tuple[float, float, float, int, int, int]], speeds: list[float]
+) -> None:
+    costs, prefix = [], 0.0
+    for index, (gap, teacher, train, *sizes) in enumerate(rows):
+        prefix += gap
+        costs.append(BlockCost(f"block{index}", prefix, teacher, train, *sizes))
+        prefix += teacher
+    crew = [Worker(rank, speed=speed) for rank, speed in enumerate(speeds)]
+    schedule = Pipeline().schedule(costs, crew)
+    check_schedule(schedule, costs, len(crew))
+    assert max(worker_seconds(schedule, costs, crew)) == pytest.approx(best_by_trying(costs, crew))
+
+
+@given(count=st.integers(1, 12), blocks=st.integers(1, 12))
+def test_another_worker_never_makes_the_slowest_stage_slower(count: int, blocks: int) -> None:
+    costs = tiny_costs(blocks)
+    seconds = [
+        max(worker_seconds(Pipeline().schedule(costs, crew), costs, crew))
+        for crew in ([Worker(r) for r in range(count)], [Worker(r) for r in range(count + 1)])
+    ]
+    assert seconds[1] <= seconds[0]
+
+
+def test_one_worker_does_everything_in_one_pass() -> None:
+    assert spans(EVEN, [Worker(0)]) == [(("a", "b", "c", "d", "e", "f"), (0,))]
+    assert (
+        makespan(Pipeline().schedule(EVEN, [Worker(0)]), EVEN, [Worker(0)], Workload(10, 10)) == 180
+    )
+
+
+def test_it_is_registered() -> None:
+    assert register_schedulers() == [Pipeline]
