@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.cache import cache_bytes, cache_key
+from pbkd.errors import ScheduleError
 from pbkd.makespan import makespan
 from pbkd.options import chosen
 from pbkd.plan import check_schedule
@@ -53,12 +54,17 @@ def choose_schedule(
     """Return the schedule with the least predicted seconds.
 
     Where there is an `obstacle` to a cache, schedules that need one run the teacher instead.
-    Raises `ScheduleError` for a schedule that is wrong.
+    One that fails, or whose schedule is wrong, is passed over; `ScheduleError` if none is left.
     """
     choices = []
+    broken = {}
     for name, scheduler in candidates.items():
-        schedule = scheduler.schedule(costs, workers)
-        check_schedule(schedule, costs, len(workers))
+        try:
+            schedule = scheduler.schedule(costs, workers)
+            check_schedule(schedule, costs, len(workers))
+        except Exception as error:
+            broken[name] = f"{type(error).__name__}: {error}"
+            continue
         why = ""
         if schedule.feed == "cache" and obstacle is not None:
             if len(candidates) > 1:
@@ -67,10 +73,16 @@ def choose_schedule(
             why = f"no cache is used: {obstacle}"
         seconds = makespan(schedule, costs, workers, workload)
         choices.append(Choice(name, schedule, seconds, why))
+    if not choices:
+        reasons = "; ".join(f"'{name}' fails: {reason}" for name, reason in broken.items())
+        raise ScheduleError(f"there is no schedule: the scheduler {reasons}")
     best = min(choices, key=lambda choice: choice.seconds)
     if len(candidates) == 1:
         return best
-    others = ", ".join(f"{c.scheduler} {c.seconds:.1f} s" for c in choices if c is not best)
+    others = ", ".join(
+        [f"{c.scheduler} {c.seconds:.1f} s" for c in choices if c is not best]
+        + [f"{name} fails: {reason}" for name, reason in broken.items()]
+    )
     why = f"predicted fastest, {best.seconds:.1f} s (others: {others})"
     return Choice(best.scheduler, best.schedule, best.seconds, why)
 

@@ -58,7 +58,7 @@ class Rig:
 
 def run_jobs(rig: Rig, schedule: Schedule, steps: int, ticket: Callable[[], int]) -> None:
     """Run this rank's jobs, each with its own teacher prefix, then claim shared ones."""
-    for job in (*schedule.assigned[rig.rank], *_claimed(schedule, ticket)):
+    for job in itertools.chain(schedule.assigned[rig.rank], _claimed(schedule, ticket)):
         rig.train(job.blocks, recompute(rig.chain, job.blocks, rig.batches(steps)))
 
 

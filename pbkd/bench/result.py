@@ -113,7 +113,9 @@ def _procedure(
 ) -> ProcedureResult:
     rounds = len({event["round"] for event in told})
     cpu = sum(event["cpu_seconds"] / event["steps"] for event in told) / rounds
-    ranks = sorted({event["rank"] for event in told if event["cpu_seconds"] > _IDLE * cpu})
+    ranks = sorted(
+        {event["rank"] for event in told if event["busy_seconds"] > _IDLE * event["seconds"]}
+    )
     measured = [event for event in told if event["joules"] is not None]
     return ProcedureResult(
         name=told[0]["name"],
@@ -126,7 +128,7 @@ def _procedure(
     )
 
 
-_IDLE = 0.05  # of a step's CPU seconds: a rank below that only waited
+_IDLE = 0.05  # of the seconds from barrier to barrier: a rank below that only waited
 
 
 def _peak(told: Sequence[Event], rank: int) -> int | None:

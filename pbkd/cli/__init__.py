@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from pbkd.cli import doctor, plan, plugins, run, zoo
+from pbkd.cli import bench, doctor, plan, plugins, run, zoo
 
 __all__ = ["app", "main"]
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command(name="run")(run.run)
 app.command(name="plan")(plan.plan)
+app.command(name="bench")(bench.bench)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(plugins.app, name="plugins")

@@ -76,7 +76,7 @@ def plan(
     registry = build_registry(plugin or [])
     given = overrides or []
     settings = load_config(given, file=config, plugins=plugin or [], registry=registry)
-    wanted = _wanted(settings, given)
+    wanted = None if settings.scheduler["name"] == "auto" else str(settings.scheduler["name"])
     schedulers = _schedulers(registry, settings, wanted)
     table, worker = _costs(costs, setting, settings, given, registry)
     worker = replace(worker, bandwidth=_checked(link)) if link is not None else worker
@@ -118,16 +118,6 @@ def _checked(link: float) -> float:
     if not 0 < link < math.inf:
         raise ConfigError(f"--link is {link}, but must be bytes per second, above 0.")
     return link
-
-
-def _wanted(settings: RunConfig, given: Sequence[str]) -> str | None:
-    """Return the name of the scheduler that was chosen, None if it was left open."""
-    from pbkd.config import RunConfig, read_overrides
-
-    left_open = settings.scheduler == RunConfig().scheduler
-    if left_open and "scheduler" not in read_overrides(given):
-        return None
-    return str(settings.scheduler["name"])
 
 
 def _schedulers(

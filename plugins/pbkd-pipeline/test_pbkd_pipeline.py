@@ -5,13 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pbkd_pipeline import Pipeline, register_schedulers
 
-from pbkd import BlockCost, Worker
+from pbkd import BlockCost, Job, Schedule, Worker
 from pbkd.makespan import makespan, stage_load, stage_seconds, worker_seconds
 from pbkd.plan import Workload, check_schedule
 from pbkd.testing import check_scheduler, tiny_costs
 
 # Each segment takes the teacher 1 s and its replacement 2 s; what flows between weighs nothing.
-EVEN = [BlockCost(name, index, 1, 2, 0, 0, 10) for index, name in enumerate("abcdef")]
+# Workers that shared a span would wait for each other for minutes.
+ALONE = 100_000
+EVEN = [BlockCost(name, index, 1, 2, 0, 0, ALONE) for index, name in enumerate("abcdef")]
 
 
 def spans(
@@ -49,27 +51,39 @@ def test_it_keeps_the_contract(blocks: int, workers: int) -> None:
 def test_even_blocks_are_cut_evenly() -> None:
     assert spans(EVEN, [Worker(0), Worker(1)]) == [(("a", "b", "c"), (0,)), (("d", "e", "f"), (1,))]
     crew = [Worker(rank) for rank in range(2)]
-    assert worker_seconds(Pipeline().schedule(EVEN, crew), EVEN, crew) == [9, 9]
+    # A message each, of a millisecond.
+    assert worker_seconds(Pipeline().schedule(EVEN, crew), EVEN, crew) == [9.001, 9.001]
 
 
 def test_the_kept_segments_before_a_block_run_on_the_worker_that_sends() -> None:
-    costs = [BlockCost("a", 1, 1, 2), BlockCost("b", 5, 1, 2)]  # 3 s lie between the two
-    schedule = Pipeline().schedule(costs, [Worker(0), Worker(1)])
-    assert worker_seconds(schedule, costs, [Worker(0), Worker(1)]) == [1 + 1 + 3 + 2, 1 + 2]
+    costs = [BlockCost("a", 1, 1, 2, 0, 0, ALONE), BlockCost("b", 5, 1, 2, 0, 0, ALONE)]
+    crew = [Worker(0, latency=0), Worker(1, latency=0)]
+    schedule = Schedule(((Job(("a",)),), (Job(("b",)),)), feed="relay")
+    # 3 s of kept segments lie between the two blocks.
+    assert worker_seconds(schedule, costs, crew) == [1 + 1 + 3 + 2, 1 + 2]
 
 
 def test_a_wide_activation_is_not_cut() -> None:
-    costs = [BlockCost("a", 0, 1, 2), BlockCost("b", 1, 1, 2, int(9e9)), BlockCost("c", 2, 1, 2, 1)]
+    costs = [
+        BlockCost("a", 0, 1, 2, 0, 0, ALONE),
+        BlockCost("b", 1, 1, 2, int(9e9), 0, ALONE),
+        BlockCost("c", 2, 1, 2, 1, 0, ALONE),
+    ]
     assert spans(costs, [Worker(0), Worker(1)]) == [(("a", "b"), (0,)), (("c",), (1,))]
 
 
 def test_a_heavy_block_gets_several_workers() -> None:
-    costs = [BlockCost("a", 0, 1, 2), BlockCost("b", 1, 10, 20, 0, 0, 10), BlockCost("c", 11, 1, 2)]
+    costs = [
+        BlockCost("a", 0, 1, 2, 0, 0, ALONE),
+        BlockCost("b", 1, 10, 20, 0, 0, 10),
+        BlockCost("c", 11, 1, 2, 0, 0, ALONE),
+    ]
     crew = [Worker(rank) for rank in range(6)]
     stages = dict(spans(costs, crew))
     assert len(stages[("b",)]) == 4
-    # Its share of 30 s, and ten exchanges of a millisecond.
-    assert max(worker_seconds(Pipeline().schedule(costs, crew), costs, crew)) == 30 / 4 + 0.01
+    # Its share of 30 s, two messages and ten exchanges, of a millisecond each.
+    seconds = max(worker_seconds(Pipeline().schedule(costs, crew), costs, crew))
+    assert seconds == pytest.approx(30 / 4 + 0.002 + 0.01)
 
 
 def test_sharing_that_costs_more_than_it_saves_leaves_workers_idle() -> None:

@@ -252,13 +252,16 @@ def test_the_plan_is_shown_and_nothing_is_written_or_trained(
     pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pbkd.run.distil_teacher_fed", None)
-    ended = pbkd("run", "--plan", "threads=1", "workers=2", "keep=[stem*, head*, conv3*]")
+    ended = pbkd(
+        "run", "--plan", "threads=1", "workers=2", "keep=[stem*, head*, conv3*]", "scheduler=greedy"
+    )
     assert (ended.code, ended.err) == (0, "")
-    head, *rows, last = ended.out.splitlines()
+    head, *rows, last, scheduler = ended.out.splitlines()
     assert head.split() == ["block", "input", "output", "parameters", "MACs", "ms/step", "worker"]
     assert [row.split()[0] for row in rows] == ["conv1_1", "conv1_2", "conv2_1", "conv2_2"]
     assert {row.split()[-1] for row in rows} == {"0", "1"}
     assert last.startswith("4 of 4 blocks, 608 steps each, on 2 worker(s): about ")
+    assert scheduler == "scheduler greedy"
     assert list(Path.cwd().iterdir()) == []
 
 

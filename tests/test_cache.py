@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import nn
+
+from pbkd.cache import Cache, boundaries, cache_bytes, cache_key, cached, fill, open_cache
+from pbkd.chain import blocks_of
+from pbkd.errors import CacheError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pbkd.plan import Block
+    from pbkd.prepare import Prepared
+
+
+@pytest.fixture
+def blocks(digits: Prepared) -> list[Block]:
+    return blocks_of(digits.chain, digits.images[:1], ["conv1_2", "conv2_1", "conv2_2"])
+
+
+def test_neighbours_share_a_boundary(blocks: list[Block]) -> None:
+    positions = [block.position for block in blocks]
+    assert positions == [1, 3, 4]  # a pooling lies between the first two
+    assert list(boundaries(blocks)) == [1, 2, 3, 4, 5]
+    sizes = [32 * 64, 32 * 64, 32 * 16, 64 * 16, 64 * 16]
+    assert cache_bytes(blocks, rows=10) == 10 * 4 * sum(sizes)
+
+
+def test_what_is_read_is_what_the_teacher_gave(
+    digits: Prepared, blocks: list[Block], tmp_path: Path
+) -> None:
+    cache = open_cache(tmp_path / "cache", blocks, digits, batch_size=64, rank=0, workers=1)
+    rows = torch.tensor([700, 3, 1076, 3])
+    with torch.no_grad():
+        x = digits.folded[:3](digits.normalised(digits.data.train.images(rows)))
+    # A batch of 4 may be rounded by other kernels than one of 64.
+    torch.testing.assert_close(cache.read(3, rows.numpy()), x, rtol=1e-4, atol=1e-5)
+
+
+def test_lessons_are_each_blocks_input_and_output(
+    digits: Prepared, blocks: list[Block], tmp_path: Path
+) -> None:
+    cache = open_cache(tmp_path / "cache", blocks, digits, batch_size=64, rank=0, workers=1)
+    rows = torch.arange(64)
+    (lessons,) = cached(cache, blocks, [rows], torch.device("cpu"))
+    given = [next(lessons)]
+    given += [lessons.send(given[-1][2]), lessons.send(given[-1][2])]
+    assert [name for name, _, _ in given] == [block.name for block in blocks]
+    for block, (_, x, y) in zip(blocks, given, strict=True):
+        assert (tuple(x.shape[1:]), tuple(y.shape[1:])) == (block.input_shape, block.output_shape)
+        with torch.no_grad():
+            assert torch.equal(digits.folded[block.position](x), y)
+        assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_finished_cache_is_not_filled_again(
+    digits: Prepared, blocks: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_cache(tmp_path, blocks, digits, batch_size=64, rank=0, workers=1)
+    expected = first.read(4, torch.arange(5).numpy()).clone()
+    monkeypatch.setattr("pbkd.cache.fill", None)
+    again = open_cache(tmp_path, blocks, digits, batch_size=64, rank=0, workers=1)
+    assert torch.equal(again.read(4, torch.arange(5).numpy()), expected)
+
+
+def test_an_unfinished_cache_is_filled_again(
+    digits: Prepared, blocks: list[Block], tmp_path: Path
+) -> None:
+    Cache.create(tmp_path, blocks, len(digits.data.train))
+    cache = open_cache(tmp_path, blocks, digits, batch_size=64, rank=0, workers=1)
+    assert cache.arrays[1][1076].any()
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_a_damaged_cache_is_told(
+    digits: Prepared, blocks: list[Block], tmp_path: Path, damage: str
+) -> None:
+    open_cache(tmp_path, blocks, digits, batch_size=64, rank=0, workers=1)
+    path = tmp_path / "boundary-3.f32"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content if damage == "flip" else content[:-4])
+    with pytest.raises(CacheError, match=r"boundary-3\.f32'? (is damaged|has)|cannot be opened"):
+        open_cache(tmp_path, blocks, digits, batch_size=64, rank=0, workers=1)
+
+
+def test_the_key_changes_with_every_fact() -> None:
+    facts = {"teacher": "a", "data": {"name": "digits"}, "cut": [1, 2]}
+    keys = {
+        cache_key(facts),
+        cache_key({**facts, "teacher": "b"}),
+        cache_key({**facts, "cut": [1]}),
+    }
+    assert len(keys) == 3
+    assert cache_key(dict(reversed(facts.items()))) == cache_key(facts)
+
+
+def test_filling_runs_the_teacher_no_further_than_the_last_boundary(tmp_path: Path) -> None:
+    class Untouchable(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+            raise AssertionError("the teacher was run too far")
+
+    chain = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 3, 1), Untouchable())
+    blocks = blocks_of(chain[:2], torch.rand(1, 1, 2, 2), ["0", "1"])
+    cache = Cache.create(tmp_path, blocks, 4)
+    images = torch.rand(4, 1, 2, 2)
+    fill(cache, chain, [images], [slice(0, 4)])
+    assert torch.equal(cache.read(0, torch.arange(4).numpy()), images)
+    with torch.no_grad():
+        assert torch.equal(cache.read(2, torch.arange(4).numpy()), chain[:2](images))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from pbkd.config import load_config
+from pbkd.errors import ScheduleError, UnknownNameError
+from pbkd.plan import Block, Job, Schedule, Worker, Workload
+from pbkd.prepare import prepare
+from pbkd.schedule import cache_name, cache_obstacle, choose_schedule, schedulers
+from pbkd.testing import tiny_costs
+
+if TYPE_CHECKING:
+    from pbkd.prepare import Prepared
+    from pbkd.protocols import Scheduler
+    from pbkd.registry import Registry
+
+CREW = [Worker(0), Worker(1)]
+BLOCKS = [Block("conv1_2", 1, (32, 8, 8), (32, 8, 8))]
+
+
+def pick(registry: Registry, *overrides: str) -> dict[str, Scheduler]:
+    return schedulers(load_config(list(overrides)), registry)
+
+
+def test_auto_takes_the_one_predicted_fastest_and_says_so(registry: Registry) -> None:
+    candidates = pick(registry)
+    assert len(candidates) == len(registry.strategies["scheduler"]) >= 5
+    choice = choose_schedule(candidates, tiny_costs(), CREW, Workload(100, 100), obstacle="no disk")
+    assert choice.scheduler == "pipeline"
+    assert choice.why.startswith("predicted fastest")
+    assert all(name in choice.why for name in ("greedy", "lpt-scheduler", "round-robin"))
+    assert "cached" not in choice.why
+
+
+def test_auto_takes_a_cache_where_it_may_and_pays(registry: Registry) -> None:
+    choice = choose_schedule(pick(registry), tiny_costs(), CREW, Workload(100, 1), obstacle=None)
+    assert (choice.scheduler, choice.schedule.feed) == ("cached", "cache")
+
+
+def test_a_cache_that_may_not_be_falls_back_and_says_why(registry: Registry) -> None:
+    candidates = pick(registry, "scheduler=cached")
+    choice = choose_schedule(candidates, tiny_costs(), CREW, Workload(9, 1), obstacle="it is full")
+    assert choice.schedule.feed == "recompute"
+    assert choice.why == "no cache is used: it is full"
+
+
+def test_a_named_scheduler_is_taken_without_comparison(registry: Registry) -> None:
+    choice = choose_schedule(
+        pick(registry, "scheduler=round-robin"), tiny_costs(), CREW, Workload(9, 9), obstacle=None
+    )
+    assert (choice.scheduler, choice.why) == ("round-robin", "")
+
+
+def test_an_unknown_scheduler_is_told_at_once(registry: Registry) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'greedy'"):
+        pick(registry, "scheduler=greed")
+
+
+def test_a_wrong_schedule_is_told_and_passed_over(registry: Registry) -> None:
+    class Forgetful:
+        name: ClassVar[str] = "forgetful"
+
+        def schedule(self, *_: object) -> Schedule:
+            return Schedule(((Job(("block0",)),), ()))
+
+    forgetful: dict[str, Any] = {"forgetful": Forgetful()}
+    with pytest.raises(ScheduleError, match="drops the blocks block1"):
+        choose_schedule(forgetful, tiny_costs(2), CREW, Workload(9, 9), obstacle=None)
+    both = pick(registry, "scheduler=greedy") | forgetful
+    choice = choose_schedule(both, tiny_costs(2), CREW, Workload(9, 9), obstacle=None)
+    assert choice.scheduler == "greedy"
+    assert "forgetful fails: ScheduleError: the schedule drops" in choice.why
+
+
+def test_what_stands_in_the_way_of_a_cache(registry: Registry, digits: Prepared) -> None:
+    config = load_config(["cache_gigabytes=1"])
+    assert "augmented at random" in (cache_obstacle(config, digits, BLOCKS) or "")
+    plain = prepare(load_config(["data.crop=0"]), registry, "cpu")
+    assert cache_obstacle(config, plain, BLOCKS) is None
+    little = cache_obstacle(load_config(["cache_gigabytes=0.001"]), plain, BLOCKS) or ""
+    assert "it would take 0.0176 GB, and cache_gigabytes is 0.001" in little  # 1,077 x 16 KiB
+
+
+def test_another_cut_has_another_cache(digits: Prepared) -> None:
+    config = load_config()
+    other = [Block("conv2_1", 3, (32, 4, 4), (64, 4, 4))]
+    assert cache_name(config, digits, BLOCKS) == cache_name(config, digits, BLOCKS)
+    assert cache_name(config, digits, BLOCKS) != cache_name(config, digits, other)
