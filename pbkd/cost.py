@@ -30,25 +30,37 @@ def measure_costs(
     replacements: Mapping[str, nn.Module],
     images: Tensor,
     loss: Loss,
+    *,
+    offset: int = 0,
 ) -> list[BlockCost]:
     """Time a teacher pass and a training step of every replaced block on one batch of `images`.
 
     `chain` is the folded teacher; the replacements are copied, not trained. Each figure is the
-    median of five repeats after one warm-up, on the calling process's threads.
+    median of five repeats after one warm-up, on the calling process's threads. Measuring starts
+    with the segment at `offset` and comes back to those before it: workers that measure at the
+    same time, each from an offset of its own, disturb each other as they do at work.
     """
+    teacher: dict[str, float] = {}
+    training: dict[str, tuple[float, int]] = {}
+    for start, stop in ((offset, len(chain)), (0, offset)):
+        x = images
+        for position, (name, segment) in enumerate(chain.named_children()):
+            if position >= stop:
+                break
+            with torch.no_grad():
+                y = segment(x)
+            if position >= start:
+                teacher[name] = _seconds(_forward(segment, x), images.device)
+                if name in replacements:
+                    step = _training_step(replacements[name], x, y, loss)
+                    training[name] = _seconds(step, images.device), x.nbytes
+            x = y
     costs, prefix = [], 0.0
-    x = images
-    for name, segment in chain.named_children():
-        with torch.no_grad():
-            y = segment(x)
-        seconds = _seconds(_forward(segment, x), images.device)
-        if name in replacements:
-            step = _training_step(replacements[name], x, y, loss)
-            train = _seconds(step, images.device)
-            sizes = x.nbytes, *team_traffic(replacements[name])
-            costs.append(BlockCost(name, prefix, seconds, train, *sizes))
-        prefix += seconds
-        x = y
+    for name, _ in chain.named_children():
+        if name in training:
+            traffic = training[name][1], *team_traffic(replacements[name])
+            costs.append(BlockCost(name, prefix, teacher[name], training[name][0], *traffic))
+        prefix += teacher[name]
     return costs
 
 

@@ -50,3 +50,29 @@ def test_measuring_trains_nothing() -> None:
     measure_costs(chain, {"one": replacement}, torch.rand(2, 4), LOSSES["mse"])
     after = replacement.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_an_offset_changes_the_order_of_measuring_and_nothing_else() -> None:
+    order: list[str] = []
+
+    class Witness(nn.Module):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4).requires_grad_(False)
+            self.name = name
+
+        def forward(self, x: Tensor) -> Tensor:
+            order.append(self.name)
+            result: Tensor = self.linear(x)
+            return result
+
+    chain = nn.Sequential()
+    for name in "abc":
+        chain.add_module(name, Witness(name))
+    replacements = {name: nn.Linear(4, 4) for name in "abc"}
+    images = torch.rand(2, 4)
+    costs = measure_costs(chain, replacements, images, LOSSES["mse"], offset=2)
+    assert [cost.name for cost in costs] == ["a", "b", "c"]
+    # On the way to `c` the others run once; measured, each runs six times more.
+    assert "".join(order) == "abc" + "c" * 6 + "a" + "a" * 6 + "b" + "b" * 6
+    assert costs[2].prefix_seconds == costs[1].prefix_seconds + costs[1].teacher_seconds

@@ -56,7 +56,8 @@ def measure(folder: Path, rank: int) -> None:
     folded, plain = _rigs(registry, Preset(**settings["preset"]), rank, device)
     with process_group(device):
         alone = _in_turn(lambda: _costs(folded), rank)
-        together = mean_costs(_costs(folded), device)
+        offset = rank * len(folded.chain) // len(workers)
+        together = mean_costs(_costs(folded, offset), device)
         workers = [Worker(**(asdict(w) | {"bandwidth": link_rate(rank, device)})) for w in workers]
         if rank == 0:
             record(
@@ -173,8 +174,9 @@ def _settle(network: nn.Module, images: Tensor) -> None:
         network.train()(images)
 
 
-def _costs(rig: Rig) -> list[BlockCost]:
-    return measure_costs(rig.chain, rig.replacements, rig.images[0], LOSSES["nmse"])
+def _costs(rig: Rig, offset: int = 0) -> list[BlockCost]:
+    loss = LOSSES["nmse"]
+    return measure_costs(rig.chain, rig.replacements, rig.images[0], loss, offset=offset)
 
 
 def _in_turn(work: Callable[[], list[BlockCost]], rank: int) -> list[BlockCost]:

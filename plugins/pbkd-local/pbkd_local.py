@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,7 +16,7 @@ from pbkd import hookimpl
 from pbkd.errors import WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pbkd import Worker
@@ -45,7 +47,8 @@ class LocalLauncher:
             logs_specs=DefaultLogsSpecs(str(folder / "logs"), redirects=Std.ALL),
         )
         try:
-            elastic_launch(config, _worker)(work, folder)
+            with _agent_kept_quiet():
+                elastic_launch(config, _worker)(work, folder)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             reason = failure.message
@@ -55,6 +58,20 @@ class LocalLauncher:
                 f"worker {rank} failed ({str(reason).strip().splitlines()[-1]}): see"
                 f" {folder / 'logs'}."
             ) from error
+
+
+@contextmanager
+def _agent_kept_quiet() -> Iterator[None]:
+    """Keep the agent's log lines off the terminal: what they tell is in the `WorkerError`."""
+    loggers = [logging.getLogger(f"torch.{name}") for name in ("distributed", "multiprocessing")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 @record
