@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 # As the command line does, before torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 import pytest
 import torch

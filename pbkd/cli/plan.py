@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pbkd.cli.arguments import ConfigFile, Overrides, Plugins
+
 if TYPE_CHECKING:
     from pbkd.config import RunConfig
     from pbkd.plan import Worker
@@ -22,20 +24,9 @@ _MAX_WORKERS = 1024
 
 
 def plan(
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(help="Changes to the configuration, such as teacher=vgg16 or threads=1."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A YAML file of configuration.")
-    ] = None,
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Load a plugin (an installed one's name, a module, or a .py file) and use every"
-            " strategy that it registers."
-        ),
-    ] = None,
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    plugin: Plugins = None,
     workers: Annotated[
         str, typer.Option(help="Numbers of workers to predict for, separated by commas.")
     ] = "1,2,4,8",

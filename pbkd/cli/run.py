@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pbkd.cli.arguments import ConfigFile, Overrides, Plugins
+
 
 def run(
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(help="Changes to the configuration, such as workers=2 or teacher=vgg16."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A YAML file of configuration.")
-    ] = None,
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Load a plugin (an installed one's name, a module, or a .py file) and use every"
-            " strategy that it registers."
-        ),
-    ] = None,
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    plugin: Plugins = None,
     seed: Annotated[int | None, typer.Option(help="The same as seed=N.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show the plan and stop.")] = False,
     print_config: Annotated[
