@@ -100,7 +100,7 @@ def run(example: Example, desk: Path) -> str:
         # The tests are running already: of `make test` only its commands are looked at.
         code = re.sub(r"^make test$", "make --dry-run test", example.code, flags=re.MULTILINE)
         command = ["bash", "-e", "-o", "pipefail", "-c", code]
-    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    programs = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     # Of a make that runs these tests nothing is handed on to the one in the example.
     outside = {
         key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MF"))
@@ -108,7 +108,7 @@ def run(example: Example, desk: Path) -> str:
     done = subprocess.run(
         command,
         cwd=desk,
-        env={**outside, **path},
+        env={**outside, **programs},
         capture_output=True,
         text=True,
     )
