@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pbkd.plan import Block
     from pbkd.protocols import BlockBuilder
 
-__all__ = ["Proposal", "build_replacement", "is_kept", "propose"]
+__all__ = ["Proposal", "build_replacement", "is_kept", "propose", "replaceable"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,15 @@ class Proposal:
 def is_kept(name: str, patterns: Sequence[str]) -> bool:
     """Say whether a segment's name matches one of the shell-style `keep` patterns."""
     return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def replaceable(chain: nn.Sequential, keep: Sequence[str]) -> list[str]:
+    """Return the names of the segments that have parameters and match none of `keep`."""
+    return [
+        name
+        for name, segment in chain.named_children()
+        if parameters(segment) and not is_kept(name, keep)
+    ]
 
 
 def build_replacement(

@@ -24,12 +24,12 @@ from pbkd.finish import finish
 from pbkd.journal import new_run_folder, write_file
 from pbkd.launch import crew
 from pbkd.loss import LOSSES
-from pbkd.measure import accuracy, parameters
+from pbkd.measure import accuracy
 from pbkd.options import chosen
 from pbkd.phases import PhaseClock
 from pbkd.plan import Plan, PlannedBlock, Workload
 from pbkd.prepare import pick_device, prepare
-from pbkd.replacement import is_kept, propose
+from pbkd.replacement import propose, replaceable
 from pbkd.report import write_report
 from pbkd.result import RunResult, block_result
 from pbkd.schedule import cache_name, cache_obstacle, choose_schedule, schedulers
@@ -149,11 +149,7 @@ def _with_epochs(config: RunConfig, data: Dataset) -> RunConfig:
 
 
 def _propose_all(config: RunConfig, builder: BlockBuilder, prepared: Prepared) -> list[Proposal]:
-    names = [
-        name
-        for name, segment in prepared.chain.named_children()
-        if parameters(segment) and not is_kept(name, config.keep)
-    ]
+    names = replaceable(prepared.chain, config.keep)
     return [
         propose(builder, prepared.chain[block.position], block, config.seed)
         for block in blocks_of(prepared.chain, prepared.images[:1], names)

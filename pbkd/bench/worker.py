@@ -18,6 +18,7 @@ from pbkd.bench.procedures import Rig, run_cache, run_jobs, run_relay
 from pbkd.bench.rates import link_rate, mean_costs
 from pbkd.cache import Cache, fill
 from pbkd.chain import blocks_of, fold, freeze
+from pbkd.config import RunConfig
 from pbkd.cost import measure_costs
 from pbkd.energy import monitor_energy
 from pbkd.journal import read_json, record
@@ -27,7 +28,7 @@ from pbkd.plan import Job, Schedule, Worker
 from pbkd.prepare import pick_partitioner
 from pbkd.registry import build_registry
 from pbkd.relay import process_group
-from pbkd.replacement import is_kept, propose
+from pbkd.replacement import propose, replaceable
 from pbkd.zoo import build_network
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _take_turns(
     """Run every procedure once per round, in turn; the first time of each is a warm-up."""
     preset = Preset(**settings["preset"])
     cache = _filled(folder / "cache", rank, folded, len(settings["workers"]))
-    claims = _Claims(folder)
+    claims = _Claims()
     meters = [meter() for meter in registry.strategies["meter"].values()] if rank == 0 else []
 
     def run(name: str, steps: int) -> None:
@@ -126,8 +127,7 @@ def _take_turns(
 class _Claims:
     """A counter over all ranks for each run of a shared queue."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
         self._runs = 0
 
     def counter(self) -> Callable[[], int]:
@@ -146,11 +146,7 @@ def _rigs(registry: Registry, preset: Preset, rank: int, device: torch.device) -
     images = [torch.randn(shape, device=device) for _ in range(preset.distinct_steps)]
     _settle(network, images[0])
     chain = pick_partitioner(registry, {"name": "auto"}, freeze(network)).partition(network)
-    names = [
-        name
-        for name, segment in chain.named_children()
-        if next(segment.parameters(), None) is not None and not is_kept(name, ["stem*", "head*"])
-    ]
+    names = replaceable(chain, RunConfig().keep)
     builder = chosen(registry, "builder", preset.builder)
     blocks = blocks_of(chain, images[0][:1], names)
     proposals = [propose(builder, chain[block.position], block, 0) for block in blocks]
