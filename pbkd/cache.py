@@ -1,7 +1,7 @@
 """The teacher's activations on disk: written once, read ever after.
 
 A cache holds what flows over the chain's boundaries (the input of the segment at a position) for
-every image, a row each, as memory-mapped float32 arrays with channels last. It is keyed by all
+every image, a row each, as memory-mapped arrays with channels last. It is keyed by all
 that decides its content, and a checksum of each array tells a damaged one.
 """
 
@@ -12,11 +12,12 @@ import json
 import zlib
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from filelock import FileLock
 
 from pbkd.errors import CacheError
 from pbkd.journal import read_json, write_json
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
 
     from pbkd.feed import Lessons
     from pbkd.plan import Block
-    from pbkd.prepare import Prepared
+
+_Array = np.memmap[tuple[int, ...], np.dtype[Any]]
 
 __all__ = ["Cache", "boundaries", "cache_bytes", "cache_key", "cached", "fill", "open_cache"]
 
-_DTYPE = np.float32
+_MARK = "complete.json"
 
 
 def boundaries(blocks: Iterable[Block]) -> dict[int, tuple[int, ...]]:
@@ -46,9 +48,9 @@ def boundaries(blocks: Iterable[Block]) -> dict[int, tuple[int, ...]]:
     return dict(sorted(shapes.items()))
 
 
-def cache_bytes(blocks: Iterable[Block], rows: int) -> int:
+def cache_bytes(blocks: Iterable[Block], rows: int, dtype: torch.dtype = torch.float32) -> int:
     """Return the size of a cache of so many rows: a row is one view of one image."""
-    return rows * sum(prod(shape) for shape in boundaries(blocks).values()) * _DTYPE().itemsize
+    return rows * sum(prod(shape) for shape in boundaries(blocks).values()) * dtype.itemsize
 
 
 def cache_key(facts: Mapping[str, object]) -> str:
@@ -58,21 +60,34 @@ def cache_key(facts: Mapping[str, object]) -> str:
 
 @dataclass(frozen=True)
 class Cache:
-    """An open cache: an array of (rows, *sample) at each boundary."""
+    """An open cache: an array of (rows, *sample) at each boundary, the bits of `dtype`."""
 
     folder: Path
-    arrays: Mapping[int, np.memmap[tuple[int, ...], np.dtype[np.float32]]]
+    arrays: Mapping[int, _Array]
+    dtype: torch.dtype = torch.float32
 
     @classmethod
-    def create(cls, folder: Path, blocks: Iterable[Block], rows: int) -> Cache:
+    def create(
+        cls,
+        folder: Path,
+        blocks: Iterable[Block],
+        rows: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> Cache:
         """Open a cache for writing, with its arrays at full size; raises `CacheError`."""
-        return cls._open(folder, boundaries(blocks), rows, "r+")
+        return cls._open(folder, boundaries(blocks), rows, "r+", dtype)
 
     @classmethod
-    def load(cls, folder: Path, blocks: Iterable[Block], rows: int) -> Cache:
+    def load(
+        cls,
+        folder: Path,
+        blocks: Iterable[Block],
+        rows: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> Cache:
         """Open a finished cache; raises `CacheError` where it is unfinished or damaged."""
-        sums = read_json(folder / "complete.json")
-        cache = cls._open(folder, boundaries(blocks), rows, "r")
+        sums = read_json(folder / _MARK)
+        cache = cls._open(folder, boundaries(blocks), rows, "r", dtype)
         for position, array in cache.arrays.items():
             if sums.get(str(position)) != _checksum(array):
                 raise CacheError(f"'{_path(folder, position)}' is damaged: delete '{folder}'.")
@@ -83,28 +98,40 @@ class Cache:
         for array in self.arrays.values():
             array.flush()
         sums = {str(position): _checksum(array) for position, array in self.arrays.items()}
-        write_json(self.folder / "complete.json", sums)
+        write_json(self.folder / _MARK, sums)
 
     def write(self, position: int, rows: slice, activation: Tensor) -> None:
         """Store an activation, (B, C, …), in a run of rows."""
-        self.arrays[position][rows] = _last(activation).cpu().numpy()
+        array = self.arrays[position]
+        array[rows] = _bits(_last(activation).contiguous().cpu()).numpy()
 
     def read(self, position: int, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
         """Return the activations of some rows, (B, C, …), as a channels-last tensor."""
-        return _first(torch.from_numpy(self.arrays[position][rows]))
+        return _first(torch.from_numpy(self.arrays[position][rows]).view(self.dtype))
 
     @classmethod
     def _open(
-        cls, folder: Path, shapes: Mapping[int, Sequence[int]], rows: int, mode: str
+        cls,
+        folder: Path,
+        shapes: Mapping[int, Sequence[int]],
+        rows: int,
+        mode: str,
+        dtype: torch.dtype,
     ) -> Cache:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             return cls(
                 folder,
                 {
-                    position: _array(_path(folder, position), (rows, *_channels_last(shape)), mode)
+                    position: _array(
+                        _path(folder, position),
+                        (rows, *_channels_last(shape)),
+                        mode,
+                        _bits(torch.empty(0, dtype=dtype)).numpy().dtype,
+                    )
                     for position, shape in shapes.items()
                 },
+                dtype,
             )
         except (OSError, ValueError) as error:
             raise CacheError(f"the cache '{folder}' cannot be opened: {error}.") from error
@@ -113,38 +140,39 @@ class Cache:
 def open_cache(
     folder: Path,
     blocks: Sequence[Block],
-    prepared: Prepared,
-    batch_size: int,
+    rows: int,
+    chain: nn.Sequential,
+    share: Iterable[tuple[slice, Tensor]],
+    *,
     rank: int,
     workers: int,
+    dtype: torch.dtype = torch.float32,
 ) -> Cache:
-    """Return the cache of the training split; where it is not finished, fill it.
+    """Return the cache of so many rows of `chain`'s activations; fill it where it is unfinished.
 
-    Every worker fills its share of the rows; several must call this together, in a process group.
-    A damaged cache raises `CacheError`.
+    Every worker fills its `share`: runs of rows with their images; several must call this
+    together, in a process group. Another run that wants the same cache waits until it is
+    finished. A damaged cache raises `CacheError`.
     """
-    split = prepared.data.train
-    if (folder / "complete.json").exists():
-        return Cache.load(folder, blocks, len(split))
+    lock = FileLock(f"{folder}.lock")
     if rank == 0:
-        Cache.create(folder, blocks, len(split))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        if not (folder / _MARK).exists():
+            Cache.create(folder, blocks, rows, dtype)
     _wait(workers)
-    cache = Cache.create(folder, blocks, len(split))
-    rows = torch.split(torch.arange(len(split)), batch_size)[rank::workers]
-    images = (prepared.normalised(split.images(_whole(batch, batch_size))) for batch in rows)
-    where = [slice(int(batch[0]), int(batch[-1]) + 1) for batch in rows]
-    fill(cache, prepared.folded, images, where)
+    if (folder / _MARK).exists():
+        lock.release()
+        return Cache.load(folder, blocks, rows, dtype)
+    cache = Cache.create(folder, blocks, rows, dtype)
+    fill(cache, chain, share)
     for array in cache.arrays.values():
         array.flush()
     _wait(workers)
     if rank == 0:
         cache.finish()
+    lock.release()
     return cache
-
-
-def _whole(rows: Tensor, batch_size: int) -> Tensor:
-    """Repeat the last row up to a whole batch: kernels may round by the size of a batch."""
-    return torch.cat([rows, rows[-1:].expand(batch_size - len(rows))])
 
 
 def _wait(workers: int) -> None:
@@ -153,12 +181,10 @@ def _wait(workers: int) -> None:
 
 
 @torch.no_grad()
-def fill(
-    cache: Cache, chain: nn.Sequential, images: Iterable[Tensor], rows: Iterable[slice]
-) -> None:
+def fill(cache: Cache, chain: nn.Sequential, share: Iterable[tuple[slice, Tensor]]) -> None:
     """Run the teacher over batches of images; write what its boundaries show to their rows."""
     last = max(cache.arrays)
-    for batch, where in zip(images, rows, strict=True):
+    for where, batch in share:
         x = batch
         for position in range(last + 1):
             if position in cache.arrays:
@@ -192,24 +218,27 @@ def _lessons(
     return at[block.position], at[block.position + 1]
 
 
-def _array(
-    path: Path, shape: tuple[int, ...], mode: str
-) -> np.memmap[tuple[int, ...], np.dtype[np.float32]]:
-    size = prod(shape) * _DTYPE().itemsize
+def _array(path: Path, shape: tuple[int, ...], mode: str, dtype: np.dtype[Any]) -> _Array:
+    size = prod(shape) * dtype.itemsize
     if mode == "r+":
         with path.open("ab") as file:
             file.truncate(size)
     elif path.stat().st_size != size:
         raise ValueError(f"'{path.name}' has {path.stat().st_size} bytes instead of {size}")
-    return np.memmap(path, _DTYPE, mode, shape=shape)  # type: ignore[call-overload,no-any-return]
+    return np.memmap(path, dtype, mode, shape=shape)  # type: ignore[call-overload,no-any-return]
 
 
-def _checksum(array: np.memmap[tuple[int, ...], np.dtype[np.float32]]) -> int:
+def _bits(x: Tensor) -> Tensor:
+    """Return the same memory as a type that NumPy has: it has no bfloat16."""
+    return x if x.dtype == torch.float32 else x.view(torch.int16)
+
+
+def _checksum(array: _Array) -> int:
     return zlib.crc32(cast("Buffer", array.view(np.uint8).reshape(-1)))
 
 
 def _path(folder: Path, position: int) -> Path:
-    return folder / f"boundary-{position}.f32"
+    return folder / f"boundary-{position}.bin"
 
 
 def _channels_last(shape: Sequence[int]) -> tuple[int, ...]:

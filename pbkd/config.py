@@ -34,7 +34,7 @@ __all__ = [
 _STRATEGIES = ("partitioner", "builder", "scheduler", "launcher")
 _CHOICES = ("teacher", "data", *_STRATEGIES, "model")
 
-_DEVICES = ("auto", "cpu", "cuda", "mps")
+_NAMED = {"device": ("auto", "cpu", "cuda", "mps"), "autocast": ("none", "bf16", "fp16")}
 ABOVE_ZERO = math.nextafter(0, 1)
 _BOUNDS = {
     "workers": (1, math.inf),
@@ -111,6 +111,9 @@ class RunConfig:
     """CPU threads of each worker; null: an equal share of the cores."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    autocast: str = "none"
+    """none, bf16 or fp16: the type that the training phases compute in, where torch thinks it
+    safe; accuracy is measured in full precision."""
     batch_size: int = 64
     seed: int = 0
     distill: DistillConfig = field(default_factory=DistillConfig)
@@ -267,9 +270,10 @@ def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None
             raise ConfigError(
                 f"'{key}' is {value}, but must be {'finite' if value == math.inf else wanted}."
             )
-    if config.device not in _DEVICES:
-        wanted = ", ".join(_DEVICES)
-        raise ConfigError(f"'device' is '{config.device}', but must be one of {wanted}.")
+    for key, names in _NAMED.items():
+        value = getattr(config, key, names[0])
+        if value not in names:
+            raise ConfigError(f"'{key}' is '{value}', but must be one of {', '.join(names)}.")
     choices = {key: getattr(config, key) for key in _CHOICES if hasattr(config, key)}
     choices |= {f"meters.{i}": meter for i, meter in enumerate(getattr(config, "meters", ()))}
     for key, choice in choices.items():

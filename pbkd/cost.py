@@ -32,13 +32,14 @@ def measure_costs(
     loss: Loss,
     *,
     offset: int = 0,
+    dtype: torch.dtype = torch.float32,
 ) -> list[BlockCost]:
     """Time a teacher pass and a training step of every replaced block on one batch of `images`.
 
-    `chain` is the folded teacher; the replacements are copied, not trained. Each figure is the
-    median of five repeats after one warm-up, on the calling process's threads. Measuring starts
-    with the segment at `offset` and comes back to those before it: workers that measure at the
-    same time, each from an offset of its own, disturb each other as they do at work.
+    `chain` is the folded teacher; the replacements are copied, not trained, and run in `dtype`.
+    Each figure is the median of five repeats after one warm-up, on the calling process's threads.
+    Measuring starts with the segment at `offset` and comes back to those before it: workers that
+    measure at the same time, each from an offset of its own, disturb each other as they do at work.
     """
     teacher: dict[str, float] = {}
     training: dict[str, tuple[float, int]] = {}
@@ -52,7 +53,7 @@ def measure_costs(
             if position >= start:
                 teacher[name] = _seconds(_forward(segment, x), images.device)
                 if name in replacements:
-                    step = _training_step(replacements[name], x, y, loss)
+                    step = _training_step(replacements[name], x, y, loss, dtype)
                     training[name] = _seconds(step, images.device), x.nbytes
             x = y
     costs, prefix = [], 0.0
@@ -72,8 +73,11 @@ def _forward(segment: nn.Module, x: Tensor) -> Callable[[], None]:
     return run
 
 
-def _training_step(replacement: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Callable[[], None]:
-    block = trainee(copy.deepcopy(replacement), lr=1e-3, weight_decay=0.0, steps=_REPEATS + 1)
+def _training_step(
+    replacement: nn.Module, x: Tensor, y: Tensor, loss: Loss, dtype: torch.dtype
+) -> Callable[[], None]:
+    own = copy.deepcopy(replacement)
+    block = trainee(own, lr=1e-3, weight_decay=0.0, steps=_REPEATS + 1, dtype=dtype)
 
     def run() -> None:
         train_block(block, x, y, loss)

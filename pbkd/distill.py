@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from pbkd.precision import autocast
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -23,10 +25,13 @@ __all__ = ["Trainee", "train_block", "train_job", "trainee", "warmup_cosine"]
 class Trainee:
     """A replacement in training, with an optimiser and a rate schedule of its own.
 
-    `losses` holds the mean loss of each finished epoch.
+    `forward` runs the replacement in the precision of the run; `losses` holds the mean loss of
+    each finished epoch.
     """
 
     replacement: nn.Module
+    forward: nn.Module
+    scaler: torch.amp.GradScaler
     optimiser: torch.optim.Optimizer
     rate: torch.optim.lr_scheduler.LRScheduler
     losses: list[float] = field(default_factory=list)
@@ -46,8 +51,18 @@ def warmup_cosine(
     return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
 
 
-def trainee(replacement: nn.Module, *, lr: float, weight_decay: float, steps: int) -> Trainee:
-    """Give a replacement its own AdamW and a warm-up and cosine over `steps` steps."""
+def trainee(
+    replacement: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+    steps: int,
+    dtype: torch.dtype = torch.float32,
+) -> Trainee:
+    """Give a replacement its own AdamW and a warm-up and cosine over `steps` steps.
+
+    With another `dtype` than float32 it runs under autocast; float16's gradients are scaled.
+    """
     device = next(replacement.parameters()).device
     optimiser = torch.optim.AdamW(
         replacement.parameters(),
@@ -55,7 +70,13 @@ def trainee(replacement: nn.Module, *, lr: float, weight_decay: float, steps: in
         weight_decay=weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
-    return Trainee(replacement.train(), optimiser, warmup_cosine(optimiser, steps))
+    return Trainee(
+        replacement.train(),
+        autocast(replacement, dtype),
+        torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
+        optimiser,
+        warmup_cosine(optimiser, steps),
+    )
 
 
 def train_job(
@@ -103,12 +124,13 @@ def train_block(
     block: Trainee, x: Tensor, target: Tensor, loss: Loss, team: Team | None = None
 ) -> tuple[Tensor, Tensor]:
     """Take one optimiser step; return the output from before it, and the loss, both detached."""
-    output = block.replacement(x)
+    output = block.forward(x)
     value = loss(output, target) if team is None else team.loss(loss, output, target)
     block.optimiser.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
+    block.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
     if team is not None:
         team.add_gradients(block.replacement)
-    block.optimiser.step()
+    block.scaler.step(block.optimiser)
+    block.scaler.update()
     block.rate.step()
     return output.detach(), value.detach()

@@ -164,7 +164,8 @@ def _fine_tune(
         recipe,
         mean=prepared.teacher.mean,
         std=prepared.teacher.std,
-        teacher=prepared.folded,
+        teacher=prepared.feeding,
+        dtype=prepared.dtype,
         epoch_finished=lambda epoch, loss, score: tell(
             {"event": "fine-tuning epoch", "epoch": epoch, "loss": loss, "accuracy": score}
         ),

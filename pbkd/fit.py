@@ -14,6 +14,7 @@ from pbkd.data import batches, normalise, steps_per_epoch
 from pbkd.distill import warmup_cosine
 from pbkd.loss import soft_target_loss
 from pbkd.measure import accuracy
+from pbkd.precision import autocast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,11 +49,13 @@ def fit(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     teacher: nn.Module | None = None,
+    dtype: torch.dtype = torch.float32,
     epoch_finished: Callable[[int, float, float], None] = lambda _epoch, _loss, _accuracy: None,
 ) -> float:
     """Train in place; leave the network as it was at the epoch that scored best.
 
-    Scores are accuracies on the validation split; the state before the first epoch competes too.
+    `dtype` is what the network computes in, under autocast; `teacher` may use the same. Scores are
+    accuracies on the validation split; the state before the first epoch competes too.
     `epoch_finished` gets the epoch, its mean loss and its score. Returns the best score.
     """
     device = next(network.parameters()).device
@@ -64,6 +67,8 @@ def fit(
     )
     steps = steps_per_epoch(data.train, recipe.batch_size)
     rate = warmup_cosine(optimiser, recipe.epochs * steps)
+    forward = autocast(network, dtype)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     best = accuracy(network, data.validation, mean=mean, std=std, device=device)
     best_state = copy.deepcopy(network.state_dict())
     for epoch in range(recipe.epochs):
@@ -78,10 +83,11 @@ def fit(
             phase="fit",
         ):
             x = normalise(images, mean, std, device)
-            loss = _loss(network(x), labels.to(device), x, teacher, recipe)
+            loss = _loss(forward(x).float(), labels.to(device), x, teacher, recipe)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.step(optimiser)
+            scaler.update()
             rate.step()
             total += loss.detach()
         score = accuracy(network, data.validation, mean=mean, std=std, device=device)
@@ -100,6 +106,6 @@ def _loss(
     if teacher is None:
         return hard
     with torch.no_grad():
-        target = teacher(x)
+        target = teacher(x).float()
     soft = soft_target_loss(logits, target, recipe.temperature)
     return recipe.soft_weight * soft + (1 - recipe.soft_weight) * hard

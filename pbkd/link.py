@@ -47,7 +47,13 @@ def shared_rows(mine: Rows, theirs: Sequence[Rows]) -> list[Rows]:
 
 
 def receive(
-    peers: Sequence[Rows], shape: Sequence[int], steps: int, device: torch.device, *, streams: int
+    peers: Sequence[Rows],
+    shape: Sequence[int],
+    steps: int,
+    device: torch.device,
+    *,
+    streams: int,
+    dtype: torch.dtype = torch.float32,
 ) -> Iterator[Pair]:
     """Yield the pair of activations of each step, put together from what `peers` send.
 
@@ -57,7 +63,7 @@ def receive(
     count = max(peer.stop for peer in peers)
     for step in range(steps + _AHEAD):
         if step < steps:
-            waiting.append(_post(peers, (count, *shape), device, streams))
+            waiting.append(_post(peers, (count, *shape), device, streams, dtype))
         if step >= _AHEAD:
             tensors, works = waiting.popleft()
             for work in works:
@@ -98,12 +104,16 @@ class Outlet:
 
 
 def _post(
-    peers: Sequence[Rows], shape: Sequence[int], device: torch.device, streams: int
+    peers: Sequence[Rows],
+    shape: Sequence[int],
+    device: torch.device,
+    streams: int,
+    dtype: torch.dtype,
 ) -> tuple[list[Tensor], list[dist.Work]]:
     """Start to receive one step's activations."""
     tensors, works = [], []
     for stream in range(streams):
-        buffer = torch.empty(_packed_shape(shape), device=device)
+        buffer = torch.empty(_packed_shape(shape), dtype=dtype, device=device)
         tensors.append(buffer)
         for peer in peers:
             rows = buffer[peer.start : peer.stop]

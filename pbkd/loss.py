@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from torch import Tensor
 
 __all__ = ["LOSSES", "Loss", "soft_target_loss"]
 
@@ -39,8 +39,34 @@ class Loss:
         return scale.clamp_min(_TINY)
 
 
-def _mean_square(target: Tensor) -> Tensor:
-    return target.square().mean()
+class _MeanSquaredError(torch.autograd.Function):
+    """Mean squared error whose gradient has the output's memory layout.
+
+    torch's own gives it the contiguous one, so that everything behind it in a channels-last
+    network walks two layouts at once, six times slower on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, target: Tensor) -> Tensor:
+        difference = output - target
+        ctx.save_for_backward(difference)
+        return _mean_square(difference)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        return difference.mul_(gradients[0] * (2 / difference.numel())), None
+
+
+def _mean_squared_error(output: Tensor, target: Tensor) -> Tensor:
+    value: Tensor = _MeanSquaredError.apply(output, target)
+    return value
+
+
+def _mean_square(x: Tensor) -> Tensor:
+    wide = torch.promote_types(x.dtype, torch.float32)
+    norm: Tensor = torch.linalg.vector_norm(x, dtype=wide)
+    return norm.square() / x.numel()
 
 
 def _relative_per_sample(output: Tensor, target: Tensor) -> Tensor:
@@ -55,11 +81,11 @@ def _angle(output: Tensor, target: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {
     # Squared error over the target's square: 1 for an output of zeros. One learning rate then
     # fits blocks whose activations differ in scale.
-    "nmse": Loss(functional.mse_loss, _mean_square),
+    "nmse": Loss(_mean_squared_error, _mean_square),
     # The same for each sample, averaged: every image counts alike.
     "nmse-per-sample": Loss(_relative_per_sample),
     # Mean squared error, as in the paper (arXiv 2012.03096).
-    "mse": Loss(functional.mse_loss),
+    "mse": Loss(_mean_squared_error),
     # One minus the cosine between each sample's output and target; blind to scale.
     "cosine": Loss(_angle),
 }

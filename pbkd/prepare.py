@@ -12,6 +12,7 @@ from pbkd.chain import check_chain, fold
 from pbkd.data import normalise
 from pbkd.errors import ChainError, ConfigError, TeacherError, did_you_mean
 from pbkd.options import chosen, typed_options
+from pbkd.precision import autocast, pick_dtype
 from pbkd.sources import SOURCES
 from pbkd.zoo import Teacher, load_teacher
 
@@ -30,7 +31,8 @@ __all__ = ["Prepared", "check_classes", "load_data", "pick_device", "pick_partit
 class Prepared:
     """A frozen teacher on its device, its data, and its chain, plain and folded.
 
-    `images` is the first batch of the training split, normalised.
+    `images` is the first batch of the training split, normalised. `dtype` is the type that the
+    blockwise phases compute in.
     """
 
     teacher: Teacher
@@ -39,6 +41,17 @@ class Prepared:
     folded: nn.Sequential
     images: Tensor
     partitioner: str
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def feeding(self) -> nn.Sequential:
+        """The folded chain that feeds blocks, under autocast where the run has one."""
+        if self.dtype == torch.float32:
+            return self.folded
+        feeding = nn.Sequential()
+        for name, segment in self.folded.named_children():
+            feeding.add_module(name, autocast(segment, self.dtype))
+        return feeding
 
     @property
     def device(self) -> torch.device:
@@ -49,12 +62,17 @@ class Prepared:
         """Turn uint8 images into the teacher's input, on its device."""
         return normalise(images, self.teacher.mean, self.teacher.std, self.device)
 
+    def fed(self, images: Tensor) -> Tensor:
+        """Turn uint8 images into what `feeding` takes."""
+        return self.normalised(images).to(self.dtype)
+
 
 def prepare(config: RunConfig, registry: Registry, device: str) -> Prepared:
     """Load teacher and data, check that they fit, cut the chain and check it."""
     data = load_data(config.data)
     teacher = load_teacher(registry, config.teacher)
     where = torch.device(device)
+    dtype = pick_dtype(config.autocast, where)
     network = teacher.network.to(where)
     _check_channels(teacher, data)
     first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
@@ -63,7 +81,8 @@ def prepare(config: RunConfig, registry: Registry, device: str) -> Prepared:
     partitioner = pick_partitioner(registry, config.partitioner, network)
     chain = partitioner.partition(network)
     check_chain(network, chain, images[:2])
-    return Prepared(teacher, data, chain, fold(chain, images[:2]), images, partitioner.name)
+    folded = fold(chain, images[:2])
+    return Prepared(teacher, data, chain, folded, images, partitioner.name, dtype)
 
 
 def load_data(choice: Mapping[str, Any]) -> Dataset:

@@ -37,6 +37,7 @@ class RelayJob:
     steps: int
     student_fed: bool
     device: torch.device
+    dtype: torch.dtype = torch.float32
 
 
 @contextmanager
@@ -103,7 +104,7 @@ def _arriving(
     stages = job.schedule.stages
     peers = shared_rows(mine, rows_of(stages[index - 1].ranks, job.batch_rows))
     shape = job.blocks[stages[index].job.blocks[0]].input_shape
-    yield from receive(peers, shape, job.steps, job.device, streams=streams)
+    yield from receive(peers, shape, job.steps, job.device, streams=streams, dtype=job.dtype)
 
 
 def _rows(stage: Stage, job: RelayJob, rank: int) -> Rows:

@@ -86,7 +86,11 @@ def plan_run(config: RunConfig, registry: Registry) -> Prospect:
         raise ConfigError(f"there is nothing to replace ({reasons}).")
     with thread_count(workers[0].threads):
         costs = measure_costs(
-            prepared.folded, replacements, prepared.images, LOSSES[config.distill.loss]
+            prepared.feeding,
+            replacements,
+            prepared.images.to(prepared.dtype),
+            LOSSES[config.distill.loss],
+            dtype=prepared.dtype,
         )
     plan = _plan(config, candidates, prepared, proposals, costs, workers)
     return Prospect(config, prepared, plan, replacements)

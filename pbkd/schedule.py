@@ -90,7 +90,7 @@ def choose_schedule(
 def cache_obstacle(config: RunConfig, prepared: Prepared, blocks: Sequence[Block]) -> str | None:
     """Say why activations cannot be cached, with the size it would take; None if they can."""
     augment = prepared.data.augment
-    gigabytes = cache_bytes(blocks, len(prepared.data.train)) / 1e9
+    gigabytes = cache_bytes(blocks, len(prepared.data.train), prepared.dtype) / 1e9
     if augment.crop or augment.flip:
         return "images are augmented at random: set data.crop=0 data.flip=false"
     if gigabytes > config.cache_gigabytes:
@@ -111,6 +111,6 @@ def cache_name(config: RunConfig, prepared: Prepared, blocks: Sequence[Block]) -
             "images": len(prepared.data.train),
             "labels": prepared.data.train.labels.tolist(),
             "cut": [[block.position, block.input_shape, block.output_shape] for block in blocks],
-            "dtype": "float32",
+            "dtype": str(prepared.dtype),
         }
     )

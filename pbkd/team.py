@@ -70,6 +70,7 @@ class Team:
                 norm.forward = partial(self._normalise, norm)  # type: ignore[method-assign]
 
     def _normalise(self, norm: _Norm, x: Tensor) -> Tensor:
+        narrow, x = x.dtype, x.float()
         dims = [dim for dim in range(x.ndim) if dim != 1]
         column = [1, -1] + [1] * (x.ndim - 2)
         mean = self._mean(x.mean(dims))
@@ -78,10 +79,9 @@ class Team:
         self._track(norm, mean.detach(), variance.detach(), x.numel() / x.shape[1] / self.share)
         scale = torch.rsqrt(variance + norm.eps)
         if norm.affine:
-            return torch.addcmul(
-                norm.bias.view(column), centred, (norm.weight * scale).view(column)
-            )
-        return centred * scale.view(column)
+            weight = (norm.weight * scale).view(column)
+            return torch.addcmul(norm.bias.view(column), centred, weight).to(narrow)
+        return (centred * scale.view(column)).to(narrow)
 
     def _mean(self, value: Tensor) -> Tensor:
         whole: Tensor = all_reduce(self.share * value, group=self.group)  # type: ignore[no-untyped-call]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -10,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch.distributed import is_torchelastic_launched
-from torch.distributed.rendezvous import rendezvous
 
 from pbkd.assignment import read_assignment
 from pbkd.cache import cached, open_cache
+from pbkd.claim import claimed
 from pbkd.config import load_config
 from pbkd.data import batches, row_batches, steps_per_epoch
 from pbkd.distill import Trainee, train_job, trainee
@@ -30,13 +28,13 @@ from pbkd.replacement import build_replacement
 from pbkd.weights import fit_weights, read_weights, write_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from torch import Tensor, nn
 
     from pbkd.assignment import Assignment
     from pbkd.config import RunConfig
-    from pbkd.plan import Job, Schedule
+    from pbkd.plan import Job
     from pbkd.prepare import Prepared
     from pbkd.protocols import BlockBuilder
     from pbkd.team import Team
@@ -93,9 +91,11 @@ def work(folder: Path, rank: int) -> None:
 
 def _work_alone(station: Station) -> None:
     """Do jobs that need nothing of other workers."""
-    for job in _claimed(station.assignment.schedule, station.rank):
+    for job in claimed(station.assignment.schedule, station.rank, "jobs"):
         epochs = (
-            recompute(station.prepared.folded, job.blocks, batches, student_fed=station.student_fed)
+            recompute(
+                station.prepared.feeding, job.blocks, batches, student_fed=station.student_fed
+            )
             for batches in epoch_batches(station)
         )
         _train(station, job, epochs)
@@ -105,13 +105,14 @@ def _work_in_relay(station: Station) -> None:
     """Do one span of a relay."""
     schedule, prepared = station.assignment.schedule, station.prepared
     relay_job = RelayJob(
-        chain=prepared.folded,
+        chain=prepared.feeding,
         blocks=station.assignment.blocks,
         schedule=schedule,
         batch_rows=min(station.config.batch_size, len(prepared.data.train)),
         steps=station.epochs * station.steps_per_epoch,
         student_fed=station.student_fed,
         device=prepared.device,
+        dtype=prepared.dtype,
     )
     team = team_of(schedule, station.rank, relay_job.batch_rows)
     for job in schedule.assigned[station.rank]:
@@ -127,10 +128,12 @@ def _work_from_cache(station: Station) -> None:
     cache = open_cache(
         Path(config.out) / "cache" / assignment.cache,
         list(assignment.blocks.values()),
-        prepared,
-        config.batch_size,
-        station.rank,
-        len(assignment.workers),
+        len(prepared.data.train),
+        prepared.feeding,
+        _share_of_rows(station),
+        rank=station.rank,
+        workers=len(assignment.workers),
+        dtype=prepared.dtype,
     )
     for job in assignment.schedule.assigned[station.rank]:
         blocks = [assignment.blocks[name] for name in job.blocks]
@@ -150,6 +153,19 @@ def _work_from_cache(station: Station) -> None:
             for epoch in range(station.epochs)
         )
         _train(station, job, epochs)
+
+
+def _share_of_rows(station: Station) -> Iterator[tuple[slice, Tensor]]:
+    """Yield this worker's share of the training rows, with their images in whole batches.
+
+    The last row is repeated where a batch is short: kernels may round by the size of a batch.
+    """
+    prepared, size = station.prepared, station.config.batch_size
+    split = prepared.data.train
+    every = torch.split(torch.arange(len(split)), size)
+    for rows in every[station.rank :: len(station.assignment.workers)]:
+        whole = torch.cat([rows, rows[-1:].expand(size - len(rows))])
+        yield slice(int(rows[0]), int(rows[-1]) + 1), prepared.fed(split.images(whole))
 
 
 def _train(
@@ -200,6 +216,7 @@ def _trainee(station: Station, name: str, team: Team | None) -> Trainee:
         lr=station.config.distill.lr,
         weight_decay=station.config.distill.weight_decay,
         steps=station.epochs * station.steps_per_epoch,
+        dtype=station.prepared.dtype,
     )
 
 
@@ -218,7 +235,7 @@ def epoch_batches(station: Station) -> Iterator[Iterator[Tensor]]:
     prepared, config = station.prepared, station.config
     for epoch in range(station.epochs):
         yield (
-            prepared.normalised(images)
+            prepared.fed(images)
             for images, _ in batches(
                 prepared.data.train,
                 config.batch_size,
@@ -231,23 +248,6 @@ def epoch_batches(station: Station) -> Iterator[Iterator[Tensor]]:
 
 
 _FEEDS = {"recompute": _work_alone, "relay": _work_in_relay, "cache": _work_from_cache}
-
-
-def _claimed(schedule: Schedule, rank: int) -> Iterator[Job]:
-    """Yield the worker's own jobs, then shared ones, each claimed by one worker only."""
-    yield from schedule.assigned[rank]
-    if schedule.shared:
-        ticket = _shared_counter()
-        while (index := ticket()) < len(schedule.shared):
-            yield schedule.shared[index]
-
-
-def _shared_counter() -> Callable[[], int]:
-    """Count 0, 1, 2 … over all workers of the run: in their TCPStore, or alone in one process."""
-    if not is_torchelastic_launched():
-        return itertools.count().__next__
-    store, _, _ = next(iter(rendezvous("env://")))
-    return lambda: store.add("pbkd/jobs", 1) - 1
 
 
 @contextmanager

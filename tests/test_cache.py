@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as PoolTimeoutError
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 
 from pbkd.cache import Cache, boundaries, cache_bytes, cache_key, cached, fill, open_cache
 from pbkd.chain import blocks_of
 from pbkd.errors import CacheError
+from pbkd.precision import autocast
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +26,19 @@ def blocks(digits: Prepared) -> list[Block]:
     return blocks_of(digits.chain, digits.images[:1], ["conv1_2", "conv2_1", "conv2_2"])
 
 
+def _opened(
+    folder: Path, blocks: list[Block], digits: Prepared, dtype: torch.dtype = torch.float32
+) -> Cache:
+    split = digits.data.train
+    rows = torch.split(torch.arange(len(split)), 64)
+    share = (
+        (slice(int(r[0]), int(r[-1]) + 1), digits.normalised(split.images(r)).to(dtype))
+        for r in rows
+    )
+    chain = nn.Sequential(*(autocast(segment, dtype) for segment in digits.folded))
+    return open_cache(folder, blocks, len(split), chain, share, rank=0, workers=1, dtype=dtype)
+
+
 def test_neighbours_share_a_boundary(blocks: list[Block]) -> None:
     positions = [block.position for block in blocks]
     assert positions == [1, 3, 4]  # a pooling lies between the first two
@@ -33,7 +50,7 @@ def test_neighbours_share_a_boundary(blocks: list[Block]) -> None:
 def test_what_is_read_is_what_the_teacher_gave(
     digits: Prepared, blocks: list[Block], tmp_path: Path
 ) -> None:
-    cache = open_cache(tmp_path / "cache", blocks, digits, batch_size=64, rank=0, workers=1)
+    cache = _opened(tmp_path / "cache", blocks, digits)
     rows = torch.tensor([700, 3, 1076, 3])
     with torch.no_grad():
         x = digits.folded[:3](digits.normalised(digits.data.train.images(rows)))
@@ -44,7 +61,7 @@ def test_what_is_read_is_what_the_teacher_gave(
 def test_lessons_are_each_blocks_input_and_output(
     digits: Prepared, blocks: list[Block], tmp_path: Path
 ) -> None:
-    cache = open_cache(tmp_path / "cache", blocks, digits, batch_size=64, rank=0, workers=1)
+    cache = _opened(tmp_path / "cache", blocks, digits)
     rows = torch.arange(64)
     (lessons,) = cached(cache, blocks, [rows], torch.device("cpu"))
     given = [next(lessons)]
@@ -57,13 +74,40 @@ def test_lessons_are_each_blocks_input_and_output(
         assert x.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_half_precision_takes_half_the_disk_and_loses_no_bit(
+    digits: Prepared, blocks: list[Block], tmp_path: Path
+) -> None:
+    cache = _opened(tmp_path, blocks, digits, torch.bfloat16)
+    size = sum(path.stat().st_size for path in tmp_path.glob("*.bin"))
+    assert size == cache_bytes(blocks, len(digits.data.train), torch.bfloat16)
+    rows = torch.arange(64)
+    with torch.no_grad():
+        x = digits.normalised(digits.data.train.images(rows)).to(torch.bfloat16)
+        for segment in digits.folded[:2]:
+            x = autocast(segment, torch.bfloat16)(x)
+    assert torch.equal(cache.read(2, rows.numpy()), x)
+
+
+def test_a_second_run_waits_for_the_first_to_fill_the_cache(
+    digits: Prepared, blocks: list[Block], tmp_path: Path
+) -> None:
+    lock = FileLock(tmp_path / "cache.lock")
+    with ThreadPoolExecutor(1) as pool, torch.no_grad():
+        with lock:
+            Cache.create(tmp_path / "cache", blocks, len(digits.data.train))
+            second = pool.submit(_opened, tmp_path / "cache", blocks, digits)
+            with pytest.raises(PoolTimeoutError):
+                second.result(timeout=0.3)
+        assert second.result(timeout=60).arrays[1][1076].any()
+
+
 def test_a_finished_cache_is_not_filled_again(
     digits: Prepared, blocks: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = open_cache(tmp_path, blocks, digits, batch_size=64, rank=0, workers=1)
+    first = _opened(tmp_path, blocks, digits)
     expected = first.read(4, torch.arange(5).numpy()).clone()
     monkeypatch.setattr("pbkd.cache.fill", None)
-    again = open_cache(tmp_path, blocks, digits, batch_size=64, rank=0, workers=1)
+    again = _opened(tmp_path, blocks, digits)
     assert torch.equal(again.read(4, torch.arange(5).numpy()), expected)
 
 
@@ -71,7 +115,7 @@ def test_an_unfinished_cache_is_filled_again(
     digits: Prepared, blocks: list[Block], tmp_path: Path
 ) -> None:
     Cache.create(tmp_path, blocks, len(digits.data.train))
-    cache = open_cache(tmp_path, blocks, digits, batch_size=64, rank=0, workers=1)
+    cache = _opened(tmp_path, blocks, digits)
     assert cache.arrays[1][1076].any()
 
 
@@ -79,13 +123,13 @@ def test_an_unfinished_cache_is_filled_again(
 def test_a_damaged_cache_is_told(
     digits: Prepared, blocks: list[Block], tmp_path: Path, damage: str
 ) -> None:
-    open_cache(tmp_path, blocks, digits, batch_size=64, rank=0, workers=1)
-    path = tmp_path / "boundary-3.f32"
+    _opened(tmp_path, blocks, digits)
+    path = tmp_path / "boundary-3.bin"
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
     path.write_bytes(content if damage == "flip" else content[:-4])
-    with pytest.raises(CacheError, match=r"boundary-3\.f32'? (is damaged|has)|cannot be opened"):
-        open_cache(tmp_path, blocks, digits, batch_size=64, rank=0, workers=1)
+    with pytest.raises(CacheError, match=r"boundary-3\.bin'? (is damaged|has)|cannot be opened"):
+        _opened(tmp_path, blocks, digits)
 
 
 def test_the_key_changes_with_every_fact() -> None:
@@ -108,7 +152,7 @@ def test_filling_runs_the_teacher_no_further_than_the_last_boundary(tmp_path: Pa
     blocks = blocks_of(chain[:2], torch.rand(1, 1, 2, 2), ["0", "1"])
     cache = Cache.create(tmp_path, blocks, 4)
     images = torch.rand(4, 1, 2, 2)
-    fill(cache, chain, [images], [slice(0, 4)])
+    fill(cache, chain, [(slice(0, 4), images)])
     assert torch.equal(cache.read(0, torch.arange(4).numpy()), images)
     with torch.no_grad():
         assert torch.equal(cache.read(2, torch.arange(4).numpy()), chain[:2](images))

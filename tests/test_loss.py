@@ -124,3 +124,22 @@ def test_the_squared_temperature_keeps_gradients_of_the_same_size() -> None:
         assert student.grad is not None
         norms.append(student.grad.norm().item())
     assert norms[0] == pytest.approx(norms[1], rel=0.1)  # exact only as T goes to infinity
+
+
+@pytest.mark.parametrize("name", ["nmse", "mse"])
+def test_the_squared_error_is_torchs_and_its_gradient_lies_in_memory_as_the_output(
+    name: str,
+) -> None:
+    target = images((4, 3, 5, 5), 0).contiguous(memory_format=torch.channels_last)
+    output = images((4, 3, 5, 5), 1).contiguous(memory_format=torch.channels_last)
+    output.requires_grad_(True)
+    scale = target.square().mean() if name == "nmse" else 1
+    expected = torch.nn.functional.mse_loss(output, target) / scale
+    loss = LOSSES[name](output, target)
+    torch.testing.assert_close(loss, expected)
+    (gradient,) = torch.autograd.grad(loss, output, retain_graph=True)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, output)[0])
+    assert gradient.stride() == output.stride()
+    # The first gradient took the difference's memory: a second would be wrong.
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(loss, output)

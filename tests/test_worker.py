@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +12,10 @@ from pbkd.config import load_config, to_yaml
 from pbkd.errors import WeightsError
 from pbkd.journal import write_file
 from pbkd.options import chosen
-from pbkd.plan import Job, Schedule, Worker
+from pbkd.plan import Schedule, Worker
 from pbkd.run import plan_run
 from pbkd.weights import write_weights
-from pbkd.worker import Station, _claimed, epoch_batches, read_replacement, thread_count, work
+from pbkd.worker import Station, epoch_batches, read_replacement, thread_count, work
 
 if TYPE_CHECKING:
     from pbkd.prepare import Prepared
@@ -98,23 +97,6 @@ def test_a_replacement_is_filled_from_its_file(tmp_path: Path) -> None:
     wanted, other = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
     write_weights(tmp_path / "block.safetensors", wanted.state_dict())
     assert torch.equal(read_replacement(tmp_path, other, "block").weight, wanted.weight)  # type: ignore[arg-type]
-
-
-def test_a_worker_does_its_own_jobs_then_shared_ones() -> None:
-    a, b, c, d = (Job((name,)) for name in "abcd")
-    schedule = Schedule(((a,), (b,)), (c, d))
-    assert list(_claimed(schedule, 0)) == [a, c, d]
-    assert list(_claimed(Schedule(((a,), (b,))), 1)) == [b]
-
-
-def test_a_shared_job_is_claimed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    counter = itertools.count()
-    monkeypatch.setattr("pbkd.worker._shared_counter", lambda: counter.__next__)
-    jobs = tuple(Job((str(index),)) for index in range(5))
-    schedule = Schedule(((), ()), jobs)
-    first, second = _claimed(schedule, 0), _claimed(schedule, 1)
-    taken = [next(first), next(second), next(second), next(first), *second, *first]
-    assert taken == list(jobs)
 
 
 def test_threads_are_given_back() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,17 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.cache import cached
+from pbkd.claim import claimed
 from pbkd.distill import Trainee, train_job, trainee
 from pbkd.feed import recompute
 from pbkd.loss import LOSSES
 from pbkd.relay import RelayJob, relay_epochs, team_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pbkd.cache import Cache
     from pbkd.feed import Lessons
-    from pbkd.plan import Block, Job, Schedule
+    from pbkd.plan import Block, Schedule
+    from pbkd.team import Team
 
 __all__ = ["Rig", "run_cache", "run_jobs", "run_relay"]
 
@@ -29,8 +32,7 @@ __all__ = ["Rig", "run_cache", "run_jobs", "run_relay"]
 class Rig:
     """One rank's copy of what is measured: teacher, replacements, images.
 
-    `images` are the distinct batches, gone through again and again. `ticket` counts, over all
-    ranks, the shared jobs that were claimed.
+    `images` are the distinct batches, gone through again and again.
     """
 
     chain: nn.Sequential
@@ -44,27 +46,31 @@ class Rig:
         """Yield so many batches."""
         return itertools.islice(itertools.cycle(self.images), steps)
 
-    def train(self, names: Iterable[str], lessons: Iterable[Lessons]) -> None:
-        """Train these blocks on one epoch of lessons."""
-        train_job({name: self._trainee(name) for name in names}, [lessons], LOSSES["nmse"])
+    def train(
+        self, names: Iterable[str], lessons: Iterable[Lessons], team: Team | None = None
+    ) -> None:
+        """Train these blocks on one epoch of lessons, with a team where their span has one."""
+        trainees = {name: self._trainee(name, team) for name in names}
+        train_job(trainees, [lessons], LOSSES["nmse"], team=team)
 
-    def _trainee(self, name: str) -> Trainee:
+    def _trainee(self, name: str, team: Team | None) -> Trainee:
+        if team is not None:
+            replacement = copy.deepcopy(self.replacements[name])
+            team.share_norms(replacement)
+            return _trainee(replacement)
         if name not in self.trainees:
-            self.trainees[name] = trainee(
-                self.replacements[name], lr=1e-3, weight_decay=0.0, steps=1_000_000
-            )
+            self.trainees[name] = _trainee(self.replacements[name])
         return self.trainees[name]
 
 
-def run_jobs(rig: Rig, schedule: Schedule, steps: int, ticket: Callable[[], int]) -> None:
-    """Run this rank's jobs, each with its own teacher prefix, then claim shared ones."""
-    for job in itertools.chain(schedule.assigned[rig.rank], _claimed(schedule, ticket)):
+def _trainee(replacement: nn.Module) -> Trainee:
+    return trainee(replacement, lr=1e-3, weight_decay=0.0, steps=1_000_000)
+
+
+def run_jobs(rig: Rig, schedule: Schedule, steps: int, queue: str) -> None:
+    """Run this rank's jobs, each with its own teacher prefix, then claim those of the queue."""
+    for job in claimed(schedule, rig.rank, queue):
         rig.train(job.blocks, recompute(rig.chain, job.blocks, rig.batches(steps)))
-
-
-def _claimed(schedule: Schedule, ticket: Callable[[], int]) -> Iterator[Job]:
-    while schedule.shared and (index := ticket()) < len(schedule.shared):
-        yield schedule.shared[index]
 
 
 def run_relay(rig: Rig, schedule: Schedule, steps: int) -> None:
@@ -72,10 +78,10 @@ def run_relay(rig: Rig, schedule: Schedule, steps: int) -> None:
     rows = len(rig.images[0])
     device = rig.images[0].device
     job = RelayJob(rig.chain, rig.blocks, schedule, rows, steps, student_fed=False, device=device)
-    team_of(schedule, rig.rank, rows)
+    team = team_of(schedule, rig.rank, rows)
     for own in schedule.assigned[rig.rank]:
         for lessons in relay_epochs(job, rig.rank, [rig.batches(steps)], steps):
-            rig.train(own.blocks, lessons)
+            rig.train(own.blocks, lessons, team)
 
 
 def run_cache(rig: Rig, schedule: Schedule, steps: int, cache: Cache) -> None:

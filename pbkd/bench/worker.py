@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
-from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,7 @@ from pbkd.bench.peak import peak_memory, reset_peak_memory
 from pbkd.bench.presets import Preset
 from pbkd.bench.procedures import Rig, run_cache, run_jobs, run_relay
 from pbkd.bench.rates import link_rate, mean_costs
-from pbkd.cache import Cache, fill
+from pbkd.cache import open_cache
 from pbkd.chain import blocks_of, fold, freeze
 from pbkd.config import RunConfig
 from pbkd.cost import measure_costs
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pbkd.cache import Cache
+    from pbkd.energy import EnergyMonitor
     from pbkd.plan import BlockCost
+    from pbkd.protocols import EnergyMeter
     from pbkd.registry import Registry
 
 __all__ = ["measure", "procedure_schedules"]
@@ -68,74 +72,65 @@ def measure(folder: Path, rank: int) -> None:
                 bandwidth=workers[0].bandwidth,
             )  # fmt: skip
         schedules = procedure_schedules(registry, alone, together, workers)
-        _take_turns(folder, rank, settings, registry, folded, plain, schedules)
+        cache = _filled(folder / "cache", rank, folded, len(workers))
+        queues = itertools.count()
+
+        def run(name: str, steps: int) -> None:
+            rig = plain if name == "serial-plain" else folded
+            schedule = schedules[name]
+            if schedule.feed == "relay":
+                run_relay(rig, schedule, steps)
+            elif schedule.feed == "cache":
+                run_cache(rig, schedule, steps, cache)
+            else:
+                run_jobs(rig, schedule, steps, f"bench {next(queues)}")
+
+        meters = [meter() for meter in registry.strategies["meter"].values()] if rank == 0 else []
+        _take_turns(folder, rank, settings, tuple(schedules), meters, run)
 
 
 def _take_turns(
     folder: Path,
     rank: int,
     settings: Mapping[str, Any],
-    registry: Registry,
-    folded: Rig,
-    plain: Rig,
-    schedules: Mapping[str, Schedule],
+    names: Sequence[str],
+    meters: Sequence[EnergyMeter],
+    run: Callable[[str, int], None],
 ) -> None:
     """Run every procedure once per round, in turn; the first time of each is a warm-up."""
     preset = Preset(**settings["preset"])
-    cache = _filled(folder / "cache", rank, folded, len(settings["workers"]))
-    claims = _Claims()
-    meters = [meter() for meter in registry.strategies["meter"].values()] if rank == 0 else []
-
-    def run(name: str, steps: int) -> None:
-        rig = plain if name == "serial-plain" else folded
-        schedule = schedules[name]
-        if schedule.feed == "relay":
-            run_relay(rig, schedule, steps)
-        elif schedule.feed == "cache":
-            run_cache(rig, schedule, steps, cache)
-        else:
-            run_jobs(rig, schedule, steps, claims.counter())
-
-    with ExitStack() as stack:
-        monitor = stack.enter_context(monitor_energy(meters))
+    with monitor_energy(meters) as monitor:
         for round_ in range(-1, settings["rounds"]):
-            for name in schedules:
+            for name in names:
                 if name == "serial-plain" and round_ > 0:
                     continue
                 steps = 1 if round_ < 0 else preset.steps(name)
-                dist.barrier()
-                reset_peak_memory()
-                cpu, start = time.process_time(), time.perf_counter()
-                with monitor.window(f"{name} {round_}"):
-                    run(name, steps)
-                    busy = time.perf_counter() - start
-                    dist.barrier()
-                seconds = time.perf_counter() - start
-                if round_ < 0:
-                    continue
-                energy = monitor.windows[f"{name} {round_}"]
-                record(
-                    folder, f"rank{rank}", "procedure",
-                    name=name, round=round_, rank=rank, steps=steps,
-                    seconds=seconds, busy_seconds=busy, cpu_seconds=time.process_time() - cpu,
-                    peak_bytes=peak_memory(),
-                    joules=None if energy.joules is None else dict(energy.joules),
-                    joules_reason=energy.reason,
-                )  # fmt: skip
+                measured = _timed(partial(run, name, steps), monitor, f"{name} {round_}")
+                if round_ >= 0:
+                    record(
+                        folder, f"rank{rank}", "procedure",
+                        name=name, round=round_, rank=rank, steps=steps, **measured,
+                    )  # fmt: skip
 
 
-class _Claims:
-    """A counter over all ranks for each run of a shared queue."""
-
-    def __init__(self) -> None:
-        self._runs = 0
-
-    def counter(self) -> Callable[[], int]:
-        """Return a counter from 0 that all ranks share for this run."""
-        self._runs += 1
-        store = dist.distributed_c10d._get_default_store()
-        key = f"pbkd/bench/{self._runs}"
-        return lambda: store.add(key, 1) - 1
+def _timed(work: Callable[[], None], monitor: EnergyMonitor, window: str) -> dict[str, Any]:
+    """Do this rank's work between two barriers; return its seconds, CPU seconds, memory, joules."""
+    dist.barrier()
+    reset_peak_memory()
+    cpu, start = time.process_time(), time.perf_counter()
+    with monitor.window(window):
+        work()
+        busy = time.perf_counter() - start
+        dist.barrier()
+    energy = monitor.windows[window]
+    return {
+        "seconds": time.perf_counter() - start,
+        "busy_seconds": busy,
+        "cpu_seconds": time.process_time() - cpu,
+        "peak_bytes": peak_memory(),
+        "joules": None if energy.joules is None else dict(energy.joules),
+        "joules_reason": energy.reason,
+    }
 
 
 def _rigs(registry: Registry, preset: Preset, rank: int, device: torch.device) -> tuple[Rig, Rig]:
@@ -213,13 +208,10 @@ def procedure_schedules(
 def _filled(folder: Path, rank: int, rig: Rig, workers: int) -> Cache:
     """Fill the cache, each rank its share of the batches."""
     rows = len(rig.images[0])
+    share = [
+        (slice(index * rows, (index + 1) * rows), rig.images[index])
+        for index in range(rank, len(rig.images), workers)
+    ]
     blocks = list(rig.blocks.values())
-    if rank == 0:
-        Cache.create(folder, blocks, rows * len(rig.images))
-    dist.barrier()
-    cache = Cache.create(folder, blocks, rows * len(rig.images))
-    mine = range(rank, len(rig.images), workers)
-    where = [slice(index * rows, (index + 1) * rows) for index in mine]
-    fill(cache, rig.chain, [rig.images[index] for index in mine], where)
-    dist.barrier()
-    return cache
+    count = rows * len(rig.images)
+    return open_cache(folder, blocks, count, rig.chain, share, rank=rank, workers=workers)

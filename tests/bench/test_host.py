@@ -53,7 +53,9 @@ def test_what_cannot_be_measured_is_told(
         bench(registry, preset, tmp_path, workers=workers, threads=1, rounds=1)
 
 
-def test_a_shared_job_is_claimed_only_when_the_last_one_is_done() -> None:
+def test_a_shared_job_is_claimed_only_when_the_last_one_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     jobs = tuple(Job((name,)) for name in "abc")
     schedule = Schedule(((), ()), jobs)
     rig = Rig(nn.Sequential(), {}, {}, [], rank=0)
@@ -64,6 +66,7 @@ def test_a_shared_job_is_claimed_only_when_the_last_one_is_done() -> None:
         order.append("claim")
         return next(tickets)
 
-    rig.train = lambda names, _lessons: order.append(*names)  # type: ignore[method-assign, assignment]
-    run_jobs(rig, schedule, 1, ticket)
+    monkeypatch.setattr(rig, "train", lambda names, _lessons: order.append(*names))
+    monkeypatch.setattr("pbkd.claim._shared_counter", lambda _name: ticket)
+    run_jobs(rig, schedule, 1, "jobs")
     assert order == ["claim", "a", "claim", "c", "claim"]

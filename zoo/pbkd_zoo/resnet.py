@@ -46,9 +46,10 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return relu(residual + shortcut)."""
-        residual = functional.relu(self.bn1(self.conv1(x)))
+        residual = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         residual = self.bn2(self.conv2(residual))
-        return functional.relu(residual + self._shortcut(x))
+        residual += self._shortcut(x)
+        return functional.relu(residual, inplace=True)
 
     def _shortcut(self, x: Tensor) -> Tensor:
         """Subsample the identity and put half of the added channels, all zero, on either side."""
@@ -84,7 +85,7 @@ class CifarResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes) of images (N, in_channels, H, W)."""
-        x = functional.relu(self.bn1(self.conv1(images)))
+        x = functional.relu(self.bn1(self.conv1(images)), inplace=True)
         x = self.layer3(self.layer2(self.layer1(x)))
         x = functional.adaptive_avg_pool2d(x, 1).flatten(1)
         logits: Tensor = self.linear(x)
