@@ -154,9 +154,9 @@ def open_cache(
     together, in a process group. Another run that wants the same cache waits until it is
     finished. A damaged cache raises `CacheError`.
     """
-    lock = FileLock(f"{folder}.lock")
+    lock = FileLock(folder / "lock")
     if rank == 0:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
         if not (folder / _MARK).exists():
             Cache.create(folder, blocks, rows, dtype)

@@ -91,10 +91,10 @@ def test_half_precision_takes_half_the_disk_and_loses_no_bit(
 def test_a_second_run_waits_for_the_first_to_fill_the_cache(
     digits: Prepared, blocks: list[Block], tmp_path: Path
 ) -> None:
-    lock = FileLock(tmp_path / "cache.lock")
+    Cache.create(tmp_path / "cache", blocks, len(digits.data.train))
+    lock = FileLock(tmp_path / "cache" / "lock")
     with ThreadPoolExecutor(1) as pool, torch.no_grad():
         with lock:
-            Cache.create(tmp_path / "cache", blocks, len(digits.data.train))
             second = pool.submit(_opened, tmp_path / "cache", blocks, digits)
             with pytest.raises(PoolTimeoutError):
                 second.result(timeout=0.3)
