@@ -58,7 +58,8 @@ def measure_costs(
         if name in training:
             seconds, traffic = training[name][0], team_traffic(replacements[name])
             cost = BlockCost(name, prefix, teacher[name], seconds, training[name][1], *traffic)
-            costs.append(replace(cost, overhead_seconds=overhead[name]))
+            read = training[name][2]
+            costs.append(replace(cost, overhead_seconds=overhead[name], read_seconds=read))
         prefix += teacher[name]
     return costs
 
@@ -70,13 +71,13 @@ def _timed(
     loss: Loss,
     offset: int,
     dtype: torch.dtype,
-) -> tuple[dict[str, float], dict[str, tuple[float, int]]]:
+) -> tuple[dict[str, float], dict[str, tuple[float, int, float]]]:
     """Return the seconds of every segment's forward pass, and those of every replacement's step.
 
-    Beside the latter stand the bytes of the block's input.
+    Beside the latter stand the bytes of the block's input, and the seconds of reading a batch.
     """
     teacher: dict[str, float] = {}
-    training: dict[str, tuple[float, int]] = {}
+    training: dict[str, tuple[float, int, float]] = {}
     for start, stop in ((offset, len(chain)), (0, offset)):
         x = images
         for position, (name, segment) in enumerate(chain.named_children()):
@@ -88,7 +89,8 @@ def _timed(
                 teacher[name] = _seconds(_forward(segment, x), images.device)
                 if name in replacements:
                     step = _training_step(replacements[name], x, y, loss, dtype)
-                    training[name] = _seconds(step, images.device), x.nbytes
+                    read = _seconds(_reading(x, y), images.device)
+                    training[name] = _seconds(step, images.device), x.nbytes, read
             x = y
     return teacher, training
 
@@ -97,6 +99,18 @@ def _forward(segment: nn.Module, x: Tensor) -> Callable[[], None]:
     def run() -> None:
         with torch.no_grad():
             segment(x)
+
+    return run
+
+
+def _reading(x: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return what gathers a shuffled batch of two activations, as a cache in memory does."""
+    rows = torch.randperm(len(x))
+    stored = [activation.movedim(1, -1).contiguous().cpu() for activation in (x, y)]
+
+    def run() -> None:
+        for activation in stored:
+            activation[rows].to(x.device)
 
     return run
 
