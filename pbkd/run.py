@@ -245,16 +245,16 @@ def _teacher_fed(
 ) -> dict[str, BlockResult]:
     """Distil as planned; observers hear of each block as it is finished."""
     planned = {p.block.name: p for p in prospect.plan.trained}
-    results: dict[str, BlockResult] = {}
 
     def seen(event: Event) -> None:
-        if event["event"] == "block":
-            result = results[event["block"]] = block_result(planned[event["block"]], event)
+        again = event["event"] == "block" and event["failure"] and event["phase"] != "retry"
+        if event["event"] == "block" and not again:
+            result = block_result(planned[event["block"]], event)
             registry.manager.hook.block_finished(result=result)
         tell(event)
 
-    distil_teacher_fed(prospect, registry, folder, seen)
-    return results
+    events = distil_teacher_fed(prospect, registry, folder, seen)
+    return {name: block_result(planned[name], event) for name, event in events.items()}
 
 
 def _meter(registry: Registry, choice: Any) -> EnergyMeter:
