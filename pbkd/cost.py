@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.distill import train_block, trainee
+from pbkd.errors import PluginError
+from pbkd.failure import described, out_of_memory
 from pbkd.measure import synchronise
 from pbkd.plan import BlockCost
 from pbkd.team import team_traffic
@@ -40,6 +42,7 @@ def measure_costs(
     Each figure is the median of five repeats after one warm-up, on the calling process's threads.
     Measuring starts with the segment at `offset` and comes back to those before it: workers that
     measure at the same time, each from an offset of its own, disturb each other as they do at work.
+    Raises `PluginError` for a replacement that cannot be trained.
     """
     teacher: dict[str, float] = {}
     training: dict[str, tuple[float, int]] = {}
@@ -53,8 +56,7 @@ def measure_costs(
             if position >= start:
                 teacher[name] = _seconds(_forward(segment, x), images.device)
                 if name in replacements:
-                    step = _training_step(replacements[name], x, y, loss, dtype)
-                    training[name] = _seconds(step, images.device), x.nbytes
+                    training[name] = _training(name, replacements[name], (x, y), loss, dtype)
             x = y
     costs, prefix = [], 0.0
     for name, _ in chain.named_children():
@@ -71,6 +73,25 @@ def _forward(segment: nn.Module, x: Tensor) -> Callable[[], None]:
             segment(x)
 
     return run
+
+
+def _training(
+    name: str,
+    replacement: nn.Module,
+    lesson: tuple[Tensor, Tensor],
+    loss: Loss,
+    dtype: torch.dtype,
+) -> tuple[float, int]:
+    """Return the seconds of a training step, and the bytes of its input."""
+    x, y = lesson
+    try:
+        return _seconds(_training_step(replacement, x, y, loss, dtype), x.device), x.nbytes
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise PluginError(
+            f"the builder's replacement of block '{name}' cannot be trained: {described(error)}."
+        ) from error
 
 
 def _training_step(

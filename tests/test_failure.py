@@ -14,6 +14,7 @@ import pbkd
 from pbkd.assignment import Assignment, write_assignment
 from pbkd.config import load_config
 from pbkd.distill import train_job, trainee
+from pbkd.errors import PluginError
 from pbkd.failure import described, divergence, out_of_memory
 from pbkd.feed import recompute, teach
 from pbkd.loss import LOSSES
@@ -57,6 +58,13 @@ class Raising(Diverging):
         self.steps += self.training
         if self.steps > 12 and ERROR is not None:
             raise ERROR
+        return self.inner(x)
+
+
+class Later(Diverging):
+    def forward(self, x):
+        if self.training and (HERE / "later").exists():
+            raise ValueError("not again")
         return self.inner(x)
 
 
@@ -210,6 +218,8 @@ def _run(plugin: Path, overrides: list[str]) -> tuple[RunResult, list[dict[str, 
         events.append(event)
         if event["event"] == "plan":  # not before: the plan trains a little to measure
             (plugin.parent / "diverge").touch()
+        if event["event"] == "score":  # after it, blocks are fed by the student
+            (plugin.parent / "later").touch()
         if event["event"] == "block" and event["failure"]:
             (plugin.parent / "diverge").unlink(missing_ok=True)
 
@@ -279,3 +289,57 @@ def test_a_block_that_fails_twice_keeps_the_teachers_segment(
         name = f"teacher-fed/{other.name}.safetensors"
         faulty, sound = (read_weights(Path(r.folder) / name) for r in (result, plain))
         assert all(torch.equal(faulty[key], sound[key]) for key in sound), other.name
+
+
+def _digests(result: RunResult, phase: str) -> dict[str, bytes]:
+    files = (Path(result.folder) / phase).glob("*.safetensors")
+    return {path.stem: path.read_bytes() for path in files}
+
+
+def test_a_failing_block_stops_no_other_in_a_relay(short: list[str], tmp_path: Path) -> None:
+    plugin = _plugin(tmp_path, RAISING)
+    alone, _ = _run(plugin, [*short, "scheduler=round-robin"])
+    relay, events = _run(plugin, [*short, "scheduler=pipeline", "workers=2"])
+    plan = next(event["plan"] for event in events if event["event"] == "plan")
+    assert plan.schedule.feed == "relay"
+    assert _digests(alone, "teacher-fed") == _digests(relay, "teacher-fed")
+    assert "conv2_1" not in _digests(relay, "teacher-fed")
+    assert _block(alone, "conv2_1").reason == _block(relay, "conv2_1").reason is not None
+    assert [b.replaced for b in alone.blocks] == [b.replaced for b in relay.blocks]
+
+
+def test_a_failing_block_stops_no_other_that_reads_the_cache(
+    short: list[str], tmp_path: Path
+) -> None:
+    cached = ["scheduler=cached", "cache_gigabytes=1", "data.crop=0"]
+    result, events = _run(_plugin(tmp_path, RAISING), [*short, *cached])
+    plan = next(event["plan"] for event in events if event["event"] == "plan")
+    assert plan.schedule.feed == "cache"
+    assert [b.name for b in result.blocks if b.first_failure] == ["conv2_1"]
+    assert sum(b.replaced for b in result.blocks) >= 3
+
+
+def test_a_block_that_fails_student_fed_keeps_its_teacher_fed_weights(
+    short: list[str], tmp_path: Path
+) -> None:
+    plugin = _plugin(tmp_path, "KIND = Later\n")
+    result, _ = _run(plugin, [*short, "max_drop=1"])
+    block = _block(result, "conv2_1")
+    assert (block.replaced, block.first_failure, block.student_fed_losses) == (True, None, ())
+    note = "Block 'conv2_1' keeps its teacher-fed weights: in the student-fed phase its training"
+    assert any(text.startswith(f"{note} failed (ValueError: not again)") for text in result.notes)
+    student = pbkd.load(result.folder, plugins=[str(plugin)])
+    for other in result.blocks:
+        phase = "teacher-fed" if other is block else "student-fed"
+        trained = read_weights(Path(result.folder) / phase / f"{other.name}.safetensors")
+        loaded = student.get_submodule(other.name).state_dict()
+        assert all(torch.equal(trained[key], loaded[key]) for key in trained), other.name
+
+
+def test_one_that_cannot_be_trained_at_all_is_told_before_training(
+    short: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "later").touch()
+    with pytest.raises(PluginError, match="replacement of block 'conv2_1' cannot .*not again"):
+        _run(_plugin(tmp_path, "KIND = Later\n"), short)
+    assert not (tmp_path / "runs").exists()

@@ -29,6 +29,7 @@ app.add_typer(plugins.app, name="plugins")
 def main() -> None:
     """Run the command line; a mistake of the user's is one sentence on stderr and exit code 2."""
     from pbkd.errors import PbkdError
+    from pbkd.failure import out_of_memory
 
     # Threads that spin for long while they wait slow every other busy process tenfold; those that
     # never spin make small networks twice as slow. torch's OpenMP reads this when it is imported.
@@ -38,4 +39,9 @@ def main() -> None:
         app(prog_name="pbkd")
     except PbkdError as error:
         sys.stderr.write(f"pbkd: {error}\n")
+        sys.exit(2)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        sys.stderr.write("pbkd: memory ran out: choose a smaller batch_size or fewer workers.\n")
         sys.exit(2)
