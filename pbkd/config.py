@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import yaml
 from omegaconf import OmegaConf
 
 from pbkd.errors import ConfigError, did_you_mean
@@ -35,6 +36,8 @@ _STRATEGIES = ("partitioner", "builder", "scheduler", "launcher")
 _CHOICES = ("teacher", "data", *_STRATEGIES, "model")
 
 _NAMED = {"device": ("auto", "cpu", "cuda", "mps"), "autocast": ("none", "bf16", "fp16")}
+_MOST_BYTES = 2**20
+_MOST_REFERENCES = 16
 ABOVE_ZERO = math.nextafter(0, 1)
 _BOUNDS = {
     "workers": (1, math.inf),
@@ -157,7 +160,9 @@ def to_yaml(config: object) -> str:
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML mapping; raises `ConfigError`."""
     try:
-        loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+        loaded = OmegaConf.to_container(OmegaConf.create(_text(file)), resolve=True)
+    except ConfigError:
+        raise
     except FileNotFoundError as error:
         raise ConfigError(f"there is no configuration file '{file}'.") from error
     except Exception as error:
@@ -165,6 +170,20 @@ def read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ConfigError(f"'{file}' must hold a mapping of keys to values.")
     return cast("dict[str, Any]", loaded)
+
+
+def _text(file: Path) -> str:
+    """Return the text of a file that is not made to grow a thousandfold as it is read."""
+    with file.open("rb") as stream:
+        content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(f"'{file}' is larger than {_MOST_BYTES:,} bytes.")
+    text = content.decode()
+    if text.count("${") > _MOST_REFERENCES:
+        raise ConfigError(f"'{file}' has more than {_MOST_REFERENCES} references '${{'.")
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise ConfigError(f"'{file}' has YAML aliases (*name): write the values out.")
+    return text
 
 
 def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def run(
         accuracies=outcome.accuracies,
         blocks=outcome.blocks,
         phases=tuple(clock.results),
-        notes=outcome.notes,
+        notes=(*_skipped(prospect.prepared.data), *outcome.notes),
         environment=_environment(prospect.plan.workers),
     )
     write_report(result, folder)
@@ -261,6 +261,13 @@ def _meter(registry: Registry, choice: Any) -> EnergyMeter:
     named = choice if isinstance(choice, dict) else {"name": choice}
     meter: EnergyMeter = chosen(registry, "meter", named)
     return meter
+
+
+def _skipped(data: Dataset) -> list[str]:
+    """Say which corrupt images were left out, if any."""
+    count, first = len(data.skipped), ", ".join(data.skipped[:3])
+    more = ", …" if count > 3 else ""
+    return [f"Left out {count} corrupt image(s): {first}{more}."] if count else []
 
 
 def _environment(workers: Sequence[Worker]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -38,10 +39,15 @@ def main() -> None:
     try:
         app(prog_name="pbkd")
     except PbkdError as error:
-        sys.stderr.write(f"pbkd: {error}\n")
-        sys.exit(2)
+        _end(str(error))
     except Exception as error:
-        if not out_of_memory(error):
-            raise
-        sys.stderr.write("pbkd: memory ran out: choose a smaller batch_size or fewer workers.\n")
-        sys.exit(2)
+        if out_of_memory(error):
+            _end("memory ran out: choose a smaller batch_size or fewer workers.")
+        if isinstance(error, OSError):
+            _end(f"a file cannot be read or written: {error}.")
+        raise
+
+
+def _end(mistake: str) -> NoReturn:
+    sys.stderr.write(f"pbkd: {' '.join(mistake.split())}\n")
+    sys.exit(2)
