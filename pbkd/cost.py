@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["measure_costs"]
 
 _REPEATS = 5
+_FEWER = 8  # a small batch is an eighth of a whole one: what it takes beyond that is overhead
 
 
 def measure_costs(
@@ -44,6 +46,38 @@ def measure_costs(
     measure at the same time, each from an offset of its own, disturb each other as they do at work.
     Raises `PluginError` for a replacement that cannot be trained.
     """
+    teacher, training = _timed(chain, replacements, images, loss, offset, dtype)
+    few = images[: len(images) // _FEWER]
+    overhead = dict.fromkeys(training, 0.0)
+    if len(few) > 1:  # BatchNorm needs two
+        teacher_few, training_few = _timed(chain, replacements, few, loss, offset, dtype)
+        for name in training:
+            whole = teacher[name] + training[name][0]
+            part = teacher_few[name] + training_few[name][0]
+            share = len(few) / len(images)
+            overhead[name] = min(whole, max(0.0, part - share * whole) / (1 - share))
+    costs, prefix = [], 0.0
+    for name, _ in chain.named_children():
+        if name in training:
+            seconds, traffic = training[name][0], team_traffic(replacements[name])
+            cost = BlockCost(name, prefix, teacher[name], seconds, training[name][1], *traffic)
+            costs.append(replace(cost, overhead_seconds=overhead[name]))
+        prefix += teacher[name]
+    return costs
+
+
+def _timed(
+    chain: nn.Sequential,
+    replacements: Mapping[str, nn.Module],
+    images: Tensor,
+    loss: Loss,
+    offset: int,
+    dtype: torch.dtype,
+) -> tuple[dict[str, float], dict[str, tuple[float, int]]]:
+    """Return the seconds of every segment's forward pass, and those of every replacement's step.
+
+    Beside the latter stand the bytes of the block's input.
+    """
     teacher: dict[str, float] = {}
     training: dict[str, tuple[float, int]] = {}
     for start, stop in ((offset, len(chain)), (0, offset)):
@@ -58,13 +92,7 @@ def measure_costs(
                 if name in replacements:
                     training[name] = _training(name, replacements[name], (x, y), loss, dtype)
             x = y
-    costs, prefix = [], 0.0
-    for name, _ in chain.named_children():
-        if name in training:
-            traffic = training[name][1], *team_traffic(replacements[name])
-            costs.append(BlockCost(name, prefix, teacher[name], training[name][0], *traffic))
-        prefix += teacher[name]
-    return costs
+    return teacher, training
 
 
 def _forward(segment: nn.Module, x: Tensor) -> Callable[[], None]:

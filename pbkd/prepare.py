@@ -22,6 +22,7 @@ from pbkd.failure import out_of_memory
 from pbkd.options import chosen, first_line, typed_options
 from pbkd.precision import autocast, pick_dtype
 from pbkd.sources import SOURCES
+from pbkd.views import with_views
 from pbkd.zoo import Teacher, load_teacher
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ __all__ = [
 class Prepared:
     """A frozen teacher on its device, its data, and its chain, plain and folded.
 
-    `images` is the first batch of the training split, normalised. `dtype` is the type that the
-    blockwise phases compute in.
+    `images` is the first batch of the training split, normalised. `training` is the data of the
+    blockwise phases, and `dtype` the type that they compute in.
     """
 
     teacher: Teacher
@@ -57,6 +58,7 @@ class Prepared:
     folded: nn.Sequential
     images: Tensor
     partitioner: str
+    training: Dataset
     dtype: torch.dtype = torch.float32
 
     @property
@@ -97,7 +99,8 @@ def prepare(config: RunConfig, registry: Registry, device: str) -> Prepared:
     partitioner = pick_partitioner(registry, config.partitioner, network)
     chain = cut(partitioner, network, images[:2])
     folded = fold(chain, images[:2])
-    return Prepared(teacher, data, chain, folded, images, partitioner.name, dtype)
+    training = with_views(data, config.views, config.seed)
+    return Prepared(teacher, data, chain, folded, images, partitioner.name, training, dtype)
 
 
 def load_data(choice: Mapping[str, Any]) -> Dataset:

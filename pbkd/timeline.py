@@ -89,8 +89,10 @@ def _relay(
     start, first = 0.0, 0
     for stage in schedule.stages:
         last = first + len(stage.job.blocks) - 1
-        share = min(workers[rank].speed for rank in stage.ranks) * len(stage.ranks)
-        work = stage_load(costs, first, last)[0] / share
+        speed = min(workers[rank].speed for rank in stage.ranks)
+        share = speed * len(stage.ranks)
+        load = stage_load(costs, first, last)
+        work = load[0] / share + load[-1] * (1 / speed - 1 / share)
         parts = _stage_parts(stage, costs, first, share, work, busy[stage.ranks[0]])
         for rank in stage.ranks:
             now = start

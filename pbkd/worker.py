@@ -67,7 +67,7 @@ class Station:
     @property
     def steps_per_epoch(self) -> int:
         """How many batches an epoch has."""
-        return steps_per_epoch(self.prepared.data.train, self.config.batch_size)
+        return steps_per_epoch(self.prepared.training.train, self.config.batch_size)
 
 
 def work(folder: Path, rank: int) -> None:
@@ -108,7 +108,7 @@ def _work_in_relay(station: Station) -> None:
         chain=prepared.feeding,
         blocks=station.assignment.blocks,
         schedule=schedule,
-        batch_rows=min(station.config.batch_size, len(prepared.data.train)),
+        batch_rows=min(station.config.batch_size, len(prepared.training.train)),
         steps=station.epochs * station.steps_per_epoch,
         student_fed=station.student_fed,
         device=prepared.device,
@@ -128,7 +128,7 @@ def _work_from_cache(station: Station) -> None:
     cache = open_cache(
         Path(config.out) / "cache" / assignment.cache,
         list(assignment.blocks.values()),
-        len(prepared.data.train),
+        len(prepared.training.train),
         prepared.feeding,
         _share_of_rows(station),
         rank=station.rank,
@@ -142,7 +142,7 @@ def _work_from_cache(station: Station) -> None:
                 cache,
                 blocks,
                 row_batches(
-                    prepared.data.train,
+                    prepared.training.train,
                     config.batch_size,
                     seed=config.seed,
                     epoch=epoch,
@@ -161,7 +161,7 @@ def _share_of_rows(station: Station) -> Iterator[tuple[slice, Tensor]]:
     The last row is repeated where a batch is short: kernels may round by the size of a batch.
     """
     prepared, size = station.prepared, station.config.batch_size
-    split = prepared.data.train
+    split = prepared.training.train
     every = torch.split(torch.arange(len(split)), size)
     for rows in every[station.rank :: len(station.assignment.workers)]:
         whole = torch.cat([rows, rows[-1:].expand(size - len(rows))])
@@ -237,11 +237,11 @@ def epoch_batches(station: Station) -> Iterator[Iterator[Tensor]]:
         yield (
             prepared.fed(images)
             for images, _ in batches(
-                prepared.data.train,
+                prepared.training.train,
                 config.batch_size,
                 seed=config.seed,
                 epoch=epoch,
-                augmentation=prepared.data.augment,
+                augmentation=prepared.training.augment,
                 phase=station.assignment.phase,
             )
         )

@@ -15,7 +15,6 @@ import torch
 from pbkd.bench.presets import PRESETS
 from pbkd.bench.result import BenchResult, gather
 from pbkd.bench.worker import measure, procedure_schedules
-from pbkd.config import load_config
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.journal import write_json
 from pbkd.launch import crew
@@ -47,8 +46,7 @@ def bench(
     if workers < 2 or threads < 1 or rounds < 1:
         raise ConfigError("a benchmark needs 2 or more workers, and a thread and a round or more.")
     preset = PRESETS[name]
-    config = load_config([f"workers={workers}", f"threads={threads}"])
-    ranks = crew(config, pick_device("auto"))
+    ranks = crew(workers, threads, pick_device("auto"))
     settings = {"preset": asdict(preset), "workers": [asdict(rank) for rank in ranks]}
     write_json(folder / "bench.json", {**settings, "rounds": rounds})
     chosen(registry, "launcher", {"name": "local"}).launch(measure, folder, ranks)

@@ -20,7 +20,7 @@ class Preset:
     image_shape: tuple[int, int, int]
     batch_size: int
     job_steps: int = 4
-    pass_steps: int = 32
+    pass_steps: int = 96
     distinct_steps: int = 4
     builder: dict[str, Any] = field(default_factory=lambda: {"name": "separable"})
 
