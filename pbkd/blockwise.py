@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbkd.assignment import Assignment, write_assignment
+from pbkd.errors import WorkerError
 from pbkd.failure import divergence
 from pbkd.journal import follow_events
 from pbkd.options import chosen
@@ -123,4 +124,9 @@ def _distil(
     launcher = chosen(registry, "launcher", prospect.config.launcher)
     with follow_events(folder, seen):
         launcher.launch(work, folder, workers)
+    missing = [name for name in names if name not in finished]
+    if missing:
+        raise WorkerError(
+            f"the launcher '{launcher.name}' ended, but nobody trained {', '.join(missing)}."
+        )
     return {name: finished[name] for name in names}

@@ -40,9 +40,9 @@ _MOST_BYTES = 2**20
 _MOST_REFERENCES = 16
 ABOVE_ZERO = math.nextafter(0, 1)
 _BOUNDS = {
-    "workers": (1, math.inf),
-    "threads": (1, math.inf),
-    "batch_size": (2, math.inf),  # BatchNorm needs two
+    "workers": (1, 1024),
+    "threads": (1, 1024),
+    "batch_size": (2, 2**20),  # BatchNorm needs two
     "max_drop": (0, 1),
     "views": (0, math.inf),
     "cache_gigabytes": (0, math.inf),
@@ -260,7 +260,9 @@ def merge_layer(config: C, layer: Mapping[str, Any]) -> C:
             base[key] = {}  # another strategy does not inherit this one's options
     try:
         merged = OmegaConf.merge(base, OmegaConf.create(expanded))
-        return cast("C", OmegaConf.to_object(merged))
+        result = cast("C", OmegaConf.to_object(merged))
+        OmegaConf.structured(result)  # a merge lets a mapping through where a list is of texts
+        return result
     except Exception as error:
         where = getattr(error, "full_key", None) or ", ".join(expanded)
         raise ConfigError(f"'{where}': {first_line(error)}") from error

@@ -39,12 +39,12 @@ def read_recipe(path: Path) -> Recipe:
     for key in ("teacher", "partitioner", "builder"):
         _check_choice(tree.get(key), f"'{key}' of '{path}'")
     shape, replaced = tree.get("image_shape"), tree.get("replaced")
-    if not _is_shape(shape):
+    if not isinstance(shape, list) or not _is_shape(shape):
         raise RunFolderError(f"'image_shape' of '{path}' is no shape: channels, height, width.")
     if not isinstance(replaced, list) or not all(isinstance(name, str) for name in replaced):
         raise RunFolderError(f"'replaced' of '{path}' is no list of names.")
     choices = (tree["teacher"], tree["partitioner"], tree["builder"])
-    return Recipe(*choices, tuple(shape), tuple(replaced))
+    return Recipe(*choices, (shape[0], shape[1], shape[2]), tuple(replaced))
 
 
 def _check_choice(choice: Any, where: str) -> None:
@@ -56,8 +56,8 @@ def _check_choice(choice: Any, where: str) -> None:
         raise RunFolderError(f"{where} has a 'pretrained' that is not true or false.")
 
 
-def _is_shape(shape: Any) -> bool:
-    if not isinstance(shape, list) or len(shape) != 3:
+def _is_shape(shape: list[Any]) -> bool:
+    if len(shape) != 3:
         return False
     if not all(type(size) is int and 0 < size <= 2**16 for size in shape):
         return False

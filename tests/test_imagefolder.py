@@ -156,7 +156,7 @@ def test_the_next_batch_is_decoded_while_one_is_used(
 
     def watched(split: Split, indices: torch.Tensor) -> torch.Tensor:
         try:
-            return images(split, indices)  # type: ignore[arg-type]
+            return images(split, indices)
         finally:
             decoded.release()
 
