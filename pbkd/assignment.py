@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pbkd.errors import RunFolderError
@@ -20,9 +20,10 @@ __all__ = ["Assignment", "read_assignment", "write_assignment"]
 class Assignment:
     """A blockwise phase: workers by rank, their schedule, the blocks to train by name.
 
-    `phase` is `teacher-fed` or `student-fed`; `start` is the folder, in the run's, that holds the
-    replacements' weights from before it. `cache` names the folder, in `out/cache`, of the
-    teacher's activations, where they are cached.
+    `phase` is `teacher-fed`, `retry` (the same again) or `student-fed`; `start` is the folder, in
+    the run's, that holds the replacements' weights from before it. `cache` names the folder, in
+    `out/cache`, of the teacher's activations, where they are cached. `rates` are factors on blocks'
+    learning rates.
     """
 
     phase: str
@@ -31,6 +32,7 @@ class Assignment:
     schedule: Schedule
     blocks: Mapping[str, Block]
     cache: str | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_assignment(folder: Path, assignment: Assignment) -> None:
@@ -44,6 +46,7 @@ def write_assignment(folder: Path, assignment: Assignment) -> None:
         "assigned": [[job.blocks for job in jobs] for jobs in schedule.assigned],
         "shared": [job.blocks for job in schedule.shared],
         "cache": assignment.cache,
+        "rates": dict(assignment.rates),
         "blocks": [asdict(block) for block in assignment.blocks.values()],
     }
     write_json(folder / "assignment.json", data)
@@ -71,4 +74,6 @@ def _assignment(data: Mapping[str, Any]) -> Assignment:
     )
     workers = tuple(Worker(**worker) for worker in data["workers"])
     named = {block.name: block for block in blocks}
-    return Assignment(data["phase"], data["start"], workers, schedule, named, data["cache"])
+    return Assignment(
+        data["phase"], data["start"], workers, schedule, named, data["cache"], data["rates"]
+    )

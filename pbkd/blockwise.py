@@ -5,29 +5,68 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbkd.assignment import Assignment, write_assignment
+from pbkd.errors import WorkerError
+from pbkd.failure import divergence
 from pbkd.journal import follow_events
 from pbkd.options import chosen
 from pbkd.plan import Job, Schedule, check_schedule
+from pbkd.weights import read_weights, write_weights
 from pbkd.worker import work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from pbkd.journal import Event
+    from pbkd.plan import Worker
     from pbkd.registry import Registry
     from pbkd.run import Prospect
 
 __all__ = ["distil_student_fed", "distil_teacher_fed"]
 
+_LOWER = 0.1
+
 
 def distil_teacher_fed(
     prospect: Prospect, registry: Registry, folder: Path, tell: Callable[[Event], None]
 ) -> dict[str, Event]:
-    """Train every replacement alone, as planned; return each block's `block` event."""
+    """Train every replacement alone, as planned; return each block's `block` event.
+
+    Those that fail are trained once more; an event then has its `first_failure` too.
+    """
     names = [planned.block.name for planned in prospect.plan.trained]
     plan = prospect.plan
-    return _distil(prospect, registry, folder, "teacher-fed", names, plan.schedule, tell)
+    events = _distil(prospect, registry, folder, "teacher-fed", names, plan.schedule, tell)
+    failed = {name: event for name, event in events.items() if event["failure"]}
+    return events | _retried(prospect, registry, folder, failed, tell) if failed else events
+
+
+def _retried(
+    prospect: Prospect,
+    registry: Registry,
+    folder: Path,
+    failed: Mapping[str, Event],
+    tell: Callable[[Event], None],
+) -> dict[str, Event]:
+    """Train failed blocks again from their first weights, each alone, which takes least memory.
+
+    One that diverged gets a tenth of its learning rate. The weights of those that succeed are put
+    where the teacher-fed phase would have left them.
+    """
+    workers = prospect.plan.workers[: len(failed)]
+    jobs = tuple(Job((name,)) for name in failed)
+    schedule = Schedule(((),) * len(workers), jobs)
+    rates = {name: _LOWER for name, event in failed.items() if divergence(event["losses"])}
+    events = _distil(
+        prospect, registry, folder, "retry", failed, schedule, tell, workers=workers, rates=rates
+    )
+    for name, event in events.items():
+        if event["failure"] is None:
+            weights = read_weights(folder / "retry" / f"{name}.safetensors")
+            write_weights(folder / "teacher-fed" / f"{name}.safetensors", weights)
+    return {
+        name: {**event, "first_failure": failed[name]["failure"]} for name, event in events.items()
+    }
 
 
 def distil_student_fed(
@@ -64,12 +103,17 @@ def _distil(
     names: Collection[str],
     schedule: Schedule,
     tell: Callable[[Event], None],
+    *,
+    workers: tuple[Worker, ...] | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> dict[str, Event]:
-    start = "initial" if phase == "teacher-fed" else "teacher-fed"
+    start = "teacher-fed" if phase == "student-fed" else "initial"
     blocks = {p.block.name: p.block for p in prospect.plan.trained if p.block.name in names}
-    workers = prospect.plan.workers
+    workers = workers or prospect.plan.workers
     cache = prospect.plan.cache if schedule.feed == "cache" else None
-    write_assignment(folder, Assignment(phase, start, workers, schedule, blocks, cache))
+    write_assignment(
+        folder, Assignment(phase, start, workers, schedule, blocks, cache, rates or {})
+    )
     finished: dict[str, Event] = {}
 
     def seen(event: Event) -> None:
@@ -80,4 +124,9 @@ def _distil(
     launcher = chosen(registry, "launcher", prospect.config.launcher)
     with follow_events(folder, seen):
         launcher.launch(work, folder, workers)
+    missing = [name for name in names if name not in finished]
+    if missing:
+        raise WorkerError(
+            f"the launcher '{launcher.name}' ended, but nobody trained {', '.join(missing)}."
+        )
     return {name: finished[name] for name in names}

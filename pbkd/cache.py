@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zlib
 from dataclasses import dataclass
 from math import prod
@@ -87,6 +88,8 @@ class Cache:
     ) -> Cache:
         """Open a finished cache; raises `CacheError` where it is unfinished or damaged."""
         sums = read_json(folder / _MARK)
+        if not isinstance(sums, dict):
+            raise CacheError(f"'{folder / _MARK}' is damaged: delete '{folder}'.")
         cache = cls._open(folder, boundaries(blocks), rows, "r", dtype)
         for position, array in cache.arrays.items():
             if sums.get(str(position)) != _checksum(array):
@@ -118,8 +121,8 @@ class Cache:
         mode: str,
         dtype: torch.dtype,
     ) -> Cache:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             return cls(
                 folder,
                 {
@@ -156,8 +159,11 @@ def open_cache(
     """
     lock = FileLock(folder / "lock")
     if rank == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise CacheError(f"the cache '{folder}' cannot be opened: {error}.") from error
         if not (folder / _MARK).exists():
             Cache.create(folder, blocks, rows, dtype)
     _wait(workers)
@@ -223,6 +229,8 @@ def _array(path: Path, shape: tuple[int, ...], mode: str, dtype: np.dtype[Any]) 
     if mode == "r+":
         with path.open("ab") as file:
             file.truncate(size)
+            if hasattr(os, "posix_fallocate"):  # a disk that is full kills who writes to a hole
+                os.posix_fallocate(file.fileno(), 0, size)
     elif path.stat().st_size != size:
         raise ValueError(f"'{path.name}' has {path.stat().st_size} bytes instead of {size}")
     return np.memmap(path, dtype, mode, shape=shape)  # type: ignore[call-overload,no-any-return]

@@ -37,6 +37,9 @@ def check_chain(teacher: nn.Module, chain: nn.Sequential, images: Tensor) -> Non
     if not isinstance(chain, nn.Sequential) or len(chain) == 0:
         raise ChainError(f"a chain must be a non-empty nn.Sequential, not {type(chain).__name__}.")
     expected = teacher(images)
+    for name, _ in chain.named_children():  # a block's name becomes that of a file
+        if not name.isprintable() or "/" in name or "\\" in name:
+            raise ChainError(f"the segment name {name!r} cannot be part of a file's name.")
     x = images
     for name, segment in chain.named_children():
         before = x.clone()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import yaml
 from omegaconf import OmegaConf
 
 from pbkd.errors import ConfigError, did_you_mean
@@ -35,11 +36,13 @@ _STRATEGIES = ("partitioner", "builder", "scheduler", "launcher")
 _CHOICES = ("teacher", "data", *_STRATEGIES, "model")
 
 _NAMED = {"device": ("auto", "cpu", "cuda", "mps"), "autocast": ("none", "bf16", "fp16")}
+_MOST_BYTES = 2**20
+_MOST_REFERENCES = 16
 ABOVE_ZERO = math.nextafter(0, 1)
 _BOUNDS = {
-    "workers": (1, math.inf),
-    "threads": (1, math.inf),
-    "batch_size": (2, math.inf),  # BatchNorm needs two
+    "workers": (1, 1024),
+    "threads": (1, 1024),
+    "batch_size": (2, 2**20),  # BatchNorm needs two
     "max_drop": (0, 1),
     "views": (0, math.inf),
     "cache_gigabytes": (0, math.inf),
@@ -162,7 +165,9 @@ def to_yaml(config: object) -> str:
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML mapping; raises `ConfigError`."""
     try:
-        loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+        loaded = OmegaConf.to_container(OmegaConf.create(_text(file)), resolve=True)
+    except ConfigError:
+        raise
     except FileNotFoundError as error:
         raise ConfigError(f"there is no configuration file '{file}'.") from error
     except Exception as error:
@@ -170,6 +175,20 @@ def read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ConfigError(f"'{file}' must hold a mapping of keys to values.")
     return cast("dict[str, Any]", loaded)
+
+
+def _text(file: Path) -> str:
+    """Return the text of a file that is not made to grow a thousandfold as it is read."""
+    with file.open("rb") as stream:
+        content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(f"'{file}' is larger than {_MOST_BYTES:,} bytes.")
+    text = content.decode()
+    if text.count("${") > _MOST_REFERENCES:
+        raise ConfigError(f"'{file}' has more than {_MOST_REFERENCES} references '${{'.")
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise ConfigError(f"'{file}' has YAML aliases (*name): write the values out.")
+    return text
 
 
 def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -241,7 +260,9 @@ def merge_layer(config: C, layer: Mapping[str, Any]) -> C:
             base[key] = {}  # another strategy does not inherit this one's options
     try:
         merged = OmegaConf.merge(base, OmegaConf.create(expanded))
-        return cast("C", OmegaConf.to_object(merged))
+        result = cast("C", OmegaConf.to_object(merged))
+        OmegaConf.structured(result)  # a merge lets a mapping through where a list is of texts
+        return result
     except Exception as error:
         where = getattr(error, "full_key", None) or ", ".join(expanded)
         raise ConfigError(f"'{where}': {first_line(error)}") from error

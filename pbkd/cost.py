@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from pbkd.distill import train_block, trainee
+from pbkd.errors import PluginError
+from pbkd.failure import described, out_of_memory
 from pbkd.measure import synchronise
 from pbkd.plan import BlockCost
 from pbkd.team import team_traffic
@@ -25,6 +26,14 @@ __all__ = ["measure_costs"]
 
 _REPEATS = 5
 _FEWER = 8  # a small batch is an eighth of a whole one: what it takes beyond that is overhead
+
+
+class _Training(NamedTuple):
+    """A training step's seconds, its input's bytes, the seconds of reading input and output."""
+
+    seconds: float
+    input_bytes: int
+    read_seconds: float
 
 
 def measure_costs(
@@ -42,6 +51,7 @@ def measure_costs(
     Each figure is the median of five repeats after one warm-up, on the calling process's threads.
     Measuring starts with the segment at `offset` and comes back to those before it: workers that
     measure at the same time, each from an offset of its own, disturb each other as they do at work.
+    Raises `PluginError` for a replacement that cannot be trained.
     """
     teacher, training = _timed(chain, replacements, images, loss, offset, dtype)
     few = images[: len(images) // _FEWER]
@@ -49,17 +59,20 @@ def measure_costs(
     if len(few) > 1:  # BatchNorm needs two
         teacher_few, training_few = _timed(chain, replacements, few, loss, offset, dtype)
         for name in training:
-            whole = teacher[name] + training[name][0]
-            part = teacher_few[name] + training_few[name][0]
+            whole = teacher[name] + training[name].seconds
+            part = teacher_few[name] + training_few[name].seconds
             share = len(few) / len(images)
             overhead[name] = min(whole, max(0.0, part - share * whole) / (1 - share))
     costs, prefix = [], 0.0
     for name, _ in chain.named_children():
         if name in training:
-            seconds, traffic = training[name][0], team_traffic(replacements[name])
-            cost = BlockCost(name, prefix, teacher[name], seconds, training[name][1], *traffic)
-            read = training[name][2]
-            costs.append(replace(cost, overhead_seconds=overhead[name], read_seconds=read))
+            own = training[name]
+            costs.append(
+                BlockCost(
+                    name, prefix, teacher[name], own.seconds, own.input_bytes,
+                    *team_traffic(replacements[name]), overhead[name], own.read_seconds,
+                )
+            )  # fmt: skip
         prefix += teacher[name]
     return costs
 
@@ -71,13 +84,10 @@ def _timed(
     loss: Loss,
     offset: int,
     dtype: torch.dtype,
-) -> tuple[dict[str, float], dict[str, tuple[float, int, float]]]:
-    """Return the seconds of every segment's forward pass, and those of every replacement's step.
-
-    Beside the latter stand the bytes of the block's input, and the seconds of reading a batch.
-    """
+) -> tuple[dict[str, float], dict[str, _Training]]:
+    """Return the seconds of every segment's forward pass, and what every replacement takes."""
     teacher: dict[str, float] = {}
-    training: dict[str, tuple[float, int, float]] = {}
+    training: dict[str, _Training] = {}
     for start, stop in ((offset, len(chain)), (0, offset)):
         x = images
         for position, (name, segment) in enumerate(chain.named_children()):
@@ -88,9 +98,7 @@ def _timed(
             if position >= start:
                 teacher[name] = _seconds(_forward(segment, x), images.device)
                 if name in replacements:
-                    step = _training_step(replacements[name], x, y, loss, dtype)
-                    read = _seconds(_reading(x, y), images.device)
-                    training[name] = _seconds(step, images.device), x.nbytes, read
+                    training[name] = _training(name, replacements[name], (x, y), loss, dtype)
             x = y
     return teacher, training
 
@@ -113,6 +121,25 @@ def _reading(x: Tensor, y: Tensor) -> Callable[[], None]:
             activation[rows].to(x.device)
 
     return run
+
+
+def _training(
+    name: str,
+    replacement: nn.Module,
+    lesson: tuple[Tensor, Tensor],
+    loss: Loss,
+    dtype: torch.dtype,
+) -> _Training:
+    x, y = lesson
+    try:
+        seconds = _seconds(_training_step(replacement, x, y, loss, dtype), x.device)
+        return _Training(seconds, x.nbytes, _seconds(_reading(x, y), x.device))
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise PluginError(
+            f"the builder's replacement of block '{name}' cannot be trained: {described(error)}."
+        ) from error
 
 
 def _training_step(

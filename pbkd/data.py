@@ -6,7 +6,6 @@ traffic that floats would need.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -18,7 +17,8 @@ from pbkd.errors import DataError
 from pbkd.seed import derive_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from torch import Tensor
 
@@ -26,7 +26,6 @@ __all__ = [
     "ArraySplit",
     "Augmentation",
     "Dataset",
-    "FolderSplit",
     "Rows",
     "Split",
     "batches",
@@ -83,46 +82,13 @@ class ArraySplit:
         return self.pixels.index_select(0, indices)
 
 
-@dataclass(frozen=True, eq=False)
-class FolderSplit:
-    """Image files, decoded when asked for: RGB, shorter side resized to `size`, centre cropped."""
-
-    paths: tuple[str, ...]
-    labels: Tensor
-    size: int
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.paths)
-
-    def images(self, indices: Tensor) -> Tensor:
-        """Decode the images of these rows; raises `DataError` naming a file that is corrupt."""
-        paths = [self.paths[index] for index in indices.tolist()]
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            return torch.stack(list(pool.map(self._decode, paths)))
-
-    def _decode(self, path: str) -> Tensor:
-        from PIL import Image
-        from torchvision.transforms.v2 import functional as transforms
-
-        try:
-            with Image.open(path) as file:
-                image = file.convert("RGB")
-        except Exception as error:  # each of Pillow's decoders fails with types of its own
-            raise DataError(
-                f"the image {path} cannot be read ({error}); replace or remove it."
-            ) from error
-        image = transforms.resize(image, [self.size])
-        pixels: Tensor = transforms.pil_to_tensor(transforms.center_crop(image, [self.size]))
-        return pixels
-
-
 class Rows:
     """Some rows of another split, in the order given; shares its images."""
 
     def __init__(self, split: Split, rows: Tensor) -> None:
         """Take `rows`, int64 (len,), of `split`."""
         self.labels = split.labels[rows]
+        self.decodes = getattr(split, "decodes", False)
         self._split = split
         self._rows = rows
 
@@ -185,6 +151,7 @@ class Dataset:
     Everything that is chosen is chosen on `validation`, which is cut off the training rows;
     `test` is the source's own test split and is only for the figures in the report. Images are
     `image_shape`, (C, H, W); labels are 0 … `num_classes` - 1. Raises `DataError` if not.
+    `skipped` names files that could not be read and were left out.
     """
 
     name: str
@@ -194,6 +161,7 @@ class Dataset:
     num_classes: int
     image_shape: tuple[int, int, int]
     augment: Augmentation
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the labels, the sizes and that the crop fits the images."""
@@ -243,12 +211,25 @@ def batches(
     phase, epoch, step). Batches are full, rows left over wait for another epoch's order; a split
     smaller than `batch_size` is one batch.
     """
-    for step, rows in enumerate(
-        row_batches(split, batch_size, seed=seed, epoch=epoch, phase=phase)
-    ):
-        images = split.images(rows)
+    order = row_batches(split, batch_size, seed=seed, epoch=epoch, phase=phase)
+    for step, (rows, images) in enumerate(_read_ahead(split, order)):
         generator = _generator(seed, phase, epoch, "augmentation", step)
         yield augmentation.augment(images, generator), split.labels[rows]
+
+
+def _read_ahead(split: Split, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the rows and images of each batch; files are decoded while the batch before is used."""
+    if not getattr(split, "decodes", False):
+        yield from ((rows, split.images(rows)) for rows in batches)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        ready: list[tuple[Tensor, Future[Tensor]]] = []
+        for rows in batches:
+            ready.append((rows, thread.submit(split.images, rows)))
+            if len(ready) > 1:
+                before, images = ready.pop(0)
+                yield before, images.result()
+        yield from ((rows, images.result()) for rows, images in ready)
 
 
 def row_batches(

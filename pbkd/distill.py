@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from pbkd.errors import PluginError
+from pbkd.failure import described, divergence
 from pbkd.precision import autocast
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class Trainee:
     """A replacement in training, with an optimiser and a rate schedule of its own.
 
     `forward` runs the replacement in the precision of the run; `losses` holds the mean loss of
-    each finished epoch.
+    each finished epoch; `failure` says why it is trained no further.
     """
 
     replacement: nn.Module
@@ -35,6 +37,13 @@ class Trainee:
     optimiser: torch.optim.Optimizer
     rate: torch.optim.lr_scheduler.LRScheduler
     losses: list[float] = field(default_factory=list)
+    failure: str | None = None
+
+    def fail(self, reason: str) -> None:
+        """Train it no further; give back the memory of its optimiser."""
+        self.failure = reason
+        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.state.clear()
 
 
 def warmup_cosine(
@@ -92,6 +101,10 @@ def train_job(
     Each learns its block's target from its lesson's input, on its own loss, with its own
     optimiser. A `team` shares the batches of this job with other workers. `epoch_finished` gets
     each block's name and mean loss, epoch by epoch.
+
+    A block whose loss diverges, seen at the end of an epoch, or whose replacement raises is trained
+    no further, and the others go on: its `failure` says why. In a team an error is raised, since
+    the replicas would wait for each other.
     """
     for batches in epochs:
         totals: dict[str, Tensor] = {}
@@ -101,23 +114,39 @@ def train_job(
                 totals[name] = totals[name] + value if name in totals else value
             steps += 1
         for name, total in totals.items():
-            whole = team.sum(total) if team else total
-            trainees[name].losses.append(float(whole) / steps)
-            epoch_finished(name, trainees[name].losses[-1])
+            block = trainees[name]
+            if block.failure is None:
+                whole = team.sum(total) if team else total
+                block.losses.append(float(whole) / steps)
+                epoch_finished(name, block.losses[-1])
+                if reason := divergence(block.losses):
+                    block.fail(reason)
 
 
 def _attend(
     trainees: Mapping[str, Trainee], lessons: Lessons, loss: Loss, team: Team | None
 ) -> Iterator[tuple[str, Tensor]]:
-    """Train on every lesson of one batch, handing back the outputs; yield each block's loss."""
+    """Train on every lesson of one batch, handing back the outputs; yield each block's loss.
+
+    For a block that has failed the teacher's output is handed back.
+    """
     output: Tensor | None = None
     while True:
         try:
             name, x, target = next(lessons) if output is None else lessons.send(output)
         except StopIteration:
             return
-        output, value = train_block(trainees[name], x, target, loss, team)
-        yield name, value
+        output = target
+        block = trainees[name]
+        if block.failure is None:
+            try:
+                output, value = train_block(block, x, target, loss, team)
+            except Exception as error:
+                if team is not None:
+                    raise PluginError(f"block '{name}' fails: {described(error)}.") from error
+                block.fail(described(error))
+            else:
+                yield name, value
 
 
 def train_block(
@@ -125,6 +154,8 @@ def train_block(
 ) -> tuple[Tensor, Tensor]:
     """Take one optimiser step; return the output from before it, and the loss, both detached."""
     output = block.forward(x)
+    if output.shape != target.shape:
+        raise ValueError(f"it gives {tuple(output.shape)} instead of {tuple(target.shape)}")
     value = loss(output, target) if team is None else team.loss(loss, output, target)
     block.optimiser.zero_grad(set_to_none=True)
     block.scaler.scale(value).backward()  # type: ignore[no-untyped-call]

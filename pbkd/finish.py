@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pbkd.blockwise import distil_student_fed
 from pbkd.fit import Recipe, fit
 from pbkd.measure import accuracy, latencies, macs, parameters
-from pbkd.result import BlockResult, NetworkResult, block_result
+from pbkd.result import BlockResult, NetworkResult, block_result, failure_notes
 from pbkd.student import assemble, recalibrate, save, solo_drops
 from pbkd.worker import read_replacement
 
@@ -53,18 +52,15 @@ def finish(
     """Accept or keep, train student-fed, assemble, recalibrate, fine-tune, save, evaluate."""
     notes: list[str] = []
     with clock.phase("scoring"):
-        replacements = _read(prospect, folder / "teacher-fed", prospect.replacements)
-        blocks = _accept(prospect, trained, replacements, tell)
+        sound = {name: r for name, r in prospect.replacements.items() if trained[name].replaced}
+        replacements = _read(prospect, folder / "teacher-fed", sound)
+        blocks = {**trained, **_accept(prospect, trained, replacements, tell)}
+        notes += failure_notes(blocks.values())
         accepted = {name: r for name, r in replacements.items() if blocks[name].replaced}
     with clock.phase("student-fed"):
         if prospect.config.distill.student_fed_epochs and accepted:
             events = distil_student_fed(prospect, registry, folder, accepted, tell)
-            losses = {name: tuple(event["losses"]) for name, event in events.items()}
-            if all(math.isfinite(loss) for row in losses.values() for loss in row):
-                accepted = _read(prospect, folder / "student-fed", accepted)
-                blocks |= {n: replace(blocks[n], student_fed_losses=losses[n]) for n in losses}
-            else:
-                notes.append("The student-fed phase diverged and was undone: lower distill.lr.")
+            blocks |= _student_fed(prospect, folder, accepted, blocks, events, notes)
     student = assemble(prospect.prepared.chain, accepted)
     stages: dict[str, dict[str, Tensor] | None] = {"assembled": _state(student)}
     with clock.phase("recalibration"):
@@ -79,6 +75,29 @@ def finish(
         teacher_result, student_result = _networks(prospect, student)
     every = _all_blocks(prospect, blocks)
     return Outcome(teacher_result, student_result, accuracies, every, tuple(notes))
+
+
+def _student_fed(
+    prospect: Prospect,
+    folder: Path,
+    accepted: Mapping[str, nn.Module],
+    blocks: Mapping[str, BlockResult],
+    events: Mapping[str, Event],
+    notes: list[str],
+) -> dict[str, BlockResult]:
+    """Fill in the weights of the student-fed phase; a block that failed in it keeps its own."""
+    sound = [name for name, event in events.items() if event["failure"] is None]
+    _read(prospect, folder / "student-fed", {name: accepted[name] for name in sound})
+    notes += [
+        f"Block '{name}' keeps its teacher-fed weights: in the student-fed phase"
+        f" {event['failure']}."
+        for name, event in events.items()
+        if event["failure"]
+    ]
+    return {
+        name: replace(blocks[name], student_fed_losses=tuple(events[name]["losses"]))
+        for name in sound
+    }
 
 
 def _read(
@@ -104,17 +123,10 @@ def _accept(
     blocks = {}
     for name, drop in drops.items():
         reason = None
-        if not all(map(math.isfinite, trained[name].teacher_fed_losses)):
-            reason = "its training diverged"
-        elif drop > limit:
+        if drop > limit:
             reason = f"alone it loses {100 * drop:.1f} points on validation, over {100 * limit:g}"
-        finite = tuple(filter(math.isfinite, trained[name].teacher_fed_losses))
         blocks[name] = replace(
-            trained[name],
-            solo_drop=drop,
-            replaced=reason is None,
-            reason=reason,
-            teacher_fed_losses=finite,
+            trained[name], solo_drop=drop, replaced=reason is None, reason=reason
         )
         tell({"event": "score", "block": name, "solo_drop": drop, "reason": reason})
     return blocks

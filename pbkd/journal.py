@@ -27,6 +27,8 @@ __all__ = [
 
 Event = dict[str, Any]
 
+_MOST_BYTES = 8 * 2**20
+
 
 def new_run_folder(out: Path, name: str) -> Path:
     """Create and return `out/NAME-TIME`, and point `out/latest` at it."""
@@ -63,12 +65,16 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a `RunFolderError` names a file that is missing or damaged."""
+    """Read JSON; a `RunFolderError` names a file that is missing, damaged or over 8 MiB."""
     try:
-        return json.loads(path.read_text())
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise RunFolderError(f"'{path}' is larger than {_MOST_BYTES:,} bytes.")
+        return json.loads(text)
     except FileNotFoundError as error:
         raise RunFolderError(f"there is no '{path}': is this a finished run's folder?") from error
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise RunFolderError(f"'{path}' cannot be read: {error}.") from error
 
 

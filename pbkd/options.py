@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from pbkd.errors import ConfigError, PluginError, did_you_mean
+from pbkd.errors import ConfigError, PbkdError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +29,9 @@ def chosen(registry: Registry, slot: str, choice: Mapping[str, Any]) -> Any:
     options = typed_options(strategy, given, where=slot)
     try:
         return strategy(**options)
-    except (TypeError, ValueError) as error:
+    except PbkdError:
+        raise
+    except Exception as error:
         raise ConfigError(f"the {slot} '{choice['name']}' refuses: {first_line(error)}") from error
 
 

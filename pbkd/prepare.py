@@ -10,8 +10,16 @@ from torch import Tensor, nn
 
 from pbkd.chain import check_chain, fold
 from pbkd.data import normalise
-from pbkd.errors import ChainError, ConfigError, TeacherError, did_you_mean
-from pbkd.options import chosen, typed_options
+from pbkd.errors import (
+    ChainError,
+    ConfigError,
+    PbkdError,
+    PluginError,
+    TeacherError,
+    did_you_mean,
+)
+from pbkd.failure import out_of_memory
+from pbkd.options import chosen, first_line, typed_options
 from pbkd.precision import autocast, pick_dtype
 from pbkd.sources import SOURCES
 from pbkd.views import with_views
@@ -25,7 +33,15 @@ if TYPE_CHECKING:
     from pbkd.protocols import Partitioner
     from pbkd.registry import Registry
 
-__all__ = ["Prepared", "check_classes", "load_data", "pick_device", "pick_partitioner", "prepare"]
+__all__ = [
+    "Prepared",
+    "check_classes",
+    "cut",
+    "load_data",
+    "pick_device",
+    "pick_partitioner",
+    "prepare",
+]
 
 
 @dataclass(frozen=True)
@@ -81,8 +97,7 @@ def prepare(config: RunConfig, registry: Registry, device: str) -> Prepared:
     images = normalise(first, teacher.mean, teacher.std, where)
     check_classes(network, data, images[:2])
     partitioner = pick_partitioner(registry, config.partitioner, network)
-    chain = partitioner.partition(network)
-    check_chain(network, chain, images[:2])
+    chain = cut(partitioner, network, images[:2])
     folded = fold(chain, images[:2])
     training = with_views(data, config.views, config.seed)
     return Prepared(teacher, data, chain, folded, images, partitioner.name, training, dtype)
@@ -120,7 +135,7 @@ def pick_partitioner(
         return named
     options = {key: value for key, value in choice.items() if key != "name"}
     for name, strategy in registry.strategies["partitioner"].items():
-        if strategy().accepts(network):
+        if _accepts(name, strategy, network):
             found: Partitioner = chosen(registry, "partitioner", {"name": name, **options})
             return found
     known = ", ".join(registry.strategies["partitioner"])
@@ -128,6 +143,33 @@ def pick_partitioner(
         f"no partitioner knows the network {type(network).__name__} (asked: {known}): write one"
         " as a plugin and choose it with partitioner=NAME."
     )
+
+
+def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequential:
+    """Return the partitioner's chain, checked on `images`; raises `ChainError`."""
+    try:
+        chain = partitioner.partition(network)
+        check_chain(network, chain, images)
+    except PbkdError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise ChainError(
+            f"the partitioner '{partitioner.name}' fails on {type(network).__name__}:"
+            f" {type(error).__name__}: {error}"
+        ) from error
+    return chain
+
+
+def _accepts(name: str, strategy: type[Partitioner], network: nn.Module) -> bool:
+    try:
+        return strategy().accepts(network)
+    except Exception as error:
+        raise PluginError(
+            f"the partitioner '{name}' cannot say whether it accepts {type(network).__name__}"
+            f" ({type(error).__name__}: {error}): choose one with partitioner=NAME."
+        ) from error
 
 
 def _check_channels(teacher: Teacher, data: Dataset) -> None:
@@ -146,11 +188,15 @@ def check_classes(network: nn.Module, data: Dataset, images: Tensor) -> None:
     shape = tuple(data.image_shape)
     try:
         logits = network(images)
-    except RuntimeError as error:
+    except Exception as error:  # a network may check its input in ways of its own
+        if out_of_memory(error):
+            raise
         raise TeacherError(
             f"the teacher cannot take images of shape {shape} from '{data.name}':"
-            f" {str(error).splitlines()[0]}"
+            f" {first_line(error)}"
         ) from error
+    if not isinstance(logits, Tensor):
+        raise TeacherError(f"the teacher gives {type(logits).__name__}, not one tensor of logits.")
     if logits.ndim != 2 or logits.shape[1] != data.num_classes:
         raise TeacherError(
             f"the teacher gives outputs of shape {tuple(logits.shape[1:])}, but '{data.name}' has"

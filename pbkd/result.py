@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pbkd.plan import PlannedBlock
 
-__all__ = ["BlockResult", "NetworkResult", "PhaseResult", "RunResult", "block_result"]
+__all__ = [
+    "BlockResult",
+    "NetworkResult",
+    "PhaseResult",
+    "RunResult",
+    "block_result",
+    "failure_notes",
+]
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,7 @@ class BlockResult:
     Losses are the mean of each epoch. `solo_drop` is the validation accuracy that the teacher
     loses with this replacement alone swapped in (a share: 0.01 is one point), None where that was
     not scored. `job_seconds` is the time of the job that trained it, which the job's blocks shared.
+    `first_failure` says why it was trained a second time.
     """
 
     name: str
@@ -36,6 +45,7 @@ class BlockResult:
     teacher_fed_losses: tuple[float, ...]
     student_fed_losses: tuple[float, ...]
     solo_drop: float | None
+    first_failure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ class RunResult:
 
 def block_result(planned: PlannedBlock, training: Mapping[str, Any] | None = None) -> BlockResult:
     """Return a block's result from its plan and, where it was trained, its `block` event."""
+    failure = training["failure"] if training else None
     return BlockResult(
         name=planned.block.name,
         input_shape=planned.block.input_shape,
@@ -98,11 +109,28 @@ def block_result(planned: PlannedBlock, training: Mapping[str, Any] | None = Non
         parameters_after=planned.parameters_after,
         macs_before=planned.macs_before,
         macs_after=planned.macs_after,
-        replaced=training is not None,
-        reason=planned.reason,
+        replaced=training is not None and failure is None,
+        reason=failure or planned.reason,
         worker=training["worker"] if training else None,
         job_seconds=training["job_seconds"] if training else None,
-        teacher_fed_losses=tuple(training["losses"]) if training else (),
+        teacher_fed_losses=tuple(filter(isfinite, training["losses"])) if training else (),
         student_fed_losses=(),
         solo_drop=None,
+        first_failure=training.get("first_failure") if training else None,
     )
+
+
+def failure_notes(blocks: Iterable[BlockResult]) -> list[str]:
+    """Say in a sentence each which blocks failed, and what became of their second training."""
+    return [
+        f"Block '{block.name}' was trained a second time, because {block.first_failure};"
+        f" {_outcome(block)}."
+        for block in blocks
+        if block.first_failure
+    ]
+
+
+def _outcome(block: BlockResult) -> str:
+    if block.solo_drop is not None:
+        return "that succeeded"
+    return f"again {block.reason}, so it keeps the teacher's segment"

@@ -147,7 +147,7 @@ def run(
         accuracies=outcome.accuracies,
         blocks=outcome.blocks,
         phases=tuple(clock.results),
-        notes=outcome.notes,
+        notes=(*_skipped(prospect.prepared.data), *outcome.notes),
         environment=_environment(prospect.plan.workers),
     )
     write_report(result, folder)
@@ -267,22 +267,29 @@ def _teacher_fed(
 ) -> dict[str, BlockResult]:
     """Distil as planned; observers hear of each block as it is finished."""
     planned = {p.block.name: p for p in prospect.plan.trained}
-    results: dict[str, BlockResult] = {}
 
     def seen(event: Event) -> None:
-        if event["event"] == "block":
-            result = results[event["block"]] = block_result(planned[event["block"]], event)
+        again = event["event"] == "block" and event["failure"] and event["phase"] != "retry"
+        if event["event"] == "block" and not again:
+            result = block_result(planned[event["block"]], event)
             registry.manager.hook.block_finished(result=result)
         tell(event)
 
-    distil_teacher_fed(prospect, registry, folder, seen)
-    return results
+    events = distil_teacher_fed(prospect, registry, folder, seen)
+    return {name: block_result(planned[name], event) for name, event in events.items()}
 
 
 def _meter(registry: Registry, choice: Any) -> EnergyMeter:
     named = choice if isinstance(choice, dict) else {"name": choice}
     meter: EnergyMeter = chosen(registry, "meter", named)
     return meter
+
+
+def _skipped(data: Dataset) -> list[str]:
+    """Say which corrupt images were left out, if any."""
+    count, first = len(data.skipped), ", ".join(data.skipped[:3])
+    more = ", …" if count > 3 else ""
+    return [f"Left out {count} corrupt image(s): {first}{more}."] if count else []
 
 
 def _environment(workers: Sequence[Worker]) -> dict[str, str]:

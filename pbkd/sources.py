@@ -20,8 +20,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pbkd.data import ArraySplit, Augmentation, Dataset, FolderSplit, Rows, Split
+from pbkd.data import ArraySplit, Augmentation, Dataset, Rows
 from pbkd.errors import DataError
+from pbkd.holdout import fixed_order, hold_out
+from pbkd.imagefolder import ImageFolderSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,11 +36,9 @@ __all__ = [
     "Cifar100Source",
     "DigitsSource",
     "FashionMnistSource",
-    "ImageFolderSource",
     "NpzSource",
     "Source",
     "SyntheticSource",
-    "hold_out",
 ]
 
 
@@ -50,35 +50,6 @@ class Source(Protocol):
     def load(self) -> Dataset:
         """Return the data set; raises `DataError` where it is missing or not what it should be."""
         ...
-
-
-def hold_out(train: Split, share: float, limit: int = 0) -> tuple[Split, Split]:
-    """Cut the training rows into (train, validation), by a rule that depends on no seed.
-
-    Validation is the last `share` of the first `limit` rows (0: of all rows). Rows that are sorted
-    by label, as those of an image folder are, are first put into one fixed random order, without
-    which the cut would take whole classes away.
-    """
-    if not 0 < share < 1:
-        raise DataError(f"data.validation is {share}, but must lie between 0 and 1.")
-    if limit < 0:
-        raise DataError(f"data.train_limit is {limit}, but must be 0 (all rows) or more.")
-    rows = torch.arange(len(train))
-    if bool((train.labels.diff() >= 0).all()):
-        rows = _fixed_order(len(train))
-    rows = rows[: limit or None]
-    kept = len(rows) - round(len(rows) * share)
-    if not 0 < kept < len(rows):
-        raise DataError(
-            f"data.validation={share} of {len(rows)} training images leaves none on one side; use"
-            " more images or another share."
-        )
-    return Rows(train, rows[:kept]), Rows(train, rows[kept:])
-
-
-def _fixed_order(count: int) -> Tensor:
-    # RandomState's stream is frozen, so this order is the same in every version of numpy.
-    return torch.from_numpy(np.random.RandomState(0).permutation(count)).to(torch.int64)
 
 
 def _array_split(images: Any, labels: Any) -> ArraySplit:
@@ -116,7 +87,7 @@ class DigitsSource:
         everything = _array_split(np.rint(digits.images * 255 / 16).astype(np.uint8), digits.target)
         train, validation, test = (
             Rows(everything, rows)
-            for rows in torch.split(_fixed_order(len(everything)), [1077, 360, 360])
+            for rows in torch.split(fixed_order(len(everything)), [1077, 360, 360])
         )
         augment = Augmentation(self.crop, self.flip)
         return Dataset(self.name, train, validation, test, 10, _image_shape(everything), augment)
@@ -279,68 +250,6 @@ def _torchvision_split(source: _TorchvisionSource, kind: str, *, train: bool) ->
             " where torchvision keeps it, or data.download=true to fetch it."
         ) from error
     return _array_split(stored.data, stored.targets)
-
-
-@dataclass(frozen=True)
-class ImageFolderSource:
-    """Image files in one folder per class, below train/, val/ and test/ in the folder `path`.
-
-    Without test/, val/ is the test split, as in ImageNet; validation is then cut off train/, as it
-    is where there is no val/. With both, val/ is the validation split. Images become RGB with the
-    shorter side resized to `size`, and a square of `size` pixels is cut from the centre.
-    """
-
-    name: ClassVar[str] = "imagefolder"
-    path: str
-    size: int = 224
-    validation: float = 0.1
-    crop: int = 0
-    flip: bool = False
-
-    def load(self) -> Dataset:
-        """List the files; they are decoded when asked for."""
-        if self.size < 1:
-            raise DataError(f"data.size is {self.size}, but must be at least 1 pixel.")
-        root = Path(self.path).expanduser()
-        everything, classes = _list_folder(root / "train", self.size)
-        scored: list[Split] = []
-        for folder in (root / "val", root / "test"):
-            if folder.is_dir():
-                split, found = _list_folder(folder, self.size)
-                _check_same_classes(folder, found, classes)
-                scored.append(split)
-        if not scored:
-            raise DataError(f"'{root}' has neither val/ nor test/; add one of them to score on.")
-        test = scored.pop()
-        train, validation = (
-            (everything, scored.pop()) if scored else hold_out(everything, self.validation)
-        )
-        shape = (3, self.size, self.size)
-        augment = Augmentation(self.crop, self.flip)
-        return Dataset(self.name, train, validation, test, len(classes), shape, augment)
-
-
-def _list_folder(folder: Path, size: int) -> tuple[Split, list[str]]:
-    from torchvision.datasets import ImageFolder
-
-    try:
-        listed = ImageFolder(folder)
-    except OSError as error:
-        raise DataError(
-            f"'{folder}' must hold one folder of images for each class ({error}); set data.path to"
-            " the folder above it."
-        ) from error
-    paths = tuple(path for path, _ in listed.samples)
-    return FolderSplit(paths, torch.tensor(listed.targets), size), listed.classes
-
-
-def _check_same_classes(folder: Path, found: list[str], classes: list[str]) -> None:
-    different = sorted(set(found) ^ set(classes))
-    if different:
-        raise DataError(
-            f"'{folder}' and train/ beside it must have the same class folders, but only one of"
-            f" them has '{different[0]}'."
-        )
 
 
 @dataclass(frozen=True)

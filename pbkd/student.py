@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from pbkd.chain import blocks_of, freeze
 from pbkd.data import batches, in_order
-from pbkd.errors import RunFolderError
-from pbkd.journal import read_json, write_json
+from pbkd.journal import write_json
 from pbkd.options import chosen
-from pbkd.prepare import pick_partitioner
+from pbkd.prepare import cut, pick_partitioner
+from pbkd.recipe import Recipe, read_recipe
 from pbkd.registry import build_registry
 from pbkd.replacement import build_replacement
 from pbkd.weights import fit_weights, read_weights, write_weights
@@ -126,10 +126,7 @@ def load(folder: str | Path, *, plugins: Sequence[str] = ()) -> nn.Sequential:
     no other code is run. Raises `RunFolderError`, `WeightsError` or `UnknownNameError`.
     """
     home = Path(folder) / "student"
-    recipe = read_json(home / "recipe.json")
-    if not isinstance(recipe, dict) or recipe.get("format") != 1:
-        raise RunFolderError(f"'{home / 'recipe.json'}' is not a recipe of this version of pbkd.")
-    student = _architecture(recipe, plugins)
+    student = _architecture(read_recipe(home / "recipe.json"), plugins)
     path = home / "model.safetensors"
     weights = read_weights(path)
     fit_weights(student, weights, path)
@@ -137,15 +134,15 @@ def load(folder: str | Path, *, plugins: Sequence[str] = ()) -> nn.Sequential:
     return student.to(memory_format=torch.channels_last)
 
 
-def _architecture(recipe: Mapping[str, Any], plugins: Sequence[str]) -> nn.Sequential:
+def _architecture(recipe: Recipe, plugins: Sequence[str]) -> nn.Sequential:
     registry = build_registry(plugins)
     with torch.random.fork_rng(devices=[]):
-        network = freeze(build_network(registry, recipe["teacher"]))
-    chain = pick_partitioner(registry, recipe["partitioner"], network).partition(network)
-    builder = chosen(registry, "builder", recipe["builder"])
-    image = torch.zeros(1, *recipe["image_shape"])
+        network = freeze(build_network(registry, recipe.teacher))
+    image = torch.zeros(1, *recipe.image_shape)
+    chain = cut(pick_partitioner(registry, recipe.partitioner, network), network, image)
+    builder = chosen(registry, "builder", recipe.builder)
     replacements = {
         block.name: build_replacement(builder, chain[block.position], block, seed=0)
-        for block in blocks_of(chain, image, recipe["replaced"])
+        for block in blocks_of(chain, image, recipe.replaced)
     }
     return assemble(chain, {name: r for name, r in replacements.items() if r is not None})

@@ -7,8 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
 from pbkd.errors import WeightsError
 from pbkd.journal import write_file
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fingerprint", "fit_weights", "read_weights", "write_weights"]
 
+_CHECKSUM = "sha256"
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 
 
@@ -28,15 +29,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file, or a state dict saved by torch (never running pickled code).
 
     A state dict inside a checkpoint's `state_dict` or `model`, and the prefix `module.` that
-    DataParallel puts before every name, are unwrapped. Raises `WeightsError`.
+    DataParallel puts before every name, are unwrapped. Raises `WeightsError`, also for a file
+    written by `write_weights` whose checksum no longer holds.
     """
     if not path.is_file():
         raise WeightsError(f"there is no file of weights '{path}'.")
     try:
         if path.suffix == ".safetensors":
-            loaded: Any = load_file(path)
+            loaded: Any = _read_safetensors(path)
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except SafetensorError as error:
         raise WeightsError(f"'{path}' is not a whole safetensors file ({error}).") from error
     except Exception as error:
@@ -48,13 +52,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors; the file appears whole or not at all."""
+    """Write tensors as safetensors, with a checksum; the file appears whole or not at all."""
     # Copies, because safetensors refuses tensors that share memory, as tied weights do.
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    write_file(path, save(plain))
+    write_file(path, save(plain, {_CHECKSUM: _digest(plain)}))
 
 
 def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object) -> None:
@@ -83,6 +87,23 @@ def fingerprint(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in chain(module.named_parameters(), module.named_buffers()):
         digest.update(name.encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        expected = (file.metadata() or {}).get(_CHECKSUM)
+    if expected is not None and expected != _digest(tensors):
+        raise WeightsError(f"'{path}' is damaged: its checksum does not hold, so make it anew.")
+    return tensors
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()
 

@@ -196,11 +196,11 @@ def _train(
     )
     seconds = time.perf_counter() - start
     for name, block in trainees.items():
-        if tells:
+        if tells and block.failure is None:
             path = station.folder / station.assignment.phase / f"{name}.safetensors"
             write_weights(path, block.replacement.state_dict())
         tell("block", phase=station.assignment.phase, block=name, job_seconds=seconds,
-             losses=block.losses)  # fmt: skip
+             losses=block.losses, failure=block.failure)  # fmt: skip
 
 
 def _trainee(station: Station, name: str, team: Team | None) -> Trainee:
@@ -215,7 +215,7 @@ def _trainee(station: Station, name: str, team: Team | None) -> Trainee:
         team.share_norms(replacement)
     return trainee(
         replacement.to(station.prepared.device),
-        lr=station.config.distill.lr,
+        lr=station.config.distill.lr * station.assignment.rates.get(name, 1),
         weight_decay=station.config.distill.weight_decay,
         steps=station.epochs * station.steps_per_epoch,
         dtype=station.prepared.dtype,

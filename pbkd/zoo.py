@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbkd.chain import freeze
-from pbkd.errors import ConfigError, TeacherError, UnknownNameError
+from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError
 from pbkd.measure import parameters
 from pbkd.options import first_line, option_types, typed_options
 from pbkd.weights import fit_weights, read_weights
@@ -96,7 +96,9 @@ def _build(registry: Registry, choice: Mapping[str, Any]) -> nn.Module:
     options = typed_options(model.build, {**variant, **given}, where="teacher")
     try:
         return model.build(**options)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except PbkdError:
+        raise
+    except Exception as error:
         raise TeacherError(
             f"the network '{choice['name']}' cannot be built with these options:"
             f" {first_line(error)}"

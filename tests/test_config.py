@@ -125,9 +125,9 @@ def test_an_ill_typed_value_is_told_with_its_key(override: str, start: str) -> N
 @pytest.mark.parametrize(
     ("key", "values", "wanted"),
     [
-        ("workers", [0, -1], "at least 1"),
-        ("threads", [0], "at least 1"),
-        ("batch_size", [1], "at least 2"),
+        ("workers", [0, -1, 2000], "between 1 and 1024"),
+        ("threads", [0, 10**9], "between 1 and 1024"),
+        ("batch_size", [1, 10**18], "between 2 and 1048576"),
         ("max_drop", [-0.1, 1.1, "nan"], "between 0 and 1"),
         ("recalibrate_batches", [-1], "at least 0"),
         ("distill.epochs", [0], "at least 1"),
@@ -260,6 +260,10 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("distill:\n", "'distill' is a group"),
         ("distill: {epochs: many}\n", "'distill.epochs': "),
         ("workers: 0\n", "'workers' is 0"),
+        (f"out: {'x' * 2**20}\n", "is larger than 1,048,576 bytes"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "has YAML aliases"),
+        ("out: " + "${seed}" * 17, "has more than 16 references"),
+        ("out: !!python/object/apply:os.system [true]\n", "is not a YAML configuration"),
         ("out: ${nowhere}\n", "is not a YAML configuration: Interpolation key"),
         ("\x00", "is not a YAML configuration"),
     ],

@@ -170,7 +170,7 @@ def test_a_diverging_block_keeps_the_teachers_segment(quick: list[str], registry
     config = load_config([*quick, "distill.lr=1e30", "finetune.epochs=0"])
     result = run(config, registry)
     assert not any(block.replaced for block in result.blocks)
-    assert any(block.reason == "its training diverged" for block in result.blocks)
+    assert any("its training diverged" in (block.reason or "") for block in result.blocks)
     assert result.student.accuracy == result.teacher.accuracy
 
 

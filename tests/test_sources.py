@@ -8,20 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from pbkd.data import ArraySplit, Augmentation, Dataset, Split, batches, in_order
+from pbkd.data import ArraySplit, Augmentation, Dataset, Split, in_order
 from pbkd.errors import DataError
+from pbkd.holdout import hold_out
 from pbkd.sources import (
     SOURCES,
     Cifar10Source,
     Cifar100Source,
     DigitsSource,
     FashionMnistSource,
-    ImageFolderSource,
     NpzSource,
     SyntheticSource,
-    hold_out,
 )
 
 
@@ -308,110 +306,6 @@ def test_cifar_is_converted(
         everything(data.test), torch.from_numpy(stored_cifar(12)).permute(0, 3, 1, 2)
     )
     assert data.test.labels.tolist() == [row * 7 % classes for row in range(12)]
-
-
-COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
-
-
-def paint(folder: Path, part: str, each: int) -> None:
-    """Write `each` PNG files per class: its colour in the centre square, white at the sides."""
-    for name, colour in COLOURS.items():
-        (folder / part / name).mkdir(parents=True)
-        for index in range(each):
-            image = Image.new("RGB", (40, 20), "white")
-            image.paste(colour, (10, 0, 30, 20))
-            image.save(folder / part / name / f"{index}.png")
-
-
-def centre_colours(split: Split) -> list[tuple[int, ...]]:
-    return [tuple(image[:, 4, 4].tolist()) for image in everything(split)]
-
-
-def colours(split: Split) -> list[tuple[int, ...]]:
-    return [list(COLOURS.values())[label] for label in split.labels.tolist()]
-
-
-def test_an_image_folder_is_resized_and_cropped_to_the_centre(tmp_path: Path) -> None:
-    paint(tmp_path, "train", 6)
-    paint(tmp_path, "test", 2)
-    data = ImageFolderSource(str(tmp_path), size=10, validation=1 / 3).load()
-    assert (data.num_classes, data.image_shape) == (3, (3, 10, 10))
-    assert [len(part) for part in (data.train, data.validation, data.test)] == [12, 6, 6]
-    for part in (data.train, data.validation, data.test):
-        assert centre_colours(part) == colours(part)
-        # Only the antialiased outermost columns may have taken in any of the white sides.
-        inner = everything(part)[:, :, :, 1:-1]
-        assert torch.equal(inner, inner[:, :, :1, :1].expand_as(inner))
-    assert len(set(data.validation.labels.tolist())) > 1  # the listing is sorted by class
-
-
-def test_without_test_the_val_folder_is_the_test_split(tmp_path: Path) -> None:
-    paint(tmp_path, "train", 6)
-    paint(tmp_path, "val", 3)
-    data = ImageFolderSource(str(tmp_path), size=8, validation=0.5).load()
-    assert [len(part) for part in (data.train, data.validation, data.test)] == [9, 9, 9]
-    assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-
-
-def test_with_both_the_val_folder_is_the_validation_split(tmp_path: Path) -> None:
-    for part, each in (("train", 4), ("val", 1), ("test", 2)):
-        paint(tmp_path, part, each)
-    data = ImageFolderSource(str(tmp_path), size=8).load()
-    assert [len(part) for part in (data.train, data.validation, data.test)] == [12, 3, 6]
-
-
-def test_image_files_make_the_same_batches_again(tmp_path: Path) -> None:
-    for part in ("train", "test"):
-        paint(tmp_path, part, 4)
-    data = ImageFolderSource(str(tmp_path), size=8, crop=2, flip=True, validation=0.25).load()
-    first, second = (
-        list(batches(data.train, 3, seed=0, epoch=0, augmentation=data.augment)) for _ in range(2)
-    )
-    assert len(first) == 3
-    for (images, labels), (images_again, labels_again) in zip(first, second, strict=True):
-        assert torch.equal(images, images_again)
-        assert torch.equal(labels, labels_again)
-
-
-def test_grey_and_see_through_images_become_rgb(tmp_path: Path) -> None:
-    for part in ("train", "test"):
-        paint(tmp_path, part, 2)
-    for mode in ("L", "LA", "P", "RGBA"):
-        Image.new(mode, (12, 30)).save(tmp_path / "test" / "red" / f"{mode}.png")
-    data = ImageFolderSource(str(tmp_path), size=8, validation=0.5).load()
-    assert everything(data.test).shape == (10, 3, 8, 8)
-
-
-@pytest.mark.parametrize("content", [b"", b"this is no image", None])
-def test_a_corrupt_image_is_named(tmp_path: Path, content: bytes | None) -> None:
-    for part in ("train", "test"):
-        paint(tmp_path, part, 2)
-    broken = tmp_path / "test" / "red" / "1.png"
-    truncated = broken.read_bytes()[:60]
-    broken.write_bytes(truncated if content is None else content)
-    data = ImageFolderSource(str(tmp_path), size=8, validation=0.5).load()
-    with pytest.raises(DataError, match=r"test/red/1\.png cannot be read"):
-        everything(data.test)
-    assert len(everything(data.train)) == 3
-
-
-def test_an_image_folder_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"train' must hold one folder .* data\.path"):
-        ImageFolderSource(str(tmp_path)).load()
-    paint(tmp_path, "train", 2)
-    with pytest.raises(DataError, match="neither val/ nor test/"):
-        ImageFolderSource(str(tmp_path)).load()
-    (tmp_path / "test" / "red").mkdir(parents=True)
-    with pytest.raises(DataError, match="test' must hold one folder"):
-        ImageFolderSource(str(tmp_path)).load()
-
-
-def test_folders_with_different_classes_are_refused(tmp_path: Path) -> None:
-    paint(tmp_path, "train", 2)
-    paint(tmp_path, "test", 2)
-    (tmp_path / "test" / "red").rename(tmp_path / "test" / "rouge")
-    with pytest.raises(DataError, match="same class folders, but only one of them has 'red'"):
-        ImageFolderSource(str(tmp_path), validation=0.5).load()
 
 
 def test_synthetic_images_are_always_the_same_and_can_be_learnt() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -29,6 +30,7 @@ app.add_typer(plugins.app, name="plugins")
 def main() -> None:
     """Run the command line; a mistake of the user's is one sentence on stderr and exit code 2."""
     from pbkd.errors import PbkdError
+    from pbkd.failure import out_of_memory
 
     # Threads that spin for long while they wait slow every other busy process tenfold; those that
     # never spin make small networks twice as slow. torch's OpenMP reads this when it is imported.
@@ -39,5 +41,15 @@ def main() -> None:
     try:
         app(prog_name="pbkd")
     except PbkdError as error:
-        sys.stderr.write(f"pbkd: {error}\n")
-        sys.exit(2)
+        _end(str(error))
+    except Exception as error:
+        if out_of_memory(error):
+            _end("memory ran out: choose a smaller batch_size or fewer workers.")
+        if isinstance(error, OSError):
+            _end(f"a file cannot be read or written: {error}.")
+        raise
+
+
+def _end(mistake: str) -> NoReturn:
+    sys.stderr.write(f"pbkd: {' '.join(mistake.split())}\n")
+    sys.exit(2)

@@ -86,6 +86,9 @@ class Display:
         )
 
     def _block(self, event: Event) -> None:
+        if event["failure"]:
+            self._console.print(f"{event['block']}: failed {event['phase']}: {event['failure']}")
+            return
         self._console.print(
             f"{event['block']}: trained {event['phase']} by worker {event['worker']},"
             f" loss {event['losses'][0]:.4f} to {event['losses'][-1]:.4f}"

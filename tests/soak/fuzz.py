@@ -1,0 +1,286 @@
+"""Damage files and options in every way that chance finds: `python tests/soak/fuzz.py --inputs N`.
+
+Each input must be taken, or refused with a `PbkdError`; nothing else may be raised, and nothing be
+written outside the given folder. `tests/test_fuzz.py` runs the first few thousand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from pbkd.cache import Cache, fill
+from pbkd.config import load_config, to_yaml
+from pbkd.errors import PbkdError
+from pbkd.options import chosen, typed_options
+from pbkd.plan import Block, BlockCost, Workload
+from pbkd.predict import predict
+from pbkd.recipe import read_recipe
+from pbkd.recorded import CostTable, read_costs, write_costs
+from pbkd.registry import build_registry
+from pbkd.sources import SOURCES
+from pbkd.student import load
+from pbkd.weights import fit_weights, read_weights, write_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from pbkd.protocols import Scheduler
+    from pbkd.registry import Registry
+
+__all__ = ["ROUNDS", "Outside", "attempt", "corpus", "mutated", "original"]
+
+SLOWEST = 5.0
+_BLOCKS = [Block("one", 0, (2, 3, 3), (3, 2, 2)), Block("two", 1, (3, 2, 2), (2, 1, 1))]
+_ROWS = 3
+_WORDS = (
+    b"null true false nan inf -1 0 1e999 99999999999999999999 {} [] '' ../../x /etc/passwd ${oc.env"
+    b":HOME} ${data} &a *a !!python/name:os.system \x00 \xff\xfe name weights teacher builder"
+    b" greedy digits workers distill seed out keep blocks format __class__ .. : , \n"
+)
+
+
+@functools.lru_cache(maxsize=1)
+def _registry() -> Registry:
+    return build_registry()
+
+
+def _network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 3, 2), nn.Conv2d(3, 2, 2)).requires_grad_(False)
+
+
+def _try_config(path: Path) -> None:
+    config = load_config(file=path)
+    assert to_yaml(config)
+    for slot in ("partitioner", "builder", "scheduler", "launcher"):
+        choice = getattr(config, slot)
+        if choice["name"] != "auto":
+            chosen(_registry(), slot, choice)
+    source = SOURCES.get(config.data["name"])
+    if source is not None:
+        given = {key: value for key, value in config.data.items() if key != "name"}
+        source(**typed_options(source, given, where="data"))
+
+
+def _try_overrides(path: Path) -> None:
+    load_config(path.read_bytes().decode("utf-8", "replace").split(" "))
+
+
+def _try_recipe(path: Path) -> None:
+    home = path.parent / "student"
+    home.mkdir(exist_ok=True)
+    (home / "recipe.json").write_bytes(path.read_bytes())
+    read_recipe(home / "recipe.json")
+    load(path.parent)
+
+
+def _try_costs(path: Path) -> None:
+    from pbkd.plan import Worker
+
+    table = read_costs(path)
+    schedulers = {name: _maker(name) for name in ("greedy", "pipeline")}
+    assert predict(table.costs, [Worker(0), Worker(1)], table.workload, schedulers)
+
+
+def _maker(name: str) -> Callable[[], Scheduler]:
+    return lambda: chosen(_registry(), "scheduler", {"name": name})
+
+
+def _try_weights(path: Path) -> None:
+    weights = path.rename(path.with_suffix(".safetensors"))
+    network = _network()
+    fit_weights(network, read_weights(weights), weights)
+    wanted = _network().state_dict()
+    found = network.state_dict()
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted), "silently other weights"
+
+
+def _try_cache(path: Path) -> None:
+    folder = path.parent / "cache"
+    mark, *arrays = _cache_files(folder)
+    content = path.read_bytes()
+    size = len(mark.read_bytes())
+    whole = [file.read_bytes() for file in (mark, *arrays)]
+    mark.write_bytes(content[:size])
+    arrays[0].write_bytes(content[size:])
+    try:
+        cache = Cache.load(folder, _BLOCKS, _ROWS)
+        assert all(
+            bytes(a.data) == w for a, w in zip(cache.arrays.values(), whole[1:], strict=True)
+        )
+    finally:
+        for file, before in zip((mark, *arrays), whole, strict=True):
+            file.write_bytes(before)
+
+
+ROUNDS: dict[str, Callable[[Path], None]] = {
+    "config": _try_config,
+    "overrides": _try_overrides,
+    "recipe": _try_recipe,
+    "costs": _try_costs,
+    "weights": _try_weights,
+    "cache": _try_cache,
+}
+
+
+def _cache_files(folder: Path) -> list[Path]:
+    if not folder.exists():
+        cache = Cache.create(folder, _BLOCKS, _ROWS)
+        images = torch.arange(_ROWS * 18, dtype=torch.float32).view(_ROWS, 2, 3, 3)
+        fill(cache, _network(), [(slice(0, _ROWS), images)])
+        cache.finish()
+    return [folder / "complete.json", *sorted(folder.glob("boundary-*.bin"))]
+
+
+@functools.cache
+def original(kind: str) -> bytes:
+    """Return a file of a kind that is as it should be."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "whole.safetensors"
+        if kind == "config":
+            return to_yaml(load_config(["data.crop=0", "builder.rank=2"])).encode()
+        if kind == "overrides":
+            return b"workers=2 scheduler=greedy distill.lr=0.01 keep=[stem*,head*] teacher=vgg16"
+        if kind == "recipe":
+            return json.dumps(_RECIPE).encode()
+        if kind == "costs":
+            costs = tuple(BlockCost(f"b{i}", i * 0.1, 0.1, 0.2, 8, 4, 2) for i in range(3))
+            write_costs(path, CostTable("made up", costs, Workload(30, 10)))
+        elif kind == "weights":
+            write_weights(path, _network().state_dict())
+        else:
+            mark, first, *_ = _cache_files(Path(name) / "cache")
+            return mark.read_bytes() + first.read_bytes()
+        return path.read_bytes()
+
+
+_RECIPE = {
+    "format": 1,
+    "teacher": {"name": "digits-vgg"},
+    "partitioner": {"name": "vgg"},
+    "builder": {"name": "separable"},
+    "plugins": [],
+    "image_shape": [1, 8, 8],
+    "mean": [0.5],
+    "std": [0.5],
+    "replaced": ["conv2_1"],
+}
+
+
+def corpus(kind: str) -> list[bytes]:
+    """Return pieces that are put into a file of a kind."""
+    return [*_WORDS.split(b" "), *original(kind).split()[:40]]
+
+
+def mutated(whole: bytes, words: list[bytes], chance: random.Random) -> bytes:
+    """Return a file with a few bytes changed, cut out, doubled or put in."""
+    content = bytearray(whole)
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        at = chance.randrange(len(content) + 1)
+        span = slice(at, min(len(content), at + chance.choice((1, 2, 8, 40))))
+        change = chance.randrange(5)
+        if change == 0 and at < len(content):
+            content[at] ^= 1 << chance.randrange(8)
+        elif change == 1:
+            del content[span]
+        elif change == 2:
+            content[at:at] = content[span]
+        elif change == 3:
+            content[span] = chance.choice(words)
+        else:
+            del content[at:]
+    return bytes(content)
+
+
+class Outside:
+    """Sees whether anything is new in the folder above a folder, or in the current one."""
+
+    def __init__(self, folder: Path) -> None:
+        """Watch around `folder`."""
+        self._places = (folder.parent, Path.cwd())
+        self._inside = folder
+
+    def __enter__(self) -> Outside:
+        """Remember what is there."""
+        self._before = self._seen()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Look again."""
+        self._after = self._seen()
+
+    def unchanged(self) -> bool:
+        """Say whether nothing was added."""
+        return self._after <= self._before
+
+    def _seen(self) -> set[Path]:
+        return {path for place in self._places for path in place.iterdir()}
+
+
+def attempt(kind: str, content: bytes, folder: Path) -> str | None:
+    """Give `content` to what reads files of a kind; return the mistake that it tells of, if any."""
+    home = folder / kind
+    home.mkdir(exist_ok=True)
+    if kind == "cache":
+        _cache_files(home / "cache")
+    if kind == "recipe" and not (home / "student" / "model.safetensors").exists():
+        _store_student(home)
+    path = home / "input.yaml"
+    path.write_bytes(content)
+    start = time.monotonic()
+    try:
+        ROUNDS[kind](path)
+    except PbkdError as error:
+        assert str(error)
+        return str(error)
+    finally:
+        assert time.monotonic() - start < SLOWEST, content
+    return None
+
+
+def _store_student(home: Path) -> None:
+    from pbkd.recipe import Recipe
+    from pbkd.student import _architecture
+
+    choices = _RECIPE["teacher"], _RECIPE["partitioner"], _RECIPE["builder"]
+    recipe = Recipe(*choices, (1, 8, 8), ("conv2_1",))  # type: ignore[arg-type]
+    write_weights(home / "student" / "model.safetensors", _architecture(recipe, ()).state_dict())
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    chance = random.Random(arguments.seed)
+    told = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "inside"
+        folder.mkdir()
+        for number in range(arguments.inputs):
+            kind = sorted(ROUNDS)[number % len(ROUNDS)]
+            content = mutated(original(kind), corpus(kind), chance)
+            with Outside(folder) as outside:
+                told += attempt(kind, content, folder) is not None
+            assert outside.unchanged(), content
+    print(f"{arguments.inputs} inputs: {told} refused, {arguments.inputs - told} taken")
+
+
+if __name__ == "__main__":
+    _main()
