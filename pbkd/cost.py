@@ -61,7 +61,8 @@ def measure_costs(
         if name in training:
             seconds, traffic = training[name][0], team_traffic(replacements[name])
             cost = BlockCost(name, prefix, teacher[name], seconds, training[name][1], *traffic)
-            costs.append(replace(cost, overhead_seconds=overhead[name]))
+            read = training[name][2]
+            costs.append(replace(cost, overhead_seconds=overhead[name], read_seconds=read))
         prefix += teacher[name]
     return costs
 
@@ -73,13 +74,13 @@ def _timed(
     loss: Loss,
     offset: int,
     dtype: torch.dtype,
-) -> tuple[dict[str, float], dict[str, tuple[float, int]]]:
+) -> tuple[dict[str, float], dict[str, tuple[float, int, float]]]:
     """Return the seconds of every segment's forward pass, and those of every replacement's step.
 
-    Beside the latter stand the bytes of the block's input.
+    Beside the latter stand the bytes of the block's input, and the seconds of reading a batch.
     """
     teacher: dict[str, float] = {}
-    training: dict[str, tuple[float, int]] = {}
+    training: dict[str, tuple[float, int, float]] = {}
     for start, stop in ((offset, len(chain)), (0, offset)):
         x = images
         for position, (name, segment) in enumerate(chain.named_children()):
@@ -90,7 +91,9 @@ def _timed(
             if position >= start:
                 teacher[name] = _seconds(_forward(segment, x), images.device)
                 if name in replacements:
-                    training[name] = _training(name, replacements[name], (x, y), loss, dtype)
+                    seconds = _training(name, replacements[name], (x, y), loss, dtype)
+                    read = _seconds(_reading(x, y), images.device)
+                    training[name] = seconds, x.nbytes, read
             x = y
     return teacher, training
 
@@ -103,17 +106,29 @@ def _forward(segment: nn.Module, x: Tensor) -> Callable[[], None]:
     return run
 
 
+def _reading(x: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return what gathers a shuffled batch of two activations, as a cache in memory does."""
+    rows = torch.randperm(len(x))
+    stored = [activation.movedim(1, -1).contiguous().cpu() for activation in (x, y)]
+
+    def run() -> None:
+        for activation in stored:
+            activation[rows].to(x.device)
+
+    return run
+
+
 def _training(
     name: str,
     replacement: nn.Module,
     lesson: tuple[Tensor, Tensor],
     loss: Loss,
     dtype: torch.dtype,
-) -> tuple[float, int]:
-    """Return the seconds of a training step, and the bytes of its input."""
+) -> float:
+    """Return the seconds of a training step; raises `PluginError` where it cannot be done."""
     x, y = lesson
     try:
-        return _seconds(_training_step(replacement, x, y, loss, dtype), x.device), x.nbytes
+        return _seconds(_training_step(replacement, x, y, loss, dtype), x.device)
     except Exception as error:
         if out_of_memory(error):
             raise

@@ -27,10 +27,15 @@ T = TypeVar("T", float, "np.ndarray[Any, np.dtype[np.float64]]")
 
 
 def job_seconds(job: Job, costs: Sequence[BlockCost], *, teacher: bool = True) -> float:
-    """Return seconds per step: the teacher up to the job's last block, and every training."""
+    """Return seconds per step: the teacher up to the job's last block, and every training.
+
+    Without the `teacher`, activations are read instead; a boundary of two blocks counts twice.
+    """
     own = [cost for cost in costs if cost.name in job.blocks]
-    prefix = max((cost.prefix_seconds + cost.teacher_seconds for cost in own), default=0.0)
-    return prefix * teacher + sum(cost.train_seconds for cost in own)
+    train = sum(cost.train_seconds for cost in own)
+    if not teacher:
+        return train + sum(cost.read_seconds for cost in own)
+    return train + max((cost.prefix_seconds + cost.teacher_seconds for cost in own), default=0.0)
 
 
 def stage_load(

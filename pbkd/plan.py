@@ -48,6 +48,7 @@ class BlockCost:
     backward pass and update. `input_bytes` is the block's input of one batch. Workers that share
     batches also add up `parameter_bytes` of gradients, and wait for each other `exchanges` times;
     of the block's and its training's seconds `overhead_seconds` do not shrink with the batch.
+    `read_seconds` is what a batch of its input and output takes to be read from a cache in memory.
     """
 
     name: str
@@ -58,6 +59,7 @@ class BlockCost:
     parameter_bytes: int = 0
     exchanges: int = 0
     overhead_seconds: float = 0.0
+    read_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

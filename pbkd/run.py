@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["Prospect", "plan_run", "run"]
 
 _DISTILL_STEPS, _STUDENT_FED_STEPS, _FINETUNE_STEPS = 600, 300, 600
+_START_SECONDS = 4.0  # of a process that imports torch, loads teacher and data, finds the others
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,17 @@ def plan_run(config: RunConfig, registry: Registry) -> Prospect:
         for workers in crews
         for costs in [_costs(config, prepared, replacements, workers[0].threads)]
     ]
-    plan = min(plans, key=lambda plan: plan.seconds)
+    plan = min(plans, key=_seconds_with_start)
     if len(plans) > 1:
         tried = ", ".join(f"{len(p.workers)}: {p.seconds:.1f} s" for p in plans)
         plan = replace(plan, why=f"{plan.why}; workers=auto (predicted with {tried})")
     config = replace(config, workers=len(plan.workers))
     return Prospect(config, prepared, plan, replacements)
+
+
+def _seconds_with_start(plan: Plan) -> float:
+    """Return the predicted seconds and what the workers of two phases take to start."""
+    return plan.seconds + (2 * _START_SECONDS if len(plan.workers) > 1 else 0.0)
 
 
 def _costs(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pbkd.allocator import keep_freed_memory
 from pbkd.assignment import read_assignment
 from pbkd.cache import cached, open_cache
 from pbkd.claim import claimed
@@ -76,6 +77,7 @@ def work(folder: Path, rank: int) -> None:
     Each trained replacement is written to `folder/PHASE/NAME.safetensors`, and told of as an
     event `block`.
     """
+    keep_freed_memory()
     config = load_config(file=folder / "config.yaml")
     assignment = read_assignment(folder)
     worker = assignment.workers[rank]

@@ -18,7 +18,13 @@ __all__ = ["link_rate", "mean_costs"]
 
 _MESSAGE = 4_000_000  # floats
 _MESSAGES = 5
-_SECONDS = ("prefix_seconds", "teacher_seconds", "train_seconds", "overhead_seconds")
+_SECONDS = (
+    "prefix_seconds",
+    "teacher_seconds",
+    "train_seconds",
+    "overhead_seconds",
+    "read_seconds",
+)
 
 
 def mean_costs(costs: Sequence[BlockCost], device: torch.device) -> list[BlockCost]:
