@@ -24,6 +24,7 @@ class Views:
     def __init__(self, split: Split, augmentation: Augmentation, count: int, seed: int) -> None:
         """Draw the views of `split`."""
         self.labels = split.labels.repeat(count)
+        self.decodes = getattr(split, "decodes", False)
         self._split = split
         self._augmentation = augmentation
         generator = torch.Generator().manual_seed(derive_seed(seed, "views", count))

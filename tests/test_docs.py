@@ -187,6 +187,7 @@ TYPES = {
     "float": "number",
     "int": "integer",
     "int | None": "integer or null",
+    "int | str": "integer or text",
     "list[Any]": "list",
     "list[str]": "list",
     "str": "text",
