@@ -51,7 +51,7 @@ def bench(
     ranks = crew(config, pick_device("auto"))
     settings = {"preset": asdict(preset), "workers": [asdict(rank) for rank in ranks]}
     write_json(folder / "bench.json", {**settings, "rounds": rounds})
-    chosen(registry, "launcher", {"name": "local"}).launch(measure, folder, ranks)
+    chosen(registry, "launcher", {"name": "local", "restarts": 0}).launch(measure, folder, ranks)
     events = _events(folder)
     predicted = _predicted(registry, preset, ranks, events)
     procedures, speedups = gather(events, preset.batch_size, predicted)
