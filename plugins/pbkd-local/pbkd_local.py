@@ -13,7 +13,11 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, ClassVar
 
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure, record
+from torch.distributed.elastic.multiprocessing.errors import (
+    ChildFailedError,
+    ProcessFailure,
+    record,
+)
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from pbkd import hookimpl, journal
