@@ -1,4 +1,4 @@
-"""Workers are killed, stopped, orphaned; the run completes, or is resumed, with the same weights."""
+"""Workers are killed, stopped, orphaned; the weights are those of an undisturbed run."""
 
 from __future__ import annotations
 

@@ -114,7 +114,9 @@ def _signals_restored() -> Iterator[None]:
 @contextmanager
 def _agent_kept_quiet() -> Iterator[None]:
     """Keep the agent's log lines off the terminal: what they tell is in the `WorkerError`."""
-    loggers = [logging.getLogger(f"torch.{name}") for name in ("distributed", "multiprocessing")]
+    known = logging.root.manager.loggerDict.items()  # each module of the agent sets its own level
+    mine = ("torch.distributed", "torch.multiprocessing")
+    loggers = [x for name, x in known if name.startswith(mine) and isinstance(x, logging.Logger)]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)

@@ -32,7 +32,16 @@ FEEDS = {
 }
 
 # Every process of a run loads its plugins; this one makes each keep a checkpoint at every epoch.
-_OFTEN = "import pbkd.checkpoint\npbkd.checkpoint._STEPS_BETWEEN = 1\n"
+_OFTEN = """
+import pbkd.checkpoint
+from pbkd import hookimpl
+
+pbkd.checkpoint._STEPS_BETWEEN = 1
+
+@hookimpl
+def register_builders():
+    return []
+"""
 
 
 def settings(out: Path) -> list[str]:
