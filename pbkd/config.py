@@ -41,6 +41,7 @@ _BOUNDS = {
     "threads": (1, math.inf),
     "batch_size": (2, math.inf),  # BatchNorm needs two
     "max_drop": (0, 1),
+    "views": (0, math.inf),
     "cache_gigabytes": (0, math.inf),
     "recalibrate_batches": (0, math.inf),
     "distill.epochs": (1, math.inf),
@@ -104,9 +105,13 @@ class RunConfig:
     """Plugins beside the installed ones: modules or .py files."""
     keep: list[str] = field(default_factory=lambda: ["stem*", "head*"])
     """Segments that stay the teacher's; shell-style patterns."""
+    views: int = 0
+    """Augmented views of each training image that the blockwise phases see, drawn once, so that
+    they can be cached; an epoch goes through all of them. 0: new ones in every epoch."""
     cache_gigabytes: float = 0.0
     """Disk that a cache of the teacher's activations may take; 0: none."""
-    workers: int = 1
+    workers: int | str = 1
+    """A number, or auto: the number whose plan is predicted fastest, from costs measured here."""
     threads: int | None = None
     """CPU threads of each worker; null: an equal share of the cores."""
     device: str = "auto"
@@ -264,6 +269,10 @@ def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None
         raise ConfigError("a value holds an escaped '${': use a value without it.")
     for key, (low, high) in bounds.items():
         value = attrgetter(key)(config)
+        if key == "workers" and isinstance(value, str):
+            if value != "auto":
+                raise ConfigError(f"'workers' is '{value}', but must be a number or auto.")
+            continue
         if value is not None and (not low <= value <= high or value == math.inf):
             least = "above 0" if low == ABOVE_ZERO else f"at least {low}"
             wanted = least if high == math.inf else f"between {low} and {high}"

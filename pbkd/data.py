@@ -149,20 +149,32 @@ class Augmentation:
 
     def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return changed copies of `images`, uint8 (B, C, H, W); `generator` is on the CPU."""
+        return self.apply(images, self.draw(len(images), generator))
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw the changes of so many images, int64 (3, count): top, left, mirrored or not."""
+        draws = torch.zeros(3, count, dtype=torch.int64)
         if self.crop:
-            images = _shift(images, self.crop, generator)
+            draws[:2] = torch.randint(2 * self.crop + 1, (2, count), generator=generator)
         if self.flip:
-            mirrored = torch.randint(2, (len(images), 1, 1, 1), generator=generator) == 1
+            draws[2] = torch.randint(2, (count,), generator=generator)
+        return draws
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return changed copies of `images`, as drawn."""
+        if self.crop:
+            images = _shift(images, self.crop, draws[0], draws[1])
+        if self.flip:
+            mirrored = draws[2].view(-1, 1, 1, 1) == 1
             images = torch.where(mirrored, images.flip(3), images)
         return images
 
 
-def _shift(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
+def _shift(images: Tensor, pixels: int, top: Tensor, left: Tensor) -> Tensor:
     count, _, height, width = images.shape
     padded = functional.pad(images, (pixels, pixels, pixels, pixels))
     # A view with every possible crop of every image, (B, C, tops, lefts, H, W); one each is copied.
     crops = padded.unfold(2, height, 1).unfold(3, width, 1)
-    top, left = torch.randint(2 * pixels + 1, (2, count), generator=generator)
     return crops[torch.arange(count), :, top, left]
 
 

@@ -12,15 +12,37 @@ from pbkd.plan import Worker
 if TYPE_CHECKING:
     from pbkd.config import RunConfig
 
-__all__ = ["crew"]
+__all__ = ["crew", "possible_crews"]
 
 
-def crew(config: RunConfig, device: str) -> tuple[Worker, ...]:
-    """Return the workers on this machine: devices in turn, cores in equal shares."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = config.threads or max(1, (cores or 1) // config.workers)
-    devices = torch.accelerator.device_count() if device != "cpu" else 0
+def possible_crews(config: RunConfig, device: str) -> list[tuple[Worker, ...]]:
+    """Return the crew that was asked for; for `workers=auto` those to choose from.
+
+    These are one worker, two, four … up to one for each accelerator, or, without any, up to one
+    for as many cores as `threads` takes.
+    """
+    if isinstance(config.workers, int):
+        return [crew(config.workers, config.threads, device)]
+    most = _devices(device) or max(1, _cores() // (config.threads or 1))
+    counts = {2**power for power in range(most.bit_length())} | {most}
+    return [crew(count, config.threads, device) for count in sorted(counts)]
+
+
+def crew(count: int, threads: int | None, device: str) -> tuple[Worker, ...]:
+    """Return so many workers on this machine: devices in turn, cores in equal shares."""
+    share = threads or max(1, _cores() // count)
+    devices = _devices(device)
     return tuple(
-        Worker(rank, f"{device}:{rank % devices}" if devices else device, threads)
-        for rank in range(config.workers)
+        Worker(rank, f"{device}:{rank % devices}" if devices else device, share)
+        for rank in range(count)
     )
+
+
+def _devices(device: str) -> int:
+    return torch.accelerator.device_count() if device != "cpu" else 0
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -27,16 +27,24 @@ T = TypeVar("T", float, "np.ndarray[Any, np.dtype[np.float64]]")
 
 
 def job_seconds(job: Job, costs: Sequence[BlockCost], *, teacher: bool = True) -> float:
-    """Return seconds per step: the teacher up to the job's last block, and every training."""
+    """Return seconds per step: the teacher up to the job's last block, and every training.
+
+    Without the `teacher`, activations are read instead; a boundary of two blocks counts twice.
+    """
     own = [cost for cost in costs if cost.name in job.blocks]
-    prefix = max((cost.prefix_seconds + cost.teacher_seconds for cost in own), default=0.0)
-    return prefix * teacher + sum(cost.train_seconds for cost in own)
+    train = sum(cost.train_seconds for cost in own)
+    if not teacher:
+        return train + sum(cost.read_seconds for cost in own)
+    return train + max((cost.prefix_seconds + cost.teacher_seconds for cost in own), default=0.0)
 
 
 def stage_load(
     costs: Sequence[BlockCost], first: int, last: int
-) -> tuple[float, float, float, float, float]:
-    """Return a stage's load per step: seconds, messages, bytes sent, gradient bytes, exchanges.
+) -> tuple[float, float, float, float, float, float]:
+    """Return a stage's load per step.
+
+    Seconds, messages, bytes sent, gradient bytes, exchanges, and how many of the seconds do not
+    shrink with the batch.
 
     The stage has the blocks `first` to `last` of `costs`. It runs the teacher from its first
     block up to the next stage's first, receives the input of the one and sends that of the other.
@@ -52,22 +60,24 @@ def stage_load(
     gradients = sum(cost.parameter_bytes for cost in costs[first:end])
     exchanges = sum(cost.exchanges for cost in costs[first:end])
     messages = (first > 0) + (end < len(costs))
-    return stop - start + train, messages, received + sent, gradients, exchanges
+    overhead = sum(cost.overhead_seconds for cost in costs[first:end])
+    return stop - start + train, messages, received + sent, gradients, exchanges, overhead
 
 
-def stage_seconds(load: tuple[T, T, T, T, T], workers: Sequence[Worker]) -> T:
+def stage_seconds(load: tuple[T, T, T, T, T, T], workers: Sequence[Worker]) -> T:
     """Return the seconds per step of a stage with this load (numbers, or arrays of them).
 
     Its workers share each batch in equal parts, so the slowest sets the pace, and, where there
     are several, add up their gradients and wait for each other at every exchange.
     """
-    seconds, messages, moved, gradients, exchanges = load
+    seconds, messages, moved, gradients, exchanges, overhead = load
     speed = min(worker.speed for worker in workers)
     bandwidth = min(worker.bandwidth for worker in workers)
     latency = max(worker.latency for worker in workers)
-    shared = (seconds / speed + moved / bandwidth) / len(workers) + messages * latency
     if len(workers) == 1:
-        return shared
+        return seconds / speed + moved / bandwidth + messages * latency
+    divided = ((seconds - overhead) / speed + moved / bandwidth) / len(workers)
+    shared = divided + overhead / speed + messages * latency
     return shared + 2 * gradients / bandwidth + exchanges * latency
 
 

@@ -46,7 +46,9 @@ class BlockCost:
     `prefix_seconds` is the teacher's forward pass through every segment before the block,
     `teacher_seconds` through the block itself, `train_seconds` the replacement's forward pass,
     backward pass and update. `input_bytes` is the block's input of one batch. Workers that share
-    batches also add up `parameter_bytes` of gradients, and wait for each other `exchanges` times.
+    batches also add up `parameter_bytes` of gradients, and wait for each other `exchanges` times;
+    of the block's and its training's seconds `overhead_seconds` do not shrink with the batch.
+    `read_seconds` is what a batch of its input and output takes to be read from a cache in memory.
     """
 
     name: str
@@ -56,6 +58,8 @@ class BlockCost:
     input_bytes: int = 0
     parameter_bytes: int = 0
     exchanges: int = 0
+    overhead_seconds: float = 0.0
+    read_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pbkd.errors import ChainError, ConfigError, TeacherError, did_you_mean
 from pbkd.options import chosen, typed_options
 from pbkd.precision import autocast, pick_dtype
 from pbkd.sources import SOURCES
+from pbkd.views import with_views
 from pbkd.zoo import Teacher, load_teacher
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ __all__ = ["Prepared", "check_classes", "load_data", "pick_device", "pick_partit
 class Prepared:
     """A frozen teacher on its device, its data, and its chain, plain and folded.
 
-    `images` is the first batch of the training split, normalised. `dtype` is the type that the
-    blockwise phases compute in.
+    `images` is the first batch of the training split, normalised. `training` is the data of the
+    blockwise phases, and `dtype` the type that they compute in.
     """
 
     teacher: Teacher
@@ -41,6 +42,7 @@ class Prepared:
     folded: nn.Sequential
     images: Tensor
     partitioner: str
+    training: Dataset
     dtype: torch.dtype = torch.float32
 
     @property
@@ -82,7 +84,8 @@ def prepare(config: RunConfig, registry: Registry, device: str) -> Prepared:
     chain = partitioner.partition(network)
     check_chain(network, chain, images[:2])
     folded = fold(chain, images[:2])
-    return Prepared(teacher, data, chain, folded, images, partitioner.name, dtype)
+    training = with_views(data, config.views, config.seed)
+    return Prepared(teacher, data, chain, folded, images, partitioner.name, training, dtype)
 
 
 def load_data(choice: Mapping[str, Any]) -> Dataset:

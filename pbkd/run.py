@@ -23,7 +23,7 @@ from pbkd.errors import ConfigError, TeacherError, did_you_mean
 from pbkd.finish import finish
 from pbkd.folder import open_folder, reopen_folder, resumed_note
 from pbkd.identity import check_choices
-from pbkd.launch import crew
+from pbkd.launch import possible_crews
 from pbkd.loss import LOSSES
 from pbkd.measure import accuracy
 from pbkd.options import chosen
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = ["Prospect", "plan_run", "run"]
 
 _DISTILL_STEPS, _STUDENT_FED_STEPS, _FINETUNE_STEPS = 600, 300, 600
+_START_SECONDS = 4.0  # of a process that imports torch, loads teacher and data, finds the others
 
 
 @dataclass(frozen=True)
@@ -79,24 +80,43 @@ def plan_run(config: RunConfig, registry: Registry) -> Prospect:
             f"unknown loss '{config.distill.loss}'.{did_you_mean(config.distill.loss, LOSSES)}"
         )
     device = pick_device(config.device)
-    workers = crew(config, device)
-    prepared = prepare(config, registry, workers[0].device)
-    config = _with_epochs(config, prepared.data)
+    crews = possible_crews(config, device)
+    prepared = prepare(config, registry, crews[0][0].device)
+    config = _with_epochs(config, prepared)
     proposals = _propose_all(config, builder, prepared)
     replacements = {p.block.name: p.replacement for p in proposals if p.replacement is not None}
     if not replacements:
         reasons = "; ".join(f"{p.block.name}: {p.reason}" for p in proposals) or "all are in `keep`"
         raise ConfigError(f"there is nothing to replace ({reasons}).")
-    with thread_count(workers[0].threads):
-        costs = measure_costs(
+    plans = [
+        _plan(config, candidates, prepared, proposals, costs, workers)
+        for workers in crews
+        for costs in [_costs(config, prepared, replacements, workers[0].threads)]
+    ]
+    plan = min(plans, key=_seconds_with_start)
+    if len(plans) > 1:
+        tried = ", ".join(f"{len(p.workers)}: {p.seconds:.1f} s" for p in plans)
+        plan = replace(plan, why=f"{plan.why}; workers=auto (predicted with {tried})")
+    config = replace(config, workers=len(plan.workers))
+    return Prospect(config, prepared, plan, replacements)
+
+
+def _seconds_with_start(plan: Plan) -> float:
+    """Return the predicted seconds and what the workers of two phases take to start."""
+    return plan.seconds + (2 * _START_SECONDS if len(plan.workers) > 1 else 0.0)
+
+
+def _costs(
+    config: RunConfig, prepared: Prepared, replacements: Mapping[str, nn.Module], threads: int
+) -> list[BlockCost]:
+    with thread_count(threads):
+        return measure_costs(
             prepared.feeding,
             replacements,
             prepared.images.to(prepared.dtype),
             LOSSES[config.distill.loss],
             dtype=prepared.dtype,
         )
-    plan = _plan(config, candidates, prepared, proposals, costs, workers)
-    return Prospect(config, prepared, plan, replacements)
 
 
 def run(
@@ -149,11 +169,11 @@ def run(
         return result
 
 
-def _with_epochs(config: RunConfig, data: Dataset) -> RunConfig:
+def _with_epochs(config: RunConfig, prepared: Prepared) -> RunConfig:
     """Return the configuration with every epoch count that was left open worked out."""
-    steps = steps_per_epoch(data.train, config.batch_size)
 
-    def epochs(given: int | None, wanted_steps: int) -> int:
+    def epochs(given: int | None, wanted_steps: int, data: Dataset = prepared.training) -> int:
+        steps = steps_per_epoch(data.train, config.batch_size)
         return given if given is not None else max(1, round(wanted_steps / steps))
 
     distill = replace(
@@ -161,7 +181,9 @@ def _with_epochs(config: RunConfig, data: Dataset) -> RunConfig:
         epochs=epochs(config.distill.epochs, _DISTILL_STEPS),
         student_fed_epochs=epochs(config.distill.student_fed_epochs, _STUDENT_FED_STEPS),
     )
-    finetune = replace(config.finetune, epochs=epochs(config.finetune.epochs, _FINETUNE_STEPS))
+    finetune = replace(
+        config.finetune, epochs=epochs(config.finetune.epochs, _FINETUNE_STEPS, prepared.data)
+    )
     return replace(config, distill=distill, finetune=finetune)
 
 
@@ -183,7 +205,7 @@ def _plan(
 ) -> Plan:
     by_name = {cost.name: cost for cost in costs}
     trained = [p.block for p in proposals if p.block.name in by_name]
-    workload = _workload(config, prepared.data)
+    workload = _workload(config, prepared.training)
     obstacle = cache_obstacle(config, prepared, trained)
     choice = choose_schedule(candidates, costs, workers, workload, obstacle=obstacle)
     cached = choice.schedule.feed == "cache"

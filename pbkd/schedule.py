@@ -89,10 +89,10 @@ def choose_schedule(
 
 def cache_obstacle(config: RunConfig, prepared: Prepared, blocks: Sequence[Block]) -> str | None:
     """Say why activations cannot be cached, with the size it would take; None if they can."""
-    augment = prepared.data.augment
-    gigabytes = cache_bytes(blocks, len(prepared.data.train), prepared.dtype) / 1e9
+    augment = prepared.training.augment
+    gigabytes = cache_bytes(blocks, len(prepared.training.train), prepared.dtype) / 1e9
     if augment.crop or augment.flip:
-        return "images are augmented at random: set data.crop=0 data.flip=false"
+        return "images are augmented at random: set views=1 or more, or data.crop=0 data.flip=false"
     if gigabytes > config.cache_gigabytes:
         return (
             f"it would take {gigabytes:.3g} GB, and cache_gigabytes is {config.cache_gigabytes:g}"
@@ -108,8 +108,9 @@ def cache_name(config: RunConfig, prepared: Prepared, blocks: Sequence[Block]) -
             "teacher": fingerprint(teacher.network),
             "normalisation": [teacher.mean, teacher.std],
             "data": config.data,
-            "images": len(prepared.data.train),
-            "labels": prepared.data.train.labels.tolist(),
+            "views": [config.views, config.seed] if config.views else 0,
+            "images": len(prepared.training.train),
+            "labels": prepared.training.train.labels.tolist(),
             "cut": [[block.position, block.input_shape, block.output_shape] for block in blocks],
             "dtype": str(prepared.dtype),
         }

@@ -72,13 +72,16 @@ def _claims(
 def _parts(
     job: Job, costs: Sequence[BlockCost], *, teacher: bool
 ) -> Iterator[tuple[str, str | None, float]]:
-    """Yield (kind, block, seconds per step) of a job's teacher pass and of every training."""
+    """Yield (kind, block, seconds per step) of a job's teacher pass and of every training.
+
+    Where there is no teacher, reading from the cache counts as part of the training.
+    """
     own = [cost for cost in costs if cost.name in job.blocks]
     train = sum(cost.train_seconds for cost in own)
     if teacher:
         yield "teacher", None, job_seconds(job, costs) - train
     for cost in own:
-        yield "training", cost.name, cost.train_seconds
+        yield "training", cost.name, cost.train_seconds + cost.read_seconds * (not teacher)
 
 
 def _relay(
@@ -89,8 +92,10 @@ def _relay(
     start, first = 0.0, 0
     for stage in schedule.stages:
         last = first + len(stage.job.blocks) - 1
-        share = min(workers[rank].speed for rank in stage.ranks) * len(stage.ranks)
-        work = stage_load(costs, first, last)[0] / share
+        speed = min(workers[rank].speed for rank in stage.ranks)
+        share = speed * len(stage.ranks)
+        load = stage_load(costs, first, last)
+        work = load[0] / share + load[-1] * (1 / speed - 1 / share)
         parts = _stage_parts(stage, costs, first, share, work, busy[stage.ranks[0]])
         for rank in stage.ranks:
             now = start

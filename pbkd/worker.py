@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+from pbkd.allocator import keep_freed_memory
 from pbkd.assignment import read_assignment
 from pbkd.cache import cached, open_cache
 from pbkd.claim import claimed
@@ -60,7 +61,7 @@ class Station:
     @property
     def steps_per_epoch(self) -> int:
         """How many batches an epoch has."""
-        return steps_per_epoch(self.prepared.data.train, self.config.batch_size)
+        return steps_per_epoch(self.prepared.training.train, self.config.batch_size)
 
 
 def work(folder: Path, rank: int) -> None:
@@ -69,6 +70,7 @@ def work(folder: Path, rank: int) -> None:
     Each trained replacement is written to `folder/PHASE/NAME.safetensors`, and told of as an
     event `block`.
     """
+    keep_freed_memory()
     config = load_config(file=folder / "config.yaml")
     assignment = read_assignment(folder)
     worker = assignment.workers[rank]
@@ -109,7 +111,7 @@ def _work_in_relay(station: Station) -> None:
         chain=prepared.feeding,
         blocks=station.assignment.blocks,
         schedule=schedule,
-        batch_rows=min(station.config.batch_size, len(prepared.data.train)),
+        batch_rows=min(station.config.batch_size, len(prepared.training.train)),
         steps=(station.epochs - first) * station.steps_per_epoch,
         student_fed=station.student_fed,
         device=prepared.device,
@@ -130,7 +132,7 @@ def _work_from_cache(station: Station) -> None:
     cache = open_cache(
         Path(config.out) / "cache" / assignment.cache,
         list(assignment.blocks.values()),
-        len(prepared.data.train),
+        len(prepared.training.train),
         prepared.feeding,
         _share_of_rows(station),
         rank=station.rank,
@@ -145,7 +147,7 @@ def _work_from_cache(station: Station) -> None:
                 cache,
                 [assignment.blocks[name] for name in learning(job, starts, epoch)],
                 row_batches(
-                    prepared.data.train,
+                    prepared.training.train,
                     config.batch_size,
                     seed=config.seed,
                     epoch=epoch,
@@ -164,7 +166,7 @@ def _share_of_rows(station: Station) -> Iterator[tuple[slice, Tensor]]:
     The last row is repeated where a batch is short: kernels may round by the size of a batch.
     """
     prepared, size = station.prepared, station.config.batch_size
-    split = prepared.data.train
+    split = prepared.training.train
     every = torch.split(torch.arange(len(split)), size)
     for rows in every[station.rank :: len(station.assignment.workers)]:
         whole = torch.cat([rows, rows[-1:].expand(size - len(rows))])
@@ -181,11 +183,11 @@ def epoch_batches(station: Station, first: int = 0) -> Iterator[Iterator[Tensor]
         yield (
             prepared.fed(images)
             for images, _ in batches(
-                prepared.data.train,
+                prepared.training.train,
                 config.batch_size,
                 seed=config.seed,
                 epoch=epoch,
-                augmentation=prepared.data.augment,
+                augmentation=prepared.training.augment,
                 phase=station.assignment.phase,
             )
         )

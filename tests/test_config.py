@@ -96,7 +96,8 @@ def test_an_unknown_key_is_named_with_its_nearest(override: str, hint: str) -> N
 @pytest.mark.parametrize(
     ("override", "start"),
     [
-        ("workers=many", "'workers': Value 'many'"),
+        ("workers=many", "'workers' is 'many', but must be a number or auto."),
+        ("threads=many", "'threads': Value 'many'"),
         ("workers=1.5", "'workers': Value '1.5'"),
         ("workers=true", "'workers': Value 'True'"),
         ("workers=", "'workers': "),

@@ -42,6 +42,17 @@ def test_costs_are_those_of_prefix_block_and_training() -> None:
     assert two.prefix_seconds == pytest.approx(one.prefix_seconds + one.teacher_seconds)
 
 
+def test_overhead_is_what_a_smaller_batch_does_not_save() -> None:
+    chain = nn.Sequential()
+    chain.add_module("one", _Slow(0.02))
+    chain.requires_grad_(False)
+    (cost,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(32, 4), LOSSES["mse"])
+    # A sleep does not depend on the batch, so nearly all of both is overhead.
+    assert cost.overhead_seconds == pytest.approx(0.06, rel=0.4)
+    (alone,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(8, 4), LOSSES["mse"])
+    assert alone.overhead_seconds == 0  # an eighth of it is no batch
+
+
 def test_measuring_trains_nothing() -> None:
     chain = nn.Sequential()
     chain.add_module("one", nn.Linear(4, 4).requires_grad_(False))

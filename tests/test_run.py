@@ -219,6 +219,13 @@ def test_open_epochs_become_a_number_of_steps(registry: Registry) -> None:
     assert plan_run(big, registry).config.distill.epochs == 1
 
 
+def test_workers_auto_is_a_number_once_planned(quick: list[str], registry: Registry) -> None:
+    # What starting a process takes is more than the digits' training.
+    prospect = plan_run(load_config([*quick[:1], "workers=auto"]), registry)
+    assert prospect.config.workers == len(prospect.plan.workers) == 1
+    assert "workers=auto (predicted with 1: " in prospect.plan.why
+
+
 def test_segments_can_be_kept(quick: list[str], registry: Registry) -> None:
     config = load_config([*quick, "keep=[head*, conv1_*, conv2_*]"])
     assert [p.block.name for p in plan_run(config, registry).plan.blocks] == ["conv3_1", "conv3_2"]

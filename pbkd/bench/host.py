@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pbkd.bench.presets import PRESETS
+from pbkd.bench.presets import find_preset
 from pbkd.bench.result import BenchResult, gather
 from pbkd.bench.worker import measure, procedure_schedules
-from pbkd.config import load_config
-from pbkd.errors import ConfigError, did_you_mean
+from pbkd.errors import ConfigError
 from pbkd.journal import write_json
 from pbkd.launch import crew
 from pbkd.makespan import makespan
 from pbkd.options import chosen
 from pbkd.plan import BlockCost, Worker, Workload
 from pbkd.prepare import pick_device
+from pbkd.recorded import CostTable, write_costs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,17 +42,15 @@ def bench(
 
     The ranks' files are left in `folder`. Raises `ConfigError` or `WorkerError`.
     """
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset '{name}'.{did_you_mean(name, PRESETS)}")
+    preset = find_preset(name)
     if workers < 2 or threads < 1 or rounds < 1:
         raise ConfigError("a benchmark needs 2 or more workers, and a thread and a round or more.")
-    preset = PRESETS[name]
-    config = load_config([f"workers={workers}", f"threads={threads}"])
-    ranks = crew(config, pick_device("auto"))
+    ranks = crew(workers, threads, pick_device("auto"))
     settings = {"preset": asdict(preset), "workers": [asdict(rank) for rank in ranks]}
     write_json(folder / "bench.json", {**settings, "rounds": rounds})
     chosen(registry, "launcher", {"name": "local", "restarts": 0}).launch(measure, folder, ranks)
     events = _events(folder)
+    write_costs(folder / "costs.json", _cost_table(name, preset, ranks, events))
     predicted = _predicted(registry, preset, ranks, events)
     procedures, speedups = gather(events, preset.batch_size, predicted)
     return BenchResult(
@@ -76,6 +74,15 @@ def _events(folder: Path) -> list[Event]:
         for path in sorted((folder / "events").glob("*.jsonl"))
         for line in path.read_text().splitlines()
     ]
+
+
+def _cost_table(
+    name: str, preset: Preset, ranks: Sequence[Worker], events: Sequence[Event]
+) -> CostTable:
+    """Return the costs measured alone, for 1,000 steps on images that are never seen twice."""
+    told = next(event for event in events if event["event"] == "costs")
+    about = f"{name}, batch {preset.batch_size}, {ranks[0].device}, {ranks[0].threads} thread(s)"
+    return CostTable(about, tuple(BlockCost(**c) for c in told["alone"]), Workload(1000, 1000))
 
 
 def _predicted(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["PRESETS", "Preset"]
+from pbkd.errors import ConfigError, did_you_mean
+
+__all__ = ["PRESETS", "Preset", "find_preset"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Preset:
     image_shape: tuple[int, int, int]
     batch_size: int
     job_steps: int = 4
-    pass_steps: int = 32
+    pass_steps: int = 96
     distinct_steps: int = 4
     builder: dict[str, Any] = field(default_factory=lambda: {"name": "separable"})
 
@@ -36,3 +38,10 @@ PRESETS = {
     "resnet56-cifar": Preset({"name": "resnet56"}, (3, 32, 32), 128),
     "digits": Preset({"name": "digits-vgg"}, (1, 8, 8), 64, job_steps=8, pass_steps=16),
 }
+
+
+def find_preset(name: str) -> Preset:
+    """Return a preset by name; raises `ConfigError`."""
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset '{name}'.{did_you_mean(name, PRESETS)}")
+    return PRESETS[name]

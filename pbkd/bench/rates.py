@@ -18,20 +18,26 @@ __all__ = ["link_rate", "mean_costs"]
 
 _MESSAGE = 4_000_000  # floats
 _MESSAGES = 5
+_SECONDS = (
+    "prefix_seconds",
+    "teacher_seconds",
+    "train_seconds",
+    "overhead_seconds",
+    "read_seconds",
+)
 
 
 def mean_costs(costs: Sequence[BlockCost], device: torch.device) -> list[BlockCost]:
     """Return the mean, over all ranks, of costs that each measured at the same time."""
     seconds = torch.tensor(
-        [[cost.prefix_seconds, cost.teacher_seconds, cost.train_seconds] for cost in costs],
+        [[getattr(cost, field) for field in _SECONDS] for cost in costs],
         dtype=torch.float64,
         device=device,
     )
     dist.all_reduce(seconds)
     seconds /= dist.get_world_size()
-    fields = ("prefix_seconds", "teacher_seconds", "train_seconds")
     return [
-        replace(cost, **dict(zip(fields, row, strict=True)))
+        replace(cost, **dict(zip(_SECONDS, row, strict=True)))
         for cost, row in zip(costs, seconds.tolist(), strict=True)
     ]
 

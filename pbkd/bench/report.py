@@ -33,13 +33,12 @@ _HEADS = (
 
 
 def write(result: BenchResult, folder: Path) -> None:
-    """Write `result.json`, `procedures.csv` (a row a procedure) and `speedup.svg`."""
+    """Write `result.json` and `procedures.csv`, a row a procedure."""
     write_json(folder / "result.json", asdict(result))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([_HEADS, *rows(result)])
     write_file(folder / "procedures.csv", text.getvalue().encode())
-    write_file(folder / "speedup.svg", plot([result]).encode())
 
 
 def show(result: BenchResult) -> None:

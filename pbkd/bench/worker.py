@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from pbkd.allocator import keep_freed_memory
 from pbkd.bench.peak import peak_memory, reset_peak_memory
 from pbkd.bench.presets import Preset
 from pbkd.bench.procedures import Rig, run_cache, run_jobs, run_relay
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import EnergyMeter
     from pbkd.registry import Registry
 
-__all__ = ["measure", "procedure_schedules"]
+__all__ = ["measure", "procedure_schedules", "rigs"]
 
 
 def measure(folder: Path, rank: int) -> None:
@@ -53,12 +54,13 @@ def measure(folder: Path, rank: int) -> None:
     Rank 0 tells of the costs and of each procedure's seconds; every rank of its own CPU seconds
     and peak memory.
     """
+    keep_freed_memory()
     settings = read_json(folder / "bench.json")
     workers = [Worker(**worker) for worker in settings["workers"]]
     torch.set_num_threads(workers[rank].threads)
     device = torch.device(workers[rank].device)
     registry = build_registry()
-    folded, plain = _rigs(registry, Preset(**settings["preset"]), rank, device)
+    folded, plain = rigs(registry, Preset(**settings["preset"]), rank, device)
     with process_group(device):
         alone = _in_turn(lambda: _costs(folded), rank)
         offset = rank * len(folded.chain) // len(workers)
@@ -133,7 +135,7 @@ def _timed(work: Callable[[], None], monitor: EnergyMonitor, window: str) -> dic
     }
 
 
-def _rigs(registry: Registry, preset: Preset, rank: int, device: torch.device) -> tuple[Rig, Rig]:
+def rigs(registry: Registry, preset: Preset, rank: int, device: torch.device) -> tuple[Rig, Rig]:
     """Build the same network on every rank: folded and channels-last, and plain as it comes."""
     torch.manual_seed(0)
     network = build_network(registry, preset.teacher).to(device)

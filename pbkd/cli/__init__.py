@@ -35,6 +35,8 @@ def main() -> None:
     # never spin make small networks twice as slow. torch's OpenMP reads this when it is imported.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    # The log lines of torch's profiler are its makers' and go to stderr.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     try:
         app(prog_name="pbkd")
     except PbkdError as error:

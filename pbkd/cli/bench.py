@@ -3,35 +3,80 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbkd.registry import Registry
+
 
 def bench(
-    preset: Annotated[
-        str, typer.Argument(help="vgg16-cifar, resnet50-cifar, resnet56-cifar or digits.")
-    ] = "vgg16-cifar",
+    presets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[preset]...", help="vgg16-cifar, resnet50-cifar, resnet56-cifar or digits."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Workers of the parallel procedures.")] = 2,
     threads: Annotated[int, typer.Option(help="CPU threads of each worker.")] = 1,
     rounds: Annotated[int, typer.Option(help="How many times each procedure is timed.")] = 3,
     out: Annotated[Path, typer.Option(help="Folder for the benchmarks' folders.")] = Path("bench"),
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Time nothing; profile single-pass instead.")
+    ] = False,
 ) -> None:
     """Time the paper's procedures and pbkd's in turn, on the same kernels.
 
-    Writes result.json, procedures.csv and speedup.svg; prints the table.
+    Prints a table for each preset. In a new folder it writes speedup.svg, and for each preset
+    result.json, procedures.csv and costs.json, which `pbkd plan --costs` reads. With --profile it
+    writes profile.txt and trace.json.
     """
-    import shutil
-
-    from pbkd.bench.host import bench as run_bench
-    from pbkd.bench.report import show, write
+    from pbkd.bench.presets import find_preset
     from pbkd.journal import new_run_folder
     from pbkd.registry import build_registry
 
-    folder = new_run_folder(out, preset)
+    names = list(dict.fromkeys(presets or ["vgg16-cifar"]))
+    for name in names:
+        find_preset(name)
+    folder = new_run_folder(out, names[0] if len(names) == 1 else "bench")
     registry = build_registry()
-    result = run_bench(registry, preset, folder, workers=workers, threads=threads, rounds=rounds)
-    shutil.rmtree(folder / "cache", ignore_errors=True)
-    write(result, folder)
-    show(result)
+    if profile:
+        _profile(registry, names, folder, threads)
+    else:
+        _measure(registry, names, folder, workers, threads, rounds)
     typer.echo(f"everything is in {folder}")
+
+
+def _profile(registry: Registry, names: Sequence[str], folder: Path, threads: int) -> None:
+    from pbkd.bench.presets import find_preset
+    from pbkd.bench.profile import profile_single_pass
+
+    for name in names:
+        typer.echo(f"{name}, single-pass:")
+        kinds = profile_single_pass(registry, find_preset(name), folder / name, threads)
+        for kind, share in kinds.items():
+            typer.echo(f"  {kind}: {100 * share:.1f} %")
+
+
+def _measure(
+    registry: Registry, names: Sequence[str], folder: Path, workers: int, threads: int, rounds: int
+) -> None:
+    import shutil
+
+    from pbkd.bench.host import bench as run_bench
+    from pbkd.bench.report import plot, show, write
+    from pbkd.journal import write_file
+
+    results = []
+    for name in names:
+        own = folder / name
+        result = run_bench(registry, name, own, workers=workers, threads=threads, rounds=rounds)
+        shutil.rmtree(own / "cache", ignore_errors=True)
+        write(result, own)
+        typer.echo(f"{name}:")
+        show(result)
+        results.append(result)
+    write_file(folder / "speedup.svg", plot(results).encode())

@@ -24,13 +24,13 @@ class Cached:
     name: ClassVar[str] = "cached"
 
     def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
-        """Balance the training seconds; a worker's blocks are one job, in the chain's order."""
+        """Balance the seconds of training and reading; a worker's blocks, in order, are one job."""
         order = [cost.name for cost in costs]
         hands: list[list[str]] = [[] for _ in workers]
         loads = [0.0 for _ in workers]
-        for cost in sorted(costs, key=lambda cost: cost.train_seconds, reverse=True):
+        for cost in sorted(costs, key=_seconds, reverse=True):
             after = [
-                load + cost.train_seconds / worker.speed
+                load + _seconds(cost) / worker.speed
                 for load, worker in zip(loads, workers, strict=True)
             ]
             best = after.index(min(after))
@@ -38,6 +38,10 @@ class Cached:
             loads[best] = after[best]
         jobs = [Job(tuple(sorted(hand, key=order.index))) for hand in hands]
         return Schedule(tuple((job,) if job.blocks else () for job in jobs), feed="cache")
+
+
+def _seconds(cost: BlockCost) -> float:
+    return cost.train_seconds + cost.read_seconds
 
 
 @hookimpl

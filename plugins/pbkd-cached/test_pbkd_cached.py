@@ -37,3 +37,13 @@ def test_a_slow_worker_gets_less() -> None:
 
 def test_it_is_registered() -> None:
     assert register_schedulers() == [Cached]
+
+
+def test_reading_counts_and_a_read_boundary_is_not_free() -> None:
+    costs = [BlockCost("a", 0, 1, 2, read_seconds=3), BlockCost("b", 1, 1, 4)]
+    crew = [Worker(0)]
+    assert worker_seconds(Cached().schedule(costs, crew), costs, crew) == [9]
+    # Alone on a worker each, the block that reads is the heavier one.
+    costs.append(BlockCost("c", 2, 1, 1))
+    jobs = Cached().schedule(costs, [Worker(0), Worker(1)]).assigned
+    assert [job.blocks for (job,) in jobs] == [("a",), ("b", "c")]

@@ -52,7 +52,7 @@ class Pipeline:
         return _relay([cost.name for cost in costs], choice, crew)
 
 
-def _loads(costs: Sequence[BlockCost]) -> list[tuple[Any, Any, Any, Any, Any]]:
+def _loads(costs: Sequence[BlockCost]) -> list[tuple[Any, ...]]:
     """Return, for each last block, the loads of the stages that end there, by first block."""
     return [
         tuple(np.array([stage_load(costs, first, last) for first in range(last + 1)]).T)

@@ -86,6 +86,13 @@ def test_a_heavy_block_gets_several_workers() -> None:
     assert seconds == pytest.approx(30 / 4 + 0.002 + 0.01)
 
 
+def test_what_does_not_shrink_with_the_batch_is_not_shared() -> None:
+    cost = BlockCost("a", 0, 1, 2, overhead_seconds=2)
+    crew = [Worker(rank, latency=0) for rank in range(2)]
+    (seconds, _) = worker_seconds(Pipeline().schedule([cost], crew), [cost], crew)
+    assert seconds == pytest.approx(1 / 2 + 2)
+
+
 def test_sharing_that_costs_more_than_it_saves_leaves_workers_idle() -> None:
     costs = [BlockCost("a", 0, 1e-4, 1e-4, 0, 0, 6)]
     schedule = Pipeline().schedule(costs, [Worker(rank) for rank in range(4)])

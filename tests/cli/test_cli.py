@@ -141,7 +141,8 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
     ("arguments", "told"),
     [
         (["run", "worker=2"], "unknown key 'worker'. Did you mean 'workers'? Known: "),
-        (["run", "workers=two"], "'workers': Value 'two'"),
+        (["run", "workers=two"], "'workers' is 'two', but must be a number or auto."),
+        (["run", "threads=two"], "'threads': Value 'two'"),
         (["run", "workers"], "'workers' is not an override: write key=value."),
         (["run", "--config", "none.yaml"], "there is no configuration file 'none.yaml'."),
         (["run", "--plugin", "gredy"], "there is no plugin 'gredy': "),
