@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from pbkd.assignment import Assignment, write_assignment
 from pbkd.errors import WorkerError
 from pbkd.failure import divergence
-from pbkd.journal import follow_events
+from pbkd.journal import follow_events, read_events
 from pbkd.options import chosen
 from pbkd.plan import Job, Schedule, check_schedule
+from pbkd.progress import finished_blocks
 from pbkd.weights import read_weights, write_weights
 from pbkd.worker import work
 
@@ -114,19 +116,45 @@ def _distil(
     write_assignment(
         folder, Assignment(phase, start, workers, schedule, blocks, cache, rates or {})
     )
-    finished: dict[str, Event] = {}
-
-    def seen(event: Event) -> None:
-        if event["event"] == "block":
-            finished[event["block"]] = event
-        tell(event)
-
+    told = _Told(phase, tell)
+    for event in read_events(folder):  # of a run that is resumed
+        if event["event"] == f"{phase} epoch":
+            told.seen(event)
+    for event in finished_blocks(folder, phase).values():
+        told.seen(event)
     launcher = chosen(registry, "launcher", prospect.config.launcher)
-    with follow_events(folder, seen):
-        launcher.launch(work, folder, workers)
-    missing = [name for name in names if name not in finished]
+    if not all(name in told.blocks for name in names):
+        with follow_events(folder, told.seen):
+            launcher.launch(work, folder, workers)
+    missing = [name for name in names if name not in told.blocks]
     if missing:
         raise WorkerError(
             f"the launcher '{launcher.name}' ended, but nobody trained {', '.join(missing)}."
         )
-    return {name: finished[name] for name in names}
+    shutil.rmtree(folder / "checkpoints" / phase, ignore_errors=True)
+    return {name: told.blocks[name] for name in names}
+
+
+class _Told:
+    """Passes on a phase's events, each epoch and block once however often it was repeated."""
+
+    def __init__(self, phase: str, tell: Callable[[Event], None]) -> None:
+        self.blocks: dict[str, Event] = {}
+        self._phase = phase
+        self._tell = tell
+        self._epochs: set[tuple[str, int]] = set()
+
+    def seen(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "block" and event["phase"] == self._phase:
+            if event["block"] in self.blocks:
+                return
+            self.blocks[event["block"]] = event
+        elif kind == f"{self._phase} epoch":
+            epoch = event["block"], event["epoch"]
+            if epoch in self._epochs:
+                return
+            self._epochs.add(epoch)
+        elif kind == "block" or kind.endswith(" epoch"):
+            return
+        self._tell(event)

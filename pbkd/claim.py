@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from typing import TYPE_CHECKING
 
 from torch.distributed import is_torchelastic_launched
@@ -33,4 +34,6 @@ def _shared_counter(name: str) -> Callable[[], int]:
     if not is_torchelastic_launched():
         return itertools.count().__next__
     store, _, _ = next(iter(rendezvous("env://")))
-    return lambda: store.add(f"pbkd/{name}", 1) - 1
+    # Workers that are started again in the same store must not miss what was claimed before.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return lambda: store.add(f"pbkd/{name}/{attempt}", 1) - 1

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CacheError",
     "ChainError",
+    "CheckpointError",
     "ConfigError",
     "DataError",
+    "IdentityError",
     "MeterUnavailableError",
     "PbkdError",
     "PluginError",
@@ -67,6 +69,14 @@ class ScheduleError(PbkdError):
 
 class RunFolderError(PbkdError):
     """A run folder cannot be written, or holds no finished run."""
+
+
+class CheckpointError(PbkdError):
+    """A checkpoint is damaged or cannot be read."""
+
+
+class IdentityError(PbkdError):
+    """A run cannot be resumed with what would change its result."""
 
 
 class WorkerError(PbkdError):

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from pbkd.blockwise import distil_student_fed
 from pbkd.fit import Recipe, fit
+from pbkd.journal import read_json, record, write_json
 from pbkd.measure import accuracy, latencies, macs, parameters
+from pbkd.progress import shelf
+from pbkd.replacement import read_replacement
 from pbkd.result import BlockResult, NetworkResult, block_result, failure_notes
 from pbkd.student import assemble, recalibrate, save, solo_drops
-from pbkd.worker import read_replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,7 +56,8 @@ def finish(
     with clock.phase("scoring"):
         sound = {name: r for name, r in prospect.replacements.items() if trained[name].replaced}
         replacements = _read(prospect, folder / "teacher-fed", sound)
-        blocks = {**trained, **_accept(prospect, trained, replacements, tell)}
+        drops = _drops(prospect, replacements, folder)
+        blocks = {**trained, **_accept(prospect, trained, drops, tell)}
         notes += failure_notes(blocks.values())
         accepted = {name: r for name, r in replacements.items() if blocks[name].replaced}
     with clock.phase("student-fed"):
@@ -66,7 +69,8 @@ def finish(
     with clock.phase("recalibration"):
         stages["recalibrated"] = _recalibrate(prospect, student, notes) if accepted else None
     with clock.phase("fine-tuning"):
-        stages["fine-tuned"] = _fine_tune(prospect, student, notes, tell) if accepted else None
+        fine_tuned = _fine_tune(prospect, student, folder, notes, tell) if accepted else None
+        stages["fine-tuned"] = fine_tuned
     if not accepted:
         notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
     save(folder, student, prospect.config, prospect.prepared, list(accepted))
@@ -111,14 +115,31 @@ def _read(
     }
 
 
+def _drops(
+    prospect: Prospect, replacements: Mapping[str, nn.Module], folder: Path
+) -> dict[str, float]:
+    """Score each replacement alone on the validation split, once and for all.
+
+    Scores are written down: with other threads, a resumed run might round them another way, and
+    accept others than its student-fed phase began with.
+    """
+    path = folder / "scores.json"
+    if path.exists():
+        scores: dict[str, float] = read_json(path)
+        return scores
+    prepared = prospect.prepared
+    drops = solo_drops(prepared, replacements, prepared.data.validation)
+    write_json(path, drops)
+    return drops
+
+
 def _accept(
     prospect: Prospect,
     trained: Mapping[str, BlockResult],
-    replacements: Mapping[str, nn.Module],
+    drops: Mapping[str, float],
     tell: Tell,
 ) -> dict[str, BlockResult]:
-    """Score each replacement alone on the validation split; reject those that lose too much."""
-    drops = solo_drops(prospect.prepared, replacements, prospect.prepared.data.validation)
+    """Reject the replacements that diverged, or that alone lose too much."""
     limit = prospect.config.max_drop
     blocks = {}
     for name, drop in drops.items():
@@ -154,7 +175,7 @@ def _recalibrate(
 
 
 def _fine_tune(
-    prospect: Prospect, student: nn.Module, notes: list[str], tell: Tell
+    prospect: Prospect, student: nn.Module, folder: Path, notes: list[str], tell: Tell
 ) -> dict[str, Tensor] | None:
     config, prepared = prospect.config, prospect.prepared
     if not config.finetune.epochs:
@@ -170,6 +191,12 @@ def _fine_tune(
         temperature=config.finetune.temperature,
         soft_weight=config.finetune.soft_weight,
     )
+
+    def epoch_finished(epoch: int, loss: float, score: float) -> None:
+        event = "fine-tuning epoch"
+        record(folder, "host", event, epoch=epoch + 1, loss=loss, accuracy=score)
+        tell({"event": event, "epoch": epoch, "loss": loss, "accuracy": score})
+
     after = fit(
         student,
         prepared.data,
@@ -178,9 +205,8 @@ def _fine_tune(
         std=prepared.teacher.std,
         teacher=prepared.feeding,
         dtype=prepared.dtype,
-        epoch_finished=lambda epoch, loss, score: tell(
-            {"event": "fine-tuning epoch", "epoch": epoch, "loss": loss, "accuracy": score}
-        ),
+        epoch_finished=epoch_finished,
+        keep=shelf(folder, "fine-tuning", "student", writer="host"),
     )
     notes.append(
         f"Fine-tuning took validation accuracy from {100 * before:.2f} to {100 * after:.2f} %."

@@ -10,16 +10,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pbkd.checkpoint import due
 from pbkd.data import batches, normalise, steps_per_epoch
 from pbkd.distill import warmup_cosine
 from pbkd.loss import soft_target_loss
 from pbkd.measure import accuracy
 from pbkd.precision import autocast
+from pbkd.snapshot import restore, snapshot, tensors_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pbkd.checkpoint import Shelf
     from pbkd.data import Dataset
+
+    _Training = tuple[
+        nn.Module,
+        torch.optim.Optimizer,
+        torch.optim.lr_scheduler.LRScheduler,
+        torch.amp.GradScaler,
+    ]
 
 __all__ = ["Recipe", "fit"]
 
@@ -51,12 +61,14 @@ def fit(
     teacher: nn.Module | None = None,
     dtype: torch.dtype = torch.float32,
     epoch_finished: Callable[[int, float, float], None] = lambda _epoch, _loss, _accuracy: None,
+    keep: Shelf | None = None,
 ) -> float:
     """Train in place; leave the network as it was at the epoch that scored best.
 
     `dtype` is what the network computes in, under autocast; `teacher` may use the same. Scores are
     accuracies on the validation split; the state before the first epoch competes too.
-    `epoch_finished` gets the epoch, its mean loss and its score. Returns the best score.
+    `epoch_finished` gets the epoch, its mean loss and its score. Checkpoints go to `keep`, and
+    training goes on from the newest that is there. Returns the best score.
     """
     device = next(network.parameters()).device
     optimiser = torch.optim.AdamW(
@@ -69,9 +81,14 @@ def fit(
     rate = warmup_cosine(optimiser, recipe.epochs * steps)
     forward = autocast(network, dtype)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
-    best = accuracy(network, data.validation, mean=mean, std=std, device=device)
-    best_state = copy.deepcopy(network.state_dict())
-    for epoch in range(recipe.epochs):
+    training = network, optimiser, rate, scaler
+    resumed = _resume(keep, training) if keep else None
+    if resumed:
+        first, best, best_state = resumed
+    else:
+        first, best = 0, accuracy(network, data.validation, mean=mean, std=std, device=device)
+        best_state = copy.deepcopy(network.state_dict())
+    for epoch in range(first, recipe.epochs):
         network.train()
         total = torch.zeros((), device=device)
         for images, labels in batches(
@@ -94,9 +111,28 @@ def fit(
         epoch_finished(epoch, float(total) / steps, score)
         if score > best:
             best, best_state = score, copy.deepcopy(network.state_dict())
+        if keep and due(epoch + 1, recipe.epochs, steps):
+            _keep(keep, epoch + 1, training, best, best_state)
     network.load_state_dict(best_state)
     network.eval()
     return best
+
+
+def _keep(
+    shelf: Shelf, epoch: int, training: _Training, best: float, best_state: dict[str, Tensor]
+) -> None:
+    tensors, facts = snapshot(*training)
+    tensors |= {f"best.{name}": tensor for name, tensor in best_state.items()}
+    shelf.write(epoch, tensors, {**facts, "best": best})
+
+
+def _resume(shelf: Shelf, training: _Training) -> tuple[int, float, dict[str, Tensor]] | None:
+    """Restore the newest checkpoint; return its epoch, the best score so far and its state."""
+    for epoch in shelf.readable():
+        tensors, facts = shelf.read(epoch)
+        restore(tensors, facts, *training)
+        return epoch, facts["best"], tensors_below(tensors, "best.")
+    return None
 
 
 def _loss(

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pbkd.errors import RunFolderError
 
@@ -19,6 +19,7 @@ __all__ = [
     "Event",
     "follow_events",
     "new_run_folder",
+    "read_events",
     "read_json",
     "record",
     "write_file",
@@ -52,11 +53,22 @@ def write_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise RunFolderError(f"'{path}' cannot be written: {error.strerror}.") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the names in a folder last, where the system can: a rename is in the folder."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -84,10 +96,33 @@ def record(folder: Path, writer: str, event: str, **facts: Any) -> None:
     line = json.dumps({"event": event, "time": time.time(), **facts})
     try:
         path.parent.mkdir(exist_ok=True)
-        with path.open("a") as file:
-            file.write(line + "\n")
+        with path.open("ab+") as file:
+            # A line that was torn by a crash must not swallow this one.
+            start = b"\n" if file.tell() and _last_byte(file) != b"\n" else b""
+            file.write(start + line.encode() + b"\n")
     except OSError as error:
         raise RunFolderError(f"'{path}' cannot be written: {error.strerror}.") from error
+
+
+def read_events(folder: Path) -> list[Event]:
+    """Return every event recorded so far, in the order of time; torn lines are left out."""
+    events: list[Event] = []
+    for path in sorted((folder / "events").glob("*.jsonl")):
+        events.extend(filter(None, map(_parsed, path.read_bytes().splitlines())))
+    return sorted(events, key=lambda event: float(event.get("time", 0)))
+
+
+def _parsed(line: bytes) -> Event | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
 
 
 @contextmanager
@@ -128,7 +163,8 @@ def _read_new(folder: Path, offsets: dict[Path, int], seen: Callable[[Event], No
                 if not line.endswith(b"\n"):
                     break  # the rest is still to come, perhaps before the next read of this loop
                 offsets[path] = offsets.get(path, 0) + len(line)
-                seen(json.loads(line))
+                if (event := _parsed(line)) is not None:
+                    seen(event)
 
 
 def _point_latest(folder: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
@@ -25,10 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = ["RelayJob", "process_group", "relay_epochs"]
 
+# A rank without a job waits as long as the phase takes; who hangs is told by its heartbeat.
+_LONGEST_WAIT = timedelta(days=1)
+
 
 @dataclass(frozen=True)
 class RelayJob:
-    """What every rank of a relay knows: the teacher's chain, the schedule, the size of the work."""
+    """What every rank of a relay knows: the teacher's chain, the schedule, the size of the work.
+
+    `starts` is the epoch in which each block starts to learn; the relay starts with the earliest.
+    """
 
     chain: nn.Sequential
     blocks: Mapping[str, Block]
@@ -38,12 +45,14 @@ class RelayJob:
     student_fed: bool
     device: torch.device
     dtype: torch.dtype = torch.float32
+    starts: Mapping[str, int] = field(default_factory=dict)
 
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
     """Join the group of all ranks, from the environment that torch's launchers set."""
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=_LONGEST_WAIT)
     try:
         yield
         dist.barrier()  # a rank that leaves early would cut a link that another still reads
@@ -69,7 +78,8 @@ def relay_epochs(
 ) -> Iterator[Iterator[Lessons]]:
     """Yield, for each epoch, the lessons of this rank's span.
 
-    `images` gives the normalised batches of each epoch; only ranks of the first stage look at it.
+    `images` gives the normalised batches of each epoch from the first on; only ranks of the first
+    stage look at it.
     """
     stages = job.schedule.stages
     index = next(i for i, stage in enumerate(stages) if rank in stage.ranks)
@@ -80,10 +90,11 @@ def relay_epochs(
     peers = [rows for stage in after for rows in rows_of(stage.ranks, job.batch_rows)]
     outlet = Outlet(shared_rows(mine, peers), streams=streams)
     arriving = _arriving(job, index, mine, images, streams)
-    for _ in range(job.steps // steps_per_epoch):
+    first = min(job.starts.values(), default=0)
+    for epoch in range(first, first + job.steps // steps_per_epoch):
         yield relay(
             span,
-            stages[index].job.blocks,
+            [name for name in stages[index].job.blocks if job.starts.get(name, 0) <= epoch],
             islice(arriving, steps_per_epoch),
             outlet.send,
             student_fed=job.student_fed,

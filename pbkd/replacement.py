@@ -12,14 +12,16 @@ from torch import nn
 from pbkd.errors import PluginError
 from pbkd.measure import macs, parameters
 from pbkd.seed import derive_seed
+from pbkd.weights import fit_weights, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from pbkd.plan import Block
     from pbkd.protocols import BlockBuilder
 
-__all__ = ["Proposal", "build_replacement", "is_kept", "propose", "replaceable"]
+__all__ = ["Proposal", "build_replacement", "is_kept", "propose", "read_replacement", "replaceable"]
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,10 @@ def _output_shape(replacement: nn.Module, block: Block) -> tuple[int, ...]:
     output = replacement.eval()(torch.zeros(1, *block.input_shape))
     replacement.train(was_training)
     return tuple(output.shape[1:])
+
+
+def read_replacement(folder: Path, replacement: nn.Module, name: str) -> nn.Module:
+    """Fill a replacement with the weights that `folder` holds for its block."""
+    path = folder / f"{name}.safetensors"
+    fit_weights(replacement, read_weights(path), path)
+    return replacement

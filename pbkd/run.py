@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import shlex
+import shutil
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,13 +16,13 @@ import torch
 import pbkd
 from pbkd.blockwise import distil_teacher_fed
 from pbkd.chain import blocks_of
-from pbkd.config import to_yaml
 from pbkd.cost import measure_costs
 from pbkd.data import steps_per_epoch
 from pbkd.energy import monitor_energy
 from pbkd.errors import ConfigError, TeacherError, did_you_mean
 from pbkd.finish import finish
-from pbkd.journal import new_run_folder, write_file
+from pbkd.folder import open_folder, reopen_folder, resumed_note
+from pbkd.identity import check_choices
 from pbkd.launch import possible_crews
 from pbkd.loss import LOSSES
 from pbkd.measure import accuracy
@@ -32,12 +33,14 @@ from pbkd.prepare import pick_device, prepare
 from pbkd.replacement import propose, replaceable
 from pbkd.report import write_report
 from pbkd.result import RunResult, block_result
+from pbkd.resume import locked, unfinished_run
 from pbkd.schedule import cache_name, cache_obstacle, choose_schedule, schedulers
-from pbkd.weights import fingerprint, write_weights
+from pbkd.weights import fingerprint
 from pbkd.worker import thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from torch import nn
 
@@ -120,40 +123,50 @@ def run(
     config: RunConfig,
     registry: Registry,
     tell: Callable[[Event], None] = lambda _event: None,
+    *,
+    resume: Path | None = None,
 ) -> RunResult:
     """Compress a teacher; return the result, which is in the run folder too.
 
     `tell` gets every event as it happens, from this thread or from one that follows the workers.
+    `resume` is the folder of a run that was stopped: it goes on, and gives what it would have given
+    undisturbed. Raises `IdentityError` where the configuration would change that.
     """
     meters = [_meter(registry, choice) for choice in config.meters]
-    with monitor_energy(meters) as monitor:
-        clock = PhaseClock(monitor)
+    with ExitStack() as stack:
+        if resume:
+            stack.enter_context(locked(unfinished_run(resume)))
+            check_choices(resume, config)
+        clock = PhaseClock(stack.enter_context(monitor_energy(meters)))
         with clock.phase("planning"):
             prospect = plan_run(config, registry)
             _score_teacher(prospect.prepared, tell)
             before = fingerprint(prospect.prepared.teacher.network)
-            folder = _open_folder(prospect)
+            folder = reopen_folder(prospect, resume) if resume else open_folder(prospect, stack)
         tell(_plan_event(prospect, folder))
         with clock.phase("teacher-fed"):
             trained = _teacher_fed(prospect, registry, folder, tell)
         outcome = finish(prospect, registry, trained, folder, clock, tell)
-    if fingerprint(prospect.prepared.teacher.network) != before:
-        raise TeacherError("the teacher's weights changed during the run: a plugin writes to them.")
-    result = RunResult(
-        folder=str(folder),
-        command=shlex.join(["pbkd", *sys.argv[1:]]),
-        teacher=outcome.teacher,
-        student=outcome.student,
-        accuracies=outcome.accuracies,
-        blocks=outcome.blocks,
-        phases=tuple(clock.results),
-        notes=(*_skipped(prospect.prepared.data), *outcome.notes),
-        environment=_environment(prospect.plan.workers),
-    )
-    write_report(result, folder)
-    registry.manager.hook.run_finished(result=result)
-    tell({"event": "result", "result": result})
-    return result
+        if fingerprint(prospect.prepared.teacher.network) != before:
+            raise TeacherError(
+                "the teacher's weights changed during the run: a plugin writes to them."
+            )
+        result = RunResult(
+            folder=str(folder),
+            command=shlex.join(["pbkd", *sys.argv[1:]]),
+            teacher=outcome.teacher,
+            student=outcome.student,
+            accuracies=outcome.accuracies,
+            blocks=outcome.blocks,
+            phases=tuple(clock.results),
+            notes=(*_skipped(prospect.prepared.data), *outcome.notes, *resumed_note(folder)),
+            environment=_environment(prospect.plan.workers),
+        )
+        write_report(result, folder)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        registry.manager.hook.run_finished(result=result)
+        tell({"event": "result", "result": result})
+        return result
 
 
 def _with_epochs(config: RunConfig, prepared: Prepared) -> RunConfig:
@@ -240,15 +253,6 @@ def _score_teacher(prepared: Prepared, tell: Callable[[Event], None]) -> None:
     )
     images = len(prepared.data.test)
     tell({"event": "teacher", "name": teacher.name, "accuracy": score, "images": images})
-
-
-def _open_folder(prospect: Prospect) -> Path:
-    """Create the run folder with everything that its workers need."""
-    folder = new_run_folder(Path(prospect.config.out), prospect.prepared.teacher.name)
-    write_file(folder / "config.yaml", to_yaml(prospect.config).encode())
-    for name, replacement in prospect.replacements.items():
-        write_weights(folder / "initial" / f"{name}.safetensors", replacement.state_dict())
-    return folder
 
 
 def _plan_event(prospect: Prospect, folder: Path) -> Event:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+import torch.distributed as dist
 
 from pbkd.allocator import keep_freed_memory
 from pbkd.assignment import read_assignment
@@ -16,31 +16,24 @@ from pbkd.cache import cached, open_cache
 from pbkd.claim import claimed
 from pbkd.config import load_config
 from pbkd.data import batches, row_batches, steps_per_epoch
-from pbkd.distill import Trainee, train_job, trainee
-from pbkd.errors import PluginError
-from pbkd.feed import Lessons, recompute
-from pbkd.journal import record
-from pbkd.loss import LOSSES
+from pbkd.feed import recompute
+from pbkd.job import do_job, learning, where_blocks_start
 from pbkd.options import chosen
 from pbkd.prepare import prepare
 from pbkd.registry import build_registry
 from pbkd.relay import RelayJob, process_group, relay_epochs, team_of
-from pbkd.replacement import build_replacement
-from pbkd.weights import fit_weights, read_weights, write_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from pbkd.assignment import Assignment
     from pbkd.config import RunConfig
-    from pbkd.plan import Job
     from pbkd.prepare import Prepared
     from pbkd.protocols import BlockBuilder
-    from pbkd.team import Team
 
-__all__ = ["Station", "epoch_batches", "read_replacement", "thread_count", "work"]
+__all__ = ["Station", "epoch_batches", "thread_count", "work"]
 
 
 @dataclass(frozen=True)
@@ -93,34 +86,43 @@ def work(folder: Path, rank: int) -> None:
 
 def _work_alone(station: Station) -> None:
     """Do jobs that need nothing of other workers."""
+    starts = where_blocks_start(station)
     for job in claimed(station.assignment.schedule, station.rank, "jobs"):
+        first = min(starts[name] for name in job.blocks)
         epochs = (
             recompute(
-                station.prepared.feeding, job.blocks, batches, student_fed=station.student_fed
+                station.prepared.feeding,
+                learning(job, starts, epoch),
+                batches,
+                student_fed=station.student_fed,
             )
-            for batches in epoch_batches(station)
+            for epoch, batches in enumerate(epoch_batches(station, first), first)
         )
-        _train(station, job, epochs)
+        do_job(station, job, starts, epochs)
 
 
 def _work_in_relay(station: Station) -> None:
     """Do one span of a relay."""
     schedule, prepared = station.assignment.schedule, station.prepared
+    starts = where_blocks_start(station)
+    dist.barrier()  # nobody may write a checkpoint before everybody has looked
+    first = min(starts.values())
     relay_job = RelayJob(
         chain=prepared.feeding,
         blocks=station.assignment.blocks,
         schedule=schedule,
         batch_rows=min(station.config.batch_size, len(prepared.training.train)),
-        steps=station.epochs * station.steps_per_epoch,
+        steps=(station.epochs - first) * station.steps_per_epoch,
         student_fed=station.student_fed,
         device=prepared.device,
         dtype=prepared.dtype,
+        starts=starts,
     )
     team = team_of(schedule, station.rank, relay_job.batch_rows)
     for job in schedule.assigned[station.rank]:
-        images = epoch_batches(station)
+        images = epoch_batches(station, first)
         epochs = relay_epochs(relay_job, station.rank, images, station.steps_per_epoch)
-        _train(station, job, epochs, team)
+        do_job(station, job, starts, epochs, team)
 
 
 def _work_from_cache(station: Station) -> None:
@@ -137,12 +139,13 @@ def _work_from_cache(station: Station) -> None:
         workers=len(assignment.workers),
         dtype=prepared.dtype,
     )
+    starts = where_blocks_start(station)
     for job in assignment.schedule.assigned[station.rank]:
-        blocks = [assignment.blocks[name] for name in job.blocks]
+        first = min(starts[name] for name in job.blocks)
         epochs = (
             cached(
                 cache,
-                blocks,
+                [assignment.blocks[name] for name in learning(job, starts, epoch)],
                 row_batches(
                     prepared.training.train,
                     config.batch_size,
@@ -152,9 +155,9 @@ def _work_from_cache(station: Station) -> None:
                 ),
                 prepared.device,
             )
-            for epoch in range(station.epochs)
+            for epoch in range(first, station.epochs)
         )
-        _train(station, job, epochs)
+        do_job(station, job, starts, epochs)
 
 
 def _share_of_rows(station: Station) -> Iterator[tuple[slice, Tensor]]:
@@ -170,72 +173,13 @@ def _share_of_rows(station: Station) -> Iterator[tuple[slice, Tensor]]:
         yield slice(int(rows[0]), int(rows[-1]) + 1), prepared.fed(split.images(whole))
 
 
-def _train(
-    station: Station, job: Job, epochs: Iterable[Iterable[Lessons]], team: Team | None = None
-) -> None:
-    """Train one job; its first worker writes what it learnt and tells of it."""
-    start = time.perf_counter()
-    trainees = {name: _trainee(station, name, team) for name in job.blocks}
-    tells = station.rank == min(
-        (rank for rank, jobs in enumerate(station.assignment.schedule.assigned) if job in jobs),
-        default=station.rank,
-    )
-
-    def tell(event: str, **facts: object) -> None:
-        if tells:
-            record(station.folder, f"rank{station.rank}", event, worker=station.rank, **facts)
-
-    train_job(
-        trainees,
-        epochs,
-        LOSSES[station.config.distill.loss],
-        team=team,
-        epoch_finished=lambda name, loss: tell(
-            f"{station.assignment.phase} epoch", block=name, loss=loss
-        ),
-    )
-    seconds = time.perf_counter() - start
-    for name, block in trainees.items():
-        if tells and block.failure is None:
-            path = station.folder / station.assignment.phase / f"{name}.safetensors"
-            write_weights(path, block.replacement.state_dict())
-        tell("block", phase=station.assignment.phase, block=name, job_seconds=seconds,
-             losses=block.losses, failure=block.failure)  # fmt: skip
-
-
-def _trainee(station: Station, name: str, team: Team | None) -> Trainee:
-    """Build a block's replacement, with the weights that the phase starts from, to be trained."""
-    block = station.assignment.blocks[name]
-    segment = station.prepared.chain[block.position]
-    replacement = build_replacement(station.builder, segment, block, station.config.seed)
-    if replacement is None:
-        raise PluginError(f"the builder '{station.builder.name}' no longer replaces '{name}'.")
-    read_replacement(station.folder / station.assignment.start, replacement, name)
-    if team is not None:
-        team.share_norms(replacement)
-    return trainee(
-        replacement.to(station.prepared.device),
-        lr=station.config.distill.lr * station.assignment.rates.get(name, 1),
-        weight_decay=station.config.distill.weight_decay,
-        steps=station.epochs * station.steps_per_epoch,
-        dtype=station.prepared.dtype,
-    )
-
-
-def read_replacement(folder: Path, replacement: nn.Module, name: str) -> nn.Module:
-    """Fill a replacement with the weights that `folder` holds for its block."""
-    path = folder / f"{name}.safetensors"
-    fit_weights(replacement, read_weights(path), path)
-    return replacement
-
-
-def epoch_batches(station: Station) -> Iterator[Iterator[Tensor]]:
-    """Yield, for each epoch of the phase, its normalised image batches.
+def epoch_batches(station: Station, first: int = 0) -> Iterator[Iterator[Tensor]]:
+    """Yield, for each epoch of the phase from the `first`, its normalised image batches.
 
     They depend on nothing but (seed, phase, epoch, step): every job of every worker sees the same.
     """
     prepared, config = station.prepared, station.config
-    for epoch in range(station.epochs):
+    for epoch in range(first, station.epochs):
         yield (
             prepared.fed(images)
             for images, _ in batches(

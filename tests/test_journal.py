@@ -19,6 +19,7 @@ from pbkd.journal import (
     Event,
     follow_events,
     new_run_folder,
+    read_events,
     read_json,
     record,
     write_file,
@@ -308,3 +309,12 @@ def test_the_thread_that_follows_ends_with_the_work(tmp_path: Path) -> None:
     with follow_events(tmp_path, lambda _event: None):
         assert threading.active_count() == before + 1
     assert threading.active_count() == before
+
+
+def test_a_torn_line_swallows_no_other_event(tmp_path: Path) -> None:
+    record(tmp_path, "rank0", "first")
+    with (tmp_path / "events" / "rank0.jsonl").open("a") as file:
+        file.write('{"event": "to')
+    record(tmp_path, "rank0", "second")
+    record(tmp_path, "host", "third")
+    assert [event["event"] for event in read_events(tmp_path)] == ["first", "second", "third"]

@@ -13,9 +13,10 @@ from pbkd.errors import WeightsError
 from pbkd.journal import write_file
 from pbkd.options import chosen
 from pbkd.plan import Schedule, Worker
+from pbkd.replacement import read_replacement
 from pbkd.run import plan_run
 from pbkd.weights import write_weights
-from pbkd.worker import Station, epoch_batches, read_replacement, thread_count, work
+from pbkd.worker import Station, epoch_batches, thread_count, work
 
 if TYPE_CHECKING:
     from pbkd.prepare import Prepared

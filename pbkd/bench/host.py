@@ -48,7 +48,7 @@ def bench(
     ranks = crew(workers, threads, pick_device("auto"))
     settings = {"preset": asdict(preset), "workers": [asdict(rank) for rank in ranks]}
     write_json(folder / "bench.json", {**settings, "rounds": rounds})
-    chosen(registry, "launcher", {"name": "local"}).launch(measure, folder, ranks)
+    chosen(registry, "launcher", {"name": "local", "restarts": 0}).launch(measure, folder, ranks)
     events = _events(folder)
     write_costs(folder / "costs.json", _cost_table(name, preset, ranks, events))
     predicted = _predicted(registry, preset, ranks, events)
@@ -57,9 +57,11 @@ def bench(
         preset=name,
         workers=workers,
         threads=threads,
+        batch_size=preset.batch_size,
         command=shlex.join(["pbkd", *sys.argv[1:]]),
         procedures=procedures,
         speedups=speedups,
+        checkpoint_seconds=next(e["seconds"] for e in events if e["event"] == "checkpoint"),
         environment={
             "torch": torch.__version__,
             "device": ranks[0].device,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from pbkd.checkpoint import STEPS_BETWEEN
 from pbkd.journal import write_file, write_json
 
 if TYPE_CHECKING:
@@ -58,6 +59,12 @@ def show(result: BenchResult) -> None:
     cpu = by_name["pipeline"].cpu_seconds / by_name["serial"].cpu_seconds
     console.print(f"pipeline: {100 * share:.0f} % of the ideal (single-pass / {result.workers})")
     console.print(f"CPU seconds, pipeline / serial: {cpu:.3f}")
+    per_step = by_name["single-pass"].seconds.median * result.batch_size / 1000
+    kept = result.checkpoint_seconds / (STEPS_BETWEEN * per_step)
+    console.print(
+        f"a checkpoint of every block: {result.checkpoint_seconds:.3f} s, {100 * kept:.2f} % of"
+        f" single-pass's {STEPS_BETWEEN} steps, of which at least so many lie between two"
+    )
     for reason in dict.fromkeys(p.joules_reason for p in result.procedures if p.joules_reason):
         console.print(f"joules not measured: {reason}")
 

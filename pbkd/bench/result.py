@@ -57,14 +57,19 @@ class ProcedureResult:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """A benchmark: its procedures, how many times faster the first of each pair is, where."""
+    """A benchmark: its procedures, how many times faster the first of each pair is, where.
+
+    `checkpoint_seconds` is what one checkpoint of every block takes to be kept.
+    """
 
     preset: str
     workers: int
     threads: int
+    batch_size: int
     command: str
     procedures: tuple[ProcedureResult, ...]
     speedups: dict[str, Spread]
+    checkpoint_seconds: float
     environment: dict[str, str]
 
 

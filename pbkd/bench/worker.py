@@ -16,7 +16,7 @@ from torch import nn
 from pbkd.allocator import keep_freed_memory
 from pbkd.bench.peak import peak_memory, reset_peak_memory
 from pbkd.bench.presets import Preset
-from pbkd.bench.procedures import Rig, run_cache, run_jobs, run_relay
+from pbkd.bench.procedures import Rig, checkpoint_seconds, run_cache, run_jobs, run_relay
 from pbkd.bench.rates import link_rate, mean_costs
 from pbkd.cache import open_cache
 from pbkd.chain import blocks_of, fold, freeze
@@ -89,6 +89,9 @@ def measure(folder: Path, rank: int) -> None:
 
         meters = [meter() for meter in registry.strategies["meter"].values()] if rank == 0 else []
         _take_turns(folder, rank, settings, tuple(schedules), meters, run)
+        if rank == 0:  # which has trained every block, in single-pass
+            seconds = checkpoint_seconds(folded, folder / "checkpoints")
+            record(folder, "rank0", "checkpoint", seconds=seconds)
 
 
 def _take_turns(

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from pbkd.cli import bench, doctor, plan, plugins, run, zoo
+from pbkd.cli import bench, doctor, plan, plugins, run, status, zoo
 
 __all__ = ["app", "main"]
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(name="run")(run.run)
+app.command(name="status")(status.status)
 app.command(name="plan")(plan.plan)
 app.command(name="bench")(bench.bench)
 app.command(name="doctor")(doctor.doctor)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +23,14 @@ def run(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the run folder.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in the folder that follows, or with the newest; changes to"
+            " workers, threads and scheduler may follow too.",
+        ),
+    ] = False,
 ) -> None:
     """Compress a teacher by blockwise distillation.
 
@@ -29,23 +39,64 @@ def run(
     from pbkd.config import load_config, to_yaml
     from pbkd.registry import build_registry
 
+    given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
+    folder = _resumed_folder(given, config) if resume else None
+    if folder:
+        from pbkd.resume import is_finished
+
+        if is_finished(folder):
+            typer.echo(f"the run in {folder} is finished; README.md there is the model card")
+            return
+        config = folder / "config.yaml"
     specs = plugin or []
     registry = build_registry(specs)
-    given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
     settings = load_config(given, file=config, plugins=specs, registry=registry)
     for spec in settings.plugins:
         registry.provided_by(spec)
     if print_config:
         typer.echo(to_yaml(settings), nl=False)
         return
-    from pbkd.cli.display import Display, show_plan
+    from pbkd.cli.display import show_plan
     from pbkd.run import plan_run
-    from pbkd.run import run as run_config
 
     if plan:
         show_plan(plan_run(settings, registry).plan)
         return
-    with Display(quiet=quiet) as display:
-        result = run_config(settings, registry, display.show)
+    _train(settings, registry, folder, quiet=quiet)
+
+
+def _train(settings: Any, registry: Any, folder: Path | None, *, quiet: bool) -> None:
+    """Run, showing what happens; Ctrl-C ends it with exit code 130 and says how to go on."""
+    from pbkd.cli.display import Display
+    from pbkd.run import run as run_config
+
+    folders = [str(folder)] if folder else []
+
+    def tell(event: dict[str, Any]) -> None:
+        if event["event"] == "plan":
+            folders.append(event["folder"])
+        display.show(event)
+
+    try:
+        with Display(quiet=quiet) as display:
+            result = run_config(settings, registry, tell, resume=folder)
+    except KeyboardInterrupt:
+        what = f"go on with `pbkd run --resume {folders[-1]}`" if folders else "nothing was trained"
+        sys.stderr.write(f"pbkd: stopped; {what}.\n")
+        raise typer.Exit(130) from None
     if quiet:
         typer.echo(result.folder)
+
+
+def _resumed_folder(given: list[str], config: Path | None) -> Path:
+    """Take the folder off the arguments, or find the newest run's."""
+    from pbkd.config import load_config
+    from pbkd.errors import ConfigError
+    from pbkd.resume import newest_run, unfinished_run
+
+    if config is not None:
+        raise ConfigError("--config does not go with --resume: a run keeps its configuration.")
+    if given and "=" not in given[0]:
+        return unfinished_run(Path(given.pop(0)))
+    out = [override for override in given if override.startswith("out=")]
+    return unfinished_run(newest_run(Path(load_config(out).out)))

@@ -17,7 +17,7 @@ __all__ = ["write_report"]
 
 
 def write_report(result: RunResult, folder: Path) -> None:
-    """Write `result.json`, `blocks.csv` (a row a block) and `README.md` (the model card)."""
+    """Write `result.json`, `blocks.csv` (a row a block) and, last, `README.md` (the model card)."""
     write_json(folder / "result.json", result.to_dict())
     write_file(folder / "blocks.csv", blocks_csv(result.blocks).encode())
     write_file(folder / "README.md", card(result).encode())

@@ -31,7 +31,7 @@ EVENTS = [
 
 def gathered() -> BenchResult:
     procedures, speedups = gather(EVENTS, batch_size=100, predicted={"serial": 11.0})
-    return BenchResult("p", 2, 1, "pbkd bench p", procedures, speedups, {"machine": "m"})
+    return BenchResult("p", 2, 1, 100, "pbkd bench p", procedures, speedups, 0.1, {"machine": "m"})
 
 
 def test_seconds_are_for_a_thousand_images() -> None:

@@ -199,7 +199,8 @@ PLANNED = PlannedBlock(
 
 def test_a_blocks_result_comes_from_its_plan_and_its_training() -> None:
     trained = block_result(
-        PLANNED, {"block": "conv1", "worker": 0, "job_seconds": 1.5, "losses": [0.5, 0.25]}
+        PLANNED,
+        {"block": "conv1", "worker": 0, "job_seconds": 1.5, "losses": [0.5, 0.25], "failure": None},
     )
     assert trained == replace(BLOCK, student_fed_losses=(), solo_drop=None)
 

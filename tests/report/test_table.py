@@ -43,8 +43,8 @@ def test_there_is_a_column_for_every_field_and_a_row_for_every_block() -> None:
     sizes = ["1x8x8", "32x8x8", "384", "137", "18432", "2624"]
     why = 'it says "no, never",\nand means it'
     assert rows == [
-        ["conv1", *sizes, "True", "", "0", "1.5", "0.5 0.25", "0.125", "-0.01"],
-        ["conv2", *sizes, "False", why, "", "", "", "", ""],
+        ["conv1", *sizes, "True", "", "0", "1.5", "0.5 0.25", "0.125", "-0.01", ""],
+        ["conv2", *sizes, "False", why, "", "", "", "", "", ""],
     ]
     assert "\r" not in text
 

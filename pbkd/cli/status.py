@@ -1,0 +1,59 @@
+"""`pbkd status`: how far a run is, whether it still runs, how to go on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def status(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A run's folder; without it, the newest in `runs`.")
+    ] = None,
+) -> None:
+    """Show how far a run is, also while it runs."""
+    from pbkd.config import load_config
+    from pbkd.journal import read_events
+    from pbkd.resume import is_finished, is_held, newest_run
+
+    folder = folder or newest_run(Path("runs"))
+    config = load_config(file=folder / "config.yaml")
+    events = read_events(folder)
+    typer.echo(f"run folder: {folder}")
+    for phase, epochs in (
+        ("teacher-fed", config.distill.epochs),
+        ("student-fed", config.distill.student_fed_epochs),
+        ("fine-tuning", config.finetune.epochs),
+    ):
+        typer.echo(f"{phase}: {_progress(events, phase, epochs or 0)}")
+    if events:
+        typer.echo(f"last event: {time.time() - events[-1]['time']:.0f} s ago")
+    for event in events:
+        if event["event"] in ("restart", "worker lost", "checkpoint damaged"):
+            typer.echo(f"{event['event']}: {event.get('reason', event.get('pid'))}")
+    if is_finished(folder):
+        typer.echo("finished; README.md there is the model card")
+    elif is_held(folder):
+        typer.echo("running")
+    else:
+        typer.echo(f"stopped; go on with `pbkd run --resume {folder}`")
+
+
+def _progress(events: list[dict[str, Any]], phase: str, epochs: int) -> str:
+    """Say how many blocks of a phase are done, and the epoch that each has reached."""
+    if not epochs:
+        return "none"
+    reached: dict[str, int] = {}
+    for event in events:
+        if event["event"] == f"{phase} epoch":
+            name = event.get("block", "student")
+            reached[name] = max(reached.get(name, 0), event["epoch"])
+    if not reached:
+        return f"not begun, {epochs} epochs"
+    done = {e["block"] for e in events if e["event"] == "block" and e["phase"] == phase}
+    done |= {name for name, epoch in reached.items() if epoch == epochs and name == "student"}
+    each = ", ".join(f"{name} {epoch}" for name, epoch in reached.items())
+    return f"{len(done)} of {len(reached)} done, of {epochs} epochs: {each}"

@@ -1,0 +1,136 @@
+"""One job on a worker: trained from where it was left, kept as it goes, written when it is done."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pbkd.checkpoint import due
+from pbkd.distill import Trainee, train_job, trainee
+from pbkd.errors import PluginError
+from pbkd.failure import divergence
+from pbkd.heartbeat import beating
+from pbkd.journal import record
+from pbkd.loss import LOSSES
+from pbkd.progress import file_checksum, first_epochs, shelf
+from pbkd.replacement import build_replacement, read_replacement
+from pbkd.snapshot import restore, snapshot
+from pbkd.weights import write_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pbkd.feed import Lessons
+    from pbkd.plan import Job
+    from pbkd.team import Team
+    from pbkd.worker import Station
+
+__all__ = ["do_job", "learning", "where_blocks_start"]
+
+
+def where_blocks_start(station: Station) -> dict[str, int]:
+    """Return the epoch at which each block goes on, from what the run folder holds.
+
+    A block that is done starts after the last one.
+    """
+    assignment = station.assignment
+    return first_epochs(
+        station.folder,
+        assignment.phase,
+        assignment.blocks,
+        station.epochs,
+        writer="rank0" if station.rank == 0 else None,
+    )
+
+
+def learning(job: Job, starts: Mapping[str, int], epoch: int) -> list[str]:
+    """Return the blocks of a job that learn in an epoch."""
+    return [name for name in job.blocks if starts[name] <= epoch]
+
+
+def do_job(
+    station: Station,
+    job: Job,
+    starts: Mapping[str, int],
+    epochs: Iterable[Iterable[Lessons]],
+    team: Team | None = None,
+) -> None:
+    """Train what is left of a job; its first worker keeps checkpoints, writes results and tells.
+
+    `epochs` gives the lessons of each epoch from the job's earliest start on.
+    """
+    begin = time.perf_counter()
+    left = [name for name in job.blocks if starts[name] < station.epochs]
+    learners = {name: _learner(station, name, starts[name], team) for name in left}
+    tells = station.rank == min(
+        (rank for rank, jobs in enumerate(station.assignment.schedule.assigned) if job in jobs),
+        default=station.rank,
+    )
+
+    def epoch_finished(name: str, loss: float) -> None:
+        if tells:
+            _keep(station, name, learners[name], loss)
+
+    train_job(
+        learners,
+        map(beating, epochs),
+        LOSSES[station.config.distill.loss],
+        team=team,
+        epoch_finished=epoch_finished,
+    )
+    seconds = time.perf_counter() - begin
+    for name, learner in learners.items():
+        if tells:
+            _finish(station, name, learner, seconds)
+
+
+def _learner(station: Station, name: str, epoch: int, team: Team | None) -> Trainee:
+    """Build a block's replacement and its training, as they are at the start of `epoch`."""
+    block = station.assignment.blocks[name]
+    segment = station.prepared.chain[block.position]
+    replacement = build_replacement(station.builder, segment, block, station.config.seed)
+    if replacement is None:
+        raise PluginError(f"the builder '{station.builder.name}' no longer replaces '{name}'.")
+    read_replacement(station.folder / station.assignment.start, replacement, name)
+    if team is not None:
+        team.share_norms(replacement)
+    learner = trainee(
+        replacement.to(station.prepared.device),
+        lr=station.config.distill.lr * station.assignment.rates.get(name, 1),
+        weight_decay=station.config.distill.weight_decay,
+        steps=station.epochs * station.steps_per_epoch,
+        dtype=station.prepared.dtype,
+    )
+    if epoch:
+        tensors, facts = shelf(station.folder, station.assignment.phase, name).read(epoch)
+        restore(tensors, facts, learner.replacement, learner.optimiser, learner.rate,
+                learner.scaler)  # fmt: skip
+        learner.losses.extend(facts["losses"])
+        if reason := divergence(learner.losses):
+            learner.fail(reason)
+    return learner
+
+
+def _keep(station: Station, name: str, learner: Trainee, loss: float) -> None:
+    """Keep a checkpoint after an epoch, where one is due, and tell of the epoch."""
+    phase, epoch = station.assignment.phase, len(learner.losses)
+    if due(epoch, station.epochs, station.steps_per_epoch):
+        parts = learner.replacement, learner.optimiser, learner.rate, learner.scaler
+        tensors, facts = snapshot(*parts)
+        facts["losses"] = learner.losses
+        shelf(station.folder, phase, name).write(epoch, tensors, facts)
+    _tell(station, f"{phase} epoch", block=name, epoch=epoch, loss=loss)
+
+
+def _finish(station: Station, name: str, learner: Trainee, seconds: float) -> None:
+    """Write a block's weights, unless it failed, and tell that it is done."""
+    phase = station.assignment.phase
+    path = station.folder / phase / f"{name}.safetensors"
+    if learner.failure is None:
+        write_weights(path, learner.replacement.state_dict())
+    _tell(station, "block", phase=phase, block=name, job_seconds=seconds, losses=learner.losses,
+          failure=learner.failure, checksum=file_checksum(path))  # fmt: skip
+
+
+def _tell(station: Station, event: str, **facts: object) -> None:
+    record(station.folder, f"rank{station.rank}", event, worker=station.rank, **facts)
