@@ -95,9 +95,9 @@ class Display:
         )
 
     def _score(self, event: Event) -> None:
-        verb = f"keeps the teacher's: {event['reason']}" if event["reason"] else "accepted"
-        drop = f"{100 * event['solo_drop']:.1f}"
-        self._console.print(f"{event['block']}: alone it loses {drop} points; {verb}")
+        drop = f"alone it loses {100 * event['solo_drop']:.1f} points; accepted"
+        verdict = f"keeps the teacher's: {event['reason']}" if event["reason"] else drop
+        self._console.print(f"{event['block']}: {verdict}")
 
     def _fine_tuning(self, event: Event) -> None:
         note = f"loss {event['loss']:.4f}, validation {points(event['accuracy'])}"

@@ -197,6 +197,30 @@ def test_ctrl_c_is_no_traceback(pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch) -> 
     assert ended.err == "pbkd: stopped; nothing was trained.\n"
 
 
+def test_a_run_that_is_stopped_can_be_asked_about_and_goes_on(
+    pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    quick = ["threads=1", "distill.epochs=1", "distill.student_fed_epochs=0", "finetune.epochs=1"]
+    with monkeypatch.context() as patch:
+        patch.setattr("pbkd.run.finish", interrupted)
+        stopped = pbkd("run", *quick, "meters=[]")
+    (folder,) = (path for path in Path("runs").iterdir() if not path.is_symlink())
+    assert stopped.code == 130
+    assert stopped.err == f"pbkd: stopped; go on with `pbkd run --resume {folder}`.\n"
+    told = pbkd("status").out
+    assert "teacher-fed: 6 of 6 done" in told
+    assert "fine-tuning: not begun, 1 epochs" in told
+    assert f"stopped; go on with `pbkd run --resume {folder}`" in told
+    assert "seed" in mistake(pbkd("run", "--resume", "seed=3"))
+    assert pbkd("run", "--resume", "--quiet").code == 0
+    assert "finished; README.md there is the model card" in pbkd("status", str(folder)).out
+    again = pbkd("run", "--resume", str(folder))
+    assert again.out == f"the run in {folder} is finished; README.md there is the model card\n"
+
+
 def test_an_error_of_pbkds_own_is_not_hidden(pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: object, **_options: object) -> None:
         raise ZeroDivisionError("a bug")
