@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from pbkd.errors import RunFolderError
+from pbkd.errors import PbkdError, RunFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Event",
+    "folder_needed",
     "follow_events",
     "new_run_folder",
     "read_json",
@@ -88,6 +89,19 @@ def record(folder: Path, writer: str, event: str, **facts: Any) -> None:
             file.write(line + "\n")
     except OSError as error:
         raise RunFolderError(f"'{path}' cannot be written: {error.strerror}.") from error
+
+
+@contextmanager
+def folder_needed(folder: Path) -> Iterator[None]:
+    """Say so where what fails in the context fails because the run folder is gone."""
+    try:
+        yield
+    except (PbkdError, OSError) as error:
+        if (folder / "config.yaml").exists():
+            raise
+        raise RunFolderError(
+            f"'{folder}' was deleted or moved while its run needed it ({error})."
+        ) from error
 
 
 @contextmanager

@@ -21,10 +21,11 @@ from pbkd.data import steps_per_epoch
 from pbkd.energy import monitor_energy
 from pbkd.errors import ConfigError, TeacherError, did_you_mean
 from pbkd.finish import finish
-from pbkd.journal import new_run_folder, write_file
+from pbkd.journal import folder_needed, new_run_folder, write_file
 from pbkd.launch import possible_crews
 from pbkd.loss import LOSSES
 from pbkd.measure import accuracy
+from pbkd.observe import observe
 from pbkd.options import chosen
 from pbkd.phases import PhaseClock
 from pbkd.plan import Plan, PlannedBlock, Workload
@@ -134,9 +135,10 @@ def run(
             before = fingerprint(prospect.prepared.teacher.network)
             folder = _open_folder(prospect)
         tell(_plan_event(prospect, folder))
-        with clock.phase("teacher-fed"):
-            trained = _teacher_fed(prospect, registry, folder, tell)
-        outcome = finish(prospect, registry, trained, folder, clock, tell)
+        with folder_needed(folder):
+            with clock.phase("teacher-fed"):
+                trained, faults = _teacher_fed(prospect, registry, folder, tell)
+            outcome = finish(prospect, registry, trained, folder, clock, tell)
     if fingerprint(prospect.prepared.teacher.network) != before:
         raise TeacherError("the teacher's weights changed during the run: a plugin writes to them.")
     result = RunResult(
@@ -147,11 +149,12 @@ def run(
         accuracies=outcome.accuracies,
         blocks=outcome.blocks,
         phases=tuple(clock.results),
-        notes=(*_skipped(prospect.prepared.data), *outcome.notes),
+        notes=(*_skipped(prospect.prepared.data), *outcome.notes, *faults),
         environment=_environment(prospect.plan.workers),
     )
     write_report(result, folder)
-    registry.manager.hook.run_finished(result=result)
+    for fault in observe(registry, "run_finished", result):
+        tell({"event": "note", "text": fault})
     tell({"event": "result", "result": result})
     return result
 
@@ -264,19 +267,23 @@ def _plan_event(prospect: Prospect, folder: Path) -> Event:
 
 def _teacher_fed(
     prospect: Prospect, registry: Registry, folder: Path, tell: Callable[[Event], None]
-) -> dict[str, BlockResult]:
-    """Distil as planned; observers hear of each block as it is finished."""
+) -> tuple[dict[str, BlockResult], list[str]]:
+    """Distil as planned; observers hear of each block as it is finished, and may fail."""
     planned = {p.block.name: p for p in prospect.plan.trained}
+    faults: list[str] = []
 
     def seen(event: Event) -> None:
         again = event["event"] == "block" and event["failure"] and event["phase"] != "retry"
         if event["event"] == "block" and not again:
             result = block_result(planned[event["block"]], event)
-            registry.manager.hook.block_finished(result=result)
+            for fault in observe(registry, "block_finished", result):
+                if fault not in faults:
+                    faults.append(fault)
+                    tell({"event": "note", "text": fault})
         tell(event)
 
     events = distil_teacher_fed(prospect, registry, folder, seen)
-    return {name: block_result(planned[name], event) for name, event in events.items()}
+    return {name: block_result(planned[name], event) for name, event in events.items()}, faults
 
 
 def _meter(registry: Registry, choice: Any) -> EnergyMeter:
