@@ -158,27 +158,33 @@ def open_cache(
     finished. A damaged cache raises `CacheError`.
     """
     lock = FileLock(folder / "lock")
-    if rank == 0:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            raise CacheError(f"the cache '{folder}' cannot be opened: {error}.") from error
-        if not (folder / _MARK).exists():
-            Cache.create(folder, blocks, rows, dtype)
-    _wait(workers)
-    if (folder / _MARK).exists():
+    try:
+        if rank == 0:
+            _prepare_folder(folder, lock)
+            if not (folder / _MARK).exists():
+                Cache.create(folder, blocks, rows, dtype)
+        _wait(workers)
+        if (folder / _MARK).exists():
+            lock.release()
+            return Cache.load(folder, blocks, rows, dtype)
+        cache = Cache.create(folder, blocks, rows, dtype)
+        fill(cache, chain, share)
+        for array in cache.arrays.values():
+            array.flush()
+        _wait(workers)
+        if rank == 0:
+            cache.finish()
+        return cache
+    finally:
         lock.release()
-        return Cache.load(folder, blocks, rows, dtype)
-    cache = Cache.create(folder, blocks, rows, dtype)
-    fill(cache, chain, share)
-    for array in cache.arrays.values():
-        array.flush()
-    _wait(workers)
-    if rank == 0:
-        cache.finish()
-    lock.release()
-    return cache
+
+
+def _prepare_folder(folder: Path, lock: FileLock) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise CacheError(f"the cache '{folder}' cannot be opened: {error}.") from error
 
 
 def _wait(workers: int) -> None:

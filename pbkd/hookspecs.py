@@ -3,7 +3,8 @@
 A plugin is a module (or any object) with functions marked `@pbkd.hookimpl`, installed under the
 entry-point group `pbkd` or named by `--plugin`. The `register_*` hooks are called once, when the
 registry is built, in the host process and in every worker. They hand over named classes; the
-configuration picks by name. The other hooks observe, in the host process only.
+configuration picks by name. The other hooks observe, in the host process only;
+what one of them raises is told, and the run goes on.
 """
 
 from __future__ import annotations

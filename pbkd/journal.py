@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pbkd.errors import RunFolderError
+from pbkd.errors import PbkdError, RunFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Event",
+    "folder_needed",
     "follow_events",
     "new_run_folder",
     "read_events",
@@ -123,6 +124,19 @@ def _parsed(line: bytes) -> Event | None:
 def _last_byte(file: BinaryIO) -> bytes:
     file.seek(-1, os.SEEK_END)
     return file.read(1)
+
+
+@contextmanager
+def folder_needed(folder: Path) -> Iterator[None]:
+    """Say so where what fails in the context fails because the run folder is gone."""
+    try:
+        yield
+    except (PbkdError, OSError) as error:
+        if (folder / "config.yaml").exists():
+            raise
+        raise RunFolderError(
+            f"'{folder}' was deleted or moved while its run needed it ({error})."
+        ) from error
 
 
 @contextmanager

@@ -23,9 +23,11 @@ from pbkd.errors import ConfigError, TeacherError, did_you_mean
 from pbkd.finish import finish
 from pbkd.folder import open_folder, reopen_folder, resumed_note
 from pbkd.identity import check_choices
+from pbkd.journal import folder_needed
 from pbkd.launch import possible_crews
 from pbkd.loss import LOSSES
 from pbkd.measure import accuracy
+from pbkd.observe import observe
 from pbkd.options import chosen
 from pbkd.phases import PhaseClock
 from pbkd.plan import Plan, PlannedBlock, Workload
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from pbkd.config import RunConfig
     from pbkd.data import Dataset
+    from pbkd.finish import Outcome
     from pbkd.journal import Event
     from pbkd.plan import BlockCost, Worker
     from pbkd.prepare import Prepared
@@ -144,29 +147,37 @@ def run(
             before = fingerprint(prospect.prepared.teacher.network)
             folder = reopen_folder(prospect, resume) if resume else open_folder(prospect, stack)
         tell(_plan_event(prospect, folder))
-        with clock.phase("teacher-fed"):
-            trained = _teacher_fed(prospect, registry, folder, tell)
-        outcome = finish(prospect, registry, trained, folder, clock, tell)
+        with folder_needed(folder):
+            with clock.phase("teacher-fed"):
+                trained, faults = _teacher_fed(prospect, registry, folder, tell)
+            outcome = finish(prospect, registry, trained, folder, clock, tell)
         if fingerprint(prospect.prepared.teacher.network) != before:
             raise TeacherError(
                 "the teacher's weights changed during the run: a plugin writes to them."
             )
-        result = RunResult(
-            folder=str(folder),
-            command=shlex.join(["pbkd", *sys.argv[1:]]),
-            teacher=outcome.teacher,
-            student=outcome.student,
-            accuracies=outcome.accuracies,
-            blocks=outcome.blocks,
-            phases=tuple(clock.results),
-            notes=(*_skipped(prospect.prepared.data), *outcome.notes, *resumed_note(folder)),
-            environment=_environment(prospect.plan.workers),
-        )
+        result = _result(prospect, folder, outcome, clock, faults)
         write_report(result, folder)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        registry.manager.hook.run_finished(result=result)
+        for fault in observe(registry, "run_finished", result):
+            tell({"event": "note", "text": fault})
         tell({"event": "result", "result": result})
         return result
+
+
+def _result(
+    prospect: Prospect, folder: Path, outcome: Outcome, clock: PhaseClock, faults: Sequence[str]
+) -> RunResult:
+    return RunResult(
+        folder=str(folder),
+        command=shlex.join(["pbkd", *sys.argv[1:]]),
+        teacher=outcome.teacher,
+        student=outcome.student,
+        accuracies=outcome.accuracies,
+        blocks=outcome.blocks,
+        phases=tuple(clock.results),
+        notes=(*_skipped(prospect.prepared.data), *outcome.notes, *faults, *resumed_note(folder)),
+        environment=_environment(prospect.plan.workers),
+    )
 
 
 def _with_epochs(config: RunConfig, prepared: Prepared) -> RunConfig:
@@ -268,19 +279,23 @@ def _plan_event(prospect: Prospect, folder: Path) -> Event:
 
 def _teacher_fed(
     prospect: Prospect, registry: Registry, folder: Path, tell: Callable[[Event], None]
-) -> dict[str, BlockResult]:
-    """Distil as planned; observers hear of each block as it is finished."""
+) -> tuple[dict[str, BlockResult], list[str]]:
+    """Distil as planned; observers hear of each block as it is finished, and may fail."""
     planned = {p.block.name: p for p in prospect.plan.trained}
+    faults: list[str] = []
 
     def seen(event: Event) -> None:
         again = event["event"] == "block" and event["failure"] and event["phase"] != "retry"
         if event["event"] == "block" and not again:
             result = block_result(planned[event["block"]], event)
-            registry.manager.hook.block_finished(result=result)
+            for fault in observe(registry, "block_finished", result):
+                if fault not in faults:
+                    faults.append(fault)
+                    tell({"event": "note", "text": fault})
         tell(event)
 
     events = distil_teacher_fed(prospect, registry, folder, seen)
-    return {name: block_result(planned[name], event) for name, event in events.items()}
+    return {name: block_result(planned[name], event) for name, event in events.items()}, faults
 
 
 def _meter(registry: Registry, choice: Any) -> EnergyMeter:

@@ -91,6 +91,17 @@ def test_a_segment_of_two_outputs_is_named() -> None:
         check_chain(nn.Identity(), chain, IMAGES)
 
 
+@pytest.mark.parametrize("name", ["../one", "a\\b", "a\nb", "/etc/passwd"])
+def test_a_segment_name_that_cannot_be_part_of_a_files_name_is_refused(name: str) -> None:
+    teacher = _teacher()
+    chain = nn.Sequential()
+    # Not add_module, which refuses less and other names.
+    chain._modules.update(zip((name, "two", "head"), teacher, strict=True))
+    with pytest.raises(ChainError) as caught:
+        check_chain(teacher, chain, IMAGES)
+    assert str(caught.value) == f"the segment name {name!r} cannot be part of a file's name."
+
+
 def test_blocks_have_the_shapes_of_one_sample() -> None:
     one, two = blocks_of(_teacher(), IMAGES[:1], ["one", "two"])
     assert (one.position, one.input_shape, one.output_shape) == (0, (3, 9, 9), (8, 9, 9))

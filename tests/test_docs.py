@@ -277,3 +277,14 @@ def test_every_model_of_the_zoo_is_listed(registry: Registry) -> None:
     table = (ROOT / "docs" / "zoo.md").read_text().split("\n## ")[0]
     listed = [name.removesuffix(":NAME") for row in rows(table) for name in row[0].split("`, `")]
     assert sorted(listed) == sorted(registry.strategies["model"])
+
+
+def test_every_fault_is_proved_by_a_test_that_exists() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    faults = rows(text.split("\n## What goes wrong, and what then\n")[1].split("\n## ")[0])
+    assert len(faults) >= 35
+    for fault, _, tests in faults:
+        for test in tests.split("`, `"):
+            path, _, name = test.partition("::")
+            assert (ROOT / path).is_file(), f"{fault}: {test}"
+            assert f"def {name}(" in (ROOT / path).read_text(), f"{fault}: {test}"

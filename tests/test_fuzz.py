@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from random import Random
@@ -85,3 +87,11 @@ def test_on_the_command_line_damage_is_one_sentence(
 
     check()
     assert 2 in codes
+
+
+def test_the_soak_runs_as_a_script() -> None:
+    script = ["tests/soak/fuzz.py", "--inputs", "30"]
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, *script], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("30 inputs: ")

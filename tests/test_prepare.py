@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
@@ -8,13 +8,12 @@ import torch
 from torch import nn
 
 from pbkd.config import load_config
-from pbkd.errors import ChainError, ConfigError, PbkdError, TeacherError
-from pbkd.prepare import Prepared, load_data, pick_device, pick_partitioner, prepare
+from pbkd.errors import ChainError, ConfigError, PbkdError, PluginError, TeacherError
+from pbkd.prepare import Prepared, cut, load_data, pick_device, pick_partitioner, prepare
+from pbkd.registry import Registry, build_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from pbkd.registry import Registry
 
 
 def test_the_chain_is_the_teacher_and_the_folded_one_is_near_it(digits: Prepared) -> None:
@@ -51,6 +50,30 @@ def test_auto_hands_on_options(registry: Registry) -> None:
 
 def test_a_network_that_nobody_knows(registry: Registry) -> None:
     with pytest.raises(ChainError, match="no partitioner knows the network Linear"):
+        pick_partitioner(registry, {"name": "auto"}, nn.Linear(2, 2))
+
+
+class _Sick:
+    """A partitioner that raises, wherever it is asked."""
+
+    name: ClassVar[str] = "sick"
+
+    def accepts(self, network: nn.Module) -> bool:
+        raise KeyError(f"layer4 of {type(network).__name__}")
+
+    def partition(self, network: nn.Module) -> nn.Sequential:
+        raise KeyError(f"layer4 of {type(network).__name__}")
+
+
+def test_a_partitioner_that_raises_is_named() -> None:
+    with pytest.raises(ChainError, match="'sick' fails on Linear: KeyError: 'layer4 of Linear'"):
+        cut(_Sick(), nn.Linear(2, 2), torch.rand(1, 2))
+
+
+def test_a_partitioner_that_cannot_even_say_whether_it_accepts_is_named() -> None:
+    registry = build_registry()
+    registry.strategies["partitioner"] = {"sick": _Sick}
+    with pytest.raises(PluginError, match=r"'sick' cannot say .* \(KeyError: .*\): choose"):
         pick_partitioner(registry, {"name": "auto"}, nn.Linear(2, 2))
 
 

@@ -196,6 +196,46 @@ def test_observers_hear_of_blocks_and_of_the_run(quick: list[str]) -> None:
     assert all(len(block.teacher_fed_losses) == 2 for block in observer.blocks)
 
 
+@pytest.mark.parametrize("error", [ValueError("no\nnetwork"), SystemExit(3)])
+def test_an_observer_that_raises_is_told_and_ends_nothing(
+    quick: list[str], error: BaseException
+) -> None:
+    class Sick:
+        @pbkd.hookimpl
+        def block_finished(self) -> None:
+            raise error
+
+        @pbkd.hookimpl
+        def run_finished(self) -> None:
+            raise error
+
+    class Sound:
+        heard: list[str] = []  # noqa: RUF012
+
+        @pbkd.hookimpl
+        def block_finished(self, result: BlockResult) -> None:
+            self.heard.append(result.name)
+
+        @pbkd.hookimpl
+        def run_finished(self, result: RunResult) -> None:
+            self.heard.append(result.folder)
+
+    Sound.heard = []
+    registry = build_registry()
+    for name, plugin in (("before", Sound()), ("sick", Sick()), ("after", Sound())):
+        registry.add(name, plugin, version="", origin="here")
+    events: list[dict[str, Any]] = []
+    result = run(load_config([*quick, "finetune.epochs=0"]), registry, events.append)
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    hooks = "block_finished", "run_finished"
+    of_blocks, of_run = (f"The plugin 'sick' fails in {hook} ({text})." for hook in hooks)
+    assert [event["text"] for event in events if event["event"] == "note"] == [of_blocks, of_run]
+    assert result.notes.count(of_blocks) == 1
+    assert of_blocks in (Path(result.folder) / "README.md").read_text()
+    assert sorted(Sound.heard) == sorted(2 * [*(b.name for b in result.blocks), result.folder])
+    assert pbkd.load(result.folder)
+
+
 def test_planning_trains_nothing_and_writes_nothing(
     quick: list[str], registry: Registry, tmp_path: Path
 ) -> None:

@@ -171,6 +171,19 @@ def test_a_recipe_resolves_names_through_the_registry_only(
         pbkd.load(tmp_path)
 
 
+@pytest.mark.parametrize("key", ["teacher", "partitioner", "builder"])
+def test_a_recipe_that_names_weights_is_refused(
+    digits: Prepared, registry: Registry, tmp_path: Path, key: str
+) -> None:
+    _saved(digits, registry, tmp_path)
+    path = tmp_path / "student" / "recipe.json"
+    recipe = json.loads(path.read_text())
+    recipe[key]["weights"] = str(tmp_path / "student" / "model.safetensors")
+    path.write_text(json.dumps(recipe))
+    with pytest.raises(RunFolderError, match=f"'{key}' of .* names a file of weights, which no"):
+        pbkd.load(tmp_path)
+
+
 def test_a_recipe_of_another_format(digits: Prepared, registry: Registry, tmp_path: Path) -> None:
     _saved(digits, registry, tmp_path)
     (tmp_path / "student" / "recipe.json").write_text('{"format": 99}')

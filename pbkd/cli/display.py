@@ -45,6 +45,7 @@ class Display:
             "score": self._score,
             "student-fed epoch": self._epoch,
             "fine-tuning epoch": self._fine_tuning,
+            "note": lambda event: self._console.print(event["text"]),
             "result": lambda event: show_result(event["result"], self._console),
         }
 

@@ -10,6 +10,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import torch
 
 from pbkd import cli
 from pbkd.cli.display import open_console
@@ -228,6 +229,51 @@ def test_an_error_of_pbkds_own_is_not_hidden(pbkd: Pbkd, monkeypatch: pytest.Mon
     monkeypatch.setattr("pbkd.run.run", broken)
     with pytest.raises(ZeroDivisionError):
         pbkd("run")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device", "x"), "a file cannot be read or written: "),
+        (PermissionError(13, "Permission denied", "x"), "a file cannot be read or written: "),
+        (MemoryError(), "memory ran out: choose a smaller batch_size or fewer workers."),
+        (torch.OutOfMemoryError("CUDA: tried\nto"), "memory ran out: choose a smaller batch_size"),
+    ],
+)
+def test_full_disks_and_full_memory_are_one_sentence(
+    pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pbkd.run.run", broken)
+    sentence = mistake(pbkd("run", "--quiet"))
+    assert sentence.startswith(told)
+    if isinstance(error, OSError):
+        assert str(error) in sentence
+
+
+IDLE = (
+    HEAD
+    + """
+class Idle:
+    name = "idle"
+
+    def launch(self, work, folder, workers):
+        pass
+
+
+@hookimpl
+def register_launchers():
+    return [Idle]
+"""
+)
+
+
+def test_a_launcher_that_trains_nothing_is_found_out(pbkd: Pbkd) -> None:
+    Path("idle.py").write_text(IDLE)
+    told = mistake(pbkd("run", "--quiet", "--plugin", "idle.py", *ONE_BLOCK))
+    assert told == "the launcher 'idle' ended, but nobody trained conv3_2."
 
 
 def test_the_configuration_is_printed_so_that_it_can_be_loaded(pbkd: Pbkd) -> None:

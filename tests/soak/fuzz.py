@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import random
 import tempfile
 import time
@@ -273,6 +274,7 @@ def _main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "inside"
         folder.mkdir()
+        os.chdir(name)  # whatever else is new where this was started is no fault
         for number in range(arguments.inputs):
             kind = sorted(ROUNDS)[number % len(ROUNDS)]
             content = mutated(original(kind), corpus(kind), chance)

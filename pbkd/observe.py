@@ -1,0 +1,27 @@
+"""Plugins that observe a run: whatever they raise, the run goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pbkd.registry import Registry
+
+__all__ = ["observe"]
+
+# As in the registry: a plugin may even try to end the process.
+_FAILURES = (Exception, SystemExit)
+
+
+def observe(registry: Registry, hook: str, result: object) -> list[str]:
+    """Call a hook of every plugin that has it; return a line for each one that raised."""
+    manager = registry.manager
+    told = []
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        others = [p for p in manager.get_plugins() if p is not implementation.plugin]
+        try:
+            manager.subset_hook_caller(hook, others)(result=result)
+        except _FAILURES as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            told.append(f"The plugin '{implementation.plugin_name}' fails in {hook} ({text}).")
+    return told
