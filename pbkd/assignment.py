@@ -23,7 +23,7 @@ class Assignment:
     `phase` is `teacher-fed`, `retry` (the same again) or `student-fed`; `start` is the folder, in
     the run's, that holds the replacements' weights from before it. `cache` names the folder, in
     `out/cache`, of the teacher's activations, where they are cached. `rates` are factors on blocks'
-    learning rates.
+    learning rates, `pieces` how many parts of a batch they go through one after another.
     """
 
     phase: str
@@ -33,6 +33,7 @@ class Assignment:
     blocks: Mapping[str, Block]
     cache: str | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
+    pieces: Mapping[str, int] = field(default_factory=dict)
 
 
 def write_assignment(folder: Path, assignment: Assignment) -> None:
@@ -47,6 +48,7 @@ def write_assignment(folder: Path, assignment: Assignment) -> None:
         "shared": [job.blocks for job in schedule.shared],
         "cache": assignment.cache,
         "rates": dict(assignment.rates),
+        "pieces": dict(assignment.pieces),
         "blocks": [asdict(block) for block in assignment.blocks.values()],
     }
     write_json(folder / "assignment.json", data)
@@ -75,5 +77,6 @@ def _assignment(data: Mapping[str, Any]) -> Assignment:
     workers = tuple(Worker(**worker) for worker in data["workers"])
     named = {block.name: block for block in blocks}
     return Assignment(
-        data["phase"], data["start"], workers, schedule, named, data["cache"], data["rates"]
-    )
+        data["phase"], data["start"], workers, schedule, named, data["cache"], data["rates"],
+        data["pieces"],
+    )  # fmt: skip

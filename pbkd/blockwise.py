@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.assignment import Assignment, write_assignment
 from pbkd.errors import WorkerError
-from pbkd.failure import divergence
+from pbkd.failure import OUT_OF_MEMORY, divergence
 from pbkd.journal import follow_events, read_events
 from pbkd.options import chosen
 from pbkd.plan import Job, Schedule, check_schedule
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pbkd.journal import Event
-    from pbkd.plan import Worker
+    from pbkd.plan import Block
     from pbkd.registry import Registry
+    from pbkd.result import BlockResult
     from pbkd.run import Prospect
 
 __all__ = ["distil_student_fed", "distil_teacher_fed"]
 
 _LOWER = 0.1
+_PIECES = 4
 
 
 def distil_teacher_fed(
@@ -36,9 +38,11 @@ def distil_teacher_fed(
 
     Those that fail are trained once more; an event then has its `first_failure` too.
     """
-    names = [planned.block.name for planned in prospect.plan.trained]
     plan = prospect.plan
-    events = _distil(prospect, registry, folder, "teacher-fed", names, plan.schedule, tell)
+    blocks = {planned.block.name: planned.block for planned in plan.trained}
+    cache = plan.cache if plan.schedule.feed == "cache" else None
+    planned = Assignment("teacher-fed", "initial", plan.workers, plan.schedule, blocks, cache)
+    events = _distil(prospect, registry, folder, planned, tell)
     failed = {name: event for name, event in events.items() if event["failure"]}
     return events | _retried(prospect, registry, folder, failed, tell) if failed else events
 
@@ -52,16 +56,18 @@ def _retried(
 ) -> dict[str, Event]:
     """Train failed blocks again from their first weights, each alone, which takes least memory.
 
-    One that diverged gets a tenth of its learning rate. The weights of those that succeed are put
+    One that diverged gets a tenth of its learning rate, one that ran out of memory goes through
+    each batch in four pieces. The weights of those that succeed are put
     where the teacher-fed phase would have left them.
     """
     workers = prospect.plan.workers[: len(failed)]
     jobs = tuple(Job((name,)) for name in failed)
     schedule = Schedule(((),) * len(workers), jobs)
     rates = {name: _LOWER for name, event in failed.items() if divergence(event["losses"])}
-    events = _distil(
-        prospect, registry, folder, "retry", failed, schedule, tell, workers=workers, rates=rates
-    )
+    pieces = {name: _PIECES for name, event in failed.items() if event["failure"] == OUT_OF_MEMORY}
+    blocks = _blocks(prospect, failed)
+    again = Assignment("retry", "initial", workers, schedule, blocks, None, rates, pieces)
+    events = _distil(prospect, registry, folder, again, tell)
     for name, event in events.items():
         if event["failure"] is None:
             weights = read_weights(folder / "retry" / f"{name}.safetensors")
@@ -75,12 +81,13 @@ def distil_student_fed(
     prospect: Prospect,
     registry: Registry,
     folder: Path,
-    accepted: Collection[str],
+    accepted: Mapping[str, BlockResult],
     tell: Callable[[Event], None],
 ) -> dict[str, Event]:
     """Train the accepted replacements on the student's own activations, in a relay.
 
-    Each worker needs what the replacements before its own give, so no other feed will do.
+    Each worker needs what the replacements before its own give, so no other feed will do. Blocks
+    that ran out of memory before go through each batch in pieces.
     """
     costs = [
         planned.cost
@@ -94,28 +101,26 @@ def distil_student_fed(
     else:
         schedule = chosen(registry, "scheduler", {"name": "pipeline"}).schedule(costs, workers)
         check_schedule(schedule, costs, len(workers))
-    return _distil(prospect, registry, folder, "student-fed", names, schedule, tell)
+    blocks = _blocks(prospect, names)
+    pieces = {n: _PIECES for n, block in accepted.items() if block.first_failure == OUT_OF_MEMORY}
+    following = Assignment("student-fed", "teacher-fed", workers, schedule, blocks, pieces=pieces)
+    return _distil(prospect, registry, folder, following, tell)
+
+
+def _blocks(prospect: Prospect, names: Collection[str]) -> dict[str, Block]:
+    return {p.block.name: p.block for p in prospect.plan.trained if p.block.name in names}
 
 
 def _distil(
     prospect: Prospect,
     registry: Registry,
     folder: Path,
-    phase: str,
-    names: Collection[str],
-    schedule: Schedule,
+    assignment: Assignment,
     tell: Callable[[Event], None],
-    *,
-    workers: tuple[Worker, ...] | None = None,
-    rates: Mapping[str, float] | None = None,
 ) -> dict[str, Event]:
-    start = "teacher-fed" if phase == "student-fed" else "initial"
-    blocks = {p.block.name: p.block for p in prospect.plan.trained if p.block.name in names}
-    workers = workers or prospect.plan.workers
-    cache = prospect.plan.cache if schedule.feed == "cache" else None
-    write_assignment(
-        folder, Assignment(phase, start, workers, schedule, blocks, cache, rates or {})
-    )
+    """Have a phase's blocks trained, as far as they are not; return their `block` events."""
+    write_assignment(folder, assignment)
+    phase, names = assignment.phase, list(assignment.blocks)
     told = _Told(phase, tell)
     for event in read_events(folder):  # of a run that is resumed
         if event["event"] == f"{phase} epoch":
@@ -125,7 +130,7 @@ def _distil(
     launcher = chosen(registry, "launcher", prospect.config.launcher)
     if not all(name in told.blocks for name in names):
         with follow_events(folder, told.seen):
-            launcher.launch(work, folder, workers)
+            launcher.launch(work, folder, assignment.workers)
     missing = [name for name in names if name not in told.blocks]
     if missing:
         raise WorkerError(

@@ -28,7 +28,8 @@ class Trainee:
     """A replacement in training, with an optimiser and a rate schedule of its own.
 
     `forward` runs the replacement in the precision of the run; `losses` holds the mean loss of
-    each finished epoch; `failure` says why it is trained no further.
+    each finished epoch; `failure` says why it is trained no further. A batch
+    is gone through in so many `pieces`, whose gradients add up.
     """
 
     replacement: nn.Module
@@ -38,6 +39,7 @@ class Trainee:
     rate: torch.optim.lr_scheduler.LRScheduler
     losses: list[float] = field(default_factory=list)
     failure: str | None = None
+    pieces: int = 1
 
     def fail(self, reason: str) -> None:
         """Train it no further; give back the memory of its optimiser."""
@@ -153,15 +155,38 @@ def train_block(
     block: Trainee, x: Tensor, target: Tensor, loss: Loss, team: Team | None = None
 ) -> tuple[Tensor, Tensor]:
     """Take one optimiser step; return the output from before it, and the loss, both detached."""
-    output = block.forward(x)
-    if output.shape != target.shape:
-        raise ValueError(f"it gives {tuple(output.shape)} instead of {tuple(target.shape)}")
-    value = loss(output, target) if team is None else team.loss(loss, output, target)
     block.optimiser.zero_grad(set_to_none=True)
-    block.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+    if block.pieces > 1:
+        output, value = _in_pieces(block, x, target, loss)
+    else:
+        output = _output(block, x, target)
+        value = loss(output, target) if team is None else team.loss(loss, output, target)
+        block.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
     if team is not None:
         team.add_gradients(block.replacement)
     block.scaler.step(block.optimiser)
     block.scaler.update()
     block.rate.step()
     return output.detach(), value.detach()
+
+
+def _output(block: Trainee, x: Tensor, target: Tensor) -> Tensor:
+    output: Tensor = block.forward(x)
+    if output.shape != target.shape:
+        raise ValueError(f"it gives {tuple(output.shape)} instead of {tuple(target.shape)}")
+    return output
+
+
+def _in_pieces(block: Trainee, x: Tensor, target: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Add up the gradients of a batch's pieces, for less memory; BatchNorm sees each alone."""
+    scale = None if loss.scale is None else loss.safe(loss.scale(target))
+    pieces = max(1, min(block.pieces, len(x) // 2))  # BatchNorm needs two rows
+    outputs, total = [], torch.zeros((), device=x.device)
+    for rows, wanted in zip(x.tensor_split(pieces), target.tensor_split(pieces), strict=True):
+        output = _output(block, rows, wanted)
+        value = len(rows) / len(x) * loss.error(output, wanted)
+        value = value if scale is None else value / scale
+        block.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+        outputs.append(output.detach())
+        total += value.detach()
+    return torch.cat(outputs), total

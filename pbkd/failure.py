@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["described", "divergence", "out_of_memory"]
+__all__ = ["OUT_OF_MEMORY", "described", "divergence", "out_of_memory"]
 
+OUT_OF_MEMORY = "its training ran out of memory"
 _GROWTH = 10
 _FLOOR = 0.1  # a loss below it, a tenth of the target's energy for `nmse`, may grow from almost 0
 
@@ -33,7 +34,7 @@ def divergence(losses: Sequence[float]) -> str | None:
 def described(error: Exception) -> str:
     """Say in one line what stopped a block's training."""
     if out_of_memory(error):
-        return "its training ran out of memory"
+        return OUT_OF_MEMORY
     text = " ".join(str(error).split())
     return f"its training failed ({type(error).__name__}{f': {text}' if text else ''})"
 

@@ -62,7 +62,8 @@ def finish(
         accepted = {name: r for name, r in replacements.items() if blocks[name].replaced}
     with clock.phase("student-fed"):
         if prospect.config.distill.student_fed_epochs and accepted:
-            events = distil_student_fed(prospect, registry, folder, accepted, tell)
+            fed = {name: blocks[name] for name in accepted}
+            events = distil_student_fed(prospect, registry, folder, fed, tell)
             blocks |= _student_fed(prospect, folder, accepted, blocks, events, notes)
     student = assemble(prospect.prepared.chain, accepted)
     stages: dict[str, dict[str, Tensor] | None] = {"assembled": _state(student)}

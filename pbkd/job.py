@@ -101,6 +101,7 @@ def _learner(station: Station, name: str, epoch: int, team: Team | None) -> Trai
         steps=station.epochs * station.steps_per_epoch,
         dtype=station.prepared.dtype,
     )
+    learner.pieces = station.assignment.pieces.get(name, 1)
     if epoch:
         tensors, facts = shelf(station.folder, station.assignment.phase, name).read(epoch)
         restore(tensors, facts, learner.replacement, learner.optimiser, learner.rate,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pbkd.registry import Registry
     from pbkd.zoo import ZooModel
 
-__all__ = ["TrainConfig", "train_model"]
+__all__ = ["TrainConfig", "train_model", "training_recipe"]
 
 _BOUNDS = {
     "epochs": (1, math.inf),
@@ -66,7 +66,7 @@ def train_model(
     the card. Returns the card's path. `epoch_finished` gets epoch, mean loss and validation score.
     """
     model, _ = find_model(registry, name)
-    config = _recipe(model, name, overrides)
+    config = training_recipe(model, name, overrides)
     data = load_data(config.data)
     device = torch.device(pick_device(config.device))
     with torch.random.fork_rng(devices=[]):
@@ -109,11 +109,17 @@ def train_model(
     return path
 
 
-def _recipe(model: ZooModel, name: str, overrides: Sequence[str]) -> TrainConfig:
-    """Return the recipe on the model's card, if it has one, with the overrides over it."""
+def training_recipe(model: ZooModel, name: str, overrides: Sequence[str]) -> TrainConfig:
+    """Return the recipe on the model's card, if it has one, with the overrides over it.
+
+    Raises `ConfigError` where the card or an override says what cannot be.
+    """
     config = TrainConfig(model={"name": name})
     if model.card and model.card.is_file():
-        config = merge_layer(config, read_yaml(model.card).get("recipe", {}))
+        recipe = read_yaml(model.card).get("recipe", {})
+        if not isinstance(recipe, dict):
+            raise ConfigError(f"the recipe in the card '{model.card}' is no mapping of keys.")
+        config = merge_layer(config, recipe)
     config = merge_layer(config, read_overrides(overrides))
     check_values(config, _BOUNDS)
     if config.model["name"] != name:

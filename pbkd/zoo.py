@@ -23,6 +23,7 @@ __all__ = [
     "Teacher",
     "ZooModel",
     "build_network",
+    "card_text",
     "describe",
     "find_model",
     "list_variants",
@@ -137,8 +138,16 @@ def describe(registry: Registry, name: str) -> str:
         *(options or ["  none"]),
     ]
     if model.card and model.card.is_file():
-        lines += ["card:", *("  " + line for line in model.card.read_text().splitlines())]
+        lines += ["card:", *("  " + line for line in card_text(model.card).splitlines())]
     return "\n".join(lines)
+
+
+def card_text(card: Path) -> str:
+    """Return what a card says; raises `ConfigError` where it is not text."""
+    try:
+        return card.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the card '{card}' is not UTF-8 text.") from error
 
 
 def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pbkd.distill import Trainee, train_job, trainee, warmup_cosine
+from pbkd.distill import Trainee, train_block, train_job, trainee, warmup_cosine
 from pbkd.feed import recompute
 from pbkd.loss import LOSSES, Loss
 
@@ -44,6 +44,20 @@ def _trainees(names: list[str]) -> dict[str, Trainee]:
         name: trainee(_replacement(int(name[-1]), *sizes[name]), lr=0.01, weight_decay=0, steps=6)
         for name in names
     }
+
+
+def test_a_batch_in_pieces_gives_the_gradients_of_the_whole() -> None:
+    x, target = torch.rand(10, 4), torch.rand(10, 5)
+    outcomes = []
+    for pieces in (1, 3, 99):
+        own = trainee(_replacement(0, 4, 5), lr=0.0, weight_decay=0, steps=6)
+        own.pieces = pieces
+        output, value = train_block(own, x, target, LOSSES["nmse"])
+        gradients = [p.grad for p in own.replacement.parameters() if p.grad is not None]
+        outcomes.append((output, value, torch.cat([g.flatten() for g in gradients])))
+    for found in outcomes[1:]:
+        for one, other in zip(outcomes[0], found, strict=True):
+            torch.testing.assert_close(one, other)
 
 
 def _train(

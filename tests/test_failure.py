@@ -61,6 +61,14 @@ class Raising(Diverging):
         return self.inner(x)
 
 
+class Hungry(Diverging):
+    # More than 32 rows are too much for it, once the plan is made.
+    def forward(self, x):
+        if self.training and len(x) > 32 and (HERE / "planned").exists():
+            raise MemoryError
+        return self.inner(x)
+
+
 class Later(Diverging):
     def forward(self, x):
         if self.training and (HERE / "later").exists():
@@ -218,6 +226,7 @@ def _run(plugin: Path, overrides: list[str]) -> tuple[RunResult, list[dict[str, 
         events.append(event)
         if event["event"] == "plan":  # not before: the plan trains a little to measure
             (plugin.parent / "diverge").touch()
+            (plugin.parent / "planned").touch()
         if event["event"] == "score":  # after it, blocks are fed by the student
             (plugin.parent / "later").touch()
         if event["event"] == "block" and event["failure"]:
@@ -289,6 +298,21 @@ def test_a_block_that_fails_twice_keeps_the_teachers_segment(
         name = f"teacher-fed/{other.name}.safetensors"
         faulty, sound = (read_weights(Path(r.folder) / name) for r in (result, plain))
         assert all(torch.equal(faulty[key], sound[key]) for key in sound), other.name
+
+
+@pytest.mark.parametrize("scheduler", ["round-robin", "pipeline"])
+def test_a_block_that_ran_out_of_memory_succeeds_in_pieces_of_each_batch(
+    short: list[str], tmp_path: Path, scheduler: str
+) -> None:
+    workers = 2 if scheduler == "pipeline" else 1
+    plugin = _plugin(tmp_path, "KIND = Hungry\n")
+    result, events = _run(plugin, [*short, f"scheduler={scheduler}", f"workers={workers}"])
+    block = _block(result, "conv2_1")
+    assert block.first_failure == "its training ran out of memory"
+    assert block.replaced
+    assert (len(block.teacher_fed_losses), len(block.student_fed_losses)) == (2, 1)
+    assert block.teacher_fed_losses[1] < block.teacher_fed_losses[0]
+    assert [e["phase"] for e in events if e.get("failure")] == ["teacher-fed"]
 
 
 def _digests(result: RunResult, phase: str) -> dict[str, bytes]:

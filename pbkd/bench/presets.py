@@ -10,6 +10,9 @@ from pbkd.errors import ConfigError, did_you_mean
 __all__ = ["PRESETS", "Preset", "find_preset"]
 
 
+_ONE_PASS = ("single-pass", "pipeline", "cache")
+
+
 @dataclass(frozen=True)
 class Preset:
     """A teacher (with random weights: only its speed matters), its images and the steps timed.
@@ -28,8 +31,11 @@ class Preset:
 
     def steps(self, procedure: str) -> int:
         """Return how many steps of a procedure are timed."""
-        one_pass = procedure in ("single-pass", "pipeline", "cache")
-        return self.pass_steps if one_pass else self.job_steps
+        return self.pass_steps if procedure in _ONE_PASS else self.job_steps
+
+    def warm_up_steps(self, procedure: str) -> int:
+        """Return how many steps fill every buffer of a procedure."""
+        return 4 if procedure in _ONE_PASS else 1
 
 
 PRESETS = {

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from pbkd.allocator import keep_freed_memory
+from pbkd.allocator import give_back_memory, keep_freed_memory
 from pbkd.bench.peak import peak_memory, reset_peak_memory
 from pbkd.bench.presets import Preset
 from pbkd.bench.procedures import Rig, checkpoint_seconds, run_cache, run_jobs, run_relay
@@ -102,26 +102,38 @@ def _take_turns(
     meters: Sequence[EnergyMeter],
     run: Callable[[str, int], None],
 ) -> None:
-    """Run every procedure once per round, in turn; the first time of each is a warm-up."""
+    """Run every procedure once per round, in turn, after a warm-up of a few steps.
+
+    Memory is measured in the warm-up: later on a process keeps what other procedures took.
+    """
     preset = Preset(**settings["preset"])
+    peaks = {name: _peak(partial(run, name, preset.warm_up_steps(name))) for name in names}
     with monitor_energy(meters) as monitor:
-        for round_ in range(-1, settings["rounds"]):
+        for round_ in range(settings["rounds"]):
             for name in names:
                 if name == "serial-plain" and round_ > 0:
                     continue
-                steps = 1 if round_ < 0 else preset.steps(name)
+                steps = preset.steps(name)
                 measured = _timed(partial(run, name, steps), monitor, f"{name} {round_}")
-                if round_ >= 0:
-                    record(
-                        folder, f"rank{rank}", "procedure",
-                        name=name, round=round_, rank=rank, steps=steps, **measured,
-                    )  # fmt: skip
+                record(
+                    folder, f"rank{rank}", "procedure",
+                    name=name, round=round_, rank=rank, steps=steps, peak_bytes=peaks[name],
+                    **measured,
+                )  # fmt: skip
+
+
+def _peak(work: Callable[[], None]) -> int | None:
+    """Do this rank's work; return the largest resident memory meanwhile."""
+    dist.barrier()
+    give_back_memory()
+    reset_peak_memory()
+    work()
+    return peak_memory()
 
 
 def _timed(work: Callable[[], None], monitor: EnergyMonitor, window: str) -> dict[str, Any]:
-    """Do this rank's work between two barriers; return its seconds, CPU seconds, memory, joules."""
+    """Do this rank's work between two barriers; return its seconds, CPU seconds and joules."""
     dist.barrier()
-    reset_peak_memory()
     cpu, start = time.process_time(), time.perf_counter()
     with monitor.window(window):
         work()
@@ -132,7 +144,6 @@ def _timed(work: Callable[[], None], monitor: EnergyMonitor, window: str) -> dic
         "seconds": time.perf_counter() - start,
         "busy_seconds": busy,
         "cpu_seconds": time.process_time() - cpu,
-        "peak_bytes": peak_memory(),
         "joules": None if energy.joules is None else dict(energy.joules),
         "joules_reason": energy.reason,
     }

@@ -13,6 +13,7 @@ import os
 import random
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ import torch
 from torch import nn
 
 from pbkd.cache import Cache, fill
+from pbkd.checkpoint import Shelf
 from pbkd.config import load_config, to_yaml
 from pbkd.errors import PbkdError
 from pbkd.options import chosen, typed_options
@@ -30,7 +32,9 @@ from pbkd.recorded import CostTable, read_costs, write_costs
 from pbkd.registry import build_registry
 from pbkd.sources import SOURCES
 from pbkd.student import load
+from pbkd.train import training_recipe
 from pbkd.weights import fit_weights, read_weights, write_weights
+from pbkd.zoo import card_text, find_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +48,7 @@ __all__ = ["ROUNDS", "Outside", "attempt", "corpus", "mutated", "original"]
 SLOWEST = 5.0
 _BLOCKS = [Block("one", 0, (2, 3, 3), (3, 2, 2)), Block("two", 1, (3, 2, 2), (2, 1, 1))]
 _ROWS = 3
+_EPOCH = 2
 _WORDS = (
     b"null true false nan inf -1 0 1e999 99999999999999999999 {} [] '' ../../x /etc/passwd ${oc.env"
     b":HOME} ${data} &a *a !!python/name:os.system \x00 \xff\xfe name weights teacher builder"
@@ -125,6 +130,24 @@ def _try_cache(path: Path) -> None:
             file.write_bytes(before)
 
 
+def _try_checkpoint(path: Path) -> None:
+    kept = Shelf(path.parent, "block")
+    path.rename(kept.path(_EPOCH))
+    try:
+        tensors, facts = kept.read(_EPOCH)
+    finally:
+        assert kept.readable() in ([], [_EPOCH])
+    wanted = _network().state_dict()
+    assert all(torch.equal(tensors[key], wanted[key]) for key in wanted), "silently other weights"
+    assert facts["losses"] == [0.5]
+
+
+def _try_card(path: Path) -> None:
+    model = replace(find_model(_registry(), "digits-vgg")[0], card=path)
+    assert card_text(path)
+    assert training_recipe(model, "digits-vgg", [])
+
+
 ROUNDS: dict[str, Callable[[Path], None]] = {
     "config": _try_config,
     "overrides": _try_overrides,
@@ -132,6 +155,8 @@ ROUNDS: dict[str, Callable[[Path], None]] = {
     "costs": _try_costs,
     "weights": _try_weights,
     "cache": _try_cache,
+    "checkpoint": _try_checkpoint,
+    "card": _try_card,
 }
 
 
@@ -160,6 +185,14 @@ def original(kind: str) -> bytes:
             write_costs(path, CostTable("made up", costs, Workload(30, 10)))
         elif kind == "weights":
             write_weights(path, _network().state_dict())
+        elif kind == "checkpoint":
+            kept = Shelf(Path(name), "block")
+            kept.write(_EPOCH, _network().state_dict(), {"losses": [0.5]})
+            path = kept.path(_EPOCH)
+        elif kind == "card":
+            card = find_model(_registry(), "digits-vgg")[0].card
+            assert card
+            path = card
         else:
             mark, first, *_ = _cache_files(Path(name) / "cache")
             return mark.read_bytes() + first.read_bytes()
