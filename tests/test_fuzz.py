@@ -1,6 +1,6 @@
 """Whatever is in a file or an option, pbkd takes it or says what is wrong: nothing else comes out.
 
-2,400 inputs, always the same ones; `tests/soak/fuzz.py` draws more.
+3,200 inputs, always the same ones; `tests/soak/fuzz.py` draws more.
 """
 
 from __future__ import annotations
