@@ -25,11 +25,11 @@ __all__ = ["Trainee", "train_block", "train_job", "trainee", "warmup_cosine"]
 
 @dataclass
 class Trainee:
-    """A replacement in training, with an optimiser and a rate schedule of its own.
+    """A network in training, mostly a replacement, with its own optimiser and rate schedule.
 
     `forward` runs the replacement in the precision of the run; `losses` holds the mean loss of
-    each finished epoch; `failure` says why it is trained no further. A batch
-    is gone through in so many `pieces`, whose gradients add up.
+    each finished epoch; `failure` says why it is trained no further. A batch is gone through in so
+    many `pieces`, whose gradients add up.
     """
 
     replacement: nn.Module
@@ -40,6 +40,12 @@ class Trainee:
     losses: list[float] = field(default_factory=list)
     failure: str | None = None
     pieces: int = 1
+
+    def step(self) -> None:
+        """Update by the gradients that are there, and go on to the next rate."""
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.rate.step()
 
     def fail(self, reason: str) -> None:
         """Train it no further; give back the memory of its optimiser."""
@@ -164,9 +170,7 @@ def train_block(
         block.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
     if team is not None:
         team.add_gradients(block.replacement)
-    block.scaler.step(block.optimiser)
-    block.scaler.update()
-    block.rate.step()
+    block.step()
     return output.detach(), value.detach()
 
 

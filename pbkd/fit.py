@@ -12,10 +12,9 @@ from torch.nn import functional
 
 from pbkd.checkpoint import due
 from pbkd.data import batches, normalise, steps_per_epoch
-from pbkd.distill import warmup_cosine
+from pbkd.distill import trainee
 from pbkd.loss import soft_target_loss
 from pbkd.measure import accuracy
-from pbkd.precision import autocast
 from pbkd.snapshot import restore, snapshot, tensors_below
 
 if TYPE_CHECKING:
@@ -23,13 +22,7 @@ if TYPE_CHECKING:
 
     from pbkd.checkpoint import Shelf
     from pbkd.data import Dataset
-
-    _Training = tuple[
-        nn.Module,
-        torch.optim.Optimizer,
-        torch.optim.lr_scheduler.LRScheduler,
-        torch.amp.GradScaler,
-    ]
+    from pbkd.distill import Trainee
 
 __all__ = ["Recipe", "fit"]
 
@@ -71,17 +64,14 @@ def fit(
     training goes on from the newest that is there. Returns the best score.
     """
     device = next(network.parameters()).device
-    optimiser = torch.optim.AdamW(
-        network.parameters(),
+    steps = steps_per_epoch(data.train, recipe.batch_size)
+    training = trainee(
+        network,
         lr=recipe.lr,
         weight_decay=recipe.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
+        steps=recipe.epochs * steps,
+        dtype=dtype,
     )
-    steps = steps_per_epoch(data.train, recipe.batch_size)
-    rate = warmup_cosine(optimiser, recipe.epochs * steps)
-    forward = autocast(network, dtype)
-    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
-    training = network, optimiser, rate, scaler
     resumed = _resume(keep, training) if keep else None
     if resumed:
         first, best, best_state = resumed
@@ -100,12 +90,10 @@ def fit(
             phase="fit",
         ):
             x = normalise(images, mean, std, device)
-            loss = _loss(forward(x).float(), labels.to(device), x, teacher, recipe)
-            optimiser.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            scaler.step(optimiser)
-            scaler.update()
-            rate.step()
+            loss = _loss(training.forward(x).float(), labels.to(device), x, teacher, recipe)
+            training.optimiser.zero_grad(set_to_none=True)
+            training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            training.step()
             total += loss.detach()
         score = accuracy(network, data.validation, mean=mean, std=std, device=device)
         epoch_finished(epoch, float(total) / steps, score)
@@ -119,18 +107,18 @@ def fit(
 
 
 def _keep(
-    shelf: Shelf, epoch: int, training: _Training, best: float, best_state: dict[str, Tensor]
+    shelf: Shelf, epoch: int, training: Trainee, best: float, best_state: dict[str, Tensor]
 ) -> None:
-    tensors, facts = snapshot(*training)
+    tensors, facts = snapshot(training)
     tensors |= {f"best.{name}": tensor for name, tensor in best_state.items()}
     shelf.write(epoch, tensors, {**facts, "best": best})
 
 
-def _resume(shelf: Shelf, training: _Training) -> tuple[int, float, dict[str, Tensor]] | None:
+def _resume(shelf: Shelf, training: Trainee) -> tuple[int, float, dict[str, Tensor]] | None:
     """Restore the newest checkpoint; return its epoch, the best score so far and its state."""
     for epoch in shelf.readable():
         tensors, facts = shelf.read(epoch)
-        restore(tensors, facts, *training)
+        restore(tensors, facts, training)
         return epoch, facts["best"], tensors_below(tensors, "best.")
     return None
 

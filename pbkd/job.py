@@ -104,8 +104,7 @@ def _learner(station: Station, name: str, epoch: int, team: Team | None) -> Trai
     learner.pieces = station.assignment.pieces.get(name, 1)
     if epoch:
         tensors, facts = shelf(station.folder, station.assignment.phase, name).read(epoch)
-        restore(tensors, facts, learner.replacement, learner.optimiser, learner.rate,
-                learner.scaler)  # fmt: skip
+        restore(tensors, facts, learner)
         learner.losses.extend(facts["losses"])
         if reason := divergence(learner.losses):
             learner.fail(reason)
@@ -116,8 +115,7 @@ def _keep(station: Station, name: str, learner: Trainee, loss: float) -> None:
     """Keep a checkpoint after an epoch, where one is due, and tell of the epoch."""
     phase, epoch = station.assignment.phase, len(learner.losses)
     if due(epoch, station.epochs, station.steps_per_epoch):
-        parts = learner.replacement, learner.optimiser, learner.rate, learner.scaler
-        tensors, facts = snapshot(*parts)
+        tensors, facts = snapshot(learner)
         facts["losses"] = learner.losses
         shelf(station.folder, phase, name).write(epoch, tensors, facts)
     _tell(station, f"{phase} epoch", block=name, epoch=epoch, loss=loss)

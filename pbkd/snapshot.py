@@ -10,37 +10,28 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import nn
+    from pbkd.distill import Trainee
 
 __all__ = ["Facts", "restore", "snapshot", "tensors_below"]
 
 Facts = dict[str, Any]
 
 
-def snapshot(
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    rate: torch.optim.lr_scheduler.LRScheduler,
-    scaler: torch.amp.GradScaler,
-) -> tuple[dict[str, Tensor], Facts]:
+def snapshot(training: Trainee) -> tuple[dict[str, Tensor], Facts]:
     """Return what `restore` needs; the tensors are the training's own, not copies."""
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    for index, moments in optimiser.state_dict()["state"].items():
+    tensors = {
+        f"network.{name}": tensor for name, tensor in training.replacement.state_dict().items()
+    }
+    for index, moments in training.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": moment for key, moment in moments.items()}
-    facts = {"rate_steps": rate.last_epoch, "scaler": scaler.state_dict()}
+    facts = {"rate_steps": training.rate.last_epoch, "scaler": training.scaler.state_dict()}
     return tensors, facts
 
 
-def restore(
-    tensors: Mapping[str, Tensor],
-    facts: Facts,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    rate: torch.optim.lr_scheduler.LRScheduler,
-    scaler: torch.amp.GradScaler,
-) -> None:
+def restore(tensors: Mapping[str, Tensor], facts: Facts, training: Trainee) -> None:
     """Put a training into the state of a snapshot: what follows is the same, bit by bit."""
-    network.load_state_dict(tensors_below(tensors, "network."))
+    optimiser = training.optimiser
+    training.replacement.load_state_dict(tensors_below(tensors, "network."))
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state = optimiser.state_dict()
     state["state"] = {}
@@ -49,9 +40,9 @@ def restore(
         of_parameter = state["state"].setdefault(int(index), {})
         of_parameter[moment] = _laid_out(saved, parameters[int(index)])
     optimiser.load_state_dict(state)
-    _set_rate(optimiser, rate, facts["rate_steps"])
+    _set_rate(optimiser, training.rate, facts["rate_steps"])
     if facts["scaler"]:
-        scaler.load_state_dict(facts["scaler"])
+        training.scaler.load_state_dict(facts["scaler"])
 
 
 def tensors_below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shlex
@@ -16,7 +15,7 @@ from pbkd.bench.presets import find_preset
 from pbkd.bench.result import BenchResult, gather
 from pbkd.bench.worker import measure, procedure_schedules
 from pbkd.errors import ConfigError
-from pbkd.journal import write_json
+from pbkd.journal import read_events, write_json
 from pbkd.launch import crew
 from pbkd.makespan import makespan
 from pbkd.options import chosen
@@ -49,7 +48,7 @@ def bench(
     settings = {"preset": asdict(preset), "workers": [asdict(rank) for rank in ranks]}
     write_json(folder / "bench.json", {**settings, "rounds": rounds})
     chosen(registry, "launcher", {"name": "local", "restarts": 0}).launch(measure, folder, ranks)
-    events = _events(folder)
+    events = read_events(folder)
     write_costs(folder / "costs.json", _cost_table(name, preset, ranks, events))
     predicted = _predicted(registry, preset, ranks, events)
     procedures, speedups = gather(events, preset.batch_size, predicted)
@@ -68,14 +67,6 @@ def bench(
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         },
     )
-
-
-def _events(folder: Path) -> list[Event]:
-    return [
-        json.loads(line)
-        for path in sorted((folder / "events").glob("*.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
 
 
 def _cost_table(

@@ -71,7 +71,7 @@ def checkpoint_seconds(rig: Rig, folder: Path) -> float:
     """Return the seconds of keeping a checkpoint of every block that was trained, as runs do."""
     start = time.perf_counter()
     for name, own in rig.trainees.items():
-        tensors, facts = snapshot(own.replacement, own.optimiser, own.rate, own.scaler)
+        tensors, facts = snapshot(own)
         Shelf(folder, name).write(1, tensors, facts)
     return time.perf_counter() - start
 
