@@ -5,13 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from pbkd.background import beside
+
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
@@ -49,18 +51,16 @@ def alive(folder: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _pulse.path = path
     _pulse.beat()
-    stop = threading.Event()
 
-    def beat() -> None:
+    def beat(stop: threading.Event) -> None:
         while not stop.wait(_EVERY):
             if not _pulse.by_steps:
                 _pulse.beat()
 
-    threading.Thread(target=beat, name="pbkd-heartbeat", daemon=True).start()
     try:
-        yield
+        with beside(beat, "pbkd-heartbeat"):
+            yield
     finally:
-        stop.set()
         _pulse.path = None
         path.unlink(missing_ok=True)
 
@@ -114,19 +114,14 @@ def watched(folder: Path, patience: float, lost: Callable[[int, float], None]) -
     From its start on: a worker that hangs before it can give one is lost as well. `lost` gets its
     process id and the seconds.
     """
-    watch, stop = _Watch(folder, patience), threading.Event()
+    watch = _Watch(folder, patience)
 
-    def look() -> None:
+    def look(stop: threading.Event) -> None:
         while not stop.wait(min(_EVERY, patience / 4)):
             for pid, seconds in watch.silent():
                 lost(pid, seconds)
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    thread = threading.Thread(target=look, name="pbkd-watch", daemon=True)
-    thread.start()
-    try:
+    with beside(look, "pbkd-watch"):
         yield
-    finally:
-        stop.set()
-        thread.join()

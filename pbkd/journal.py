@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pbkd.background import beside
 from pbkd.errors import PbkdError, RunFolderError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -147,10 +148,9 @@ def follow_events(folder: Path, seen: Callable[[Event], None]) -> Iterator[None]
     """
     paths = (folder / "events").glob("*.jsonl")
     offsets = {path: path.read_bytes().rfind(b"\n") + 1 for path in paths}
-    stop = threading.Event()
     errors: list[BaseException] = []
 
-    def watch() -> None:
+    def watch(stop: threading.Event) -> None:
         try:
             while not stop.wait(0.1):
                 _read_new(folder, offsets, seen)
@@ -158,13 +158,8 @@ def follow_events(folder: Path, seen: Callable[[Event], None]) -> Iterator[None]
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=watch, name="pbkd-events", daemon=True)
-    thread.start()
-    try:
+    with beside(watch, "pbkd-events"):
         yield
-    finally:
-        stop.set()
-        thread.join()
     if errors:
         raise errors[0]
 

@@ -12,16 +12,17 @@ import os
 import random
 import signal
 import tempfile
-import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbkd.background import beside
 from pbkd.config import load_config
 from pbkd.registry import build_registry
 from pbkd.run import run
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
 
 FEEDS = {
@@ -87,19 +88,13 @@ class Killer:
     @contextmanager
     def at_random_times(self) -> Iterator[None]:
         """Kill from a thread, while the context lasts."""
-        stop = threading.Event()
 
-        def kill() -> None:
+        def kill(stop: threading.Event) -> None:
             while self._by_time and not stop.wait(self._random.uniform(0.5, 7)):
                 self._by_time -= self._kill()
 
-        thread = threading.Thread(target=kill, daemon=True)
-        thread.start()
-        try:
+        with beside(kill, "killer"):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def _kill(self) -> bool:
         workers = [child.pid for child in multiprocessing.active_children() if child.pid]
