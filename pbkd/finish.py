@@ -74,7 +74,8 @@ def finish(
         stages["fine-tuned"] = fine_tuned
     if not accepted:
         notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
-    save(folder, student, prospect.config, prospect.prepared, list(accepted))
+    builders = dict.fromkeys(accepted, prospect.config.builder)
+    save(folder, student, prospect.config, prospect.prepared, builders)
     with clock.phase("evaluation"):
         accuracies = _evaluate(prospect, student, stages)
         teacher_result, student_result = _networks(prospect, student)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,17 @@ _MOST_PIXELS = 2**26
 
 @dataclass(frozen=True)
 class Recipe:
-    """The choices that a student was made by, the shape of an image, the names of its blocks."""
+    """The choices that a student was made by, the shape of an image, each replaced block's builder.
+
+    `mean` and `std` normalise its images.
+    """
 
     teacher: dict[str, Any]
     partitioner: dict[str, Any]
-    builder: dict[str, Any]
+    replaced: dict[str, dict[str, Any]]
     image_shape: tuple[int, int, int]
-    replaced: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -34,17 +39,29 @@ def read_recipe(path: Path) -> Recipe:
     file, since the weights are the one file beside it.
     """
     tree = read_json(path)
-    if not isinstance(tree, dict) or tree.get("format") != 1:
+    if not isinstance(tree, dict) or tree.get("format") != 2:
         raise RunFolderError(f"'{path}' is not a recipe of this version of pbkd.")
-    for key in ("teacher", "partitioner", "builder"):
+    for key in ("teacher", "partitioner"):
         _check_choice(tree.get(key), f"'{key}' of '{path}'")
     shape, replaced = tree.get("image_shape"), tree.get("replaced")
     if not isinstance(shape, list) or not _is_shape(shape):
         raise RunFolderError(f"'image_shape' of '{path}' is no shape: channels, height, width.")
-    if not isinstance(replaced, list) or not all(isinstance(name, str) for name in replaced):
-        raise RunFolderError(f"'replaced' of '{path}' is no list of names.")
-    choices = (tree["teacher"], tree["partitioner"], tree["builder"])
-    return Recipe(*choices, (shape[0], shape[1], shape[2]), tuple(replaced))
+    if not isinstance(replaced, dict):
+        raise RunFolderError(f"'replaced' of '{path}' does not say which blocks are, and by what.")
+    for name, builder in replaced.items():
+        _check_choice(builder, f"the builder of '{name}' in '{path}'")
+    for key in ("mean", "std"):
+        values = tree.get(key)
+        if not isinstance(values, list) or len(values) != shape[0] or not _are_numbers(values):
+            raise RunFolderError(f"'{key}' of '{path}' is no list of {shape[0]} numbers.")
+    return Recipe(
+        tree["teacher"], tree["partitioner"], replaced, (shape[0], shape[1], shape[2]),
+        tuple(tree["mean"]), tuple(tree["std"]),
+    )  # fmt: skip
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
 
 
 def _check_choice(choice: Any, where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -99,23 +99,27 @@ def save(
     student: nn.Module,
     config: RunConfig,
     prepared: Prepared,
-    replaced: Sequence[str],
+    replaced: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Write the student's weights and the recipe that rebuilds its architecture."""
+    """Write the student's weights and the recipe that rebuilds its architecture.
+
+    `replaced` has the builder's choice for each block that is. The two files are named as the
+    Hugging Face hub names those of a model.
+    """
     teacher = {key: value for key, value in config.teacher.items() if key != "weights"}
     recipe = {
-        "format": 1,
+        "library_name": "pbkd",
+        "format": 2,
         "teacher": teacher,
         "partitioner": {**config.partitioner, "name": prepared.partitioner},
-        "builder": config.builder,
         "plugins": config.plugins,
         "image_shape": prepared.data.image_shape,
         "mean": prepared.teacher.mean,
         "std": prepared.teacher.std,
-        "replaced": list(replaced),
+        "replaced": {name: dict(builder) for name, builder in replaced.items()},
     }
     write_weights(folder / "student" / "model.safetensors", student.state_dict())
-    write_json(folder / "student" / "recipe.json", recipe)
+    write_json(folder / "student" / "config.json", recipe)
 
 
 def load(folder: str | Path, *, plugins: Sequence[str] = ()) -> nn.Sequential:
@@ -126,7 +130,7 @@ def load(folder: str | Path, *, plugins: Sequence[str] = ()) -> nn.Sequential:
     no other code is run. Raises `RunFolderError`, `WeightsError` or `UnknownNameError`.
     """
     home = Path(folder) / "student"
-    student = _architecture(read_recipe(home / "recipe.json"), plugins)
+    student = _architecture(read_recipe(home / "config.json"), plugins)
     path = home / "model.safetensors"
     weights = read_weights(path)
     fit_weights(student, weights, path)
@@ -140,9 +144,8 @@ def _architecture(recipe: Recipe, plugins: Sequence[str]) -> nn.Sequential:
         network = freeze(build_network(registry, recipe.teacher))
     image = torch.zeros(1, *recipe.image_shape)
     chain = cut(pick_partitioner(registry, recipe.partitioner, network), network, image)
-    builder = chosen(registry, "builder", recipe.builder)
-    replacements = {
-        block.name: build_replacement(builder, chain[block.position], block, seed=0)
-        for block in blocks_of(chain, image, recipe.replaced)
-    }
+    replacements = {}
+    for block in blocks_of(chain, image, recipe.replaced):
+        builder = chosen(registry, "builder", recipe.replaced[block.name])
+        replacements[block.name] = build_replacement(builder, chain[block.position], block, seed=0)
     return assemble(chain, {name: r for name, r in replacements.items() if r is not None})

@@ -17,15 +17,17 @@ from pbkd.errors import ConfigError, TeacherError
 from pbkd.fit import Recipe, fit
 from pbkd.journal import write_file
 from pbkd.measure import accuracy, macs, parameters
+from pbkd.precision import pick_dtype
 from pbkd.prepare import check_classes, load_data, pick_device
 from pbkd.seed import derive_seed
-from pbkd.weights import write_weights
+from pbkd.weights import fit_weights, halved, read_weights, write_weights
 from pbkd.zoo import build_network, find_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from pbkd.data import Split
     from pbkd.registry import Registry
     from pbkd.zoo import ZooModel
 
@@ -51,6 +53,8 @@ class TrainConfig:
     batch_size: int = 64
     seed: int = 0
     device: str = "auto"
+    autocast: str = "none"
+    """none, bf16 or fp16: the type to train in; accuracy is measured in full precision."""
 
 
 def train_model(
@@ -63,7 +67,9 @@ def train_model(
     """Train a model by its card's recipe; write `out/NAME.safetensors` and a new card beside it.
 
     The epoch that scores best on the validation split is kept; the test split is used once, for
-    the card. Returns the card's path. `epoch_finished` gets epoch, mean loss and validation score.
+    the card. Weights are written in half precision, and the card's figures are those of the
+    weights as written. Returns the card's path. `epoch_finished` gets epoch, mean loss and
+    validation score.
     """
     model, _ = find_model(registry, name)
     config = training_recipe(model, name, overrides)
@@ -87,19 +93,29 @@ def train_model(
         seed=config.seed,
     )
     network = network.to(memory_format=torch.channels_last)
-    best = fit(network, data, recipe, mean=model.mean, std=model.std, epoch_finished=epoch_finished)
+    fit(
+        network,
+        data,
+        recipe,
+        mean=model.mean,
+        std=model.std,
+        dtype=pick_dtype(config.autocast, device),
+        epoch_finished=epoch_finished,
+    )
     weights = out / f"{name}.safetensors"
-    write_weights(weights, network.state_dict())
+    write_weights(weights, halved(network.state_dict()))
+    fit_weights(network, read_weights(weights), weights)
+
+    def score(split: Split) -> float:
+        return accuracy(network, split, mean=model.mean, std=model.std, device=device)
+
     card = {
         "name": name,
         "summary": model.summary,
         "licence": "Apache-2.0",
         "command": shlex.join(["pbkd", "zoo", "train", name, *overrides]),
         "recipe": OmegaConf.to_container(OmegaConf.structured(config)),
-        "accuracy": {
-            "validation": best,
-            "test": accuracy(network, data.test, mean=model.mean, std=model.std, device=device),
-        },
+        "accuracy": {"validation": score(data.validation), "test": score(data.test)},
         "parameters": parameters(network),
         "macs": macs(network, data.image_shape),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-__all__ = ["fingerprint", "fit_weights", "read_weights", "write_weights"]
+__all__ = ["fingerprint", "fit_weights", "halved", "read_weights", "write_weights"]
 
 _CHECKSUM = "sha256"
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
@@ -59,6 +59,21 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
         for name, tensor in tensors.items()
     }
     write_file(path, save(plain, {_CHECKSUM: _digest(plain)}))
+
+
+def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with floats rounded to half precision; raise `WeightsError` for too large.
+
+    `fit_weights` brings them back to the network's own type.
+    """
+    rounded = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+    for name, tensor in rounded.items():
+        if not tensor.isfinite().all():
+            raise WeightsError(f"'{name}' holds numbers too large for half precision.")
+    return rounded
 
 
 def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object) -> None:

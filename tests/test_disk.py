@@ -109,7 +109,7 @@ def told(
         "teacher-fed/conv3_2.safetensors",
         "student-fed/conv3_2.safetensors",
         "student/model.safetensors",
-        "student/recipe.json",
+        "student/config.json",
         "result.json",
         "README.md",
     ],

@@ -93,7 +93,7 @@ def test_recalibration_is_the_mean_over_the_batches(digits: Prepared) -> None:
 def _saved(digits: Prepared, registry: Registry, folder: Path) -> nn.Module:
     student = assemble(digits.chain, _replacements(digits, registry, 2))
     config = load_config(["builder.rank=2"])
-    save(folder, student, config, digits, NAMES)
+    save(folder, student, config, digits, dict.fromkeys(NAMES, config.builder))
     return student
 
 
@@ -159,43 +159,44 @@ def test_a_recipe_resolves_names_through_the_registry_only(
     digits: Prepared, registry: Registry, tmp_path: Path
 ) -> None:
     _saved(digits, registry, tmp_path)
-    path = tmp_path / "student" / "recipe.json"
+    path = tmp_path / "student" / "config.json"
     recipe = json.loads(path.read_text())
     recipe["plugins"] = [str(tmp_path / "evil.py")]
     (tmp_path / "evil.py").write_text("raise AssertionError('a recipe ran code')")
     path.write_text(json.dumps(recipe))
     pbkd.load(tmp_path)
-    recipe["builder"] = {"name": "os.system"}
+    recipe["replaced"]["conv1_2"] = {"name": "os.system"}
     path.write_text(json.dumps(recipe))
     with pytest.raises(UnknownNameError, match="unknown builder 'os.system'"):
         pbkd.load(tmp_path)
 
 
-@pytest.mark.parametrize("key", ["teacher", "partitioner", "builder"])
+@pytest.mark.parametrize("key", ["teacher", "partitioner", "replaced"])
 def test_a_recipe_that_names_weights_is_refused(
     digits: Prepared, registry: Registry, tmp_path: Path, key: str
 ) -> None:
     _saved(digits, registry, tmp_path)
-    path = tmp_path / "student" / "recipe.json"
+    path = tmp_path / "student" / "config.json"
     recipe = json.loads(path.read_text())
-    recipe[key]["weights"] = str(tmp_path / "student" / "model.safetensors")
+    choice = recipe["replaced"]["conv2_1"] if key == "replaced" else recipe[key]
+    choice["weights"] = str(tmp_path / "student" / "model.safetensors")
     path.write_text(json.dumps(recipe))
-    with pytest.raises(RunFolderError, match=f"'{key}' of .* names a file of weights, which no"):
+    with pytest.raises(RunFolderError, match="names a file of weights, which no"):
         pbkd.load(tmp_path)
 
 
 def test_a_recipe_of_another_format(digits: Prepared, registry: Registry, tmp_path: Path) -> None:
     _saved(digits, registry, tmp_path)
-    (tmp_path / "student" / "recipe.json").write_text('{"format": 99}')
+    (tmp_path / "student" / "config.json").write_text('{"format": 99}')
     with pytest.raises(RunFolderError, match="not a recipe of this version"):
         pbkd.load(tmp_path)
 
 
 def test_weights_of_another_student(digits: Prepared, registry: Registry, tmp_path: Path) -> None:
     _saved(digits, registry, tmp_path)
-    path = tmp_path / "student" / "recipe.json"
+    path = tmp_path / "student" / "config.json"
     recipe = json.loads(path.read_text())
-    recipe["builder"]["rank"] = 3
+    recipe["replaced"]["conv1_2"]["rank"] = 3
     path.write_text(json.dumps(recipe))
     with pytest.raises(WeightsError, match="depthwise"):
         pbkd.load(tmp_path)

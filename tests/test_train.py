@@ -12,7 +12,7 @@ from pbkd.errors import ConfigError, DataError, RunFolderError, TeacherError, Un
 from pbkd.measure import accuracy, parameters
 from pbkd.sources import SyntheticSource
 from pbkd.train import train_model
-from pbkd.weights import fingerprint
+from pbkd.weights import fingerprint, read_weights
 from pbkd.zoo import find_model, load_teacher
 
 if TYPE_CHECKING:
@@ -74,6 +74,16 @@ def test_what_was_trained_is_a_teacher_as_good_as_its_card_says(
     assert parameters(teacher.network) == card.parameters
 
 
+def test_weights_are_written_in_half_precision_also_when_trained_in_bf16(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path, _ = train(registry, tmp_path, *ONE_EPOCH, "autocast=bf16")
+    weights = read_weights(path.with_suffix(".safetensors"))
+    types = {tensor.dtype for tensor in weights.values()}
+    assert types == {torch.float16, torch.int64}  # the count of batches
+    assert OmegaConf.load(path).accuracy.validation > 0.2  # an eighth would be chance
+
+
 def test_the_seed_and_nothing_else_decides_the_weights(registry: Registry, tmp_path: Path) -> None:
     def digest(folder: str, *overrides: str) -> str:
         path, _ = train(registry, tmp_path / folder, *ONE_EPOCH, *overrides)
@@ -100,7 +110,7 @@ def test_the_test_split_is_for_the_card_alone(
     monkeypatch.setattr("pbkd.fit.accuracy", watch)
     monkeypatch.setattr("pbkd.train.load_data", lambda _choice: digits.data)
     train(registry, tmp_path, "epochs=1", "device=cpu", name="digits-vgg")
-    assert scored == [digits.data.validation, digits.data.validation, digits.data.test]
+    assert scored == [digits.data.validation] * 3 + [digits.data.test]
 
 
 def test_the_recipe_comes_from_the_card_and_the_overrides(
@@ -114,6 +124,7 @@ def test_the_recipe_comes_from_the_card_and_the_overrides(
         **shipped,
         "epochs": 1,
         "device": "cpu",
+        "autocast": "none",
     }
     assert len(epochs) == 1
     teacher = load_teacher(
@@ -135,6 +146,7 @@ def test_the_recipe_comes_from_the_card_and_the_overrides(
         ("weight_decay=-1", "'weight_decay' is -1.0, but must be at least 0."),
         ("batch_size=1", "'batch_size' is 1, but must be at least 2."),
         ("device=tpu", "'device' is 'tpu', but must be one of auto, cpu, cuda, mps."),
+        ("autocast=fp8", "'autocast' is 'fp8', but must be one of none, bf16, fp16."),
         ("data=digit", "unknown data source 'digit'. Did you mean 'digits'?"),
         ("data=", "'data' is None, but must be a name."),
         ("data.crops=1", "unknown option 'data.crops'. Did you mean 'crop'?"),

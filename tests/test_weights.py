@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.errors import RunFolderError, WeightsError
-from pbkd.weights import fingerprint, fit_weights, read_weights, write_weights
+from pbkd.weights import fingerprint, fit_weights, halved, read_weights, write_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -287,3 +287,17 @@ def test_the_fingerprint_depends_on_values_alone() -> None:
     assert fingerprint(copy.deepcopy(net).to(memory_format=torch.channels_last)) == before
     assert fingerprint(copy.deepcopy(net).eval().requires_grad_(False)) == before
     assert fingerprint(copy.deepcopy(net).to(torch.bfloat16)) != before
+
+
+def test_halved_weights_fit_the_network_they_came_from() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    exact = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    fit_weights(network, halved(exact), "here")
+    for name, tensor in network.state_dict().items():
+        assert tensor.dtype == exact[name].dtype
+        torch.testing.assert_close(tensor, exact[name], rtol=2**-11, atol=0)
+
+
+def test_numbers_too_large_for_half_precision_are_told() -> None:
+    with pytest.raises(WeightsError, match="'b' holds numbers too large for half precision"):
+        halved({"a": torch.ones(2), "b": torch.tensor([1e5])})

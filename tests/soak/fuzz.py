@@ -24,6 +24,7 @@ from pbkd.cache import Cache, fill
 from pbkd.checkpoint import Shelf
 from pbkd.config import load_config, to_yaml
 from pbkd.errors import PbkdError
+from pbkd.journal import write_json
 from pbkd.options import chosen, typed_options
 from pbkd.plan import Block, BlockCost, Workload
 from pbkd.predict import predict
@@ -86,8 +87,8 @@ def _try_overrides(path: Path) -> None:
 def _try_recipe(path: Path) -> None:
     home = path.parent / "student"
     home.mkdir(exist_ok=True)
-    (home / "recipe.json").write_bytes(path.read_bytes())
-    read_recipe(home / "recipe.json")
+    (home / "config.json").write_bytes(path.read_bytes())
+    read_recipe(home / "config.json")
     load(path.parent)
 
 
@@ -200,15 +201,14 @@ def original(kind: str) -> bytes:
 
 
 _RECIPE = {
-    "format": 1,
+    "format": 2,
     "teacher": {"name": "digits-vgg"},
     "partitioner": {"name": "vgg"},
-    "builder": {"name": "separable"},
     "plugins": [],
     "image_shape": [1, 8, 8],
     "mean": [0.5],
     "std": [0.5],
-    "replaced": ["conv2_1"],
+    "replaced": {"conv2_1": {"name": "separable"}},
 }
 
 
@@ -289,12 +289,12 @@ def attempt(kind: str, content: bytes, folder: Path) -> str | None:
 
 
 def _store_student(home: Path) -> None:
-    from pbkd.recipe import Recipe
     from pbkd.student import _architecture
 
-    choices = _RECIPE["teacher"], _RECIPE["partitioner"], _RECIPE["builder"]
-    recipe = Recipe(*choices, (1, 8, 8), ("conv2_1",))  # type: ignore[arg-type]
-    write_weights(home / "student" / "model.safetensors", _architecture(recipe, ()).state_dict())
+    path = home / "student" / "config.json"
+    write_json(path, _RECIPE)
+    weights = _architecture(read_recipe(path), ()).state_dict()
+    write_weights(home / "student" / "model.safetensors", weights)
 
 
 def _main() -> None:
