@@ -30,6 +30,7 @@ __all__ = [
     "read_overrides",
     "read_yaml",
     "to_yaml",
+    "yaml_text",
 ]
 
 _STRATEGIES = ("partitioner", "builder", "scheduler", "launcher")
@@ -165,7 +166,7 @@ def to_yaml(config: object) -> str:
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML mapping; raises `ConfigError`."""
     try:
-        loaded = OmegaConf.to_container(OmegaConf.create(_text(file)), resolve=True)
+        loaded = OmegaConf.to_container(OmegaConf.create(yaml_text(file)), resolve=True)
     except ConfigError:
         raise
     except FileNotFoundError as error:
@@ -177,8 +178,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", loaded)
 
 
-def _text(file: Path) -> str:
-    """Return the text of a file that is not made to grow a thousandfold as it is read."""
+def yaml_text(file: Path) -> str:
+    """Return the text of a YAML file that is not made to grow a thousandfold as it is read."""
     with file.open("rb") as stream:
         content = stream.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:

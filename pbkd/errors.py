@@ -24,6 +24,7 @@ __all__ = [
     "UnknownNameError",
     "WeightsError",
     "WorkerError",
+    "ZooError",
 ]
 
 
@@ -81,6 +82,10 @@ class IdentityError(PbkdError):
 
 class WorkerError(PbkdError):
     """A worker ended before its jobs were done."""
+
+
+class ZooError(PbkdError):
+    """A student cannot be put into a zoo folder, or what is there is not usable."""
 
 
 class MeterUnavailableError(PbkdError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 
 from pbkd.chain import blocks_of, freeze
 from pbkd.data import batches, in_order
+from pbkd.entries import student_home
 from pbkd.journal import write_json
 from pbkd.options import chosen
 from pbkd.prepare import cut, pick_partitioner
@@ -22,6 +22,7 @@ from pbkd.zoo import build_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from pbkd.config import RunConfig
     from pbkd.data import Split
@@ -123,13 +124,15 @@ def save(
 
 
 def load(folder: str | Path, *, plugins: Sequence[str] = ()) -> nn.Sequential:
-    """Return the student of a finished run, in evaluation mode, on the CPU.
+    """Return a student, in evaluation mode, on the CPU.
 
+    `folder` is a finished run's, or one with a student's own files (`config.json` and
+    `model.safetensors`, as on the Hugging Face hub), or the name of a student in a zoo folder.
     It takes images normalised as its teacher's are. Neither the teacher's weights nor pickle is
     needed; names in the recipe resolve among the installed plugins and those given here, and
     no other code is run. Raises `RunFolderError`, `WeightsError` or `UnknownNameError`.
     """
-    home = Path(folder) / "student"
+    home = student_home(folder)
     student = _architecture(read_recipe(home / "config.json"), plugins)
     path = home / "model.safetensors"
     weights = read_weights(path)

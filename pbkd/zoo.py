@@ -6,7 +6,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbkd.card import read_card
 from pbkd.chain import freeze
+from pbkd.config import load_config
 from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError
 from pbkd.measure import parameters
 from pbkd.options import first_line, option_types, typed_options
@@ -17,13 +19,16 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from pbkd.config import RunConfig
     from pbkd.registry import Registry
 
 __all__ = [
     "Teacher",
     "ZooModel",
     "build_network",
+    "card_licence",
     "card_text",
+    "compression_config",
     "describe",
     "find_model",
     "list_variants",
@@ -38,7 +43,8 @@ class ZooModel:
     `build` takes keyword options with defaults and returns the network with random weights; its
     signature is what `teacher.OPTION=VALUE` may set. `mean` and `std` normalise images in [0, 1].
     `input_shape` is (channels, height, width), or None where any size will do. `card` is a YAML
-    file that records how shipped `weights` were made and how they score.
+    file that records how shipped `weights` were made and how they score; `recipe` one of a run's
+    configuration that compresses the model well.
 
     A family, such as `timm`, also has `variants`: `teacher=timm:NAME` then calls
     `build(variant=NAME, ...)`, and `variants()` lists the names.
@@ -53,6 +59,7 @@ class ZooModel:
     weights: Path | None = None
     card: Path | None = None
     variants: Callable[[], Sequence[str]] | None = None
+    recipe: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,32 @@ def card_text(card: Path) -> str:
         return card.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"the card '{card}' is not UTF-8 text.") from error
+
+
+def card_licence(registry: Registry, choice: Mapping[str, Any]) -> str | None:
+    """Return the licence of the weights that the zoo ships for a teacher, if it has those."""
+    model, _ = find_model(registry, choice["name"])
+    if choice.get("weights") or not (model.weights and model.card):
+        return None
+    return read_card(model.card).licence
+
+
+def compression_config(registry: Registry, name: str, overrides: Sequence[str]) -> RunConfig:
+    """Return the configuration that is recorded to compress a model well, overrides over it."""
+    model, _ = find_model(registry, name)
+    if model.recipe is None:
+        raise ConfigError(
+            f"no recipe is recorded for '{name}': compress it with `pbkd run teacher={name}`."
+        )
+    config = load_config(overrides, file=model.recipe)
+    if config.teacher["name"] != name:
+        raise ConfigError(
+            f"'teacher' is '{config.teacher['name']}', but the recipe is that of '{name}': use"
+            " `pbkd run` for another teacher."
+        )
+    for spec in config.plugins:
+        registry.provided_by(spec)
+    return config
 
 
 def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:

@@ -12,6 +12,7 @@ import torch
 from pbkd.config import load_config
 from pbkd.prepare import Prepared, prepare
 from pbkd.registry import Registry, build_registry
+from pbkd.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,3 +50,29 @@ def quick(tmp_path: Path) -> list[str]:
         "finetune.epochs=1",
         "meters=[]",
     ]
+
+
+@pytest.fixture(scope="session")
+def finished(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, of the digits teacher with one block replaced."""
+    out = tmp_path_factory.mktemp("finished")
+    overrides = [
+        "keep=[stem*, head*, conv1*, conv2*, conv3_1]",
+        "distill.epochs=1",
+        "distill.student_fed_epochs=0",
+        "finetune.epochs=1",
+        "threads=1",
+        "meters=[]",
+        f"out={out}",
+    ]
+    run(load_config(overrides), registry)
+    return next(path for path in out.iterdir() if not path.is_symlink())
+
+
+@pytest.fixture
+def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty zoo folder, the only one beside that of pbkd itself."""
+    folder = tmp_path / "zoo"
+    folder.mkdir()
+    monkeypatch.setenv("PBKD_ZOO", str(folder))
+    return folder

@@ -259,7 +259,7 @@ def test_every_option_of_a_built_in_strategy_is_listed(registry: Registry) -> No
 
 def test_the_zoos_table_is_the_cards() -> None:
     section = (ROOT / "docs" / "zoo.md").read_text().split("\n## The digits teachers\n")[1]
-    cards = [read_yaml(path) for path in (ROOT / "zoo").rglob("digits-*.yaml")]
+    cards = [read_yaml(path) for path in (ROOT / "zoo").rglob("cards/digits-*.yaml")]
     wanted = [
         [
             card["name"],

@@ -10,6 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from pbkd.config import RunConfig, load_config, read_yaml
 from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError, WeightsError
 from pbkd.measure import accuracy, macs, parameters
 from pbkd.sources import DigitsSource
@@ -17,6 +18,8 @@ from pbkd.weights import fingerprint, read_weights, write_weights
 from pbkd.zoo import (
     ZooModel,
     build_network,
+    card_licence,
+    compression_config,
     describe,
     find_model,
     list_variants,
@@ -26,6 +29,7 @@ from pbkd.zoo import (
 if TYPE_CHECKING:
     from pbkd.registry import Registry
 
+ROOT = Path(__file__).parent.parent
 SHIPPED = ["digits-vgg", "digits-resnet"]
 
 
@@ -274,3 +278,34 @@ def test_the_shipped_weights_are_plain_tensors(registry: Registry) -> None:
         weights = read_weights(model.weights)
         assert weights.keys() == model.build().state_dict().keys()
         assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+
+
+def test_every_recipe_is_that_of_a_model(registry: Registry) -> None:
+    models = [model for model in registry.strategies["model"].values() if model.recipe]
+    files = {path.stem for path in (ROOT / "zoo" / "pbkd_zoo" / "recipes").iterdir()}
+    assert {model.name for model in models} == files >= set(SHIPPED)
+    for model in models:
+        assert model.recipe is not None
+        config = load_config(file=model.recipe)
+        assert config.teacher["name"] == model.name
+        assert config.out == RunConfig().out
+        for key, value in read_yaml(model.recipe).items():
+            if key not in ("teacher", "data"):
+                assert value != getattr(RunConfig(), key), f"{model.name}: {key} is the default"
+
+
+def test_a_recipe_takes_overrides_but_no_other_teacher(registry: Registry) -> None:
+    config = compression_config(registry, "digits-resnet", ["seed=3", "teacher.weights=w.pt"])
+    assert config == RunConfig(
+        teacher={"name": "digits-resnet", "weights": "w.pt"}, data={"name": "digits"}, seed=3
+    )
+    with pytest.raises(ConfigError, match="'teacher' is 'vgg16', but the recipe is that of"):
+        compression_config(registry, "digits-resnet", ["teacher=vgg16"])
+    with pytest.raises(ConfigError, match="with `pbkd run teacher=timm:resnet26d`"):
+        compression_config(registry, "timm:resnet26d", [])
+
+
+def test_a_licence_is_that_of_the_weights_of_the_zoo(registry: Registry) -> None:
+    assert card_licence(registry, {"name": "digits-vgg"}) == "Apache-2.0"
+    assert card_licence(registry, {"name": "digits-vgg", "weights": "mine.pt"}) is None
+    assert card_licence(registry, {"name": "vgg16"}) is None

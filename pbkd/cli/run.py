@@ -56,20 +56,20 @@ def run(
     if print_config:
         typer.echo(to_yaml(settings), nl=False)
         return
-    from pbkd.cli.display import show_plan
+    carry_out(settings, registry, folder, plan=plan, quiet=quiet)
+
+
+def carry_out(
+    settings: Any, registry: Any, folder: Path | None = None, *, plan: bool, quiet: bool
+) -> None:
+    """Run, or show the plan alone; Ctrl-C ends it with exit code 130 and says how to go on."""
+    from pbkd.cli.display import Display, show_plan
     from pbkd.run import plan_run
+    from pbkd.run import run as run_config
 
     if plan:
         show_plan(plan_run(settings, registry).plan)
         return
-    _train(settings, registry, folder, quiet=quiet)
-
-
-def _train(settings: Any, registry: Any, folder: Path | None, *, quiet: bool) -> None:
-    """Run, showing what happens; Ctrl-C ends it with exit code 130 and says how to go on."""
-    from pbkd.cli.display import Display
-    from pbkd.run import run as run_config
-
     folders = [str(folder)] if folder else []
 
     def tell(event: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,7 +114,9 @@ def mistake(ended: Ended) -> str:
     return ended.err.removeprefix("pbkd: ").strip()
 
 
-@pytest.mark.parametrize("verb", [[], ["run"], ["zoo"], ["zoo", "train"], ["plugins"], ["doctor"]])
+@pytest.mark.parametrize(
+    "verb", [[], ["run"], ["zoo"], ["zoo", "train"], ["zoo", "add"], ["plugins"], ["doctor"]]
+)
 def test_help_imports_nothing_that_is_slow(verb: list[str]) -> None:
     code = dedent("""
         import sys
@@ -162,6 +165,12 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
         (["zoo", "show", "timm"], "'timm' names no network: write 'timm:VARIANT'."),
         (["zoo", "list", "vgg16"], "'vgg16' is one network, not a family of them."),
         (["zoo", "train", "vgg61"], "unknown model 'vgg61'."),
+        (["zoo", "compress", "vgg61"], "unknown model 'vgg61'."),
+        (["zoo", "compress", "vgg11"], "no recipe is recorded for 'vgg11': compress it with"),
+        (["zoo", "compress", "digits-vgg", "worker=2"], "unknown key 'worker'. Did you mean"),
+        (["zoo", "add", "nowhere"], "'nowhere' holds no finished run: `pbkd status nowhere`"),
+        (["zoo", "verify", "vgg61"], "unknown model or student 'vgg61'. Did you mean"),
+        (["zoo", "verify", "seed=1"], "'seed' cannot be set here: only data, such as"),
         (["zoo", "train", "vgg16", "epoch=1"], "unknown key 'epoch'. Did you mean 'epochs'?"),
         (["zoo", "train", "vgg16"], "'vgg16' takes images of 3 channels, but 'digits' has 1"),
     ],
@@ -384,12 +393,12 @@ def test_lines_are_printed_as_they_are_however_long_and_bracketed(
 
 def test_the_zoo_is_listed(pbkd: Pbkd, registry: Registry) -> None:
     head, *rows = pbkd("zoo", "list").out.splitlines()
-    assert head.split() == ["model", "weights", "what", "it", "is"]
+    assert head.split()[:5] == ["model", "kind", "data", "accuracy", "parameters"]
     models = registry.strategies["model"]
-    assert [row.split()[0].removesuffix(":NAME") for row in rows] == list(models)
-    assert [row.split()[1] for row in rows].count("shipped") == 2
-    for row, model in zip(rows, models.values(), strict=True):
-        assert row.rstrip().endswith(model.summary)
+    listed = [row.split()[0].removesuffix(":NAME") for row in rows]
+    assert listed[: len(models)] == list(models)
+    (row,) = (row for row in rows if row.startswith("digits-vgg "))
+    assert row.rstrip().endswith("1.16 MB  Apache-2.0  pbkd zoo train digits-vgg")
 
 
 def test_the_variants_of_a_family_are_listed(pbkd: Pbkd) -> None:
@@ -413,6 +422,64 @@ def test_a_model_is_trained_and_can_then_be_a_teacher(pbkd: Pbkd, registry: Regi
     assert last.startswith("new/trained/digits-resnet.yaml: ")
     weights = "new/trained/digits-resnet.safetensors"
     assert load_teacher(registry, {"name": "digits-resnet", "weights": weights}).weights == weights
+
+
+def test_a_model_is_compressed_by_its_recipe_and_its_student_is_kept(
+    pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PBKD_ZOO", raising=False)
+    made = pbkd("zoo", "compress", "digits-vgg", *ONE_BLOCK, "--seed", "3", "--quiet")
+    assert (made.code, made.err) == (0, "")
+    run = made.out.strip()
+    added = pbkd("zoo", "add", run, "--name", "small").out.splitlines()
+    here = Path("pbkd-zoo").resolve()
+    assert added == [
+        "added small: pbkd-zoo/small",
+        f"to have it listed and found by name: export PBKD_ZOO={here}",
+    ]
+    assert pbkd("zoo", "path").out.splitlines()[-1] == "add one with: export PBKD_ZOO=FOLDER"
+    monkeypatch.setenv("PBKD_ZOO", str(here))
+    assert pbkd("zoo", "path").out.splitlines()[0] == str(here)
+    row = pbkd("zoo", "list").out.splitlines()[-1]
+    assert row.split()[:3] == ["small", "student", "digits"]
+    assert row.rstrip().endswith("…")
+    assert len(row) <= 200
+    shown = pbkd("zoo", "show", "small").out
+    assert "--seed 3 --quiet\n" in shown
+    assert "  kind: student" in shown.splitlines()
+    checked = pbkd("zoo", "verify", "small")
+    assert (checked.code, len(checked.out.splitlines())) == (0, 5)
+    assert all(" ok: " in line for line in checked.out.splitlines()[1:])
+    assert mistake(pbkd("zoo", "add", run, "--name", "small")).startswith(f"'{here}/small' is th")
+    command = json.loads((Path(run) / "result.json").read_text())["command"]
+    again = pbkd(*shlex.split(command)[1:]).out.strip()
+    assert again != run
+    one, two = (Path(folder) / "student" / "model.safetensors" for folder in (run, again))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_plan_of_a_recipe_trains_nothing(pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pbkd.run.distil_teacher_fed", None)
+    ended = pbkd("zoo", "compress", "digits-vgg", "--plan", "threads=1", "keep=[stem*, conv1*]")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines()[1].startswith("conv2_1 ")
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_what_is_not_as_its_card_says_is_exit_code_1(
+    pbkd: Pbkd, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PBKD_ZOO", "mine")
+    assert pbkd("zoo", "add", str(finished), "--licence", "MIT", "--half").code == 0
+    card = Path("mine/digits-vgg-student/card.yaml")
+    card.write_text(card.read_text().replace("parameters: ", "parameters: 1"))
+    ended = pbkd("zoo", "verify")
+    assert (ended.code, ended.err) == (1, "")
+    failed = [line.split()[:3] for line in ended.out.splitlines() if "FAILED" in line]
+    assert failed == [["digits-vgg-student", "parameters", "FAILED:"]]
+    card.write_text("[")
+    assert "damaged: the card " in pbkd("zoo", "list").out
+    assert mistake(pbkd("zoo", "show", "digits-vgg-student")).startswith("the student 'digits-vgg")
 
 
 def test_the_plugins_are_listed(pbkd: Pbkd, registry: Registry) -> None:

@@ -48,6 +48,7 @@ def _vgg(name: str, build: Callable[..., nn.Module], convolutions: int) -> ZooMo
         summary=f"VGG for small images: {convolutions} convolutions, one linear layer",
         mean=_CIFAR10_MEAN,
         std=_CIFAR10_STD,
+        recipe=_recipe(name),
     )
 
 
@@ -59,6 +60,7 @@ def _resnet(name: str, build: Callable[..., nn.Module], blocks: int) -> ZooModel
         summary=f"CIFAR ResNet: {blocks} blocks, shortcuts without parameters",
         mean=_IMAGENET_MEAN,
         std=_IMAGENET_STD,
+        recipe=_recipe(name),
     )
 
 
@@ -72,7 +74,13 @@ def _digits(name: str, build: Callable[..., nn.Module], what: str) -> ZooModel:
         input_shape=(1, 8, 8),
         weights=_HERE / "weights" / f"{name}.safetensors",
         card=_HERE / "cards" / f"{name}.yaml",
+        recipe=_recipe(name),
     )
+
+
+def _recipe(name: str) -> Path | None:
+    path = _HERE / "recipes" / f"{name}.yaml"
+    return path if path.is_file() else None
 
 
 def _torchvision() -> ZooModel:

@@ -1,0 +1,53 @@
+"""A student's README as the Hugging Face hub reads it: YAML at the top, then the run's own card."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["hub_readme"]
+
+
+def hub_readme(card: Mapping[str, Any], body: str, note: str | None = None) -> str:
+    """Return the README of the student whose zoo card is given; `body` is its run's card.
+
+    The keys at the top are those of the hub's model cards; `model-index` is how a leaderboard
+    finds the accuracy. `note` is what the reader must know before the body.
+    """
+    about: dict[str, Any] = {"library_name": "pbkd"}
+    if card.get("licence"):
+        about["license"] = card["licence"].lower()  # the hub's identifiers are SPDX's in lower case
+    about |= {
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "knowledge-distillation", "model-compression"],
+        "model-index": [{"name": card["name"], "results": _results(card)}],
+    }
+    top = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
+    use = (
+        "A student of [blockwise distillation](https://arxiv.org/abs/2012.03096). With pbkd"
+        " installed, `pbkd.load(FOLDER)` gives it back as a torch module from a folder with these"
+        " files; `mean` and `std` in `config.json` normalise its images."
+    )
+    return "\n".join(filter(None, (f"---\n{top}---\n", f"{use}\n", note and f"{note}\n", body)))
+
+
+def _results(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    data, note = card["data"]["name"], card.get("accuracy_note")
+    return [
+        {
+            "task": {"type": "image-classification", "name": "Image Classification"},
+            "dataset": {"type": data, "name": data, "split": split},
+            "metrics": [
+                {
+                    "type": "accuracy",
+                    "value": value,
+                    "name": f"Accuracy ({note})" if note else "Accuracy",
+                }
+            ],
+        }
+        for split, value in card["accuracy"].items()
+    ]
