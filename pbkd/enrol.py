@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +132,8 @@ def _stage(run: Path, stage: Path, config: RunConfig, card: dict[str, Any], *, h
     note = _remeasure(stage, config, card) if half else None
     card["sha256"] = hashlib.sha256((stage / WEIGHTS).read_bytes()).hexdigest()
     known = {key: value for key, value in card.items() if value is not None}
-    write_file(stage / CARD, yaml.safe_dump(known, sort_keys=False, allow_unicode=True).encode())
+    text = yaml.safe_dump(known, sort_keys=False, allow_unicode=True, width=sys.maxsize)
+    write_file(stage / CARD, text.encode())
     body = (run / "README.md").read_text("utf-8")
     made = read_json(run / "result.json")["command"]
     body = without_paths(body.replace(made, card["command"]), config)

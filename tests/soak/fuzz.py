@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from pbkd.cache import Cache, fill
+from pbkd.card import read_card
 from pbkd.checkpoint import Shelf
 from pbkd.config import load_config, to_yaml
 from pbkd.errors import PbkdError
@@ -146,6 +147,7 @@ def _try_checkpoint(path: Path) -> None:
 def _try_card(path: Path) -> None:
     model = replace(find_model(_registry(), "digits-vgg")[0], card=path)
     assert card_text(path)
+    assert read_card(path)
     assert training_recipe(model, "digits-vgg", [])
 
 
