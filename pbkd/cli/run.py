@@ -57,7 +57,7 @@ def run(
         typer.echo(to_yaml(settings), nl=False)
         return
     from pbkd.cli.display import show_plan
-    from pbkd.run import plan_run
+    from pbkd.planning import plan_run
 
     if plan:
         show_plan(plan_run(settings, registry).plan)
