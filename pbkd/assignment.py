@@ -18,12 +18,13 @@ __all__ = ["Assignment", "read_assignment", "write_assignment"]
 
 @dataclass(frozen=True)
 class Assignment:
-    """A blockwise phase: workers by rank, their schedule, the blocks to train by name.
+    """A blockwise phase: workers by rank, their schedule, the blocks by name.
 
     `phase` is `teacher-fed`, `retry` (the same again) or `student-fed`; `start` is the folder, in
     the run's, that holds the replacements' weights from before it. `cache` names the folder, in
     `out/cache`, of the teacher's activations, where they are cached. `rates` are factors on blocks'
-    learning rates, `pieces` how many parts of a batch they go through one after another.
+    learning rates, `pieces` how many parts of a batch they go through one after another, by the
+    names of the `candidates` that are trained; without any, each block has one of its own name.
     """
 
     phase: str
@@ -34,6 +35,12 @@ class Assignment:
     cache: str | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
     pieces: Mapping[str, int] = field(default_factory=dict)
+    candidates: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Fill in the candidates of blocks that have one each."""
+        if not self.candidates:
+            object.__setattr__(self, "candidates", tuple(self.blocks))
 
 
 def write_assignment(folder: Path, assignment: Assignment) -> None:
@@ -49,6 +56,7 @@ def write_assignment(folder: Path, assignment: Assignment) -> None:
         "cache": assignment.cache,
         "rates": dict(assignment.rates),
         "pieces": dict(assignment.pieces),
+        "candidates": assignment.candidates,
         "blocks": [asdict(block) for block in assignment.blocks.values()],
     }
     write_json(folder / "assignment.json", data)
@@ -78,5 +86,5 @@ def _assignment(data: Mapping[str, Any]) -> Assignment:
     named = {block.name: block for block in blocks}
     return Assignment(
         data["phase"], data["start"], workers, schedule, named, data["cache"], data["rates"],
-        data["pieces"],
+        data["pieces"], tuple(data["candidates"]),
     )  # fmt: skip

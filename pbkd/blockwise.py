@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from pbkd.journal import Event
     from pbkd.plan import Block
+    from pbkd.planning import Prospect
     from pbkd.registry import Registry
     from pbkd.result import BlockResult
-    from pbkd.run import Prospect
 
 __all__ = ["distil_student_fed", "distil_teacher_fed"]
 
@@ -34,14 +34,17 @@ _PIECES = 4
 def distil_teacher_fed(
     prospect: Prospect, registry: Registry, folder: Path, tell: Callable[[Event], None]
 ) -> dict[str, Event]:
-    """Train every replacement alone, as planned; return each block's `block` event.
+    """Train every candidate alone, as planned; return the `block` event of each.
 
     Those that fail are trained once more; an event then has its `first_failure` too.
     """
     plan = prospect.plan
     blocks = {planned.block.name: planned.block for planned in plan.trained}
     cache = plan.cache if plan.schedule.feed == "cache" else None
-    planned = Assignment("teacher-fed", "initial", plan.workers, plan.schedule, blocks, cache)
+    names = tuple(planned.name for planned in plan.trained)
+    planned = Assignment(
+        "teacher-fed", "initial", plan.workers, plan.schedule, blocks, cache, candidates=names
+    )
     events = _distil(prospect, registry, folder, planned, tell)
     failed = {name: event for name, event in events.items() if event["failure"]}
     return events | _retried(prospect, registry, folder, failed, tell) if failed else events
@@ -54,19 +57,21 @@ def _retried(
     failed: Mapping[str, Event],
     tell: Callable[[Event], None],
 ) -> dict[str, Event]:
-    """Train failed blocks again from their first weights, each alone, which takes least memory.
+    """Train failed candidates again from their first weights, each block's alone, for less memory.
 
     One that diverged gets a tenth of its learning rate, one that ran out of memory goes through
     each batch in four pieces. The weights of those that succeed are put
     where the teacher-fed phase would have left them.
     """
-    workers = prospect.plan.workers[: len(failed)]
-    jobs = tuple(Job((name,)) for name in failed)
+    blocks = _blocks(prospect, failed)
+    workers = prospect.plan.workers[: len(blocks)]
+    jobs = tuple(Job((name,)) for name in blocks)
     schedule = Schedule(((),) * len(workers), jobs)
     rates = {name: _LOWER for name, event in failed.items() if divergence(event["losses"])}
     pieces = {name: _PIECES for name, event in failed.items() if event["failure"] == OUT_OF_MEMORY}
-    blocks = _blocks(prospect, failed)
-    again = Assignment("retry", "initial", workers, schedule, blocks, None, rates, pieces)
+    again = Assignment(
+        "retry", "initial", workers, schedule, blocks, None, rates, pieces, tuple(failed)
+    )
     events = _distil(prospect, registry, folder, again, tell)
     for name, event in events.items():
         if event["failure"] is None:
@@ -84,7 +89,7 @@ def distil_student_fed(
     accepted: Mapping[str, BlockResult],
     tell: Callable[[Event], None],
 ) -> dict[str, Event]:
-    """Train the accepted replacements on the student's own activations, in a relay.
+    """Train the accepted replacements, one a block, on the student's own activations, in a relay.
 
     Each worker needs what the replacements before its own give, so no other feed will do. Blocks
     that ran out of memory before go through each batch in pieces.
@@ -92,7 +97,7 @@ def distil_student_fed(
     costs = [
         planned.cost
         for planned in prospect.plan.trained
-        if planned.cost is not None and planned.block.name in accepted
+        if planned.cost is not None and planned.name in accepted
     ]
     names = [cost.name for cost in costs]
     workers = prospect.plan.workers
@@ -101,14 +106,23 @@ def distil_student_fed(
     else:
         schedule = chosen(registry, "scheduler", {"name": "pipeline"}).schedule(costs, workers)
         check_schedule(schedule, costs, len(workers))
-    blocks = _blocks(prospect, names)
+    blocks = _blocks(prospect, accepted)
     pieces = {n: _PIECES for n, block in accepted.items() if block.first_failure == OUT_OF_MEMORY}
-    following = Assignment("student-fed", "teacher-fed", workers, schedule, blocks, pieces=pieces)
+    following = Assignment(
+        "student-fed",
+        "teacher-fed",
+        workers,
+        schedule,
+        blocks,
+        pieces=pieces,
+        candidates=tuple(accepted),
+    )
     return _distil(prospect, registry, folder, following, tell)
 
 
 def _blocks(prospect: Prospect, names: Collection[str]) -> dict[str, Block]:
-    return {p.block.name: p.block for p in prospect.plan.trained if p.block.name in names}
+    """Return the blocks of the candidates of these names."""
+    return {p.block.name: p.block for p in prospect.plan.trained if p.name in names}
 
 
 def _distil(
@@ -118,9 +132,9 @@ def _distil(
     assignment: Assignment,
     tell: Callable[[Event], None],
 ) -> dict[str, Event]:
-    """Have a phase's blocks trained, as far as they are not; return their `block` events."""
+    """Have a phase's candidates trained, as far as they are not; return their `block` events."""
     write_assignment(folder, assignment)
-    phase, names = assignment.phase, list(assignment.blocks)
+    phase, names = assignment.phase, assignment.candidates
     told = _Told(phase, tell)
     for event in read_events(folder):  # of a run that is resumed
         if event["event"] == f"{phase} epoch":

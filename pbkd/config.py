@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, is_dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import yaml
@@ -12,6 +11,7 @@ from omegaconf import OmegaConf
 
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.options import first_line
+from pbkd.values import ABOVE_ZERO, CHOICES, STRATEGIES, check_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from pbkd.registry import Registry
 
 __all__ = [
-    "ABOVE_ZERO",
+    "BudgetConfig",
     "DistillConfig",
     "FineTuneConfig",
     "RunConfig",
-    "check_values",
     "load_config",
     "merge_layer",
     "read_overrides",
@@ -33,13 +32,8 @@ __all__ = [
     "yaml_text",
 ]
 
-_STRATEGIES = ("partitioner", "builder", "scheduler", "launcher")
-_CHOICES = ("teacher", "data", *_STRATEGIES, "model")
-
-_NAMED = {"device": ("auto", "cpu", "cuda", "mps"), "autocast": ("none", "bf16", "fp16")}
 _MOST_BYTES = 2**20
 _MOST_REFERENCES = 16
-ABOVE_ZERO = math.nextafter(0, 1)
 _BOUNDS = {
     "workers": (1, 1024),
     "threads": (1, 1024),
@@ -57,6 +51,9 @@ _BOUNDS = {
     "finetune.weight_decay": (0, math.inf),
     "finetune.temperature": (ABOVE_ZERO, math.inf),
     "finetune.soft_weight": (0, 1),
+    "budget.macs": (ABOVE_ZERO, 1),
+    "budget.parameters": (ABOVE_ZERO, 1),
+    "budget.latency_ms": (ABOVE_ZERO, math.inf),
 }
 
 C = TypeVar("C")
@@ -95,6 +92,20 @@ class FineTuneConfig:
 
 
 @dataclass
+class BudgetConfig:
+    """What the student may cost; blocks then get those candidates that harm the network least."""
+
+    macs: float | None = None
+    """Share of the teacher's MACs."""
+    parameters: float | None = None
+    """Share of the teacher's parameters."""
+    latency_ms: float | None = None
+    """Milliseconds for a batch of `batch_size` images, predicted from each candidate's own."""
+    harm: str = "divergence"
+    """What is kept least: divergence, drop or loss."""
+
+
+@dataclass
 class RunConfig:
     """A run. The first six are choices: a registered name and that strategy's own options."""
 
@@ -105,6 +116,9 @@ class RunConfig:
     scheduler: dict[str, Any] = _choice("auto")
     launcher: dict[str, Any] = _choice("local")
     meters: list[Any] = field(default_factory=lambda: ["nvml", "rapl"])
+    candidates: list[Any] = field(default_factory=list)
+    """Further builders: every block is trained with each, and the budget decides between them."""
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     plugins: list[str] = field(default_factory=list)
     """Plugins beside the installed ones: modules or .py files."""
     keep: list[str] = field(default_factory=lambda: ["stem*", "head*"])
@@ -218,7 +232,7 @@ def _graft(tree: dict[str, Any], branch: Mapping[str, Any]) -> None:
 def _expanded(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Write a choice given as a bare name as a mapping."""
     return {
-        key: {"name": value} if key in _CHOICES and not isinstance(value, dict) else value
+        key: {"name": value} if key in CHOICES and not isinstance(value, dict) else value
         for key, value in tree.items()
     }
 
@@ -235,7 +249,7 @@ def _selected(
     layer: dict[str, Any] = {
         "meters": [*meters, *(name for name in takers("meter") if name not in meters)]
     }
-    for slot in _STRATEGIES:
+    for slot in STRATEGIES:
         claims = [f"'{name}' of {spec}" for name, spec in takers(slot).items()]
         if "name" in given.get(slot, {}) or not claims:
             continue
@@ -255,7 +269,7 @@ def merge_layer(config: C, layer: Mapping[str, Any]) -> C:
     expanded = _expanded(layer)
     _check_keys(config, expanded)
     base = OmegaConf.structured(config)
-    for key in _CHOICES:
+    for key in CHOICES:
         name = expanded[key].get("name") if key in expanded else None
         if name is not None and name != base[key].get("name"):
             base[key] = {}  # another strategy does not inherit this one's options
@@ -283,31 +297,3 @@ def _check_keys(config: Any, tree: Mapping[str, Any], path: tuple[str, ...] = ()
                 first = fields(current)[0].name
                 raise ConfigError(f"'{where}' is a group: set its keys, such as {where}.{first}.")
             _check_keys(current, value, (*path, str(key)))
-
-
-def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None:
-    """Raise `ConfigError` for a number out of bounds, a strange device or a choice without name."""
-    if "${" in repr(config):  # an escaped interpolation would be one again once it is saved
-        raise ConfigError("a value holds an escaped '${': use a value without it.")
-    for key, (low, high) in bounds.items():
-        value = attrgetter(key)(config)
-        if key == "workers" and isinstance(value, str):
-            if value != "auto":
-                raise ConfigError(f"'workers' is '{value}', but must be a number or auto.")
-            continue
-        if value is not None and (not low <= value <= high or value == math.inf):
-            least = "above 0" if low == ABOVE_ZERO else f"at least {low}"
-            wanted = least if high == math.inf else f"between {low} and {high}"
-            raise ConfigError(
-                f"'{key}' is {value}, but must be {'finite' if value == math.inf else wanted}."
-            )
-    for key, names in _NAMED.items():
-        value = getattr(config, key, names[0])
-        if value not in names:
-            raise ConfigError(f"'{key}' is '{value}', but must be one of {', '.join(names)}.")
-    choices = {key: getattr(config, key) for key in _CHOICES if hasattr(config, key)}
-    choices |= {f"meters.{i}": meter for i, meter in enumerate(getattr(config, "meters", ()))}
-    for key, choice in choices.items():
-        name = choice.get("name") if isinstance(choice, dict) else choice
-        if not isinstance(name, str) or not name:
-            raise ConfigError(f"'{key}' is {name!r}, but must be a name.")

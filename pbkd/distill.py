@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pbkd.errors import PluginError
 from pbkd.failure import described, divergence
+from pbkd.plan import candidate_of
 from pbkd.precision import autocast
 
 if TYPE_CHECKING:
@@ -107,18 +108,25 @@ def train_job(
     """Train the replacements of one job on the lessons of every batch of every epoch.
 
     Each learns its block's target from its lesson's input, on its own loss, with its own
-    optimiser. A `team` shares the batches of this job with other workers. `epoch_finished` gets
-    each block's name and mean loss, epoch by epoch.
+    optimiser; all candidates of a block share its lessons. A `team` shares the batches of this job
+    with other workers. `epoch_finished` gets each one's name and mean loss, epoch by epoch.
+    The first of `epochs` is that after the fewest epochs that any trainee has behind it; one that
+    is further waits until it is its turn.
 
     A block whose loss diverges, seen at the end of an epoch, or whose replacement raises is trained
     no further, and the others go on: its `failure` says why. In a team an error is raised, since
     the replicas would wait for each other.
     """
-    for batches in epochs:
+    first = min((len(block.losses) for block in trainees.values()), default=0)
+    for epoch, batches in enumerate(epochs, first):
+        learners: dict[str, dict[str, Trainee]] = {}
+        for name, block in trainees.items():
+            if block.failure is None and len(block.losses) <= epoch:
+                learners.setdefault(candidate_of(name)[0], {})[name] = block
         totals: dict[str, Tensor] = {}
         steps = 0
         for lessons in batches:
-            for name, value in _attend(trainees, lessons, loss, team):
+            for name, value in _attend(learners, lessons, loss, team):
                 totals[name] = totals[name] + value if name in totals else value
             steps += 1
         for name, total in totals.items():
@@ -132,11 +140,12 @@ def train_job(
 
 
 def _attend(
-    trainees: Mapping[str, Trainee], lessons: Lessons, loss: Loss, team: Team | None
+    learners: Mapping[str, Mapping[str, Trainee]], lessons: Lessons, loss: Loss, team: Team | None
 ) -> Iterator[tuple[str, Tensor]]:
-    """Train on every lesson of one batch, handing back the outputs; yield each block's loss.
+    """Train on every lesson of one batch, handing back the outputs; yield each trainee's loss.
 
-    For a block that has failed the teacher's output is handed back.
+    For a block that has failed the teacher's output is handed back. One with several candidates is
+    teacher-fed, so what is handed back for it is not used.
     """
     output: Tensor | None = None
     while True:
@@ -145,16 +154,17 @@ def _attend(
         except StopIteration:
             return
         output = target
-        block = trainees[name]
-        if block.failure is None:
+        for candidate, block in learners.get(name, {}).items():
+            if block.failure is not None:
+                continue
             try:
                 output, value = train_block(block, x, target, loss, team)
             except Exception as error:
                 if team is not None:
-                    raise PluginError(f"block '{name}' fails: {described(error)}.") from error
+                    raise PluginError(f"block '{candidate}' fails: {described(error)}.") from error
                 block.fail(described(error))
             else:
-                yield name, value
+                yield candidate, value
 
 
 def train_block(

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from pbkd.blockwise import distil_student_fed
 from pbkd.fit import Recipe, fit
-from pbkd.journal import read_json, record, write_json
+from pbkd.journal import record
 from pbkd.measure import accuracy, latencies, macs, parameters
+from pbkd.plan import candidate_of
 from pbkd.progress import shelf
 from pbkd.replacement import read_replacement
 from pbkd.result import BlockResult, NetworkResult, block_result, failure_notes
-from pbkd.student import assemble, recalibrate, save, solo_drops
+from pbkd.selection import select
+from pbkd.student import assemble, recalibrate, save
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from pbkd.data import Split
     from pbkd.journal import Event
     from pbkd.phases import PhaseClock
+    from pbkd.planning import Prospect
     from pbkd.registry import Registry
-    from pbkd.run import Prospect
 
     Tell = Callable[[Event], None]
 
@@ -40,6 +42,7 @@ class Outcome:
     student: NetworkResult
     accuracies: dict[str, float | None]
     blocks: tuple[BlockResult, ...]
+    candidates: tuple[BlockResult, ...]
     notes: tuple[str, ...]
 
 
@@ -56,8 +59,7 @@ def finish(
     with clock.phase("scoring"):
         sound = {name: r for name, r in prospect.replacements.items() if trained[name].replaced}
         replacements = _read(prospect, folder / "teacher-fed", sound)
-        drops = _drops(prospect, replacements, folder)
-        blocks = {**trained, **_accept(prospect, trained, drops, tell)}
+        blocks = select(prospect, trained, replacements, folder, tell, notes)
         notes += failure_notes(blocks.values())
         accepted = {name: r for name, r in replacements.items() if blocks[name].replaced}
     with clock.phase("student-fed"):
@@ -65,7 +67,8 @@ def finish(
             fed = {name: blocks[name] for name in accepted}
             events = distil_student_fed(prospect, registry, folder, fed, tell)
             blocks |= _student_fed(prospect, folder, accepted, blocks, events, notes)
-    student = assemble(prospect.prepared.chain, accepted)
+    by_block = {candidate_of(name)[0]: replacement for name, replacement in accepted.items()}
+    student = assemble(prospect.prepared.chain, by_block)
     stages: dict[str, dict[str, Tensor] | None] = {"assembled": _state(student)}
     with clock.phase("recalibration"):
         stages["recalibrated"] = _recalibrate(prospect, student, notes) if accepted else None
@@ -74,13 +77,20 @@ def finish(
         stages["fine-tuned"] = fine_tuned
     if not accepted:
         notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
-    builders = dict.fromkeys(accepted, prospect.config.builder)
+    builders = {candidate_of(name)[0]: blocks[name].builder for name in accepted}
     save(folder, student, prospect.config, prospect.prepared, builders)
     with clock.phase("evaluation"):
         accuracies = _evaluate(prospect, student, stages)
         teacher_result, student_result = _networks(prospect, student)
-    every = _all_blocks(prospect, blocks)
-    return Outcome(teacher_result, student_result, accuracies, every, tuple(notes))
+    several = len(prospect.plan.blocks) > len({p.block.name for p in prospect.plan.blocks})
+    return Outcome(
+        teacher_result,
+        student_result,
+        accuracies,
+        _all_blocks(prospect, blocks),
+        tuple(blocks.values()) if several else (),
+        tuple(notes),
+    )
 
 
 def _student_fed(
@@ -115,44 +125,6 @@ def _read(
         name: read_replacement(folder, replacement, name).to(device)
         for name, replacement in replacements.items()
     }
-
-
-def _drops(
-    prospect: Prospect, replacements: Mapping[str, nn.Module], folder: Path
-) -> dict[str, float]:
-    """Score each replacement alone on the validation split, once and for all.
-
-    Scores are written down: with other threads, a resumed run might round them another way, and
-    accept others than its student-fed phase began with.
-    """
-    path = folder / "scores.json"
-    if path.exists():
-        scores: dict[str, float] = read_json(path)
-        return scores
-    prepared = prospect.prepared
-    drops = solo_drops(prepared, replacements, prepared.data.validation)
-    write_json(path, drops)
-    return drops
-
-
-def _accept(
-    prospect: Prospect,
-    trained: Mapping[str, BlockResult],
-    drops: Mapping[str, float],
-    tell: Tell,
-) -> dict[str, BlockResult]:
-    """Reject the replacements that diverged, or that alone lose too much."""
-    limit = prospect.config.max_drop
-    blocks = {}
-    for name, drop in drops.items():
-        reason = None
-        if drop > limit:
-            reason = f"alone it loses {100 * drop:.1f} points on validation, over {100 * limit:g}"
-        blocks[name] = replace(
-            trained[name], solo_drop=drop, replaced=reason is None, reason=reason
-        )
-        tell({"event": "score", "block": name, "solo_drop": drop, "reason": reason})
-    return blocks
 
 
 def _recalibrate(
@@ -252,10 +224,17 @@ def _networks(prospect: Prospect, student: nn.Module) -> tuple[NetworkResult, Ne
 
 
 def _all_blocks(prospect: Prospect, blocks: Mapping[str, BlockResult]) -> tuple[BlockResult, ...]:
-    """Return every block's result in chain order, those that had no replacement included."""
-    return tuple(
-        blocks.get(planned.block.name) or block_result(planned) for planned in prospect.plan.blocks
-    )
+    """Return every block's result in chain order, those that had no replacement included.
+
+    It is that of the candidate which the block got; of the first where it got none.
+    """
+    found: dict[str, BlockResult] = {}
+    for planned in prospect.plan.blocks:
+        own = blocks.get(planned.name) or block_result(planned)
+        name = planned.block.name
+        if name not in found or own.replaced:
+            found[name] = replace(own, name=name)
+    return tuple(found.values())
 
 
 def _accuracy(prospect: Prospect, network: nn.Module, split: Split) -> float:

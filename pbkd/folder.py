@@ -14,7 +14,7 @@ from pbkd.weights import write_weights
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from pbkd.run import Prospect
+    from pbkd.planning import Prospect
 
 __all__ = ["open_folder", "reopen_folder", "resumed_note"]
 

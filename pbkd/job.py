@@ -12,6 +12,7 @@ from pbkd.failure import divergence
 from pbkd.heartbeat import beating
 from pbkd.journal import record
 from pbkd.loss import LOSSES
+from pbkd.plan import candidate_of
 from pbkd.progress import file_checksum, first_epochs, shelf
 from pbkd.replacement import build_replacement, read_replacement
 from pbkd.snapshot import restore, snapshot
@@ -25,27 +26,31 @@ if TYPE_CHECKING:
     from pbkd.team import Team
     from pbkd.worker import Station
 
-__all__ = ["do_job", "learning", "where_blocks_start"]
+__all__ = ["blocks_start", "do_job", "where_blocks_start"]
 
 
 def where_blocks_start(station: Station) -> dict[str, int]:
-    """Return the epoch at which each block goes on, from what the run folder holds.
+    """Return the epoch at which each candidate goes on, from what the run folder holds.
 
-    A block that is done starts after the last one.
+    One that is done starts after the last one.
     """
     assignment = station.assignment
     return first_epochs(
         station.folder,
         assignment.phase,
-        assignment.blocks,
+        assignment.candidates,
         station.epochs,
         writer="rank0" if station.rank == 0 else None,
     )
 
 
-def learning(job: Job, starts: Mapping[str, int], epoch: int) -> list[str]:
-    """Return the blocks of a job that learn in an epoch."""
-    return [name for name in job.blocks if starts[name] <= epoch]
+def blocks_start(starts: Mapping[str, int]) -> dict[str, int]:
+    """Return the epoch at which each block goes on: that of the first of its candidates."""
+    first: dict[str, int] = {}
+    for name, start in starts.items():
+        block, _ = candidate_of(name)
+        first[block] = min(start, first.get(block, start))
+    return first
 
 
 def do_job(
@@ -60,7 +65,8 @@ def do_job(
     `epochs` gives the lessons of each epoch from the job's earliest start on.
     """
     begin = time.perf_counter()
-    left = [name for name in job.blocks if starts[name] < station.epochs]
+    own = [name for name in station.assignment.candidates if candidate_of(name)[0] in job.blocks]
+    left = [name for name in own if starts[name] < station.epochs]
     learners = {name: _learner(station, name, starts[name], team) for name in left}
     tells = station.rank == min(
         (rank for rank, jobs in enumerate(station.assignment.schedule.assigned) if job in jobs),
@@ -85,12 +91,13 @@ def do_job(
 
 
 def _learner(station: Station, name: str, epoch: int, team: Team | None) -> Trainee:
-    """Build a block's replacement and its training, as they are at the start of `epoch`."""
-    block = station.assignment.blocks[name]
+    """Build a candidate and its training, as they are at the start of `epoch`."""
+    of, index = candidate_of(name)
+    block, builder = station.assignment.blocks[of], station.builders[index]
     segment = station.prepared.chain[block.position]
-    replacement = build_replacement(station.builder, segment, block, station.config.seed)
+    replacement = build_replacement(builder, segment, block, station.config.seed)
     if replacement is None:
-        raise PluginError(f"the builder '{station.builder.name}' no longer replaces '{name}'.")
+        raise PluginError(f"the builder '{builder.name}' no longer replaces '{of}'.")
     read_replacement(station.folder / station.assignment.start, replacement, name)
     if team is not None:
         team.share_norms(replacement)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pbkd.registry import Registry
 
-__all__ = ["chosen", "option_types", "typed_options"]
+__all__ = ["choice_text", "chosen", "option_types", "typed_options"]
 
 
 def chosen(registry: Registry, slot: str, choice: Mapping[str, Any]) -> Any:
@@ -33,6 +33,12 @@ def chosen(registry: Registry, slot: str, choice: Mapping[str, Any]) -> Any:
         raise
     except Exception as error:
         raise ConfigError(f"the {slot} '{choice['name']}' refuses: {first_line(error)}") from error
+
+
+def choice_text(choice: Mapping[str, Any]) -> str:
+    """Write a choice in one line: its name, then its options as they are given."""
+    options = (f"{key}={value}" for key, value in choice.items() if key != "name")
+    return " ".join([str(choice.get("name", "")), *options]).strip()
 
 
 def option_types(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from pbkd.errors import ScheduleError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "FEEDS",
@@ -22,7 +22,10 @@ __all__ = [
     "Stage",
     "Worker",
     "Workload",
+    "candidate_name",
+    "candidate_of",
     "check_schedule",
+    "sum_costs",
 ]
 
 Shape = tuple[int, ...]
@@ -76,6 +79,28 @@ class Worker:
     speed: float = 1.0
     bandwidth: float = 1e9
     latency: float = 1e-3
+
+
+def sum_costs(costs: Sequence[BlockCost]) -> list[BlockCost]:
+    """Return the costs of blocks whose candidates are trained together, in the order given.
+
+    The teacher's pass and the reading serve all candidates of a block; their training adds up.
+    """
+    together: dict[str, BlockCost] = {}
+    for cost in costs:
+        before = together.get(cost.name)
+        together[cost.name] = cost if before is None else _with_training_of(before, cost)
+    return list(together.values())
+
+
+def _with_training_of(cost: BlockCost, other: BlockCost) -> BlockCost:
+    return replace(
+        cost,
+        train_seconds=cost.train_seconds + other.train_seconds,
+        parameter_bytes=cost.parameter_bytes + other.parameter_bytes,
+        exchanges=cost.exchanges + other.exchanges,
+        overhead_seconds=cost.overhead_seconds + other.overhead_seconds,
+    )
 
 
 @dataclass(frozen=True)
@@ -160,14 +185,31 @@ def _check_relay(schedule: Schedule, wanted: Sequence[str]) -> None:
         )
 
 
+def candidate_name(block: str, index: int) -> str:
+    """Return the name of a block's candidate; the first has the block's own.
+
+    A segment's name holds no dot, since torch refuses one in the name of a module.
+    """
+    return f"{block}.{index}" if index else block
+
+
+def candidate_of(name: str) -> tuple[str, int]:
+    """Return the block of a candidate and the candidate's index."""
+    block, _, index = name.partition(".")
+    return block, int(index or 0)
+
+
 @dataclass(frozen=True)
 class PlannedBlock:
-    """A segment that could be replaced, what its replacement saves, and what training it costs.
+    """A candidate for a segment's place: what it saves, and what training it costs.
 
-    `reason` says why the teacher's segment stays; it is None where there is a replacement. `cost`
-    is None where there is nothing to train.
+    With one builder a block has one candidate, of the block's own name. `reason` says why there is
+    no replacement; it is None where there is one. `cost` is None where there is nothing to train.
+    Seconds are those of a forward pass of one batch, None where the budget is not one of latency.
     """
 
+    name: str
+    builder: Mapping[str, Any]
     block: Block
     reason: str | None
     parameters_before: int
@@ -175,6 +217,8 @@ class PlannedBlock:
     macs_before: int
     macs_after: int
     cost: BlockCost | None
+    seconds_before: float | None = None
+    seconds_after: float | None = None
 
 
 @dataclass(frozen=True)
@@ -189,8 +233,10 @@ class Workload:
 class Plan:
     """Everything that is decided before training starts.
 
-    `why` says why this scheduler's schedule was taken, where there was a choice. `cache` names the
-    folder of the teacher's activations, where they are cached.
+    `blocks` holds every candidate of every block, in the order of the chain. `why` says why this
+    scheduler's schedule was taken, where there was a choice. `cache` names the folder of the
+    teacher's activations, where they are cached. `other_seconds` is what a forward pass takes in
+    the segments that have no candidate, where the budget is one of latency.
     """
 
     blocks: tuple[PlannedBlock, ...]
@@ -201,10 +247,11 @@ class Plan:
     scheduler: str
     why: str
     cache: str | None
+    other_seconds: float | None = None
 
     @property
     def trained(self) -> tuple[PlannedBlock, ...]:
-        """The blocks that get a replacement."""
+        """The candidates that are trained."""
         return tuple(planned for planned in self.blocks if planned.cost is not None)
 
     def worker_of(self, name: str) -> int | None:

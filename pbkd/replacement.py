@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from pbkd.errors import PluginError
 from pbkd.measure import macs, parameters
+from pbkd.options import chosen
 from pbkd.seed import derive_seed
 from pbkd.weights import fit_weights, read_weights
 
@@ -18,10 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pbkd.config import RunConfig
     from pbkd.plan import Block
     from pbkd.protocols import BlockBuilder
+    from pbkd.registry import Registry
 
-__all__ = ["Proposal", "build_replacement", "is_kept", "propose", "read_replacement", "replaceable"]
+__all__ = [
+    "Proposal",
+    "build_replacement",
+    "builder_choices",
+    "builders_of",
+    "is_kept",
+    "propose",
+    "read_replacement",
+    "replaceable",
+]
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,17 @@ def replaceable(chain: nn.Sequential, keep: Sequence[str]) -> list[str]:
         for name, segment in chain.named_children()
         if parameters(segment) and not is_kept(name, keep)
     ]
+
+
+def builder_choices(config: RunConfig) -> list[dict[str, Any]]:
+    """Return the choices of all builders: the run's own, then those of its candidates."""
+    named = (c if isinstance(c, dict) else {"name": c} for c in config.candidates)
+    return [config.builder, *named]
+
+
+def builders_of(config: RunConfig, registry: Registry) -> list[BlockBuilder]:
+    """Return all builders of a run, each with its options."""
+    return [chosen(registry, "builder", choice) for choice in builder_choices(config)]
 
 
 def build_replacement(

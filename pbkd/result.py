@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,12 @@ __all__ = [
 class BlockResult:
     """One block: its replacement, or the reason why it keeps the teacher's segment.
 
-    Losses are the mean of each epoch. `solo_drop` is the validation accuracy that the teacher
-    loses with this replacement alone swapped in (a share: 0.01 is one point), None where that was
-    not scored. `job_seconds` is the time of the job that trained it, which the job's blocks shared.
-    `first_failure` says why it was trained a second time.
+    `builder` is the choice that built the replacement. Losses are the mean of each epoch.
+    `solo_drop` is the validation accuracy that the teacher loses with this replacement alone
+    swapped in (a share: 0.01 is one point), `solo_divergence` how far its answers then are from
+    its own (Kullback-Leibler, in nats), both None where that was not scored. `job_seconds` is the
+    time of the job that trained it, which the job's blocks shared. `first_failure` says why it was
+    trained a second time.
     """
 
     name: str
@@ -46,6 +48,8 @@ class BlockResult:
     student_fed_losses: tuple[float, ...]
     solo_drop: float | None
     first_failure: str | None = None
+    solo_divergence: float | None = None
+    builder: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,9 @@ class PhaseResult:
 class RunResult:
     """A whole run. `accuracies` are shares on the test split, by the student's stage.
 
+    `blocks` has one result for each block; `candidates` has those of all candidates, where blocks
+    had several.
+
     A stage that was skipped is None, and `notes` says why; `notes` also holds what was decided on
     the validation split.
     """
@@ -92,6 +99,7 @@ class RunResult:
     phases: tuple[PhaseResult, ...]
     notes: tuple[str, ...]
     environment: dict[str, str]
+    candidates: tuple[BlockResult, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, for JSON."""
@@ -102,7 +110,7 @@ def block_result(planned: PlannedBlock, training: Mapping[str, Any] | None = Non
     """Return a block's result from its plan and, where it was trained, its `block` event."""
     failure = training["failure"] if training else None
     return BlockResult(
-        name=planned.block.name,
+        name=planned.name,
         input_shape=planned.block.input_shape,
         output_shape=planned.block.output_shape,
         parameters_before=planned.parameters_before,
@@ -117,6 +125,7 @@ def block_result(planned: PlannedBlock, training: Mapping[str, Any] | None = Non
         student_fed_losses=(),
         solo_drop=None,
         first_failure=training.get("first_failure") if training else None,
+        builder=dict(planned.builder),
     )
 
 

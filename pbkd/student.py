@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +13,9 @@ from pbkd.chain import blocks_of, freeze
 from pbkd.data import batches, in_order
 from pbkd.entries import student_home
 from pbkd.journal import write_json
+from pbkd.loss import soft_target_loss
 from pbkd.options import chosen
+from pbkd.plan import candidate_of
 from pbkd.prepare import cut, pick_partitioner
 from pbkd.recipe import Recipe, read_recipe
 from pbkd.registry import build_registry
@@ -28,32 +31,50 @@ if TYPE_CHECKING:
     from pbkd.data import Split
     from pbkd.prepare import Prepared
 
-__all__ = ["assemble", "load", "recalibrate", "save", "solo_drops"]
+__all__ = ["SoloScore", "assemble", "load", "recalibrate", "save", "solo_scores"]
+
+
+@dataclass(frozen=True)
+class SoloScore:
+    """What a candidate does to the teacher's answers on a split.
+
+    `drop` is the accuracy lost, a share (0.01 is one point), negative where the teacher gains;
+    `divergence` the mean Kullback-Leibler divergence from the teacher's answers, in nats.
+    """
+
+    drop: float
+    divergence: float
 
 
 @torch.no_grad()
-def solo_drops(
+def solo_scores(
     prepared: Prepared, replacements: Mapping[str, nn.Module], split: Split
-) -> dict[str, float]:
-    """Return, for each replacement, the accuracy lost when it alone is swapped into the teacher.
+) -> dict[str, SoloScore]:
+    """Return what each candidate does when it alone is swapped into the teacher.
 
-    A share of the split: 0.01 is one point; negative where the teacher gains. Only what follows
-    the block is run again.
+    Only what follows the block is run again.
     """
     for replacement in replacements.values():
         replacement.eval()
-    names = [name for name, _ in prepared.folded.named_children()]
     correct = dict.fromkeys(("", *replacements), 0)
+    divergence = dict.fromkeys(("", *replacements), 0.0)
     for images, labels in in_order(split, prepared.images.shape[0] * 4):
         x = prepared.normalised(images)
+        swapped = {}
+        for position, (block, segment) in enumerate(prepared.folded.named_children()):
+            for name, replacement in replacements.items():
+                if candidate_of(name)[0] == block:
+                    swapped[name] = prepared.folded[position + 1 :](replacement(x))
+            x = segment(x)
         answers = labels.to(prepared.device)
-        for position, name in enumerate(names):
-            if name in replacements:
-                logits = prepared.folded[position + 1 :](replacements[name](x))
-                correct[name] += int((logits.argmax(1) == answers).sum())
-            x = prepared.folded[position](x)
-        correct[""] += int((x.argmax(1) == answers).sum())
-    return {name: (correct[""] - correct[name]) / len(split) for name in replacements}
+        for name, logits in {"": x, **swapped}.items():
+            correct[name] += int((logits.argmax(1) == answers).sum())
+            divergence[name] += len(labels) * float(soft_target_loss(logits, x, 1.0))
+    rows = len(split)
+    return {
+        name: SoloScore((correct[""] - correct[name]) / rows, divergence[name] / rows)
+        for name in replacements
+    }
 
 
 def assemble(chain: nn.Sequential, replacements: Mapping[str, nn.Module]) -> nn.Sequential:

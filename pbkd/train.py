@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import OmegaConf
 
-from pbkd.config import ABOVE_ZERO, check_values, merge_layer, read_overrides, read_yaml
+from pbkd.config import merge_layer, read_overrides, read_yaml
 from pbkd.data import normalise
 from pbkd.errors import ConfigError, TeacherError
 from pbkd.fit import Recipe, fit
@@ -20,6 +20,7 @@ from pbkd.measure import accuracy, macs, parameters
 from pbkd.precision import pick_dtype
 from pbkd.prepare import check_classes, load_data, pick_device
 from pbkd.seed import derive_seed
+from pbkd.values import ABOVE_ZERO, check_values
 from pbkd.weights import fit_weights, halved, read_weights, write_weights
 from pbkd.zoo import build_network, find_model
 

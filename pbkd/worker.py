@@ -17,14 +17,14 @@ from pbkd.claim import claimed
 from pbkd.config import load_config
 from pbkd.data import batches, row_batches, steps_per_epoch
 from pbkd.feed import recompute
-from pbkd.job import do_job, learning, where_blocks_start
-from pbkd.options import chosen
+from pbkd.job import blocks_start, do_job, where_blocks_start
 from pbkd.prepare import prepare
 from pbkd.registry import build_registry
 from pbkd.relay import RelayJob, process_group, relay_epochs, team_of
+from pbkd.replacement import builders_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -38,13 +38,13 @@ __all__ = ["Station", "epoch_batches", "thread_count", "work"]
 
 @dataclass(frozen=True)
 class Station:
-    """What a worker works with: its run, its rank, teacher and data, builder, assignment."""
+    """What a worker works with: its run, its rank, teacher and data, builders, assignment."""
 
     folder: Path
     rank: int
     config: RunConfig
     prepared: Prepared
-    builder: BlockBuilder
+    builders: Sequence[BlockBuilder]
     assignment: Assignment
 
     @property
@@ -75,10 +75,10 @@ def work(folder: Path, rank: int) -> None:
     assignment = read_assignment(folder)
     worker = assignment.workers[rank]
     registry = build_registry(config.plugins)
-    builder = chosen(registry, "builder", config.builder)
+    builders = builders_of(config, registry)
     with thread_count(worker.threads):
         prepared = prepare(config, registry, worker.device)
-        station = Station(folder, rank, config, prepared, builder, assignment)
+        station = Station(folder, rank, config, prepared, builders, assignment)
         together = len(assignment.workers) > 1 and assignment.schedule.feed != "recompute"
         with process_group(prepared.device) if together else nullcontext():
             _FEEDS[assignment.schedule.feed](station)
@@ -87,12 +87,13 @@ def work(folder: Path, rank: int) -> None:
 def _work_alone(station: Station) -> None:
     """Do jobs that need nothing of other workers."""
     starts = where_blocks_start(station)
+    begins = blocks_start(starts)
     for job in claimed(station.assignment.schedule, station.rank, "jobs"):
-        first = min(starts[name] for name in job.blocks)
+        first = min(begins[name] for name in job.blocks)
         epochs = (
             recompute(
                 station.prepared.feeding,
-                learning(job, starts, epoch),
+                [name for name in job.blocks if begins[name] <= epoch],
                 batches,
                 student_fed=station.student_fed,
             )
@@ -116,7 +117,7 @@ def _work_in_relay(station: Station) -> None:
         student_fed=station.student_fed,
         device=prepared.device,
         dtype=prepared.dtype,
-        starts=starts,
+        starts=blocks_start(starts),
     )
     team = team_of(schedule, station.rank, relay_job.batch_rows)
     for job in schedule.assigned[station.rank]:
@@ -140,12 +141,13 @@ def _work_from_cache(station: Station) -> None:
         dtype=prepared.dtype,
     )
     starts = where_blocks_start(station)
+    begins = blocks_start(starts)
     for job in assignment.schedule.assigned[station.rank]:
-        first = min(starts[name] for name in job.blocks)
+        first = min(begins[name] for name in job.blocks)
         epochs = (
             cached(
                 cache,
-                [assignment.blocks[name] for name in learning(job, starts, epoch)],
+                [assignment.blocks[name] for name in job.blocks if begins[name] <= epoch],
                 row_batches(
                     prepared.training.train,
                     config.batch_size,

@@ -19,7 +19,7 @@ import torchvision
 from pbkd_zoo.resnet import resnet20
 from PIL import Image
 
-from pbkd.config import DistillConfig, FineTuneConfig, RunConfig, read_yaml
+from pbkd.config import BudgetConfig, DistillConfig, FineTuneConfig, RunConfig, read_yaml
 from pbkd.options import option_types
 from pbkd.sources import SOURCES
 from pbkd.weights import write_weights
@@ -208,7 +208,7 @@ def shown(value: Any) -> str:
 def keys(schema: type, prefix: str = "") -> Iterator[list[str]]:
     """Yield (key, type, default) of a configuration's dataclass."""
     for field in fields(schema):
-        if field.type in ("DistillConfig", "FineTuneConfig"):
+        if field.type in ("DistillConfig", "FineTuneConfig", "BudgetConfig"):
             yield [prefix + field.name, "section", "see below"]
         else:
             yield [prefix + field.name, TYPES[str(field.type)], shown(default(field))]
@@ -224,6 +224,7 @@ def default(field: Field[Any]) -> Any:
         ("The run", RunConfig, ""),
         ("`distill`: every replacement alone", DistillConfig, "distill."),
         ("`finetune`: the whole student", FineTuneConfig, "finetune."),
+        ("`budget`: what the student may cost", BudgetConfig, "budget."),
     ],
 )
 def test_the_configurations_tables_are_the_code(heading: str, schema: type, prefix: str) -> None:

@@ -12,8 +12,9 @@ from pbkd.config import load_config
 from pbkd.errors import ConfigError, TeacherError, WorkerError
 from pbkd.finish import finish
 from pbkd.measure import accuracy
+from pbkd.planning import plan_run
 from pbkd.registry import build_registry
-from pbkd.run import plan_run, run
+from pbkd.run import run
 from pbkd.sources import DigitsSource
 from pbkd.weights import read_weights
 

@@ -17,7 +17,7 @@ from pbkd.errors import RunFolderError, UnknownNameError, WeightsError
 from pbkd.measure import accuracy
 from pbkd.options import chosen
 from pbkd.replacement import build_replacement
-from pbkd.student import assemble, recalibrate, save, solo_drops
+from pbkd.student import assemble, recalibrate, save, solo_scores
 from pbkd.weights import read_weights
 
 if TYPE_CHECKING:
@@ -45,22 +45,42 @@ def _score(digits: Prepared, network: nn.Module) -> float:
     )
 
 
+@torch.no_grad()
+def _divergence(digits: Prepared, network: nn.Module) -> float:
+    split = digits.data.validation
+    x = digits.normalised(split.images(torch.arange(len(split))))
+    logs = [net(x).double().log_softmax(1) for net in (digits.folded, network)]
+    return float((logs[0].exp() * (logs[0] - logs[1])).sum(1).mean())
+
+
 def test_exact_replacements_lose_nothing_alone(digits: Prepared, registry: Registry) -> None:
-    drops = solo_drops(digits, _replacements(digits, registry, 9), digits.data.validation)
-    assert drops == dict.fromkeys(NAMES, 0.0)
+    scores = solo_scores(digits, _replacements(digits, registry, 9), digits.data.validation)
+    assert {name: score.drop for name, score in scores.items()} == dict.fromkeys(NAMES, 0.0)
+    assert all(abs(score.divergence) < 1e-5 for score in scores.values())
 
 
 def test_a_solo_drop_is_that_of_the_teacher_with_one_block_swapped(
     digits: Prepared, registry: Registry
 ) -> None:
     replacements = _replacements(digits, registry, 1)
-    drops = solo_drops(digits, replacements, digits.data.validation)
+    scores = solo_scores(digits, replacements, digits.data.validation)
     for name, replacement in replacements.items():
         swapped = copy.deepcopy(digits.folded)
         setattr(swapped, name, copy.deepcopy(replacement))
         lost = _score(digits, digits.folded) - _score(digits, swapped)
-        assert drops[name] == pytest.approx(lost, abs=1e-9)
-    assert max(drops.values()) > 0.1
+        assert scores[name].drop == pytest.approx(lost, abs=1e-9)
+        assert scores[name].divergence == pytest.approx(_divergence(digits, swapped), rel=1e-3)
+    assert max(score.drop for score in scores.values()) > 0.1
+
+
+def test_candidates_of_one_block_are_scored_each_alone(
+    digits: Prepared, registry: Registry
+) -> None:
+    one, two = (_replacements(digits, registry, rank) for rank in (1, 3))
+    together = solo_scores(digits, {**one, "conv2_1.1": two["conv2_1"]}, digits.data.validation)
+    alone = solo_scores(digits, {"conv2_1": two["conv2_1"]}, digits.data.validation)
+    assert together["conv2_1.1"] == alone["conv2_1"]
+    assert together["conv2_1.1"].divergence < together["conv2_1"].divergence
 
 
 def test_assembly_copies(digits: Prepared, registry: Registry) -> None:

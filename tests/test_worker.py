@@ -13,15 +13,15 @@ from pbkd.errors import WeightsError
 from pbkd.journal import write_file
 from pbkd.options import chosen
 from pbkd.plan import Schedule, Worker
+from pbkd.planning import plan_run
 from pbkd.replacement import read_replacement
-from pbkd.run import plan_run
 from pbkd.weights import write_weights
 from pbkd.worker import Station, epoch_batches, thread_count, work
 
 if TYPE_CHECKING:
+    from pbkd.planning import Prospect
     from pbkd.prepare import Prepared
     from pbkd.registry import Registry
-    from pbkd.run import Prospect
 
 # A relay and a cache need workers that run at the same time: see test_relay.
 SCHEDULERS = ["greedy", "lpt-scheduler", "round-robin"]

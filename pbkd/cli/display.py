@@ -116,9 +116,13 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
     console = console or open_console()
     columns = ("block", "input", "output", "parameters", "MACs", "ms/step", "worker")
     rows = [_plan_row(plan, planned) for planned in plan.blocks]
+    blocks, trained = (
+        len({planned.block.name for planned in some}) for some in (plan.blocks, plan.trained)
+    )
+    several = f" ({len(plan.trained)} candidates)" if len(plan.trained) > trained else ""
     console.print(_table(columns, rows, left={0, 6}))
     console.print(
-        f"{len(plan.trained)} of {len(plan.blocks)} blocks, {plan.workload.steps} steps each, on"
+        f"{trained} of {blocks} blocks{several}, {plan.workload.steps} steps each, on"
         f" {len(plan.workers)} worker(s): about {plan.seconds:.0f} s of blockwise training"
     )
     console.print(f"scheduler {plan.scheduler}{f': {plan.why}' if plan.why else ''}")
@@ -152,11 +156,11 @@ def _plan_row(plan: Plan, planned: PlannedBlock) -> tuple[str, ...]:
     if planned.cost is None:
         kept = f"kept: {planned.reason}"
         macs = f"{planned.macs_before:,}"
-        return (planned.block.name, *sizes, f"{planned.parameters_before:,}", macs, "", kept)
+        return (planned.name, *sizes, f"{planned.parameters_before:,}", macs, "", kept)
     rank = plan.worker_of(planned.block.name)
     cost = planned.cost.teacher_seconds + planned.cost.train_seconds
     return (
-        planned.block.name,
+        planned.name,
         *sizes,
         f"{planned.parameters_before:,} to {planned.parameters_after:,}",
         f"{planned.macs_before:,} to {planned.macs_after:,}",

@@ -152,8 +152,8 @@ def _costs(
 def _measured(settings: RunConfig, registry: Registry) -> tuple[CostTable, Worker]:
     """Load teacher and data and measure; whichever scheduler was chosen has no part in that."""
     from pbkd.config import RunConfig
+    from pbkd.planning import plan_run
     from pbkd.recorded import CostTable
-    from pbkd.run import plan_run
 
     prospect = plan_run(replace(settings, scheduler=RunConfig().scheduler), registry)
     prepared, worker = prospect.prepared, prospect.plan.workers[0]

@@ -64,7 +64,7 @@ def carry_out(
 ) -> None:
     """Run, or show the plan alone; Ctrl-C ends it with exit code 130 and says how to go on."""
     from pbkd.cli.display import Display, show_plan
-    from pbkd.run import plan_run
+    from pbkd.planning import plan_run
     from pbkd.run import run as run_config
 
     if plan:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pbkd.options import choice_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -134,7 +136,7 @@ def _block_row(block: BlockResult) -> tuple[str, ...]:
         f"{block.parameters_before:,} to {block.parameters_after:,}",
         f"{block.macs_before:,} to {block.macs_after:,}",
         "not scored" if block.solo_drop is None else f"{100 * block.solo_drop:.1f} points",
-        "yes" if block.replaced else f"no: {block.reason}",
+        f"yes: {choice_text(block.builder)}" if block.replaced else f"no: {block.reason}",
     )
 
 

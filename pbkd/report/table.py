@@ -7,6 +7,7 @@ import io
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from pbkd.options import choice_text
 from pbkd.result import BlockResult
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def blocks_csv(blocks: Sequence[BlockResult]) -> str:
 
 
 def _cell(name: str, value: Any) -> Any:
+    if name == "builder":
+        return choice_text(value)
     if isinstance(value, (tuple, list)):
         return ("x" if name.endswith("shape") else " ").join(map(str, value))
     return value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pbkd import hookimpl
 from pbkd.errors import ConfigError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import BlockBuilder
 
 _FORMS = ("decoupled", "paper")
+_INITS = ("teacher", "kept", "random")
 
 
 @dataclass(frozen=True)
@@ -31,24 +33,40 @@ class SeparableBuilder:
     exact at rank k*k (network decoupling, Guo et al. 2018, arXiv 1808.05517).
     `form="paper"`: depthwise, BatchNorm, ReLU, pointwise, BatchNorm, ReLU, `repeats` times in a
     row, randomly initialised (arXiv 2012.03096); the very last ReLU is the block's own.
+
+    `init` says what starts from the teacher: with `teacher` all that can, with `kept` the layers
+    that stay but no separable form, with `random` nothing. `kernel` is the width of the depthwise
+    kernels, 0 for the dense convolution's. `residual` adds the input to the output of a form where
+    their shapes allow it.
     """
 
     name: ClassVar[str] = "separable"
     form: str = "decoupled"
     rank: int = 1
     repeats: int = 1
+    init: str = "teacher"
+    kernel: int = 0
+    residual: bool = False
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for an option out of range."""
         if self.form not in _FORMS:
             raise ConfigError(f"'builder.form' is '{self.form}', but must be decoupled or paper.")
+        if self.init not in _INITS:
+            raise ConfigError(
+                f"'builder.init' is '{self.init}', but must be one of {', '.join(_INITS)}."
+            )
         if self.rank < 1 or self.repeats < 1:
             raise ConfigError("'builder.rank' and 'builder.repeats' must be at least 1.")
+        if self.kernel < 0 or (self.kernel and self.kernel % 2 == 0):
+            raise ConfigError(f"'builder.kernel' is {self.kernel}, but must be odd, or 0.")
 
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
         """Return a copy of the segment with its dense convolutions replaced, or None without."""
         holder = nn.Sequential(copy.deepcopy(segment))
         dense = [name for name, module in holder.named_modules() if _is_dense(module)]
+        if self.init == "random":
+            _draw_anew(holder)
         for name in dense:
             convolution = holder.get_submodule(name)
             assert isinstance(convolution, nn.Conv2d)
@@ -56,9 +74,16 @@ class SeparableBuilder:
         return holder[0] if dense else None
 
     def _cheaper(self, convolution: nn.Conv2d) -> nn.Module:
-        if self.form == "decoupled":
-            return DecoupledConv2d(convolution, self.rank)
-        return _paper_form(convolution, self.repeats)
+        residual = self.residual and _keeps_shape(convolution)
+        if self.form == "paper":
+            cheaper: nn.Module = _paper_form(convolution, self.repeats, self.kernel)
+        elif self.init == "teacher":
+            target = _without_identity(convolution) if residual else convolution
+            cheaper = DecoupledConv2d(target, self.rank, self.kernel)
+        else:
+            cheaper = DecoupledConv2d(convolution, self.rank, self.kernel)
+            _draw_anew(cheaper)
+        return Residual(cheaper) if residual else cheaper
 
 
 class DecoupledConv2d(nn.Module):
@@ -68,12 +93,15 @@ class DecoupledConv2d(nn.Module):
     depthwise convolutions are used because one with a channel multiplier has no fast CPU kernel.
     """
 
-    def __init__(self, dense: nn.Conv2d, rank: int) -> None:
-        """Decouple `dense`; a rank above its number of taps adds nothing and is lowered to it."""
+    def __init__(self, dense: nn.Conv2d, rank: int, kernel: int = 0) -> None:
+        """Decouple `dense`; a rank above its number of taps adds nothing and is lowered to it.
+
+        Depthwise kernels wider than the dense one are zero around it at first.
+        """
         super().__init__()
         taps = dense.weight[0, 0].numel()
         rank = min(rank, taps)
-        self.depthwise = nn.ModuleList(_depthwise(dense) for _ in range(rank))
+        self.depthwise = nn.ModuleList(_depthwise(dense, kernel) for _ in range(rank))
         self.pointwise = nn.Conv2d(
             rank * dense.in_channels, dense.out_channels, 1, bias=dense.bias is not None
         )
@@ -89,7 +117,11 @@ class DecoupledConv2d(nn.Module):
         for index in range(kept):
             kernel = right[:, index] * root[:, index : index + 1]
             weight = cast("nn.Conv2d", self.depthwise[index]).weight
-            weight.copy_(kernel.view_as(weight))
+            height, width = (
+                (w - d) // 2 for w, d in zip(weight.shape[2:], dense.kernel_size, strict=True)
+            )
+            kernel = kernel.view(dense.in_channels, 1, *dense.kernel_size)
+            weight.copy_(functional.pad(kernel, (width, width, height, height)))
             columns = (left[:, :, index] * root[:, index : index + 1]).T
             start = index * dense.in_channels
             self.pointwise.weight[:, start : start + dense.in_channels, 0, 0] = columns
@@ -104,17 +136,62 @@ class DecoupledConv2d(nn.Module):
         return result
 
 
+class Residual(nn.Module):
+    """A module beside the identity."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        """Wrap `inner`, which keeps the shape of its input."""
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the inner module's output plus its input."""
+        output: Tensor = self.inner(x)
+        return output + x
+
+
 def _is_dense(module: nn.Module) -> bool:
     return type(module) is nn.Conv2d and module.groups == 1 and max(module.kernel_size) > 1
 
 
-def _depthwise(dense: nn.Conv2d) -> nn.Conv2d:
+def _keeps_shape(dense: nn.Conv2d) -> bool:
+    kernel, padding, dilation = dense.kernel_size, dense.padding, dense.dilation
+    same = all(
+        padding == "same" or 2 * int(padding[side]) == dilation[side] * (kernel[side] - 1)
+        for side in (0, 1)
+    )
+    return dense.in_channels == dense.out_channels and set(dense.stride) == {1} and same
+
+
+@torch.no_grad()
+def _without_identity(dense: nn.Conv2d) -> nn.Conv2d:
+    """Return a copy that gives the convolution's output less its input."""
+    rest = copy.deepcopy(dense)
+    channels = torch.arange(dense.in_channels)
+    rest.weight[channels, channels, dense.kernel_size[0] // 2, dense.kernel_size[1] // 2] -= 1
+    return rest
+
+
+def _draw_anew(module: nn.Module) -> None:
+    """Draw all weights as their modules do when they are made."""
+    for part in module.modules():
+        reset = getattr(part, "reset_parameters", None)
+        if callable(reset):
+            reset()
+
+
+def _depthwise(dense: nn.Conv2d, kernel: int = 0) -> nn.Conv2d:
+    size = cast("tuple[int, int]", dense.kernel_size)
+    padding = dense.padding
+    if kernel and not isinstance(padding, str):
+        wider = [(kernel - old) // 2 * by for old, by in zip(size, dense.dilation, strict=True)]
+        padding = tuple(old + more for old, more in zip(padding, wider, strict=True))
     return nn.Conv2d(
         dense.in_channels,
         dense.in_channels,
-        cast("tuple[int, int]", dense.kernel_size),
+        (kernel, kernel) if kernel else size,
         stride=cast("tuple[int, int]", dense.stride),
-        padding=cast("tuple[int, int]", dense.padding),
+        padding=cast("tuple[int, int]", padding),
         dilation=cast("tuple[int, int]", dense.dilation),
         groups=dense.in_channels,
         padding_mode=dense.padding_mode,
@@ -122,13 +199,14 @@ def _depthwise(dense: nn.Conv2d) -> nn.Conv2d:
     )
 
 
-def _paper_form(dense: nn.Conv2d, repeats: int) -> nn.Sequential:
+def _paper_form(dense: nn.Conv2d, repeats: int, wider: int) -> nn.Sequential:
     """Return the paper's pairs; the first has the dense convolution's stride, the rest have 1."""
     width = dense.out_channels
-    kernel = cast("tuple[int, int]", dense.kernel_size)
+    first = _depthwise(dense, wider)
+    kernel = cast("tuple[int, int]", first.kernel_size)
     layers: list[nn.Module] = []
     for depthwise in (
-        _depthwise(dense),
+        first,
         *(
             nn.Conv2d(width, width, kernel, padding="same", groups=width, bias=False)
             for _ in range(repeats - 1)

@@ -239,3 +239,51 @@ def test_a_wrong_option_is_named(options: dict[str, Any], message: str) -> None:
 
 def test_it_is_registered() -> None:
     assert [builder.name for builder in register_builders()] == ["separable"]
+
+
+@pytest.mark.parametrize("rank", [1, 9])
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"dilation": 2, "padding": 2}], ids=str)
+def test_a_wider_kernel_starts_as_the_narrow_one(rank: int, options: dict[str, Any]) -> None:
+    convolution = dense(4, 6, 3, **{"padding": 1, **options})
+    images = torch.randn(2, 4, 9, 9, dtype=torch.float64)
+    narrow, wide = (DecoupledConv2d(convolution, rank, width).double() for width in (0, 5))
+    assert cast("nn.Conv2d", wide.depthwise[0]).kernel_size == (5, 5)
+    assert torch.allclose(wide(images), narrow(images), rtol=0, atol=1e-6)
+
+
+def test_a_residual_form_of_full_rank_is_exact_and_beside_the_identity_where_shapes_allow() -> None:
+    block = BasicBlock(4, 8, stride=2).eval()
+    built = build(SeparableBuilder(rank=9, residual=True), block)
+    assert built is not None
+    assert [type(built.get_submodule(name)).__name__ for name in ("conv1", "conv2")] == [
+        "DecoupledConv2d",
+        "Residual",
+    ]
+    images = torch.randn(2, 4, 8, 8)
+    assert torch.allclose(built.eval()(images), block(images), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("init", ["teacher", "kept", "random"])
+def test_what_starts_from_the_teacher(init: str) -> None:
+    segment = tiny_segment()
+    built = build(SeparableBuilder(rank=9, init=init), segment)
+    assert built is not None
+    images = torch.rand(2, 8, 6, 6)
+    close = torch.allclose(built.eval()(images), segment.eval()(images), rtol=1e-3, atol=1e-3)
+    norm, teachers = (cast("nn.BatchNorm2d", some[1]) for some in (built, segment))
+    assert torch.equal(norm.weight, teachers.weight) == (init != "random")
+    assert close == (init == "teacher")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"init": "svd"}, "'builder.init' is 'svd', but must be one of teacher, kept, random."),
+        ({"kernel": 4}, "'builder.kernel' is 4, but must be odd, or 0."),
+        ({"kernel": -1}, "'builder.kernel' is -1, but must be odd, or 0."),
+    ],
+)
+def test_an_option_out_of_range_is_told(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        SeparableBuilder(**options)
+    assert str(caught.value) == told

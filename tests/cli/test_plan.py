@@ -54,7 +54,7 @@ def test_every_scheduler_has_a_row_for_every_number_of_workers(registry: Registr
 
 
 def test_a_file_of_costs_loads_no_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pbkd.run.plan_run", lambda *_: pytest.fail("it loaded the teacher"))
+    monkeypatch.setattr("pbkd.planning.plan_run", lambda *_: pytest.fail("it loaded the teacher"))
     assert rows(plan("--costs", PUBLISHED, "--workers", "2"))
 
 

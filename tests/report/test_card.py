@@ -30,6 +30,7 @@ BLOCK = BlockResult(
     teacher_fed_losses=(0.5, 0.25),
     student_fed_losses=(0.125,),
     solo_drop=0.0125,
+    builder={"name": "separable", "rank": 2},
 )
 KEPT = replace(
     BLOCK, name="conv2", parameters_after=4000, replaced=False, reason="alone it loses too much"
@@ -135,7 +136,14 @@ def test_the_card_holds_everything() -> None:
         ["fine-tuned", "96.00 %"],
     ]
     assert table(text, "| block |") == [
-        ["conv1", "3x8x8", "8,000 to 1,000", "90,000 to 45,000", "1.2 points", "yes"],
+        [
+            "conv1",
+            "3x8x8",
+            "8,000 to 1,000",
+            "90,000 to 45,000",
+            "1.2 points",
+            "yes: separable rank=2",
+        ],
         [
             "conv2",
             "3x8x8",
@@ -187,6 +195,8 @@ def test_the_report_is_three_files_that_say_the_same(tmp_path: Path) -> None:
 
 
 PLANNED = PlannedBlock(
+    "conv1",
+    {"name": "separable", "rank": 2},
     Block("conv1", 1, (3, 8, 8), (4, 8, 8)),
     None,
     8000,

@@ -22,6 +22,8 @@ TRAINED = BlockResult(
     teacher_fed_losses=(0.5, 0.25),
     student_fed_losses=(0.125,),
     solo_drop=-0.01,
+    solo_divergence=0.25,
+    builder={"name": "separable", "rank": 2},
 )
 KEPT = replace(
     TRAINED,
@@ -33,6 +35,7 @@ KEPT = replace(
     teacher_fed_losses=(),
     student_fed_losses=(),
     solo_drop=None,
+    solo_divergence=None,
 )
 
 
@@ -41,10 +44,11 @@ def test_there_is_a_column_for_every_field_and_a_row_for_every_block() -> None:
     head, *rows = list(csv.reader(io.StringIO(text)))
     assert head == [field.name for field in fields(BlockResult)]
     sizes = ["1x8x8", "32x8x8", "384", "137", "18432", "2624"]
+    by = "separable rank=2"
     why = 'it says "no, never",\nand means it'
     assert rows == [
-        ["conv1", *sizes, "True", "", "0", "1.5", "0.5 0.25", "0.125", "-0.01", ""],
-        ["conv2", *sizes, "False", why, "", "", "", "", "", ""],
+        ["conv1", *sizes, "True", "", "0", "1.5", "0.5 0.25", "0.125", "-0.01", "", "0.25", by],
+        ["conv2", *sizes, "False", why, "", "", "", "", "", "", "", by],
     ]
     assert "\r" not in text
 

@@ -1,0 +1,206 @@
+"""What a run decides before it trains: epochs, replacements, costs, the schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pbkd.budget import check_budget, forward_seconds
+from pbkd.chain import blocks_of
+from pbkd.cost import measure_costs
+from pbkd.data import steps_per_epoch
+from pbkd.errors import ConfigError, did_you_mean
+from pbkd.launch import possible_crews
+from pbkd.loss import LOSSES
+from pbkd.options import chosen
+from pbkd.plan import Plan, PlannedBlock, Workload, candidate_name, candidate_of, sum_costs
+from pbkd.prepare import pick_device, prepare
+from pbkd.replacement import builder_choices, builders_of, propose, replaceable
+from pbkd.schedule import cache_name, cache_obstacle, choose_schedule, schedulers
+from pbkd.worker import thread_count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import nn
+
+    from pbkd.config import RunConfig
+    from pbkd.data import Dataset
+    from pbkd.plan import BlockCost, Worker
+    from pbkd.prepare import Prepared
+    from pbkd.protocols import BlockBuilder, Scheduler
+    from pbkd.registry import Registry
+    from pbkd.replacement import Proposal
+
+__all__ = ["Prospect", "plan_run"]
+
+_DISTILL_STEPS, _STUDENT_FED_STEPS, _FINETUNE_STEPS = 600, 300, 600
+_START_SECONDS = 4.0  # of a process that imports torch, loads teacher and data, finds the others
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What is known before training: the resolved configuration, the plan, what it was made of."""
+
+    config: RunConfig
+    prepared: Prepared
+    plan: Plan
+    replacements: Mapping[str, nn.Module]
+
+
+def plan_run(config: RunConfig, registry: Registry) -> Prospect:
+    """Decide everything, train nothing: steps 4 to 7 of a run."""
+    candidates = schedulers(config, registry)
+    chosen(registry, "launcher", config.launcher)
+    builders = builders_of(config, registry)
+    if config.distill.loss not in LOSSES:
+        raise ConfigError(
+            f"unknown loss '{config.distill.loss}'.{did_you_mean(config.distill.loss, LOSSES)}"
+        )
+    device = pick_device(config.device)
+    crews = possible_crews(config, device)
+    prepared = prepare(config, registry, crews[0][0].device)
+    config = _with_epochs(config, prepared)
+    proposals = _propose_all(config, builders, prepared)
+    replacements = {
+        name: p.replacement for name, p in proposals.items() if p.replacement is not None
+    }
+    if not replacements:
+        reasons = "; ".join(f"{name}: {p.reason}" for name, p in proposals.items())
+        raise ConfigError(f"there is nothing to replace ({reasons or 'all are in `keep`'}).")
+    plans = [
+        _plan(config, candidates, prepared, proposals, costs, workers)
+        for workers in crews
+        for costs in [_costs(config, prepared, replacements, workers[0].threads)]
+    ]
+    plan = min(plans, key=_seconds_with_start)
+    if len(plans) > 1:
+        tried = ", ".join(f"{len(p.workers)}: {p.seconds:.1f} s" for p in plans)
+        plan = replace(plan, why=f"{plan.why}; workers=auto (predicted with {tried})")
+    config = replace(config, workers=len(plan.workers))
+    plan = _with_forward_seconds(plan, config, prepared, replacements)
+    check_budget(config, prepared, plan)
+    return Prospect(config, prepared, plan, replacements)
+
+
+def _seconds_with_start(plan: Plan) -> float:
+    """Return the predicted seconds and what the workers of two phases take to start."""
+    return plan.seconds + (2 * _START_SECONDS if len(plan.workers) > 1 else 0.0)
+
+
+def _costs(
+    config: RunConfig, prepared: Prepared, replacements: Mapping[str, nn.Module], threads: int
+) -> dict[str, BlockCost]:
+    """Measure every candidate, those of one builder at a time."""
+    by_builder: dict[int, dict[str, nn.Module]] = {}
+    for name, replacement in replacements.items():
+        block, index = candidate_of(name)
+        by_builder.setdefault(index, {})[block] = replacement
+    costs: dict[str, BlockCost] = {}
+    with thread_count(threads):
+        for index, modules in by_builder.items():
+            measured = measure_costs(
+                prepared.feeding,
+                modules,
+                prepared.images.to(prepared.dtype),
+                LOSSES[config.distill.loss],
+                dtype=prepared.dtype,
+            )
+            costs |= {candidate_name(cost.name, index): cost for cost in measured}
+    return costs
+
+
+def _with_epochs(config: RunConfig, prepared: Prepared) -> RunConfig:
+    """Return the configuration with every epoch count that was left open worked out."""
+
+    def epochs(given: int | None, wanted_steps: int, data: Dataset = prepared.training) -> int:
+        steps = steps_per_epoch(data.train, config.batch_size)
+        return given if given is not None else max(1, round(wanted_steps / steps))
+
+    distill = replace(
+        config.distill,
+        epochs=epochs(config.distill.epochs, _DISTILL_STEPS),
+        student_fed_epochs=epochs(config.distill.student_fed_epochs, _STUDENT_FED_STEPS),
+    )
+    finetune = replace(
+        config.finetune, epochs=epochs(config.finetune.epochs, _FINETUNE_STEPS, prepared.data)
+    )
+    return replace(config, distill=distill, finetune=finetune)
+
+
+def _propose_all(
+    config: RunConfig, builders: Sequence[BlockBuilder], prepared: Prepared
+) -> dict[str, Proposal]:
+    """Return every builder's proposal for every block, by the candidate's name."""
+    names = replaceable(prepared.chain, config.keep)
+    return {
+        candidate_name(block.name, index): propose(
+            builder, prepared.chain[block.position], block, config.seed
+        )
+        for block in blocks_of(prepared.chain, prepared.images[:1], names)
+        for index, builder in enumerate(builders)
+    }
+
+
+def _plan(
+    config: RunConfig,
+    candidates: Mapping[str, Scheduler],
+    prepared: Prepared,
+    proposals: Mapping[str, Proposal],
+    costs: Mapping[str, BlockCost],
+    workers: tuple[Worker, ...],
+) -> Plan:
+    blocks_trained = {p.block.name: p.block for name, p in proposals.items() if name in costs}
+    trained = list(blocks_trained.values())
+    workload = _workload(config, prepared.training)
+    obstacle = cache_obstacle(config, prepared, trained)
+    together = sum_costs([costs[name] for name in proposals if name in costs])
+    choice = choose_schedule(candidates, together, workers, workload, obstacle=obstacle)
+    cached = choice.schedule.feed == "cache"
+    choices = builder_choices(config)
+    blocks = tuple(
+        PlannedBlock(
+            name,
+            choices[candidate_of(name)[1]],
+            p.block,
+            p.reason,
+            p.parameters_before,
+            p.parameters_after,
+            p.macs_before,
+            p.macs_after,
+            costs.get(name),
+        )
+        for name, p in proposals.items()
+    )
+    return Plan(
+        blocks,
+        workers,
+        choice.schedule,
+        workload,
+        choice.seconds,
+        choice.scheduler,
+        choice.why,
+        cache_name(config, prepared, trained) if cached else None,
+    )
+
+
+def _with_forward_seconds(
+    plan: Plan, config: RunConfig, prepared: Prepared, replacements: Mapping[str, nn.Module]
+) -> Plan:
+    """Fill in what a forward pass takes, where the budget limits it."""
+    seconds, others = forward_seconds(config, prepared, replacements)
+    blocks = tuple(
+        replace(p, seconds_before=seconds[p.name][0], seconds_after=seconds[p.name][1])
+        if p.name in seconds
+        else p
+        for p in plan.blocks
+    )
+    return replace(plan, blocks=blocks, other_seconds=others)
+
+
+def _workload(config: RunConfig, data: Dataset) -> Workload:
+    """Return the teacher-fed phase's steps; images that are augmented are never seen again."""
+    per_epoch = steps_per_epoch(data.train, config.batch_size)
+    steps = (config.distill.epochs or 0) * per_epoch
+    augmented = data.augment.crop or data.augment.flip
+    return Workload(steps, steps if augmented else per_epoch)
