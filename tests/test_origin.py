@@ -14,6 +14,8 @@ CHANGES = [
     "teacher.weights=/home/someone/w.safetensors",
     "data={name: npz, path: a b.npz, crop: 4, flip: true}",
     "builder.rank=2",
+    "candidates=[{name: separable, rank: 3}]",
+    "budget.macs=0.5",
     "keep=[stem*, 'head, or not']",
     "distill.lr=1e-5",
     "finetune.epochs=0",
@@ -48,8 +50,8 @@ def test_any_other_is_made_from_the_configuration(command: str) -> None:
     assert load_config(words[2:]) == config
     assert {word.partition("=")[0] for word in words[2:]} == {
         "teacher", "teacher.width", "teacher.weights", "data", "data.path", "data.crop",
-        "data.flip", "builder", "builder.rank", "keep", "distill.lr", "finetune.epochs", "workers",
-        "device", "seed",
+        "data.flip", "builder", "builder.rank", "candidates", "budget.macs", "keep", "distill.lr",
+        "finetune.epochs", "workers", "device", "seed",
     }  # fmt: skip
 
 

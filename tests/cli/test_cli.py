@@ -202,9 +202,10 @@ def test_ctrl_c_is_no_traceback(pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("pbkd.run.run", interrupted)
-    ended = pbkd("run")
-    assert ended.code == 130
-    assert ended.err == "pbkd: stopped; nothing was trained.\n"
+    for verb in (["run"], ["zoo", "compress", "digits-vgg"]):
+        ended = pbkd(*verb)
+        assert ended.code == 130
+        assert ended.err == "pbkd: stopped; nothing was trained.\n"
 
 
 def test_a_run_that_is_stopped_can_be_asked_about_and_goes_on(
