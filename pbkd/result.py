@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlockResult",
+    "Latency",
     "NetworkResult",
     "PhaseResult",
     "RunResult",
@@ -49,19 +50,27 @@ class BlockResult:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Seconds for one forward pass of `batch` images, over `repeats` passes."""
+
+    median_seconds: float
+    p95_seconds: float
+    batch: int
+    repeats: int
+
+
+@dataclass(frozen=True)
 class NetworkResult:
     """A network's size, speed and test accuracy (a share, 0 to 1). MACs are of one image.
 
-    Latencies are seconds for a batch of `latency_batch` images on the run's device.
+    `latencies` are those of a single image and of a batch of the run, on the run's device.
     """
 
     name: str
     accuracy: float
     parameters: int
     macs: int
-    latency_median_seconds: float
-    latency_p95_seconds: float
-    latency_batch: int
+    latencies: tuple[Latency, ...]
 
 
 @dataclass(frozen=True)
