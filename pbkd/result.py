@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pbkd.plan import PlannedBlock
 
 __all__ = [
+    "BaselineResult",
     "BlockResult",
     "Latency",
     "NetworkResult",
@@ -105,6 +106,28 @@ class RunResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """A run's own student trained in an ordinary way, from random weights.
+
+    `method` is scratch or distillation. Accuracies are shares: on the test split, and on the
+    validation split, by which the epoch was chosen. `seconds` were spent, `seconds_given` allowed;
+    `note` says what else is to be known.
+    """
+
+    method: str
+    accuracy: float
+    validation_accuracy: float
+    seconds: float
+    seconds_given: float
+    epochs: int
+    lr: float
+    weight_decay: float
+    seed: int
+    command: str
+    note: str | None
 
 
 def block_result(planned: PlannedBlock, training: Mapping[str, Any] | None = None) -> BlockResult:
