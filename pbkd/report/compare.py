@@ -24,9 +24,12 @@ Value = str | float | None
 
 @dataclass(frozen=True)
 class _Column:
-    """A figure of a run: its name in CSV, its head in the table, how the table writes it."""
+    """A figure of a run: its name in CSV, its head and how it is written in the table.
 
-    name: str
+    Without a name it is not in CSV, without a head not in the table.
+    """
+
+    name: str | None
     head: str | None
     write: Callable[[Any], str]
     value: Callable[[Finished], Value]
@@ -41,7 +44,7 @@ def compare_rows(runs: Sequence[Finished]) -> tuple[list[str], list[list[str]]]:
 
 def compare_csv(runs: Sequence[Finished]) -> str:
     """Return the same runs as CSV: full precision, the command last, empty if not measured."""
-    columns = _columns(runs)
+    columns = [column for column in _columns(runs) if column.name is not None]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(column.name for column in columns)
@@ -56,7 +59,7 @@ def compare_notes(runs: Sequence[Finished]) -> list[str]:
         for note in joules_notes(run.result.phases):
             notes.setdefault(note, []).append(run.name)
         if run.resumed:
-            note = "Seconds not measured: the run was resumed, and only what followed was timed."
+            note = "Seconds, joules not measured: the run was resumed; only the rest was measured."
             notes.setdefault(note, []).append(run.name)
     missing = [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in notes.items()]
     return [*missing, *(f"{run.name}: {run.result.command}" for run in runs)]
@@ -126,11 +129,11 @@ def _baselines(runs: Sequence[Finished]) -> Iterator[_Column]:
 
 def _joules(runs: Sequence[Finished]) -> Iterator[_Column]:
     """Yield the table's one column, CSV's column for each domain, and why any is missing."""
-    yield _Column("joules", "joules", str, _joules_text)
+    yield _Column(None, "joules", str, _joules_text)
     domains = dict.fromkeys(domain for run in runs for domain in _total_joules(run))
     for domain in domains:
         yield _Column(f"joules_{domain}", None, str, partial(_domain_joules, domain))
-    yield _Column("joules_reason", None, str, lambda run: " ".join(joules_notes(run.result.phases)))
+    yield _Column("joules_reason", None, str, _joules_reason)
 
 
 def _total_joules(run: Finished) -> dict[str, float]:
@@ -152,6 +155,12 @@ def _domain_joules(domain: str, run: Finished) -> float | None:
 def _joules_text(run: Finished) -> str | None:
     joules = _total_joules(run)
     return ", ".join(f"{domain} {value:.1f}" for domain, value in joules.items()) or None
+
+
+def _joules_reason(run: Finished) -> str | None:
+    reasons = dict.fromkeys(phase.joules_reason for phase in run.result.phases)
+    resumed = ["the run was resumed"] if run.resumed else []
+    return "; ".join([*resumed, *filter(None, reasons)]) or None
 
 
 def _of_network(role: str, figure: str) -> Callable[[Finished], Value]:
