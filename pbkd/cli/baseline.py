@@ -18,7 +18,7 @@ def baseline(
     rest: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[METHOD]... [KEY=VALUE]...",
+            metavar="method|key=value",
             help="scratch, distillation or both (without any: both); then, where files have moved,"
             " teacher.weights=FILE or data.path=PLACE.",
         ),

@@ -9,7 +9,7 @@ import typer
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.", metavar="RUN...")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.", metavar="run")],
     csv: Annotated[
         Path | None, typer.Option(help="Write every figure, in full precision, to this file.")
     ] = None,
