@@ -204,19 +204,18 @@ def _evaluate(
 
 
 def _networks(prospect: Prospect, student: nn.Module) -> tuple[NetworkResult, NetworkResult]:
-    """Measure teacher and student, their latencies in turn."""
+    """Measure teacher and student, their latencies in turn: of one image, and of a batch."""
     prepared = prospect.prepared
     networks = {"teacher": prepared.teacher.network, "student": student}
-    timed = latencies(networks, prepared.images)
+    batches = sorted({1, len(prepared.images)})
+    timed = [latencies(networks, prepared.images[:batch]) for batch in batches]
     teacher, student_ = (
         NetworkResult(
             name=prepared.teacher.name if role == "teacher" else f"{prepared.teacher.name} student",
             accuracy=_accuracy(prospect, network, prepared.data.test),
             parameters=parameters(network),
             macs=macs(network, prepared.data.image_shape),
-            latency_median_seconds=timed[role].median_seconds,
-            latency_p95_seconds=timed[role].p95_seconds,
-            latency_batch=timed[role].batch,
+            latencies=tuple(by_role[role] for by_role in timed),
         )
         for role, network in networks.items()
     )

@@ -113,7 +113,12 @@ def mistake(ended: Ended) -> str:
     return ended.err.removeprefix("pbkd: ").strip()
 
 
-@pytest.mark.parametrize("verb", [[], ["run"], ["zoo"], ["zoo", "train"], ["plugins"], ["doctor"]])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        [], ["run"], ["zoo"], ["zoo", "train"], ["plugins"], ["doctor"], ["compare"], ["baseline"],
+    ],
+)  # fmt: skip
 def test_help_imports_nothing_that_is_slow(verb: list[str]) -> None:
     code = dedent("""
         import sys
@@ -134,7 +139,7 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
     assert pbkd("--help").code == 0
     ended = pbkd()
     assert ended.code == 2
-    for verb in ("run", "doctor", "zoo", "plugins"):
+    for verb in ("run", "compare", "baseline", "doctor", "zoo", "plugins"):
         assert f" {verb} " in ended.out + ended.err
 
 
@@ -163,6 +168,9 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
         (["zoo", "list", "vgg16"], "'vgg16' is one network, not a family of them."),
         (["zoo", "train", "vgg61"], "unknown model 'vgg61'."),
         (["zoo", "train", "vgg16", "epoch=1"], "unknown key 'epoch'. Did you mean 'epochs'?"),
+        (["compare", "none"], "'none' holds no finished run: name the folder of a run"),
+        (["baseline", "none"], "'none' holds no finished run: name the folder of a run"),
+        (["baseline", "none", "--lr", "0"], "--lr is 0.0, but must be above 0 and finite."),
         (["zoo", "train", "vgg16"], "'vgg16' takes images of 3 channels, but 'digits' has 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
