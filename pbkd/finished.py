@@ -99,7 +99,10 @@ def _read_result(path: Path) -> RunResult:
                 **tree,
                 "teacher": _network(tree["teacher"]),
                 "student": _network(tree["student"]),
-                "blocks": tuple(BlockResult(**block) for block in tree["blocks"]),
+                **{
+                    key: tuple(BlockResult(**block) for block in tree[key])
+                    for key in ("blocks", "candidates")
+                },
                 "phases": tuple(PhaseResult(**phase) for phase in tree["phases"]),
             }
         )
@@ -140,7 +143,8 @@ def _figures(result: RunResult) -> Iterator[Any]:
         yield from (network.accuracy, network.parameters, network.macs)
         for latency in network.latencies:
             yield from (latency.batch, latency.median_seconds)
-    yield from (share for share in result.accuracies.values() if share is not None)
+    for shares in (result.accuracies, result.validation):
+        yield from (share for share in shares.values() if share is not None)
     for phase in result.phases:
         yield phase.seconds
         yield from (phase.joules or {}).values()

@@ -93,6 +93,8 @@ class PhaseResult:
 class RunResult:
     """A whole run. `accuracies` are shares on the test split, by the student's stage.
 
+    `validation` has the same on the validation split, by which everything was chosen.
+
     `blocks` has one result for each block; `candidates` has those of all candidates, where blocks
     had several.
 
@@ -110,6 +112,7 @@ class RunResult:
     notes: tuple[str, ...]
     environment: dict[str, str]
     candidates: tuple[BlockResult, ...] = ()
+    validation: dict[str, float | None] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, for JSON."""

@@ -95,10 +95,12 @@ def _sizes() -> Iterator[_Column]:
 
 
 def _accuracies() -> Iterator[_Column]:
+    """Yield accuracies on the test split and, for CSV, on the one by which all was chosen."""
     yield _Column("teacher_accuracy", "teacher's", _percent, _of_network("teacher", "accuracy"))
     for stage in ("assembled", "recalibrated", "fine-tuned"):
-        name = f"{stage.replace('-', '_')}_accuracy"
-        yield _Column(name, stage, _percent, partial(_stage, stage))
+        name = stage.replace("-", "_")
+        yield _Column(f"{name}_accuracy", stage, _percent, partial(_stage, "accuracies", stage))
+        yield _Column(f"{name}_validation", None, str, partial(_stage, "validation", stage))
     yield _Column("student_accuracy", "student's", _percent, _of_network("student", "accuracy"))
     yield _Column("points_lost", "points lost", "{:.2f}".format, _points_lost)
 
@@ -181,8 +183,9 @@ def _points_lost(run: Finished) -> float:
     return 100 * (run.result.teacher.accuracy - run.result.student.accuracy)
 
 
-def _stage(stage: str, run: Finished) -> float | None:
-    return run.result.accuracies.get(stage)
+def _stage(split: str, stage: str, run: Finished) -> float | None:
+    found: float | None = getattr(run.result, split).get(stage)
+    return found
 
 
 def _latency(role: str, batch: int, run: Finished) -> float | None:

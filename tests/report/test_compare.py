@@ -62,6 +62,8 @@ RESULT = RunResult(
     ),
     notes=("Recalibration was not asked for.",),
     environment={"torch": "2.14"},
+    candidates=(replace(BLOCK, name="conv1.1"),),
+    validation={"assembled": 0.4375, "recalibrated": None, "fine-tuned": 0.6875},
 )
 SCRATCH = BaselineResult(
     method="scratch",
@@ -102,7 +104,9 @@ def test_csv_has_every_figure_in_full_and_the_command_last(tmp_path: Path) -> No
         "parameters_ratio": 1000 / 300,
         "teacher_accuracy": 0.75,
         "assembled_accuracy": 0.5,
+        "assembled_validation": 0.4375,
         "fine_tuned_accuracy": 0.625,
+        "fine_tuned_validation": 0.6875,
         "student_accuracy": 0.625,
         "points_lost": 12.5,
         "teacher_latency_seconds_batch_1": 0.002,
