@@ -14,14 +14,14 @@ import yaml
 
 from pbkd.config import load_config
 from pbkd.entries import CARD, README, RECIPE, WEIGHTS, find_student
-from pbkd.errors import ConfigError, DataError, RunFolderError, ZooError
+from pbkd.errors import ConfigError, DataError, ZooError
+from pbkd.finished import read_finished
 from pbkd.journal import read_json, write_file, write_json
 from pbkd.measure import accuracy
 from pbkd.origin import public_data, reproducing_command, without_paths
 from pbkd.prepare import load_data, pick_device
 from pbkd.recipe import read_recipe
 from pbkd.report.hub import hub_readme
-from pbkd.resume import is_finished
 from pbkd.student import load
 from pbkd.weights import halved, read_weights, write_weights
 from pbkd.zoo import card_licence
@@ -29,6 +29,7 @@ from pbkd.zoo import card_licence
 if TYPE_CHECKING:
     from pbkd.config import RunConfig
     from pbkd.registry import Registry
+    from pbkd.result import RunResult
 
 __all__ = ["enrol"]
 
@@ -52,18 +53,19 @@ def enrol(
     data is at hand. Without `licence` it is the one of the teacher's weights, if those are the
     zoo's. The folder appears whole or not at all. Raises `RunFolderError` or `ZooError`.
     """
-    if not is_finished(run):
-        raise RunFolderError(
-            f"'{run}' holds no finished run: `pbkd status {run}` tells how to go on with it."
-        )
-    config = load_config(file=run / "config.yaml")
-    card = _card(run, config)
-    card["name"] = name = name or re.sub(r"[:/]", "-", f"{config.teacher['name']}-student")
-    licence = licence or card_licence(registry, config.teacher)
+    result, config = read_finished(run).result, load_config(file=run / "config.yaml")
+    name = name or re.sub(r"[:/]", "-", f"{config.teacher['name']}-student")
     _check_free(registry, zoo, name)
+    card = _card(result, config)
+    card |= {"name": name, "licence": licence or card_licence(registry, config.teacher)}
     stage = zoo / f".{name}.{os.getpid()}.partial"
     try:
-        _stage(run, stage, config, {**card, "licence": licence}, half=half)
+        _write_student(run, stage, config, card, half=half)
+        _write_card(stage, card)
+        body = (run / "README.md").read_text("utf-8", errors="replace")
+        body = without_paths(body.replace(result.command, card["command"]), config)
+        readme = hub_readme(card, body, _half_note(card) if half else None)
+        write_file(stage / README, readme.encode())
         stage.rename(zoo / name)
     except OSError as error:
         raise ZooError(f"'{zoo / name}' cannot be written: {error.strerror}.") from error
@@ -86,39 +88,36 @@ def _check_free(registry: Registry, zoo: Path, name: str) -> None:
         raise ZooError(f"'{taken}' is there already: give another --name, or delete it.")
 
 
-def _card(run: Path, config: RunConfig) -> dict[str, Any]:
-    """Return what is known of a student from its run alone."""
-    result = read_json(run / "result.json")
-    try:
-        teacher, student, blocks = result["teacher"], result["student"], result["blocks"]
-        replaced = sum(block["replaced"] for block in blocks)
-        shares = {key: 100 * student[key] / teacher[key] for key in ("parameters", "macs")}
-        return {
-            "name": None,
-            "summary": f"{teacher['name']} with {replaced} of {len(blocks)} blocks replaced:"
-            f" {shares['parameters']:.0f} % of its parameters, {shares['macs']:.0f} % of its MACs",
-            "kind": "student",
-            "licence": None,
-            "teacher": {
-                "name": teacher["name"],
-                "accuracy": {"test": teacher["accuracy"]},
-                "parameters": teacher["parameters"],
-                "macs": teacher["macs"],
-            },
-            "data": public_data(config.data),
-            "command": without_paths(reproducing_command(result["command"], config), config),
-            "accuracy": {"test": student["accuracy"]},
-            "parameters": student["parameters"],
-            "macs": student["macs"],
-        }
-    except (KeyError, TypeError, ZeroDivisionError) as error:
-        raise RunFolderError(
-            f"'{run / 'result.json'}' is no result of this version of pbkd ({error!r})."
-        ) from error
+def _card(result: RunResult, config: RunConfig) -> dict[str, Any]:
+    """Return what is known of a student from its run alone; its name and licence are not."""
+    teacher, student = result.teacher, result.student
+    replaced = sum(block.replaced for block in result.blocks)
+    accuracies = {"validation": result.validation.get("fine-tuned"), "test": student.accuracy}
+    return {
+        "name": None,
+        "summary": f"{teacher.name} with {replaced} of {len(result.blocks)} blocks replaced:"
+        f" {100 * student.parameters / max(1, teacher.parameters):.0f} % of its parameters,"
+        f" {100 * student.macs / max(1, teacher.macs):.0f} % of its MACs",
+        "kind": "student",
+        "licence": None,
+        "teacher": {
+            "name": teacher.name,
+            "accuracy": {"test": teacher.accuracy},
+            "parameters": teacher.parameters,
+            "macs": teacher.macs,
+        },
+        "data": public_data(config.data),
+        "command": without_paths(reproducing_command(result.command, config), config),
+        "accuracy": {split: share for split, share in accuracies.items() if share is not None},
+        "parameters": student.parameters,
+        "macs": student.macs,
+    }
 
 
-def _stage(run: Path, stage: Path, config: RunConfig, card: dict[str, Any], *, half: bool) -> None:
-    """Write the four files of a student."""
+def _write_student(
+    run: Path, stage: Path, config: RunConfig, card: dict[str, Any], *, half: bool
+) -> None:
+    """Write recipe and weights; rounded weights are measured again, where that can be done."""
     home = run / "student"
     read_recipe(home / RECIPE)
     recipe = read_json(home / RECIPE)
@@ -127,28 +126,27 @@ def _stage(run: Path, stage: Path, config: RunConfig, card: dict[str, Any], *, h
     weights = read_weights(home / WEIGHTS)
     if half:
         write_weights(stage / WEIGHTS, halved(weights))
+        _remeasure(stage, config, card)
     else:
         write_file(stage / WEIGHTS, (home / WEIGHTS).read_bytes())
-    note = _remeasure(stage, config, card) if half else None
+
+
+def _write_card(stage: Path, card: dict[str, Any]) -> None:
     card["sha256"] = hashlib.sha256((stage / WEIGHTS).read_bytes()).hexdigest()
     known = {key: value for key, value in card.items() if value is not None}
     text = yaml.safe_dump(known, sort_keys=False, allow_unicode=True, width=sys.maxsize)
     write_file(stage / CARD, text.encode())
-    body = (run / "README.md").read_text("utf-8")
-    made = read_json(run / "result.json")["command"]
-    body = without_paths(body.replace(made, card["command"]), config)
-    write_file(stage / README, hub_readme(known, body, note).encode())
 
 
-def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> str:
-    """Measure the accuracy of rounded weights, or record that it is not theirs; say which."""
+def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
+    """Measure the accuracy of rounded weights, or record that it is not theirs."""
     student, recipe = load(stage, plugins=config.plugins), read_recipe(stage / RECIPE)
     device = pick_device("auto")
     try:
         data = load_data({key: value for key, value in config.data.items() if key != "download"})
     except (ConfigError, DataError):
         card["accuracy_note"] = _FULL_PRECISION
-        return f"The weights are in half precision; accuracy was {_FULL_PRECISION}."
+        return
     for split in ("validation", "test"):
         card["accuracy"][split] = accuracy(
             student.to(device),
@@ -157,6 +155,11 @@ def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> str:
             std=recipe.std,
             device=device,
         )
+
+
+def _half_note(card: dict[str, Any]) -> str:
+    if "accuracy_note" in card:
+        return f"The weights are in half precision; accuracy was {card['accuracy_note']}."
     return (
         "The weights are in half precision; with them the accuracy on the test split is"
         f" {100 * card['accuracy']['test']:.2f} %. Everything below was measured before that."

@@ -36,11 +36,15 @@ __all__ = ["Outcome", "finish"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the phases after the blockwise one found; accuracies are on the test split."""
+    """What the phases after the blockwise one found.
+
+    `accuracies` are on the test split, `validation` on the validation split, by stage.
+    """
 
     teacher: NetworkResult
     student: NetworkResult
     accuracies: dict[str, float | None]
+    validation: dict[str, float | None]
     blocks: tuple[BlockResult, ...]
     candidates: tuple[BlockResult, ...]
     notes: tuple[str, ...]
@@ -80,13 +84,17 @@ def finish(
     builders = {candidate_of(name)[0]: blocks[name].builder for name in accepted}
     save(folder, student, prospect.config, prospect.prepared, builders)
     with clock.phase("evaluation"):
-        accuracies = _evaluate(prospect, student, stages)
+        data = prospect.prepared.data
+        accuracies, validation = (
+            _evaluate(prospect, student, stages, split) for split in (data.test, data.validation)
+        )
         teacher_result, student_result = _networks(prospect, student)
     several = len(prospect.plan.blocks) > len({p.block.name for p in prospect.plan.blocks})
     return Outcome(
         teacher_result,
         student_result,
         accuracies,
+        validation,
         _all_blocks(prospect, blocks),
         tuple(blocks.values()) if several else (),
         tuple(notes),
@@ -189,34 +197,36 @@ def _fine_tune(
 
 
 def _evaluate(
-    prospect: Prospect, student: nn.Module, stages: Mapping[str, dict[str, Tensor] | None]
+    prospect: Prospect,
+    student: nn.Module,
+    stages: Mapping[str, dict[str, Tensor] | None],
+    split: Split,
 ) -> dict[str, float | None]:
-    """Score each stage of the student on the test split; leave it as it was."""
+    """Score each stage of the student on a split; leave it as it was."""
     final = _state(student)
     scores: dict[str, float | None] = {}
     for stage, state in stages.items():
         scores[stage] = None
         if state is not None:
             student.load_state_dict(state)
-            scores[stage] = _accuracy(prospect, student, prospect.prepared.data.test)
+            scores[stage] = _accuracy(prospect, student, split)
     student.load_state_dict(final)
     return scores
 
 
 def _networks(prospect: Prospect, student: nn.Module) -> tuple[NetworkResult, NetworkResult]:
-    """Measure teacher and student, their latencies in turn."""
+    """Measure teacher and student, their latencies in turn: of one image, and of a batch."""
     prepared = prospect.prepared
     networks = {"teacher": prepared.teacher.network, "student": student}
-    timed = latencies(networks, prepared.images)
+    batches = sorted({1, len(prepared.images)})
+    timed = [latencies(networks, prepared.images[:batch]) for batch in batches]
     teacher, student_ = (
         NetworkResult(
             name=prepared.teacher.name if role == "teacher" else f"{prepared.teacher.name} student",
             accuracy=_accuracy(prospect, network, prepared.data.test),
             parameters=parameters(network),
             macs=macs(network, prepared.data.image_shape),
-            latency_median_seconds=timed[role].median_seconds,
-            latency_p95_seconds=timed[role].p95_seconds,
-            latency_batch=timed[role].batch,
+            latencies=tuple(by_role[role] for by_role in timed),
         )
         for role, network in networks.items()
     )

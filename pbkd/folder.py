@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pbkd.config import to_yaml
 from pbkd.identity import check_identity, write_identity
-from pbkd.journal import new_run_folder, read_events, record, write_file
-from pbkd.resume import locked
+from pbkd.journal import new_run_folder, record, write_file
+from pbkd.resume import locked, times_resumed
 from pbkd.weights import write_weights
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def reopen_folder(prospect: Prospect, folder: Path) -> Path:
 
 def resumed_note(folder: Path) -> list[str]:
     """Return the note that the result of a resumed run needs; nothing for another run."""
-    times = sum(event["event"] == "resumed" for event in read_events(folder))
+    times = times_resumed(folder)
     if not times:
         return []
     return [

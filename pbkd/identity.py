@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pbkd.data import Dataset
     from pbkd.prepare import Prepared
 
-__all__ = ["check_choices", "check_identity", "write_identity"]
+__all__ = ["check_choices", "check_identity", "check_inputs", "write_identity"]
 
 _FILE = "identity.json"
 
@@ -44,6 +44,11 @@ def check_choices(folder: Path, config: RunConfig) -> None:
 def check_identity(folder: Path, config: RunConfig, prepared: Prepared) -> None:
     """Raise `IdentityError` where configuration, teacher, data or cut are not a run's own."""
     check_choices(folder, config)
+    check_inputs(folder, config, prepared)
+
+
+def check_inputs(folder: Path, config: RunConfig, prepared: Prepared) -> None:
+    """Raise `IdentityError` where teacher, data or cut are not a run's own."""
     _check(folder, read_json(folder / _FILE)["inputs"], _inputs(config, prepared))
 
 
@@ -96,7 +101,7 @@ def _check(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> N
     ]
     if differences:
         raise IdentityError(
-            f"'{folder}' cannot be resumed with what would give another result:"
+            f"the run in '{folder}' was begun with what gives another result:"
             f" {'; '.join(differences)}."
         )
 

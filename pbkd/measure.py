@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pbkd.data import in_order, normalise
 from pbkd.errors import ConfigError
+from pbkd.result import Latency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,16 +64,6 @@ def macs(module: nn.Module, input_shape: Sequence[int]) -> int:
     with _evaluating(module), FlopCounterMode(display=False) as counter:
         module(sample)
     return int(counter.get_total_flops()) // 2
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Seconds for one forward pass of `batch` images, over `repeats` passes."""
-
-    median_seconds: float
-    p95_seconds: float
-    batch: int
-    repeats: int
 
 
 def latencies(

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pbkd.plan import PlannedBlock
 
 __all__ = [
+    "BaselineResult",
     "BlockResult",
+    "Latency",
     "NetworkResult",
     "PhaseResult",
     "RunResult",
@@ -53,19 +55,27 @@ class BlockResult:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Seconds for one forward pass of `batch` images, over `repeats` passes."""
+
+    median_seconds: float
+    p95_seconds: float
+    batch: int
+    repeats: int
+
+
+@dataclass(frozen=True)
 class NetworkResult:
     """A network's size, speed and test accuracy (a share, 0 to 1). MACs are of one image.
 
-    Latencies are seconds for a batch of `latency_batch` images on the run's device.
+    `latencies` are those of a single image and of a batch of the run, on the run's device.
     """
 
     name: str
     accuracy: float
     parameters: int
     macs: int
-    latency_median_seconds: float
-    latency_p95_seconds: float
-    latency_batch: int
+    latencies: tuple[Latency, ...]
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,8 @@ class PhaseResult:
 @dataclass(frozen=True)
 class RunResult:
     """A whole run. `accuracies` are shares on the test split, by the student's stage.
+
+    `validation` has the same on the validation split, by which everything was chosen.
 
     `blocks` has one result for each block; `candidates` has those of all candidates, where blocks
     had several.
@@ -100,10 +112,33 @@ class RunResult:
     notes: tuple[str, ...]
     environment: dict[str, str]
     candidates: tuple[BlockResult, ...] = ()
+    validation: dict[str, float | None] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """A run's own student trained in an ordinary way, from random weights.
+
+    `method` is scratch or distillation. Accuracies are shares: on the test split, and on the
+    validation split, by which the epoch was chosen. `seconds` were spent, `seconds_given` allowed;
+    `note` says what else is to be known.
+    """
+
+    method: str
+    accuracy: float
+    validation_accuracy: float
+    seconds: float
+    seconds_given: float
+    epochs: int
+    lr: float
+    weight_decay: float
+    seed: int
+    command: str
+    note: str | None
 
 
 def block_result(planned: PlannedBlock, training: Mapping[str, Any] | None = None) -> BlockResult:

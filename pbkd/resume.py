@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from pbkd.errors import RunFolderError
+from pbkd.journal import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["is_finished", "is_held", "locked", "newest_run", "unfinished_run"]
+__all__ = ["is_finished", "is_held", "locked", "newest_run", "times_resumed", "unfinished_run"]
 
 
 def newest_run(out: Path) -> Path:
@@ -37,6 +38,11 @@ def unfinished_run(folder: Path) -> Path:
 def is_finished(folder: Path) -> bool:
     """Whether a run has written its report."""
     return (folder / "README.md").is_file() and (folder / "result.json").is_file()
+
+
+def times_resumed(folder: Path) -> int:
+    """How often the run in the folder went on after it had been stopped."""
+    return sum(event["event"] == "resumed" for event in read_events(folder))
 
 
 def is_held(folder: Path) -> bool:

@@ -99,6 +99,7 @@ def _result(
         teacher=outcome.teacher,
         student=outcome.student,
         accuracies=outcome.accuracies,
+        validation=outcome.validation,
         blocks=outcome.blocks,
         candidates=outcome.candidates,
         phases=tuple(clock.results),

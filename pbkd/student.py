@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from pbkd.data import Split
     from pbkd.prepare import Prepared
 
-__all__ = ["SoloScore", "assemble", "load", "recalibrate", "save", "solo_scores"]
+__all__ = [
+    "SoloScore",
+    "architecture",
+    "assemble",
+    "load",
+    "recalibrate",
+    "save",
+    "solo_scores",
+]
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,7 @@ def load(folder: str | Path, *, plugins: Sequence[str] = ()) -> nn.Sequential:
     no other code is run. Raises `RunFolderError`, `WeightsError` or `UnknownNameError`.
     """
     home = student_home(folder)
-    student = _architecture(read_recipe(home / "config.json"), plugins)
+    student = architecture(read_recipe(home / "config.json"), plugins)
     path = home / "model.safetensors"
     weights = read_weights(path)
     fit_weights(student, weights, path)
@@ -162,7 +170,8 @@ def load(folder: str | Path, *, plugins: Sequence[str] = ()) -> nn.Sequential:
     return student.to(memory_format=torch.channels_last)
 
 
-def _architecture(recipe: Recipe, plugins: Sequence[str]) -> nn.Sequential:
+def architecture(recipe: Recipe, plugins: Sequence[str]) -> nn.Sequential:
+    """Build the student of a recipe, in evaluation mode, without any trained weights."""
     registry = build_registry(plugins)
     with torch.random.fork_rng(devices=[]):
         network = freeze(build_network(registry, recipe.teacher))

@@ -72,7 +72,10 @@ def test_a_student_is_in_the_zoo_with_what_its_run_found(
     for key in ("parameters", "macs"):
         assert card[key] == result["student"][key]
         assert card["teacher"][key] == result["teacher"][key]
-    assert card["accuracy"] == {"test": result["student"]["accuracy"]}
+    assert card["accuracy"] == {
+        "validation": result["validation"]["fine-tuned"],
+        "test": result["student"]["accuracy"],
+    }
     assert (card["kind"], card["licence"]) == ("student", "Apache-2.0")
     assert card["data"] == {"name": "digits"}
     assert card["summary"].startswith("digits-vgg with 1 of 1 blocks replaced: 55 % of its param")
@@ -108,7 +111,8 @@ def test_its_readme_is_a_model_card_of_the_hub(
     data, text = hub_data(folder), ModelCard((folder / "README.md").read_text()).text
     assert (data.library_name, data.license) == ("pbkd", "apache-2.0")
     assert data.model_name == "small-digits"
-    (found,) = data.eval_results
+    validation, found = data.eval_results
+    assert validation.dataset_split == "validation"
     assert (found.task_type, found.dataset_type, found.dataset_split) == (
         "image-classification", "digits", "test",
     )  # fmt: skip
@@ -142,7 +146,7 @@ def test_without_the_data_half_precision_says_whose_accuracy_it_is(
     card = card_of(folder)
     assert card["accuracy_note"] == "measured before the weights were rounded to half precision"
     readme = (folder / "README.md").read_text()
-    (found,) = hub_data(folder).eval_results
+    _, found = hub_data(folder).eval_results
     assert found.metric_name == f"Accuracy ({card['accuracy_note']})"
     assert f"accuracy was {card['accuracy_note']}." in readme
 
@@ -211,7 +215,7 @@ def test_a_run_that_is_not_finished_is_refused(
 ) -> None:
     (copied / "README.md").unlink()
     told = refused(RunFolderError, registry, copied, zoo)
-    assert told.startswith(f"'{copied}' holds no finished run: `pbkd status {copied}` tells")
+    assert told.startswith(f"'{copied}' holds no finished run: ")
     refused(RunFolderError, registry, tmp_path / "nowhere", zoo)
 
 

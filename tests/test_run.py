@@ -85,6 +85,17 @@ def test_every_phase_is_measured(finished: tuple[RunResult, list[dict[str, Any]]
         assert phase.joules_reason if phase.joules is None else phase.joules
 
 
+def test_latency_is_that_of_one_image_and_of_the_runs_batch(
+    finished: tuple[RunResult, list[dict[str, Any]]],
+) -> None:
+    result, _ = finished
+    for network in (result.teacher, result.student):
+        one, many = network.latencies
+        assert (one.batch, many.batch) == (1, 64)
+        assert one.repeats == many.repeats > 1
+        assert 0 < one.median_seconds < many.median_seconds
+
+
 def test_the_teacher_is_scored_before_anything_else(
     finished: tuple[RunResult, list[dict[str, Any]]],
 ) -> None:

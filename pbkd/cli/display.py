@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pbkd.plan import Plan, PlannedBlock
     from pbkd.result import RunResult
 
-__all__ = ["Display", "open_console", "show_plan"]
+__all__ = ["Display", "open_console", "print_wide", "show_plan"]
 
 
 class Display:
@@ -148,6 +148,18 @@ def open_console(*, quiet: bool = False) -> Console:
     if not console.is_terminal:
         console.width = 200
     return console
+
+
+def print_wide(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
+    """Print a table whose first `left` columns are text, never folded, however wide it is."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index < left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = open_console()
+    console.width = 10_000
+    console.print(table)
 
 
 def _plan_row(plan: Plan, planned: PlannedBlock) -> tuple[str, ...]:

@@ -79,10 +79,11 @@ def comparison(result: RunResult) -> list[tuple[str, str, str, str]]:
     """Return rows of (figure, teacher, student, teacher / student)."""
     teacher, student = result.teacher, result.student
     milliseconds = [
-        (f"latency, {what} of a batch of {teacher.latency_batch}", 1000 * t, 1000 * s)
+        (f"latency, {what} of a batch of {of_teacher.batch}", 1000 * t, 1000 * s)
+        for of_teacher, of_student in zip(teacher.latencies, student.latencies, strict=True)
         for what, t, s in (
-            ("median", teacher.latency_median_seconds, student.latency_median_seconds),
-            ("95th percentile", teacher.latency_p95_seconds, student.latency_p95_seconds),
+            ("median", of_teacher.median_seconds, of_student.median_seconds),
+            ("95th percentile", of_teacher.p95_seconds, of_student.p95_seconds),
         )
     ]
     counts = [

@@ -270,8 +270,8 @@ def test_what_starts_from_the_teacher(init: str) -> None:
     assert built is not None
     images = torch.rand(2, 8, 6, 6)
     close = torch.allclose(built.eval()(images), segment.eval()(images), rtol=1e-3, atol=1e-3)
-    norm, teachers = (cast("nn.BatchNorm2d", some[1]) for some in (built, segment))
-    assert torch.equal(norm.weight, teachers.weight) == (init != "random")
+    norms = (cast("nn.BatchNorm2d", some.get_submodule("1")) for some in (built, segment))
+    assert torch.equal(*(norm.weight for norm in norms)) == (init != "random")
     assert close == (init == "teacher")
 
 

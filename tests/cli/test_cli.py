@@ -115,8 +115,12 @@ def mistake(ended: Ended) -> str:
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["run"], ["zoo"], ["zoo", "train"], ["zoo", "add"], ["plugins"], ["doctor"]]
-)
+    "verb",
+    [
+        [], ["run"], ["zoo"], ["zoo", "train"], ["zoo", "add"], ["plugins"], ["doctor"],
+        ["compare"], ["baseline"],
+    ],
+)  # fmt: skip
 def test_help_imports_nothing_that_is_slow(verb: list[str]) -> None:
     code = dedent("""
         import sys
@@ -137,7 +141,7 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
     assert pbkd("--help").code == 0
     ended = pbkd()
     assert ended.code == 2
-    for verb in ("run", "doctor", "zoo", "plugins"):
+    for verb in ("run", "compare", "baseline", "doctor", "zoo", "plugins"):
         assert f" {verb} " in ended.out + ended.err
 
 
@@ -168,10 +172,13 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
         (["zoo", "compress", "vgg61"], "unknown model 'vgg61'."),
         (["zoo", "compress", "vgg11"], "no recipe is recorded for 'vgg11': compress it with"),
         (["zoo", "compress", "digits-vgg", "worker=2"], "unknown key 'worker'. Did you mean"),
-        (["zoo", "add", "nowhere"], "'nowhere' holds no finished run: `pbkd status nowhere`"),
+        (["zoo", "add", "nowhere"], "'nowhere' holds no finished run: name the folder"),
         (["zoo", "verify", "vgg61"], "unknown model or student 'vgg61'. Did you mean"),
         (["zoo", "verify", "seed=1"], "'seed' cannot be set here: only data, such as"),
         (["zoo", "train", "vgg16", "epoch=1"], "unknown key 'epoch'. Did you mean 'epochs'?"),
+        (["compare", "none"], "'none' holds no finished run: name the folder of a run"),
+        (["baseline", "none"], "'none' holds no finished run: name the folder of a run"),
+        (["baseline", "none", "--lr", "0"], "--lr is 0.0, but must be above 0 and finite."),
         (["zoo", "train", "vgg16"], "'vgg16' takes images of 3 channels, but 'digits' has 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

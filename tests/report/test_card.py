@@ -10,7 +10,7 @@ from pbkd.plan import Block, BlockCost, PlannedBlock
 from pbkd.report import write_report
 from pbkd.report.card import card, comparison, joules_notes, phase_rows, points, verdict
 from pbkd.report.table import blocks_csv
-from pbkd.result import BlockResult, NetworkResult, PhaseResult, RunResult, block_result
+from pbkd.result import BlockResult, Latency, NetworkResult, PhaseResult, RunResult, block_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +36,20 @@ KEPT = replace(
     BLOCK, name="conv2", parameters_after=4000, replaced=False, reason="alone it loses too much"
 )
 UNTRAINED = replace(KEPT, name="conv3", reason="no dense a|b\nconvolution", solo_drop=None)
-TEACHER = NetworkResult("vgg", 0.98, 1_000_000, 5_000_000, 0.004, 0.006, 64)
-STUDENT = NetworkResult("vgg student", 0.96, 250_000, 2_000_000, 0.002, 0.0024, 64)
+TEACHER = NetworkResult(
+    "vgg",
+    0.98,
+    1_000_000,
+    5_000_000,
+    (Latency(0.0005, 0.001, 1, 30), Latency(0.004, 0.006, 64, 30)),
+)
+STUDENT = NetworkResult(
+    "vgg student",
+    0.96,
+    250_000,
+    2_000_000,
+    (Latency(0.0004, 0.002, 1, 30), Latency(0.002, 0.0024, 64, 30)),
+)
 PHASES = (
     PhaseResult("planning", 1.25, 2.5, None, "rapl: no counters"),
     PhaseResult("teacher-fed", 10.0, 19.5, {"gpu0": 12.34, "cpu-package-0": 5.0}, None),
@@ -100,6 +112,8 @@ def test_teacher_and_student_stand_side_by_side() -> None:
         ("test accuracy", "98.00 %", "96.00 %", ""),
         ("parameters", "1,000,000", "250,000", "4.00x"),
         ("MACs", "5,000,000", "2,000,000", "2.50x"),
+        ("latency, median of a batch of 1", "0.50 ms", "0.40 ms", "1.25x"),
+        ("latency, 95th percentile of a batch of 1", "1.00 ms", "2.00 ms", "0.50x"),
         ("latency, median of a batch of 64", "4.00 ms", "2.00 ms", "2.00x"),
         ("latency, 95th percentile of a batch of 64", "6.00 ms", "2.40 ms", "2.50x"),
     ]

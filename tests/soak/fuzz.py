@@ -291,11 +291,11 @@ def attempt(kind: str, content: bytes, folder: Path) -> str | None:
 
 
 def _store_student(home: Path) -> None:
-    from pbkd.student import _architecture
+    from pbkd.student import architecture
 
     path = home / "student" / "config.json"
     write_json(path, _RECIPE)
-    weights = _architecture(read_recipe(path), ()).state_dict()
+    weights = architecture(read_recipe(path), ()).state_dict()
     write_weights(home / "student" / "model.safetensors", weights)
 
 

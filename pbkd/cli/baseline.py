@@ -1,0 +1,76 @@
+"""`pbkd baseline`: a run's student trained the ordinary ways, to compare."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pbkd.finished import Finished
+
+
+def baseline(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    rest: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="method|key=value",
+            help="scratch, distillation or both (without any: both); then, where files have moved,"
+            " teacher.weights=FILE or data.path=PLACE.",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Seconds for each method; without it, what the run's training took."),
+    ] = None,
+    lr: Annotated[
+        float, typer.Option(help="Peak learning rate of AdamW; its weight decay is 0.05.")
+    ] = 0.003,
+) -> None:
+    """Train a run's own student from random weights, as long as the run took.
+
+    `scratch` learns the labels alone; `distillation` the whole teacher's soft targets too. Results
+    go to baselines.json in the run's folder.
+    """
+    from pbkd.baseline import Told, train_baselines
+    from pbkd.finished import METHODS, read_finished
+
+    def tell(told: Told) -> None:
+        method, epoch, epochs, loss, score = told
+        typer.echo(
+            f"{method}, epoch {epoch} of {epochs}: loss {loss:.4f}, validation {100 * score:.2f} %"
+        )
+
+    given = rest or []
+    train_baselines(
+        run,
+        list(dict.fromkeys(word for word in given if "=" not in word)) or METHODS,
+        overrides=[word for word in given if "=" in word],
+        seconds=seconds,
+        lr=lr,
+        command=shlex.join(["pbkd", *sys.argv[1:]]),
+        tell=tell,
+    )
+    _show(read_finished(run))
+
+
+def _show(finished: Finished) -> None:
+    """Print the baselines below the run's own student, with the seconds that each was trained."""
+    from pbkd.cli.display import print_wide
+    from pbkd.report.card import points
+
+    spent, student = finished.training_seconds, finished.result.student
+    seconds = "not measured" if spent is None else f"{spent:.1f}"
+    rows = [("blockwise (the run)", points(student.accuracy), seconds, "")]
+    rows += [
+        (found.method, points(found.accuracy), f"{found.seconds:.1f}", str(found.epochs))
+        for found in finished.baselines.values()
+    ]
+    print_wide(("training", "test accuracy", "seconds", "epochs"), rows, left=1)
+    for found in finished.baselines.values():
+        if found.note:
+            typer.echo(f"{found.method}: {found.note}")

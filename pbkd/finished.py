@@ -1,0 +1,156 @@
+"""A finished run, read back from its folder: its result, and the baselines beside it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pbkd.errors import RunFolderError
+from pbkd.journal import read_json, write_json
+from pbkd.result import (
+    BaselineResult,
+    BlockResult,
+    Latency,
+    NetworkResult,
+    PhaseResult,
+    RunResult,
+)
+from pbkd.resume import is_finished, times_resumed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["METHODS", "Finished", "add_baseline", "read_finished"]
+
+METHODS = ("scratch", "distillation")
+"""The ordinary ways to train a student, in the order in which they are shown."""
+
+_BLOCKWISE = ("teacher-fed", "student-fed", "retry")
+_NO_TRAINING = ("planning", "evaluation")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run: its folder's name, its result, its baselines by method.
+
+    Seconds are None for a run that was `resumed`: its phases were measured from then on only.
+    """
+
+    name: str
+    result: RunResult
+    baselines: dict[str, BaselineResult]
+    resumed: bool
+
+    @property
+    def seconds(self) -> float | None:
+        """What the whole run took."""
+        return self._sum(phase.seconds for phase in self.result.phases)
+
+    @property
+    def training_seconds(self) -> float | None:
+        """What all phases took but planning and evaluation."""
+        phases = self.result.phases
+        return self._sum(phase.seconds for phase in phases if phase.name not in _NO_TRAINING)
+
+    @property
+    def blockwise_seconds(self) -> float | None:
+        """What the phases took in which replacements are trained each alone."""
+        phases = self.result.phases
+        return self._sum(phase.seconds for phase in phases if phase.name in _BLOCKWISE)
+
+    @property
+    def fine_tuning_seconds(self) -> float | None:
+        """What fine-tuning the whole student took."""
+        phases = self.result.phases
+        return self._sum(phase.seconds for phase in phases if phase.name == "fine-tuning")
+
+    def _sum(self, seconds: Iterator[float]) -> float | None:
+        return None if self.resumed else sum(seconds)
+
+
+def read_finished(folder: Path) -> Finished:
+    """Read what a run wrote; raises `RunFolderError` where none has finished in `folder`."""
+    if not is_finished(folder):
+        raise RunFolderError(
+            f"'{folder}' holds no finished run: name the folder of a run that wrote result.json and"
+            f" README.md (`pbkd status FOLDER` tells how far it is)."
+        )
+    result = _read_result(folder / "result.json")
+    baselines = _read_baselines(folder / "baselines.json")
+    return Finished(folder.resolve().name, result, baselines, times_resumed(folder) > 0)
+
+
+def add_baseline(folder: Path, baseline: BaselineResult) -> dict[str, BaselineResult]:
+    """Write a baseline beside a run's others, in the place of an earlier one of its method."""
+    path = folder / "baselines.json"
+    known = {**_read_baselines(path), baseline.method: baseline}
+    ordered = {method: known[method] for method in METHODS if method in known}
+    write_json(path, [asdict(found) for found in ordered.values()])
+    return ordered
+
+
+def _read_result(path: Path) -> RunResult:
+    try:
+        tree = _frozen(read_json(path))
+        result = RunResult(
+            **{
+                **tree,
+                "teacher": _network(tree["teacher"]),
+                "student": _network(tree["student"]),
+                **{
+                    key: tuple(BlockResult(**block) for block in tree[key])
+                    for key in ("blocks", "candidates")
+                },
+                "phases": tuple(PhaseResult(**phase) for phase in tree["phases"]),
+            }
+        )
+        _check_figures(list(_figures(result)))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(f"'{path}' is no result of this version of pbkd.") from error
+    return result
+
+
+def _read_baselines(path: Path) -> dict[str, BaselineResult]:
+    if not path.exists():
+        return {}
+    try:
+        found = [BaselineResult(**row) for row in read_json(path)]
+        _check_figures([n for row in found for n in (row.accuracy, row.seconds)])
+    except (TypeError, ValueError) as error:
+        raise RunFolderError(f"'{path}' holds no baselines of this version of pbkd.") from error
+    return {baseline.method: baseline for baseline in found}
+
+
+def _network(tree: dict[str, Any]) -> NetworkResult:
+    latencies = tuple(Latency(**latency) for latency in tree["latencies"])
+    return NetworkResult(**{**tree, "latencies": latencies})
+
+
+def _frozen(value: Any) -> Any:
+    """Turn the lists of JSON into the tuples that they were."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return {key: _frozen(child) for key, child in value.items()}
+    return value
+
+
+def _figures(result: RunResult) -> Iterator[Any]:
+    """Yield every figure that something is worked out from."""
+    for network in (result.teacher, result.student):
+        yield from (network.accuracy, network.parameters, network.macs)
+        for latency in network.latencies:
+            yield from (latency.batch, latency.median_seconds)
+    for shares in (result.accuracies, result.validation):
+        yield from (share for share in shares.values() if share is not None)
+    for phase in result.phases:
+        yield phase.seconds
+        yield from (phase.joules or {}).values()
+
+
+def _check_figures(figures: list[Any]) -> None:
+    """Raise `TypeError` or `ValueError` for what is no finite number."""
+    if not all(map(math.isfinite, figures)):
+        raise ValueError("a figure is not finite")

@@ -1,0 +1,214 @@
+"""Finished runs side by side: a table for people, and CSV with every figure in full."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from pbkd.finished import METHODS
+from pbkd.report.card import joules_notes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pbkd.finished import Finished
+
+__all__ = ["compare_csv", "compare_notes", "compare_rows"]
+
+Value = str | float | None
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A figure of a run: its name in CSV, its head and how it is written in the table.
+
+    Without a name it is not in CSV, without a head not in the table.
+    """
+
+    name: str | None
+    head: str | None
+    write: Callable[[Any], str]
+    value: Callable[[Finished], Value]
+
+
+def compare_rows(runs: Sequence[Finished]) -> tuple[list[str], list[list[str]]]:
+    """Return the table's heads and a row for each run, in the order given."""
+    shown = [column for column in _columns(runs) if column.head is not None]
+    heads = [column.head or "" for column in shown]
+    return heads, [[_cell(column, run) for column in shown] for run in runs]
+
+
+def compare_csv(runs: Sequence[Finished]) -> str:
+    """Return the same runs as CSV: full precision, the command last, empty if not measured."""
+    columns = [column for column in _columns(runs) if column.name is not None]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(column.name for column in columns)
+    writer.writerows([column.value(run) for column in columns] for run in runs)
+    return text.getvalue()
+
+
+def compare_notes(runs: Sequence[Finished]) -> list[str]:
+    """Say what the table leaves out: why figures are missing, and each run's command."""
+    notes: dict[str, list[str]] = {}
+    for run in runs:
+        for note in joules_notes(run.result.phases):
+            notes.setdefault(note, []).append(run.name)
+        if run.resumed:
+            note = "Seconds, joules not measured: the run was resumed; only the rest was measured."
+            notes.setdefault(note, []).append(run.name)
+    missing = [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in notes.items()]
+    return [*missing, *(f"{run.name}: {run.result.command}" for run in runs)]
+
+
+def _cell(column: _Column, run: Finished) -> str:
+    value = column.value(run)
+    return "not measured" if value is None else column.write(value)
+
+
+def _columns(runs: Sequence[Finished]) -> list[_Column]:
+    return [
+        _Column("run", "run", str, attrgetter("name")),
+        _Column("teacher", "teacher", str, attrgetter("result.teacher.name")),
+        *_sizes(),
+        *_accuracies(),
+        *_latencies(runs),
+        _Column("seconds", "seconds", _seconds, attrgetter("seconds")),
+        _Column("blockwise_seconds", "blockwise s", _seconds, attrgetter("blockwise_seconds")),
+        _Column("fine_tuning_seconds", "tuning s", _seconds, attrgetter("fine_tuning_seconds")),
+        *_baselines(runs),
+        *_joules(runs),
+        _Column("command", None, str, attrgetter("result.command")),
+    ]
+
+
+def _sizes() -> Iterator[_Column]:
+    """Yield MACs and parameters, of teacher and student, and teacher over student."""
+    for figure, head in (("macs", "MACs"), ("parameters", "parameters")):
+        for role in ("teacher", "student"):
+            yield _Column(f"{role}_{figure}", None, str, _of_network(role, figure))
+        yield _Column(f"{figure}_ratio", head, _times, _size_ratio(figure))
+
+
+def _accuracies() -> Iterator[_Column]:
+    """Yield accuracies on the test split and, for CSV, on the one by which all was chosen."""
+    yield _Column("teacher_accuracy", "teacher's", _percent, _of_network("teacher", "accuracy"))
+    for stage in ("assembled", "recalibrated", "fine-tuned"):
+        name = stage.replace("-", "_")
+        yield _Column(f"{name}_accuracy", stage, _percent, partial(_stage, "accuracies", stage))
+        yield _Column(f"{name}_validation", None, str, partial(_stage, "validation", stage))
+    yield _Column("student_accuracy", "student's", _percent, _of_network("student", "accuracy"))
+    yield _Column("points_lost", "points lost", "{:.2f}".format, _points_lost)
+
+
+def _latencies(runs: Sequence[Finished]) -> Iterator[_Column]:
+    """Yield, for every batch size of any run, the median latencies and teacher over student."""
+    for batch in sorted({n.batch for run in runs for n in run.result.teacher.latencies}):
+        for role in ("teacher", "student"):
+            name = f"{role}_latency_seconds_batch_{batch}"
+            yield _Column(name, None, str, partial(_latency, role, batch))
+        yield _Column(
+            f"latency_ratio_batch_{batch}",
+            f"latency at {batch}",
+            _times,
+            partial(_latency_ratio, batch),
+        )
+
+
+def _baselines(runs: Sequence[Finished]) -> Iterator[_Column]:
+    """Yield accuracy and seconds of each method that any run has a baseline of."""
+    for method in METHODS:
+        if any(method in run.baselines for run in runs):
+            yield _Column(f"{method}_accuracy", method, _percent, _of_baseline(method, "accuracy"))
+            yield _Column(
+                f"{method}_seconds", f"{method} s", _seconds, _of_baseline(method, "seconds")
+            )
+
+
+def _joules(runs: Sequence[Finished]) -> Iterator[_Column]:
+    """Yield the table's one column, CSV's column for each domain, and why any is missing."""
+    yield _Column(None, "joules", str, _joules_text)
+    domains = dict.fromkeys(domain for run in runs for domain in _total_joules(run))
+    for domain in domains:
+        yield _Column(f"joules_{domain}", None, str, partial(_domain_joules, domain))
+    yield _Column("joules_reason", None, str, _joules_reason)
+
+
+def _total_joules(run: Finished) -> dict[str, float]:
+    """Return the joules of the domains that were measured in every phase; none if resumed."""
+    phases = [phase.joules or {} for phase in run.result.phases]
+    if run.resumed or not phases:
+        return {}
+    return {
+        domain: sum(joules[domain] for joules in phases)
+        for domain in phases[0]
+        if all(domain in joules for joules in phases)
+    }
+
+
+def _domain_joules(domain: str, run: Finished) -> float | None:
+    return _total_joules(run).get(domain)
+
+
+def _joules_text(run: Finished) -> str | None:
+    joules = _total_joules(run)
+    return ", ".join(f"{domain} {value:.1f}" for domain, value in joules.items()) or None
+
+
+def _joules_reason(run: Finished) -> str | None:
+    reasons = dict.fromkeys(phase.joules_reason for phase in run.result.phases)
+    resumed = ["the run was resumed"] if run.resumed else []
+    return "; ".join([*resumed, *filter(None, reasons)]) or None
+
+
+def _of_network(role: str, figure: str) -> Callable[[Finished], Value]:
+    return attrgetter(f"result.{role}.{figure}")
+
+
+def _of_baseline(method: str, figure: str) -> Callable[[Finished], Value]:
+    return lambda run: getattr(run.baselines.get(method), figure, None)
+
+
+def _size_ratio(figure: str) -> Callable[[Finished], Value]:
+    return lambda run: _ratio(
+        getattr(run.result.teacher, figure), getattr(run.result.student, figure)
+    )
+
+
+def _points_lost(run: Finished) -> float:
+    return 100 * (run.result.teacher.accuracy - run.result.student.accuracy)
+
+
+def _stage(split: str, stage: str, run: Finished) -> float | None:
+    found: float | None = getattr(run.result, split).get(stage)
+    return found
+
+
+def _latency(role: str, batch: int, run: Finished) -> float | None:
+    network = getattr(run.result, role)
+    found = (latency for latency in network.latencies if latency.batch == batch)
+    return next((latency.median_seconds for latency in found), None)
+
+
+def _latency_ratio(batch: int, run: Finished) -> float | None:
+    return _ratio(_latency("teacher", batch, run), _latency("student", batch, run))
+
+
+def _ratio(teacher: float | None, student: float | None) -> float | None:
+    return teacher / student if teacher is not None and student else None
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}x"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f}"
