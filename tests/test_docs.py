@@ -185,6 +185,7 @@ TYPES = {
     "bool": "true or false",
     "dict[str, Any]": "choice",
     "float": "number",
+    "float | None": "number or null",
     "int": "integer",
     "int | None": "integer or null",
     "int | str": "integer or text",
