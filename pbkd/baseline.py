@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pbkd.allocator import keep_freed_memory
 from pbkd.config import load_config
 from pbkd.data import Rows, steps_per_epoch
 from pbkd.errors import ConfigError, did_you_mean
@@ -86,6 +87,7 @@ def train_baselines(
     the run by method, those from before included. `overrides` say where the teacher's weights and
     the data are now. Raises `ConfigError`, `RunFolderError` or `IdentityError`.
     """
+    keep_freed_memory()
     _check(methods, seconds, lr)
     finished = read_finished(folder)
     given = finished.training_seconds if seconds is None else seconds

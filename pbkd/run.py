@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import pbkd
+from pbkd.allocator import keep_freed_memory
 from pbkd.blockwise import distil_teacher_fed
 from pbkd.energy import monitor_energy
 from pbkd.errors import TeacherError
@@ -61,6 +62,7 @@ def run(
     `resume` is the folder of a run that was stopped: it goes on, and gives what it would have given
     undisturbed. Raises `IdentityError` where the configuration would change that.
     """
+    keep_freed_memory()
     meters = [_meter(registry, choice) for choice in config.meters]
     with ExitStack() as stack:
         if resume:

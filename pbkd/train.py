@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import OmegaConf
 
+from pbkd.allocator import keep_freed_memory
 from pbkd.config import merge_layer, read_overrides, read_yaml
 from pbkd.data import normalise
 from pbkd.errors import ConfigError, TeacherError
@@ -72,6 +73,7 @@ def train_model(
     weights as written. Returns the card's path. `epoch_finished` gets epoch, mean loss and
     validation score.
     """
+    keep_freed_memory()
     model, _ = find_model(registry, name)
     config = training_recipe(model, name, overrides)
     data = load_data(config.data)

@@ -1,0 +1,113 @@
+"""Low-rank replacements: a tall convolution, then a wide one, from the teacher's own kernels."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import torch
+from torch import nn
+
+from pbkd import hookimpl
+from pbkd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pbkd.plan import Block
+    from pbkd.protocols import BlockBuilder
+
+
+@dataclass(frozen=True)
+class LowRankBuilder:
+    """Put two thin convolutions in the place of every dense k x k convolution of a block.
+
+    A k x 1 convolution into fewer channels is followed by a 1 x k convolution out of them, with no
+    activation between (Jaderberg et al. 2014, arXiv 1405.3866). They start as the best such pair in
+    the least-squares sense, by the SVD of the kernel as a matrix of (in, row) by (out, column). The
+    block's other layers stay, with the teacher's weights.
+
+    `share` is the part of the dense convolution's MACs that the pair may take (of one with equal
+    strides); the channels between are as many as that allows, rounded down to a multiple of
+    `multiple`, at least one.
+    """
+
+    name: ClassVar[str] = "low-rank"
+    share: float = 0.34
+    multiple: int = 8
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for an option out of range."""
+        if not 0 < self.share <= 1:
+            raise ConfigError(
+                f"'builder.share' is {self.share}, but must be above 0 and at most 1."
+            )
+        if self.multiple < 1:
+            raise ConfigError(f"'builder.multiple' is {self.multiple}, but must be at least 1.")
+
+    def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
+        """Return a copy of the segment with its dense convolutions replaced, or None without."""
+        holder = nn.Sequential(copy.deepcopy(segment))
+        dense = [name for name, module in holder.named_modules() if _is_dense(module)]
+        for name in dense:
+            convolution = cast("nn.Conv2d", holder.get_submodule(name))
+            holder.set_submodule(name, thin_pair(convolution, self._channels(convolution)))
+        return holder[0] if dense else None
+
+    def _channels(self, dense: nn.Conv2d) -> int:
+        """Return how many channels fit between the two for the share of MACs."""
+        height, width = dense.kernel_size
+        before, after = dense.in_channels, dense.out_channels
+        # The tall convolution works on every column of the input, the wide one on the output's.
+        each = height * before * dense.stride[1] + width * after
+        fitting = math.floor(self.share * height * width * before * after / each)
+        return max(1, fitting - fitting % self.multiple if fitting >= self.multiple else fitting)
+
+
+def thin_pair(dense: nn.Conv2d, channels: int) -> nn.Sequential:
+    """Return a k x 1 and a 1 x k convolution, nearest to `dense`, with `channels` between them."""
+    height, width = dense.kernel_size
+    before, after = dense.in_channels, dense.out_channels
+    channels = min(channels, before * height, after * width)
+    tall = _like(dense, 0, before, channels, bias=False)
+    wide = _like(dense, 1, channels, after, bias=dense.bias is not None)
+    matrix = dense.weight.detach().permute(1, 2, 0, 3).reshape(before * height, after * width)
+    left, scale, right = torch.linalg.svd(matrix, full_matrices=False)
+    root = scale[:channels].sqrt()
+    with torch.no_grad():
+        down = (left[:, :channels] * root).T.reshape(channels, before, height, 1)
+        up = (right[:channels].T * root).reshape(after, width, channels)
+        tall.weight.copy_(down)
+        wide.weight.copy_(up.permute(0, 2, 1).unsqueeze(2))
+        if dense.bias is not None and wide.bias is not None:
+            wide.bias.copy_(dense.bias)
+    return nn.Sequential(tall, wide)
+
+
+def _like(dense: nn.Conv2d, side: int, before: int, after: int, *, bias: bool) -> nn.Conv2d:
+    """Return a convolution with the geometry of `dense` along one side only."""
+
+    def along(values: Any, other: int) -> tuple[int, int]:
+        return (values[0], other) if side == 0 else (other, values[1])
+
+    padding: Any = dense.padding
+    return nn.Conv2d(
+        before,
+        after,
+        along(dense.kernel_size, 1),
+        stride=along(dense.stride, 1),
+        padding=padding if isinstance(padding, str) else along(padding, 0),
+        dilation=along(dense.dilation, 1),
+        bias=bias,
+        padding_mode=dense.padding_mode,
+    )
+
+
+def _is_dense(module: nn.Module) -> bool:
+    return type(module) is nn.Conv2d and module.groups == 1 and min(module.kernel_size) > 1
+
+
+@hookimpl
+def register_builders() -> list[type[BlockBuilder]]:
+    """Hand over the builder `low-rank`."""
+    return [LowRankBuilder]
