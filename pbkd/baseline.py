@@ -41,16 +41,16 @@ if TYPE_CHECKING:
     from pbkd.prepare import Prepared
 
 __all__ = [
-    "LEARNING_RATE",
-    "WEIGHT_DECAY",
+    "RATES",
     "Told",
     "random_student",
     "seconds_per_epoch",
     "train_baselines",
 ]
 
-# The recipe by which the zoo's teachers are trained from scratch.
-LEARNING_RATE, WEIGHT_DECAY = 0.003, 0.05
+RATES = {"adamw": (0.003, 0.05), "sgd": (0.1, 0.0005)}
+"""Each optimiser's peak learning rate and weight decay, if not told another: those by which the
+zoo's teachers and the ResNets of the literature are trained from scratch."""
 
 _PLACES = ("teacher.weights", "data.path")
 _STEPS, _ROUNDS = 10, 4  # of timing; the first round warms up
@@ -67,6 +67,7 @@ class _Task:
     prepared: Prepared
     student: nn.Module
     seconds: float
+    optimiser: str
     lr: float
     command: str
 
@@ -77,7 +78,8 @@ def train_baselines(
     *,
     overrides: Sequence[str] = (),
     seconds: float | None = None,
-    lr: float = LEARNING_RATE,
+    optimiser: str = "adamw",
+    lr: float | None = None,
     command: str = "",
     tell: Callable[[Told], None] = lambda _told: None,
 ) -> dict[str, BaselineResult]:
@@ -88,7 +90,7 @@ def train_baselines(
     the data are now. Raises `ConfigError`, `RunFolderError` or `IdentityError`.
     """
     keep_freed_memory()
-    _check(methods, seconds, lr)
+    _check(methods, seconds, optimiser, lr)
     finished = read_finished(folder)
     given = finished.training_seconds if seconds is None else seconds
     if given is None:
@@ -102,7 +104,9 @@ def train_baselines(
         prepared = prepare(config, build_registry(config.plugins), crew(1, None, device)[0].device)
         check_inputs(folder, config, prepared)
         student = random_student(folder, config).to(prepared.device)
-        task = _Task(config, prepared, student, given, lr, command)
+        task = _Task(
+            config, prepared, student, given, optimiser, lr or RATES[optimiser][0], command
+        )
         known = finished.baselines
         for method in methods:
             known = add_baseline(folder, _train(task, method, tell))
@@ -175,11 +179,12 @@ def _train(task: _Task, method: str, tell: Callable[[Told], None]) -> BaselineRe
     recipe = Recipe(
         epochs=1,
         lr=task.lr,
-        weight_decay=WEIGHT_DECAY,
+        weight_decay=RATES[task.optimiser][1],
         batch_size=config.batch_size,
         seed=config.seed,
         temperature=config.finetune.temperature,
         soft_weight=config.finetune.soft_weight,
+        optimiser=task.optimiser,
     )
     teacher = prepared.feeding if method == "distillation" else None
     per_epoch = seconds_per_epoch(task.student, prepared, recipe, teacher)
@@ -198,9 +203,10 @@ def _train(task: _Task, method: str, tell: Callable[[Told], None]) -> BaselineRe
         seconds=spent,
         seconds_given=task.seconds,
         epochs=epochs,
-        lr=task.lr,
-        weight_decay=WEIGHT_DECAY,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
         seed=config.seed,
+        optimiser=recipe.optimiser,
         command=task.command,
         note=_note(task.seconds, per_epoch),
     )
@@ -244,7 +250,9 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _check(methods: Sequence[str], seconds: float | None, lr: float) -> None:
+def _check(methods: Sequence[str], seconds: float | None, optimiser: str, lr: float | None) -> None:
+    if optimiser not in RATES:
+        raise ConfigError(f"unknown optimiser '{optimiser}'.{did_you_mean(optimiser, RATES)}")
     for method in methods:
         if method not in METHODS:
             raise ConfigError(f"unknown method '{method}'.{did_you_mean(method, METHODS)}")

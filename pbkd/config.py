@@ -73,8 +73,10 @@ class DistillConfig:
     """Student-fed epochs after that; null: about 300 steps, at least one."""
     loss: str = "nmse"
     """nmse, nmse-per-sample, mse or cosine."""
+    optimiser: str = "adamw"
+    """adamw, or sgd: with Nesterov's momentum of 0.9."""
     lr: float = 0.003
-    """Peak learning rate of AdamW; a short linear warm-up, then a cosine to zero."""
+    """Peak learning rate; a short linear warm-up, then a cosine to zero."""
     weight_decay: float = 0.0
 
 
@@ -84,6 +86,7 @@ class FineTuneConfig:
 
     epochs: int | None = None
     """Epochs; null: as many as make about 600 steps, at least one; 0: none."""
+    optimiser: str = "adamw"
     lr: float = 0.001
     weight_decay: float = 0.0005
     temperature: float = 4.0

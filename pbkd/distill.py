@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     from pbkd.loss import Loss
     from pbkd.team import Team
 
-__all__ = ["Trainee", "train_block", "train_job", "trainee", "warmup_cosine"]
+__all__ = ["OPTIMISERS", "Trainee", "train_block", "train_job", "trainee", "warmup_cosine"]
+
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    # As networks for CIFAR and ImageNet are usually trained (He et al. 2015, arXiv 1512.03385).
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+}
 
 
 @dataclass
@@ -76,13 +83,15 @@ def trainee(
     weight_decay: float,
     steps: int,
     dtype: torch.dtype = torch.float32,
+    optimiser: str = "adamw",
 ) -> Trainee:
-    """Give a replacement its own AdamW and a warm-up and cosine over `steps` steps.
+    """Give a replacement its own optimiser and a warm-up and cosine over `steps` steps.
 
-    With another `dtype` than float32 it runs under autocast; float16's gradients are scaled.
+    The optimiser is one of `OPTIMISERS`. With another `dtype` than float32 the replacement runs
+    under autocast; float16's gradients are scaled.
     """
     device = next(replacement.parameters()).device
-    optimiser = torch.optim.AdamW(
+    own = OPTIMISERS[optimiser](
         replacement.parameters(),
         lr=lr,
         weight_decay=weight_decay,
@@ -92,8 +101,8 @@ def trainee(
         replacement.train(),
         autocast(replacement, dtype),
         torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
-        optimiser,
-        warmup_cosine(optimiser, steps),
+        own,
+        warmup_cosine(own, steps),
     )
 
 

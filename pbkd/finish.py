@@ -172,6 +172,7 @@ def _fine_tune(
         seed=config.seed,
         temperature=config.finetune.temperature,
         soft_weight=config.finetune.soft_weight,
+        optimiser=config.finetune.optimiser,
     )
 
     def epoch_finished(epoch: int, loss: float, score: float) -> None:

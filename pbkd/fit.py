@@ -29,7 +29,7 @@ __all__ = ["Recipe", "fit"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How `fit` trains: AdamW with a warm-up and a cosine over all steps.
+    """How `fit` trains: an optimiser with a warm-up and a cosine over all steps.
 
     With a teacher, the loss is `soft_weight` times the soft-target loss at `temperature` plus the
     rest times cross-entropy; without one it is cross-entropy.
@@ -42,6 +42,7 @@ class Recipe:
     seed: int
     temperature: float = 4.0
     soft_weight: float = 0.9
+    optimiser: str = "adamw"
 
 
 def fit(
@@ -71,6 +72,7 @@ def fit(
         weight_decay=recipe.weight_decay,
         steps=recipe.epochs * steps,
         dtype=dtype,
+        optimiser=recipe.optimiser,
     )
     resumed = _resume(keep, training) if keep else None
     if resumed:

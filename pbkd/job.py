@@ -107,6 +107,7 @@ def _learner(station: Station, name: str, epoch: int, team: Team | None) -> Trai
         weight_decay=station.config.distill.weight_decay,
         steps=station.epochs * station.steps_per_epoch,
         dtype=station.prepared.dtype,
+        optimiser=station.config.distill.optimiser,
     )
     learner.pieces = station.assignment.pieces.get(name, 1)
     if epoch:

@@ -139,6 +139,7 @@ class BaselineResult:
     seed: int
     command: str
     note: str | None
+    optimiser: str = "adamw"
 
 
 def block_result(planned: PlannedBlock, training: Mapping[str, Any] | None = None) -> BlockResult:

@@ -50,6 +50,8 @@ class TrainConfig:
     model: dict[str, Any]
     data: dict[str, Any] = field(default_factory=lambda: {"name": "digits"})
     epochs: int = 60
+    optimiser: str = "adamw"
+    """adamw, or sgd: with Nesterov's momentum of 0.9."""
     lr: float = 0.003
     weight_decay: float = 0.05
     batch_size: int = 64
@@ -94,6 +96,7 @@ def train_model(
         weight_decay=config.weight_decay,
         batch_size=config.batch_size,
         seed=config.seed,
+        optimiser=config.optimiser,
     )
     network = network.to(memory_format=torch.channels_last)
     fit(

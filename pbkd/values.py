@@ -17,10 +17,14 @@ ABOVE_ZERO = math.nextafter(0, 1)
 STRATEGIES = ("partitioner", "builder", "scheduler", "launcher")
 CHOICES = ("teacher", "data", *STRATEGIES, "model")
 
+_OPTIMISERS = ("adamw", "sgd")
 _NAMED = {
     "device": ("auto", "cpu", "cuda", "mps"),
     "autocast": ("none", "bf16", "fp16"),
     "budget.harm": ("divergence", "drop", "loss"),
+    "optimiser": _OPTIMISERS,
+    "distill.optimiser": _OPTIMISERS,
+    "finetune.optimiser": _OPTIMISERS,
 }
 
 

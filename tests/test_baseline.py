@@ -116,7 +116,9 @@ def test_a_method_learns_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPa
     text = text.replace("temperature: 4.0", "temperature: 2.0")
     (folder / "config.yaml").write_text(text.replace("soft_weight: 0.9", "soft_weight: 0.25"))
     train_baselines(folder, seconds=7, lr=0.01)
-    (recipe, scratch), (other, distillation) = calls
+    train_baselines(folder, ["scratch"], seconds=7, optimiser="sgd")
+    (recipe, scratch), (other, distillation), (third, _) = calls
+    assert (third.optimiser, third.lr, third.weight_decay) == ("sgd", 0.1, 0.0005)
     assert recipe == other == replace(RECIPE, epochs=7, lr=0.01, temperature=2.0, soft_weight=0.25)
     assert scratch["teacher"] is None
     teacher = distillation["teacher"]
@@ -225,6 +227,7 @@ def test_another_teacher_is_refused(folder: Path, tmp_path: Path, registry: Regi
         ({"seconds": 0.0}, "--seconds is 0.0, but must be above 0 and finite."),
         ({"seconds": float("inf")}, "--seconds is inf, but must be above 0 and finite."),
         ({"lr": float("nan")}, "--lr is nan, but must be above 0 and finite."),
+        ({"optimiser": "adam"}, "unknown optimiser 'adam'. Did you mean 'adamw'?"),
         ({"overrides": ["seed=3"]}, "'seed' cannot be changed: a baseline has the configuration"),
         ({"overrides": ["teacher=vgg16"]}, "'teacher' cannot be changed"),
         ({"overrides": ["data.crop=0"]}, "'data.crop' cannot be changed"),

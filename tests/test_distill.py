@@ -179,3 +179,18 @@ def test_the_rate_rises_for_a_twentieth_of_the_steps_and_falls_to_zero() -> None
     assert rates[5] == pytest.approx(2.0)
     assert all(a >= b for a, b in pairwise(rates[5:]))
     assert rates[-1] < 0.002
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
+)
+def test_the_optimiser_is_the_one_that_was_asked_for(
+    optimiser: str, kind: type[torch.optim.Optimizer]
+) -> None:
+    own = trainee(_replacement(0, 4, 5), lr=0.1, weight_decay=0.5, steps=6, optimiser=optimiser)
+    (group,) = own.optimiser.param_groups
+    assert type(own.optimiser) is kind
+    assert (group["initial_lr"], group["weight_decay"]) == (0.1, 0.5)
+    assert (group.get("momentum"), group.get("nesterov")) == (
+        (0.9, True) if optimiser == "sgd" else (None, None)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
@@ -260,8 +261,10 @@ def test_every_option_of_a_built_in_strategy_is_listed(registry: Registry) -> No
 
 
 def test_the_zoos_table_is_the_cards() -> None:
-    section = (ROOT / "docs" / "zoo.md").read_text().split("\n## The digits teachers\n")[1]
-    cards = [read_yaml(path) for path in (ROOT / "zoo").rglob("cards/digits-*.yaml")]
+    section = (
+        (ROOT / "docs" / "zoo.md").read_text().split("\n## Teachers that come with weights\n")[1]
+    )
+    cards = [read_yaml(path) for path in (ROOT / "zoo").rglob("cards/*.yaml")]
     wanted = [
         [
             card["name"],
@@ -290,3 +293,28 @@ def test_every_fault_is_proved_by_a_test_that_exists() -> None:
             path, _, name = test.partition("::")
             assert (ROOT / path).is_file(), f"{fault}: {test}"
             assert f"def {name}(" in (ROOT / path).read_text(), f"{fault}: {test}"
+
+
+def test_the_quality_studys_tables_are_its_csv() -> None:
+    with (ROOT / "docs" / "quality.csv").open() as file:
+        runs = {row["run"]: row for row in csv.DictReader(file)}
+    shown = set()
+    text = (ROOT / "docs" / "quality.md").read_text()
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        head, _, *body = ([c.strip() for c in line.split("|")[1:-1]] for line in table.splitlines())
+        for cells in body:
+            run = runs[cells[0].strip("`")]
+            shown.add(run["run"])
+            stage = "fine_tuned" if "fine-tuned" in head else "assembled"
+            figures = {
+                "MACs": f"{int(run['student_macs']) / int(run['teacher_macs']):.3f}",
+                "validation": f"{100 * float(run[f'{stage}_validation']):.2f} %",
+                "assembled": f"{100 * float(run['assembled_accuracy']):.2f} %",
+                "fine-tuned": f"{100 * float(run['fine_tuned_accuracy'] or 0):.2f} %",
+            }
+            named = dict(zip(head, cells, strict=True))
+            assert {key: named[key] for key in figures if key in named} == {
+                key: value for key, value in figures.items() if key in named
+            }
+    assert shown == set(runs)
+    assert all(run["command"].startswith("pbkd run teacher=resnet20 ") for run in runs.values())

@@ -12,7 +12,7 @@ import torch
 
 from pbkd.checkpoint import Shelf, due
 from pbkd.config import load_config
-from pbkd.distill import trainee
+from pbkd.distill import OPTIMISERS, trainee
 from pbkd.errors import CheckpointError, IdentityError, RunFolderError
 from pbkd.journal import read_events, record, write_file
 from pbkd.progress import finished_blocks, first_epochs, shelf
@@ -197,7 +197,8 @@ def test_a_shelf_keeps_the_last_two(tmp_path: Path) -> None:
         kept.read(1)
 
 
-def test_a_training_goes_on_bit_by_bit_from_its_snapshot(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_training_goes_on_bit_by_bit_from_its_snapshot(tmp_path: Path, optimiser: str) -> None:
     def steps(learner: Any, numbers: Iterator[int]) -> None:
         for number in numbers:
             x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(number))
@@ -210,7 +211,7 @@ def test_a_training_goes_on_bit_by_bit_from_its_snapshot(tmp_path: Path) -> None
         torch.manual_seed(0)
         network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
         network = network.to(memory_format=torch.channels_last)
-        return trainee(network, lr=0.01, weight_decay=0.1, steps=20)
+        return trainee(network, lr=0.01, weight_decay=0.1, steps=20, optimiser=optimiser)
 
     whole, half, rest = learner(), learner(), learner()
     steps(whole, iter(range(20)))

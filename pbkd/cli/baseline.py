@@ -27,9 +27,13 @@ def baseline(
         float | None,
         typer.Option(help="Seconds for each method; without it, what the run's training took."),
     ] = None,
+    optimiser: Annotated[
+        str, typer.Option(help="adamw (weight decay 0.05) or sgd (momentum 0.9, decay 0.0005).")
+    ] = "adamw",
     lr: Annotated[
-        float, typer.Option(help="Peak learning rate of AdamW; its weight decay is 0.05.")
-    ] = 0.003,
+        float | None,
+        typer.Option(help="Peak learning rate; without it, 0.003 for adamw and 0.1 for sgd."),
+    ] = None,
 ) -> None:
     """Train a run's own student from random weights, as long as the run took.
 
@@ -51,6 +55,7 @@ def baseline(
         list(dict.fromkeys(word for word in given if "=" not in word)) or METHODS,
         overrides=[word for word in given if "=" in word],
         seconds=seconds,
+        optimiser=optimiser,
         lr=lr,
         command=shlex.join(["pbkd", *sys.argv[1:]]),
         tell=tell,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["VGG", "digits_vgg", "vgg11", "vgg13", "vgg16", "vgg19"]
+__all__ = ["VGG", "cifar10_vgg16", "digits_vgg", "vgg11", "vgg13", "vgg16", "vgg19"]
 
 _WIDTHS = (64, 128, 256, 512, 512)
 
@@ -87,6 +87,11 @@ def vgg19(
     """Build configuration E: 16 convolutions; `width` multiplies their channels."""
     stages = _stages((2, 2, 4, 4, 4), width)
     return VGG(stages, batch_norm=batch_norm, num_classes=num_classes, in_channels=in_channels)
+
+
+def cifar10_vgg16() -> VGG:
+    """Build the CIFAR-10 teacher: VGG-16 with BatchNorm at half width."""
+    return vgg16(width=0.5)
 
 
 def digits_vgg() -> VGG:
