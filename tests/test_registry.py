@@ -14,6 +14,7 @@ OWN = [
     "cached",
     "greedy",
     "local",
+    "low-rank",
     "lpt-scheduler",
     "nvml",
     "pipeline",
