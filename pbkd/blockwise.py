@@ -39,9 +39,9 @@ def distil_teacher_fed(
     Those that fail are trained once more; an event then has its `first_failure` too.
     """
     plan = prospect.plan
-    blocks = {planned.block.name: planned.block for planned in plan.trained}
     cache = plan.cache if plan.schedule.feed == "cache" else None
     names = tuple(planned.name for planned in plan.trained)
+    blocks = _blocks(prospect, names)
     planned = Assignment(
         "teacher-fed", "initial", plan.workers, plan.schedule, blocks, cache, candidates=names
     )

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from pbkd.plan import Plan, PlannedBlock
     from pbkd.prepare import Prepared
 
-__all__ = ["check_budget", "forward_seconds", "is_limited", "pick_candidates"]
+__all__ = [
+    "check_budget",
+    "check_candidates",
+    "forward_seconds",
+    "is_limited",
+    "pick_candidates",
+]
 
 _LIMITS = ("macs", "parameters", "latency_ms")
 _REPEATS = 10
@@ -31,15 +37,19 @@ def is_limited(budget: BudgetConfig) -> bool:
     return any(getattr(budget, key) is not None for key in _LIMITS)
 
 
+def check_candidates(config: RunConfig) -> None:
+    """Raise `ConfigError` for candidates without a budget to choose between them."""
+    if config.candidates and not is_limited(config.budget):
+        raise ConfigError(
+            "'candidates' needs a budget to choose by: set budget.macs, budget.parameters or"
+            " budget.latency_ms."
+        )
+
+
 def check_budget(config: RunConfig, prepared: Prepared, plan: Plan) -> None:
-    """Raise `ConfigError` for candidates without a budget, or a budget that nothing meets."""
+    """Raise `ConfigError` for a budget that nothing meets."""
     budget = config.budget
     if not is_limited(budget):
-        if config.candidates:
-            raise ConfigError(
-                "'candidates' needs a budget to choose by: set budget.macs, budget.parameters or"
-                " budget.latency_ms."
-            )
         return
     options = _options(plan, {planned.name: 0.0 for planned in plan.trained})
     limits = _limits(budget, prepared, plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pbkd.budget import check_budget, forward_seconds
+from pbkd.budget import check_budget, check_candidates, forward_seconds
 from pbkd.chain import blocks_of
 from pbkd.cost import measure_costs
 from pbkd.data import steps_per_epoch
@@ -50,7 +50,8 @@ class Prospect:
 
 def plan_run(config: RunConfig, registry: Registry) -> Prospect:
     """Decide everything, train nothing: steps 4 to 7 of a run."""
-    candidates = schedulers(config, registry)
+    check_candidates(config)
+    known_schedulers = schedulers(config, registry)
     chosen(registry, "launcher", config.launcher)
     builders = builders_of(config, registry)
     if config.distill.loss not in LOSSES:
@@ -69,7 +70,7 @@ def plan_run(config: RunConfig, registry: Registry) -> Prospect:
         reasons = "; ".join(f"{name}: {p.reason}" for name, p in proposals.items())
         raise ConfigError(f"there is nothing to replace ({reasons or 'all are in `keep`'}).")
     plans = [
-        _plan(config, candidates, prepared, proposals, costs, workers)
+        _plan(config, known_schedulers, prepared, proposals, costs, workers)
         for workers in crews
         for costs in [_costs(config, prepared, replacements, workers[0].threads)]
     ]
@@ -144,7 +145,7 @@ def _propose_all(
 
 def _plan(
     config: RunConfig,
-    candidates: Mapping[str, Scheduler],
+    known_schedulers: Mapping[str, Scheduler],
     prepared: Prepared,
     proposals: Mapping[str, Proposal],
     costs: Mapping[str, BlockCost],
@@ -155,7 +156,7 @@ def _plan(
     workload = _workload(config, prepared.training)
     obstacle = cache_obstacle(config, prepared, trained)
     together = sum_costs([costs[name] for name in proposals if name in costs])
-    choice = choose_schedule(candidates, together, workers, workload, obstacle=obstacle)
+    choice = choose_schedule(known_schedulers, together, workers, workload, obstacle=obstacle)
     cached = choice.schedule.feed == "cache"
     choices = builder_choices(config)
     blocks = tuple(

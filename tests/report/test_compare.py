@@ -11,31 +11,9 @@ from pbkd.finished import Finished, add_baseline, read_finished
 from pbkd.journal import record
 from pbkd.report import write_report
 from pbkd.report.compare import compare_csv, compare_notes, compare_rows
-from pbkd.result import (
-    BaselineResult,
-    BlockResult,
-    Latency,
-    NetworkResult,
-    PhaseResult,
-    RunResult,
-)
+from pbkd.result import BaselineResult, Latency, NetworkResult, PhaseResult, RunResult
+from tests.report.test_card import BLOCK
 
-BLOCK = BlockResult(
-    name="conv1",
-    input_shape=(3, 8, 8),
-    output_shape=(4, 8, 8),
-    parameters_before=8000,
-    parameters_after=1000,
-    macs_before=90000,
-    macs_after=45000,
-    replaced=True,
-    reason=None,
-    worker=0,
-    job_seconds=1.5,
-    teacher_fed_losses=(0.5, 0.25),
-    student_fed_losses=(0.125,),
-    solo_drop=0.0125,
-)
 SECONDS = {
     "planning": 1.0,
     "teacher-fed": 2.0,
