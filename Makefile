@@ -18,7 +18,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

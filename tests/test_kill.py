@@ -34,9 +34,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("feed", FEEDS)
 def test_killed_workers_change_nothing(feed: str, alone: dict[str, str], tmp_path: Path) -> None:
-    found, kills = disturbed(tmp_path, feed, seed=1, kills=5)
+    found, kills = disturbed(tmp_path, feed, seed=1, kills=3)
     assert found == alone
-    assert kills >= 3  # five, unless the run was over before
+    assert kills >= 2  # three, unless the run was over before
     restarts = [e for e in read_events(newest_run(tmp_path)) if e["event"] == "restart"]
     assert restarts
 
