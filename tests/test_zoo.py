@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 DIGITS = ["digits-vgg", "digits-resnet"]
-SHIPPED = ["vgg16-cifar10", *DIGITS]
+SHIPPED = ["vgg16-cifar10", "resnet20-cifar10", *DIGITS]
 
 
 def card_of(model: ZooModel) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,9 +34,10 @@ def register_models() -> list[ZooModel]:
         _resnet("resnet44", resnet.resnet44, blocks=21),
         _resnet("resnet56", resnet.resnet56, blocks=27),
         _resnet("resnet110", resnet.resnet110, blocks=54),
-        _cifar10("vgg16-cifar10", vgg.cifar10_vgg16, "VGG-16 at half width"),
-        _digits("digits-vgg", vgg.digits_vgg, "a VGG with 6 convolutions"),
-        _digits("digits-resnet", resnet.digits_resnet, "a CIFAR ResNet with 6 blocks"),
+        _trained("vgg16-cifar10", vgg.cifar10_vgg16, "VGG-16 at half width"),
+        _trained("resnet20-cifar10", resnet.cifar10_resnet20, "ResNet-20"),
+        _trained("digits-vgg", vgg.digits_vgg, "a VGG with 6 convolutions"),
+        _trained("digits-resnet", resnet.digits_resnet, "a CIFAR ResNet with 6 blocks"),
         _torchvision(),
         _timm(),
     ]
@@ -66,39 +66,19 @@ def _resnet(name: str, build: Callable[..., nn.Module], blocks: int) -> ZooModel
     )
 
 
-def _cifar10(name: str, build: Callable[..., nn.Module], what: str) -> ZooModel:
-    return _trained(
-        ZooModel(
-            name=name,
-            build=build,
-            summary=f"teacher for CIFAR-10: {what}",
-            mean=_CIFAR10_MEAN,
-            std=_CIFAR10_STD,
-            input_shape=(3, 32, 32),
-        )
-    )
-
-
-def _digits(name: str, build: Callable[..., nn.Module], what: str) -> ZooModel:
-    return _trained(
-        ZooModel(
-            name=name,
-            build=build,
-            summary=f"teacher for 8x8 handwritten digits: {what}",
-            mean=(0.5,),
-            std=(0.5,),
-            input_shape=(1, 8, 8),
-        )
-    )
-
-
-def _trained(model: ZooModel) -> ZooModel:
-    """Return a model with the weights, the card and the recipe that this package has for it."""
-    return replace(
-        model,
-        weights=_HERE / "weights" / f"{model.name}.safetensors",
-        card=_HERE / "cards" / f"{model.name}.yaml",
-        recipe=_recipe(model.name),
+def _trained(name: str, build: Callable[..., nn.Module], summary: str) -> ZooModel:
+    """Return a teacher with the weights, the card and the recipe that this package has for it."""
+    digits = name.startswith("digits-")
+    return ZooModel(
+        name=name,
+        build=build,
+        summary=f"teacher for {'8x8 handwritten digits' if digits else 'CIFAR-10'}: {summary}",
+        mean=(0.5,) if digits else _CIFAR10_MEAN,
+        std=(0.5,) if digits else _CIFAR10_STD,
+        input_shape=(1, 8, 8) if digits else (3, 32, 32),
+        weights=_HERE / "weights" / f"{name}.safetensors",
+        card=_HERE / "cards" / f"{name}.yaml",
+        recipe=_recipe(name),
     )
 
 

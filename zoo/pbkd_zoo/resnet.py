@@ -117,6 +117,11 @@ def resnet110(*, num_classes: int = 10, in_channels: int = 3, width: int = 16) -
     return CifarResNet(18, num_classes=num_classes, in_channels=in_channels, width=width)
 
 
+def cifar10_resnet20() -> CifarResNet:
+    """Build the CIFAR-10 teacher: ResNet-20, 16 channels wide, for 3x32x32 images."""
+    return resnet20()
+
+
 def digits_resnet() -> CifarResNet:
     """Build the digits teacher: 2 blocks a stage, 24 channels wide, for grey 8x8 images."""
     return CifarResNet(2, num_classes=10, in_channels=1, width=24)
