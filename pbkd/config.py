@@ -115,7 +115,7 @@ class RunConfig:
     teacher: dict[str, Any] = _choice("digits-vgg")
     data: dict[str, Any] = _choice("digits")
     partitioner: dict[str, Any] = _choice("auto")
-    builder: dict[str, Any] = _choice("separable")
+    builder: dict[str, Any] = _choice("low-rank")
     scheduler: dict[str, Any] = _choice("auto")
     launcher: dict[str, Any] = _choice("local")
     meters: list[Any] = field(default_factory=lambda: ["nvml", "rapl"])

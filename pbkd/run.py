@@ -120,8 +120,8 @@ def _score_teacher(prepared: Prepared, tell: Callable[[Event], None]) -> None:
         std=teacher.std,
         device=prepared.device,
     )
-    images = len(prepared.data.test)
-    tell({"event": "teacher", "name": teacher.name, "accuracy": score, "images": images})
+    told = {"name": teacher.name, "images": len(prepared.data.test), "cut": prepared.partitioner}
+    tell({"event": "teacher", "accuracy": score, **told})
 
 
 def _plan_event(prospect: Prospect, folder: Path) -> Event:

@@ -210,7 +210,7 @@ def test_the_last_of_two_overrides_wins() -> None:
 
 
 def test_options_without_a_name_go_to_the_strategy_that_is_there() -> None:
-    assert load_config(["builder.rank=2"]).builder == {"name": "separable", "rank": 2}
+    assert load_config(["builder.share=0.5"]).builder == {"name": "low-rank", "share": 0.5}
 
 
 def write(path: Path, text: str) -> Path:

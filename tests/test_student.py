@@ -112,7 +112,7 @@ def test_recalibration_is_the_mean_over_the_batches(digits: Prepared) -> None:
 
 def _saved(digits: Prepared, registry: Registry, folder: Path) -> nn.Module:
     student = assemble(digits.chain, _replacements(digits, registry, 2))
-    config = load_config(["builder.rank=2"])
+    config = load_config(["builder=separable", "builder.rank=2"])
     save(folder, student, config, digits, dict.fromkeys(NAMES, config.builder))
     return student
 

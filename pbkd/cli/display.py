@@ -69,8 +69,8 @@ class Display:
             self._handlers[event["event"]](event)
 
     def _teacher(self, event: Event) -> None:
-        score, images = points(event["accuracy"]), f"{event['images']:,}"
-        self._console.print(f"teacher {event['name']}: {score} of {images} test images")
+        score = f"{points(event['accuracy'])} of {event['images']:,} test images"
+        self._console.print(f"teacher {event['name']}: {score}; cut by {event['cut']}")
 
     def _plan(self, event: Event) -> None:
         show_plan(event["plan"], self._console)

@@ -162,8 +162,14 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
         (["run", "data=digit"], "unknown data source 'digit'. Did you mean 'digits'?"),
         (["run", "data=synthetic"], "the data 'synthetic' has 3 channels, but the teacher"),
         (["run", "distill.loss=l2"], "unknown loss 'l2'."),
-        (["run", "builder.rank=0"], "'builder.rank' and 'builder.repeats' must be at least 1."),
-        (["run", "builder.rnak=1"], "unknown option 'builder.rnak'. Did you mean 'rank'?"),
+        (
+            ["run", "builder=separable", "builder.rank=0"],
+            "'builder.rank' and 'builder.repeats' must be at least 1.",
+        ),
+        (
+            ["run", "builder=separable", "builder.rnak=1"],
+            "unknown option 'builder.rnak'. Did you mean 'rank'?",
+        ),
         (["run", "meters=[volt]"], "unknown meter 'volt'."),
         (["zoo", "show", "vgg61"], "unknown model 'vgg61'."),
         (["zoo", "show", "timm"], "'timm' names no network: write 'timm:VARIANT'."),
@@ -379,7 +385,7 @@ def test_a_run_tells_what_it_does_and_what_came_of_it(pbkd: Pbkd) -> None:
     card = (folder / "README.md").read_text()
     lines = ended.out.splitlines()
     assert lines[0].startswith("teacher digits-vgg: 9")
-    assert lines[0].endswith(" % of 360 test images")
+    assert lines[0].endswith(" % of 360 test images; cut by vgg")
     assert f"run folder: {folder}" in lines
     assert any(line.startswith("conv3_2: trained teacher-fed by worker 0, loss ") for line in lines)
     assert any(line.startswith("conv3_2: alone it loses ") for line in lines)
