@@ -129,12 +129,16 @@ def pick_device(wanted: str) -> str:
 def pick_partitioner(
     registry: Registry, choice: Mapping[str, Any], network: nn.Module
 ) -> Partitioner:
-    """Return the partitioner that the choice names, or for `auto` the first that accepts."""
+    """Return the partitioner that the choice names, or for `auto` the first that accepts.
+
+    Those that say `fallback = True` are asked after all others.
+    """
     if choice["name"] != "auto":
         named: Partitioner = chosen(registry, "partitioner", choice)
         return named
     options = {key: value for key, value in choice.items() if key != "name"}
-    for name, strategy in registry.strategies["partitioner"].items():
+    strategies = registry.strategies["partitioner"].items()
+    for name, strategy in sorted(strategies, key=lambda item: getattr(item[1], "fallback", False)):
         if _accepts(name, strategy, network):
             found: Partitioner = chosen(registry, "partitioner", {"name": name, **options})
             return found

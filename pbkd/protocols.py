@@ -22,7 +22,11 @@ __all__ = ["BlockBuilder", "EnergyMeter", "EnergyReading", "Launcher", "Partitio
 
 
 class Partitioner(Protocol):
-    """Cuts a teacher into a chain."""
+    """Cuts a teacher into a chain.
+
+    One that takes networks of any family says so by a class attribute `fallback = True`:
+    `partitioner=auto` asks it after all others.
+    """
 
     name: ClassVar[str]
 

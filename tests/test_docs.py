@@ -205,7 +205,7 @@ def shown(value: Any) -> str:
     """Write a default as the documentation does."""
     if isinstance(value, dict):
         return str(value["name"])
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return f"[{', '.join(value)}]"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]

@@ -48,7 +48,16 @@ def test_auto_hands_on_options(registry: Registry) -> None:
     assert [name for name, _ in chain.named_children()][:2] == ["stage1", "stage2"]
 
 
-def test_a_network_that_nobody_knows(registry: Registry) -> None:
+def test_any_other_network_goes_to_the_one_that_takes_any(registry: Registry) -> None:
+    first, *_ = registry.strategies["partitioner"]
+    assert first == "fx"  # by name it would be asked first
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    assert pick_partitioner(registry, {"name": "auto"}, network).name == "fx"
+
+
+def test_a_network_that_nobody_knows() -> None:
+    registry = build_registry()
+    del registry.strategies["partitioner"]["fx"]
     with pytest.raises(ChainError, match="no partitioner knows the network Linear"):
         pick_partitioner(registry, {"name": "auto"}, nn.Linear(2, 2))
 

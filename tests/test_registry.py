@@ -12,6 +12,7 @@ from pbkd.registry import SLOTS, BrokenPlugin, Registry, build_registry, load_pl
 
 OWN = [
     "cached",
+    "fx",
     "greedy",
     "local",
     "low-rank",

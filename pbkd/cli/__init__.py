@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from pbkd.cli import baseline, bench, compare, doctor, plan, plugins, run, status, zoo
+from pbkd.cli import baseline, bench, compare, cut, doctor, plan, plugins, run, status, zoo
 
 __all__ = ["app", "main"]
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command(name="run")(run.run)
 app.command(name="status")(status.status)
 app.command(name="plan")(plan.plan)
+app.command(name="cut")(cut.cut)
 app.command(name="compare")(compare.compare)
 app.command(name="baseline")(baseline.baseline)
 app.command(name="bench")(bench.bench)

@@ -1,0 +1,69 @@
+"""`pbkd cut`: which networks can be compressed, tried on them with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pbkd.coverage import Coverage
+
+_HEADS = ("network", "cut by", "blocks", "replaced", "MACs", "of the teacher's", "")
+
+
+def cut(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NETWORK... [KEY=VALUE]...",
+            help="Networks of the zoo, such as resnet20, timm:convnext_atto or 'timm:regnet*';"
+            " keys of a run, such as builder=separable.",
+        ),
+    ],
+    size: Annotated[int, typer.Option(help="Height and width of the images.", min=1)] = 64,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table here, too.")] = None,
+) -> None:
+    """Try whether networks can be cut, checked, given replacements and trained for one step."""
+    from rich.table import Table
+
+    from pbkd.cli.display import open_console
+    from pbkd.config import load_config
+    from pbkd.coverage import cover, matching
+    from pbkd.registry import build_registry
+
+    config = load_config([argument for argument in arguments if "=" in argument])
+    registry = build_registry(config.plugins)
+    names = [argument for argument in arguments if "=" not in argument]
+    found = [cover(registry, name, config, size) for name in matching(registry, names)]
+    table = Table(*_HEADS, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for one in found:
+        table.add_row(*_cells(one)[:-1], "cannot be cut" if one.failure else _cells(one)[-1])
+    open_console().print(table)
+    if markdown:
+        markdown.write_text(_markdown(found))
+    failed = [one for one in found if one.failure]
+    for one in failed:
+        typer.echo(f"{one.name}: {one.failure}")
+    typer.echo(f"{len(found) - len(failed)} of {len(found)} networks can be cut")
+
+
+def _cells(found: Coverage) -> list[str]:
+    if found.macs_before is None or found.macs_after is None:
+        return [found.name, *[""] * 5, found.failure or ""]
+    share = found.macs_after / found.macs_before
+    return [
+        found.name,
+        found.partitioner or "",
+        str(found.blocks),
+        str(found.replaced),
+        f"{found.macs_before:,}",
+        f"{share:.2f}" if found.replaced else "",
+        "" if found.replaced else "nothing to replace",
+    ]
+
+
+def _markdown(found: list[Coverage]) -> str:
+    rows = [_HEADS, ("---",) * len(_HEADS), *map(_cells, found)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

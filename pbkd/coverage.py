@@ -1,0 +1,118 @@
+"""Whether a network can be compressed: cut, checked, given replacements, trained for one step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING
+
+import torch
+
+from pbkd.chain import blocks_of, freeze
+from pbkd.errors import PbkdError, UnknownNameError
+from pbkd.loss import LOSSES
+from pbkd.measure import macs
+from pbkd.options import chosen
+from pbkd.prepare import cut, pick_partitioner
+from pbkd.replacement import propose, replaceable
+from pbkd.seed import derive_seed
+from pbkd.zoo import build_network, list_variants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor, nn
+
+    from pbkd.config import RunConfig
+    from pbkd.loss import Loss
+    from pbkd.registry import Registry
+    from pbkd.replacement import Proposal
+
+__all__ = ["Coverage", "cover", "matching"]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What becomes of a network with random weights.
+
+    `blocks` are those of its chain that have parameters, `replaced` those with a cheaper
+    replacement; the MACs are of one image. Where the network cannot be cut or trained, `failure`
+    says why.
+    """
+
+    name: str
+    partitioner: str | None = None
+    blocks: int = 0
+    replaced: int = 0
+    macs_before: int | None = None
+    macs_after: int | None = None
+    failure: str | None = None
+
+
+def matching(registry: Registry, patterns: Sequence[str]) -> Iterator[str]:
+    """Yield the names of networks, those with `*` in them replaced by all variants that match."""
+    for pattern in patterns:
+        family, _, variant = pattern.partition(":")
+        if "*" not in variant:
+            yield pattern
+            continue
+        found = [name for name in list_variants(registry, family) if fnmatch(name, variant)]
+        if not found:
+            raise UnknownNameError(f"no network of {family} matches '{variant}'.")
+        yield from (f"{family}:{name}" for name in found)
+
+
+def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Coverage:
+    """Cut the network, check the chain, build replacements, train each for one step.
+
+    Weights are random, and so are two images of `size` x `size`. Partitioner, builder, loss and
+    seed are those of `config`.
+    """
+    torch.manual_seed(derive_seed(config.seed, "coverage", name))
+    try:
+        network = freeze(build_network(registry, {"name": name}))
+        images = torch.randn(2, 3, size, size)
+        partitioner = pick_partitioner(registry, config.partitioner, network)
+        chain = cut(partitioner, network, images)
+        proposals = _proposals(registry, chain, images[:1], config)
+        _step(chain, proposals, images, LOSSES[config.distill.loss], config.distill.lr)
+    except PbkdError as error:
+        return Coverage(name, failure=str(error))
+    before = macs(network, images.shape[1:])
+    return Coverage(
+        name,
+        partitioner.name,
+        blocks=len(proposals),
+        replaced=sum(found.replacement is not None for found in proposals),
+        macs_before=before,
+        macs_after=before - sum(found.macs_before - found.macs_after for found in proposals),
+    )
+
+
+def _proposals(
+    registry: Registry, chain: nn.Sequential, image: Tensor, config: RunConfig
+) -> list[Proposal]:
+    builder = chosen(registry, "builder", config.builder)
+    blocks = blocks_of(chain, image, replaceable(chain, config.keep))
+    return [propose(builder, chain[block.position], block, config.seed) for block in blocks]
+
+
+def _step(
+    chain: nn.Sequential, proposals: Sequence[Proposal], images: Tensor, loss: Loss, lr: float
+) -> None:
+    """Train every replacement for one step on its block's input and output."""
+    at = {found.block.position: found for found in proposals}
+    x = images
+    for position, segment in enumerate(chain):
+        with torch.no_grad():
+            y = segment(x)
+        found = at.get(position)
+        if found is not None and found.replacement is not None:
+            optimiser = torch.optim.AdamW(found.replacement.train().parameters(), lr)
+            value = loss(found.replacement(x), y)
+            value.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            if not math.isfinite(value.item()):
+                raise PbkdError(f"the loss of the block '{found.block.name}' is {value.item():g}.")
+        x = y
