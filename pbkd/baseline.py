@@ -29,6 +29,7 @@ from pbkd.resume import locked
 from pbkd.seed import derive_seed
 from pbkd.student import architecture
 from pbkd.worker import thread_count
+from pbkd.zoo import own_maker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -141,7 +142,8 @@ def random_student(folder: Path, config: RunConfig) -> nn.Sequential:
     recipe = read_recipe(folder / "student" / "config.json")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "baseline"))
-        student = architecture(recipe, config.plugins)
+        make = own_maker(build_registry(config.plugins), config.teacher)
+        student = architecture(recipe, config.plugins, make)
         for module in student.modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):

@@ -21,10 +21,11 @@ from pbkd.measure import accuracy
 from pbkd.origin import public_data, reproducing_command, without_paths
 from pbkd.prepare import load_data, pick_device
 from pbkd.recipe import read_recipe
+from pbkd.registry import build_registry
 from pbkd.report.hub import hub_readme
 from pbkd.student import load
 from pbkd.weights import halved, read_weights, write_weights
-from pbkd.zoo import card_licence
+from pbkd.zoo import card_licence, own_maker
 
 if TYPE_CHECKING:
     from pbkd.config import RunConfig
@@ -140,7 +141,9 @@ def _write_card(stage: Path, card: dict[str, Any]) -> None:
 
 def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
     """Measure the accuracy of rounded weights, or record that it is not theirs."""
-    student, recipe = load(stage, plugins=config.plugins), read_recipe(stage / RECIPE)
+    make = own_maker(build_registry(config.plugins), config.teacher)
+    student = load(stage, plugins=config.plugins, make=make)
+    recipe = read_recipe(stage / RECIPE)
     device = pick_device("auto")
     try:
         data = load_data({key: value for key, value in config.data.items() if key != "download"})

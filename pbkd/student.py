@@ -12,6 +12,7 @@ from torch import nn
 from pbkd.chain import blocks_of, freeze
 from pbkd.data import batches, in_order
 from pbkd.entries import student_home
+from pbkd.errors import RunFolderError
 from pbkd.journal import write_json
 from pbkd.loss import soft_target_loss
 from pbkd.options import chosen
@@ -21,10 +22,10 @@ from pbkd.recipe import Recipe, read_recipe
 from pbkd.registry import build_registry
 from pbkd.replacement import build_replacement
 from pbkd.weights import fit_weights, read_weights, write_weights
-from pbkd.zoo import build_network
+from pbkd.zoo import build_network, is_own
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pbkd.config import RunConfig
@@ -152,17 +153,20 @@ def save(
     write_json(folder / "student" / "config.json", recipe)
 
 
-def load(folder: str | Path, *, plugins: Sequence[str] = ()) -> nn.Sequential:
+def load(
+    folder: str | Path, *, plugins: Sequence[str] = (), make: Callable[[], nn.Module] | None = None
+) -> nn.Sequential:
     """Return a student, in evaluation mode, on the CPU.
 
     `folder` is a finished run's, or one with a student's own files (`config.json` and
     `model.safetensors`, as on the Hugging Face hub), or the name of a student in a zoo folder.
     It takes images normalised as its teacher's are. Neither the teacher's weights nor pickle is
     needed; names in the recipe resolve among the installed plugins and those given here, and
-    no other code is run. Raises `RunFolderError`, `WeightsError` or `UnknownNameError`.
+    no other code is run. So the student of a network of your own needs `make`, the function that
+    makes that network. Raises `RunFolderError`, `WeightsError` or `UnknownNameError`.
     """
     home = student_home(folder)
-    student = architecture(read_recipe(home / "config.json"), plugins)
+    student = architecture(read_recipe(home / "config.json"), plugins, make)
     path = home / "model.safetensors"
     weights = read_weights(path)
     fit_weights(student, weights, path)
@@ -170,11 +174,19 @@ def load(folder: str | Path, *, plugins: Sequence[str] = ()) -> nn.Sequential:
     return student.to(memory_format=torch.channels_last)
 
 
-def architecture(recipe: Recipe, plugins: Sequence[str]) -> nn.Sequential:
+def architecture(
+    recipe: Recipe, plugins: Sequence[str], make: Callable[[], nn.Module] | None = None
+) -> nn.Sequential:
     """Build the student of a recipe, in evaluation mode, without any trained weights."""
     registry = build_registry(plugins)
+    name = recipe.teacher["name"]
+    if make is None and is_own(registry, name):
+        raise RunFolderError(
+            f"the student was made from the network '{name}', whose code is not run unasked: give"
+            " the function that makes it, as in pbkd.load(FOLDER, make=FUNCTION)."
+        )
     with torch.random.fork_rng(devices=[]):
-        network = freeze(build_network(registry, recipe.teacher))
+        network = freeze(make() if make else build_network(registry, recipe.teacher))
     image = torch.zeros(1, *recipe.image_shape)
     chain = cut(pick_partitioner(registry, recipe.partitioner, network), network, image)
     replacements = {}

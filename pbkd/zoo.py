@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from pbkd.card import read_card
 from pbkd.chain import freeze
@@ -12,12 +15,11 @@ from pbkd.config import load_config
 from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError
 from pbkd.measure import parameters
 from pbkd.options import first_line, option_types, typed_options
+from pbkd.own import own_function
 from pbkd.weights import fit_weights, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from torch import nn
 
     from pbkd.config import RunConfig
     from pbkd.registry import Registry
@@ -31,8 +33,10 @@ __all__ = [
     "compression_config",
     "describe",
     "find_model",
+    "is_own",
     "list_variants",
     "load_teacher",
+    "own_maker",
 ]
 
 
@@ -83,13 +87,31 @@ class _Own:
 
 
 def find_model(registry: Registry, name: str) -> tuple[ZooModel, dict[str, str]]:
-    """Return the model called `name` and, for `family:variant`, the variant as an option."""
+    """Return the model called `name` and, for `family:variant`, the variant as an option.
+
+    `module:function` is a network of the user's own: the module is imported.
+    """
+    if is_own(registry, name):
+        function = own_function(name, registry.strategies["model"])
+        return ZooModel(name, function, "a network of your own", mean=(), std=()), {}
     family, colon, variant = name.partition(":")
     model: ZooModel = registry.find("model", family)
     if bool(colon) != (model.variants is not None):
         wanted = f"'{family}:VARIANT'" if model.variants else f"'{family}' alone"
         raise UnknownNameError(f"'{name}' names no network: write {wanted}.")
     return model, {"variant": variant} if colon else {}
+
+
+def is_own(registry: Registry, name: str) -> bool:
+    """Say whether a name is that of a function, `module:function`, and of no model."""
+    family, colon, _ = name.partition(":")
+    return bool(colon) and family not in registry.strategies["model"]
+
+
+def own_maker(registry: Registry, choice: Mapping[str, Any]) -> Callable[[], nn.Module] | None:
+    """Return what makes the network of a `teacher` choice, if it is of the user's own."""
+    own = is_own(registry, choice["name"])
+    return partial(build_network, registry, choice) if own else None
 
 
 def build_network(registry: Registry, choice: Mapping[str, Any]) -> nn.Module:
@@ -103,7 +125,7 @@ def _build(registry: Registry, choice: Mapping[str, Any]) -> nn.Module:
     _, given = _split(choice)
     options = typed_options(model.build, {**variant, **given}, where="teacher")
     try:
-        return model.build(**options)
+        network = model.build(**options)
     except PbkdError:
         raise
     except Exception as error:
@@ -111,6 +133,10 @@ def _build(registry: Registry, choice: Mapping[str, Any]) -> nn.Module:
             f"the network '{choice['name']}' cannot be built with these options:"
             f" {first_line(error)}"
         ) from error
+    if not isinstance(network, nn.Module):
+        kind = type(network).__name__
+        raise TeacherError(f"'{choice['name']}' gives a {kind}, not a torch module.")
+    return network
 
 
 def _split(choice: Mapping[str, Any]) -> tuple[_Own, dict[str, Any]]:
@@ -187,7 +213,8 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
     """Build the teacher with its weights, in evaluation mode and without gradients.
 
     The weights are `teacher.weights` (a file, or `random` on purpose), those that
-    `teacher.pretrained=true` downloads, or those that the zoo ships.
+    `teacher.pretrained=true` downloads, those that the zoo ships, or, of a network of the user's
+    own, those that it is made with.
     """
     model, _ = find_model(registry, choice["name"])
     own, _ = _split(choice)
@@ -196,12 +223,14 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
         network, source = _build(registry, choice), "pretrained"
     else:
         network = build_network(registry, choice)
+    if source is None and is_own(registry, choice["name"]):
+        source = "its own"
     if source is None:
         raise TeacherError(
             f"the teacher '{choice['name']}' has no trained weights: give teacher.weights=FILE"
             + (", or teacher.pretrained=true to download them." if model.variants else ".")
         )
-    if source not in ("random", "pretrained"):
+    if source not in ("random", "pretrained", "its own"):
         fit_weights(network, read_weights(Path(source)), source)
     mean, std = _normalisation(model, network, own)
     return Teacher(choice["name"], freeze(network), mean, std, str(source))
@@ -210,10 +239,18 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
 def _normalisation(
     model: ZooModel, network: nn.Module, own: _Own
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and std: as given, else timm's `pretrained_cfg`, else the zoo's."""
+    """Return mean and std: as given, else timm's `pretrained_cfg`, else the zoo's.
+
+    Raises `ConfigError` where none of them says so.
+    """
     cfg = getattr(network, "pretrained_cfg", None) or {}
     mean = own.mean or cfg.get("mean") or model.mean
     std = own.std or cfg.get("std") or model.std
+    if not mean or not std:
+        raise ConfigError(
+            f"it is not known how '{model.name}' has its images normalised: give teacher.mean and"
+            " teacher.std, a number for each channel ([0, 0, 0] and [1, 1, 1] for not at all)."
+        )
     if not all(value > 0 for value in std):
         raise ConfigError(f"'teacher.std' is {list(std)}, but every value must be above 0.")
     return tuple(mean), tuple(std)
