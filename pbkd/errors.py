@@ -14,6 +14,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "ExportError",
     "IdentityError",
     "MeterUnavailableError",
     "PbkdError",
@@ -82,6 +83,10 @@ class IdentityError(PbkdError):
 
 class WorkerError(PbkdError):
     """A worker ended before its jobs were done."""
+
+
+class ExportError(PbkdError):
+    """A student cannot be written in a format, or what was written gives other outputs."""
 
 
 class ZooError(PbkdError):

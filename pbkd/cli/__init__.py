@@ -8,7 +8,20 @@ from typing import NoReturn
 
 import typer
 
-from pbkd.cli import baseline, bench, compare, cut, doctor, plan, plugins, run, status, zoo
+from pbkd.cli import (
+    baseline,
+    bench,
+    compare,
+    cut,
+    doctor,
+    export,
+    latency,
+    plan,
+    plugins,
+    run,
+    status,
+    zoo,
+)
 
 __all__ = ["app", "main"]
 
@@ -25,6 +38,8 @@ app.command(name="plan")(plan.plan)
 app.command(name="cut")(cut.cut)
 app.command(name="compare")(compare.compare)
 app.command(name="baseline")(baseline.baseline)
+app.command(name="latency")(latency.latency)
+app.command(name="export")(export.export)
 app.command(name="bench")(bench.bench)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(zoo.app, name="zoo")

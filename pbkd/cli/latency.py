@@ -1,0 +1,57 @@
+"""`pbkd latency`: a student and its teacher timed in turn on this device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pbkd.result import Latency
+
+_HEADS = ("network", "parameters", "MACs", "batch", "median ms", "95th percentile", "teacher /")
+
+
+def latency(
+    run: Annotated[Path, typer.Argument(help="A run's or a student's folder, or a name.")],
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Images in a batch; may be given again.", min=1)
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="A ready network to time as well, such as timm:mobilenetv3_small_100."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads.", show_default="all cores", min=1)
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Passes of each network and batch.", min=1)] = 30,
+) -> None:
+    """Time teacher, student and other networks in turn on this device, batch by batch.
+
+    Without --against, the student of a network of timm stands beside the ready one of timm that is
+    nearest to it in parameters.
+    """
+    from pbkd.cli.display import print_wide
+    from pbkd.timing import contenders, timed
+
+    networks = contenders(run, against)
+    rows = []
+    for size in batch or [1, 64]:
+        found = timed(networks, size, threads, repeats)
+        teacher = found["teacher"].median_seconds
+        for name, passes in found.items():
+            rows.append(_row(name, networks[name].parameters, networks[name].macs, passes, teacher))
+    print_wide(_HEADS, rows, left=1)
+
+
+def _row(name: str, parameters: int, macs: int, passes: Latency, teacher: float) -> list[str]:
+    return [
+        name,
+        f"{parameters:,}",
+        f"{macs:,}",
+        str(passes.batch),
+        f"{1000 * passes.median_seconds:.2f}",
+        f"{1000 * passes.p95_seconds:.2f}",
+        f"{teacher / passes.median_seconds:.2f}x",
+    ]
