@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from pbkd.chain import blocks_of, fold, freeze
 from pbkd.options import chosen, typed_options
@@ -51,7 +52,8 @@ def test_schedulers(scheduler: Any, workers: int) -> None:
 
 @pytest.mark.parametrize("builder", _strategies("builder"), ids=lambda b: b.name)
 def test_builders(builder: Any) -> None:
-    check_builder(builder)
+    keeps_shape = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
+    check_builder(builder, keeps_shape if builder.name == "identity" else None)
 
 
 @pytest.mark.parametrize("meter", _strategies("meter"), ids=lambda m: m.name)

@@ -13,7 +13,10 @@ from pbkd.registry import SLOTS, BrokenPlugin, Registry, build_registry, load_pl
 OWN = [
     "cached",
     "fx",
+    "ghost",
     "greedy",
+    "identity",
+    "inverted-residual",
     "local",
     "low-rank",
     "lpt-scheduler",

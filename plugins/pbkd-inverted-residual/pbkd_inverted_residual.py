@@ -1,0 +1,88 @@
+"""Inverted residuals: wide inside, depthwise, narrow outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+from pbkd import hookimpl
+from pbkd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pbkd.plan import Block
+    from pbkd.protocols import BlockBuilder
+
+
+@dataclass(frozen=True)
+class InvertedResidualBuilder:
+    """Put one inverted residual of MobileNetV2 in the place of a whole block.
+
+    A pointwise convolution into `expansion` times the input's channels, a depthwise one of width
+    `kernel` with the block's stride, and a pointwise one into the output's channels, each with
+    BatchNorm, the first two with ReLU6; the input is added where it has the output's shape (Sandler
+    et al. 2018, arXiv 1801.04381). Nothing starts from the teacher.
+
+    A block whose map does not shrink by a whole number keeps the teacher's segment.
+    """
+
+    name: ClassVar[str] = "inverted-residual"
+    expansion: float = 2.0
+    kernel: int = 3
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for an option out of range."""
+        if self.expansion <= 0:
+            raise ConfigError(f"'builder.expansion' is {self.expansion}, but must be above 0.")
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ConfigError(f"'builder.kernel' is {self.kernel}, but must be odd.")
+
+    def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
+        """Return the replacement, or None where the block is not from a map to a map."""
+        if len(block.input_shape) != 3 or len(block.output_shape) != 3:
+            return None
+        before, *map_before = block.input_shape
+        after, *map_after = block.output_shape
+        strides = [-(-x // y) for x, y in zip(map_before, map_after, strict=True)]
+        shrunk = [-(-x // stride) for x, stride in zip(map_before, strides, strict=True)]
+        if shrunk != map_after:
+            return None
+        return InvertedResidual(
+            before, after, (strides[0], strides[1]), round(self.expansion * before), self.kernel
+        )
+
+
+class InvertedResidual(nn.Module):
+    """Maps (N, before, H, W) to (N, after, H / stride, W / stride), rounded up."""
+
+    def __init__(
+        self, before: int, after: int, stride: tuple[int, int], inside: int, kernel: int
+    ) -> None:
+        """Draw the weights at random."""
+        super().__init__()
+        inside = max(1, inside)
+        self.layers = nn.Sequential(
+            nn.Conv2d(before, inside, 1, bias=False),
+            nn.BatchNorm2d(inside),
+            nn.ReLU6(),
+            nn.Conv2d(
+                inside, inside, kernel, stride, padding=kernel // 2, groups=inside, bias=False
+            ),
+            nn.BatchNorm2d(inside),
+            nn.ReLU6(),
+            nn.Conv2d(inside, after, 1, bias=False),
+            nn.BatchNorm2d(after),
+        )
+        self.adds = before == after and stride == (1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output for `x`."""
+        y: Tensor = self.layers(x)
+        return x + y if self.adds else y
+
+
+@hookimpl
+def register_builders() -> list[type[BlockBuilder]]:
+    """Hand over the builder `inverted-residual`."""
+    return [InvertedResidualBuilder]
