@@ -79,6 +79,17 @@ def test_candidates_are_the_same_for_every_feed(tmp_path: Path) -> None:
     assert weights("c", "scheduler=cached", "cache_gigabytes=1") == first
 
 
+def test_candidates_of_several_builders_are_trained_together(tmp_path: Path) -> None:
+    names = ["ghost", "identity", "inverted-residual", "low-rank"]
+    changes = ["teacher=digits-resnet", f"candidates=[{', '.join(names)}]", "budget.macs=0.45"]
+    result = compressed(tmp_path, *changes, "keep=[stem*, head*, layer1*]")
+    tried = {(found.name.split(".")[0], found.builder["name"]) for found in result.candidates}
+    assert {name for block, name in tried if block == "layer2_1"} == {"separable", *names}
+    assert ("layer2_0", "identity") not in tried  # that block shrinks the map
+    loaded = pbkd.load(result.folder)
+    assert macs(loaded, (1, 8, 8)) == result.student.macs
+
+
 def test_a_budget_of_milliseconds_is_made_of_measured_ones(registry: Registry) -> None:
     config = load_config([*QUICK, RANKS, "budget.latency_ms=1000"])
     plan = plan_run(config, registry).plan

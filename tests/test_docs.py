@@ -300,6 +300,34 @@ def test_every_fault_is_proved_by_a_test_that_exists() -> None:
             assert f"def {name}(" in (ROOT / path).read_text(), f"{fault}: {test}"
 
 
+def test_the_table_of_results_is_its_csv() -> None:
+    with (ROOT / "docs" / "results.csv").open() as file:
+        runs = list(csv.DictReader(file))
+    text = (ROOT / "docs" / "results.md").read_text()
+
+    def percent(run: dict[str, str], key: str) -> str:
+        return f"{100 * float(run[key]):.2f} %"
+
+    wanted = [
+        [
+            run["run"],
+            f"{1 / float(run['macs_ratio']):.2f}",
+            *(
+                percent(run, f"{name}_accuracy")
+                for name in ("teacher", "assembled", "recalibrated")
+            ),
+            percent(run, "student_accuracy"),
+            f"{float(run['points_lost']):.2f}",
+            *(f"{float(run[f'latency_ratio_batch_{batch}']):.2f}x" for batch in (1, 64)),
+            f"{float(run['seconds']) / 60:.0f} min",
+            *(percent(run, f"{key}_accuracy") for key in ("distillation", "scratch")),
+        ]
+        for run in runs
+    ]
+    assert rows(text.split("\n## ")[0]) == wanted
+    assert all(f"`{run['command']}`" in text for run in runs)
+
+
 def test_the_quality_studys_tables_are_its_csv() -> None:
     with (ROOT / "docs" / "quality.csv").open() as file:
         runs = {row["run"]: row for row in csv.DictReader(file)}
