@@ -35,7 +35,9 @@ EACH = settings(
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
+        inside = Path(name) / "inside"  # what is beside it is watched, and nobody else's
+        inside.mkdir()
+        yield inside
 
 
 @pytest.mark.parametrize("kind", sorted(ROUNDS))

@@ -178,7 +178,7 @@ def original(kind: str) -> bytes:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "whole.safetensors"
         if kind == "config":
-            return to_yaml(load_config(["data.crop=0", "builder.rank=2"])).encode()
+            return to_yaml(load_config(["data.crop=0", "builder.share=0.5"])).encode()
         if kind == "overrides":
             return b"workers=2 scheduler=greedy distill.lr=0.01 keep=[stem*,head*] teacher=vgg16"
         if kind == "recipe":
