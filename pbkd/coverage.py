@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.chain import blocks_of, freeze
+from pbkd.distill import train_block, trainee
 from pbkd.errors import PbkdError, UnknownNameError
 from pbkd.loss import LOSSES
 from pbkd.measure import macs
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pbkd.config import RunConfig
-    from pbkd.loss import Loss
+    from pbkd.config import DistillConfig, RunConfig
     from pbkd.registry import Registry
     from pbkd.replacement import Proposal
 
@@ -76,7 +76,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
         partitioner = pick_partitioner(registry, config.partitioner, network)
         chain = cut(partitioner, network, images)
         proposals = _proposals(registry, chain, images[:1], config)
-        _step(chain, proposals, images, LOSSES[config.distill.loss], config.distill.lr)
+        _step(chain, proposals, images, config.distill)
     except PbkdError as error:
         return Coverage(name, failure=str(error))
     before = macs(network, images.shape[1:])
@@ -99,7 +99,7 @@ def _proposals(
 
 
 def _step(
-    chain: nn.Sequential, proposals: Sequence[Proposal], images: Tensor, loss: Loss, lr: float
+    chain: nn.Sequential, proposals: Sequence[Proposal], images: Tensor, distill: DistillConfig
 ) -> None:
     """Train every replacement for one step on its block's input and output."""
     at = {found.block.position: found for found in proposals}
@@ -109,10 +109,14 @@ def _step(
             y = segment(x)
         found = at.get(position)
         if found is not None and found.replacement is not None:
-            optimiser = torch.optim.AdamW(found.replacement.train().parameters(), lr)
-            value = loss(found.replacement(x), y)
-            value.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            if not math.isfinite(value.item()):
-                raise PbkdError(f"the loss of the block '{found.block.name}' is {value.item():g}.")
+            learner = trainee(
+                found.replacement,
+                lr=distill.lr,
+                weight_decay=distill.weight_decay,
+                steps=1,
+                optimiser=distill.optimiser,
+            )
+            _, value = train_block(learner, x, y, LOSSES[distill.loss])
+            if not math.isfinite(value):
+                raise PbkdError(f"the loss of the block '{found.block.name}' is {value:g}.")
         x = y

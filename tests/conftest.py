@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 # Tests that run side by side get a share of the cores each, and so does every process they start.
-_ordinal = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+_worker = os.environ.get("PYTEST_XDIST_WORKER")
+if _worker and hasattr(os, "sched_setaffinity"):
     _cores = sorted(os.sched_getaffinity(0))
-    _workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.sched_setaffinity(0, _cores[_ordinal % len(_cores) :: _workers])
+    _first = int(_worker.removeprefix("gw")) % len(_cores)
+    os.sched_setaffinity(0, _cores[_first :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])])
 
 import pytest
 import torch

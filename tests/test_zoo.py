@@ -184,7 +184,11 @@ def test_a_network_that_cannot_be_built_is_told(registry: Registry) -> None:
         ("vgg16:", "'vgg16:' names no network: write 'vgg16' alone."),
         ("digits-vgg:small", "'digits-vgg:small' names no network: write 'digits-vgg' alone."),
         ("timm", "'timm' names no network: write 'timm:VARIANT'."),
-        ("torchvison:resnet18", "'torchvison' is neither a model nor a module of Python"),
+        (
+            "torchvison:resnet18",
+            "'torchvison' is neither a model nor a module of Python that can be imported from here."
+            " Did you mean 'torchvision'?",
+        ),
         ("torchvision:resnet81", "torchvision has no model 'resnet81' among its"),
         ("torchvision:", "torchvision has no model '' among its"),
     ],

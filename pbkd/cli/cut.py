@@ -26,9 +26,7 @@ def cut(
     markdown: Annotated[Path | None, typer.Option(help="Write the table here, too.")] = None,
 ) -> None:
     """Try whether networks can be cut, checked, given replacements and trained for one step."""
-    from rich.table import Table
-
-    from pbkd.cli.display import open_console
+    from pbkd.cli.display import print_wide
     from pbkd.config import load_config
     from pbkd.coverage import cover, matching
     from pbkd.registry import build_registry
@@ -37,10 +35,7 @@ def cut(
     registry = build_registry(config.plugins)
     names = [argument for argument in arguments if "=" not in argument]
     found = [cover(registry, name, config, size) for name in matching(registry, names)]
-    table = Table(*_HEADS, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for one in found:
-        table.add_row(*_cells(one)[:-1], "cannot be cut" if one.failure else _cells(one)[-1])
-    open_console().print(table)
+    print_wide(_HEADS, [_cells(one, "cannot be cut") for one in found], left=2)
     if markdown:
         markdown.write_text(_markdown(found))
     failed = [one for one in found if one.failure]
@@ -49,9 +44,9 @@ def cut(
     typer.echo(f"{len(found) - len(failed)} of {len(found)} networks can be cut")
 
 
-def _cells(found: Coverage) -> list[str]:
+def _cells(found: Coverage, failure: str) -> list[str]:
     if found.macs_before is None or found.macs_after is None:
-        return [found.name, *[""] * 5, found.failure or ""]
+        return [found.name, *[""] * 5, failure]
     share = found.macs_after / found.macs_before
     return [
         found.name,
@@ -65,5 +60,6 @@ def _cells(found: Coverage) -> list[str]:
 
 
 def _markdown(found: list[Coverage]) -> str:
-    rows = [_HEADS, ("---",) * len(_HEADS), *map(_cells, found)]
+    cells = (_cells(one, one.failure or "") for one in found)
+    rows = [_HEADS, ("---",) * len(_HEADS), *cells]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -12,7 +12,7 @@ from pbkd import hookimpl
 from pbkd.errors import ChainError, ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pbkd.protocols import Partitioner
 
@@ -123,13 +123,17 @@ class _Traced:
         self.module = fx.GraphModule(network, graph)
         self.modules = dict(network.named_modules())
         inputs = [node for node in graph.nodes if node.op == "placeholder"]
-        if len(inputs) != 1 and any(not node.args for node in inputs[1:]):
+        if any(not node.args for node in inputs[1:]):
             raise ChainError(f"{type(network).__name__} takes {len(inputs)} inputs, not one.")
         self.input = inputs[0]
         self.nodes = [
             n for n in graph.nodes if n.op in ("call_module", "call_function", "call_method")
         ]
-        self.stacks = {node: list(node.meta.get("nn_module_stack", {})) for node in self.nodes}
+        self.places: dict[str, list[int]] = {}
+        """By a module's path, where its operations stand."""
+        for place, node in enumerate(self.nodes):
+            for path in node.meta.get("nn_module_stack", {}):
+                self.places.setdefault(path, []).append(place)
         self.cuts = self._cuts(graph)
 
     def _cuts(self, graph: fx.Graph) -> set[fx.Node]:
@@ -159,7 +163,7 @@ class _Traced:
 
     def span(self, path: str) -> tuple[int, int] | None:
         """Return where a module's operations begin and end, if they can be cut out as they are."""
-        places = [i for i, node in enumerate(self.nodes) if path in self.stacks[node]]
+        places = self.places.get(path, [])
         if not places or places[-1] - places[0] + 1 != len(places):
             return None
         first, last = places[0], places[-1]
@@ -168,16 +172,11 @@ class _Traced:
         return (first, last) if whole else None
 
 
-def _blocks(traced: _Traced, path: str = "") -> Iterator[str]:
-    """Yield the smallest modules that can be cut out and hold several layers, in a tree's order."""
-    module = traced.modules[path]
-    found = False
-    for name, _ in module.named_children():
-        for block in _blocks(traced, f"{path}.{name}" if path else name):
-            found = True
-            yield block
-    if not found and path and _is_block(traced, path):
-        yield path
+def _blocks(traced: _Traced, path: str = "") -> list[str]:
+    """Return the smallest modules that can be cut out and hold several layers."""
+    children = [f"{path}.{n}" if path else n for n, _ in traced.modules[path].named_children()]
+    inside = [block for child in children for block in _blocks(traced, child)]
+    return inside or ([path] if path and _is_block(traced, path) else [])
 
 
 def _is_block(traced: _Traced, path: str) -> bool:
@@ -287,7 +286,7 @@ def _after_paths(traced: _Traced, paths: Sequence[str]) -> list[_Piece]:
             raise ChainError(
                 f"'partitioner.paths' has no module '{path}'.{did_you_mean(path, traced.modules)}"
             )
-        places = [i for i, node in enumerate(traced.nodes) if path in traced.stacks[node]]
+        places = traced.places.get(path, [])
         if not places or traced.nodes[places[-1]] not in traced.cuts or places[-1] < start:
             raise ChainError(
                 f"the chain cannot be cut after '{path}': more than its output is needed later, or"
