@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pbkd.api import compress
     from pbkd.config import RunConfig
+    from pbkd.dense import dense_convolutions
     from pbkd.hookspecs import hookimpl
     from pbkd.plan import Block, BlockCost, Job, Schedule, Worker
     from pbkd.protocols import EnergyReading
@@ -25,6 +27,8 @@ __all__ = [
     "Schedule",
     "Worker",
     "ZooModel",
+    "compress",
+    "dense_convolutions",
     "hookimpl",
     "load",
 ]
@@ -42,6 +46,8 @@ _HOMES = {
     "Schedule": "plan",
     "Worker": "plan",
     "ZooModel": "zoo",
+    "compress": "api",
+    "dense_convolutions": "dense",
     "hookimpl": "hookspecs",
     "load": "student",
 }

@@ -104,6 +104,10 @@ def train_baselines(
     with locked(folder), thread_count(_threads(config, device)):
         prepared = prepare(config, build_registry(config.plugins), crew(1, None, device)[0].device)
         check_inputs(folder, config, prepared)
+        if not prepared.data.labelled:
+            raise ConfigError(
+                f"the data of the run in '{folder}' has no labels, by which a baseline is compared."
+            )
         student = random_student(folder, config).to(prepared.device)
         task = _Task(
             config, prepared, student, given, optimiser, lr or RATES[optimiser][0], command

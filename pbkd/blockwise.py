@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pbkd.assignment import Assignment, write_assignment
@@ -144,7 +145,7 @@ def _distil(
     launcher = chosen(registry, "launcher", prospect.config.launcher)
     if not all(name in told.blocks for name in names):
         with follow_events(folder, told.seen):
-            launcher.launch(work, folder, assignment.workers)
+            launcher.launch(_work_of(prospect), folder, assignment.workers)
     missing = [name for name in names if name not in told.blocks]
     if missing:
         raise WorkerError(
@@ -152,6 +153,11 @@ def _distil(
         )
     shutil.rmtree(folder / "checkpoints" / phase, ignore_errors=True)
     return {name: told.blocks[name] for name in names}
+
+
+def _work_of(prospect: Prospect) -> Callable[[Path, int], None]:
+    """Return what each worker does; what a program has in memory goes along with it."""
+    return partial(work, given=prospect.given) if prospect.given else work
 
 
 class _Told:

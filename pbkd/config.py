@@ -158,15 +158,18 @@ def load_config(
     file: Path | None = None,
     plugins: Sequence[str] = (),
     registry: Registry | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """Return the configuration: defaults, then the file, then plugins' strategies, then overrides.
+
+    `options` are a tree of overrides, as a file has them.
 
     A choice may be given as a bare name (`scheduler=greedy`) or by its parts (`scheduler.name`).
     `plugins` are selected: each strategy they register takes its slot, each meter is added (this
     needs `registry`). Raises `ConfigError` for anything that is unknown, ill-typed or out of range.
     """
     config = merge_layer(RunConfig(), read_yaml(file) if file else {})
-    given = read_overrides(overrides)
+    given = {**_expanded(options or {}), **read_overrides(overrides)}
     if plugins and registry:
         config = merge_layer(config, _selected(plugins, registry, given, config.meters))
     config = merge_layer(config, given)

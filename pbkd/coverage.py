@@ -14,9 +14,8 @@ from pbkd.distill import train_block, trainee
 from pbkd.errors import PbkdError, UnknownNameError
 from pbkd.loss import LOSSES
 from pbkd.measure import macs
-from pbkd.options import chosen
 from pbkd.prepare import cut, pick_partitioner
-from pbkd.replacement import propose, replaceable
+from pbkd.replacement import builders_of, propose, replaceable
 from pbkd.seed import derive_seed
 from pbkd.zoo import build_network, list_variants
 
@@ -67,7 +66,8 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
     """Cut the network, check the chain, build replacements, train each for one step.
 
     Weights are random, and so are two images of `size` x `size`. Partitioner, builder, loss and
-    seed are those of `config`.
+    seed are those of `config`. A block that the builder leaves alone is offered to the first of the
+    candidates that does not.
     """
     torch.manual_seed(derive_seed(config.seed, "coverage", name))
     try:
@@ -93,9 +93,12 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
 def _proposals(
     registry: Registry, chain: nn.Sequential, image: Tensor, config: RunConfig
 ) -> list[Proposal]:
-    builder = chosen(registry, "builder", config.builder)
-    blocks = blocks_of(chain, image, replaceable(chain, config.keep))
-    return [propose(builder, chain[block.position], block, config.seed) for block in blocks]
+    builders = builders_of(config, registry)
+    found = []
+    for block in blocks_of(chain, image, replaceable(chain, config.keep)):
+        tried = [propose(each, chain[block.position], block, config.seed) for each in builders]
+        found.append(next((one for one in tried if one.replacement is not None), tried[0]))
+    return found
 
 
 def _step(

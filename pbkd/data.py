@@ -1,35 +1,36 @@
 """Images and labels: splits, data sets, augmentation, batches.
 
 Images stay uint8 until they are on the device that uses them: a quarter of the memory and of the
-traffic that floats would need.
+traffic that floats would need. Floats are images that are normalised already.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch.nn import functional
 
 from pbkd.errors import DataError
+from pbkd.reading import read_ahead
 from pbkd.seed import derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from concurrent.futures import Future
 
     from torch import Tensor
 
+    from pbkd.augmentation import Augmentation
+    from pbkd.reading import Batch
+
 __all__ = [
     "ArraySplit",
-    "Augmentation",
     "Dataset",
     "Rows",
     "Split",
     "batches",
     "in_order",
+    "no_labels",
     "normalise",
     "row_batches",
     "steps_per_epoch",
@@ -37,7 +38,11 @@ __all__ = [
 
 
 class Split(Protocol):
-    """Labelled images, addressed by row."""
+    """Images, with labels if their data set has any, addressed by row.
+
+    A split may also have `read(batches)`, which yields the images of each `pbkd.reading.Batch` and
+    is ahead of their use.
+    """
 
     @property
     def labels(self) -> Tensor:
@@ -49,22 +54,22 @@ class Split(Protocol):
         ...
 
     def images(self, indices: Tensor) -> Tensor:
-        """Return the images of these rows: uint8, (B, C, H, W), on the CPU."""
+        """Return the images of these rows: uint8, or floats, (B, C, H, W), on the CPU."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class ArraySplit:
-    """Images held in memory: `pixels` is uint8 (N, C, H, W), `labels` int64 (N,)."""
+    """Images held in memory: `pixels` is uint8 or float32 (N, C, H, W), `labels` int64 (N,)."""
 
     pixels: Tensor
     labels: Tensor
 
     def __post_init__(self) -> None:
         """Check types and shapes; raises `DataError`."""
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+        if self.pixels.dtype not in (torch.uint8, torch.float32) or self.pixels.ndim != 4:
             raise DataError(
-                f"images must be uint8 (N, C, H, W), not {self.pixels.dtype}"
+                f"images must be uint8 or float32 (N, C, H, W), not {self.pixels.dtype}"
                 f" {tuple(self.pixels.shape)}."
             )
         if self.labels.dtype != torch.int64 or self.labels.shape != self.pixels.shape[:1]:
@@ -88,7 +93,6 @@ class Rows:
     def __init__(self, split: Split, rows: Tensor) -> None:
         """Take `rows`, int64 (len,), of `split`."""
         self.labels = split.labels[rows]
-        self.decodes = getattr(split, "decodes", False)
         self._split = split
         self._rows = rows
 
@@ -100,48 +104,9 @@ class Rows:
         """Return the images of these rows."""
         return self._split.images(self._rows[indices])
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes to training images, drawn for each image alone.
-
-    `crop` pads with so many black pixels on every side and cuts the old size out again at a random
-    place: a shift by up to `crop` pixels each way. `flip` mirrors left to right, with probability
-    one half. Both are the standard augmentation of CIFAR (He et al. 2015, arXiv:1512.03385, 4.2).
-    """
-
-    crop: int = 0
-    flip: bool = False
-
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return changed copies of `images`, uint8 (B, C, H, W); `generator` is on the CPU."""
-        return self.apply(images, self.draw(len(images), generator))
-
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw the changes of so many images, int64 (3, count): top, left, mirrored or not."""
-        draws = torch.zeros(3, count, dtype=torch.int64)
-        if self.crop:
-            draws[:2] = torch.randint(2 * self.crop + 1, (2, count), generator=generator)
-        if self.flip:
-            draws[2] = torch.randint(2, (count,), generator=generator)
-        return draws
-
-    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Return changed copies of `images`, as drawn."""
-        if self.crop:
-            images = _shift(images, self.crop, draws[0], draws[1])
-        if self.flip:
-            mirrored = draws[2].view(-1, 1, 1, 1) == 1
-            images = torch.where(mirrored, images.flip(3), images)
-        return images
-
-
-def _shift(images: Tensor, pixels: int, top: Tensor, left: Tensor) -> Tensor:
-    count, _, height, width = images.shape
-    padded = functional.pad(images, (pixels, pixels, pixels, pixels))
-    # A view with every possible crop of every image, (B, C, tops, lefts, H, W); one each is copied.
-    crops = padded.unfold(2, height, 1).unfold(3, width, 1)
-    return crops[torch.arange(count), :, top, left]
+    def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+        """Yield the images of each batch."""
+        return read_ahead(self._split, ((self._rows[rows], seeds) for rows, seeds in batches))
 
 
 @dataclass(frozen=True)
@@ -150,27 +115,27 @@ class Dataset:
 
     Everything that is chosen is chosen on `validation`, which is cut off the training rows;
     `test` is the source's own test split and is only for the figures in the report. Images are
-    `image_shape`, (C, H, W); labels are 0 … `num_classes` - 1. Raises `DataError` if not.
-    `skipped` names files that could not be read and were left out.
+    `image_shape`, (C, H, W); labels are 0 … `num_classes` - 1, or, where that is None, all -1, for
+    none. Raises `DataError` if not. `skipped` names files that could not be read and were left out.
     """
 
     name: str
     train: Split
     validation: Split
     test: Split
-    num_classes: int
+    num_classes: int | None
     image_shape: tuple[int, int, int]
     augment: Augmentation
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the labels, the sizes and that the crop fits the images."""
-        if self.num_classes < 2:
+        if self.num_classes is not None and self.num_classes < 2:
             raise DataError(
                 f"data set '{self.name}' has {self.num_classes} class; at least 2 are needed."
             )
         for split in ("train", "validation", "test"):
-            self._check_labels(split, getattr(self, split).labels)
+            self._check_split(split, getattr(self, split))
         smallest = min(self.image_shape[1:])
         if not 0 <= self.augment.crop < smallest:
             raise DataError(
@@ -178,13 +143,25 @@ class Dataset:
                 f" must be 0 … {smallest - 1}."
             )
 
-    def _check_labels(self, split: str, labels: Tensor) -> None:
-        if not len(labels):
-            raise DataError(f"the {split} split of data set '{self.name}' is empty.")
-        low, high = int(labels.min()), int(labels.max())
+    @property
+    def labelled(self) -> bool:
+        """Whether the images have labels."""
+        return self.num_classes is not None
+
+    @property
+    def score(self) -> str:
+        """What a network's score on a split is."""
+        return "accuracy" if self.labelled else "agreement with the teacher"
+
+    def _check_split(self, name: str, split: Split) -> None:
+        if not len(split):
+            raise DataError(f"the {name} split of data set '{self.name}' is empty.")
+        if self.num_classes is None:
+            return
+        low, high = int(split.labels.min()), int(split.labels.max())
         if low < 0 or high >= self.num_classes:
             raise DataError(
-                f"the {split} labels of data set '{self.name}' run from {low} to {high}, but must"
+                f"the {name} labels of data set '{self.name}' run from {low} to {high}, but must"
                 f" be 0 … {self.num_classes - 1}."
             )
 
@@ -208,28 +185,16 @@ def batches(
     """Yield one epoch of shuffled, augmented images, uint8 (B, C, H, W), and labels, int64 (B,).
 
     The order depends only on (seed, phase, epoch), the augmentation of a batch only on (seed,
-    phase, epoch, step). Batches are full, rows left over wait for another epoch's order; a split
-    smaller than `batch_size` is one batch.
+    phase, epoch, step), and a random part of a picture only on (seed, phase, epoch, row). Batches
+    are full, rows left over wait for another epoch's order; a split smaller than `batch_size` is
+    one batch.
     """
-    order = row_batches(split, batch_size, seed=seed, epoch=epoch, phase=phase)
-    for step, (rows, images) in enumerate(_read_ahead(split, order)):
+    order = list(row_batches(split, batch_size, seed=seed, epoch=epoch, phase=phase))
+    parts = derive_seed(seed, phase, epoch, "parts")
+    wanted = ((rows, augmentation.seeds(rows, parts)) for rows in order)
+    for step, images in enumerate(read_ahead(split, wanted)):
         generator = _generator(seed, phase, epoch, "augmentation", step)
-        yield augmentation.augment(images, generator), split.labels[rows]
-
-
-def _read_ahead(split: Split, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the rows and images of each batch; files are decoded while the batch before is used."""
-    if not getattr(split, "decodes", False):
-        yield from ((rows, split.images(rows)) for rows in batches)
-        return
-    with ThreadPoolExecutor(1) as thread:
-        ready: list[tuple[Tensor, Future[Tensor]]] = []
-        for rows in batches:
-            ready.append((rows, thread.submit(split.images, rows)))
-            if len(ready) > 1:
-                before, images = ready.pop(0)
-                yield before, images.result()
-        yield from ((rows, images.result()) for rows, images in ready)
+        yield augmentation.augment(images, generator), split.labels[order[step]]
 
 
 def row_batches(
@@ -244,10 +209,16 @@ def row_batches(
 def in_order(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield every image once, unchanged and in order, with its label; the last batch may be small.
 
-    Images are uint8 (B, C, H, W), labels int64 (B,).
+    Images are uint8, or floats, (B, C, H, W), labels int64 (B,).
     """
-    for rows in torch.split(torch.arange(len(split)), batch_size):
-        yield split.images(rows), split.labels[rows]
+    order = torch.split(torch.arange(len(split)), batch_size)
+    for rows, images in zip(order, read_ahead(split, ((r, None) for r in order)), strict=True):
+        yield images, split.labels[rows]
+
+
+def no_labels(count: int) -> Tensor:
+    """Return the labels of so many images that have none."""
+    return torch.full((count,), -1)
 
 
 def normalise(
@@ -255,7 +226,8 @@ def normalise(
 ) -> Tensor:
     """Return uint8 `images`, (B, C, H, W), as (images / 255 - mean) / std on `device`.
 
-    The result is float32 and channels-last. `mean` and `std` have one value per channel.
+    The result is float32 and channels-last. `mean` and `std` have one value per channel. Floats are
+    normalised already and stay as they are.
     """
     if not len(mean) == len(std) == images.shape[1]:
         raise DataError(
@@ -264,6 +236,8 @@ def normalise(
         )
     pixels = images.to(device, non_blocking=True)
     pixels = pixels.to(torch.float32, memory_format=torch.channels_last)
+    if images.is_floating_point():
+        return pixels
     return pixels.div_(255).sub_(_per_channel(mean, device)).div_(_per_channel(std, device))
 
 

@@ -93,7 +93,11 @@ def _card(result: RunResult, config: RunConfig) -> dict[str, Any]:
     """Return what is known of a student from its run alone; its name and licence are not."""
     teacher, student = result.teacher, result.student
     replaced = sum(block.replaced for block in result.blocks)
-    accuracies = {"validation": result.validation.get("fine-tuned"), "test": student.accuracy}
+    known = student.accuracy is not None
+    accuracies = {
+        "validation": result.validation.get("fine-tuned") if known else None,
+        "test": student.accuracy,
+    }
     return {
         "name": None,
         "summary": f"{teacher.name} with {replaced} of {len(result.blocks)} blocks replaced:"
@@ -103,7 +107,7 @@ def _card(result: RunResult, config: RunConfig) -> dict[str, Any]:
         "licence": None,
         "teacher": {
             "name": teacher.name,
-            "accuracy": {"test": teacher.accuracy},
+            "accuracy": {"test": teacher.accuracy} if known else {},
             "parameters": teacher.parameters,
             "macs": teacher.macs,
         },
@@ -150,7 +154,7 @@ def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
     except (ConfigError, DataError):
         card["accuracy_note"] = _FULL_PRECISION
         return
-    for split in ("validation", "test"):
+    for split in ("validation", "test") if data.labelled else ():
         card["accuracy"][split] = accuracy(
             student.to(device),
             getattr(data, split),
@@ -163,6 +167,8 @@ def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
 def _half_note(card: dict[str, Any]) -> str:
     if "accuracy_note" in card:
         return f"The weights are in half precision; accuracy was {card['accuracy_note']}."
+    if "test" not in card["accuracy"]:
+        return "The weights are in half precision; everything below was measured before that."
     return (
         "The weights are in half precision; with them the accuracy on the test split is"
         f" {100 * card['accuracy']['test']:.2f} %. Everything below was measured before that."

@@ -38,12 +38,13 @@ __all__ = ["Outcome", "finish"]
 class Outcome:
     """What the phases after the blockwise one found.
 
-    `accuracies` are on the test split, `validation` on the validation split, by stage.
+    `test` and `validation` are the student's scores on these splits, by stage: accuracies, or, on
+    data without labels, agreement with the teacher.
     """
 
     teacher: NetworkResult
     student: NetworkResult
-    accuracies: dict[str, float | None]
+    test: dict[str, float | None]
     validation: dict[str, float | None]
     blocks: tuple[BlockResult, ...]
     candidates: tuple[BlockResult, ...]
@@ -85,7 +86,7 @@ def finish(
     save(folder, student, prospect.config, prospect.prepared, builders)
     with clock.phase("evaluation"):
         data = prospect.prepared.data
-        accuracies, validation = (
+        test, validation = (
             _evaluate(prospect, student, stages, split) for split in (data.test, data.validation)
         )
         teacher_result, student_result = _networks(prospect, student)
@@ -93,7 +94,7 @@ def finish(
     return Outcome(
         teacher_result,
         student_result,
-        accuracies,
+        test,
         validation,
         _all_blocks(prospect, blocks),
         tuple(blocks.values()) if several else (),
@@ -150,8 +151,8 @@ def _recalibrate(
     if not kept:
         student.load_state_dict(state)
     notes.append(
-        f"Recalibration took validation accuracy from {100 * before:.2f} to {100 * after:.2f} %"
-        f" and was {'kept' if kept else 'not kept'}."
+        f"Recalibration took validation {prospect.prepared.data.score} from {100 * before:.2f} to"
+        f" {100 * after:.2f} % and was {'kept' if kept else 'not kept'}."
     )
     return recalibrated
 
@@ -171,7 +172,7 @@ def _fine_tune(
         batch_size=config.batch_size,
         seed=config.seed,
         temperature=config.finetune.temperature,
-        soft_weight=config.finetune.soft_weight,
+        soft_weight=config.finetune.soft_weight if prepared.data.labelled else 1.0,
         optimiser=config.finetune.optimiser,
     )
 
@@ -192,7 +193,8 @@ def _fine_tune(
         keep=shelf(folder, "fine-tuning", "student", writer="host"),
     )
     notes.append(
-        f"Fine-tuning took validation accuracy from {100 * before:.2f} to {100 * after:.2f} %."
+        f"Fine-tuning took validation {prepared.data.score} from {100 * before:.2f} to"
+        f" {100 * after:.2f} %."
     )
     return _state(student)
 
@@ -224,7 +226,8 @@ def _networks(prospect: Prospect, student: nn.Module) -> tuple[NetworkResult, Ne
     teacher, student_ = (
         NetworkResult(
             name=prepared.teacher.name if role == "teacher" else f"{prepared.teacher.name} student",
-            accuracy=_accuracy(prospect, network, prepared.data.test),
+            **_scored(prospect, role, network),
+            network=network if role == "student" else None,
             parameters=parameters(network),
             macs=macs(network, prepared.data.image_shape),
             latencies=tuple(by_role[role] for by_role in timed),
@@ -232,6 +235,15 @@ def _networks(prospect: Prospect, student: nn.Module) -> tuple[NetworkResult, Ne
         for role, network in networks.items()
     )
     return teacher, student_
+
+
+def _scored(prospect: Prospect, role: str, network: nn.Module) -> dict[str, float | None]:
+    """Return the accuracy, or, where there are no labels, the student's agreement."""
+    data = prospect.prepared.data
+    if data.labelled:
+        return {"accuracy": _accuracy(prospect, network, data.test)}
+    agreement = _accuracy(prospect, network, data.test) if role == "student" else None
+    return {"accuracy": None, "agreement": agreement}
 
 
 def _all_blocks(prospect: Prospect, blocks: Mapping[str, BlockResult]) -> tuple[BlockResult, ...]:

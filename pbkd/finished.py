@@ -140,10 +140,11 @@ def _frozen(value: Any) -> Any:
 def _figures(result: RunResult) -> Iterator[Any]:
     """Yield every figure that something is worked out from."""
     for network in (result.teacher, result.student):
-        yield from (network.accuracy, network.parameters, network.macs)
+        yield from (network.parameters, network.macs)
+        yield from (s for s in (network.accuracy, network.agreement) if s is not None)
         for latency in network.latencies:
             yield from (latency.batch, latency.median_seconds)
-    for shares in (result.accuracies, result.validation):
+    for shares in (result.accuracies, result.validation, result.agreements):
         yield from (share for share in shares.values() if share is not None)
     for phase in result.phases:
         yield phase.seconds

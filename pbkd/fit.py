@@ -32,7 +32,8 @@ class Recipe:
     """How `fit` trains: an optimiser with a warm-up and a cosine over all steps.
 
     With a teacher, the loss is `soft_weight` times the soft-target loss at `temperature` plus the
-    rest times cross-entropy; without one it is cross-entropy.
+    rest times cross-entropy with the labels, which 1 has no use for; without one it is
+    cross-entropy.
     """
 
     epochs: int
@@ -128,10 +129,12 @@ def _resume(shelf: Shelf, training: Trainee) -> tuple[int, float, dict[str, Tens
 def _loss(
     logits: Tensor, labels: Tensor, x: Tensor, teacher: nn.Module | None, recipe: Recipe
 ) -> Tensor:
-    hard = functional.cross_entropy(logits, labels)
     if teacher is None:
-        return hard
+        return functional.cross_entropy(logits, labels)
     with torch.no_grad():
         target = teacher(x).float()
     soft = soft_target_loss(logits, target, recipe.temperature)
+    if recipe.soft_weight == 1:
+        return soft
+    hard = functional.cross_entropy(logits, labels)
     return recipe.soft_weight * soft + (1 - recipe.soft_weight) * hard

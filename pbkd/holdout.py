@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pbkd.data import Split
 
-__all__ = ["fixed_order", "hold_out"]
+__all__ = ["fixed_order", "hold_out", "hold_out_twice"]
 
 
 def hold_out(train: Split, share: float, limit: int = 0) -> tuple[Split, Split]:
@@ -40,6 +40,13 @@ def hold_out(train: Split, share: float, limit: int = 0) -> tuple[Split, Split]:
             " more images or another share."
         )
     return Rows(train, rows[:kept]), Rows(train, rows[kept:])
+
+
+def hold_out_twice(train: Split, share: float, limit: int = 0) -> tuple[Split, Split, Split]:
+    """Cut rows into (train, validation, test), the last two of the same share each."""
+    rest, test = hold_out(train, share, limit)
+    kept, validation = hold_out(rest, share)
+    return kept, validation, test
 
 
 def fixed_order(count: int) -> Tensor:

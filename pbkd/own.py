@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-__all__ = ["own_function"]
+__all__ = ["MEMORY", "own_function"]
+
+MEMORY = "memory"
+"""Stands for a module in the name of what a Python program had in memory."""
 
 
 def own_function(name: str, known: Iterable[str]) -> Callable[..., nn.Module]:
@@ -25,6 +28,11 @@ def own_function(name: str, known: Iterable[str]) -> Callable[..., nn.Module]:
     function, with the nearest of the `known` names, and `TeacherError` where importing it fails.
     """
     path, _, attribute = name.partition(":")
+    if path == MEMORY:
+        raise UnknownNameError(
+            f"the network '{attribute}' was a Python program's own, given to pbkd.compress: in"
+            " Python, pbkd.load(FOLDER, make=FUNCTION) loads its student."
+        )
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -15,6 +15,7 @@ from pbkd.loss import LOSSES
 from pbkd.options import chosen
 from pbkd.plan import Plan, PlannedBlock, Workload, candidate_name, candidate_of, sum_costs
 from pbkd.prepare import pick_device, prepare
+from pbkd.preprocessing import with_preprocessing
 from pbkd.replacement import builder_choices, builders_of, propose, replaceable
 from pbkd.schedule import cache_name, cache_obstacle, choose_schedule, schedulers
 from pbkd.worker import thread_count
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from pbkd.config import RunConfig
     from pbkd.data import Dataset
+    from pbkd.given import Given
     from pbkd.plan import BlockCost, Worker
     from pbkd.prepare import Prepared
     from pbkd.protocols import BlockBuilder, Scheduler
@@ -46,10 +48,14 @@ class Prospect:
     prepared: Prepared
     plan: Plan
     replacements: Mapping[str, nn.Module]
+    given: Given | None = None
 
 
-def plan_run(config: RunConfig, registry: Registry) -> Prospect:
-    """Decide everything, train nothing: steps 4 to 7 of a run."""
+def plan_run(config: RunConfig, registry: Registry, given: Given | None = None) -> Prospect:
+    """Decide everything, train nothing: steps 4 to 7 of a run.
+
+    `given` are a teacher, and maybe data, that a program has in memory.
+    """
     check_candidates(config)
     known_schedulers = schedulers(config, registry)
     chosen(registry, "launcher", config.launcher)
@@ -60,7 +66,8 @@ def plan_run(config: RunConfig, registry: Registry) -> Prospect:
         )
     device = pick_device(config.device)
     crews = possible_crews(config, device)
-    prepared = prepare(config, registry, crews[0][0].device)
+    prepared = prepare(config, registry, crews[0][0].device, given)
+    config = replace(config, data=with_preprocessing(config.data, prepared.teacher.network))
     config = _with_epochs(config, prepared)
     proposals = _propose_all(config, builders, prepared)
     replacements = {
@@ -81,7 +88,7 @@ def plan_run(config: RunConfig, registry: Registry) -> Prospect:
     config = replace(config, workers=len(plan.workers))
     plan = _with_forward_seconds(plan, config, prepared, replacements)
     check_budget(config, prepared, plan)
-    return Prospect(config, prepared, plan, replacements)
+    return Prospect(config, prepared, plan, replacements, given)
 
 
 def _seconds_with_start(plan: Plan) -> float:
@@ -203,5 +210,4 @@ def _workload(config: RunConfig, data: Dataset) -> Workload:
     """Return the teacher-fed phase's steps; images that are augmented are never seen again."""
     per_epoch = steps_per_epoch(data.train, config.batch_size)
     steps = (config.distill.epochs or 0) * per_epoch
-    augmented = data.augment.crop or data.augment.flip
-    return Workload(steps, steps if augmented else per_epoch)
+    return Workload(steps, steps if data.augment.changes else per_epoch)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pbkd.answers import with_answers
 from pbkd.chain import check_chain, fold
 from pbkd.data import normalise
 from pbkd.errors import (
@@ -21,6 +22,7 @@ from pbkd.errors import (
 from pbkd.failure import out_of_memory
 from pbkd.options import chosen, first_line, typed_options
 from pbkd.precision import autocast, pick_dtype
+from pbkd.preprocessing import with_preprocessing
 from pbkd.sources import SOURCES
 from pbkd.views import with_views
 from pbkd.zoo import Teacher, load_teacher
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from pbkd.config import RunConfig
     from pbkd.data import Dataset
+    from pbkd.given import Given
     from pbkd.protocols import Partitioner
     from pbkd.registry import Registry
 
@@ -85,13 +88,17 @@ class Prepared:
         return self.normalised(images).to(self.dtype)
 
 
-def prepare(config: RunConfig, registry: Registry, device: str) -> Prepared:
-    """Load teacher and data, check that they fit, cut the chain and check it."""
-    data = load_data(config.data)
-    teacher = load_teacher(registry, config.teacher)
+def prepare(
+    config: RunConfig, registry: Registry, device: str, given: Given | None = None
+) -> Prepared:
+    """Load teacher and data, or take those given; check that they fit, cut the chain, check it."""
+    teacher = given.teacher() if given else load_teacher(registry, config.teacher)
+    own = given.data if given else None
+    data = own or load_data(with_preprocessing(config.data, teacher.network))
     where = torch.device(device)
     dtype = pick_dtype(config.autocast, where)
     network = teacher.network.to(where)
+    data = with_answers(data, teacher, where)
     _check_channels(teacher, data)
     first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
     images = normalise(first, teacher.mean, teacher.std, where)
@@ -188,7 +195,10 @@ def _check_channels(teacher: Teacher, data: Dataset) -> None:
 
 @torch.no_grad()
 def check_classes(network: nn.Module, data: Dataset, images: Tensor) -> None:
-    """Raise `TeacherError` unless a network takes these images and gives a logit per class."""
+    """Raise `TeacherError` unless a network takes these images and gives a logit per class.
+
+    Without labels any number of classes will do.
+    """
     shape = tuple(data.image_shape)
     try:
         logits = network(images)
@@ -201,8 +211,12 @@ def check_classes(network: nn.Module, data: Dataset, images: Tensor) -> None:
         ) from error
     if not isinstance(logits, Tensor):
         raise TeacherError(f"the teacher gives {type(logits).__name__}, not one tensor of logits.")
-    if logits.ndim != 2 or logits.shape[1] != data.num_classes:
+    if logits.ndim != 2 or data.num_classes not in (None, logits.shape[1]):
+        wanted = (
+            f"'{data.name}' has {data.num_classes} classes"
+            if data.labelled
+            else "a class each is needed"
+        )
         raise TeacherError(
-            f"the teacher gives outputs of shape {tuple(logits.shape[1:])}, but '{data.name}' has"
-            f" {data.num_classes} classes."
+            f"the teacher gives outputs of shape {tuple(logits.shape[1:])}, but {wanted}."
         )

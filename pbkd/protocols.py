@@ -78,7 +78,7 @@ class Launcher(Protocol):
     ) -> None:
         """Run `work(folder, worker.rank)` for every worker; return when all are done.
 
-        `work` can be pickled by name, and `folder` holds all that it needs. With several workers
+        `work` can be pickled, and `folder` holds all else that it needs. With several workers
         it finds torch's launcher environment (RANK, WORLD_SIZE, MASTER_ADDR …).
         Raises `WorkerError` when a worker ends before its jobs are done.
         """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from torch import nn
 
     from pbkd.plan import PlannedBlock
 
@@ -68,14 +70,18 @@ class Latency:
 class NetworkResult:
     """A network's size, speed and test accuracy (a share, 0 to 1). MACs are of one image.
 
-    `latencies` are those of a single image and of a batch of the run, on the run's device.
+    `latencies` are those of a single image and of a batch of the run, on the run's device. Without
+    labels `accuracy` is None, and `agreement`, a student's, the share of test images to which it
+    gives its teacher's class. `network` is the student itself, as a run returns it; no file has it.
     """
 
     name: str
-    accuracy: float
+    accuracy: float | None
     parameters: int
     macs: int
     latencies: tuple[Latency, ...]
+    agreement: float | None = None
+    network: nn.Module | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,9 @@ class PhaseResult:
 class RunResult:
     """A whole run. `accuracies` are shares on the test split, by the student's stage.
 
-    `validation` has the same on the validation split, by which everything was chosen.
+    `validation` has the same on the validation split, by which everything was chosen. Where there
+    are no labels, accuracies are None, `accuracy_reason` says so, `agreements` has the share of
+    test images to which the student gives its teacher's class, by stage, and `validation` the same.
 
     `blocks` has one result for each block; `candidates` has those of all candidates, where blocks
     had several.
@@ -113,10 +121,16 @@ class RunResult:
     environment: dict[str, str]
     candidates: tuple[BlockResult, ...] = ()
     validation: dict[str, float | None] = field(default_factory=dict)
+    agreements: dict[str, float | None] = field(default_factory=dict)
+    accuracy_reason: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, for JSON."""
-        return asdict(self)
+        figures = replace(self, student=replace(self.student, network=None))
+        tree = asdict(figures)
+        for role in ("teacher", "student"):
+            del tree[role]["network"]
+        return tree
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pbkd.config import RunConfig
     from pbkd.data import Dataset
     from pbkd.finish import Outcome
+    from pbkd.given import Given
     from pbkd.journal import Event
     from pbkd.plan import Worker
     from pbkd.planning import Prospect
@@ -55,12 +56,14 @@ def run(
     tell: Callable[[Event], None] = lambda _event: None,
     *,
     resume: Path | None = None,
+    given: Given | None = None,
 ) -> RunResult:
     """Compress a teacher; return the result, which is in the run folder too.
 
     `tell` gets every event as it happens, from this thread or from one that follows the workers.
     `resume` is the folder of a run that was stopped: it goes on, and gives what it would have given
-    undisturbed. Raises `IdentityError` where the configuration would change that.
+    undisturbed. Raises `IdentityError` where the configuration would change that. `given` are a
+    teacher, and maybe data, that a program has in memory.
     """
     keep_freed_memory()
     meters = [_meter(registry, choice) for choice in config.meters]
@@ -70,7 +73,7 @@ def run(
             check_choices(resume, config)
         clock = PhaseClock(stack.enter_context(monitor_energy(meters)))
         with clock.phase("planning"):
-            prospect = plan_run(config, registry)
+            prospect = plan_run(config, registry, given)
             _score_teacher(prospect.prepared, tell)
             before = fingerprint(prospect.prepared.teacher.network)
             folder = reopen_folder(prospect, resume) if resume else open_folder(prospect, stack)
@@ -95,32 +98,34 @@ def run(
 def _result(
     prospect: Prospect, folder: Path, outcome: Outcome, clock: PhaseClock, faults: Sequence[str]
 ) -> RunResult:
+    data = prospect.prepared.data
     return RunResult(
         folder=str(folder),
         command=shlex.join(["pbkd", *sys.argv[1:]]),
         teacher=outcome.teacher,
         student=outcome.student,
-        accuracies=outcome.accuracies,
+        accuracies=outcome.test if data.labelled else dict.fromkeys(outcome.test),
+        agreements={} if data.labelled else outcome.test,
+        accuracy_reason=None if data.labelled else f"the data '{data.name}' has no labels",
         validation=outcome.validation,
         blocks=outcome.blocks,
         candidates=outcome.candidates,
         phases=tuple(clock.results),
-        notes=(*_skipped(prospect.prepared.data), *outcome.notes, *faults, *resumed_note(folder)),
+        notes=(*_skipped(data), *outcome.notes, *faults, *resumed_note(folder)),
         environment=_environment(prospect.plan.workers),
     )
 
 
 def _score_teacher(prepared: Prepared, tell: Callable[[Event], None]) -> None:
-    """Score the teacher on the test split before anything else happens to it."""
-    teacher = prepared.teacher
-    score = accuracy(
-        teacher.network,
-        prepared.data.test,
-        mean=teacher.mean,
-        std=teacher.std,
-        device=prepared.device,
-    )
-    told = {"name": teacher.name, "images": len(prepared.data.test), "cut": prepared.partitioner}
+    """Score the teacher on the test split, if that has labels, before anything happens to it."""
+    teacher, data = prepared.teacher, prepared.data
+    score = None
+    if data.labelled:
+        where = prepared.device
+        score = accuracy(
+            teacher.network, data.test, mean=teacher.mean, std=teacher.std, device=where
+        )
+    told = {"name": teacher.name, "images": len(data.test), "cut": prepared.partitioner}
     tell({"event": "teacher", "accuracy": score, **told})
 
 

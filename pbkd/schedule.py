@@ -89,9 +89,10 @@ def choose_schedule(
 
 def cache_obstacle(config: RunConfig, prepared: Prepared, blocks: Sequence[Block]) -> str | None:
     """Say why activations cannot be cached, with the size it would take; None if they can."""
-    augment = prepared.training.augment
     gigabytes = cache_bytes(blocks, len(prepared.training.train), prepared.dtype) / 1e9
-    if augment.crop or augment.flip:
+    if prepared.training.augment.own:
+        return "images that a program gives may differ from one epoch to the next"
+    if prepared.training.augment.changes:
         return "images are augmented at random: set views=1 or more, or data.crop=0 data.flip=false"
     if gigabytes > config.cache_gigabytes:
         return (

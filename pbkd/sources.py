@@ -3,31 +3,28 @@
 `data=npz data.path=FILE` sets the field `path` of the source named `npz`. Options that mean the
 same everywhere: `validation`, the share of the training rows kept back for model selection;
 `train_limit`, use only the first so many training rows (0: all), for a quick try; `crop` and
-`flip`, see `pbkd.data.Augmentation`.
+`flip`, see `pbkd.augmentation.Augmentation`.
 
 torchvision and scikit-learn take seconds to import and are imported by the sources that use them.
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from pbkd.data import ArraySplit, Augmentation, Dataset, Rows
+from pbkd.augmentation import Augmentation
+from pbkd.data import ArraySplit, Dataset, Rows
 from pbkd.errors import DataError
 from pbkd.holdout import fixed_order, hold_out
 from pbkd.imagefolder import ImageFolderSource
+from pbkd.npz import NpzSource, array_split, image_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import Tensor
 
 __all__ = [
@@ -52,20 +49,6 @@ class Source(Protocol):
         ...
 
 
-def _array_split(images: Any, labels: Any) -> ArraySplit:
-    """Convert images, (N, H, W) or (N, H, W, C) uint8, and labels, (N,) or (N, 1)."""
-    pixels = np.asarray(images)
-    pixels = pixels[..., np.newaxis] if pixels.ndim == 3 else pixels
-    pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-    flat = np.asarray(labels).astype(np.int64).reshape(-1)
-    return ArraySplit(torch.from_numpy(pixels), torch.from_numpy(flat))
-
-
-def _image_shape(split: ArraySplit) -> tuple[int, int, int]:
-    channels, height, width = split.pixels.shape[1:]
-    return channels, height, width
-
-
 @dataclass(frozen=True)
 class DigitsSource:
     """1,797 real handwritten digits, 8x8 grey, that come with scikit-learn.
@@ -84,88 +67,13 @@ class DigitsSource:
         from sklearn.datasets import load_digits
 
         digits = load_digits()
-        everything = _array_split(np.rint(digits.images * 255 / 16).astype(np.uint8), digits.target)
+        everything = array_split(np.rint(digits.images * 255 / 16).astype(np.uint8), digits.target)
         train, validation, test = (
             Rows(everything, rows)
             for rows in torch.split(fixed_order(len(everything)), [1077, 360, 360])
         )
         augment = Augmentation(self.crop, self.flip)
-        return Dataset(self.name, train, validation, test, 10, _image_shape(everything), augment)
-
-
-@dataclass(frozen=True)
-class NpzSource:
-    """Arrays in one numpy file.
-
-    The file at `path` holds `x_train` and `x_test`, uint8 (N, H, W) or (N, H, W, C), and `y_train`
-    and `y_test`, integers (N,) or (N, 1); this is how Keras stores its data sets. There are as
-    many classes as the largest training label says. Nothing in the file is unpickled.
-    """
-
-    name: ClassVar[str] = "npz"
-    path: str
-    validation: float = 0.1
-    train_limit: int = 0
-    crop: int = 0
-    flip: bool = False
-
-    def load(self) -> Dataset:
-        """Read the file; raises `DataError` for whatever is wrong with it."""
-        arrays = _read_npz(self.path)
-        everything = _npz_split(self.path, arrays, "train")
-        test = _npz_split(self.path, arrays, "test")
-        shape = _image_shape(everything)
-        if _image_shape(test) != shape:
-            raise DataError(
-                f"the images of {self.path} are {shape} in x_train but {_image_shape(test)} in"
-                " x_test (channels, height, width); they must be the same."
-            )
-        num_classes = int(everything.labels.max()) + 1
-        train, validation = hold_out(everything, self.validation, self.train_limit)
-        augment = Augmentation(self.crop, self.flip)
-        return Dataset(self.name, train, validation, test, num_classes, shape, augment)
-
-
-def _read_npz(path: str) -> dict[str, np.ndarray[Any, Any]]:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise DataError(f"there is no file '{path}'; set data.path to an .npz file.")
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            missing = {"x_train", "y_train", "x_test", "y_test"} - set(arrays.files)
-            if missing:
-                raise DataError(f"{path} has no {', '.join(sorted(missing))}; add the arrays.")
-            return {key: arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")}
-    except (
-        AttributeError,  # a single array, .npy, has no files
-        EOFError,
-        OSError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise DataError(f"{path} is not a readable .npz file of plain arrays ({error}).") from error
-
-
-def _npz_split(path: str, arrays: Mapping[str, np.ndarray[Any, Any]], which: str) -> ArraySplit:
-    images, labels = arrays[f"x_{which}"], arrays[f"y_{which}"]
-    if images.dtype != np.uint8:
-        raise DataError(
-            f"x_{which} in {path} is {images.dtype}; store the pixels as uint8, 0 … 255."
-        )
-    channels_first = images.ndim == 4 and images.shape[1] <= 4 < images.shape[3]
-    if images.ndim not in (3, 4) or 0 in images.shape or channels_first:
-        raise DataError(
-            f"x_{which} in {path} has the shape {images.shape}; it must be (N, H, W) or"
-            " (N, H, W, C), with nothing empty."
-        )
-    if labels.dtype.kind not in "iu" or labels.shape not in [(len(images),), (len(images), 1)]:
-        raise DataError(
-            f"y_{which} in {path} is {labels.dtype} {labels.shape}; it must be one integer for each"
-            f" of the {len(images)} images of x_{which}."
-        )
-    return _array_split(images, labels)
+        return Dataset(self.name, train, validation, test, 10, image_shape(everything), augment)
 
 
 @dataclass(frozen=True)
@@ -232,7 +140,7 @@ def _torchvision_dataset(source: _TorchvisionSource, kind: str, num_classes: int
         validation,
         test,
         num_classes,
-        _image_shape(everything),
+        image_shape(everything),
         Augmentation(source.crop, source.flip),
     )
 
@@ -249,7 +157,7 @@ def _torchvision_split(source: _TorchvisionSource, kind: str, *, train: bool) ->
             f"{kind} cannot be read from the folder '{source.path}' ({reason}); set data.path to"
             " where torchvision keeps it, or data.download=true to fetch it."
         ) from error
-    return _array_split(stored.data, stored.targets)
+    return array_split(stored.data, stored.targets)
 
 
 @dataclass(frozen=True)

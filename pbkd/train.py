@@ -79,6 +79,8 @@ def train_model(
     model, _ = find_model(registry, name)
     config = training_recipe(model, name, overrides)
     data = load_data(config.data)
+    if not data.labelled:
+        raise ConfigError(f"the data '{data.name}' has no labels, by which a teacher is trained.")
     device = torch.device(pick_device(config.device))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "teacher", name))

@@ -181,6 +181,8 @@ def _data(card: Card, override: Mapping[str, Any]) -> tuple[Dataset | None, str]
 def _accuracy(found: _Network, data: Dataset, card: Card) -> tuple[bool | None, str]:
     if card.test is None:
         return None, "the card does not say"
+    if not data.labelled:
+        return None, "the data has no labels"
     device = pick_device("auto")
     network = found.network.to(device)
     score = accuracy(network, data.test, mean=found.mean, std=found.std, device=device)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from pbkd.data import Augmentation
+from pbkd.augmentation import Augmentation
+from pbkd.reading import read_ahead
 from pbkd.seed import derive_seed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from torch import Tensor
 
     from pbkd.data import Dataset, Split
+    from pbkd.reading import Batch
 
 __all__ = ["Views", "with_views"]
 
@@ -24,11 +29,11 @@ class Views:
     def __init__(self, split: Split, augmentation: Augmentation, count: int, seed: int) -> None:
         """Draw the views of `split`."""
         self.labels = split.labels.repeat(count)
-        self.decodes = getattr(split, "decodes", False)
         self._split = split
         self._augmentation = augmentation
         generator = torch.Generator().manual_seed(derive_seed(seed, "views", count))
         self._draws = augmentation.draw(len(self.labels), generator)
+        self._seeds = derive_seed(seed, "parts", count)
 
     def __len__(self) -> int:
         """Return the number of views of all rows."""
@@ -36,8 +41,21 @@ class Views:
 
     def images(self, indices: Tensor) -> Tensor:
         """Return these views."""
-        images = self._split.images(indices % len(self._split))
-        return self._augmentation.apply(images, self._draws[:, indices])
+        (images,) = self.read([(indices, None)])
+        return images
+
+    def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+        """Yield these views of each batch, read ahead."""
+        views: deque[Tensor] = deque()
+
+        def rows() -> Iterator[Batch]:
+            for indices, _ in batches:
+                views.append(indices)
+                seeds = self._augmentation.seeds(indices, self._seeds)
+                yield indices % len(self._split), seeds
+
+        for images in read_ahead(self._split, rows()):
+            yield self._augmentation.apply(images, self._draws[:, views.popleft()])
 
 
 def with_views(data: Dataset, count: int, seed: int) -> Dataset:

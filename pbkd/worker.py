@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from pbkd.assignment import Assignment
     from pbkd.config import RunConfig
+    from pbkd.given import Given
     from pbkd.prepare import Prepared
     from pbkd.protocols import BlockBuilder
 
@@ -64,8 +65,10 @@ class Station:
         return steps_per_epoch(self.prepared.training.train, self.config.batch_size)
 
 
-def work(folder: Path, rank: int) -> None:
-    """Do one worker's part of a blockwise phase; everything it needs is in the run's `folder`.
+def work(folder: Path, rank: int, given: Given | None = None) -> None:
+    """Do one worker's part of a blockwise phase.
+
+    Everything it needs is in the run's `folder`, but for a teacher and data that are `given`.
 
     Each trained replacement is written to `folder/PHASE/NAME.safetensors`, and told of as an
     event `block`.
@@ -77,7 +80,7 @@ def work(folder: Path, rank: int) -> None:
     registry = build_registry(config.plugins)
     builders = builders_of(config, registry)
     with thread_count(worker.threads):
-        prepared = prepare(config, registry, worker.device)
+        prepared = prepare(config, registry, worker.device, given)
         station = Station(folder, rank, config, prepared, builders, assignment)
         together = len(assignment.workers) > 1 and assignment.schedule.feed != "recompute"
         with process_group(prepared.device) if together else nullcontext():

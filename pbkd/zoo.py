@@ -16,6 +16,7 @@ from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError
 from pbkd.measure import parameters
 from pbkd.options import first_line, option_types, typed_options
 from pbkd.own import own_function
+from pbkd.preprocessing import pretrained_cfg
 from pbkd.weights import fit_weights, read_weights
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def _normalisation(
 
     Raises `ConfigError` where none of them says so.
     """
-    cfg = getattr(network, "pretrained_cfg", None) or {}
+    cfg = pretrained_cfg(network)
     mean = own.mean or cfg.get("mean") or model.mean
     std = own.std or cfg.get("std") or model.std
     if not mean or not std:

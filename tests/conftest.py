@@ -48,7 +48,7 @@ def digits(registry: Registry) -> Prepared:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> list[str]:
-    """Overrides for a whole run of a few seconds."""
+    """Overrides for a whole run of a few seconds, of which one replacement is not good enough."""
     return [
         f"out={tmp_path / 'runs'}",
         "threads=1",
@@ -56,6 +56,7 @@ def quick(tmp_path: Path) -> list[str]:
         "distill.student_fed_epochs=1",
         "finetune.epochs=1",
         "meters=[]",
+        "builder.stem=true",
     ]
 
 

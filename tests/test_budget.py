@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from pbkd.registry import Registry
     from pbkd.result import RunResult
 
-RANKS = "candidates=[{name: separable, rank: 2}, {name: separable, rank: 3}]"
+RANKS = (
+    "candidates=[{name: separable, rank: 2, stem: true}, {name: separable, rank: 3, stem: true}]"
+)
 QUICK = [
     "meters=[]", "threads=1", "distill.epochs=1", "distill.student_fed_epochs=1",
     "finetune.epochs=0", "recalibrate_batches=0", "max_drop=1", "builder=separable",
+    "builder.stem=true",
 ]  # fmt: skip
 
 

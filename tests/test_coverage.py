@@ -11,7 +11,7 @@ from pbkd.registry import Registry
 FAMILIES = {
     "timm:resnet18": ("resnet", 8, 8),
     "timm:resnext50_32x4d": ("resnet", 16, 0),
-    "timm:vgg11_bn": ("vgg", 8, 8),
+    "timm:vgg11_bn": ("vgg", 8, 7),
     "timm:densenet121": ("fx", 7, 4),
     "timm:regnetx_002": ("fx", 13, 0),
     "timm:mobilenetv3_small_050": ("fx", 11, 0),
@@ -34,6 +34,19 @@ def test_networks_of_a_dozen_families_can_be_compressed(
     assert found.macs_before is not None
     assert found.macs_after is not None
     assert (found.macs_after < found.macs_before) == (found.replaced > 0)
+
+
+def test_candidates_replace_what_the_builder_leaves_alone(registry: Registry) -> None:
+    config = load_config(["candidates=[{name: identity}, {name: inverted-residual}]"])
+    found = cover(registry, "timm:efficientnet_b0", config, size=64)
+    assert (found.failure, found.blocks, found.replaced) == (
+        None,
+        16,
+        15,
+    )  # the first does not expand
+    assert found.macs_before
+    assert found.macs_after
+    assert found.macs_after < 0.5 * found.macs_before
 
 
 def test_one_that_cannot_be_cut_is_told_with_the_reason(registry: Registry) -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from pbkd.augmentation import Augmentation
 from pbkd.data import (
     ArraySplit,
-    Augmentation,
     Dataset,
     Rows,
     Split,
@@ -202,7 +202,7 @@ def test_normalise_refuses_constants_for_another_number_of_channels() -> None:
 @pytest.mark.parametrize(
     ("pixels", "labels"),
     [
-        (torch.zeros(2, 1, 4, 4), torch.zeros(2).long()),
+        (torch.zeros(2, 1, 4, 4).double(), torch.zeros(2).long()),
         (torch.zeros(2, 4, 4, dtype=torch.uint8), torch.zeros(2).long()),
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2)),
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3).long()),

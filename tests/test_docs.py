@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+import nbformat
 import numpy as np
 import pytest
 import torch
 import torchvision
+from nbclient import NotebookClient
 from pbkd_zoo.resnet import resnet20
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from pbkd.config import BudgetConfig, DistillConfig, FineTuneConfig, RunConfig, read_yaml
 from pbkd.options import option_types
@@ -81,6 +84,12 @@ def desk(tmp_path: Path) -> Path:
         arrays[f"x_{which}"] = random.integers(256, size=(count, 32, 32, 3), dtype=np.uint8)
         arrays[f"y_{which}"] = np.arange(count) % 10
     np.savez(tmp_path / "cifar10.npz", **arrays)
+    (tmp_path / "photos").mkdir()
+    for photo, picture in enumerate(load_sample_images().images):
+        for number in range(30):
+            top, left = (int(random.integers(side - 160)) for side in picture.shape[:2])
+            part = Image.fromarray(picture[top : top + 160, left : left + 160])
+            part.save(tmp_path / "photos" / f"{photo}-{number}.png")
     for which in ("train", "val"):
         for kind in ("daisy", "rose", "tulip"):
             folder = tmp_path / "flowers" / which / kind
@@ -161,6 +170,13 @@ def test_every_example_runs_and_gives_what_the_document_shows(document: Path, de
         shipped = read_yaml(ROOT / "zoo/pbkd_zoo/cards/digits-vgg.yaml")
         assert trained["accuracy"] == pytest.approx(shipped["accuracy"], abs=0.01)
         assert trained["recipe"] == shipped["recipe"]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.ipynb")), ids=named)
+def test_every_notebook_runs(document: Path, tmp_path: Path) -> None:
+    notebook = nbformat.read(document, as_version=4)  # type: ignore[no-untyped-call]
+    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)

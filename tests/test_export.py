@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from typer.testing import CliRunner
 
 import pbkd
 from pbkd.cli import app
+from pbkd.config import load_config
 from pbkd.errors import ExportError
 from pbkd.export import FORMATS, Exported, export
+from pbkd.registry import Registry
 from pbkd.reload import Reloaded, reload
+from pbkd.run import run
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +50,27 @@ def test_onnx_takes_batches_of_any_size(reloaded: Reloaded, tmp_path: Path) -> N
     for batch in (1, 7):
         (found,) = session.run(None, {"images": np.zeros((batch, 1, 8, 8), np.float32)})
         assert found.shape == (batch, 10)
+
+
+def test_the_student_of_a_traced_teacher_loads_in_another_process_and_exports(
+    registry: Registry, quick: list[str], tmp_path: Path
+) -> None:
+    traced = ["teacher=digits-resnet", "partitioner=fx", "keep=[stem*, head*, layer1*, layer2*]"]
+    result = run(load_config([*quick, *traced]), registry)
+    assert [block.name for block in result.blocks if block.replaced] == ["layer3_0", "layer3_1"]
+    images = torch.randn(4, 1, 8, 8)
+    torch.save(images, tmp_path / "images.pt")
+    script = (
+        "import sys, torch, pbkd; folder, path = sys.argv[1:];"
+        " torch.save(pbkd.load(folder)(torch.load(path)), path)"
+    )
+    path = str(tmp_path / "images.pt")
+    subprocess.run([sys.executable, "-c", script, result.folder, path], check=True)
+    logits = pbkd.load(result.folder)(images)
+    torch.testing.assert_close(torch.load(path), logits, rtol=0, atol=1e-4)
+    again = reload(Path(result.folder))
+    for kind in FORMATS:
+        assert export(again.student, again.recipe, kind, tmp_path / "small").difference < 1e-3
 
 
 def test_outputs_that_differ_are_told(

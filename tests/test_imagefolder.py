@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms._presets import ImageClassification
 
-from pbkd.data import Augmentation, Split, batches, in_order
+from pbkd.augmentation import Augmentation
+from pbkd.data import Split, batches, in_order, row_batches
 from pbkd.errors import DataError
+from pbkd.frame import Frame
 from pbkd.imagefolder import ImageFolderSource
+from pbkd.views import with_views
 
 
 def everything(split: Split) -> torch.Tensor:
@@ -152,17 +158,128 @@ def test_the_next_batch_is_decoded_while_one_is_used(
         paint(tmp_path, part, 4)
     data = ImageFolderSource(str(tmp_path), size=8, validation=0.25).load()
     decoded = threading.Semaphore(0)
-    images = type(data.train).images
+    read = Frame.read
 
-    def watched(split: Split, indices: torch.Tensor) -> torch.Tensor:
+    def watched(frame: Frame, path: str, seed: int | None = None) -> torch.Tensor:
         try:
-            return images(split, indices)
+            return read(frame, path, seed)
         finally:
             decoded.release()
 
-    monkeypatch.setattr(type(data.train), "images", watched)
+    monkeypatch.setattr(Frame, "read", watched)
     epoch = batches(data.train, 3, seed=0, epoch=0, augmentation=Augmentation())
     next(epoch)
-    assert decoded.acquire(timeout=10)
-    assert decoded.acquire(timeout=10), "the second batch is decoded though nobody asked for it"
+    for _ in range(6):
+        assert decoded.acquire(timeout=10), "the second batch is decoded though nobody asked for it"
     epoch.close()  # type: ignore[attr-defined]
+
+
+def drawn(source: ImageFolderSource) -> torch.Tensor:
+    data = source.load()
+    read = batches(data.train, 3, seed=5, epoch=0, augmentation=data.augment)
+    return torch.cat([images for images, _ in read])
+
+
+def test_processes_read_what_threads_read(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        paint(tmp_path, part, 4)
+    threads, processes = (
+        ImageFolderSource(str(tmp_path), size=8, validation=0.25, area=0.3, workers=workers)
+        for workers in (0, 2)
+    )
+    assert torch.equal(drawn(threads), drawn(processes))
+    before = torch.get_rng_state()
+    drawn(processes)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_random_parts_depend_on_seed_phase_epoch_and_row_alone(tmp_path: Path) -> None:
+    """Pictures are a ramp of grey, so that a part tells what it was cut from."""
+    for part in ("train", "test"):
+        for name in "ab":
+            (tmp_path / part / name).mkdir(parents=True)
+            for index in range(4):
+                ramp = np.arange(40 * 30).reshape(40, 30) % 251
+                picture = Image.fromarray(ramp.astype(np.uint8))
+                picture.save(tmp_path / part / name / f"{index}.png")
+
+    def parts(epoch: int, batch_size: int) -> dict[int, torch.Tensor]:
+        source = ImageFolderSource(str(tmp_path), size=8, channels=1, validation=0.25, area=0.25)
+        data = source.load()
+        order = row_batches(data.train, batch_size, seed=1, epoch=epoch, phase="fit")
+        read = batches(
+            data.train, batch_size, seed=1, epoch=epoch, augmentation=data.augment, phase="fit"
+        )
+        rows = torch.cat(list(order)).tolist()
+        return dict(zip(rows, torch.cat([images for images, _ in read]), strict=True))
+
+    by_twos, by_sixes, later = parts(0, 2), parts(0, 6), parts(1, 6)
+    assert by_twos.keys() == by_sixes.keys() == later.keys()
+    assert all(torch.equal(by_twos[row], by_sixes[row]) for row in by_twos)
+    assert not any(torch.equal(later[row], by_sixes[row]) for row in later)
+    assert len({tuple(part.flatten().tolist()) for part in by_sixes.values()}) == len(by_sixes)
+
+
+def test_views_of_random_parts_are_drawn_once(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        paint(tmp_path, part, 4)
+    source = ImageFolderSource(str(tmp_path), size=8, validation=0.25, area=0.2, flip=True)
+    seen = with_views(source.load(), 3, seed=0).train
+    assert len(seen) == 27
+    whole = everything(seen)
+    assert torch.equal(seen.images(torch.tensor([20, 2])), whole[[20, 2]])
+    assert not torch.equal(whole[:9], whole[9:18])
+
+
+def test_images_without_labels_are_found_wherever_they_are(tmp_path: Path) -> None:
+    paint(tmp_path / "deep", "down", 10)
+    (tmp_path / "notes.txt").write_text("no image")
+    data = ImageFolderSource(str(tmp_path), size=8, labelled=False, validation=0.2).load()
+    assert (data.num_classes, data.labelled, data.score) == (
+        None, False, "agreement with the teacher",
+    )  # fmt: skip
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [19, 5, 6]
+    assert len(everything(data.train)) == 19
+
+
+def test_images_without_labels_may_be_split_by_folders(tmp_path: Path) -> None:
+    for part, each in (("train", 4), ("val", 1), ("test", 2)):
+        paint(tmp_path, part, each)
+    data = ImageFolderSource(str(tmp_path), size=8, labelled=False).load()
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [12, 3, 6]
+    assert data.test.labels.tolist() == [-1] * 6
+    with pytest.raises(DataError, match="there are no images below"):
+        ImageFolderSource(str(tmp_path / "nowhere"), labelled=False).load()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, "data.size is 0, but must be at least 1 pixel"),
+        ({"channels": 2}, r"data.channels is 2, but must be 1 \(grey\) or 3"),
+        ({"crop_pct": 0.0}, "data.crop_pct is 0.0, but must be above 0"),
+        ({"area": 1.5}, "data.area is 1.5, but must be above 0 and at most 1"),
+        ({"interpolation": "cubic"}, "data.interpolation is 'cubic', but must be one of nearest"),
+        ({"workers": -1}, "data.workers is -1, but must be 0 or more"),
+    ],
+    ids=str,
+)
+def test_options_out_of_range_are_told(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    for part in ("train", "test"):
+        paint(tmp_path, part, 2)
+    with pytest.raises(DataError, match=message):
+        ImageFolderSource(str(tmp_path), **options).load()
+
+
+def test_the_centre_is_the_one_that_torchvision_scores_on(tmp_path: Path) -> None:
+    picture = Image.fromarray(
+        np.random.RandomState(0).randint(0, 256, (50, 70, 3)).astype(np.uint8)
+    )
+    picture.save(tmp_path / "picture.png")
+    # torchvision's own preset resizes PIL images as this does; it then turns them into floats.
+    preset = ImageClassification(crop_size=24, resize_size=32, antialias=True)
+    preset.mean, preset.std = [0.0] * 3, [1.0] * 3
+    mine = Frame(24, crop_pct=24 / 32).read(str(tmp_path / "picture.png"))
+    assert torch.equal(mine, (preset(picture) * 255).round().to(torch.uint8))

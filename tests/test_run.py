@@ -34,6 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, list[
         "distill.epochs=2",
         "distill.student_fed_epochs=1",
         "finetune.epochs=2",
+        "builder.stem=true",
     ]
     torch.set_num_threads(1)
     return run(load_config(overrides), build_registry(), events.append), events

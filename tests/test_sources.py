@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from pbkd.data import ArraySplit, Augmentation, Dataset, Split, in_order
+from pbkd.augmentation import Augmentation
+from pbkd.data import ArraySplit, Dataset, Split, in_order
 from pbkd.errors import DataError
 from pbkd.holdout import hold_out
 from pbkd.sources import (

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from pbkd.augmentation import Augmentation
 from pbkd.config import load_config
-from pbkd.data import ArraySplit, Augmentation
+from pbkd.data import ArraySplit
 from pbkd.prepare import prepare
 from pbkd.run import run
 from pbkd.schedule import cache_obstacle

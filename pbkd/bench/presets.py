@@ -27,7 +27,7 @@ class Preset:
     job_steps: int = 4
     pass_steps: int = 96
     distinct_steps: int = 4
-    builder: dict[str, Any] = field(default_factory=lambda: {"name": "separable"})
+    builder: dict[str, Any] = field(default_factory=lambda: {"name": "separable", "stem": True})
 
     def steps(self, procedure: str) -> int:
         """Return how many steps of a procedure are timed."""

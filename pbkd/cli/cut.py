@@ -19,7 +19,7 @@ def cut(
         typer.Argument(
             metavar="NETWORK... [KEY=VALUE]...",
             help="Networks of the zoo, such as resnet20, timm:convnext_atto or 'timm:regnet*';"
-            " keys of a run, such as builder=separable.",
+            " keys of a run, such as builder=separable, or candidates for what that leaves alone.",
         ),
     ],
     size: Annotated[int, typer.Option(help="Height and width of the images.", min=1)] = 64,

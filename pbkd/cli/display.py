@@ -8,7 +8,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pbkd.report.card import comparison, joules_notes, phase_rows, points, verdict
+from pbkd.report.card import (
+    all_notes,
+    comparison,
+    phase_rows,
+    points,
+    score_name,
+    stage_scores,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,7 +77,9 @@ class Display:
             self._handlers[event["event"]](event)
 
     def _teacher(self, event: Event) -> None:
-        score = f"{points(event['accuracy'])} of {event['images']:,} test images"
+        images = f"{event['images']:,} test images"
+        known = event["accuracy"] is not None
+        score = f"{points(event['accuracy'])} of {images}" if known else f"{images}, no labels"
         self._console.print(f"teacher {event['name']}: {score}; cut by {event['cut']}")
 
     def _plan(self, event: Event) -> None:
@@ -132,11 +142,11 @@ def show_result(result: RunResult, console: Console) -> None:
     """Print a result: teacher beside student, phases, the verdict."""
     heads = ("", "teacher", "student", "teacher / student")
     console.print(_table(heads, comparison(result), left={0}))
-    stages = ", ".join(f"{stage} {points(share)}" for stage, share in result.accuracies.items())
-    console.print(f"student's test accuracy by stage: {stages}")
+    stages = ", ".join(f"{stage} {points(share)}" for stage, share in stage_scores(result).items())
+    console.print(f"student's test {score_name(result)} by stage: {stages}")
     phases = phase_rows(result.phases)
     console.print(_table(("phase", "seconds", "CPU seconds", "joules"), phases, left={0, 3}))
-    for note in (*result.notes, *joules_notes(result.phases)):
+    for note in all_notes(result):
         console.print(note)
     console.print(verdict(result))
     console.print(f"everything is in {result.folder}; README.md there is the model card")

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from pbkd.result import BlockResult, PhaseResult, RunResult
 
 __all__ = [
+    "all_notes",
     "card",
     "comparison",
     "joules_notes",
     "phase_rows",
     "points",
     "replaced_totals",
+    "score_name",
+    "stage_scores",
     "verdict",
 ]
 
@@ -28,8 +31,8 @@ def card(result: RunResult) -> str:
         f"# {result.student.name}",
         verdict(result),
         _markdown(("", "teacher", "student", "ratio"), comparison(result)),
-        "## Accuracy of the student, on the test split, by stage",
-        _markdown(("stage", "accuracy"), _stages(result)),
+        f"## {score_name(result).capitalize()} of the student, on the test split, by stage",
+        _markdown(("stage", score_name(result)), _stages(result)),
         "## Blocks",
         _markdown(
             ("block", "input", "parameters", "MACs", "alone it loses", "replaced"),
@@ -37,7 +40,7 @@ def card(result: RunResult) -> str:
         ),
         "## What it took",
         _markdown(("phase", "seconds", "CPU seconds", "joules"), phase_rows(result.phases)),
-        "\n".join(f"- {note}" for note in (*result.notes, *joules_notes(result.phases))),
+        "\n".join(f"- {note}" for note in all_notes(result)),
         "## How it was made",
         f"```\n{result.command}\n```",
         "\n".join(f"- {name}: {value}" for name, value in result.environment.items()),
@@ -52,13 +55,30 @@ def verdict(result: RunResult) -> str:
     count = sum(block.replaced for block in result.blocks)
     if not count:
         return "No replacement was good enough: the student is the teacher."
-    lost = 100 * (result.teacher.accuracy - result.student.accuracy)
-    change = f"lost {lost:.2f} points" if lost > 0 else f"gained {abs(lost):.2f} points"
     return (
         f"{count} of {len(result.blocks)} blocks were replaced, with"
         f" {_change(before[0], after[0])} parameters and {_change(before[1], after[1])} MACs in"
-        f" them; the student {change} of test accuracy."
+        f" them; the student {_kept(result)}."
     )
+
+
+def _kept(result: RunResult) -> str:
+    before, after = result.teacher.accuracy, result.student.accuracy
+    if before is None or after is None:
+        return f"gives its teacher's class to {points(result.student.agreement)} of the test images"
+    lost = 100 * (before - after)
+    change = f"lost {lost:.2f} points" if lost > 0 else f"gained {abs(lost):.2f} points"
+    return f"{change} of test accuracy"
+
+
+def score_name(result: RunResult) -> str:
+    """Say what the scores of a run are."""
+    return "agreement with the teacher" if result.accuracy_reason else "accuracy"
+
+
+def stage_scores(result: RunResult) -> dict[str, float | None]:
+    """Return the student's score on the test split by stage."""
+    return result.agreements if result.accuracy_reason else result.accuracies
 
 
 def _change(before: int, after: int) -> str:
@@ -92,6 +112,11 @@ def comparison(result: RunResult) -> list[tuple[str, str, str, str]]:
     ]
     return [
         ("test accuracy", points(teacher.accuracy), points(student.accuracy), ""),
+        *(
+            [(score_name(result), "", points(student.agreement), "")]
+            if result.accuracy_reason
+            else []
+        ),
         *((name, f"{t:,}", f"{s:,}", _ratio(t, s)) for name, t, s in counts),
         *((name, f"{t:.2f} ms", f"{s:.2f} ms", _ratio(t, s)) for name, t, s in milliseconds),
     ]
@@ -120,6 +145,13 @@ def joules_notes(phases: Sequence[PhaseResult]) -> list[str]:
     return [f"Joules not measured: {reason}." for reason in reasons]
 
 
+def all_notes(result: RunResult) -> list[str]:
+    """Return what is to be said of a run, and why figures are missing."""
+    reason = result.accuracy_reason
+    unlabelled = [f"Accuracy not measured: {reason}."] if reason else []
+    return [*unlabelled, *result.notes, *joules_notes(result.phases)]
+
+
 def _joules(phase: PhaseResult) -> str:
     if phase.joules is None:
         return "not measured"
@@ -127,7 +159,7 @@ def _joules(phase: PhaseResult) -> str:
 
 
 def _stages(result: RunResult) -> list[tuple[str, str]]:
-    return [(stage, points(share)) for stage, share in result.accuracies.items()]
+    return [(stage, points(share)) for stage, share in stage_scores(result).items()]
 
 
 def _block_row(block: BlockResult) -> tuple[str, ...]:

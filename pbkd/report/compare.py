@@ -76,6 +76,7 @@ def _columns(runs: Sequence[Finished]) -> list[_Column]:
         _Column("teacher", "teacher", str, attrgetter("result.teacher.name")),
         *_sizes(),
         *_accuracies(),
+        *_agreement(runs),
         *_latencies(runs),
         _Column("seconds", "seconds", _seconds, attrgetter("seconds")),
         _Column("blockwise_seconds", "blockwise s", _seconds, attrgetter("blockwise_seconds")),
@@ -103,6 +104,13 @@ def _accuracies() -> Iterator[_Column]:
         yield _Column(f"{name}_validation", None, str, partial(_stage, "validation", stage))
     yield _Column("student_accuracy", "student's", _percent, _of_network("student", "accuracy"))
     yield _Column("points_lost", "points lost", "{:.2f}".format, _points_lost)
+
+
+def _agreement(runs: Sequence[Finished]) -> Iterator[_Column]:
+    """Yield the student's agreement with its teacher, where any run had no labels."""
+    if any(run.result.accuracy_reason for run in runs):
+        yield _Column("agreement", "agreement", _percent, _of_network("student", "agreement"))
+        yield _Column("accuracy_reason", None, str, attrgetter("result.accuracy_reason"))
 
 
 def _latencies(runs: Sequence[Finished]) -> Iterator[_Column]:
@@ -179,8 +187,9 @@ def _size_ratio(figure: str) -> Callable[[Finished], Value]:
     )
 
 
-def _points_lost(run: Finished) -> float:
-    return 100 * (run.result.teacher.accuracy - run.result.student.accuracy)
+def _points_lost(run: Finished) -> float | None:
+    before, after = run.result.teacher.accuracy, run.result.student.accuracy
+    return None if before is None or after is None else 100 * (before - after)
 
 
 def _stage(split: str, stage: str, run: Finished) -> float | None:

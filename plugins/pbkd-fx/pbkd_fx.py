@@ -21,6 +21,7 @@ _WEIGHTED = (nn.Conv2d, nn.Linear)
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 _ENDS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten)
 _ENDING = ("adaptive_avg_pool2d", "adaptive_max_pool2d", "flatten", "mean")
+_RESHAPES = ("view", "reshape")
 _INPLACE = (operator.iadd, operator.imul, operator.isub)
 
 
@@ -120,6 +121,7 @@ class _Traced:
                 f"{type(network).__name__} cannot be traced, {where} ({reason}): wrap that part"
                 " with torch.fx.wrap, or write a partitioner plugin."
             ) from error
+        _ask_for_batch_sizes_anew(graph)
         self.module = fx.GraphModule(network, graph)
         self.modules = dict(network.named_modules())
         inputs = [node for node in graph.nodes if node.op == "placeholder"]
@@ -170,6 +172,39 @@ class _Traced:
         before = self.nodes[first - 1] if first else None
         whole = (before is None or before in self.cuts) and self.nodes[last] in self.cuts
         return (first, last) if whole else None
+
+
+def _ask_for_batch_sizes_anew(graph: fx.Graph) -> None:
+    """Let what reshapes a tensor to a batch size take that tensor's own, not an earlier one's.
+
+    Otherwise `x.view(images.size(0), -1)` at the end of a network would need the images, and no cut
+    before it could be. Where the two differ the chain is not the teacher, which the core checks.
+    """
+    for size in filter(_is_batch_size, list(graph.nodes)):
+        for user in list(size.users):
+            if user.op == "call_method" and user.target in _RESHAPES and user.args[0] is not size:
+                with graph.inserting_before(user):
+                    anew = graph.call_method("size", (user.args[0], 0))
+                anew.meta = dict(user.meta)
+                user.replace_input_with(size, anew)
+        unused: Any = size
+        while isinstance(unused, fx.Node) and unused.op != "placeholder" and not unused.users:
+            earlier = unused.args[0]
+            graph.erase_node(unused)
+            unused = earlier
+
+
+def _is_batch_size(node: fx.Node) -> bool:
+    if node.op == "call_method" and node.target == "size":
+        return bool(len(node.args) == 2 and node.args[1] == 0)
+    if node.target is not operator.getitem or node.args[1] != 0:
+        return False
+    whole = node.args[0]
+    if not isinstance(whole, fx.Node):
+        return False
+    if whole.op == "call_method" and whole.target == "size":
+        return len(whole.args) == 1
+    return bool(whole.target is getattr and whole.args[1] == "shape")
 
 
 def _blocks(traced: _Traced, path: str = "") -> list[str]:

@@ -64,6 +64,37 @@ class InPlace(nn.Module):
         return y
 
 
+class Sized(nn.Module):
+    """Asks its input for the batch size and uses it at the end, with a batch size on the way."""
+
+    def __init__(self, ask: str) -> None:
+        super().__init__()
+        self.ask = ask
+        self.blocks = nn.Sequential(*(resnet.BasicBlock(3, 3) for _ in range(2)))
+        self.classes = nn.Linear(3 * 64 * 64, 7)
+
+    def forward(self, images: Tensor) -> Tensor:
+        asked = {
+            "size": lambda: images.size(0),
+            "sizes": lambda: images.size()[0],
+            "shape": lambda: images.shape[0],
+        }
+        count = asked[self.ask]()
+        x = self.blocks(images)
+        y: Tensor = self.classes(x.view(count, 3, -1).reshape(count, -1))
+        return y
+
+
+@pytest.mark.parametrize("ask", ["size", "sizes", "shape"])
+def test_a_batch_size_that_is_asked_for_early_forbids_no_cut(ask: str) -> None:
+    network = Sized(ask)
+    assert names(network) == ["blocks_0", "blocks_1", "head"]
+    check_partitioner(FxPartitioner(), network, IMAGES)
+    chain = FxPartitioner().partition(network)
+    with torch.no_grad():
+        assert torch.allclose(chain(IMAGES[:1]), network(IMAGES[:1]), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("kind", "segments"),
     [

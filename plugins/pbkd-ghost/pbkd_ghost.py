@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from pbkd import hookimpl
+from pbkd import dense_convolutions, hookimpl
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ class GhostBuilder:
     A convolution gives one in `ratio` of the channels, and depthwise ones of width `kernel` make
     the others from these (GhostNet, Han et al. 2020, arXiv 1911.11907). The first starts as those
     of the teacher's filters that all others are nearest to a multiple of; each depthwise one starts
-    as that multiple. The block's other layers stay, with the teacher's weights.
+    as that multiple. The block's other layers stay, with the teacher's weights. `stem` replaces
+    convolutions of images too.
     """
 
     name: ClassVar[str] = "ghost"
     ratio: int = 4
     kernel: int = 3
+    stem: bool = False
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for an option out of range."""
@@ -41,19 +43,14 @@ class GhostBuilder:
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
         """Return a copy of the segment with its dense convolutions replaced, or None without."""
         holder = nn.Sequential(copy.deepcopy(segment))
-        dense = [name for name, module in holder.named_modules() if self._is_replaced(module)]
-        for name in dense:
-            convolution = cast("nn.Conv2d", holder.get_submodule(name))
+        dense = [
+            (name, convolution)
+            for name, convolution in dense_convolutions(holder, stem=self.stem)
+            if convolution.out_channels >= self.ratio
+        ]
+        for name, convolution in dense:
             holder.set_submodule(name, GhostConv2d(convolution, self.ratio, self.kernel))
         return holder[0] if dense else None
-
-    def _is_replaced(self, module: nn.Module) -> bool:
-        return (
-            type(module) is nn.Conv2d
-            and module.groups == 1
-            and min(module.kernel_size) > 1
-            and module.out_channels >= self.ratio
-        )
 
 
 class GhostConv2d(nn.Module):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
 
-from pbkd import hookimpl
+from pbkd import dense_convolutions, hookimpl
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ class LowRankBuilder:
 
     `share` is the part of the dense convolution's MACs that the pair may take (of one with equal
     strides); the channels between are as many as that allows, rounded down to a multiple of
-    `multiple`, at least one. The default makes a block a good four times cheaper.
+    `multiple`, at least one. The default makes a block a good four times cheaper. `stem` replaces
+    convolutions of images too.
     """
 
     name: ClassVar[str] = "low-rank"
     share: float = 0.24
     multiple: int = 1
+    stem: bool = False
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for an option out of range."""
@@ -48,9 +50,12 @@ class LowRankBuilder:
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
         """Return a copy of the segment with its dense convolutions replaced, or None without."""
         holder = nn.Sequential(copy.deepcopy(segment))
-        dense = [name for name, module in holder.named_modules() if _is_dense(module)]
-        for name in dense:
-            convolution = cast("nn.Conv2d", holder.get_submodule(name))
+        dense = [
+            (name, convolution)
+            for name, convolution in dense_convolutions(holder, stem=self.stem)
+            if min(convolution.kernel_size) > 1
+        ]
+        for name, convolution in dense:
             holder.set_submodule(name, thin_pair(convolution, self._channels(convolution)))
         return holder[0] if dense else None
 
@@ -101,10 +106,6 @@ def _like(dense: nn.Conv2d, side: int, before: int, after: int, *, bias: bool) -
         bias=bias,
         padding_mode=dense.padding_mode,
     )
-
-
-def _is_dense(module: nn.Module) -> bool:
-    return type(module) is nn.Conv2d and module.groups == 1 and min(module.kernel_size) > 1
 
 
 @hookimpl

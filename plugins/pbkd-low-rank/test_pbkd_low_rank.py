@@ -134,3 +134,12 @@ def test_an_option_out_of_range_is_told(options: dict[str, Any], told: str) -> N
     with pytest.raises(ConfigError) as caught:
         LowRankBuilder(**options)
     assert str(caught.value) == told
+
+
+def test_the_convolution_of_images_is_left_alone_unless_asked_for() -> None:
+    segment = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3))
+    kept, asked = (build(LowRankBuilder(stem=stem), segment, 3) for stem in (False, True))
+    assert kept is not None
+    assert asked is not None
+    assert [type(part) for part in kept.children()] == [nn.Conv2d, nn.ReLU, nn.Sequential]
+    assert [type(part) for part in asked.children()] == [nn.Sequential, nn.ReLU, nn.Sequential]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pbkd import hookimpl
+from pbkd import dense_convolutions, hookimpl
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class SeparableBuilder:
     `init` says what starts from the teacher: with `teacher` all that can, with `kept` the layers
     that stay but no separable form, with `random` nothing. `kernel` is the width of the depthwise
     kernels, 0 for the dense convolution's. `residual` adds the input to the output of a form where
-    their shapes allow it.
+    their shapes allow it. `stem` replaces convolutions of images too.
     """
 
     name: ClassVar[str] = "separable"
@@ -47,6 +47,7 @@ class SeparableBuilder:
     init: str = "teacher"
     kernel: int = 0
     residual: bool = False
+    stem: bool = False
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for an option out of range."""
@@ -64,12 +65,10 @@ class SeparableBuilder:
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
         """Return a copy of the segment with its dense convolutions replaced, or None without."""
         holder = nn.Sequential(copy.deepcopy(segment))
-        dense = [name for name, module in holder.named_modules() if _is_dense(module)]
+        dense = list(dense_convolutions(holder, stem=self.stem))
         if self.init == "random":
             _draw_anew(holder)
-        for name in dense:
-            convolution = holder.get_submodule(name)
-            assert isinstance(convolution, nn.Conv2d)
+        for name, convolution in dense:
             holder.set_submodule(name, self._cheaper(convolution))
         return holder[0] if dense else None
 
@@ -148,10 +147,6 @@ class Residual(nn.Module):
         """Return the inner module's output plus its input."""
         output: Tensor = self.inner(x)
         return output + x
-
-
-def _is_dense(module: nn.Module) -> bool:
-    return type(module) is nn.Conv2d and module.groups == 1 and max(module.kernel_size) > 1
 
 
 def _keeps_shape(dense: nn.Conv2d) -> bool:

@@ -191,7 +191,7 @@ PAIR = ["Conv2d", "BatchNorm2d", "ReLU", "Conv2d", "BatchNorm2d", "ReLU"]
 
 @pytest.mark.parametrize("repeats", [1, 2, 3])
 def test_the_papers_form_repeats_its_pair_and_ends_with_the_blocks_own_layers(repeats: int) -> None:
-    segment = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, padding=1), nn.ReLU())
+    segment = nn.Sequential(nn.Conv2d(5, 6, 3, stride=2, padding=1), nn.ReLU())
     replacement = build(SeparableBuilder("paper", repeats=repeats), segment)
     assert replacement is not None
     # The very last ReLU is the block's own.
@@ -201,16 +201,16 @@ def test_the_papers_form_repeats_its_pair_and_ends_with_the_blocks_own_layers(re
         (c.in_channels, c.out_channels, c.kernel_size[0], c.stride[0], c.groups)
         for c in convolutions
     ] == [
-        (4, 4, 3, 2, 4),
-        (4, 6, 1, 1, 1),
+        (5, 5, 3, 2, 5),
+        (5, 6, 1, 1, 1),
         *([(6, 6, 3, 1, 6), (6, 6, 1, 1, 1)] * (repeats - 1)),
     ]
     assert all(convolution.bias is None for convolution in convolutions)
-    assert replacement(torch.randn(2, 4, 8, 8)).shape == (2, 6, 4, 4)
+    assert replacement(torch.randn(2, 5, 8, 8)).shape == (2, 6, 4, 4)
 
 
 def test_the_papers_form_knows_nothing_of_the_teachers_kernels() -> None:
-    first, second = nn.Conv2d(4, 6, 3), nn.Conv2d(4, 6, 3)
+    first, second = nn.Conv2d(5, 6, 3), nn.Conv2d(5, 6, 3)
     replacements = []
     for convolution in (first, second):
         torch.manual_seed(0)
@@ -252,14 +252,14 @@ def test_a_wider_kernel_starts_as_the_narrow_one(rank: int, options: dict[str, A
 
 
 def test_a_residual_form_of_full_rank_is_exact_and_beside_the_identity_where_shapes_allow() -> None:
-    block = BasicBlock(4, 8, stride=2).eval()
+    block = BasicBlock(6, 12, stride=2).eval()
     built = build(SeparableBuilder(rank=9, residual=True), block)
     assert built is not None
     assert [type(built.get_submodule(name)).__name__ for name in ("conv1", "conv2")] == [
         "DecoupledConv2d",
         "Residual",
     ]
-    images = torch.randn(2, 4, 8, 8)
+    images = torch.randn(2, 6, 8, 8)
     assert torch.allclose(built.eval()(images), block(images), rtol=0, atol=1e-5)
 
 

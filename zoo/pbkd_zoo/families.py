@@ -6,7 +6,7 @@ Both libraries are imported when they are first used: together they take seconds
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn  # noqa: TC002 - typing.get_type_hints resolves the builders' annotations
 
@@ -47,10 +47,10 @@ def build_torchvision(
     from torchvision import models
 
     _check_variant("torchvision", variant, torchvision_variants())
+    weights = models.get_model_weights(variant).DEFAULT
     if not pretrained:
         network: nn.Module = models.get_model(variant, weights=None, num_classes=num_classes)
-        return network
-    weights = models.get_model_weights(variant).DEFAULT
+        return _with_cfg(network, weights)
     if num_classes != len(weights.meta["categories"]):
         raise ConfigError(
             f"the pretrained weights of torchvision:{variant} have"
@@ -60,6 +60,20 @@ def build_torchvision(
         network = models.get_model(variant, weights=weights)
     except (OSError, RuntimeError) as error:
         raise _no_weights("torchvision", variant, error) from error
+    return _with_cfg(network, weights)
+
+
+def _with_cfg(network: nn.Module, weights: Any) -> nn.Module:
+    """Say how the weights want their images, as timm does: in the attribute `pretrained_cfg`."""
+    wanted = weights.transforms()
+    (size,), (shorter,) = wanted.crop_size, wanted.resize_size
+    network.pretrained_cfg = {  # type: ignore[assignment]
+        "input_size": (len(wanted.mean), size, size),
+        "crop_pct": size / shorter,
+        "interpolation": wanted.interpolation.value,
+        "mean": tuple(wanted.mean),
+        "std": tuple(wanted.std),
+    }
     return network
 
 

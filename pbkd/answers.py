@@ -1,0 +1,72 @@
+"""The teacher's answers in the place of labels, for images that have none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from pbkd.data import in_order, normalise
+from pbkd.reading import read_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from torch import Tensor
+
+    from pbkd.data import Dataset, Split
+    from pbkd.reading import Batch
+    from pbkd.zoo import Teacher
+
+__all__ = ["Answered", "with_answers"]
+
+_BATCH = 256
+
+
+class Answered:
+    """A split whose labels are the teacher's answers, asked for when they are first used.
+
+    A network's accuracy on it is its agreement with the teacher.
+    """
+
+    def __init__(self, split: Split, teacher: Teacher, device: torch.device) -> None:
+        """Take the images of `split`; the teacher is on `device`."""
+        self._split = split
+        self._teacher = teacher
+        self._device = device
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._split)
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Return the images of these rows."""
+        return self._split.images(indices)
+
+    def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+        """Yield the images of each batch."""
+        return read_ahead(self._split, batches)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """The class that the teacher gives to every row: int64, (len,)."""
+        teacher = self._teacher
+        answers = []
+        with torch.no_grad():
+            for images, _ in in_order(self._split, _BATCH):
+                x = normalise(images, teacher.mean, teacher.std, self._device)
+                answers.append(teacher.network(x).argmax(1).cpu())
+        return torch.cat(answers)
+
+
+def with_answers(data: Dataset, teacher: Teacher, device: torch.device) -> Dataset:
+    """Return the data with the teacher's answers to validation and test, if it has no labels."""
+    if data.labelled:
+        return data
+    return replace(
+        data,
+        validation=Answered(data.validation, teacher, device),
+        test=Answered(data.test, teacher, device),
+    )

@@ -1,0 +1,115 @@
+"""`pbkd.compress`: what `pbkd run` does, on a network and images that a program has in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pbkd.config import load_config
+from pbkd.data import normalise
+from pbkd.errors import ConfigError
+from pbkd.given import Given
+from pbkd.loaded import given_data
+from pbkd.own import MEMORY
+from pbkd.preprocessing import pretrained_cfg
+from pbkd.registry import build_registry
+from pbkd.run import run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+    from pbkd.data import Dataset
+    from pbkd.result import RunResult
+
+__all__ = ["compress"]
+
+
+def compress(
+    model: nn.Module,
+    data: Any,
+    *,
+    test: Any = None,
+    validation: Any = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    resume: str | Path | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> RunResult:
+    """Compress a trained network by blockwise distillation; `result.student.network` is the result.
+
+    `model` maps images (N, C, H, W) to logits (N, classes) and stays as it is. `data` is what to
+    train on: a torch `DataLoader`, a map-style data set, a tensor of images, or a pair of images
+    and labels; or a data choice of `pbkd run`, such as `"digits"` or `{"name": "npz", "path":
+    FILE}`. Images are float32, normalised as the model wants them, or uint8, to be normalised by
+    `mean` and `std`. `validation`, by which everything is chosen, and `test`, which is scored in
+    the end, are tenths of the data if they are not given. Without labels the student is compared
+    with its teacher's answers alone.
+
+    `options` are the keys of `pbkd run`: `workers=2, builder={"name": "low-rank", "share": 0.3},
+    finetune={"epochs": 5}`. `resume` is the folder of a run that was stopped. Progress is printed
+    unless `quiet`. Raises `PbkdError` for whatever is wrong.
+
+        result = pbkd.compress(model, loader, test=test_loader)
+        student = result.student.network
+    """
+    for key in ("teacher", "data"):
+        if key in options:
+            raise ConfigError(f"'{key}' is no option here: it is an argument of its own.")
+    given = _given(model, data, validation, test, mean, std)
+    choice = data if given.data is None else MEMORY
+    config = load_config(options={**options, "teacher": given.name, "data": choice})
+    if config.workers != 1:
+        given.check_portable()
+    registry = build_registry(config.plugins)
+    folder = Path(resume) if resume else None
+    if quiet:
+        return run(config, registry, resume=folder, given=given)
+    from pbkd.cli.display import Display
+
+    with Display() as display:
+        return run(config, registry, display.show, resume=folder, given=given)
+
+
+def _given(
+    model: nn.Module,
+    data: Any,
+    validation: Any,
+    test: Any,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> Given:
+    own: Dataset | None = None
+    if not isinstance(data, (str, dict)):
+        own = given_data(data, validation, test)
+    elif validation is not None or test is not None:
+        raise ConfigError("a data choice has its own validation and test splits: give neither.")
+    cfg = pretrained_cfg(model)
+    floats = own is not None and own.train.images(torch.tensor([0])).is_floating_point()
+    channels = own.image_shape[0] if own else 0
+    known = ([0.0] * channels, [1.0] * channels) if floats else (cfg.get("mean"), cfg.get("std"))
+    mean, std = mean or known[0], std or known[1]
+    if not mean or not std:
+        raise ConfigError(
+            "it is not known how the images are normalised: give mean and std, a number for each"
+            " channel, or float images that are normalised already."
+        )
+    given = Given(model, tuple(mean), tuple(std), own)
+    return replace(given, data=_with_classes(own, given)) if own else given
+
+
+def _with_classes(data: Dataset, given: Given) -> Dataset:
+    """Return labelled data with as many classes as the model has, of which labels may miss some."""
+    teacher = given.teacher()
+    image = normalise(data.train.images(torch.tensor([0])), teacher.mean, teacher.std, "cpu")
+    try:
+        logits = teacher.network(image)
+        fits = data.num_classes is not None and data.num_classes <= logits.shape[1]
+    except Exception:  # what does not fit is told when the run is prepared
+        return data
+    return replace(data, num_classes=logits.shape[1]) if fits else data

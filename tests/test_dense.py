@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from pbkd import dense_convolutions
+
+
+class Own(nn.Conv2d):
+    """A convolution that may compute something else."""
+
+
+@pytest.mark.parametrize(
+    ("convolution", "dense"),
+    [
+        (nn.Conv2d(5, 8, 3), True),
+        (nn.Conv2d(8, 8, 7, stride=2, dilation=2), True),
+        (nn.Conv2d(8, 8, (1, 3)), True),
+        (nn.Conv2d(8, 8, 1), False),
+        (nn.Conv2d(8, 8, 3, groups=2), False),
+        (Own(8, 8, 3), False),
+        (nn.ConvTranspose2d(8, 8, 3), False),
+    ],
+    ids=["3x3", "7x7", "1x3", "1x1", "grouped", "subclass", "transposed"],
+)
+def test_a_dense_convolution_is_wide_ungrouped_and_torchs_own(
+    convolution: nn.Module, dense: bool
+) -> None:
+    found = list(dense_convolutions(nn.Sequential(nn.Sequential(convolution), nn.ReLU())))
+    assert found == ([("0.0", convolution)] if dense else [])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_the_convolution_of_an_image_is_replaced_only_when_asked_for(channels: int) -> None:
+    segment = nn.Sequential(nn.Conv2d(channels, 16, 7), nn.ReLU(), nn.Conv2d(16, 16, 3))
+    assert [name for name, _ in dense_convolutions(segment)] == ["2"]
+    assert [name for name, _ in dense_convolutions(segment, stem=True)] == ["0", "2"]
