@@ -15,13 +15,16 @@ _IMAGE_CHANNELS = 4
 def dense_convolutions(
     segment: nn.Module, *, stem: bool = False
 ) -> Iterator[tuple[str, nn.Conv2d]]:
-    """Yield name and module of each ordinary convolution with a kernel wider than one pixel.
+    """Yield name and module of each convolution that mixes both pixels and channels.
 
-    Grouped convolutions are not among them, nor subclasses of `nn.Conv2d`, which may compute
-    something else. Those of images, with at most 4 input channels, are only with `stem`: they have
-    few MACs, and a cheap form has nearly no channels to hold what all later blocks live on.
+    It may be one of groups, if these have several channels each; subclasses of `nn.Conv2d`, which
+    may compute something else, are left out. Those of images, with at most 4 input channels, are
+    among them only with `stem`: they have few MACs, and a cheap form has nearly no channels to hold
+    what all later blocks live on.
     """
     for name, module in segment.named_modules():
-        dense = type(module) is nn.Conv2d and module.groups == 1 and max(module.kernel_size) > 1
-        if dense and (stem or module.in_channels > _IMAGE_CHANNELS):
+        if type(module) is not nn.Conv2d or max(module.kernel_size) == 1:
+            continue
+        mixes = module.groups == 1 or module.groups < module.in_channels
+        if mixes and (stem or module.in_channels > _IMAGE_CHANNELS):
             yield name, module

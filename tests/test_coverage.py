@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+from torchvision import models
+from torchvision.models import list_models
 
 from pbkd.config import load_config
 from pbkd.coverage import cover, matching
 from pbkd.errors import UnknownNameError
 from pbkd.registry import Registry
+
+ROOT = Path(__file__).parent.parent
 
 # One small network of each of a dozen families: blocks with parameters, and those replaced.
 FAMILIES = {
@@ -34,6 +41,24 @@ def test_networks_of_a_dozen_families_can_be_compressed(
     assert found.macs_before is not None
     assert found.macs_after is not None
     assert (found.macs_after < found.macs_before) == (found.replaced > 0)
+
+
+def test_the_documents_table_says_the_same() -> None:
+    """Of at least 40 networks of timm, in at least 12 families, and all CNNs of torchvision."""
+    rows = {}
+    for line in (ROOT / "docs" / "teachers.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if ":" in cells[0] and len(cells) == 7:
+            rows[cells[0]] = cells
+    for name, (partitioner, blocks, _) in FAMILIES.items():
+        assert rows[name][1:3] == [partitioner, str(blocks)]
+    of_timm = [name for name in rows if name.startswith("timm:")]
+    assert len(of_timm) >= 40
+    assert len({re.split(r"[\d_]", name)[0] for name in of_timm}) >= 12
+    assert all(rows[name][2].isdigit() for name in of_timm)
+    known = {f"torchvision:{name}" for name in list_models(module=models)}
+    others = {name for name in known if re.search("vit_|swin|maxvit", name)}
+    assert {name for name in rows if name.startswith("torchvision:")} == known - others
 
 
 def test_candidates_replace_what_the_builder_leaves_alone(registry: Registry) -> None:

@@ -17,13 +17,14 @@ class Own(nn.Conv2d):
         (nn.Conv2d(8, 8, 7, stride=2, dilation=2), True),
         (nn.Conv2d(8, 8, (1, 3)), True),
         (nn.Conv2d(8, 8, 1), False),
-        (nn.Conv2d(8, 8, 3, groups=2), False),
+        (nn.Conv2d(8, 8, 3, groups=2), True),
+        (nn.Conv2d(8, 16, 3, groups=8), False),
         (Own(8, 8, 3), False),
         (nn.ConvTranspose2d(8, 8, 3), False),
     ],
-    ids=["3x3", "7x7", "1x3", "1x1", "grouped", "subclass", "transposed"],
+    ids=["3x3", "7x7", "1x3", "1x1", "grouped", "depthwise", "subclass", "transposed"],
 )
-def test_a_dense_convolution_is_wide_ungrouped_and_torchs_own(
+def test_a_dense_convolution_mixes_pixels_and_channels_and_is_torchs_own(
     convolution: nn.Module, dense: bool
 ) -> None:
     found = list(dense_convolutions(nn.Sequential(nn.Sequential(convolution), nn.ReLU())))

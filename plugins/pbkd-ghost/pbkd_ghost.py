@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GhostBuilder:
-    """Put a ghost convolution in the place of every dense k x k convolution of a block.
+    """Put a ghost convolution in the place of every ungrouped k x k convolution of a block.
 
     A convolution gives one in `ratio` of the channels, and depthwise ones of width `kernel` make
     the others from these (GhostNet, Han et al. 2020, arXiv 1911.11907). The first starts as those
@@ -46,7 +46,7 @@ class GhostBuilder:
         dense = [
             (name, convolution)
             for name, convolution in dense_convolutions(holder, stem=self.stem)
-            if convolution.out_channels >= self.ratio
+            if convolution.groups == 1 and convolution.out_channels >= self.ratio
         ]
         for name, convolution in dense:
             holder.set_submodule(name, GhostConv2d(convolution, self.ratio, self.kernel))

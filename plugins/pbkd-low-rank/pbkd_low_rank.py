@@ -24,8 +24,9 @@ class LowRankBuilder:
 
     A k x 1 convolution into fewer channels is followed by a 1 x k convolution out of them, with no
     activation between (Jaderberg et al. 2014, arXiv 1405.3866). They start as the best such pair in
-    the least-squares sense, by the SVD of the kernel as a matrix of (in, row) by (out, column). The
-    block's other layers stay, with the teacher's weights.
+    the least-squares sense, by the SVD of the kernel as a matrix of (in, row) by (out, column). A
+    convolution of groups gets such a pair in each. The block's other layers stay, with the
+    teacher's weights.
 
     `share` is the part of the dense convolution's MACs that the pair may take (of one with equal
     strides); the channels between are as many as that allows, rounded down to a multiple of
@@ -60,9 +61,9 @@ class LowRankBuilder:
         return holder[0] if dense else None
 
     def _channels(self, dense: nn.Conv2d) -> int:
-        """Return how many channels fit between the two for the share of MACs."""
+        """Return how many channels of each group fit between the two for the share of MACs."""
         height, width = dense.kernel_size
-        before, after = dense.in_channels, dense.out_channels
+        before, after = dense.in_channels // dense.groups, dense.out_channels // dense.groups
         # The tall convolution works on every column of the input, the wide one on the output's.
         each = height * before * dense.stride[1] + width * after
         fitting = math.floor(self.share * height * width * before * after / each)
@@ -70,20 +71,21 @@ class LowRankBuilder:
 
 
 def thin_pair(dense: nn.Conv2d, channels: int) -> nn.Sequential:
-    """Return a k x 1 and a 1 x k convolution, nearest to `dense`, with `channels` between them."""
-    height, width = dense.kernel_size
-    before, after = dense.in_channels, dense.out_channels
+    """Return k x 1 and 1 x k convolutions nearest to `dense`, `channels` between in each group."""
+    groups, (height, width) = dense.groups, dense.kernel_size
+    before, after = dense.in_channels // groups, dense.out_channels // groups
     channels = min(channels, before * height, after * width)
-    tall = _like(dense, 0, before, channels, bias=False)
-    wide = _like(dense, 1, channels, after, bias=dense.bias is not None)
-    matrix = dense.weight.detach().permute(1, 2, 0, 3).reshape(before * height, after * width)
-    left, scale, right = torch.linalg.svd(matrix, full_matrices=False)
-    root = scale[:channels].sqrt()
+    tall = _like(dense, 0, dense.in_channels, groups * channels, bias=False)
+    wide = _like(dense, 1, groups * channels, dense.out_channels, bias=dense.bias is not None)
+    kernels = dense.weight.detach().reshape(groups, after, before, height, width)
+    matrices = kernels.permute(0, 2, 3, 1, 4).reshape(groups, before * height, after * width)
+    left, scale, right = torch.linalg.svd(matrices, full_matrices=False)
+    root = scale[:, :channels].sqrt()
+    down = (left[..., :channels] * root[:, None]).mT  # (groups, channels, before x height)
+    up = (right[:, :channels].mT * root[:, None]).reshape(groups, after, width, channels)
     with torch.no_grad():
-        down = (left[:, :channels] * root).T.reshape(channels, before, height, 1)
-        up = (right[:channels].T * root).reshape(after, width, channels)
-        tall.weight.copy_(down)
-        wide.weight.copy_(up.permute(0, 2, 1).unsqueeze(2))
+        tall.weight.copy_(down.reshape(groups * channels, before, height, 1))
+        wide.weight.copy_(up.mT.reshape(groups * after, channels, 1, width))
         if dense.bias is not None and wide.bias is not None:
             wide.bias.copy_(dense.bias)
     return nn.Sequential(tall, wide)
@@ -103,6 +105,7 @@ def _like(dense: nn.Conv2d, side: int, before: int, after: int, *, bias: bool) -
         stride=along(dense.stride, 1),
         padding=padding if isinstance(padding, str) else along(padding, 0),
         dilation=along(dense.dilation, 1),
+        groups=dense.groups,
         bias=bias,
         padding_mode=dense.padding_mode,
     )

@@ -48,6 +48,8 @@ def test_it_keeps_the_contract() -> None:
         {"dilation": 2, "padding": 2},
         {"padding": 1, "padding_mode": "reflect"},
         {"bias": False},
+        {"groups": 2},
+        {"groups": 2, "stride": 2, "dilation": 2},
     ],
     ids=str,
 )
@@ -72,14 +74,14 @@ def test_the_error_is_the_discarded_singular_values(channels: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0.15, 0.3, 0.5])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_the_macs_are_as_many_as_the_share_allows(share: float, stride: int) -> None:
-    convolution = nn.Conv2d(24, 48, 3, stride=stride, padding=1, bias=False)
+@pytest.mark.parametrize(("stride", "groups"), [(1, 1), (2, 1), (1, 2)])
+def test_the_macs_are_as_many_as_the_share_allows(share: float, stride: int, groups: int) -> None:
+    convolution = nn.Conv2d(24, 48, 3, stride=stride, padding=1, groups=groups, bias=False)
     built = build(LowRankBuilder(share, multiple=1), nn.Sequential(convolution), 24)
     assert built is not None
     whole, part = (macs(module, (24, 16, 16)) for module in (convolution, built))
     middle = cast("nn.Conv2d", cast("nn.Sequential", built.get_submodule("0"))[0]).out_channels
-    assert share * (1 - 1 / middle) <= part / whole <= share
+    assert share * (1 - groups / middle) <= part / whole <= share
 
 
 def test_channels_between_are_a_multiple_where_there_are_as_many() -> None:

@@ -25,8 +25,9 @@ _INITS = ("teacher", "kept", "random")
 class SeparableBuilder:
     """Put a depthwise-separable form in the place of every dense k x k convolution of a block.
 
-    The block's other layers, its strides, shortcut and last activation stay, with the teacher's
-    weights, so that outputs and targets have the same range.
+    A convolution of groups gets pointwise ones of as many. The block's other layers, its strides,
+    shortcut and last activation stay, with the teacher's weights, so that outputs and targets have
+    the same range.
 
     `form="decoupled"`: `rank` depthwise convolutions feed one pointwise convolution, with no
     activation between; initialised by the rank-`rank` SVD of each input channel's kernel slice,
@@ -102,13 +103,20 @@ class DecoupledConv2d(nn.Module):
         rank = min(rank, taps)
         self.depthwise = nn.ModuleList(_depthwise(dense, kernel) for _ in range(rank))
         self.pointwise = nn.Conv2d(
-            rank * dense.in_channels, dense.out_channels, 1, bias=dense.bias is not None
+            rank * dense.in_channels,
+            dense.out_channels,
+            1,
+            groups=dense.groups,
+            bias=dense.bias is not None,
         )
         with torch.no_grad():
             self._initialise(dense, rank)
 
     def _initialise(self, dense: nn.Conv2d, rank: int) -> None:
-        slices = dense.weight.flatten(2).permute(1, 0, 2)  # (in, out, taps)
+        groups, (after, before) = dense.groups, dense.weight.shape[:2]
+        each = after // groups
+        kernels = dense.weight.reshape(groups, each, before, -1).transpose(1, 2)
+        slices = kernels.reshape(dense.in_channels, each, -1)  # (in, out of its group, taps)
         left, scale, right = torch.linalg.svd(slices, full_matrices=False)
         kept = min(rank, scale.shape[1])  # a slice has no more terms than output channels
         root = scale[:, :kept].sqrt()
@@ -121,16 +129,23 @@ class DecoupledConv2d(nn.Module):
             )
             kernel = kernel.view(dense.in_channels, 1, *dense.kernel_size)
             weight.copy_(functional.pad(kernel, (width, width, height, height)))
-            columns = (left[:, :, index] * root[:, index : index + 1]).T
-            start = index * dense.in_channels
-            self.pointwise.weight[:, start : start + dense.in_channels, 0, 0] = columns
+            columns = (left[:, :, index] * root[:, index : index + 1]).reshape(groups, before, each)
+            places = slice(index * before, (index + 1) * before)
+            if groups > 1:  # a group's channels stand together
+                places = slice(index, None, rank)
+            self.pointwise.weight.view(groups, each, -1)[:, :, places] = columns.mT
         if dense.bias is not None and self.pointwise.bias is not None:
             self.pointwise.bias.copy_(dense.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the decoupled convolution of `x`."""
         outputs = [depthwise(x) for depthwise in self.depthwise]
-        wide = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
+        if len(outputs) == 1:
+            wide = outputs[0]
+        elif self.pointwise.groups == 1:
+            wide = torch.cat(outputs, 1)
+        else:
+            wide = torch.stack(outputs, 2).flatten(1, 2)
         result: Tensor = self.pointwise(wide)
         return result
 
@@ -163,7 +178,8 @@ def _without_identity(dense: nn.Conv2d) -> nn.Conv2d:
     """Return a copy that gives the convolution's output less its input."""
     rest = copy.deepcopy(dense)
     channels = torch.arange(dense.in_channels)
-    rest.weight[channels, channels, dense.kernel_size[0] // 2, dense.kernel_size[1] // 2] -= 1
+    own = channels % dense.weight.shape[1]  # counted within the group
+    rest.weight[channels, own, dense.kernel_size[0] // 2, dense.kernel_size[1] // 2] -= 1
     return rest
 
 
@@ -211,7 +227,7 @@ def _paper_form(dense: nn.Conv2d, repeats: int, wider: int) -> nn.Sequential:
             depthwise,
             nn.BatchNorm2d(depthwise.out_channels),
             nn.ReLU(inplace=True),
-            nn.Conv2d(depthwise.out_channels, width, 1, bias=False),
+            nn.Conv2d(depthwise.out_channels, width, 1, groups=dense.groups, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         ]

@@ -69,6 +69,8 @@ def test_full_rank_is_exact(kernel: Any, rank: int, out_channels: int) -> None:
         {"dilation": 2, "padding": 2},
         {"padding": 1, "padding_mode": "reflect"},
         {"bias": False},
+        {"groups": 2},
+        {"groups": 2, "stride": 2, "dilation": 2},
     ],
     ids=str,
 )
@@ -169,11 +171,10 @@ class ScaledConv2d(nn.Conv2d):
     "layer",
     [
         nn.Conv2d(8, 8, 3, padding=1, groups=8),
-        nn.Conv2d(8, 8, 3, padding=1, groups=2),
         nn.Conv2d(8, 8, 1),
         ScaledConv2d(8, 8, 3),
     ],
-    ids=["depthwise", "grouped", "pointwise", "another kind"],
+    ids=["depthwise", "pointwise", "another kind"],
 )
 @pytest.mark.parametrize("form", ["decoupled", "paper"])
 def test_only_dense_spatial_convolutions_are_replaced(layer: nn.Conv2d, form: str) -> None:
@@ -287,3 +288,20 @@ def test_an_option_out_of_range_is_told(options: dict[str, Any], told: str) -> N
     with pytest.raises(ConfigError) as caught:
         SeparableBuilder(**options)
     assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("form", ["decoupled", "paper"])
+def test_a_convolution_of_groups_becomes_cheaper(form: str) -> None:
+    convolution = nn.Conv2d(16, 32, 3, padding=1, groups=2, bias=False)
+    built = build(SeparableBuilder(form), nn.Sequential(convolution))
+    assert built is not None
+    assert macs(built, (16, 8, 8)) == 64 * (16 * 9 + 16 * 32 // 2)
+    assert macs(built, (16, 8, 8)) < macs(convolution, (16, 8, 8)) / 3
+
+
+def test_beside_the_identity_a_convolution_of_groups_is_exact() -> None:
+    convolution = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+    built = build(SeparableBuilder(rank=9, residual=True), nn.Sequential(convolution))
+    assert built is not None
+    images = torch.randn(2, 8, 6, 6)
+    assert torch.allclose(built(images), convolution(images), rtol=0, atol=1e-5)
