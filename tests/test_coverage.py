@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 # One small network of each of a dozen families: blocks with parameters, and those replaced.
 FAMILIES = {
     "timm:resnet18": ("resnet", 8, 8),
-    "timm:resnext50_32x4d": ("resnet", 16, 0),
+    "timm:resnext50_32x4d": ("resnet", 16, 16),
     "timm:vgg11_bn": ("vgg", 8, 7),
     "timm:densenet121": ("fx", 7, 4),
-    "timm:regnetx_002": ("fx", 13, 0),
+    "timm:regnetx_002": ("fx", 13, 13),
     "timm:mobilenetv3_small_050": ("fx", 11, 0),
     "timm:efficientnet_b0": ("fx", 16, 0),
     "timm:convnext_atto": ("fx", 18, 3),
