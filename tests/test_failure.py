@@ -215,6 +215,7 @@ def short(tmp_path: Path) -> list[str]:
         "finetune.epochs=0",
         "recalibrate_batches=0",
         "meters=[]",
+        "builder.stem=true",
     ]
 
 

@@ -63,7 +63,7 @@ def _trained(registry: Registry, folder: Path, scheduler: str, workers: int) -> 
 def test_the_same_student_whatever_the_schedule(
     registry: Registry, alone: dict[str, str], tmp_path: Path, scheduler: str, workers: int
 ) -> None:
-    assert len(alone) == 6
+    assert len(alone) == 5
     assert _trained(registry, tmp_path, scheduler, workers) == alone
 
 
