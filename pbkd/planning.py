@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Prospect", "plan_run"]
 
 _DISTILL_STEPS, _STUDENT_FED_STEPS, _FINETUNE_STEPS = 600, 300, 600
-_START_SECONDS = 4.0  # of a process that imports torch, loads teacher and data, finds the others
+_START_SECONDS = 5.0  # of several workers, in both phases: import torch, load teacher and data
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def plan_run(config: RunConfig, registry: Registry, given: Given | None = None) 
     ]
     plan = min(plans, key=_seconds_with_start)
     if len(plans) > 1:
-        tried = ", ".join(f"{len(p.workers)}: {p.seconds:.1f} s" for p in plans)
-        plan = replace(plan, why=f"{plan.why}; workers=auto (predicted with {tried})")
+        tried = ", ".join(f"{len(p.workers)}: {_seconds_with_start(p):.1f} s" for p in plans)
+        plan = replace(plan, why=f"{plan.why}; workers=auto (with their start, {tried})")
     config = replace(config, workers=len(plan.workers))
     plan = _with_forward_seconds(plan, config, prepared, replacements)
     check_budget(config, prepared, plan)
@@ -92,8 +92,8 @@ def plan_run(config: RunConfig, registry: Registry, given: Given | None = None) 
 
 
 def _seconds_with_start(plan: Plan) -> float:
-    """Return the predicted seconds and what the workers of two phases take to start."""
-    return plan.seconds + (2 * _START_SECONDS if len(plan.workers) > 1 else 0.0)
+    """Return the predicted seconds and what it takes to start workers, where there are several."""
+    return plan.seconds + (_START_SECONDS if len(plan.workers) > 1 else 0.0)
 
 
 def _costs(

@@ -264,7 +264,7 @@ def test_workers_auto_is_a_number_once_planned(
     monkeypatch.setattr("pbkd.launch._cores", lambda: 2)
     prospect = plan_run(load_config([*quick[:1], "workers=auto"]), registry)
     told = re.search(
-        r"workers=auto \(predicted with 1: ([\d.]+) s, 2: ([\d.]+) s\)", prospect.plan.why
+        r"workers=auto \(with their start, 1: ([\d.]+) s, 2: ([\d.]+) s\)", prospect.plan.why
     )
     assert told
     one, two = map(float, told.groups())
