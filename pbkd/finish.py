@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pbkd.blockwise import distil_student_fed
 from pbkd.fit import Recipe, fit
 from pbkd.journal import record
-from pbkd.measure import accuracy, latencies, macs, parameters
+from pbkd.measure import accuracy, latencies, macs, parameters, weight_bytes
 from pbkd.plan import candidate_of
 from pbkd.progress import shelf
 from pbkd.replacement import read_replacement
@@ -231,6 +231,7 @@ def _networks(prospect: Prospect, student: nn.Module) -> tuple[NetworkResult, Ne
             parameters=parameters(network),
             macs=macs(network, prepared.data.image_shape),
             latencies=tuple(by_role[role] for by_role in timed),
+            weight_bytes=weight_bytes(network),
         )
         for role, network in networks.items()
     )

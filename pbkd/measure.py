@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pbkd.data import Split
 
-__all__ = ["Latency", "accuracy", "latencies", "macs", "parameters", "synchronise"]
+__all__ = ["Latency", "accuracy", "latencies", "macs", "parameters", "synchronise", "weight_bytes"]
 
 _WARM_UP = 3
 
@@ -51,6 +51,11 @@ def accuracy(
 def parameters(module: nn.Module) -> int:
     """Return the number of parameters, each counted once however often it is used."""
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Return the bytes of a module's parameters and buffers, as a file of its weights has them."""
+    return sum(tensor.nbytes for tensor in module.state_dict().values())
 
 
 def macs(module: nn.Module, input_shape: Sequence[int]) -> int:
