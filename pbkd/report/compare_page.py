@@ -67,7 +67,7 @@ def _costs(runs: Sequence[Finished]) -> Iterator[_Cost]:
     yield _Cost("MACs of an image", _macs, lambda _run: "MACs not measured")
     for batch in sorted({n.batch for run in runs for n in run.result.teacher.latencies}):
         timed = partial(_milliseconds, batch)
-        yield _Cost(f"ms for a batch of {batch}", timed, lambda _run: "batches of this size not timed")
+        yield _Cost(f"ms for a batch of {batch}", timed, lambda _run: "such batches not timed")
     domains = dict.fromkeys(domain for run in runs for domain in total_joules(run))
     for domain in domains or ("any domain",):
         yield _Cost(f"joules of the whole run, {domain}", partial(_joules, domain), _no_joules)
