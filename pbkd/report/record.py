@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pbkd.changes import read_changes
 from pbkd.finished import read_finished
 from pbkd.journal import read_events
 from pbkd.planned import read_plan
@@ -12,6 +13,7 @@ from pbkd.planned import read_plan
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pbkd.changes import Changes
     from pbkd.finished import Finished
     from pbkd.journal import Event
     from pbkd.planned import RecordedPlan
@@ -23,12 +25,13 @@ _MOST_BYTES = 2**16
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run; `plan` and `config` (YAML) are None where the folder has none."""
+    """A finished run; `plan`, `config` (YAML) and `changes` are None where the folder has none."""
 
     run: Finished
     plan: RecordedPlan | None
     events: list[Event]
     config: str | None
+    changes: Changes | None = None
 
 
 def read_record(folder: Path) -> Record:
@@ -38,6 +41,7 @@ def read_record(folder: Path) -> Record:
         read_plan(folder),
         read_events(folder),
         _config(folder / "config.yaml"),
+        read_changes(folder),
     )
 
 

@@ -20,6 +20,7 @@ from pbkd.report.card import (
 from pbkd.report.chain import chain_picture, details
 from pbkd.report.charts import bar, curves, pair
 from pbkd.report.course import gantt_charts, speedup
+from pbkd.report.difference import difference
 from pbkd.report.gantt import duration
 from pbkd.report.html import Section, page
 from pbkd.report.markup import Markup, element, join, table
@@ -49,6 +50,7 @@ def run_page(record: Record) -> str:
         Section("course", "Who did what, and when", gantt_charts(record)),
         Section("phases", "Time and energy", _phases(run)),
         Section("speed", "Faster than the paper's serial procedure?", speedup(record)),
+        Section("changes", "What the student answers otherwise", difference(record.changes)),
         Section("notes", "Notes", _list(all_notes(result), "There is nothing to add.")),
         Section("made", "How it was made", _made(record)),
     ]
@@ -57,15 +59,17 @@ def run_page(record: Record) -> str:
 
 def _networks(result: RunResult) -> Markup:
     tiles = [_tile(figure) for figure in [*figures(result), *_weights(result)]]
-    energy = element("p", f"Energy of teacher and student: {_NO_ENERGY}.", class_="why")
-    return join(element("div", *tiles, class_="tiles"), energy)
+    missing = [f"Energy of teacher and student: {_NO_ENERGY}."]
+    if result.student.weight_bytes is None:
+        missing.append("Size of weights: not recorded by the version of pbkd that made this run.")
+    reasons = (element("p", reason, class_="why") for reason in missing)
+    return join(element("div", *tiles, class_="tiles"), *reasons)
 
 
 def _weights(result: RunResult) -> list[Figure]:
     before, after = result.teacher.weight_bytes, result.student.weight_bytes
     if before is None or after is None:
-        why = "not recorded by this run's version of pbkd"
-        return [Figure("size of weights", (None, None), (why, why))]
+        return [Figure("size of weights", (None, None), ("not recorded", "not recorded"))]
     written = f"{before / 1e6:,.2f} MB", f"{after / 1e6:,.2f} MB"
     return [Figure("size of weights", (before, after), written, ratio(before, after))]
 
@@ -117,7 +121,7 @@ def _is_figure(value: object) -> bool:
 def _chain(record: Record) -> Markup:
     result = record.run.result
     intro = (
-        "MACs of each block's segment and of its replacement. What is never replaced (`keep`) has"
+        "MACs of each block's segment and of its replacement. What is never replaced (keep) has"
         " no box."
     )
     return join(

@@ -14,7 +14,7 @@ from pbkd.report.record import Record
 from pbkd.result import BaselineResult, RunResult
 from tests.report.test_card import BLOCK, result
 
-VOID = {"meta", "link"}
+VOID = {"meta", "link", "img"}
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from pbkd.changes import Answer, Changes
 from pbkd.cli import app
 from pbkd.errors import RunFolderError
 from pbkd.finished import Finished
@@ -60,7 +61,8 @@ def test_a_page_refers_to_nothing_outside_of_itself(name: str) -> None:
     for element in page.inside:
         for key in REFERRING & element.attributes.keys():
             target = element.attributes[key] or ""
-            assert target == "data:," or target.removeprefix("#") in ids, target
+            inside = target == "data:," or target.startswith("data:image/png;base64,")
+            assert inside or target.removeprefix("#") in ids, target
         assert not {key for key in element.attributes if key.startswith("on") or key == "style"}
     (style,) = page.find("style")
     assert not re.search(r"url\(|@import|@font-face|image-set|https?:", style.text)
@@ -78,7 +80,7 @@ def test_the_verdict_stands_at_the_top_and_every_section_is_linked() -> None:
     assert verdict.text.startswith("1 of 3 blocks were replaced, with 8.0x fewer parameters")
     linked = [link.attributes["href"] for link in page.find("nav")[0].find("a")]
     assert linked == [f"#{part.attributes['id']}" for part in page.find("section")]
-    assert len(linked) == 8
+    assert len(linked) == 9
 
 
 def test_teacher_and_student_are_bars_of_the_same_scale() -> None:
@@ -99,7 +101,11 @@ def test_teacher_and_student_are_bars_of_the_same_scale() -> None:
     assert [text.text for text in macs.find("text", "value")] == ["5,000,000", "2,000,000"]
     widths = [float(bar.attributes["width"] or "") for bar in macs.find("rect", "bar")]
     assert widths[1] / widths[0] == pytest.approx(0.4)
-    assert named["size of weights"].text.count("not recorded by this run's version of pbkd") >= 2
+    assert [text.text for text in named["size of weights"].find("text", "value")] == [
+        "not recorded",
+        "not recorded",
+    ]
+    assert "Size of weights: not recorded by the version of pbkd" in run_page(record())
     assert (
         "Energy of teacher and student: not measured: "
         in section(run_page(record()), "networks").text
@@ -305,6 +311,27 @@ def test_hostile_names_are_text_and_nothing_else() -> None:
         assert HOSTILE in page.text
 
 
+def test_changed_answers_are_told_counted_and_shown() -> None:
+    known = Changes(
+        1000,
+        7,
+        2,
+        4,
+        (Answer(3, 3, 5, 6), Answer(1, 0, 1)),
+        (Answer(3, 3, 5, png=b"\x89PNG\r\n"), Answer(1, 0, 1)),
+    )
+    part = section(run_page(record(changes=known)), "changes")
+    assert part.find("p")[0].text.startswith(
+        "Of 1,000 test images 7 get another class than before: 4 that the teacher gets right are"
+        " lost, 2 that it gets wrong are gained, "
+    )
+    assert [row.text for row in part.find("tr")[1:]] == ["3356", "1011"]
+    (picture,) = part.find("img")
+    assert picture.attributes["src"] == "data:image/png;base64,iVBORw0K"
+    assert part.find("figcaption")[0].text == "3: 3 to 5"
+    assert "Not recorded: " in section(run_page(record()), "changes").text
+
+
 def test_a_page_of_27_blocks_and_4_workers_is_below_a_megabyte() -> None:
     text = run_page(large())
     assert len(text.encode()) < MOST_BYTES
@@ -372,7 +399,7 @@ def test_a_finished_runs_folder_holds_all_that_its_page_shows(
         assert bars[-1][2] > 0
         assert bars[-1][1] + bars[-1][2] <= 96 + 840.01
     whole = Page(text).root.text
-    for said in ("not recorded", "Not predicted"):
+    for said in ("ot recorded", "Not predicted"):
         assert said not in whole
     known = read_record(finished)
     assert known.plan is not None
@@ -381,6 +408,15 @@ def test_a_finished_runs_folder_holds_all_that_its_page_shows(
     )
     assert len(section(text, "chain").find("article")) == len(known.run.result.blocks)
     assert len(section(text, "stages").find("svg")) == 2
+    assert known.changes is not None
+    result = known.run.result
+    assert known.changes.images == 360
+    gained, lost = known.changes.gained, known.changes.lost
+    assert gained is not None
+    assert lost is not None
+    assert result.teacher.accuracy is not None
+    assert result.student.accuracy == pytest.approx(result.teacher.accuracy + (gained - lost) / 360)
+    assert len(section(text, "changes").find("img")) == min(known.changes.changed, 12)
     before, after = known.run.result.teacher.weight_bytes, known.run.result.student.weight_bytes
     file = (finished / "student" / "model.safetensors").stat().st_size
     assert before is not None
