@@ -99,10 +99,15 @@ def _card(
         element("dl", *listed),
         curves(f"loss of {block.name}", losses, "loss by epoch,")
         if any(losses.values())
-        else element("p", "No loss curve: the block was not trained.", class_="why"),
+        else element("p", f"No loss curve: {_no_losses(block)}.", class_="why"),
         id=f"block-{index}",
         class_="replaced" if block.replaced else "kept",
     )
+
+
+def _no_losses(block: BlockResult) -> str:
+    trained = block.job_seconds is not None
+    return "no epoch had a finite loss" if trained else "the block was not trained"
 
 
 def _change(before: int, after: int) -> str:

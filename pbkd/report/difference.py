@@ -37,6 +37,8 @@ def difference(changes: Changes | None) -> Markup:
 
 
 def _sentence(changes: Changes) -> str:
+    if not changes.changed:
+        return f"All {changes.images:,} test images get the class that the teacher gives them."
     said = f"Of {changes.images:,} test images {changes.changed:,} get another class than before"
     if changes.gained is None or changes.lost is None:
         return f"{said}; which of them are right is not known without labels."

@@ -105,7 +105,7 @@ def _fine_tuning(events: list[Event], score: str) -> Markup:
         for key in ("loss", "accuracy")
     }
     if not all(series.values()):
-        return element("p", "Fine-tuning's epochs: not recorded.", class_="why")
+        return element("p", "No epochs of fine-tuning were recorded.", class_="why")
     names = {"loss": "loss", "accuracy": f"validation {score}"}
     drawn = [
         element("figure", curves("fine-tuning", {names[key]: values}, "fine-tuning epoch"))

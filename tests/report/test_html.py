@@ -164,6 +164,9 @@ def test_a_block_that_was_not_trained_says_so_in_the_place_of_a_curve() -> None:
     assert "No loss curve: the block was not trained." in card[0].text
     assert "a step: not recorded; not trained" in card[0].text
     assert card[0].find("svg") == []
+    diverged = replace(untrained, job_seconds=2.0)
+    text = run_page(record(finished(result(blocks=(diverged,)))))
+    assert "No loss curve: no epoch had a finite loss." in section(text, "chain").text
 
 
 def test_candidates_are_told_of_where_there_were_several() -> None:
@@ -219,7 +222,7 @@ def test_what_a_folder_lacks_is_told_in_its_place() -> None:
     assert "Actual, teacher-fed: not recorded, " in section(text, "course").text
     assert section(text, "speed").text.count("Not predicted: ") == 1
     assert "Configuration: not recorded." in section(text, "made").text
-    assert "Fine-tuning's epochs: not recorded." in section(text, "stages").text
+    assert "No epochs of fine-tuning were recorded." in section(text, "stages").text
     assert "a step: not recorded" in section(text, "chain").text
 
 
@@ -330,6 +333,10 @@ def test_changed_answers_are_told_counted_and_shown() -> None:
     assert picture.attributes["src"] == "data:image/png;base64,iVBORw0K"
     assert part.find("figcaption")[0].text == "3: 3 to 5"
     assert "Not recorded: " in section(run_page(record()), "changes").text
+    none = section(run_page(record(changes=Changes(360, 0, 0, 0, (), ()))), "changes")
+    assert none.find("p")[0].text == (
+        "All 360 test images get the class that the teacher gives them."
+    )
 
 
 def test_a_page_of_27_blocks_and_4_workers_is_below_a_megabyte() -> None:
