@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Assignment", "read_assignment", "write_assignment"]
+__all__ = ["Assignment", "read_assignment", "schedule_data", "schedule_of", "write_assignment"]
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,31 @@ class Assignment:
             object.__setattr__(self, "candidates", tuple(self.blocks))
 
 
+def schedule_data(schedule: Schedule) -> dict[str, Any]:
+    """Return a schedule as plain data: `feed`, `assigned`, `shared`, a job being its blocks."""
+    return {
+        "feed": schedule.feed,
+        "assigned": [[job.blocks for job in jobs] for jobs in schedule.assigned],
+        "shared": [job.blocks for job in schedule.shared],
+    }
+
+
+def schedule_of(data: Mapping[str, Any]) -> Schedule:
+    """Return the schedule of what `schedule_data` gave; `KeyError` or `TypeError` for no such."""
+    return Schedule(
+        tuple(tuple(Job(tuple(names)) for names in jobs) for jobs in data["assigned"]),
+        tuple(Job(tuple(names)) for names in data["shared"]),
+        data["feed"],
+    )
+
+
 def write_assignment(folder: Path, assignment: Assignment) -> None:
     """Write an assignment into a run folder, as plain data."""
-    schedule = assignment.schedule
     data = {
         "phase": assignment.phase,
         "start": assignment.start,
         "workers": [asdict(worker) for worker in assignment.workers],
-        "feed": schedule.feed,
-        "assigned": [[job.blocks for job in jobs] for jobs in schedule.assigned],
-        "shared": [job.blocks for job in schedule.shared],
+        **schedule_data(assignment.schedule),
         "cache": assignment.cache,
         "rates": dict(assignment.rates),
         "pieces": dict(assignment.pieces),
@@ -77,14 +92,9 @@ def _assignment(data: Mapping[str, Any]) -> Assignment:
         Block(**{**block, **{shape: tuple(block[shape]) for shape in shapes}})
         for block in data["blocks"]
     ]
-    schedule = Schedule(
-        tuple(tuple(Job(tuple(names)) for names in jobs) for jobs in data["assigned"]),
-        tuple(Job(tuple(names)) for names in data["shared"]),
-        data["feed"],
-    )
     workers = tuple(Worker(**worker) for worker in data["workers"])
     named = {block.name: block for block in blocks}
     return Assignment(
-        data["phase"], data["start"], workers, schedule, named, data["cache"], data["rates"],
-        data["pieces"], tuple(data["candidates"]),
+        data["phase"], data["start"], workers, schedule_of(data), named, data["cache"],
+        data["rates"], data["pieces"], tuple(data["candidates"]),
     )  # fmt: skip

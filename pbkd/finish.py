@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pbkd.blockwise import distil_student_fed
+from pbkd.changes import find_changes, write_changes
 from pbkd.fit import Recipe, fit
 from pbkd.journal import record
-from pbkd.measure import accuracy, latencies, macs, parameters
+from pbkd.measure import accuracy, answers, latencies, macs, parameters, weight_bytes
 from pbkd.plan import candidate_of
 from pbkd.progress import shelf
 from pbkd.replacement import read_replacement
@@ -89,7 +90,9 @@ def finish(
         test, validation = (
             _evaluate(prospect, student, stages, split) for split in (data.test, data.validation)
         )
-        teacher_result, student_result = _networks(prospect, student)
+        given = _answers(prospect, student)
+        write_changes(folder, find_changes(data.test, **given, labelled=data.labelled))
+        teacher_result, student_result = _networks(prospect, student, given)
     several = len(prospect.plan.blocks) > len({p.block.name for p in prospect.plan.blocks})
     return Outcome(
         teacher_result,
@@ -217,7 +220,26 @@ def _evaluate(
     return scores
 
 
-def _networks(prospect: Prospect, student: nn.Module) -> tuple[NetworkResult, NetworkResult]:
+def _answers(prospect: Prospect, student: nn.Module) -> dict[str, Tensor]:
+    """Return the classes that teacher and student give the test images.
+
+    Those of the teacher are the labels where the data have none of their own.
+    """
+    prepared, data = prospect.prepared, prospect.prepared.data
+    mean, std = prepared.teacher.mean, prepared.teacher.std
+    networks = {"student": student}
+    if data.labelled:
+        networks["teacher"] = prepared.teacher.network
+    found = {
+        role: answers(network, data.test, mean=mean, std=std, device=prepared.device)
+        for role, network in networks.items()
+    }
+    return {"teacher": data.test.labels, **found}
+
+
+def _networks(
+    prospect: Prospect, student: nn.Module, given: Mapping[str, Tensor]
+) -> tuple[NetworkResult, NetworkResult]:
     """Measure teacher and student, their latencies in turn: of one image, and of a batch."""
     prepared = prospect.prepared
     networks = {"teacher": prepared.teacher.network, "student": student}
@@ -226,24 +248,25 @@ def _networks(prospect: Prospect, student: nn.Module) -> tuple[NetworkResult, Ne
     teacher, student_ = (
         NetworkResult(
             name=prepared.teacher.name if role == "teacher" else f"{prepared.teacher.name} student",
-            **_scored(prospect, role, network),
+            **_scored(prospect, role, given),
             network=network if role == "student" else None,
             parameters=parameters(network),
             macs=macs(network, prepared.data.image_shape),
             latencies=tuple(by_role[role] for by_role in timed),
+            weight_bytes=weight_bytes(network),
         )
         for role, network in networks.items()
     )
     return teacher, student_
 
 
-def _scored(prospect: Prospect, role: str, network: nn.Module) -> dict[str, float | None]:
+def _scored(prospect: Prospect, role: str, given: Mapping[str, Tensor]) -> dict[str, float | None]:
     """Return the accuracy, or, where there are no labels, the student's agreement."""
     data = prospect.prepared.data
+    score = int((given[role] == data.test.labels).sum()) / len(data.test)
     if data.labelled:
-        return {"accuracy": _accuracy(prospect, network, data.test)}
-    agreement = _accuracy(prospect, network, data.test) if role == "student" else None
-    return {"accuracy": None, "agreement": agreement}
+        return {"accuracy": score}
+    return {"accuracy": None, "agreement": score if role == "student" else None}
 
 
 def _all_blocks(prospect: Prospect, blocks: Mapping[str, BlockResult]) -> tuple[BlockResult, ...]:

@@ -27,6 +27,7 @@ __all__ = ["METHODS", "Finished", "add_baseline", "read_finished"]
 METHODS = ("scratch", "distillation")
 """The ordinary ways to train a student, in the order in which they are shown."""
 
+_MOST = 1e18
 _BLOCKWISE = ("teacher-fed", "student-fed", "retry")
 _NO_TRAINING = ("planning", "evaluation")
 
@@ -107,7 +108,8 @@ def _read_result(path: Path) -> RunResult:
             }
         )
         _check_figures(list(_figures(result)))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        _check_shapes(result)
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(f"'{path}' is no result of this version of pbkd.") from error
     return result
 
@@ -118,7 +120,7 @@ def _read_baselines(path: Path) -> dict[str, BaselineResult]:
     try:
         found = [BaselineResult(**row) for row in read_json(path)]
         _check_figures([n for row in found for n in (row.accuracy, row.seconds)])
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, TypeError, ValueError) as error:
         raise RunFolderError(f"'{path}' holds no baselines of this version of pbkd.") from error
     return {baseline.method: baseline for baseline in found}
 
@@ -142,16 +144,39 @@ def _figures(result: RunResult) -> Iterator[Any]:
     for network in (result.teacher, result.student):
         yield from (network.parameters, network.macs)
         yield from (s for s in (network.accuracy, network.agreement) if s is not None)
+        yield from (network.weight_bytes or 0,)
         for latency in network.latencies:
-            yield from (latency.batch, latency.median_seconds)
+            yield from (latency.batch, latency.median_seconds, latency.p95_seconds)
     for shares in (result.accuracies, result.validation, result.agreements):
         yield from (share for share in shares.values() if share is not None)
+    for block in (*result.blocks, *result.candidates):
+        yield from _block_figures(block)
     for phase in result.phases:
-        yield phase.seconds
+        yield from (phase.seconds, phase.cpu_seconds)
         yield from (phase.joules or {}).values()
 
 
+def _block_figures(block: BlockResult) -> Iterator[Any]:
+    yield from (block.parameters_before, block.parameters_after)
+    yield from (block.macs_before, block.macs_after)
+    yield from (*block.input_shape, *block.output_shape)
+    yield from (*block.teacher_fed_losses, *block.student_fed_losses)
+    yield from (figure for figure in (block.worker, block.job_seconds) if figure is not None)
+
+
+def _check_shapes(result: RunResult) -> None:
+    """Raise `AttributeError`, `TypeError` or `ValueError` for mappings or pairs that are none."""
+    blocks = (*result.blocks, *result.candidates)
+    for mapping in (result.environment, *(block.builder for block in blocks)):
+        mapping.items()
+    harms = [harm for block in blocks for harm in (block.solo_drop, block.solo_divergence)]
+    if not all(math.isfinite(harm) for harm in harms if harm is not None):
+        raise ValueError("a score is not finite")
+    if len(result.teacher.latencies) != len(result.student.latencies):
+        raise ValueError("teacher and student have latencies of different batches")
+
+
 def _check_figures(figures: list[Any]) -> None:
-    """Raise `TypeError` or `ValueError` for what is no finite number."""
-    if not all(map(math.isfinite, figures)):
-        raise ValueError("a figure is not finite")
+    """Raise `TypeError` or `ValueError` for what is no number from 0 to 1e18."""
+    if not all(0 <= figure <= _MOST for figure in figures):
+        raise ValueError("a figure is out of range")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from pbkd.config import to_yaml
 from pbkd.identity import check_identity, write_identity
 from pbkd.journal import new_run_folder, record, write_file
+from pbkd.planned import write_plan
+from pbkd.planning import cost_table
 from pbkd.resume import locked, times_resumed
 from pbkd.weights import write_weights
 
@@ -27,6 +29,7 @@ def open_folder(prospect: Prospect, stack: ExitStack) -> Path:
     for name, replacement in prospect.replacements.items():
         write_weights(folder / "initial" / f"{name}.safetensors", replacement.state_dict())
     write_identity(folder, prospect.config, prospect.prepared)
+    write_plan(folder, prospect.plan, cost_table(prospect))
     return folder
 
 
@@ -34,6 +37,7 @@ def reopen_folder(prospect: Prospect, folder: Path) -> Path:
     """Check that the folder is of this very run; its first weights stay as they are."""
     check_identity(folder, prospect.config, prospect.prepared)
     write_file(folder / "config.yaml", to_yaml(prospect.config).encode())
+    write_plan(folder, prospect.plan, cost_table(prospect))
     record(folder, "host", "resumed")
     return folder
 

@@ -111,13 +111,18 @@ def read_events(folder: Path) -> list[Event]:
     events: list[Event] = []
     for path in sorted((folder / "events").glob("*.jsonl")):
         events.extend(filter(None, map(_parsed, path.read_bytes().splitlines())))
-    return sorted(events, key=lambda event: float(event.get("time", 0)))
+    return sorted(events, key=_time)
+
+
+def _time(event: Event) -> float:
+    when = event.get("time")
+    return when if isinstance(when, (int, float)) else 0.0
 
 
 def _parsed(line: bytes) -> Event | None:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (RecursionError, ValueError):
         return None
     return event if isinstance(event, dict) and "event" in event else None
 

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from pbkd.data import Split
 
-__all__ = ["Latency", "accuracy", "latencies", "macs", "parameters", "synchronise"]
+__all__ = [
+    "Latency",
+    "accuracy",
+    "answers",
+    "latencies",
+    "macs",
+    "parameters",
+    "synchronise",
+    "weight_bytes",
+]
 
 _WARM_UP = 3
 
@@ -40,17 +49,39 @@ def accuracy(
     `model` is on `device` and gives logits (B, classes); it is run in evaluation mode and left in
     the mode that it came in.
     """
-    correct = torch.zeros((), dtype=torch.int64, device=device)
+    found = answers(model, split, mean=mean, std=std, device=device, batch_size=batch_size)
+    return int((found == split.labels).sum()) / len(split)
+
+
+def answers(
+    model: nn.Module,
+    split: Split,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device | str,
+    batch_size: int = 256,
+) -> Tensor:
+    """Return the class of each image's largest logit: int64 (len,), on the CPU.
+
+    `model` is as for `accuracy`.
+    """
     with _evaluating(model):
-        for images, labels in in_order(split, batch_size):
-            predicted = model(normalise(images, mean, std, device)).argmax(1)
-            correct += (predicted == labels.to(device, non_blocking=True)).sum()
-    return int(correct) / len(split)
+        found = [
+            model(normalise(images, mean, std, device)).argmax(1)
+            for images, _ in in_order(split, batch_size)
+        ]
+    return torch.cat(found).cpu()
 
 
 def parameters(module: nn.Module) -> int:
     """Return the number of parameters, each counted once however often it is used."""
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Return the bytes of a module's parameters and buffers, as a file of its weights has them."""
+    return sum(tensor.nbytes for tensor in module.state_dict().values())
 
 
 def macs(module: nn.Module, input_shape: Sequence[int]) -> int:

@@ -16,6 +16,7 @@ from pbkd.options import chosen
 from pbkd.plan import Plan, PlannedBlock, Workload, candidate_name, candidate_of, sum_costs
 from pbkd.prepare import pick_device, prepare
 from pbkd.preprocessing import with_preprocessing
+from pbkd.recorded import CostTable
 from pbkd.replacement import builder_choices, builders_of, propose, replaceable
 from pbkd.schedule import cache_name, cache_obstacle, choose_schedule, schedulers
 from pbkd.worker import thread_count
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pbkd.registry import Registry
     from pbkd.replacement import Proposal
 
-__all__ = ["Prospect", "plan_run"]
+__all__ = ["Prospect", "cost_table", "plan_run"]
 
 _DISTILL_STEPS, _STUDENT_FED_STEPS, _FINETUNE_STEPS = 600, 300, 600
 _START_SECONDS = 5.0  # of several workers, in both phases: import torch, load teacher and data
@@ -89,6 +90,17 @@ def plan_run(config: RunConfig, registry: Registry, given: Given | None = None) 
     plan = _with_forward_seconds(plan, config, prepared, replacements)
     check_budget(config, prepared, plan)
     return Prospect(config, prepared, plan, replacements, given)
+
+
+def cost_table(prospect: Prospect) -> CostTable:
+    """Return what every block that is trained costs, its candidates together, and on what."""
+    prepared, plan, worker = prospect.prepared, prospect.plan, prospect.plan.workers[0]
+    about = (
+        f"{prepared.teacher.name} on {prepared.data.name}, batch {prospect.config.batch_size},"
+        f" measured on {worker.device} with {worker.threads} thread(s)"
+    )
+    costs = sum_costs([planned.cost for planned in plan.trained if planned.cost])
+    return CostTable(about, tuple(costs), plan.workload)
 
 
 def _seconds_with_start(plan: Plan) -> float:

@@ -72,7 +72,9 @@ class NetworkResult:
 
     `latencies` are those of a single image and of a batch of the run, on the run's device. Without
     labels `accuracy` is None, and `agreement`, a student's, the share of test images to which it
-    gives its teacher's class. `network` is the student itself, as a run returns it; no file has it.
+    gives its teacher's class. `weight_bytes` are those of its parameters and buffers, None in
+    results of versions that did not count them. `network` is the student itself, as a run returns
+    it; no file has it.
     """
 
     name: str
@@ -81,6 +83,7 @@ class NetworkResult:
     macs: int
     latencies: tuple[Latency, ...]
     agreement: float | None = None
+    weight_bytes: int | None = None
     network: nn.Module | None = field(default=None, repr=False, compare=False)
 
 

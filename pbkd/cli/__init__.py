@@ -18,6 +18,7 @@ from pbkd.cli import (
     latency,
     plan,
     plugins,
+    report,
     run,
     status,
     zoo,
@@ -37,6 +38,7 @@ app.command(name="status")(status.status)
 app.command(name="plan")(plan.plan)
 app.command(name="cut")(cut.cut)
 app.command(name="compare")(compare.compare)
+app.command(name="report")(report.report)
 app.command(name="baseline")(baseline.baseline)
 app.command(name="latency")(latency.latency)
 app.command(name="export")(export.export)

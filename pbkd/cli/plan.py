@@ -152,14 +152,7 @@ def _costs(
 def _measured(settings: RunConfig, registry: Registry) -> tuple[CostTable, Worker]:
     """Load teacher and data and measure; whichever scheduler was chosen has no part in that."""
     from pbkd.config import RunConfig
-    from pbkd.planning import plan_run
-    from pbkd.recorded import CostTable
+    from pbkd.planning import cost_table, plan_run
 
     prospect = plan_run(replace(settings, scheduler=RunConfig().scheduler), registry)
-    prepared, worker = prospect.prepared, prospect.plan.workers[0]
-    about = (
-        f"{prepared.teacher.name} on {prepared.data.name}, batch {settings.batch_size}, measured on"
-        f" {worker.device} with {worker.threads} thread(s)"
-    )
-    costs = tuple(planned.cost for planned in prospect.plan.trained if planned.cost)
-    return CostTable(about, costs, prospect.plan.workload), worker
+    return cost_table(prospect), prospect.plan.workers[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.options import choice_text
@@ -12,12 +13,15 @@ if TYPE_CHECKING:
     from pbkd.result import BlockResult, PhaseResult, RunResult
 
 __all__ = [
+    "Figure",
     "all_notes",
     "card",
     "comparison",
+    "figures",
     "joules_notes",
     "phase_rows",
     "points",
+    "ratio",
     "replaced_totals",
     "score_name",
     "stage_scores",
@@ -95,8 +99,26 @@ def replaced_totals(blocks: Sequence[BlockResult]) -> tuple[tuple[int, int], tup
     return before, after
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A figure of teacher and student, as numbers (None: not measured) and as they are written.
+
+    `ratio` is teacher / student where that says something, else empty.
+    """
+
+    name: str
+    numbers: tuple[float | None, float | None]
+    written: tuple[str, str]
+    ratio: str = ""
+
+
 def comparison(result: RunResult) -> list[tuple[str, str, str, str]]:
     """Return rows of (figure, teacher, student, teacher / student)."""
+    return [(figure.name, *figure.written, figure.ratio) for figure in figures(result)]
+
+
+def figures(result: RunResult) -> list[Figure]:
+    """Return what teacher and student are compared by."""
     teacher, student = result.teacher, result.student
     milliseconds = [
         (f"latency, {what} of a batch of {of_teacher.batch}", 1000 * t, 1000 * s)
@@ -111,18 +133,26 @@ def comparison(result: RunResult) -> list[tuple[str, str, str, str]]:
         ("MACs", teacher.macs, student.macs),
     ]
     return [
-        ("test accuracy", points(teacher.accuracy), points(student.accuracy), ""),
+        *_scores(result),
+        *(Figure(name, (t, s), (f"{t:,}", f"{s:,}"), ratio(t, s)) for name, t, s in counts),
         *(
-            [(score_name(result), "", points(student.agreement), "")]
-            if result.accuracy_reason
-            else []
+            Figure(name, (t, s), (f"{t:.2f} ms", f"{s:.2f} ms"), ratio(t, s))
+            for name, t, s in milliseconds
         ),
-        *((name, f"{t:,}", f"{s:,}", _ratio(t, s)) for name, t, s in counts),
-        *((name, f"{t:.2f} ms", f"{s:.2f} ms", _ratio(t, s)) for name, t, s in milliseconds),
     ]
 
 
-def _ratio(teacher: float, student: float) -> str:
+def _scores(result: RunResult) -> list[Figure]:
+    accuracies = result.teacher.accuracy, result.student.accuracy
+    scores = [Figure("test accuracy", accuracies, (points(accuracies[0]), points(accuracies[1])))]
+    if result.accuracy_reason:
+        agreement = result.student.agreement
+        scores.append(Figure(score_name(result), (None, agreement), ("", points(agreement))))
+    return scores
+
+
+def ratio(teacher: float, student: float) -> str:
+    """Write teacher / student; nothing where the student's is zero."""
     return f"{teacher / student:.2f}x" if student else ""
 
 

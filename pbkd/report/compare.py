@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from pbkd.finished import Finished
 
-__all__ = ["compare_csv", "compare_notes", "compare_rows"]
+__all__ = [
+    "compare_csv",
+    "compare_notes",
+    "compare_rows",
+    "joules_reason",
+    "latency",
+    "total_joules",
+]
 
 Value = str | float | None
 
@@ -118,7 +125,7 @@ def _latencies(runs: Sequence[Finished]) -> Iterator[_Column]:
     for batch in sorted({n.batch for run in runs for n in run.result.teacher.latencies}):
         for role in ("teacher", "student"):
             name = f"{role}_latency_seconds_batch_{batch}"
-            yield _Column(name, None, str, partial(_latency, role, batch))
+            yield _Column(name, None, str, partial(latency, role, batch))
         yield _Column(
             f"latency_ratio_batch_{batch}",
             f"latency at {batch}",
@@ -140,13 +147,13 @@ def _baselines(runs: Sequence[Finished]) -> Iterator[_Column]:
 def _joules(runs: Sequence[Finished]) -> Iterator[_Column]:
     """Yield the table's one column, CSV's column for each domain, and why any is missing."""
     yield _Column(None, "joules", str, _joules_text)
-    domains = dict.fromkeys(domain for run in runs for domain in _total_joules(run))
+    domains = dict.fromkeys(domain for run in runs for domain in total_joules(run))
     for domain in domains:
         yield _Column(f"joules_{domain}", None, str, partial(_domain_joules, domain))
-    yield _Column("joules_reason", None, str, _joules_reason)
+    yield _Column("joules_reason", None, str, joules_reason)
 
 
-def _total_joules(run: Finished) -> dict[str, float]:
+def total_joules(run: Finished) -> dict[str, float]:
     """Return the joules of the domains that were measured in every phase; none if resumed."""
     phases = [phase.joules or {} for phase in run.result.phases]
     if run.resumed or not phases:
@@ -159,15 +166,16 @@ def _total_joules(run: Finished) -> dict[str, float]:
 
 
 def _domain_joules(domain: str, run: Finished) -> float | None:
-    return _total_joules(run).get(domain)
+    return total_joules(run).get(domain)
 
 
 def _joules_text(run: Finished) -> str | None:
-    joules = _total_joules(run)
+    joules = total_joules(run)
     return ", ".join(f"{domain} {value:.1f}" for domain, value in joules.items()) or None
 
 
-def _joules_reason(run: Finished) -> str | None:
+def joules_reason(run: Finished) -> str | None:
+    """Say why joules of a run are missing; None where none are."""
     reasons = dict.fromkeys(phase.joules_reason for phase in run.result.phases)
     resumed = ["the run was resumed"] if run.resumed else []
     return "; ".join([*resumed, *filter(None, reasons)]) or None
@@ -197,14 +205,15 @@ def _stage(split: str, stage: str, run: Finished) -> float | None:
     return found
 
 
-def _latency(role: str, batch: int, run: Finished) -> float | None:
+def latency(role: str, batch: int, run: Finished) -> float | None:
+    """Return the median seconds of a batch of the `teacher` or the `student`, if it was timed."""
     network = getattr(run.result, role)
-    found = (latency for latency in network.latencies if latency.batch == batch)
-    return next((latency.median_seconds for latency in found), None)
+    found = (timed for timed in network.latencies if timed.batch == batch)
+    return next((timed.median_seconds for timed in found), None)
 
 
 def _latency_ratio(batch: int, run: Finished) -> float | None:
-    return _ratio(_latency("teacher", batch, run), _latency("student", batch, run))
+    return _ratio(latency("teacher", batch, run), latency("student", batch, run))
 
 
 def _ratio(teacher: float | None, student: float | None) -> float | None:

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
     from pbkd.timeline import Bar
 
-__all__ = ["duration", "gantt_svg", "gantt_text", "letters"]
+__all__ = [
+    "WIDTH",
+    "duration",
+    "gantt_drawing",
+    "gantt_svg",
+    "gantt_text",
+    "letters",
+    "round_step",
+]
 
 _LETTERS = string.ascii_uppercase + string.ascii_lowercase
 _MARKS = {"teacher": ".", "transfer": "~", "cache": "+"}
@@ -26,7 +34,7 @@ _MEANINGS = {
 }
 _TEXT_COLUMNS = 60
 # Sizes of the SVG in pixels.
-_WIDTH, _LEFT, _RIGHT, _ROW, _BAR, _TOP, _LETTER = 960, 96, 24, 32, 24, 92, 7.2
+WIDTH, _LEFT, _RIGHT, _ROW, _BAR, _TOP, _LETTER = 960, 96, 24, 32, 24, 92, 7.2
 
 _STYLE = """\
 text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; \
@@ -104,17 +112,31 @@ def gantt_svg(
 
     A bar has its block's name where that fits, else its letter, with a key, and always a tooltip.
     """
-    bottom = _TOP + workers * _ROW
-    key = _letter_key(bars, blocks, seconds)
-    height = bottom + 44 + 18 * len(key)
+    height, drawing = gantt_drawing(bars, workers, blocks, seconds, note)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}"'
         f' height="{height}" role="img" aria-labelledby="title desc">',
         f'<title id="title">{escape(title)}</title>',
         f'<desc id="desc">{escape(note)}</desc>',
         f"<style>\n{_STYLE}\n</style>",
-        f'<rect class="panel" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{height - 1}" rx="10"/>',
+        f'<rect class="panel" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="10"/>',
         f'<text class="title" x="24" y="34">{escape(title)}</text>',
+        *drawing,
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def gantt_drawing(
+    bars: Sequence[Bar], workers: int, blocks: Sequence[str], seconds: float, note: str
+) -> tuple[int, list[str]]:
+    """Return the chart's height, its width being `WIDTH`, and the elements below its title.
+
+    Their classes are styled by whoever puts them into an SVG.
+    """
+    bottom = _TOP + workers * _ROW
+    key = _letter_key(bars, blocks, seconds)
+    elements = [
         f'<text class="note" x="24" y="54">{escape(_shortened(note))}</text>',
         *_swatches(sorted({bar.kind for bar in bars}, key=list(_MEANINGS).index)),
         *_lanes(workers),
@@ -124,9 +146,8 @@ def gantt_svg(
             f'<text class="note" x="{_LEFT}" y="{bottom + 46 + 18 * index}">{escape(line)}</text>'
             for index, line in enumerate(key)
         ),
-        "</svg>",
     ]
-    return "\n".join(parts) + "\n"
+    return bottom + 44 + 18 * len(key), elements
 
 
 def _column(time: float, seconds: float) -> int:
@@ -134,7 +155,7 @@ def _column(time: float, seconds: float) -> int:
 
 
 def _x(time: float, seconds: float) -> float:
-    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * time / seconds
+    return _LEFT + (WIDTH - _LEFT - _RIGHT) * time / seconds
 
 
 def _swatches(kinds: Sequence[str]) -> list[str]:
@@ -152,7 +173,7 @@ def _lanes(workers: int) -> list[str]:
     for worker in range(workers):
         y = _TOP + worker * _ROW
         parts.append(
-            f'<rect class="lane" x="{_LEFT}" y="{y + 4}" width="{_WIDTH - _LEFT - _RIGHT}"'
+            f'<rect class="lane" x="{_LEFT}" y="{y + 4}" width="{WIDTH - _LEFT - _RIGHT}"'
             f' height="{_BAR}"/>'
         )
         parts.append(f'<text class="end" x="{_LEFT - 10}" y="{y + 21}">worker {worker}</text>')
@@ -162,20 +183,20 @@ def _lanes(workers: int) -> list[str]:
 def _axis(seconds: float, bottom: int) -> list[str]:
     """Return vertical lines at round times and at the end, with the times below."""
     parts = []
-    step = _round_step(seconds / 6)
+    step = round_step(seconds / 6)
     for index in range(int(seconds / step) + 1):
         x = _x(index * step, seconds)
         parts.append(f'<path class="grid" d="M{x:.1f} {_TOP}V{bottom + 6}"/>')
-        if x < _WIDTH - _RIGHT - 60 or index == 0:
+        if x < WIDTH - _RIGHT - 60 or index == 0:
             text = f"{index * step:,.6g} s"
             parts.append(f'<text class="tick mid" x="{x:.1f}" y="{bottom + 22}">{text}</text>')
-    end = _WIDTH - _RIGHT
+    end = WIDTH - _RIGHT
     parts.append(f'<path class="grid" d="M{end} {_TOP}V{bottom + 6}"/>')
     parts.append(f'<text class="end" x="{end}" y="{bottom + 22}">{duration(seconds)}</text>')
     return parts
 
 
-def _round_step(least: float) -> float:
+def round_step(least: float) -> float:
     """Return the smallest of 1, 2, 5, 10, … times a power of ten that is not below `least`."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least)
@@ -223,12 +244,12 @@ def _letter_key(bars: Sequence[Bar], blocks: Sequence[str], seconds: float) -> l
     marks = letters(blocks)
     used = {bar.block for bar in bars if bar.block and _label(bar, seconds, marks) != bar.block}
     names = [f"{marks[name]} {name}" for name in blocks if name in used]
-    columns = int((_WIDTH - _LEFT - _RIGHT) / _LETTER)
+    columns = int((WIDTH - _LEFT - _RIGHT) / _LETTER)
     return _wrapped(names, columns)
 
 
 def _shortened(note: str) -> str:
-    columns = int((_WIDTH - 48) / _LETTER)
+    columns = int((WIDTH - 48) / _LETTER)
     return note if len(note) <= columns else f"{note[: columns - 1]}…"
 
 

@@ -1,0 +1,76 @@
+"""A run's plan as files in its folder: what its blocks cost, and who was to train them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pbkd.assignment import schedule_data, schedule_of
+from pbkd.errors import RunFolderError, ScheduleError
+from pbkd.journal import read_json, write_json
+from pbkd.makespan import makespan
+from pbkd.plan import Worker, check_schedule
+from pbkd.recorded import read_costs, write_costs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pbkd.plan import Plan, Schedule
+    from pbkd.recorded import CostTable
+
+__all__ = ["RecordedPlan", "read_plan", "write_plan"]
+
+_COSTS, _PLAN = "costs.json", "plan.json"
+
+
+@dataclass(frozen=True)
+class RecordedPlan:
+    """What a run planned for its teacher-fed phase, and `why` by this scheduler."""
+
+    table: CostTable
+    workers: tuple[Worker, ...]
+    schedule: Schedule
+    scheduler: str
+    why: str
+
+    @property
+    def seconds(self) -> float:
+        """The predicted seconds until the last worker is done."""
+        return makespan(self.schedule, self.table.costs, self.workers, self.table.workload)
+
+
+def write_plan(folder: Path, plan: Plan, table: CostTable) -> None:
+    """Write `plan.json` and `costs.json`, which `pbkd plan --costs` reads too."""
+    write_costs(folder / _COSTS, table)
+    head = {"scheduler": plan.scheduler, "why": plan.why}
+    workers = [asdict(worker) for worker in plan.workers]
+    write_json(folder / _PLAN, {**head, "workers": workers, **schedule_data(plan.schedule)})
+
+
+def read_plan(folder: Path) -> RecordedPlan | None:
+    """Read a plan that may be anyone's; None where the run's version of pbkd wrote none.
+
+    Raises `RunFolderError` or `ConfigError` for files that are damaged.
+    """
+    path = folder / _PLAN
+    if not path.exists():
+        return None
+    table = read_costs(folder / _COSTS)
+    try:
+        data = read_json(path)
+        workers = tuple(map(_worker, data["workers"]))
+        schedule = schedule_of(data)
+        check_schedule(schedule, table.costs, len(workers))
+        return RecordedPlan(table, workers, schedule, str(data["scheduler"]), str(data["why"]))
+    except (AttributeError, KeyError, TypeError, ValueError, ScheduleError) as error:
+        raise RunFolderError(f"'{path}' is no plan of this version of pbkd.") from error
+
+
+def _worker(data: Mapping[str, Any]) -> Worker:
+    worker = Worker(**data)
+    sizes = (worker.speed, worker.bandwidth, 1 + worker.latency)
+    if not all(0 < size < math.inf for size in sizes):
+        raise ValueError("a worker's speed or link is out of range")
+    return worker

@@ -1,0 +1,160 @@
+"""Small charts as inline SVG, coloured by the page: bars, pairs of bars, curves, scales."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pbkd.report.gantt import round_step
+from pbkd.report.markup import Markup, element
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pbkd.report.card import Figure
+
+__all__ = ["bar", "curves", "pair", "picture", "short", "ticks"]
+
+_MOST_POINTS = 200
+# Sizes in pixels; all are narrower than a phone.
+_BAR = (120, 12)
+_PAIR, _PAIR_LABEL, _PAIR_BAR = (300, 52), 58, 150
+_CURVES, _CURVES_LEFT, _CURVES_TOP, _CURVES_BOTTOM = (280, 120), 56, 22, 98
+
+
+def picture(size: tuple[float, float], title: str, *children: object, class_: str) -> Markup:
+    """Return an SVG of a size in pixels, which shrinks with its column; `title` is read out."""
+    width, height = size
+    return element(
+        "svg",
+        element("title", title),
+        *children,
+        class_=class_,
+        viewBox=f"0 0 {width:g} {height:g}",
+        width=f"{width:g}",
+        height=f"{height:g}",
+        role="img",
+    )
+
+
+def bar(value: float, most: float, title: str) -> Markup:
+    """Return a bar of `value`, whole at `most`."""
+    width, height = _BAR
+    return picture(
+        _BAR,
+        title,
+        _rect("lane", 0, 0, width, height),
+        _rect("bar", 0, 0, width * _share(value, most), height),
+        class_="small",
+    )
+
+
+def pair(figure: Figure) -> Markup:
+    """Return the teacher's bar above the student's; one that was not measured has none."""
+    most = max((number for number in figure.numbers if number is not None), default=0.0)
+    rows: list[Markup] = []
+    roles = zip(("teacher", "student"), figure.numbers, figure.written, strict=True)
+    for row, (role, number, written) in enumerate(roles):
+        y = 4 + 24 * row
+        width = _PAIR_BAR * _share(number or 0.0, most)
+        rows += [
+            _text("label", 0, y + 14, role),
+            _rect(f"bar {role}", _PAIR_LABEL, y, width, 18),
+            _text("value", _PAIR_LABEL + width + 6, y + 14, written),
+        ]
+    spoken = ", ".join(filter(None, figure.written))
+    return picture(_PAIR, f"{figure.name}: {spoken}", *rows, class_="pair")
+
+
+def curves(name: str, series: Mapping[str, Sequence[float]], unit: str) -> Markup:
+    """Return curves over epochs, counted on from curve to curve, from zero to the largest value.
+
+    Of a long curve some points are left out, never the last.
+    """
+    width, _ = _CURVES
+    most = max((value for values in series.values() for value in values), default=0.0)
+    count = sum(map(len, series.values()))
+    step = (width - _CURVES_LEFT - 10) / max(count - 1, 1)
+    parts: list[Markup] = []
+    begin, legend = 0, float(_CURVES_LEFT)
+    for index, (label, values) in enumerate(series.items()):
+        if values:
+            points = _points(values, begin, step, most)
+            parts += [*_curve(points, index), _text(f"key k{index}", legend, 12, label)]
+            begin, legend = begin + len(values), legend + 7 * len(label) + 14
+    spoken = "; ".join(
+        f"{label}: {values[0]:.4g} to {values[-1]:.4g}"
+        for label, values in series.items()
+        if values
+    )
+    return picture(
+        _CURVES,
+        f"{name}: {spoken}",
+        *_frame(width, most, count, unit),
+        *parts,
+        class_="curves",
+    )
+
+
+def _points(
+    values: Sequence[float], begin: int, step: float, most: float
+) -> list[tuple[float, float]]:
+    thinned = math.ceil(len(values) / _MOST_POINTS)
+    kept = sorted({*range(0, len(values), thinned), len(values) - 1})
+    height = _CURVES_BOTTOM - _CURVES_TOP
+    return [
+        (
+            _CURVES_LEFT + step * (begin + index),
+            _CURVES_BOTTOM - height * _share(values[index], most),
+        )
+        for index in kept
+    ]
+
+
+def _curve(points: Sequence[tuple[float, float]], index: int) -> list[Markup]:
+    """Return a line through the points, and a dot on its last."""
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    x, y = points[-1]
+    dot = element("circle", class_=f"dot k{index}", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3)
+    return [element("polyline", class_=f"line k{index}", points=line), dot]
+
+
+def _frame(width: float, most: float, count: int, unit: str) -> list[Markup]:
+    top, bottom = _CURVES_TOP, _CURVES_BOTTOM
+    epochs = f"{unit} 1 to {count}" if count > 1 else f"{unit} {count}"
+    return [
+        element("path", class_="grid", d=f"M{_CURVES_LEFT} {top}H{width - 6}"),
+        element("path", class_="grid", d=f"M{_CURVES_LEFT} {bottom}H{width - 6}"),
+        _text("tick end", _CURVES_LEFT - 6, top + 4, f"{most:.3g}"),
+        _text("tick end", _CURVES_LEFT - 6, bottom + 4, "0"),
+        _text("tick", _CURVES_LEFT, bottom + 17, epochs),
+    ]
+
+
+def ticks(least: float, most: float, count: int = 5) -> list[float]:
+    """Return about `count` round values from `least` to `most`, which must be larger."""
+    step = round_step((most - least) / count)
+    first = math.ceil(least / step)
+    return [index * step for index in range(first, math.floor(most / step) + 1)]
+
+
+def short(value: float) -> str:
+    """Write a number with three digits and the prefix of its thousands."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {prefix}"
+    return f"{value:.3g}"
+
+
+def _share(value: float, most: float) -> float:
+    return min(max(value / most, 0.0), 1.0) if most > 0 else 0.0
+
+
+def _rect(class_: str, x: float, y: float, width: float, height: float) -> Markup:
+    return element(
+        "rect", class_=class_, x=f"{x:.1f}", y=f"{y:.1f}", width=f"{width:.1f}", height=height, rx=2
+    )
+
+
+def _text(class_: str, x: float, y: float, content: str) -> Markup:
+    return element("text", content, class_=class_, x=f"{x:.1f}", y=f"{y:.1f}")

@@ -1,0 +1,168 @@
+"""The page of one run: what came of it, block by block, what it took, and how it was made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbkd.plan import candidate_of
+from pbkd.report.card import (
+    Figure,
+    all_notes,
+    figures,
+    joules_notes,
+    phase_rows,
+    points,
+    ratio,
+    score_name,
+    stage_scores,
+    verdict,
+)
+from pbkd.report.chain import chain_picture, details
+from pbkd.report.charts import bar, curves, pair
+from pbkd.report.course import gantt_charts, speedup
+from pbkd.report.difference import difference
+from pbkd.report.gantt import duration
+from pbkd.report.html import Section, page
+from pbkd.report.markup import Markup, element, join, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pbkd.finished import Finished
+    from pbkd.journal import Event
+    from pbkd.report.record import Record
+    from pbkd.result import RunResult
+
+__all__ = ["run_page"]
+
+_NO_ENERGY = (
+    "not measured: a run measures the joules of its phases, not those of a network's answers"
+)
+
+
+def run_page(record: Record) -> str:
+    """Return the page of a finished run."""
+    run, result = record.run, record.run.result
+    sections = [
+        Section("networks", "Teacher and student", _networks(result)),
+        Section("stages", "The student, stage by stage", _stages(record)),
+        Section("chain", "The chain", _chain(record)),
+        Section("course", "Who did what, and when", gantt_charts(record)),
+        Section("phases", "Time and energy", _phases(run)),
+        Section("speed", "Faster than the paper's serial procedure?", speedup(record)),
+        Section("changes", "What the student answers otherwise", difference(record.changes)),
+        Section("notes", "Notes", _list(all_notes(result), "There is nothing to add.")),
+        Section("made", "How it was made", _made(record)),
+    ]
+    return page(result.student.name, verdict(result), sections)
+
+
+def _networks(result: RunResult) -> Markup:
+    tiles = [_tile(figure) for figure in [*figures(result), *_weights(result)]]
+    missing = [f"Energy of teacher and student: {_NO_ENERGY}."]
+    if result.student.weight_bytes is None:
+        missing.append("Size of weights: not recorded by the version of pbkd that made this run.")
+    reasons = (element("p", reason, class_="why") for reason in missing)
+    return join(element("div", *tiles, class_="tiles"), *reasons)
+
+
+def _weights(result: RunResult) -> list[Figure]:
+    before, after = result.teacher.weight_bytes, result.student.weight_bytes
+    if before is None or after is None:
+        return [Figure("size of weights", (None, None), ("not recorded", "not recorded"))]
+    written = f"{before / 1e6:,.2f} MB", f"{after / 1e6:,.2f} MB"
+    return [Figure("size of weights", (before, after), written, ratio(before, after))]
+
+
+def _tile(figure: Figure) -> Markup:
+    beside = element("b", f"teacher / student {figure.ratio}" if figure.ratio else "")
+    return element(
+        "figure", element("figcaption", element("span", figure.name), beside), pair(figure)
+    )
+
+
+def _stages(record: Record) -> Markup:
+    result = record.run.result
+    score = score_name(result)
+    rows: list[tuple[object, ...]] = [
+        (stage, points(share), points(result.validation.get(stage)))
+        for stage, share in stage_scores(result).items()
+    ]
+    rows += [
+        (f"{method}, {baseline.epochs} epochs in {duration(baseline.seconds)} (a baseline)",
+         points(baseline.accuracy), points(baseline.validation_accuracy))
+        for method, baseline in record.run.baselines.items()
+    ]  # fmt: skip
+    heads = ("stage", f"{score}, test", f"{score}, validation")
+    return join(table(heads, rows), _fine_tuning(record.events, score))
+
+
+def _fine_tuning(events: list[Event], score: str) -> Markup:
+    """Return the curves of fine-tuning, as far as its epochs were recorded."""
+    told = {event.get("epoch"): event for event in events if event["event"] == "fine-tuning epoch"}
+    series = {
+        key: [event[key] for event in told.values() if _is_figure(event.get(key))]
+        for key in ("loss", "accuracy")
+    }
+    if not all(series.values()):
+        return element("p", "No epochs of fine-tuning were recorded.", class_="why")
+    names = {"loss": "loss", "accuracy": f"validation {score}"}
+    drawn = [
+        element("figure", curves("fine-tuning", {names[key]: values}, "fine-tuning epoch"))
+        for key, values in series.items()
+    ]
+    return element("div", *drawn, class_="tiles")
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < 1e12
+
+
+def _chain(record: Record) -> Markup:
+    result = record.run.result
+    intro = (
+        "MACs of each block's segment and of its replacement. What is never replaced (keep) has"
+        " no box."
+    )
+    return join(
+        element("p", intro, class_="why"),
+        chain_picture(result.blocks),
+        details(result.blocks, result.candidates, _step_seconds(record)),
+    )
+
+
+def _step_seconds(record: Record) -> Mapping[str, float]:
+    """Return what a training step of each block takes by the plan's costs."""
+    if record.plan is None:
+        return {}
+    return {candidate_of(cost.name)[0]: cost.train_seconds for cost in record.plan.table.costs}
+
+
+def _phases(run: Finished) -> Markup:
+    phases = run.result.phases
+    most = max((phase.seconds for phase in phases), default=0.0)
+    rows: list[tuple[object, ...]] = [
+        (name, seconds, bar(phase.seconds, most, f"{name}: {seconds} s"), cpu, joules)
+        for phase, (name, seconds, cpu, joules) in zip(phases, phase_rows(phases), strict=True)
+    ]
+    total = "not measured: the run was resumed" if run.seconds is None else f"{run.seconds:.2f}"
+    rows.append(("whole run", total, "", "", ""))
+    heads = ("phase", "seconds", "", "CPU seconds", "joules by domain")
+    reasons = joules_notes(phases)
+    return join(table(heads, rows), *(element("p", reason, class_="why") for reason in reasons))
+
+
+def _made(record: Record) -> Markup:
+    result = record.run.result
+    environment = table(("environment", ""), [(k, v) for k, v in result.environment.items()])
+    config = element("p", "Configuration: not recorded.", class_="why")
+    if record.config is not None:
+        config = join(element("h3", "Configuration"), element("pre", record.config))
+    folder = element("p", f"Run folder: {record.run.name}")
+    return join(folder, element("pre", result.command), environment, config)
+
+
+def _list(texts: list[str], nothing: str) -> Markup:
+    if not texts:
+        return element("p", nothing)
+    return element("ul", *(element("li", text) for text in texts))
