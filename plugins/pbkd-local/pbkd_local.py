@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     Work = Callable[[Path, int], None]
 
+PBKD_CONTRACT = 1
+
 
 @dataclass(frozen=True)
 class LocalLauncher:

@@ -504,10 +504,32 @@ def test_what_is_not_as_its_card_says_is_exit_code_1(
 
 def test_the_plugins_are_listed(pbkd: Pbkd, registry: Registry) -> None:
     head, *rows = pbkd("plugins", "list").out.splitlines()
-    assert head.split() == ["plugin", "from", "provides"]
+    assert head.split() == ["plugin", "version", "from", "provides"]
     assert [row.split()[0] for row in rows] == list(registry.plugins)
     greedy = next(row for row in rows if row.startswith("greedy"))
-    assert greedy.split() == ["greedy", "pbkd", "0.1.0", "scheduler", "greedy"]
+    assert greedy.split() == ["greedy", "0.1.0", "pbkd", "scheduler", "greedy"]
+
+
+def test_a_plugin_is_shown_with_its_options(pbkd: Pbkd) -> None:
+    Path("mine.py").write_text(MINE + METER.removeprefix(HEAD))
+    assert pbkd("plugins", "show", "mine.py").out.splitlines() == [
+        "plugin: mine.py",
+        "version: none, it is not installed",
+        f"from: {Path('mine.py').resolve()}",
+        "contract: not stated",
+        "scheduler mine",
+        "  scheduler.seed: int = 0",
+        "meter wattmeter",
+        "  port: str, must be given",
+    ]
+    head, *lines = pbkd("plugins", "show", "low-rank").out.splitlines()
+    assert (head, *lines[:3]) == (
+        "plugin: low-rank", "version: 0.1.0", "from: pbkd 0.1.0", "contract: 1",
+    )  # fmt: skip
+    assert lines[3].startswith("builder low-rank: Put two thin convolutions in the place of every")
+    assert "  builder.share: float = 0.24" in lines
+    assert "  teacher.width: float = 1.0" in pbkd("plugins", "show", "zoo").out.splitlines()
+    assert mistake(pbkd("plugins", "show", "gredy")).startswith("there is no plugin 'gredy': ")
 
 
 def test_the_doctor_says_what_is_usable_and_why_the_rest_is_not(
@@ -558,9 +580,9 @@ def test_broken_plugins_are_listed_with_their_reasons(sick_site: Path) -> None:
     for name, reason in REASONS.items():
         start = f"broken: {name} (third-party 2.1): {reason}"
         assert any(line.startswith(start) for line in lines)
-    assert any(line.split()[:2] == ["greedy", "pbkd"] for line in lines)
+    assert any(line.split()[:3] == ["greedy", "0.1.0", "pbkd"] for line in lines)
     assert any(
-        line.split() == ["wattmeter", "third-party", "2.1", "meter", "wattmeter"] for line in lines
+        line.split() == ["wattmeter", "2.1", "third-party", "meter", "wattmeter"] for line in lines
     )
 
 
