@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -297,6 +298,22 @@ def test_a_launcher_that_trains_nothing_is_found_out(pbkd: Pbkd) -> None:
     Path("idle.py").write_text(IDLE)
     told = mistake(pbkd("run", "--quiet", "--plugin", "idle.py", *ONE_BLOCK))
     assert told == "the launcher 'idle' ended, but nobody trained conv3_2."
+
+
+def test_a_launcher_that_raises_is_told_and_the_run_can_go_on(pbkd: Pbkd) -> None:
+    body = IDLE.replace("pass", "raise KeyError('no\\ncluster')")
+    assert body != IDLE
+    Path("idle.py").write_text(body)
+    told = mistake(pbkd("run", "--quiet", "--plugin", "idle.py", *ONE_BLOCK))
+    found = re.fullmatch(
+        r"the launcher 'idle' fails in launch \(KeyError: .*cluster.*\): go on with another one, by"
+        r" `pbkd (run --resume \S+ launcher=local)`\.",
+        told,
+    )
+    assert found, told
+    ended = pbkd(*found[1].split(), "--quiet")
+    assert (ended.code, ended.err) == (0, "")
+    assert (Path(found[1].split()[2]) / "result.json").is_file()
 
 
 def test_the_configuration_is_printed_so_that_it_can_be_loaded(pbkd: Pbkd) -> None:
