@@ -138,10 +138,11 @@ def install(folder: Path) -> None:
 
 def python(folder: Path, *arguments: str) -> str:
     """Run Python in and with a folder of installed plugins; return what it printed."""
+    path = [str(folder), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "COLUMNS": "200"},
         capture_output=True,
         text=True,
     )

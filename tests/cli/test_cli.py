@@ -549,6 +549,39 @@ def test_a_plugin_is_shown_with_its_options(pbkd: Pbkd) -> None:
     assert mistake(pbkd("plugins", "show", "gredy")).startswith("there is no plugin 'gredy': ")
 
 
+def test_a_plugin_is_checked_with_a_line_for_each_thing_it_registers(pbkd: Pbkd) -> None:
+    assert pbkd("plugins", "new", "mine", "--kind", "scheduler").out.splitlines() == [
+        "pbkd-mine: begun as a copy of 'round-robin'",
+        "install it with: pip install --editable pbkd-mine",
+    ]
+    ended = pbkd("plugins", "check", "pbkd-mine")
+    assert (ended.code, ended.err) == (0, "")
+    head, *lines = ended.out.splitlines()
+    assert head.split() == ["registered", "check", "result"]
+    assert [(line.split()[:2], line.split()[-1]) for line in lines] == [
+        (["scheduler", "mine"], "ok")
+    ]
+    assert [path.name for path in Path.cwd().iterdir()] == ["pbkd-mine"]
+
+
+def test_a_plugin_that_breaks_its_contract_is_exit_code_1_with_the_reason(pbkd: Pbkd) -> None:
+    Path("sick.py").write_text(MINE + METER.removeprefix(HEAD))
+    ended = pbkd("plugins", "check", "sick.py")
+    assert (ended.code, ended.err) == (1, "")
+    scheduler, meter = (" ".join(line.split()) for line in ended.out.splitlines()[1:])
+    assert scheduler.startswith("scheduler mine schedules are complete")
+    assert scheduler.endswith("FAILED: NotImplementedError")
+    assert "meter wattmeter" in meter
+    assert "not checked: its option port has no default" in meter
+    Path("old.py").write_text(f"PBKD_CONTRACT = 0\n{MINE}")
+    ended = pbkd("plugins", "check", "old.py")
+    assert (ended.code, ended.err) == (1, "")
+    assert ended.out.startswith(
+        "old.py: FAILED: the plugin 'old.py' is broken: 'old.py' is written"
+    )
+    assert ended.out.count("\n") == 1
+
+
 def test_the_doctor_says_what_is_usable_and_why_the_rest_is_not(
     pbkd: Pbkd, registry: Registry
 ) -> None:
