@@ -85,7 +85,11 @@ def check(
 
 
 def _module_at(name: str) -> str:
-    """Return the one module in a project's folder; anything else as it is."""
+    """Return the name of the one module in a project's folder; anything else as it is.
+
+    The module can be imported from then on, here and by the processes that a launcher starts.
+    """
+    import sys
     from pathlib import Path
 
     from pbkd.errors import PluginError
@@ -96,7 +100,8 @@ def _module_at(name: str) -> str:
     modules = [path for path in folder.glob("*.py") if not path.name.startswith("test_")]
     if len(modules) != 1:
         raise PluginError(f"'{name}' holds {len(modules)} modules: name the plugin's .py file.")
-    return str(modules[0])
+    sys.path.insert(0, str(folder.resolve()))
+    return modules[0].stem
 
 
 @app.command("new")
