@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from pbkd.assignment import Assignment, write_assignment
-from pbkd.errors import WorkerError
-from pbkd.failure import OUT_OF_MEMORY, divergence
+from pbkd.errors import PbkdError, WorkerError, one_line
+from pbkd.failure import OUT_OF_MEMORY, divergence, out_of_memory
 from pbkd.journal import follow_events, read_events
 from pbkd.options import chosen
 from pbkd.plan import Job, Schedule, check_schedule
@@ -17,12 +18,13 @@ from pbkd.weights import read_weights, write_weights
 from pbkd.worker import work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from pbkd.journal import Event
-    from pbkd.plan import Block
+    from pbkd.plan import Block, Worker
     from pbkd.planning import Prospect
+    from pbkd.protocols import Launcher
     from pbkd.registry import Registry
     from pbkd.result import BlockResult
 
@@ -145,7 +147,7 @@ def _distil(
     launcher = chosen(registry, "launcher", prospect.config.launcher)
     if not all(name in told.blocks for name in names):
         with follow_events(folder, told.seen):
-            launcher.launch(_work_of(prospect), folder, assignment.workers)
+            _launch(launcher, _work_of(prospect), folder, assignment.workers)
     missing = [name for name in names if name not in told.blocks]
     if missing:
         raise WorkerError(
@@ -153,6 +155,24 @@ def _distil(
         )
     shutil.rmtree(folder / "checkpoints" / phase, ignore_errors=True)
     return {name: told.blocks[name] for name in names}
+
+
+def _launch(
+    launcher: Launcher, wanted: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]
+) -> None:
+    """Have the work done; an error of the launcher's own, not of the work's, is a `WorkerError`."""
+    try:
+        launcher.launch(wanted, folder, workers)
+    except (PbkdError, OSError):
+        raise
+    except Exception as error:
+        frames = (frame for frame, _ in walk_tb(error.__traceback__))
+        if out_of_memory(error) or any(frame.f_code is work.__code__ for frame in frames):
+            raise
+        raise WorkerError(
+            f"the launcher '{launcher.name}' fails in launch ({one_line(error)}): go on with"
+            f" another one, by `pbkd run --resume {folder} launcher=local`."
+        ) from error
 
 
 def _work_of(prospect: Prospect) -> Callable[[Path, int], None]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbkd.errors import PbkdError
+from pbkd.errors import PLUGIN_FAILURES, PbkdError, PluginError
 from pbkd.protocols import EnergyReading
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class _Sampler:
         try:
             with self._meter.open() as read:
                 self._serve(lambda: _checked(read()))
-        except Exception as error:  # whatever a plugin raises
+        except PLUGIN_FAILURES as error:
             failure = self.failure = _reason(error)
             self._serve(lambda: failure)
 
@@ -183,12 +183,14 @@ def _close(samplers: Sequence[_Sampler]) -> None:
 
 def _checked(reading: EnergyReading) -> EnergyReading:
     """Return a copy, which the meter cannot change later, with numbers and reasons only."""
+    if not isinstance(reading, EnergyReading):
+        raise PluginError(f"it reads {type(reading).__name__}, not pbkd.EnergyReading.")
     lost = {str(domain): str(reason) for domain, reason in reading.lost.items()}
     joules = {str(d): float(value) for d, value in reading.joules.items() if d not in lost}
     return EnergyReading(joules, lost)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     text = str(error).rstrip(".")
     return text if isinstance(error, PbkdError) else f"{type(error).__name__}: {text}"
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "PLUGIN_FAILURES",
     "CacheError",
     "ChainError",
     "CheckpointError",
@@ -27,6 +28,10 @@ __all__ = [
     "WorkerError",
     "ZooError",
 ]
+
+
+# What a plugin may raise. It is code of someone else's, and may even try to end the process.
+PLUGIN_FAILURES = (Exception, SystemExit)
 
 
 class PbkdError(Exception):
@@ -95,6 +100,14 @@ class ZooError(PbkdError):
 
 class MeterUnavailableError(PbkdError):
     """An energy meter has no sensor here; the message says why."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error as one line: a `PbkdError` by its message alone, any other with its type."""
+    text = " ".join(str(error).split())
+    if isinstance(error, PbkdError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

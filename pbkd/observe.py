@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pbkd.errors import PLUGIN_FAILURES
+
 if TYPE_CHECKING:
     from pbkd.registry import Registry
 
 __all__ = ["observe"]
-
-# As in the registry: a plugin may even try to end the process.
-_FAILURES = (Exception, SystemExit)
 
 
 def observe(registry: Registry, hook: str, result: object) -> list[str]:
@@ -21,7 +20,7 @@ def observe(registry: Registry, hook: str, result: object) -> list[str]:
         others = [p for p in manager.get_plugins() if p is not implementation.plugin]
         try:
             manager.subset_hook_caller(hook, others)(result=result)
-        except _FAILURES as error:
+        except PLUGIN_FAILURES as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())
             told.append(f"The plugin '{implementation.plugin_name}' fails in {hook} ({text}).")
     return told

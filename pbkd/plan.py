@@ -152,6 +152,12 @@ class Schedule:
 
 def check_schedule(schedule: Schedule, costs: Sequence[BlockCost], workers: int) -> None:
     """Raise `ScheduleError` unless every block is in exactly one job and every rank has a row."""
+    if not isinstance(schedule, Schedule):
+        raise ScheduleError(f"it gives {type(schedule).__name__}, not a pbkd.Schedule.")
+    if not all(
+        isinstance(job, Job) for jobs in (*schedule.assigned, schedule.shared) for job in jobs
+    ):
+        raise ScheduleError("the schedule's jobs are not all of the type pbkd.Job.")
     if len(schedule.assigned) != workers:
         raise ScheduleError(
             f"the schedule assigns jobs to {len(schedule.assigned)} workers, but there are"

@@ -12,6 +12,7 @@ from pbkd.answers import with_answers
 from pbkd.chain import check_chain, fold
 from pbkd.data import normalise
 from pbkd.errors import (
+    PLUGIN_FAILURES,
     ChainError,
     ConfigError,
     PbkdError,
@@ -25,6 +26,7 @@ from pbkd.precision import autocast, pick_dtype
 from pbkd.preprocessing import with_preprocessing
 from pbkd.sources import SOURCES
 from pbkd.views import with_views
+from pbkd.weights import fingerprint
 from pbkd.zoo import Teacher, load_teacher
 
 if TYPE_CHECKING:
@@ -157,26 +159,40 @@ def pick_partitioner(
 
 
 def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequential:
-    """Return the partitioner's chain, checked on `images`; raises `ChainError`."""
+    """Return the partitioner's chain, checked on `images`; raises `ChainError`.
+
+    Raises `PluginError` where the partitioner changes the network.
+    """
+    before = _state(network)
     try:
         chain = partitioner.partition(network)
         check_chain(network, chain, images)
     except PbkdError:
         raise
-    except Exception as error:
+    except PLUGIN_FAILURES as error:
         if out_of_memory(error):
             raise
         raise ChainError(
             f"the partitioner '{partitioner.name}' fails on {type(network).__name__}:"
             f" {type(error).__name__}: {error}"
         ) from error
+    if _state(network) != before:
+        raise PluginError(
+            f"the partitioner '{partitioner.name}' changes the teacher in partition: choose"
+            " another one with partitioner=NAME."
+        )
     return chain
+
+
+def _state(network: nn.Module) -> tuple[str, list[bool]]:
+    """Return all of a network that a partitioner must leave alone: weights and modes."""
+    return fingerprint(network), [module.training for module in network.modules()]
 
 
 def _accepts(name: str, strategy: type[Partitioner], network: nn.Module) -> bool:
     try:
         return strategy().accepts(network)
-    except Exception as error:
+    except PLUGIN_FAILURES as error:
         raise PluginError(
             f"the partitioner '{name}' cannot say whether it accepts {type(network).__name__}"
             f" ({type(error).__name__}: {error}): choose one with partitioner=NAME."

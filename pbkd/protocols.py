@@ -31,7 +31,11 @@ class Partitioner(Protocol):
     name: ClassVar[str]
 
     def accepts(self, teacher: nn.Module) -> bool:
-        """Say whether this partitioner knows the teacher's family; used by `partitioner=auto`."""
+        """Say whether this partitioner knows the teacher's family; leave the teacher as it is.
+
+        Called with `partitioner=auto`, for any network whatever, until a partitioner accepts it:
+        in the host process before planning, and in every worker.
+        """
         ...
 
     def partition(self, teacher: nn.Module) -> nn.Sequential:
@@ -39,6 +43,9 @@ class Partitioner(Protocol):
 
         Segments hold the teacher's own modules (no copies), take one tensor, give one tensor and
         leave their input as it is. The core checks this and freezes the chain.
+
+        Called once the teacher is loaded: in the host process before planning, in every worker,
+        and wherever a student is loaded.
         """
         ...
 
@@ -53,7 +60,10 @@ class BlockBuilder(Protocol):
 
         The replacement maps `block.input_shape` to `block.output_shape` and shares no tensor
         with `segment`. Random initial weights come from torch's global generator, which the core
-        seeds from (seed, block name).
+        seeds from (seed, block name). `segment` stays as it is: it is the teacher's own.
+
+        Called once for each block in planning, in the host process; in every worker, for the
+        blocks that it trains; and wherever a student is loaded.
         """
         ...
 
@@ -64,7 +74,11 @@ class Scheduler(Protocol):
     name: ClassVar[str]
 
     def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
-        """Return a schedule with every block of `costs` (in chain order) in exactly one job."""
+        """Return a schedule with every block of `costs` (in chain order) in exactly one job.
+
+        Called in planning, in the host process: once, or, with `workers=auto`, once for each
+        number of workers. With `scheduler=auto` every scheduler is asked. `pbkd plan` asks too.
+        """
         ...
 
 
@@ -81,6 +95,9 @@ class Launcher(Protocol):
         `work` can be pickled, and `folder` holds all else that it needs. With several workers
         it finds torch's launcher environment (RANK, WORLD_SIZE, MASTER_ADDR …).
         Raises `WorkerError` when a worker ends before its jobs are done.
+
+        Called in the host process, once for each phase that trains blocks: teacher-fed, the second
+        try of blocks that failed, student-fed.
         """
         ...
 
@@ -108,5 +125,8 @@ class EnergyMeter(Protocol):
         The core calls that function about once a second, from one thread at a time, so that a
         meter may follow a counter that wraps or integrate power between two calls.
         Raises `MeterUnavailableError`, with the reason, where there is no usable sensor.
+
+        Called in the host process, in a thread of the meter's own: once for a run, before planning,
+        and by `pbkd doctor`.
         """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import os
 import re
 import sys
@@ -15,17 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from pbkd import hookspecs
-from pbkd.errors import PluginError, UnknownNameError, did_you_mean
+import pbkd
+from pbkd import hookspecs, protocols
+from pbkd.errors import PLUGIN_FAILURES, PluginError, UnknownNameError, did_you_mean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-__all__ = ["SLOTS", "BrokenPlugin", "Plugin", "Registry", "build_registry"]
-
-# A plugin is code of someone else's: it may even end the process as it is imported.
-_FAILURES = (Exception, SystemExit)
+__all__ = ["PROTOCOLS", "SLOTS", "BrokenPlugin", "Plugin", "Registry", "build_registry"]
 
 SLOTS = {
     "partitioner": "register_partitioners",
@@ -34,6 +33,13 @@ SLOTS = {
     "meter": "register_meters",
     "launcher": "register_launchers",
     "model": "register_models",
+}
+PROTOCOLS: dict[str, type] = {
+    "partitioner": protocols.Partitioner,
+    "builder": protocols.BlockBuilder,
+    "scheduler": protocols.Scheduler,
+    "meter": protocols.EnergyMeter,
+    "launcher": protocols.Launcher,
 }
 
 
@@ -80,22 +86,35 @@ class Registry:
         """Register one plugin; raise `PluginError`, leaving no trace of it, where it is broken."""
         if name in self.plugins:
             raise PluginError(f"the plugin name '{name}' is taken by {self.plugins[name].origin}.")
+        _check_contract(f"'{name}' {version}".strip(), module)
         try:
             self.manager.register(module, name)
             self.manager.check_pending()
             if not self.manager.get_hookcallers(module):
                 raise PluginError("it has no function marked @pbkd.hookimpl.")
             provided = self._strategies_of(name, module)
-        except _FAILURES as error:
+        except PLUGIN_FAILURES as error:
             if self.manager.has_plugin(name):
                 self.manager.unregister(name=name)
-            raise PluginError(_one_line(error)) from error
+            raise PluginError(one_line(error)) from error
         for slot, found in provided.items():
             self.strategies[slot].update(found)
             self.owners.update({(slot, key): name for key in found})
         names = {slot: tuple(found) for slot, found in provided.items() if found}
         self.plugins[name] = Plugin(name, version, origin, names)
         return self.plugins[name]
+
+    def module_of(self, plugin: Plugin) -> object:
+        """Return the module, or the object, that a plugin is."""
+        return self.manager.get_plugin(plugin.name)
+
+    def plugin_at(self, path: Path) -> Plugin | None:
+        """Return the plugin whose module is a file, if it is loaded."""
+        for plugin in self.plugins.values():
+            file = getattr(self.module_of(plugin), "__file__", None)
+            if file and Path(file).resolve() == path.resolve():
+                return plugin
+        return None
 
     def provided_by(self, spec: str) -> dict[str, tuple[str, ...]]:
         """Return, by slot, the names that the plugin given as `spec` registers."""
@@ -113,11 +132,9 @@ class Registry:
             if not isinstance(handed, Iterable):
                 raise PluginError(f"{hook} hands over {handed!r}, not a list.")
             for strategy in handed:
-                key = getattr(strategy, "name", None)
-                if not isinstance(key, str) or not key:
-                    raise PluginError(f"{hook} hands over {strategy!r}, which has no name.")
-                if slot != "model" and not isinstance(strategy, type):
-                    raise PluginError(f"{hook} hands over {strategy!r}, which is not a class.")
+                if fault := _fault(slot, strategy):
+                    raise PluginError(f"{hook} hands over {strategy!r}, which {fault}.")
+                key = strategy.name
                 if key in found or (slot, key) in self.owners:
                     owner = self.owners.get((slot, key), name)
                     raise PluginError(
@@ -150,11 +167,26 @@ def load_plugin(registry: Registry, spec: str) -> Plugin:
     """Return the plugin named by `--plugin`: an installed name, a module, or a `.py` file."""
     if spec in registry.plugins:
         return registry.plugins[spec]
+    if spec.endswith(".py") and (loaded := registry.plugin_at(Path(spec))):
+        return loaded
     for broken in registry.broken:
         if broken.name == spec:
             raise PluginError(f"the plugin '{spec}' ({broken.origin}) is broken: {broken.reason}")
+    module = _import_plugin(registry, spec)
+    for plugin in registry.plugins.values():
+        if registry.module_of(plugin) is module:
+            return plugin
     try:
-        module = _import_file(Path(spec)) if spec.endswith(".py") else importlib.import_module(spec)
+        origin = str(getattr(module, "__file__", None) or spec)
+        return registry.add(spec, module, version="", origin=origin)
+    except PluginError as error:
+        raise PluginError(f"the plugin '{spec}' is broken: {error}") from error
+
+
+def _import_plugin(registry: Registry, spec: str) -> ModuleType:
+    """Import a module or a `.py` file; raise `PluginError` where there is none, or it fails."""
+    try:
+        return _import_file(Path(spec)) if spec.endswith(".py") else importlib.import_module(spec)
     except ModuleNotFoundError as error:
         if error.name != spec.partition(".")[0]:
             raise PluginError(f"the plugin '{spec}' fails to import: {error}.") from error
@@ -162,16 +194,36 @@ def load_plugin(registry: Registry, spec: str) -> Plugin:
             f"there is no plugin '{spec}': give an installed plugin, an importable module or a"
             f" .py file.{did_you_mean(spec, registry.plugins)}"
         ) from error
-    except _FAILURES as error:
-        raise PluginError(f"the plugin '{spec}' fails to import: {_one_line(error)}") from error
-    for plugin in registry.plugins.values():
-        if registry.manager.get_plugin(plugin.name) is module:
-            return plugin
-    try:
-        origin = str(getattr(module, "__file__", None) or spec)
-        return registry.add(spec, module, version="", origin=origin)
-    except PluginError as error:
-        raise PluginError(f"the plugin '{spec}' is broken: {error}") from error
+    except PLUGIN_FAILURES as error:
+        raise PluginError(f"the plugin '{spec}' fails to import: {one_line(error)}") from error
+
+
+def _check_contract(plugin: str, module: object) -> None:
+    """Raise `PluginError` where a plugin states another version of the contract than pbkd's."""
+    stated = getattr(module, "PBKD_CONTRACT", hookspecs.CONTRACT)
+    if stated == hookspecs.CONTRACT:
+        return
+    newer = isinstance(stated, int) and stated > hookspecs.CONTRACT
+    raise PluginError(
+        f"{plugin} is written for contract {stated!r} between pbkd and its plugins, but pbkd"
+        f" {pbkd.__version__} has contract {hookspecs.CONTRACT}: install"
+        f" {'a newer pbkd' if newer else 'a newer version of the plugin, or an older pbkd'}."
+    )
+
+
+def _fault(slot: str, strategy: Any) -> str | None:
+    """Say what is wrong with something that a plugin hands over, if anything is."""
+    if not isinstance(getattr(strategy, "name", None), str) or not strategy.name:
+        return "has no name"
+    if slot == "model":
+        from pbkd.zoo import ZooModel
+
+        return None if isinstance(strategy, ZooModel) else "is not a pbkd.ZooModel"
+    if not isinstance(strategy, type):
+        return "is not a class"
+    methods = (n for n, member in vars(PROTOCOLS[slot]).items() if inspect.isfunction(member))
+    missing = [n for n in methods if n[0] != "_" and not callable(getattr(strategy, n, None))]
+    return f"has no method {missing[0]}" if missing else None
 
 
 def _own_first(point: Any) -> tuple[bool, str]:
@@ -184,8 +236,8 @@ def _add_installed(registry: Registry, point: Any) -> None:
     origin = f"{dist.name} {dist.version}" if dist else point.value
     try:
         registry.add(point.name, point.load(), version=dist.version if dist else "", origin=origin)
-    except _FAILURES as error:
-        registry.broken.append(BrokenPlugin(point.name, origin, _one_line(error)))
+    except PLUGIN_FAILURES as error:
+        registry.broken.append(BrokenPlugin(point.name, origin, one_line(error)))
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -200,13 +252,6 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, PluginError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _reasons(broken: Iterable[BrokenPlugin]) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from pbkd.errors import PluginError
+from pbkd.errors import PLUGIN_FAILURES, PluginError
 from pbkd.measure import macs, parameters
 from pbkd.options import chosen
 from pbkd.seed import derive_seed
-from pbkd.weights import fit_weights, read_weights
+from pbkd.weights import fingerprint, fit_weights, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,24 +84,27 @@ def build_replacement(
 ) -> nn.Module | None:
     """Build a block's replacement; its random weights depend on (seed, block name) alone.
 
-    Raises `PluginError` where the builder fails, or its module maps to a wrong shape.
+    Raises `PluginError` where the builder fails or changes the segment, or where its module maps to
+    a wrong shape, changes its input or shares a tensor with the segment.
     """
+    before = fingerprint(segment)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "replacement", block.name))
         try:
             replacement = builder.build(segment, block)
             if replacement is None:
                 return None
-            shape = _output_shape(replacement, block)
-        except Exception as error:
+            fault = _fault(replacement, segment, block)
+        except PLUGIN_FAILURES as error:
             raise PluginError(
                 f"the builder '{builder.name}' fails on block '{block.name}':"
                 f" {type(error).__name__}: {error}"
             ) from error
-    if shape != block.output_shape:
+        finally:
+            _check_segment(builder, segment, block, before)
+    if fault:
         raise PluginError(
-            f"the builder '{builder.name}' gives block '{block.name}' a replacement with output"
-            f" shape {shape} instead of {block.output_shape}."
+            f"the builder '{builder.name}' gives block '{block.name}' a replacement {fault}."
         )
     return replacement.requires_grad_(True).to(memory_format=torch.channels_last)
 
@@ -118,12 +122,33 @@ def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) 
     return Proposal(block, None, reason, before[0], before[0], before[1], before[1])
 
 
+def _check_segment(builder: BlockBuilder, segment: nn.Module, block: Block, before: str) -> None:
+    if fingerprint(segment) != before:
+        raise PluginError(
+            f"the builder '{builder.name}' changes the teacher's segment '{block.name}' in build:"
+            " it must work on a copy."
+        )
+
+
 @torch.no_grad()
-def _output_shape(replacement: nn.Module, block: Block) -> tuple[int, ...]:
+def _fault(replacement: nn.Module, segment: nn.Module, block: Block) -> str | None:
+    """Say what is wrong with a replacement, if anything is."""
+    if not isinstance(replacement, nn.Module):
+        return f"that is a {type(replacement).__name__}, not a torch module"
+    theirs = {tensor.data_ptr() for tensor in (*segment.parameters(), *segment.buffers())}
+    mine = (*replacement.parameters(), *replacement.buffers())
+    if any(tensor.numel() and tensor.data_ptr() in theirs for tensor in mine):
+        return "that shares a tensor with the teacher's segment: it must work on a copy"
+    x = torch.linspace(-1, 1, math.prod(block.input_shape)).reshape(1, *block.input_shape)
+    given = x.clone()
     was_training = replacement.training
-    output = replacement.eval()(torch.zeros(1, *block.input_shape))
+    output = replacement.eval()(given)
     replacement.train(was_training)
-    return tuple(output.shape[1:])
+    if not isinstance(output, Tensor):
+        return f"that gives a {type(output).__name__}, not one tensor"
+    if output.shape[1:] != block.output_shape:
+        return f"with output shape {tuple(output.shape[1:])} instead of {block.output_shape}"
+    return None if torch.equal(given, x) else "that changes its input in place"
 
 
 def read_replacement(folder: Path, replacement: nn.Module, name: str) -> nn.Module:

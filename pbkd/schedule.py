@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.cache import cache_bytes, cache_key
-from pbkd.errors import ScheduleError
+from pbkd.errors import PLUGIN_FAILURES, ScheduleError
 from pbkd.makespan import makespan
 from pbkd.options import chosen
 from pbkd.plan import check_schedule
@@ -60,9 +60,10 @@ def choose_schedule(
     broken = {}
     for name, scheduler in candidates.items():
         try:
-            schedule = scheduler.schedule(costs, workers)
+            # In tuples nobody can reorder or drop what the next scheduler is asked about.
+            schedule = scheduler.schedule(tuple(costs), tuple(workers))
             check_schedule(schedule, costs, len(workers))
-        except Exception as error:
+        except PLUGIN_FAILURES as error:
             broken[name] = f"{type(error).__name__}: {error}"
             continue
         why = ""

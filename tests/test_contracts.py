@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from pbkd.chain import blocks_of, fold, freeze
 from pbkd.options import chosen, typed_options
 from pbkd.prepare import pick_partitioner
 from pbkd.registry import SLOTS, build_registry
 from pbkd.sources import SOURCES
-from pbkd.testing import check_builder, check_meter, check_partitioner, check_scheduler
+from pbkd.testing import check_partitioner, examine
 from pbkd.zoo import ZooModel
 
 REGISTRY = build_registry()
@@ -24,10 +22,6 @@ STRATEGIES = [
 ]
 MODELS = [name for name, model in REGISTRY.strategies["model"].items() if not model.variants]
 FAMILIES = {"torchvision": ("vgg11_bn", "resnet18"), "timm": ("vgg11", "resnet18", "resnet26d")}
-
-
-def _strategies(slot: str) -> list[Any]:
-    return [chosen(REGISTRY, slot, {"name": name}) for name in REGISTRY.strategies[slot]]
 
 
 def test_nothing_built_in_is_broken() -> None:
@@ -44,21 +38,10 @@ def test_a_strategy_is_a_frozen_picklable_dataclass(slot: str, name: str) -> Non
     assert type(strategy).__doc__
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 8])
-@pytest.mark.parametrize("scheduler", _strategies("scheduler"), ids=lambda s: s.name)
-def test_schedulers(scheduler: Any, workers: int) -> None:
-    check_scheduler(scheduler, workers=workers)
-
-
-@pytest.mark.parametrize("builder", _strategies("builder"), ids=lambda b: b.name)
-def test_builders(builder: Any) -> None:
-    keeps_shape = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
-    check_builder(builder, keeps_shape if builder.name == "identity" else None)
-
-
-@pytest.mark.parametrize("meter", _strategies("meter"), ids=lambda m: m.name)
-def test_meters(meter: Any) -> None:
-    check_meter(meter)
+@pytest.mark.parametrize("name", REGISTRY.plugins)
+def test_a_plugin_keeps_its_contract(name: str) -> None:
+    failed = [check for check in examine(REGISTRY, REGISTRY.plugins[name]) if not check.passed]
+    assert failed == []
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -25,9 +25,11 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from pbkd.config import BudgetConfig, DistillConfig, FineTuneConfig, RunConfig, read_yaml
+from pbkd.hookdocs import hooks_markdown
 from pbkd.options import option_types
 from pbkd.sources import SOURCES
 from pbkd.weights import write_weights
+from tests.test_layout import install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +40,8 @@ ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+# Done as pip does it, but in the folder of the example and not in this environment.
+INSTALLED = re.compile(r"^pip install --editable (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -103,15 +107,21 @@ def desk(tmp_path: Path) -> Path:
 def run(example: Example, desk: Path) -> str:
     """Run one example; return what it printed."""
     if example.language == "python":
-        script = re.match(r"# (\w+\.py)\n", example.code)
+        script = re.match(r"# ([\w/-]+\.py)\n", example.code)
         path = desk / (script[1] if script else "example.py")
         path.write_text(example.code)
         command = ["python", str(path)]
     else:
         # The tests are running already: of `make test` only its commands are looked at.
         code = re.sub(r"^make test$", "make --dry-run test", example.code, flags=re.MULTILINE)
-        command = ["bash", "-e", "-o", "pipefail", "-c", code]
-    programs = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        for project in INSTALLED.findall(code):
+            install(desk / project)
+        command = ["bash", "-e", "-o", "pipefail", "-c", INSTALLED.sub(":", code)]
+    projects = [str(info.parent) for info in desk.glob("*/*.dist-info")]
+    programs = {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([*projects, os.environ.get("PYTHONPATH", "")]),
+    }
     # Of a make that runs these tests nothing is handed on to the one in the example.
     outside = {
         key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MF"))
@@ -307,6 +317,12 @@ def test_every_model_of_the_zoo_is_listed(registry: Registry) -> None:
     table = (ROOT / "docs" / "zoo.md").read_text().split("\n## ")[0]
     listed = [name.removesuffix(":NAME") for row in rows(table) for name in row[0].split("`, `")]
     assert sorted(listed) == sorted(registry.strategies["model"])
+
+
+def test_the_reference_of_hooks_is_the_code() -> None:
+    assert (ROOT / "docs" / "hooks.md").read_text() == hooks_markdown(), (
+        "write it anew: pbkd plugins hooks > docs/hooks.md"
+    )
 
 
 def test_every_fault_is_proved_by_a_test_that_exists() -> None:

@@ -80,6 +80,7 @@ def test_a_plugin_is_one_module_with_its_test_its_readme_and_its_project(plugin:
     assert about["entry-points"]["pbkd"] == {plugin.name.removeprefix("pbkd-"): module}
     wheel = project(plugin)["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel == {"only-include": [f"{module}.py"]}
+    assert f"\nPBKD_CONTRACT = {hookspecs.CONTRACT}\n" in (plugin / f"{module}.py").read_text()
     readme = (plugin / "README.md").read_text()
     assert readme.startswith(f"# {plugin.name}\n")
     assert "copy and rename the folder to start your own" in readme
@@ -137,10 +138,11 @@ def install(folder: Path) -> None:
 
 def python(folder: Path, *arguments: str) -> str:
     """Run Python in and with a folder of installed plugins; return what it printed."""
+    path = [str(folder), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "COLUMNS": "200"},
         capture_output=True,
         text=True,
     )
@@ -152,8 +154,8 @@ def test_a_copied_and_renamed_plugin_is_found_once_installed(copied: Path) -> No
     install(copied)
     command = ["-c", "from pbkd.cli import main; main()", "plugins", "list"]
     lines = [line.split() for line in python(copied, *command).splitlines()]
-    assert ["my-greedy", "my-greedy", "0.1.0", "scheduler", "my-greedy"] in lines
-    assert ["greedy", "pbkd", "0.1.0", "scheduler", "greedy"] in lines
+    assert ["my-greedy", "0.1.0", "my-greedy", "scheduler", "my-greedy"] in lines
+    assert ["greedy", "0.1.0", "pbkd", "scheduler", "greedy"] in lines
     assert not any(line[0] == "broken:" for line in lines)
 
 

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pytest
 import torch
+from pbkd_vgg import VggPartitioner
 from torch import nn
 
 from pbkd.config import load_config
 from pbkd.errors import ChainError, ConfigError, PbkdError, PluginError, TeacherError
 from pbkd.prepare import Prepared, cut, load_data, pick_device, pick_partitioner, prepare
 from pbkd.registry import Registry, build_registry
+from pbkd.testing import tiny_teacher
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +86,38 @@ def test_a_partitioner_that_cannot_even_say_whether_it_accepts_is_named() -> Non
     registry.strategies["partitioner"] = {"sick": _Sick}
     with pytest.raises(PluginError, match=r"'sick' cannot say .* \(KeyError: .*\): choose"):
         pick_partitioner(registry, {"name": "auto"}, nn.Linear(2, 2))
+
+
+class _Vandal(VggPartitioner):
+    """A partitioner that leaves the teacher other than it found it."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        object.__setattr__(self, "how", how)
+
+    def partition(self, teacher: nn.Module) -> nn.Sequential:
+        if self.how == "trains":
+            teacher.train()
+        else:
+            next(teacher.parameters()).data.mul_(2)
+        return super().partition(teacher)
+
+    how: str
+
+
+@pytest.mark.parametrize("how", ["trains", "scales"])
+def test_a_partitioner_that_changes_the_teacher_is_named(how: str) -> None:
+    with pytest.raises(PluginError, match="the partitioner 'vgg' changes the teacher in partition"):
+        cut(_Vandal(how), tiny_teacher(), torch.rand(1, 3, 8, 8))
+
+
+def test_a_partitioner_that_gives_no_chain_is_told() -> None:
+    class Confused(VggPartitioner):
+        def partition(self, teacher: nn.Module) -> nn.Sequential:
+            return [teacher]  # type: ignore[return-value]
+
+    with pytest.raises(ChainError, match="must be a non-empty nn.Sequential, not list"):
+        cut(Confused(), tiny_teacher(), torch.rand(1, 3, 8, 8))
 
 
 def test_an_unknown_data_source_has_a_close_match() -> None:

@@ -7,7 +7,9 @@ from textwrap import dedent
 
 import pytest
 
+import pbkd
 from pbkd.errors import PluginError, UnknownNameError
+from pbkd.hookspecs import CONTRACT
 from pbkd.registry import SLOTS, BrokenPlugin, Registry, build_registry, load_plugin
 
 OWN = [
@@ -132,10 +134,15 @@ def test_an_installed_plugin_is_found(install: Install) -> None:
         (registers("return [object]"), "which has no name"),
         (registers("return [type('X', (), {'name': ''})]"), "which has no name"),
         (registers("return [type('X', (), {'name': 'x'})()]"), "which is not a class"),
+        (registers("return [type('X', (), {'name': 'x'})]"), "which has no method schedule"),
+        (
+            registers("return [type('X', (), {'name': 'x'})]", hook="register_models"),
+            "which is not a pbkd.ZooModel",
+        ),
         (registers("raise SystemExit"), "SystemExit"),
         (registers("1 / 0"), "ZeroDivisionError: division by zero"),
         (
-            registers("return 2 * [type('X', (), {'name': 'x'})]"),
+            registers("return 2 * [type('X', (), {'name': 'x', 'schedule': print})]"),
             "it registers the scheduler 'x', a name already taken by 'sick'",
         ),
         (
@@ -200,7 +207,8 @@ def test_a_taken_strategy_name_names_the_plugin_that_has_it(install: Install) ->
 
 
 def test_the_same_name_in_two_slots_is_no_clash(install: Install) -> None:
-    body = "return [type('X', (), {'name': 'greedy'})]"
+    members = "{'name': 'greedy', 'accepts': print, 'partition': print}"
+    body = f"return [type('X', (), {members})]"
     install("cutter", registers(body, hook="register_partitioners"))
     registry = build_registry()
     assert registry.broken == []
@@ -312,6 +320,36 @@ def test_what_is_no_plugin_is_an_error(spec: str, reason: str) -> None:
     with pytest.raises(PluginError, match=reason) as caught:
         build_registry([spec])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        (CONTRACT + 1, "install a newer pbkd."),
+        (CONTRACT - 1, "install a newer version of the plugin, or an older pbkd."),
+        ("one", "install a newer version of the plugin, or an older pbkd."),
+    ],
+)
+def test_a_plugin_for_another_contract_is_set_aside_with_what_to_do(
+    install: Install, stated: object, told: str
+) -> None:
+    # Whatever hooks another contract has, they are not what is wrong.
+    install("thrifty", f"PBKD_CONTRACT = {stated!r}\n{MISSPELT}")
+    assert broken(build_registry()).reason == (
+        f"'thrifty' 2.1 is written for contract {stated!r} between pbkd and its plugins, but pbkd"
+        f" {pbkd.__version__} has contract {CONTRACT}: {told}"
+    )
+
+
+def test_a_plugin_for_this_contract_is_loaded(install: Install) -> None:
+    install("thrifty", f"PBKD_CONTRACT = {CONTRACT}\n{scheduler('thrifty')}")
+    assert "thrifty" in build_registry().plugins
+
+
+def test_the_file_of_an_installed_plugin_is_that_plugin(install: Install, tmp_path: Path) -> None:
+    install("thrifty", scheduler("thrifty"))
+    registry = build_registry([str(tmp_path / "site" / "installed_thrifty.py")])
+    assert list(registry.plugins) == [*OWN, "thrifty"]
 
 
 def test_ctrl_c_while_a_plugin_loads_is_not_swallowed(install: Install) -> None:

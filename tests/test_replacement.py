@@ -19,11 +19,11 @@ class _Builder:
 
     name: ClassVar[str] = "mine"
 
-    def __init__(self, replacement: nn.Module | Exception | None) -> None:
+    def __init__(self, replacement: nn.Module | BaseException | None) -> None:
         self.replacement = replacement
 
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
-        if isinstance(self.replacement, Exception):
+        if isinstance(self.replacement, BaseException):
             raise self.replacement
         return self.replacement
 
@@ -103,6 +103,41 @@ def test_a_wrong_output_shape_names_builder_and_block() -> None:
         build_replacement(_Builder(nn.Conv2d(8, 16, 3)), _segment(), BLOCK, 0)
 
 
-def test_a_builder_that_raises_is_named_with_its_block() -> None:
-    with pytest.raises(PluginError, match="'mine' fails on block 'conv': ValueError: no idea"):
-        build_replacement(_Builder(ValueError("no idea")), _segment(), BLOCK, 0)
+class _Changes(_Random):
+    """Replaces the teacher's own convolution, not a copy's."""
+
+    def build(self, segment: nn.Module, block: Block) -> nn.Module | None:
+        segment.get_parameter("weight").data.zero_()
+        return super().build(segment, block)
+
+
+@pytest.mark.parametrize(
+    ("builder", "told"),
+    [
+        (_Builder("a network"), "a replacement that is a str, not a torch module."),  # type: ignore[arg-type]
+        (_Builder(nn.LSTM(6, 6)), "fails on block 'conv': "),
+        (_Builder(nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(8, 16, 1))), "input in place"),
+        (_Changes(), "the builder 'random' changes the teacher's segment 'conv' in build"),
+    ],
+    ids=["no module", "other input", "in place", "vandal"],
+)
+def test_a_builder_that_breaks_its_contract_is_named_with_its_block(
+    builder: _Builder | _Random, told: str
+) -> None:
+    with pytest.raises(PluginError, match=f"'{builder.name}' .*'conv'") as caught:
+        build_replacement(builder, _segment(), BLOCK, 0)
+    assert told in str(caught.value)
+
+
+def test_a_replacement_that_is_the_teachers_own_is_refused() -> None:
+    segment = _segment()
+    with pytest.raises(PluginError, match="shares a tensor with the teacher's segment"):
+        build_replacement(_Builder(nn.Sequential(segment)), segment, BLOCK, 0)
+    assert not any(p.requires_grad for p in segment.parameters())
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), RuntimeError("no\nidea")])
+def test_a_builder_that_raises_is_named_with_its_block(error: BaseException) -> None:
+    told = f"'mine' fails on block 'conv': {type(error).__name__}: "
+    with pytest.raises(PluginError, match=told):
+        build_replacement(_Builder(error), _segment(), BLOCK, 0)

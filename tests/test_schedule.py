@@ -74,6 +74,54 @@ def test_a_wrong_schedule_is_told_and_passed_over(registry: Registry) -> None:
     assert "forgetful fails: ScheduleError: the schedule drops" in choice.why
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "it gives NoneType, not a pbkd.Schedule."),
+        (Schedule(((), ()), shared=("block0",)), "jobs are not all of the type pbkd.Job."),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_schedule_is_told(given: Any, told: str) -> None:
+    class Confused:
+        name: ClassVar[str] = "confused"
+
+        def schedule(self, *_: object) -> Any:
+            return given
+
+    confused: dict[str, Any] = {"confused": Confused()}
+    with pytest.raises(ScheduleError) as caught:
+        choose_schedule(confused, tiny_costs(2), CREW, Workload(9, 9), obstacle=None)
+    assert str(caught.value).startswith("there is no schedule: the scheduler 'confused' fails: ")
+    assert str(caught.value).endswith(told)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyError("block0")])
+def test_a_scheduler_that_raises_or_reorders_what_it_is_given_stops_no_other(
+    registry: Registry, error: BaseException
+) -> None:
+    class Vandal:
+        name: ClassVar[str] = "vandal"
+
+        def schedule(self, costs: Any, workers: Any) -> Schedule:
+            costs.reverse()
+            return Schedule(((),) * len(workers))
+
+    class Sick:
+        name: ClassVar[str] = "sick"
+
+        def schedule(self, *_: object) -> Schedule:
+            raise error
+
+    all_three: dict[str, Any] = {"vandal": Vandal(), "sick": Sick()}
+    all_three |= pick(registry, "scheduler=pipeline")
+    costs = tiny_costs()
+    choice = choose_schedule(all_three, costs, CREW, Workload(9, 9), obstacle=None)
+    assert costs == tiny_costs()
+    assert choice.scheduler == "pipeline"
+    assert "vandal fails: AttributeError: " in choice.why
+    assert f"sick fails: {type(error).__name__}: {error}" in choice.why
+
+
 def test_what_stands_in_the_way_of_a_cache(registry: Registry, digits: Prepared) -> None:
     config = load_config(["cache_gigabytes=1"])
     assert "augmented at random" in (cache_obstacle(config, digits, BLOCKS) or "")

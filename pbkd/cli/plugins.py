@@ -1,20 +1,21 @@
-"""`pbkd plugins`: what is installed."""
+"""`pbkd plugins`: what is installed, what it provides, whether it keeps its contract."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
 app = typer.Typer(help="The plugins that are installed.", no_args_is_help=True)
 
-
-@app.callback()
-def _group() -> None:
-    """Keep `list` a verb of its own."""
+PluginName = Annotated[
+    str, typer.Argument(help="An installed plugin's name, a module, or a .py file.")
+]
 
 
 @app.command("list")
 def list_plugins() -> None:
-    """List every plugin: where it came from and what it provides; then the broken ones and why."""
+    """List every plugin: version, origin, what it provides; then the broken ones and why."""
     from rich.table import Table
 
     from pbkd.cli.display import open_console
@@ -22,12 +23,111 @@ def list_plugins() -> None:
 
     registry = build_registry()
     console = open_console()
-    table = Table("plugin", "from", "provides", box=None, pad_edge=False)
+    table = Table("plugin", "version", "from", "provides", box=None, pad_edge=False)
     for plugin in registry.plugins.values():
         provides = "; ".join(
             f"{slot} {', '.join(names)}" for slot, names in plugin.provides.items()
         )
-        table.add_row(plugin.name, plugin.origin, provides or "nothing")
+        origin = plugin.origin.removesuffix(f" {plugin.version}")
+        table.add_row(plugin.name, plugin.version, origin, provides or "nothing")
     console.print(table)
     for broken in registry.broken:
         console.print(f"broken: {broken.name} ({broken.origin}): {broken.reason}")
+
+
+@app.command("show")
+def show(name: PluginName) -> None:
+    """Show a plugin: version, origin, contract, what it provides, with options and defaults."""
+    from pbkd.describe import describe_plugin
+    from pbkd.registry import build_registry, load_plugin
+
+    registry = build_registry()
+    typer.echo(describe_plugin(registry, load_plugin(registry, name)))
+
+
+@app.command("check")
+def check(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH|NAME",
+            help="An installed plugin's name, a module, a .py file, or a project's folder.",
+        ),
+    ],
+) -> None:
+    """Check that a plugin keeps the contract of everything that it registers."""
+    import os
+    import tempfile
+
+    from pbkd.cli.display import print_wide
+    from pbkd.errors import PluginError
+    from pbkd.registry import build_registry, load_plugin
+
+    registry = build_registry()
+    try:
+        plugin = load_plugin(registry, _module_at(name) if name not in registry.plugins else name)
+    except PluginError as error:
+        typer.echo(f"{name}: FAILED: {error}")
+        raise typer.Exit(1) from None
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", folder)
+        from pbkd.testing import examine
+
+        found = list(examine(registry, plugin))
+    results = {True: "ok", False: "FAILED", None: "not checked"}
+    rows = [
+        (one.name, one.what, f"{results[one.passed]}{one.detail and ': '}{one.detail}")
+        for one in found
+    ]
+    print_wide(("registered", "check", "result"), rows, left=3)
+    if any(one.passed is False for one in found):
+        raise typer.Exit(1)
+
+
+def _module_at(name: str) -> str:
+    """Return the name of the one module in a project's folder; anything else as it is.
+
+    The module can be imported from then on, here and by the processes that a launcher starts.
+    """
+    import sys
+    from pathlib import Path
+
+    from pbkd.errors import PluginError
+
+    folder = Path(name)
+    if not folder.is_dir():
+        return name
+    modules = [path for path in folder.glob("*.py") if not path.name.startswith("test_")]
+    if len(modules) != 1:
+        raise PluginError(f"'{name}' holds {len(modules)} modules: name the plugin's .py file.")
+    sys.path.insert(0, str(folder.resolve()))
+    return modules[0].stem
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="The plugin's name, such as my-scheduler.")],
+    kind: Annotated[
+        str, typer.Option(help="scheduler, partitioner, builder, meter, launcher or zoo.")
+    ],
+) -> None:
+    """Write a new plugin's project, a copy of the built-in of its kind, into the folder pbkd-NAME.
+
+    It has a module, a test on the kit for plugin authors, a README and a pyproject.toml.
+    """
+    from pathlib import Path
+
+    from pbkd.registry import build_registry
+    from pbkd.scaffold import KINDS, new_plugin
+
+    folder = new_plugin(build_registry(), kind, name, Path())
+    typer.echo(f"{folder}: begun as a copy of '{KINDS[kind][1]}'")
+    typer.echo(f"install it with: pip install --editable {folder}")
+
+
+@app.command("hooks")
+def hooks() -> None:
+    """Print every hook and method that pbkd calls: signature, when, by what, in which process."""
+    from pbkd.hookdocs import hooks_markdown
+
+    typer.echo(hooks_markdown(), nl=False)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import Partitioner
 
+PBKD_CONTRACT = 1
+
 _GRANULARITIES = ("block", "stage", "conv")
 _WEIGHTED = (nn.Conv2d, nn.Linear)
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)

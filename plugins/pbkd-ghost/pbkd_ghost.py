@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pbkd.plan import Block
     from pbkd.protocols import BlockBuilder
 
+PBKD_CONTRACT = 1
+
 
 @dataclass(frozen=True)
 class GhostBuilder:

@@ -14,8 +14,7 @@ def build(before: tuple[int, ...], after: tuple[int, ...]) -> nn.Module | None:
 
 
 def test_it_keeps_the_contract() -> None:
-    torch.manual_seed(0)
-    check_builder(IdentityBuilder(), nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()))
+    check_builder(IdentityBuilder())
     assert register_builders() == [IdentityBuilder]
 
 

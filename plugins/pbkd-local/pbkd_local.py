@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Work = Callable[[Path, int], None]
 
+PBKD_CONTRACT = 1
+
 # torch imports torch._dynamo when it makes its first optimiser.
 _SLOW_IMPORTS = ("torch._dynamo", "torchvision", "timm", "sklearn.datasets")
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import EnergyMeter
 
+PBKD_CONTRACT = 1
+
 
 @dataclass(frozen=True)
 class NvmlMeter:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pbkd import BlockCost, Worker
     from pbkd.protocols import Scheduler
 
+PBKD_CONTRACT = 1
+
 
 @dataclass(frozen=True)
 class Pipeline:

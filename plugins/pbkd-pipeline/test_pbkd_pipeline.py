@@ -43,9 +43,9 @@ def best_by_trying(
     )
 
 
-@pytest.mark.parametrize(("blocks", "workers"), [(1, 1), (5, 2), (13, 4), (2, 3), (54, 64)])
-def test_it_keeps_the_contract(blocks: int, workers: int) -> None:
-    check_scheduler(Pipeline(), tiny_costs(blocks), workers)
+def test_it_keeps_the_contract() -> None:
+    check_scheduler(Pipeline())
+    check_scheduler(Pipeline(), tiny_costs(54), workers=64)
 
 
 def test_even_blocks_are_cut_evenly() -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import EnergyMeter
 
+PBKD_CONTRACT = 1
+
 # The same folders for Intel and AMD. Parts of a package (intel-rapl:0:0) and the second view of
 # a package (intel-rapl-mmio:0) would count its energy twice.
 _ZONE = re.compile(r"intel-rapl:\d+")

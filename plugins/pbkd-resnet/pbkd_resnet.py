@@ -14,6 +14,8 @@ from pbkd.errors import ConfigError
 if TYPE_CHECKING:
     from pbkd.protocols import Partitioner
 
+PBKD_CONTRACT = 1
+
 _STAGE = re.compile(r"layer\d+")
 _TORCHVISION = {"conv1", "bn1", "relu", "maxpool", "avgpool", "fc"}
 _TIMM = {"conv1", "bn1", "act1", "maxpool", "global_pool", "fc"}

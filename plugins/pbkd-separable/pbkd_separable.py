@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pbkd.plan import Block
     from pbkd.protocols import BlockBuilder
 
+PBKD_CONTRACT = 1
+
 _FORMS = ("decoupled", "paper")
 _INITS = ("teacher", "kept", "random")
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import Partitioner
 
+PBKD_CONTRACT = 1
+
 _TORCHVISION = {"features", "avgpool", "classifier"}
 _TIMM = {"features", "pre_logits", "head"}
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -299,6 +300,22 @@ def test_a_launcher_that_trains_nothing_is_found_out(pbkd: Pbkd) -> None:
     assert told == "the launcher 'idle' ended, but nobody trained conv3_2."
 
 
+def test_a_launcher_that_raises_is_told_and_the_run_can_go_on(pbkd: Pbkd) -> None:
+    body = IDLE.replace("pass", "raise KeyError('no\\ncluster')")
+    assert body != IDLE
+    Path("idle.py").write_text(body)
+    told = mistake(pbkd("run", "--quiet", "--plugin", "idle.py", *ONE_BLOCK))
+    found = re.fullmatch(
+        r"the launcher 'idle' fails in launch \(KeyError: .*cluster.*\): go on with another one, by"
+        r" `pbkd (run --resume \S+ launcher=local)`\.",
+        told,
+    )
+    assert found, told
+    ended = pbkd(*found[1].split(), "--quiet")
+    assert (ended.code, ended.err) == (0, "")
+    assert (Path(found[1].split()[2]) / "result.json").is_file()
+
+
 def test_the_configuration_is_printed_so_that_it_can_be_loaded(pbkd: Pbkd) -> None:
     overrides = ["builder.rank=2", "distill={epochs: 3, lr: 1e-2}", "out=a b", "keep=[stem*]"]
     ended = pbkd("run", *overrides, "--print-config")
@@ -504,10 +521,65 @@ def test_what_is_not_as_its_card_says_is_exit_code_1(
 
 def test_the_plugins_are_listed(pbkd: Pbkd, registry: Registry) -> None:
     head, *rows = pbkd("plugins", "list").out.splitlines()
-    assert head.split() == ["plugin", "from", "provides"]
+    assert head.split() == ["plugin", "version", "from", "provides"]
     assert [row.split()[0] for row in rows] == list(registry.plugins)
     greedy = next(row for row in rows if row.startswith("greedy"))
-    assert greedy.split() == ["greedy", "pbkd", "0.1.0", "scheduler", "greedy"]
+    assert greedy.split() == ["greedy", "0.1.0", "pbkd", "scheduler", "greedy"]
+
+
+def test_a_plugin_is_shown_with_its_options(pbkd: Pbkd) -> None:
+    Path("mine.py").write_text(MINE + METER.removeprefix(HEAD))
+    assert pbkd("plugins", "show", "mine.py").out.splitlines() == [
+        "plugin: mine.py",
+        "version: none, it is not installed",
+        f"from: {Path('mine.py').resolve()}",
+        "contract: not stated",
+        "scheduler mine",
+        "  scheduler.seed: int = 0",
+        "meter wattmeter",
+        "  port: str, must be given",
+    ]
+    head, *lines = pbkd("plugins", "show", "low-rank").out.splitlines()
+    assert (head, *lines[:3]) == (
+        "plugin: low-rank", "version: 0.1.0", "from: pbkd 0.1.0", "contract: 1",
+    )  # fmt: skip
+    assert lines[3].startswith("builder low-rank: Put two thin convolutions in the place of every")
+    assert "  builder.share: float = 0.24" in lines
+    assert "  teacher.width: float = 1.0" in pbkd("plugins", "show", "zoo").out.splitlines()
+    assert mistake(pbkd("plugins", "show", "gredy")).startswith("there is no plugin 'gredy': ")
+
+
+def test_a_plugin_is_checked_with_a_line_for_each_thing_it_registers(pbkd: Pbkd) -> None:
+    assert pbkd("plugins", "new", "mine", "--kind", "scheduler").out.splitlines() == [
+        "pbkd-mine: begun as a copy of 'round-robin'",
+        "install it with: pip install --editable pbkd-mine",
+    ]
+    ended = pbkd("plugins", "check", "pbkd-mine")
+    assert (ended.code, ended.err) == (0, "")
+    head, *lines = ended.out.splitlines()
+    assert head.split() == ["registered", "check", "result"]
+    assert [(line.split()[:2], line.split()[-1]) for line in lines] == [
+        (["scheduler", "mine"], "ok")
+    ]
+    assert [path.name for path in Path.cwd().iterdir()] == ["pbkd-mine"]
+
+
+def test_a_plugin_that_breaks_its_contract_is_exit_code_1_with_the_reason(pbkd: Pbkd) -> None:
+    Path("sick.py").write_text(MINE + METER.removeprefix(HEAD))
+    ended = pbkd("plugins", "check", "sick.py")
+    assert (ended.code, ended.err) == (1, "")
+    scheduler, meter = (" ".join(line.split()) for line in ended.out.splitlines()[1:])
+    assert scheduler.startswith("scheduler mine schedules are complete")
+    assert scheduler.endswith("FAILED: NotImplementedError")
+    assert "meter wattmeter" in meter
+    assert "not checked: its option port has no default" in meter
+    Path("old.py").write_text(f"PBKD_CONTRACT = 0\n{MINE}")
+    ended = pbkd("plugins", "check", "old.py")
+    assert (ended.code, ended.err) == (1, "")
+    assert ended.out.startswith(
+        "old.py: FAILED: the plugin 'old.py' is broken: 'old.py' is written"
+    )
+    assert ended.out.count("\n") == 1
 
 
 def test_the_doctor_says_what_is_usable_and_why_the_rest_is_not(
@@ -558,9 +630,9 @@ def test_broken_plugins_are_listed_with_their_reasons(sick_site: Path) -> None:
     for name, reason in REASONS.items():
         start = f"broken: {name} (third-party 2.1): {reason}"
         assert any(line.startswith(start) for line in lines)
-    assert any(line.split()[:2] == ["greedy", "pbkd"] for line in lines)
+    assert any(line.split()[:3] == ["greedy", "0.1.0", "pbkd"] for line in lines)
     assert any(
-        line.split() == ["wattmeter", "third-party", "2.1", "meter", "wattmeter"] for line in lines
+        line.split() == ["wattmeter", "2.1", "third-party", "meter", "wattmeter"] for line in lines
     )
 
 

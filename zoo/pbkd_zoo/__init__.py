@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+PBKD_CONTRACT = 1
+
 _HERE = Path(__file__).parent
 
 _CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)

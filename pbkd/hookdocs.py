@@ -1,0 +1,74 @@
+"""The reference of all hooks, written from the hook specifications and the protocols."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from typing import TYPE_CHECKING
+
+from pbkd import hookspecs, protocols
+from pbkd.registry import PROTOCOLS, SLOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["hooks_markdown"]
+
+_HEAD = """\
+# Hooks
+
+Every hook and every method that pbkd calls, as `pbkd/hookspecs.py` and `pbkd/protocols.py` have
+them: `pbkd plugins hooks` makes this page. [write-a-plugin.md](write-a-plugin.md) shows their use.
+"""
+
+
+def hooks_markdown() -> str:
+    """Return docs/hooks.md: signature and docstring of each hook, then of what it hands over."""
+    parts = [_HEAD, f"{inspect.getdoc(hookspecs)}\n", f"This is contract {hookspecs.CONTRACT}.\n"]
+    slots = {hook: slot for slot, hook in SLOTS.items()}
+    for function in _hooks():
+        parts += [f"## {function.__name__}\n", *_described(function)]
+        slot = slots.get(function.__name__)
+        if slot in PROTOCOLS:
+            parts += _protocol(PROTOCOLS[slot])
+        if slot == "meter":
+            parts += _reading()
+    return "\n".join(parts)
+
+
+def _hooks() -> list[Callable[..., object]]:
+    """Return the hooks in the order in which they are written down."""
+    found = inspect.getmembers(hookspecs, inspect.isfunction)
+    own = [hook for _, hook in found if hook.__module__ == hookspecs.__name__]
+    return sorted(own, key=lambda hook: hook.__code__.co_firstlineno)
+
+
+def _protocol(protocol: type) -> Iterator[str]:
+    yield f"### {protocol.__name__}\n"
+    yield f"{inspect.getdoc(protocol)}\n"
+    for name, member in vars(protocol).items():
+        if inspect.isfunction(member) and not name.startswith("_"):
+            yield from _described(member)
+
+
+def _reading() -> Iterator[str]:
+    reading = protocols.EnergyReading
+    (declared,) = ast.parse(inspect.getsource(reading)).body
+    assert isinstance(declared, ast.ClassDef)
+    fields = [ast.unparse(part) for part in declared.body if isinstance(part, ast.AnnAssign)]
+    yield f"### {reading.__name__}\n"
+    yield f"    {reading.__name__}({', '.join(fields)})\n"
+    yield f"{inspect.getdoc(reading)}\n"
+
+
+def _described(function: Callable[..., object]) -> list[str]:
+    """Return the signature, as it is written in the source, and the docstring."""
+    source = inspect.cleandoc("\n" + inspect.getsource(function))
+    (declared,) = ast.parse(source).body
+    assert isinstance(declared, ast.FunctionDef)
+    assert declared.returns is not None
+    arguments, returns = ast.unparse(declared.args), ast.unparse(declared.returns)
+    return [
+        f"    def {declared.name}({arguments}) -> {returns}\n",
+        f"{inspect.getdoc(function)}\n",
+    ]

@@ -1,0 +1,34 @@
+"""The kit for plugin authors' tests: a check for each kind of plugin, and what to try them on.
+
+Each check raises `AssertionError`, or the error that a run would raise, where the plugin breaks
+its contract. `check_plugin` picks those for whatever a plugin registers.
+"""
+
+from __future__ import annotations
+
+from pbkd.testing.builders import check_builder
+from pbkd.testing.fakes import FakeClock, FakeMeter
+from pbkd.testing.launchers import check_launcher
+from pbkd.testing.meters import check_meter
+from pbkd.testing.models import check_model
+from pbkd.testing.partitioners import check_partitioner
+from pbkd.testing.plugin import check_plugin, examine
+from pbkd.testing.schedulers import check_scheduler
+from pbkd.testing.tiny import tiny_costs, tiny_data, tiny_segment, tiny_teacher
+
+__all__ = [
+    "FakeClock",
+    "FakeMeter",
+    "check_builder",
+    "check_launcher",
+    "check_meter",
+    "check_model",
+    "check_partitioner",
+    "check_plugin",
+    "check_scheduler",
+    "examine",
+    "tiny_costs",
+    "tiny_data",
+    "tiny_segment",
+    "tiny_teacher",
+]

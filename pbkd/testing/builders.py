@@ -1,0 +1,124 @@
+"""Builders: replacements that fit, train, and leave the teacher alone, in several geometries."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from pbkd.chain import blocks_of, freeze
+from pbkd.testing.tiny import tiny_segment
+from pbkd.weights import fingerprint
+
+if TYPE_CHECKING:
+    from pbkd.plan import Block
+    from pbkd.protocols import BlockBuilder
+
+__all__ = ["check_builder"]
+
+
+def _geometries() -> list[tuple[nn.Module, tuple[int, ...]]]:
+    """Return segments of several kinds, each with the shape of one sample of its input."""
+    return [
+        (tiny_segment(), (8, 6, 6)),
+        (tiny_segment(), (8, 7, 5)),
+        (nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()), (8, 6, 6)),
+        (nn.Sequential(nn.Conv2d(8, 12, 5, bias=False), nn.ReLU()), (8, 9, 9)),
+        (nn.Sequential(nn.Conv2d(8, 16, 3, padding=2, dilation=2), nn.ReLU()), (8, 6, 6)),
+        (nn.Sequential(nn.Conv2d(8, 16, 1), nn.ReLU()), (8, 6, 6)),
+        (nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.ReLU()), (8, 6, 6)),
+        (nn.Sequential(nn.Flatten(), nn.Linear(32, 10)), (8, 2, 2)),
+    ]
+
+
+def check_builder(
+    builder: BlockBuilder,
+    segment: nn.Module | None = None,
+    input_shape: tuple[int, ...] = (8, 6, 6),
+) -> None:
+    """Replacements fit, train, can be pickled, share nothing, and are the same for the same seed.
+
+    With a `segment`, which takes samples of `input_shape`, for this one, which must get a
+    replacement; without, for segments of several geometries, one of which must.
+    """
+    if segment is not None:
+        assert _check_case(builder, segment, input_shape), "build gives this segment no replacement"
+        return
+    replaced = [_check_case(builder, *geometry) for geometry in _geometries()]
+    assert any(replaced), "build gives none of the kit's segments a replacement"
+
+
+def _check_case(builder: BlockBuilder, segment: nn.Module, input_shape: tuple[int, ...]) -> bool:
+    """Check one segment's replacement; return whether it gets one."""
+    freeze(segment)
+    chain = nn.Sequential()
+    chain.add_module("block0", segment)
+    x = torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(1))
+    (block,) = blocks_of(chain, x[:1], ["block0"])
+    before = fingerprint(segment)
+    replacement, again = (_built(builder, segment, block) for _ in range(2))
+    _check_segment(segment, before)
+    assert (replacement is None) == (again is None), "build answers differently the second time"
+    if replacement is None or again is None:
+        return False
+    theirs = {tensor.data_ptr() for tensor in (*segment.parameters(), *segment.buffers())}
+    mine = {tensor.data_ptr() for tensor in (*replacement.parameters(), *replacement.buffers())}
+    assert not theirs & mine, "the replacement shares a tensor with the teacher's segment"
+    assert fingerprint(replacement) == fingerprint(again), (
+        "build gives other weights for the same seed: draw them from torch's global generator"
+    )
+    _check_shapes(replacement.eval(), x[:1], block)
+    _check_pickle(replacement, x)
+    _check_training(replacement, x, block)
+    _check_segment(segment, before)
+    return True
+
+
+def _built(builder: BlockBuilder, segment: nn.Module, block: Block) -> nn.Module | None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        replacement = builder.build(segment, block)
+    assert replacement is None or isinstance(replacement, nn.Module), (
+        f"build gives a {type(replacement).__name__}, not a torch module or None"
+    )
+    return replacement
+
+
+def _check_segment(segment: nn.Module, before: str) -> None:
+    assert fingerprint(segment) == before, "the builder changes the teacher's segment"
+    assert not any(p.requires_grad for p in segment.parameters()), (
+        "the builder makes the teacher's segment trainable"
+    )
+    assert not any(module.training for module in segment.modules()), (
+        "the builder puts the teacher's segment into training mode"
+    )
+
+
+def _check_shapes(replacement: nn.Module, x: Tensor, block: Block) -> Tensor:
+    given = x.clone()
+    output = replacement(given)
+    assert isinstance(output, Tensor), f"the replacement gives a {type(output).__name__}"
+    wanted = (len(x), *block.output_shape)
+    assert output.shape == wanted, (
+        f"the replacement gives {tuple(output.shape)} for {tuple(x.shape)}, not {wanted}"
+    )
+    assert torch.equal(given, x), "the replacement changes its input in place"
+    assert bool(output.isfinite().all()), "the replacement gives values that are not finite"
+    return output
+
+
+def _check_pickle(replacement: nn.Module, x: Tensor) -> None:
+    try:
+        copy = pickle.loads(pickle.dumps(replacement))
+    except Exception as error:
+        raise AssertionError(f"the replacement cannot be pickled: {error}") from error
+    assert torch.equal(copy(x), replacement(x)), "a pickled replacement computes something else"
+
+
+def _check_training(replacement: nn.Module, x: Tensor, block: Block) -> None:
+    output = _check_shapes(replacement.requires_grad_(True).train(), x, block)
+    output.square().mean().backward()  # type: ignore[no-untyped-call]
+    trained = [p for p in replacement.parameters() if p.requires_grad and p.grad is not None]
+    assert trained, "no parameter of the replacement gets a gradient"

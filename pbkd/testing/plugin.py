@@ -1,0 +1,118 @@
+"""A whole plugin: the right check for everything that it registers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import MISSING
+
+from pbkd.errors import PLUGIN_FAILURES, one_line
+from pbkd.options import chosen, option_types, typed_options
+from pbkd.registry import build_registry
+from pbkd.testing.builders import check_builder
+from pbkd.testing.launchers import check_launcher
+from pbkd.testing.meters import check_meter
+from pbkd.testing.models import check_model
+from pbkd.testing.partitioners import check_partitioner
+from pbkd.testing.schedulers import check_scheduler
+from pbkd.testing.tiny import tiny_teacher
+from pbkd.verify import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor, nn
+
+    from pbkd.protocols import Partitioner
+    from pbkd.registry import Plugin, Registry
+
+__all__ = ["check_plugin", "examine"]
+
+_CHECKS: dict[str, tuple[str, Callable[[Any], None]]] = {
+    "builder": ("replacements fit, train and share nothing", check_builder),
+    "scheduler": ("schedules are complete, possible and the same again", check_scheduler),
+    "meter": ("readings never fall, and it closes", check_meter),
+    "launcher": ("every worker works once, and failure is told", check_launcher),
+    "model": ("the network is built and takes its images", check_model),
+}
+_CUTS = "the chain is the teacher, which stays as it is"
+_SMALL = ("digits-vgg", "digits-resnet")
+
+
+def check_plugin(module: object) -> None:
+    """Check everything that a plugin, a module or an object with hooks, registers.
+
+    Raises `AssertionError` with a line for each check that fails, `PluginError` where the plugin
+    cannot be registered at all.
+    """
+    registry = build_registry()
+    failed = [check for check in examine(registry, _plugin(registry, module)) if not _good(check)]
+    assert not failed, "; ".join(f"{check.name}: {check.detail}" for check in failed)
+
+
+def examine(registry: Registry, plugin: Plugin) -> Iterator[Check]:
+    """Yield the checks of all that a plugin registers, each as it is made."""
+    for slot, names in plugin.provides.items():
+        for name in names:
+            yield _examined(registry, plugin, slot, name)
+
+
+def _good(check: Check) -> bool:
+    return check.passed is not False
+
+
+def _plugin(registry: Registry, module: object) -> Plugin:
+    for plugin in registry.plugins.values():
+        if registry.module_of(plugin) is module:
+            return plugin
+    name = getattr(module, "__name__", type(module).__name__)
+    return registry.add(name, module, version="", origin=str(getattr(module, "__file__", name)))
+
+
+def _examined(registry: Registry, plugin: Plugin, slot: str, name: str) -> Check:
+    what = _CUTS if slot == "partitioner" else _CHECKS[slot][0]
+    subject = f"{slot} {name}"
+    strategy = registry.strategies[slot][name]
+    if slot != "model" and (unset := _unset(strategy)):
+        detail = f"its option {unset} has no default: check it in a test of its own"
+        return Check(subject, what, None, detail)
+    try:
+        made = strategy if slot == "model" else chosen(registry, slot, {"name": name})
+        if slot != "partitioner":
+            _CHECKS[slot][1](made)
+        elif not _check_cuts(registry, plugin, made):
+            detail = "it accepts none of the networks at hand: use pbkd.testing.check_partitioner"
+            return Check(subject, what, None, detail)
+    except AssertionError as error:
+        return Check(subject, what, False, " ".join(str(error).split()))
+    except PLUGIN_FAILURES as error:
+        return Check(subject, what, False, one_line(error))
+    return Check(subject, what, True, "")
+
+
+def _unset(strategy: type) -> str | None:
+    """Return the first option that has no default, if there is one."""
+    defaults = ((name, default) for name, (_, default) in option_types(strategy).items())
+    return next((name for name, default in defaults if default == MISSING), None)
+
+
+def _check_cuts(registry: Registry, plugin: Plugin, partitioner: Partitioner) -> bool:
+    """Check a partitioner on the networks that it accepts; return whether there was one."""
+    accepted = False
+    for network, images in _networks(registry, plugin):
+        if partitioner.accepts(network):
+            accepted = True
+            check_partitioner(partitioner, network, images)
+    return accepted
+
+
+def _networks(registry: Registry, plugin: Plugin) -> Iterator[tuple[nn.Module, Tensor]]:
+    """Yield small networks, then those that the plugin itself registers, each with two images."""
+    yield tiny_teacher(), torch.rand(2, 3, 8, 8)
+    models = registry.strategies["model"]
+    for name in dict.fromkeys([*_SMALL, *plugin.provides.get("model", ())]):
+        if name in models and models[name].variants is None:
+            shape = models[name].input_shape or (len(models[name].mean), 32, 32)
+            options = typed_options(models[name].build, {}, where="teacher")
+            yield models[name].build(**options).eval(), torch.rand(2, *shape)

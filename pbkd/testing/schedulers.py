@@ -1,0 +1,114 @@
+"""Schedulers: every block in one job, the same answer twice, nothing that cannot be."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from pbkd.makespan import makespan
+from pbkd.plan import BlockCost, Worker, check_schedule
+from pbkd.testing.tiny import tiny_costs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pbkd.protocols import Scheduler
+
+    Case = Callable[[Sequence[BlockCost], Sequence[Worker]], None]
+
+__all__ = ["check_scheduler"]
+
+_SIZES = ((1, 1), (5, 2), (13, 4), (2, 3))  # blocks, workers
+_DRAWN = 40
+
+
+def check_scheduler(
+    scheduler: Scheduler, costs: Sequence[BlockCost] | None = None, workers: int | None = None
+) -> None:
+    """Every block in exactly one job, the same answer twice, and a makespan that is possible.
+
+    With `costs` or a number of `workers`, for these; without, for several chains and crews, and
+    for 40 drawn at random: by hypothesis, which then shrinks what fails, if it is installed.
+    """
+    if costs is not None or workers is not None:
+        crew = [Worker(rank) for rank in range(workers or 2)]
+        _check_case(scheduler, tiny_costs() if costs is None else costs, crew)
+        return
+    for blocks, count in _SIZES:
+        _check_case(scheduler, tiny_costs(blocks), [Worker(rank) for rank in range(count)])
+
+    def case(costs: Sequence[BlockCost], crew: Sequence[Worker]) -> None:
+        _check_case(scheduler, costs, crew)
+
+    try:
+        _by_hypothesis(case)
+    except ImportError:
+        _at_random(case)
+
+
+def _check_case(scheduler: Scheduler, costs: Sequence[BlockCost], crew: Sequence[Worker]) -> None:
+    own_costs, own_crew = list(costs), list(crew)
+    schedule = scheduler.schedule(own_costs, own_crew)
+    assert (own_costs, own_crew) == (list(costs), list(crew)), (
+        "schedule changes the costs or the workers that it is given"
+    )
+    check_schedule(schedule, costs, len(crew))
+    assert scheduler.schedule(tuple(costs), tuple(crew)) == schedule, (
+        "schedule gives another schedule for the same costs and workers"
+    )
+    seconds = makespan(schedule, costs, crew)
+    power = sum(worker.speed for worker in crew)
+    # The workers of a relay may share a block; elsewhere one worker, at best the fastest, has it.
+    most = power if schedule.feed == "relay" else max(worker.speed for worker in crew)
+    largest = max(cost.train_seconds for cost in costs) / most
+    mean = sum(cost.train_seconds for cost in costs) / power
+    # Sums of the same numbers in another order differ in their last bits.
+    assert seconds >= max(largest, mean) * (1 - 1e-9), "the makespan is impossibly short"
+
+
+def _chain(seconds: Sequence[tuple[float, float, float, float]]) -> list[BlockCost]:
+    """Return blocks by their seconds: kept segments before, teacher, training, reading."""
+    costs, prefix = [], 0.0
+    for index, (kept, teacher, train, read) in enumerate(seconds):
+        prefix += kept
+        sizes = (1000 * (index + 1), 100 * index, index)
+        costs.append(BlockCost(f"block{index}", prefix, teacher, train, *sizes, read_seconds=read))
+        prefix += teacher
+    return costs
+
+
+def _crew(speeds: Sequence[float]) -> list[Worker]:
+    return [Worker(rank, speed=speed) for rank, speed in enumerate(speeds)]
+
+
+def _by_hypothesis(case: Case) -> None:
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+
+    seconds = st.floats(0, 10, allow_subnormal=False)
+    blocks = st.lists(st.tuples(seconds, seconds, seconds, seconds), min_size=1, max_size=9)
+    speeds = st.lists(st.floats(0.25, 4), min_size=1, max_size=6)
+
+    @settings(
+        max_examples=_DRAWN,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(blocks, speeds)
+    def drawn(blocks: list[tuple[float, float, float, float]], speeds: list[float]) -> None:
+        case(_chain(blocks), _crew(speeds))
+
+    drawn()
+
+
+def _at_random(case: Case) -> None:
+    drawn = random.Random(0)
+    for _ in range(_DRAWN):
+        blocks = [
+            (drawn.uniform(0, 10), drawn.uniform(0, 10), drawn.uniform(0, 10), drawn.uniform(0, 10))
+            for _ in range(drawn.randint(1, 9))
+        ]
+        case(_chain(blocks), _crew([drawn.uniform(0.25, 4) for _ in range(drawn.randint(1, 6))]))

@@ -1,0 +1,100 @@
+"""The smallest things that plugins can be tried on: costs, a segment, a teacher, data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from pbkd.augmentation import Augmentation
+from pbkd.chain import freeze
+from pbkd.data import ArraySplit, Dataset
+from pbkd.plan import BlockCost
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["tiny_costs", "tiny_data", "tiny_segment", "tiny_teacher"]
+
+_CLASSES = 4
+
+
+class _Teacher(nn.Module):
+    """Maps (N, 3, H, W), H and W at least 2, to (N, 4); built like a VGG of torchvision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(8, 16, 3, padding=1),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+        )
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(16, _CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.avgpool(self.features(images)).flatten(1))
+        return logits
+
+
+def tiny_costs(blocks: int = 5) -> list[BlockCost]:
+    """Return the costs of a chain of `blocks` blocks whose seconds all differ."""
+    costs, prefix = [], 0.5
+    for index in range(blocks):
+        teacher = 1.0 + (index * 7 % 5) / 4
+        costs.append(BlockCost(f"block{index}", prefix, teacher, 2 * teacher + index / 8))
+        prefix += teacher
+    return costs
+
+
+def tiny_segment() -> nn.Sequential:
+    """Return a segment of two 3x3 convolutions, each with BatchNorm and ReLU; 8 channels in."""
+    generator = torch.Generator().manual_seed(0)
+    segment = nn.Sequential(
+        nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+    )
+    _fill(segment, generator)
+    return segment
+
+
+def tiny_teacher() -> nn.Module:
+    """Return a frozen VGG of two convolutions for 3x8x8 images in 4 classes, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    teacher = _Teacher()
+    _fill(teacher, generator)
+    return freeze(teacher)
+
+
+def tiny_data() -> Dataset:
+    """Return 3x8x8 uint8 images in 4 classes, always the same: 64, 16 and 16 of them.
+
+    Each image is dark but for one quarter, its class's, so there is something to learn.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count: int) -> ArraySplit:
+        labels = torch.arange(count) % _CLASSES
+        pixels = torch.randint(0, 64, (count, 3, 8, 8), generator=generator, dtype=torch.uint8)
+        for image, label in zip(pixels, labels.tolist(), strict=True):
+            top, left = 4 * (label // 2), 4 * (label % 2)
+            image[:, top : top + 4, left : left + 4] += 128
+        return ArraySplit(pixels, labels)
+
+    return Dataset("tiny", split(64), split(16), split(16), _CLASSES, (3, 8, 8), Augmentation())
+
+
+def _fill(module: nn.Module, generator: torch.Generator) -> None:
+    """Give weights and buffers values between 0.5 and 1.5, so that no channel is silent."""
+    for tensor in module.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
