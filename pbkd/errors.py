@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "PLUGIN_FAILURES",
     "CacheError",
     "ChainError",
     "CheckpointError",

@@ -37,8 +37,10 @@ class {kind}:
     name: ClassVar[str] = "{name}"
     seed: int = 0
 
-    def schedule(self, costs, workers):
+    def schedule(self, *given):
         raise NotImplementedError
+
+    accepts = partition = open = schedule
 
 
 @hookimpl

@@ -325,4 +325,4 @@ def test_the_meter_keeps_its_contract(library: Path, tmp_path: Path) -> None:
         "check_meter(NvmlMeter())"
     )
     assert python(library, tmp_path, "-c", script) == "['gpu0', 'gpu1']\n"
-    assert (tmp_path / "machine.calls").read_text().split() == ["init", "shutdown"] * 2
+    assert (tmp_path / "machine.calls").read_text().split() == ["init", "shutdown"] * 3
