@@ -6,14 +6,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import torch
-
-from pbkd.data import in_order, normalise
+from pbkd.measure import answers
 from pbkd.reading import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import torch
     from torch import Tensor
 
     from pbkd.data import Dataset, Split
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from pbkd.zoo import Teacher
 
 __all__ = ["Answered", "with_answers"]
-
-_BATCH = 256
 
 
 class Answered:
@@ -52,13 +49,10 @@ class Answered:
     @cached_property
     def labels(self) -> Tensor:
         """The class that the teacher gives to every row: int64, (len,)."""
-        teacher = self._teacher
-        answers = []
-        with torch.no_grad():
-            for images, _ in in_order(self._split, _BATCH):
-                x = normalise(images, teacher.mean, teacher.std, self._device)
-                answers.append(teacher.network(x).argmax(1).cpu())
-        return torch.cat(answers)
+        teacher, device = self._teacher, self._device
+        return answers(
+            teacher.network, self._split, mean=teacher.mean, std=teacher.std, device=device
+        )
 
 
 def with_answers(data: Dataset, teacher: Teacher, device: torch.device) -> Dataset:
