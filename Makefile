@@ -1,5 +1,6 @@
 # make run    compresses the quickstart's network; ARGS="teacher=digits-resnet" changes the run
 # make test   ruff, mypy, pytest
+# make cluster  the tests that start clusters on this machine, which take minutes
 # Both make the virtual environment VENV first, and install pbkd anew when pyproject.toml changes.
 
 VENV ?= .venv
@@ -9,7 +10,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.pbkd-installed
 
-.PHONY: run test
+.PHONY: run test cluster
 
 run: $(INSTALLED)
 	$(BIN)/pbkd run $(ARGS)
@@ -19,6 +20,9 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4
+
+cluster: $(INSTALLED)
+	$(BIN)/pytest -m cluster tests/cluster
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -28,7 +28,7 @@ from pbkd.result import BaselineResult
 from pbkd.resume import locked
 from pbkd.seed import derive_seed
 from pbkd.student import architecture
-from pbkd.worker import thread_count
+from pbkd.threads import thread_count
 from pbkd.zoo import own_maker
 
 if TYPE_CHECKING:

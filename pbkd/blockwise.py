@@ -11,6 +11,7 @@ from pbkd.assignment import Assignment, write_assignment
 from pbkd.errors import PbkdError, WorkerError, one_line
 from pbkd.failure import OUT_OF_MEMORY, divergence, out_of_memory
 from pbkd.journal import follow_events, read_events
+from pbkd.launch import launcher_of
 from pbkd.options import chosen
 from pbkd.plan import Job, Schedule, check_schedule
 from pbkd.progress import finished_blocks
@@ -144,7 +145,7 @@ def _distil(
             told.seen(event)
     for event in finished_blocks(folder, phase).values():
         told.seen(event)
-    launcher = chosen(registry, "launcher", prospect.config.launcher)
+    launcher = launcher_of(prospect.config, registry)
     if not all(name in told.blocks for name in names):
         with follow_events(folder, told.seen):
             _launch(launcher, _work_of(prospect), folder, assignment.workers)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from torch.distributed import is_torchelastic_launched
 from torch.distributed.rendezvous import rendezvous
 
+from pbkd.torchrun import meeting_key
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -36,4 +38,5 @@ def _shared_counter(name: str) -> Callable[[], int]:
     store, _, _ = next(iter(rendezvous("env://")))
     # Workers that are started again in the same store must not miss what was claimed before.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return lambda: store.add(f"pbkd/{name}/{attempt}", 1) - 1
+    key = meeting_key(f"{name}/{attempt}")
+    return lambda: store.add(key, 1) - 1

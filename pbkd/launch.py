@@ -1,4 +1,4 @@
-"""The crew of a run: how many workers, on which devices, with how many threads."""
+"""The crew of a run: how many workers, on which devices, with how many threads, by whom started."""
 
 from __future__ import annotations
 
@@ -7,12 +7,24 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pbkd.options import chosen
 from pbkd.plan import Worker
+from pbkd.torchrun import under_torchrun
 
 if TYPE_CHECKING:
     from pbkd.config import RunConfig
+    from pbkd.protocols import Launcher
+    from pbkd.registry import Registry
 
-__all__ = ["crew", "possible_crews"]
+__all__ = ["crew", "launcher_of", "possible_crews"]
+
+
+def launcher_of(config: RunConfig, registry: Registry) -> Launcher:
+    """Return the launcher that was asked for; instead of `local` the one for torchrun, under it."""
+    local = config.launcher["name"] == "local"
+    choice = {"name": "torchrun"} if local and under_torchrun() else config.launcher
+    launcher: Launcher = chosen(registry, "launcher", choice)
+    return launcher
 
 
 def possible_crews(config: RunConfig, device: str) -> list[tuple[Worker, ...]]:

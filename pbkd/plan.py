@@ -70,7 +70,8 @@ class Worker:
     """One process on one device.
 
     `speed` is relative: 2.0 takes half the measured seconds. `bandwidth` is in bytes per second
-    and `latency` in seconds per message, to or from any other worker.
+    and `latency` in seconds per message, to or from any other worker. `host` names the machine
+    of a worker that is not this one's.
     """
 
     rank: int
@@ -79,6 +80,7 @@ class Worker:
     speed: float = 1.0
     bandwidth: float = 1e9
     latency: float = 1e-3
+    host: str = ""
 
 
 def sum_costs(costs: Sequence[BlockCost]) -> list[BlockCost]:

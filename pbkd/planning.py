@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,16 +11,15 @@ from pbkd.chain import blocks_of
 from pbkd.cost import measure_costs
 from pbkd.data import steps_per_epoch
 from pbkd.errors import ConfigError, did_you_mean
-from pbkd.launch import possible_crews
+from pbkd.launch import launcher_of, possible_crews
 from pbkd.loss import LOSSES
-from pbkd.options import chosen
 from pbkd.plan import Plan, PlannedBlock, Workload, candidate_name, candidate_of, sum_costs
 from pbkd.prepare import pick_device, prepare
 from pbkd.preprocessing import with_preprocessing
 from pbkd.recorded import CostTable
 from pbkd.replacement import builder_choices, builders_of, propose, replaceable
 from pbkd.schedule import cache_name, cache_obstacle, choose_schedule, schedulers
-from pbkd.worker import thread_count
+from pbkd.threads import thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,15 +59,18 @@ def plan_run(config: RunConfig, registry: Registry, given: Given | None = None) 
     """
     check_candidates(config)
     known_schedulers = schedulers(config, registry)
-    chosen(registry, "launcher", config.launcher)
+    launcher = launcher_of(config, registry)
     builders = builders_of(config, registry)
     if config.distill.loss not in LOSSES:
         raise ConfigError(
             f"unknown loss '{config.distill.loss}'.{did_you_mean(config.distill.loss, LOSSES)}"
         )
     device = pick_device(config.device)
-    crews = possible_crews(config, device)
-    prepared = prepare(config, registry, crews[0][0].device, given)
+    known_crew = getattr(launcher, "crew", None)
+    crews = [tuple(known_crew(config))] if known_crew else possible_crews(config, device)
+    first = crews[0][0]
+    here = first.device if first.host in ("", socket.gethostname()) else device
+    prepared = prepare(config, registry, here, given)
     config = replace(config, data=with_preprocessing(config.data, prepared.teacher.network))
     config = _with_epochs(config, prepared)
     proposals = _propose_all(config, builders, prepared)
@@ -173,7 +176,7 @@ def _plan(
     blocks_trained = {p.block.name: p.block for name, p in proposals.items() if name in costs}
     trained = list(blocks_trained.values())
     workload = _workload(config, prepared.training)
-    obstacle = cache_obstacle(config, prepared, trained)
+    obstacle = cache_obstacle(config, prepared, trained, workers)
     together = sum_costs([costs[name] for name in proposals if name in costs])
     choice = choose_schedule(known_schedulers, together, workers, workload, obstacle=obstacle)
     cached = choice.schedule.feed == "cache"

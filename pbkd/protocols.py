@@ -83,7 +83,12 @@ class Scheduler(Protocol):
 
 
 class Launcher(Protocol):
-    """Starts workers."""
+    """Starts workers.
+
+    One whose workers are not this machine's has a method `crew(config)` too, which gives the
+    workers that there are, with their speeds and links, as a sequence of `Worker`. It is called
+    in planning, in the host process; the configuration's `workers` is then a wish.
+    """
 
     name: ClassVar[str]
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from pbkd.feed import Lessons, relay
 from pbkd.link import Outlet, receive, rows_of, shared_rows
 from pbkd.team import Team
+from pbkd.torchrun import meeting_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,10 +51,20 @@ class RelayJob:
 
 
 @contextmanager
-def process_group(device: torch.device) -> Iterator[None]:
-    """Join the group of all ranks, from the environment that torch's launchers set."""
+def process_group(device: torch.device, rank: int, size: int, name: str) -> Iterator[None]:
+    """Join the group of all workers, which find each other by what torch's launchers set.
+
+    `name` tells this group from others of the same start of all processes.
+    """
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=_LONGEST_WAIT)
+    store, _, _ = next(iter(rendezvous("env://")))
+    dist.init_process_group(
+        backend,
+        store=dist.PrefixStore(meeting_key(name), store),  # type: ignore[attr-defined]
+        rank=rank,
+        world_size=size,
+        timeout=_LONGEST_WAIT,
+    )
     try:
         yield
         dist.barrier()  # a rank that leaves early would cut a link that another still reads

@@ -14,6 +14,7 @@ from pbkd.errors import PLUGIN_FAILURES, PluginError
 from pbkd.measure import macs, parameters
 from pbkd.options import chosen
 from pbkd.seed import derive_seed
+from pbkd.threads import thread_count
 from pbkd.weights import fingerprint, fit_weights, read_weights
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def build_replacement(
     a wrong shape, changes its input or shares a tensor with the segment.
     """
     before = fingerprint(segment)
-    with torch.random.fork_rng(devices=[]):
+    # Decompositions round by the number of threads, and that of the host is no part of a run.
+    with thread_count(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "replacement", block.name))
         try:
             replacement = builder.build(segment, block)

@@ -88,8 +88,12 @@ def choose_schedule(
     return Choice(best.scheduler, best.schedule, best.seconds, why)
 
 
-def cache_obstacle(config: RunConfig, prepared: Prepared, blocks: Sequence[Block]) -> str | None:
+def cache_obstacle(
+    config: RunConfig, prepared: Prepared, blocks: Sequence[Block], workers: Sequence[Worker]
+) -> str | None:
     """Say why activations cannot be cached, with the size it would take; None if they can."""
+    if len({worker.host for worker in workers}) > 1:
+        return "workers on several machines share no disk"
     gigabytes = cache_bytes(blocks, len(prepared.training.train), prepared.dtype) / 1e9
     if prepared.training.augment.own:
         return "images that a program gives may differ from one epoch to the next"

@@ -14,7 +14,7 @@ from pbkd.measure import latencies, macs, parameters
 from pbkd.options import option_types
 from pbkd.prepare import pick_device
 from pbkd.reload import reload
-from pbkd.worker import thread_count
+from pbkd.threads import thread_count
 from pbkd.zoo import build_network, find_model
 
 if TYPE_CHECKING:

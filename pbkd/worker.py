@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from pbkd.prepare import prepare
 from pbkd.registry import build_registry
 from pbkd.relay import RelayJob, process_group, relay_epochs, team_of
 from pbkd.replacement import builders_of
+from pbkd.threads import thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pbkd.prepare import Prepared
     from pbkd.protocols import BlockBuilder
 
-__all__ = ["Station", "epoch_batches", "thread_count", "work"]
+__all__ = ["Station", "epoch_batches", "work"]
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,10 @@ def work(folder: Path, rank: int, given: Given | None = None) -> None:
     with thread_count(worker.threads):
         prepared = prepare(config, registry, worker.device, given)
         station = Station(folder, rank, config, prepared, builders, assignment)
-        together = len(assignment.workers) > 1 and assignment.schedule.feed != "recompute"
-        with process_group(prepared.device) if together else nullcontext():
+        size = len(assignment.workers)
+        together = size > 1 and assignment.schedule.feed != "recompute"
+        group = process_group(prepared.device, rank, size, assignment.phase) if together else None
+        with group or nullcontext():
             _FEEDS[assignment.schedule.feed](station)
 
 
@@ -91,7 +94,7 @@ def _work_alone(station: Station) -> None:
     """Do jobs that need nothing of other workers."""
     starts = where_blocks_start(station)
     begins = blocks_start(starts)
-    for job in claimed(station.assignment.schedule, station.rank, "jobs"):
+    for job in claimed(station.assignment.schedule, station.rank, station.assignment.phase):
         first = min(begins[name] for name in job.blocks)
         epochs = (
             recompute(
@@ -199,14 +202,3 @@ def epoch_batches(station: Station, first: int = 0) -> Iterator[Iterator[Tensor]
 
 
 _FEEDS = {"recompute": _work_alone, "relay": _work_in_relay, "cache": _work_from_cache}
-
-
-@contextmanager
-def thread_count(threads: int) -> Iterator[None]:
-    """Give torch this many CPU threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import shutil
+from typing import TYPE_CHECKING, Any
 
 # As the command line does, before torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
@@ -84,3 +85,31 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("PBKD_ZOO", str(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; skips where there is none, or no playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    installed = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    with sync_api.sync_playwright() as playwright:
+        try:
+            opened = playwright.chromium.launch(
+                executable_path=next(installed, None), args=["--no-sandbox"]
+            )
+        except sync_api.Error as error:
+            pytest.skip(f"no Chromium can be started: {str(error).splitlines()[0]}")
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Any]:
+    """A tab in which every complaint and every request is noted."""
+    tab = browser.new_page(color_scheme="light")
+    tab.complaints, tab.requests = [], []
+    tab.on("console", lambda message: tab.complaints.append(message.text))
+    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.on("request", lambda request: tab.requests.append(request.url))
+    yield tab
+    tab.close()

@@ -25,9 +25,11 @@ OWN = [
     "nvml",
     "pipeline",
     "rapl",
+    "ray",
     "resnet",
     "round-robin",
     "separable",
+    "torchrun",
     "vgg",
     "zoo",
 ]

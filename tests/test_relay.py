@@ -132,7 +132,7 @@ def _train_once(folder: Path, rank: int) -> None:
     data = read_weights(folder / "data.safetensors")
     parts = {0: slice(0, 3), 1: slice(3, 8)}
     network = _network()
-    with process_group(torch.device("cpu")):
+    with process_group(torch.device("cpu"), rank, 2, "test"):
         group = dist.group.WORLD
         assert group is not None
         team = Team(group, share=len(range(8)[parts[rank]]) / 8)

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 import torch
 from torch import nn
 
-from pbkd.chain import freeze
+from pbkd.chain import blocks_of, freeze
+from pbkd.config import load_config
 from pbkd.errors import PluginError
 from pbkd.plan import Block
-from pbkd.replacement import build_replacement, is_kept, propose
+from pbkd.replacement import build_replacement, builders_of, is_kept, propose
+from pbkd.threads import thread_count
+
+if TYPE_CHECKING:
+    from pbkd.prepare import Prepared
+    from pbkd.registry import Registry
 
 BLOCK = Block("conv", 1, (8, 6, 6), (16, 6, 6))
 
@@ -141,3 +147,18 @@ def test_a_builder_that_raises_is_named_with_its_block(error: BaseException) -> 
     told = f"'mine' fails on block 'conv': {type(error).__name__}: "
     with pytest.raises(PluginError, match=told):
         build_replacement(_Builder(error), _segment(), BLOCK, 0)
+
+
+def test_first_weights_do_not_depend_on_the_hosts_threads(
+    registry: Registry, digits: Prepared
+) -> None:
+    (builder,) = builders_of(load_config(), registry)
+    (block,) = blocks_of(digits.chain, digits.images[:1], ["conv3_2"])
+    found = []
+    for threads in (1, 2, 4):
+        with thread_count(threads):
+            replacement = build_replacement(builder, digits.chain[block.position], block, seed=0)
+        assert replacement is not None
+        found.append(replacement.state_dict())
+    for other in found:
+        assert all(torch.equal(tensor, other[name]) for name, tensor in found[0].items())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -124,10 +125,12 @@ def test_a_scheduler_that_raises_or_reorders_what_it_is_given_stops_no_other(
 
 def test_what_stands_in_the_way_of_a_cache(registry: Registry, digits: Prepared) -> None:
     config = load_config(["cache_gigabytes=1"])
-    assert "augmented at random" in (cache_obstacle(config, digits, BLOCKS) or "")
+    assert "augmented at random" in (cache_obstacle(config, digits, BLOCKS, CREW) or "")
     plain = prepare(load_config(["data.crop=0"]), registry, "cpu")
-    assert cache_obstacle(config, plain, BLOCKS) is None
-    little = cache_obstacle(load_config(["cache_gigabytes=0.001"]), plain, BLOCKS) or ""
+    assert cache_obstacle(config, plain, BLOCKS, CREW) is None
+    apart = [replace(worker, host=f"node{worker.rank}") for worker in CREW]
+    assert "share no disk" in (cache_obstacle(config, plain, BLOCKS, apart) or "")
+    little = cache_obstacle(load_config(["cache_gigabytes=0.001"]), plain, BLOCKS, CREW) or ""
     assert "it would take 0.0176 GB, and cache_gigabytes is 0.001" in little  # 1,077 x 16 KiB
 
 

@@ -62,7 +62,7 @@ def test_every_feed_sees_the_same_views(
     prepared = prepare(load_config(settings), registry, "cpu")
     assert len(prepared.training.train) == 2 * len(prepared.data.train)
     assert prepared.data.augment != prepared.training.augment  # fine-tuning draws anew
-    assert cache_obstacle(load_config(settings), prepared, []) is None
+    assert cache_obstacle(load_config(settings), prepared, [], []) is None
     folders = [
         run(load_config([*settings, f"scheduler={name}"]), registry).folder
         for name in ("round-robin", scheduler)

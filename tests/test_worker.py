@@ -15,8 +15,9 @@ from pbkd.options import chosen
 from pbkd.plan import Schedule, Worker
 from pbkd.planning import plan_run
 from pbkd.replacement import read_replacement
+from pbkd.threads import thread_count
 from pbkd.weights import write_weights
-from pbkd.worker import Station, epoch_batches, thread_count, work
+from pbkd.worker import Station, epoch_batches, work
 
 if TYPE_CHECKING:
     from pbkd.planning import Prospect

@@ -12,7 +12,7 @@ from pbkd.bench.worker import rigs
 from pbkd.feed import recompute
 from pbkd.journal import write_file
 from pbkd.prepare import pick_device
-from pbkd.worker import thread_count
+from pbkd.threads import thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -61,7 +61,7 @@ def measure(folder: Path, rank: int) -> None:
     device = torch.device(workers[rank].device)
     registry = build_registry()
     folded, plain = rigs(registry, Preset(**settings["preset"]), rank, device)
-    with process_group(device):
+    with process_group(device, rank, len(workers), "bench"):
         alone = _in_turn(lambda: _costs(folded), rank)
         offset = rank * len(folded.chain) // len(workers)
         together = mean_costs(_costs(folded, offset), device)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pbkd.cli.arguments import ConfigFile, Overrides, Plugins
+from pbkd.cli.member import begun_run, carries_out
+
+if TYPE_CHECKING:
+    from pbkd.config import RunConfig
+    from pbkd.registry import Registry
 
 
 def run(
@@ -36,27 +41,38 @@ def run(
 
     Without arguments: the quickstart, on handwritten digits, with a teacher that pbkd ships.
     """
-    from pbkd.config import load_config, to_yaml
-    from pbkd.registry import build_registry
+    from pbkd.config import to_yaml
+    from pbkd.resume import is_finished
 
     given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
-    folder = _resumed_folder(given, config) if resume else None
-    if folder:
-        from pbkd.resume import is_finished
-
-        if is_finished(folder):
+    if not resume and (begun := begun_run(lambda: _out(given, config))):
+        given, config, resume = [str(begun), *given], None, True
+    with carries_out(lambda: _folder_here(given) if resume else None) as here:
+        if not here:
+            return
+        folder = _resumed_folder(given, config) if resume else None
+        if folder and is_finished(folder):
             typer.echo(f"the run in {folder} is finished; README.md there is the model card")
             return
-        config = folder / "config.yaml"
+        settings, registry = _settings(given, folder / "config.yaml" if folder else config, plugin)
+        if print_config:
+            typer.echo(to_yaml(settings), nl=False)
+            return
+        carry_out(settings, registry, folder, plan=plan, quiet=quiet)
+
+
+def _settings(
+    given: list[str], config: Path | None, plugin: list[str] | None
+) -> tuple[RunConfig, Registry]:
+    from pbkd.config import load_config
+    from pbkd.registry import build_registry
+
     specs = plugin or []
     registry = build_registry(specs)
     settings = load_config(given, file=config, plugins=specs, registry=registry)
     for spec in settings.plugins:
         registry.provided_by(spec)
-    if print_config:
-        typer.echo(to_yaml(settings), nl=False)
-        return
-    carry_out(settings, registry, folder, plan=plan, quiet=quiet)
+    return settings, registry
 
 
 def carry_out(
@@ -88,9 +104,24 @@ def carry_out(
         typer.echo(result.folder)
 
 
+def _folder_here(given: list[str]) -> Path | None:
+    """Return the folder of the run to go on with, where it is on this machine."""
+    from pbkd.errors import RunFolderError
+
+    try:
+        return _resumed_folder([*given], None)
+    except RunFolderError:
+        return None
+
+
+def _out(given: list[str], config: Path | None) -> Path:
+    from pbkd.config import load_config
+
+    return Path(load_config([o for o in given if o.startswith("out=")], file=config).out)
+
+
 def _resumed_folder(given: list[str], config: Path | None) -> Path:
     """Take the folder off the arguments, or find the newest run's."""
-    from pbkd.config import load_config
     from pbkd.errors import ConfigError
     from pbkd.resume import newest_run, unfinished_run
 
@@ -98,5 +129,4 @@ def _resumed_folder(given: list[str], config: Path | None) -> Path:
         raise ConfigError("--config does not go with --resume: a run keeps its configuration.")
     if given and "=" not in given[0]:
         return unfinished_run(Path(given.pop(0)))
-    out = [override for override in given if override.startswith("out=")]
-    return unfinished_run(newest_run(Path(load_config(out).out)))
+    return unfinished_run(newest_run(_out(given, None)))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pbkd.cli.member import begun_run, carries_out
+
 if TYPE_CHECKING:
     from pbkd.catalogue import Row
 
@@ -123,12 +125,18 @@ def compress(
 ) -> None:
     """Compress a model by the recipe that is recorded for it, as `pbkd run` does."""
     from pbkd.cli.run import carry_out
+    from pbkd.config import load_config
     from pbkd.registry import build_registry
     from pbkd.zoo import compression_config
 
-    registry = build_registry()
     given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
-    carry_out(compression_config(registry, name, given), registry, plan=plan, quiet=quiet)
+    registry = build_registry()
+    config = compression_config(registry, name, given)
+    begun = begun_run(lambda: Path(config.out))
+    with carries_out(lambda: begun) as here:
+        if here:
+            settings = load_config(file=begun / "config.yaml") if begun else config
+            carry_out(settings, registry, begun, plan=plan, quiet=quiet)
 
 
 @app.command("add")

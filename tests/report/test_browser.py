@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,6 @@ from pbkd.report.compare_page import compare_page
 from pbkd.report.run_page import run_page
 from tests.report.pages import large
 from tests.report.test_html import three_runs
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 WIDTHS = (375, 1440)
 NAMES = ("run.html", "comparison.html")
@@ -26,32 +22,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "run.html").write_text(run_page(large()))
     (folder / "comparison.html").write_text(compare_page(three_runs()))
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    installed = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    with sync_api.sync_playwright() as playwright:
-        try:
-            opened = playwright.chromium.launch(
-                executable_path=next(installed, None), args=["--no-sandbox"]
-            )
-        except sync_api.Error as error:
-            pytest.skip(f"no Chromium can be started: {str(error).splitlines()[0]}")
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def opened(browser: Any) -> Iterator[Any]:
-    """A tab in which every complaint and every request is noted."""
-    tab = browser.new_page(color_scheme="light")
-    tab.complaints, tab.requests = [], []
-    tab.on("console", lambda message: tab.complaints.append(message.text))
-    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    tab.on("request", lambda request: tab.requests.append(request.url))
-    yield tab
-    tab.close()
 
 
 @pytest.mark.parametrize("name", NAMES)

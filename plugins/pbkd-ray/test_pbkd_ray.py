@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pbkd_ray
+import pytest
+from pbkd_ray import RayLauncher
+
+from pbkd.config import load_config
+from pbkd.errors import ConfigError, PluginError, WorkerError
+from pbkd.testing import check_launcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'pbkd[ray]'")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Ray on this machine, with room for the two workers of the checks."""
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or it leaves a token in the home folder
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(
+        num_cpus=2,
+        num_gpus=0,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100_000_000,
+    )
+    yield
+    ray.shutdown()
+    monkeypatch.undo()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_contract_of_launchers() -> None:
+    check_launcher(RayLauncher())
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_cluster_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pbkd_ray, "_ROOM", 2.0)
+    with pytest.raises(WorkerError, match="no room for 50 workers"):
+        RayLauncher().crew(load_config(["workers=50", "threads=1"]))
+
+
+@pytest.mark.parametrize(
+    ("resources", "settings", "sizes"),
+    [
+        ({"CPU": 32.0, "GPU": 8.0}, ["workers=auto"], (8, 4, True)),
+        ({"CPU": 32.0, "GPU": 8.0}, ["workers=auto", "device=cpu"], (32, 1, False)),
+        ({"CPU": 32.0}, ["workers=auto", "threads=4"], (8, 4, False)),
+        ({"CPU": 32.0}, ["workers=3"], (3, 10, False)),
+        ({"CPU": 2.0}, ["workers=3"], (3, 1, False)),
+    ],
+)
+def test_how_many_workers_there_are(
+    resources: dict[str, float], settings: list[str], sizes: tuple[int, int, bool]
+) -> None:
+    assert pbkd_ray._sizes(resources, load_config(settings)) == sizes
+
+
+def test_a_cluster_that_is_not_there() -> None:
+    ray.shutdown()
+    with pytest.raises(ConfigError, match=r"the Ray cluster at .127\.0\.0\.1:9. cannot be reached"):
+        RayLauncher("127.0.0.1:9").crew(load_config())
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(PluginError, match=r"pip install 'pbkd\[ray\]'"):
+        RayLauncher().crew(load_config())
