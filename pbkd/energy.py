@@ -9,7 +9,7 @@ import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pbkd.errors import PLUGIN_FAILURES, PbkdError, PluginError
@@ -20,10 +20,26 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import EnergyMeter
 
-__all__ = ["Energy", "EnergyMonitor", "monitor_energy", "probe"]
+__all__ = ["IDLE", "Domain", "Energy", "EnergyMonitor", "monitor_energy", "probe"]
 
+IDLE = "idle"
+"""The window in which `EnergyMonitor.rest` measured."""
+
+_REST = 2.0  # seconds in which nothing is done, before a run
 _PERIOD = 1.0  # seconds between two readings
 _PATIENCE = 5.0  # seconds after which a meter that does not answer is lost
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Whose figures a domain's are: the meter's name, and the device's where that is known.
+
+    `estimate` says how they are worked out where no sensor measures them.
+    """
+
+    meter: str
+    device: str | None = None
+    estimate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,13 +48,17 @@ class Energy:
 
     `joules` holds one figure for each domain (such as `gpu0`), or is None where nothing was
     measured. `reason` names every meter and domain that is missing and says why; it is None
-    where none is. `meters` names the meters that the figures come from.
+    where none is. `lost` has the reasons of domains, `absent` those of meters without any. `meters`
+    names the meters that the figures come from; `domains` are those of `joules` and of `lost`.
     """
 
     seconds: float
     joules: Mapping[str, float] | None
     reason: str | None
     meters: tuple[str, ...]
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 class EnergyMonitor:
@@ -48,6 +68,15 @@ class EnergyMonitor:
         """Start without windows; `monitor_energy` makes the samplers."""
         self.windows: dict[str, Energy] = {}
         self._samplers = samplers
+
+    def rest(self) -> None:
+        """Measure, for 2 seconds, what the sensors tell while nothing is done: the window `idle`.
+
+        Without a sensor, or with estimates only, there is no such window and no time is lost.
+        """
+        if any(map(_measures, _sample(self._samplers))):
+            with self.window(IDLE):
+                time.sleep(_REST)
 
     @contextmanager
     def window(self, name: str) -> Iterator[None]:
@@ -187,7 +216,16 @@ def _checked(reading: EnergyReading) -> EnergyReading:
         raise PluginError(f"it reads {type(reading).__name__}, not pbkd.EnergyReading.")
     lost = {str(domain): str(reason) for domain, reason in reading.lost.items()}
     joules = {str(d): float(value) for d, value in reading.joules.items() if d not in lost}
-    return EnergyReading(joules, lost)
+    devices = {str(domain): str(device) for domain, device in reading.devices.items()}
+    estimates = {str(domain): str(how) for domain, how in reading.estimates.items()}
+    for domain in estimates:
+        if "estimate" not in domain:
+            raise PluginError(f"its estimate '{domain}' has no 'estimate' in its name.")
+    return EnergyReading(joules, lost, devices, estimates)
+
+
+def _measures(sample: EnergyReading | str) -> bool:
+    return not isinstance(sample, str) and bool(sample.joules.keys() - sample.estimates.keys())
 
 
 def _reason(error: BaseException) -> str:
@@ -204,24 +242,36 @@ def _energy(
 ) -> Energy:
     """Return a window's energy from each meter's name and its samples at both ends."""
     joules: dict[str, float] = {}
-    owners: dict[str, str] = {}
+    domains: dict[str, Domain] = {}
+    lost: dict[str, str] = {}
+    absent: dict[str, str] = {}
     missing: list[str] = []
     for meter, begin, end in samples:
         if isinstance(begin, str) or isinstance(end, str):
-            missing.append(f"{meter}: {begin if isinstance(begin, str) else end}")
+            absent[meter] = begin if isinstance(begin, str) else str(end)
+            missing.append(f"{meter}: {absent[meter]}")
             continue
         used, reasons = _used(begin, end)
-        for domain in used.keys() & owners.keys():
-            reasons[domain] = f"already measured by {owners[domain]}"
-            del used[domain]
-        joules.update(used)
-        owners.update(dict.fromkeys(used, meter))
-        missing += [f"{meter} {domain}: {reason}" for domain, reason in reasons.items()]
-    if not samples:
-        missing.append("no energy meter is chosen")
+        twice = {d: f"already measured by {domains[d].meter}" for d in used if d in joules}
+        missing += [f"{meter} {domain}: {why}" for domain, why in {**reasons, **twice}.items()]
+        found = {domain: _domain(meter, begin, end, domain) for domain in (*used, *reasons)}
+        domains |= {domain: whose for domain, whose in found.items() if domain not in joules}
+        joules |= {domain: value for domain, value in used.items() if domain not in twice}
+        lost |= reasons
     return Energy(
-        seconds, joules or None, "; ".join(missing) or None, tuple(dict.fromkeys(owners.values()))
+        seconds,
+        joules or None,
+        "; ".join(missing if samples else ["no energy meter is chosen"]) or None,
+        tuple(dict.fromkeys(domains[domain].meter for domain in joules)),
+        domains,
+        {domain: reason for domain, reason in lost.items() if domain not in joules},
+        absent,
     )
+
+
+def _domain(meter: str, begin: EnergyReading, end: EnergyReading, name: str) -> Domain:
+    devices, estimates = {**begin.devices, **end.devices}, {**begin.estimates, **end.estimates}
+    return Domain(meter, devices.get(name), estimates.get(name))
 
 
 def _used(begin: EnergyReading, end: EnergyReading) -> tuple[dict[str, float], dict[str, str]]:

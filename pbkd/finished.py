@@ -11,10 +11,14 @@ from pbkd.journal import read_json, write_json
 from pbkd.result import (
     BaselineResult,
     BlockResult,
+    DomainEnergy,
+    EnergyResult,
+    EnergySum,
     Latency,
     NetworkResult,
     PhaseResult,
     RunResult,
+    WorkerEnergy,
 )
 from pbkd.resume import is_finished, times_resumed
 
@@ -105,6 +109,7 @@ def _read_result(path: Path) -> RunResult:
                     for key in ("blocks", "candidates")
                 },
                 "phases": tuple(PhaseResult(**phase) for phase in tree["phases"]),
+                "energy": _energy(tree.get("energy")),
             }
         )
         _check_figures(list(_figures(result)))
@@ -128,6 +133,18 @@ def _read_baselines(path: Path) -> dict[str, BaselineResult]:
 def _network(tree: dict[str, Any]) -> NetworkResult:
     latencies = tuple(Latency(**latency) for latency in tree["latencies"])
     return NetworkResult(**{**tree, "latencies": latencies})
+
+
+def _energy(tree: dict[str, Any] | None) -> EnergyResult | None:
+    if tree is None:
+        return None
+    return EnergyResult(
+        domains=tuple(DomainEnergy(**domain) for domain in tree["domains"]),
+        all_devices=EnergySum(**tree["all_devices"]),
+        in_use=EnergySum(**tree["in_use"]),
+        workers=tuple(WorkerEnergy(**worker) for worker in tree["workers"]),
+        idle_seconds=tree["idle_seconds"],
+    )
 
 
 def _frozen(value: Any) -> Any:
@@ -154,6 +171,16 @@ def _figures(result: RunResult) -> Iterator[Any]:
     for phase in result.phases:
         yield from (phase.seconds, phase.cpu_seconds)
         yield from (phase.joules or {}).values()
+    if result.energy:
+        yield from _energy_figures(result.energy)
+
+
+def _energy_figures(energy: EnergyResult) -> Iterator[Any]:
+    """Yield figures that are never negative; what is above idle power may be, by chance."""
+    figures = [energy.idle_seconds, energy.all_devices.joules, energy.in_use.joules]
+    figures += [f for domain in energy.domains for f in (domain.joules, domain.idle_watts)]
+    figures += [f for worker in energy.workers for f in (worker.joules or {}).values()]
+    yield from (figure for figure in figures if figure is not None)
 
 
 def _block_figures(block: BlockResult) -> Iterator[Any]:
@@ -169,9 +196,12 @@ def _check_shapes(result: RunResult) -> None:
     blocks = (*result.blocks, *result.candidates)
     for mapping in (result.environment, *(block.builder for block in blocks)):
         mapping.items()
-    harms = [harm for block in blocks for harm in (block.solo_drop, block.solo_divergence)]
-    if not all(math.isfinite(harm) for harm in harms if harm is not None):
-        raise ValueError("a score is not finite")
+    signed = [harm for block in blocks for harm in (block.solo_drop, block.solo_divergence)]
+    if energy := result.energy:
+        signed += [energy.all_devices.above_idle, energy.in_use.above_idle]
+        signed += [domain.above_idle for domain in energy.domains]
+    if not all(math.isfinite(figure) for figure in signed if figure is not None):
+        raise ValueError("a figure is not finite")
     if len(result.teacher.latencies) != len(result.student.latencies):
         raise ValueError("teacher and student have latencies of different batches")
 

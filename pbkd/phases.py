@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pbkd.cpu import cpu_seconds
 from pbkd.result import PhaseResult
 
 if TYPE_CHECKING:
@@ -28,16 +28,11 @@ class PhaseClock:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Measure the body of the `with`; CPU seconds include workers that ended in it."""
-        cpu = _cpu_seconds()
+        cpu = cpu_seconds()
         start = time.perf_counter()
         with self._monitor.window(name):
             yield
         seconds = time.perf_counter() - start
         energy = self._monitor.windows[name]
         joules = None if energy.joules is None else dict(energy.joules)
-        self.results.append(PhaseResult(name, seconds, _cpu_seconds() - cpu, joules, energy.reason))
-
-
-def _cpu_seconds() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+        self.results.append(PhaseResult(name, seconds, cpu_seconds() - cpu, joules, energy.reason))

@@ -6,7 +6,7 @@ options: `scheduler=mine scheduler.patience=3` sets the field `patience` of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -112,11 +112,15 @@ class EnergyReading:
     """Joules since the meter was opened, for each domain (such as `gpu0` or `cpu-package-0`).
 
     A domain whose sensor was lost or cannot be trusted stands in `lost`, with the reason, and not
-    in `joules`.
+    in `joules`. `devices` has the device, as torch names it (`cuda:0`, `cpu`), of each domain for
+    which it is known for certain. `estimates` says how the joules of a domain are worked out that
+    no sensor measures; such a domain has the word `estimate` in its name.
     """
 
     joules: Mapping[str, float]
     lost: Mapping[str, str]
+    devices: Mapping[str, str] = field(default_factory=dict)
+    estimates: Mapping[str, str] = field(default_factory=dict)
 
 
 class EnergyMeter(Protocol):
@@ -132,6 +136,6 @@ class EnergyMeter(Protocol):
         Raises `MeterUnavailableError`, with the reason, where there is no usable sensor.
 
         Called in the host process, in a thread of the meter's own: once for a run, before planning,
-        and by `pbkd doctor`.
+        and by `pbkd doctor`; and by `pbkd bench` in the process of its first worker.
         """
         ...

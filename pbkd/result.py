@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 __all__ = [
     "BaselineResult",
     "BlockResult",
+    "DomainEnergy",
+    "EnergyResult",
+    "EnergySum",
     "Latency",
     "NetworkResult",
     "PhaseResult",
     "RunResult",
+    "WorkerEnergy",
     "block_result",
     "failure_notes",
 ]
@@ -99,6 +103,68 @@ class PhaseResult:
 
 
 @dataclass(frozen=True)
+class DomainEnergy:
+    """What a sensor, or an estimate, says of a whole run, from its first phase to its last one.
+
+    `device` is the one, as torch names it, whose sensor that is, where it is known. `estimate` says
+    how the joules are worked out where nothing measures them. `joules` have the power in them that
+    would have been drawn anyway; `above_idle` are what is left without `idle_watts`, the mean power
+    of a rest before the run. What is None has its reason in `reason`.
+    """
+
+    name: str
+    meter: str
+    device: str | None
+    estimate: str | None
+    idle_watts: float | None
+    joules: float | None
+    above_idle: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class EnergySum:
+    """Measured joules of some domains together, without estimates.
+
+    `reason` says why a sum is None, or which meters are not in it.
+    """
+
+    domains: tuple[str, ...]
+    joules: float | None
+    above_idle: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class WorkerEnergy:
+    """Joules of a worker's own device in the blockwise phases, by phase, idle power included.
+
+    A phase that is missing has its reason. Without any they are None: no sensor is that device's,
+    or several workers share it.
+    """
+
+    rank: int
+    device: str
+    joules: dict[str, float] | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class EnergyResult:
+    """The energy of a whole run: by domain, with and without idle devices, by worker.
+
+    `in_use` leaves out what `all_devices` has of devices on which nothing was done. `idle_seconds`
+    is how long idle power was measured for, before the run; None where no sensor could be read.
+    """
+
+    domains: tuple[DomainEnergy, ...]
+    all_devices: EnergySum
+    in_use: EnergySum
+    workers: tuple[WorkerEnergy, ...]
+    idle_seconds: float | None
+
+
+@dataclass(frozen=True)
 class RunResult:
     """A whole run. `accuracies` are shares on the test split, by the student's stage.
 
@@ -110,7 +176,7 @@ class RunResult:
     had several.
 
     A stage that was skipped is None, and `notes` says why; `notes` also holds what was decided on
-    the validation split.
+    the validation split. `energy` is None in results of versions that did not work it out.
     """
 
     folder: str
@@ -126,6 +192,7 @@ class RunResult:
     validation: dict[str, float | None] = field(default_factory=dict)
     agreements: dict[str, float | None] = field(default_factory=dict)
     accuracy_reason: str | None = None
+    energy: EnergyResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, for JSON."""

@@ -28,7 +28,8 @@ from pbkd.phases import PhaseClock
 from pbkd.planning import plan_run
 from pbkd.report import write_report
 from pbkd.result import RunResult, block_result
-from pbkd.resume import locked, unfinished_run
+from pbkd.resume import locked, times_resumed, unfinished_run
+from pbkd.spent import RUN, devices_in_use, spent
 from pbkd.weights import fingerprint
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from pbkd.config import RunConfig
     from pbkd.data import Dataset
+    from pbkd.energy import EnergyMonitor
     from pbkd.finish import Outcome
     from pbkd.given import Given
     from pbkd.journal import Event
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from pbkd.prepare import Prepared
     from pbkd.protocols import EnergyMeter
     from pbkd.registry import Registry
-    from pbkd.result import BlockResult
+    from pbkd.result import BlockResult, EnergyResult
 
 __all__ = ["run"]
 
@@ -71,22 +73,26 @@ def run(
         if resume:
             stack.enter_context(locked(unfinished_run(resume)))
             check_choices(resume, config)
-        clock = PhaseClock(stack.enter_context(monitor_energy(meters)))
-        with clock.phase("planning"):
-            prospect = plan_run(config, registry, given)
-            _score_teacher(prospect.prepared, tell)
-            before = fingerprint(prospect.prepared.teacher.network)
-            folder = reopen_folder(prospect, resume) if resume else open_folder(prospect, stack)
-        tell(_plan_event(prospect, folder))
-        with folder_needed(folder):
-            with clock.phase("teacher-fed"):
-                trained, faults = _teacher_fed(prospect, registry, folder, tell)
-            outcome = finish(prospect, registry, trained, folder, clock, tell)
+        monitor = stack.enter_context(monitor_energy(meters))
+        monitor.rest()
+        clock = PhaseClock(monitor)
+        with monitor.window(RUN):
+            with clock.phase("planning"):
+                prospect = plan_run(config, registry, given)
+                _score_teacher(prospect.prepared, tell)
+                before = fingerprint(prospect.prepared.teacher.network)
+                folder = reopen_folder(prospect, resume) if resume else open_folder(prospect, stack)
+            tell(_plan_event(prospect, folder))
+            with folder_needed(folder):
+                with clock.phase("teacher-fed"):
+                    trained, faults = _teacher_fed(prospect, registry, folder, tell)
+                outcome = finish(prospect, registry, trained, folder, clock, tell)
         if fingerprint(prospect.prepared.teacher.network) != before:
             raise TeacherError(
                 "the teacher's weights changed during the run: a plugin writes to them."
             )
-        result = _result(prospect, folder, outcome, clock, faults)
+        energy = _energy(prospect, monitor, folder)
+        result = _result(prospect, folder, outcome, clock, faults, energy)
         write_report(result, folder)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         for fault in observe(registry, "run_finished", result):
@@ -96,7 +102,12 @@ def run(
 
 
 def _result(
-    prospect: Prospect, folder: Path, outcome: Outcome, clock: PhaseClock, faults: Sequence[str]
+    prospect: Prospect,
+    folder: Path,
+    outcome: Outcome,
+    clock: PhaseClock,
+    faults: Sequence[str],
+    energy: EnergyResult,
 ) -> RunResult:
     data = prospect.prepared.data
     return RunResult(
@@ -113,7 +124,14 @@ def _result(
         phases=tuple(clock.results),
         notes=(*_skipped(data), *outcome.notes, *faults, *resumed_note(folder)),
         environment=_environment(prospect.plan.workers),
+        energy=energy,
     )
+
+
+def _energy(prospect: Prospect, monitor: EnergyMonitor, folder: Path) -> EnergyResult:
+    plan, host = prospect.plan, str(prospect.prepared.device)
+    in_use = devices_in_use(plan.schedule, plan.workers, host)
+    return spent(monitor.windows, plan.workers, in_use, resumed=times_resumed(folder) > 0)
 
 
 def _score_teacher(prepared: Prepared, tell: Callable[[Event], None]) -> None:

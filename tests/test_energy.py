@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pbkd import energy
-from pbkd.energy import Energy, monitor_energy, probe
+from pbkd.energy import Domain, Energy, monitor_energy, probe
 from pbkd.errors import MeterUnavailableError
 from pbkd.protocols import EnergyReading
 from pbkd.testing import FakeMeter as Fake
@@ -244,6 +244,70 @@ def test_a_body_that_raises_leaves_no_window_and_closes_the_meters() -> None:
     opened.__exit__(None, None, None)
     assert monitor.windows == {}
     assert meter.closed
+
+
+class Running(Fake):
+    """Counts on by a joule whenever it is read."""
+
+    def read(self) -> EnergyReading:
+        self.joules = {domain: joules + 1 for domain, joules in self.joules.items()}
+        return super().read()
+
+
+def test_a_rest_tells_what_sensors_count_while_nothing_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(energy, "_REST", 0.05)
+    with monitor_energy([Running({"gpu0": 0.0}), Fake(unavailable=OSError("none"))]) as monitor:
+        monitor.rest()
+    idle = monitor.windows["idle"]
+    assert idle.joules == {"gpu0": 1.0}
+    assert 0.05 <= idle.seconds < 1.0
+
+
+@pytest.mark.parametrize(
+    "meters",
+    [
+        [],
+        [Fake(unavailable=MeterUnavailableError("no driver."))],
+        [Fake({}, {"gpu0": "gone"})],
+        [Fake({"cpu-estimate": 0.0}, estimates={"cpu-estimate": "a guess"})],
+    ],
+    ids=["none", "unavailable", "lost", "estimate"],
+)
+def test_without_a_sensor_there_is_no_rest(meters: list[Fake]) -> None:
+    start = time.monotonic()
+    with monitor_energy(meters) as monitor:
+        monitor.rest()
+        assert time.monotonic() - start < 1.0
+    assert monitor.windows == {}
+
+
+def test_a_window_says_whose_its_figures_are() -> None:
+    gpu = Fake({"gpu0": 0.0, "gpu1": 0.0}, devices={"gpu0": "cuda:1"})
+    cpu = Other({"cpu-estimate": 0.0, "gpu0": 0.0}, estimates={"cpu-estimate": "a guess"})
+
+    def work() -> None:
+        gpu.joules = {"gpu0": 2.0}
+        gpu.lost = {"gpu1": "fell off the bus"}
+        cpu.joules = {"cpu-estimate": 1.0, "gpu0": 7.0}
+
+    result = measure(gpu, cpu, Fake(unavailable=OSError("none")), during=work)
+    assert result.joules == {"gpu0": 2.0, "cpu-estimate": 1.0}
+    assert result.domains == {
+        "gpu0": Domain("fake", "cuda:1"),
+        "gpu1": Domain("fake"),
+        "cpu-estimate": Domain("other", None, "a guess"),
+    }
+    assert result.lost == {"gpu1": "fell off the bus"}
+    assert result.absent == {"fake": "OSError: none"}
+
+
+def test_an_estimate_that_looks_like_a_measurement_is_refused() -> None:
+    meter = Fake({"cpu": 0.0}, estimates={"cpu": "a guess"})
+    result = measure(meter, during=lambda: meter.joules.update(cpu=5.0))
+    assert result.joules is None
+    assert result.reason == "fake: its estimate 'cpu' has no 'estimate' in its name"
 
 
 def test_a_window_is_never_overwritten() -> None:

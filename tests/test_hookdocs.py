@@ -27,5 +27,5 @@ def test_a_signature_is_that_of_the_source() -> None:
         "    def launch(self, work: Callable[[Path, int], None], folder: Path,"
         " workers: Sequence[Worker]) -> None\n"
     ) in text
-    assert "    EnergyReading(joules: Mapping[str, float], lost: Mapping[str, str])\n" in text
+    assert "    EnergyReading(joules: Mapping[str, float], lost: Mapping[str, str], " in text
     assert "    def run_finished(result: RunResult) -> None\n" in text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -30,6 +31,22 @@ def test_cpu_seconds_include_processes_that_ended() -> None:
         with clock.phase("children"):
             subprocess.run([sys.executable, "-c", busy], check=True)
     assert clock.results[0].cpu_seconds >= 0.29  # the system counts in ticks of 10 ms
+
+
+def burn(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def test_cpu_seconds_include_forks_of_a_server_that_ended() -> None:
+    with monitor_energy([]) as monitor:
+        clock = PhaseClock(monitor)
+        with clock.phase("workers"):
+            worker = multiprocessing.get_context("forkserver").Process(target=burn, args=(0.3,))
+            worker.start()
+            worker.join()
+    assert clock.results[0].cpu_seconds >= 0.29
 
 
 def test_joules_without_a_meter_are_none_with_a_reason() -> None:

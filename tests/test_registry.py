@@ -13,7 +13,9 @@ from pbkd.hookspecs import CONTRACT
 from pbkd.registry import SLOTS, BrokenPlugin, Registry, build_registry, load_plugin
 
 OWN = [
+    "amd",
     "cached",
+    "estimate",
     "fx",
     "ghost",
     "greedy",

@@ -237,6 +237,7 @@ class _Endless(FakeMeter):
         (_Endless(), "did not open, answer 3 times and close within 0.2 s"),
         (FakeMeter({}), "an open meter has no domain"),
         (FakeMeter({"gpu0": float("nan")}), "gpu0 has nan joules"),
+        (FakeMeter(estimates={"gpu0": "a guess"}), "gpu0 is an estimate, and its name does not"),
         (FakeMeter(unavailable=MeterUnavailableError()), "must give its reason"),
         (FakeMeter(failure=OSError("unplugged")), "the meter fails .OSError: unplugged"),
         (FakeMeter(close_failure=OSError("stuck")), "the meter fails .OSError: stuck"),

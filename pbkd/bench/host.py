@@ -13,6 +13,7 @@ import torch
 
 from pbkd.bench.presets import find_preset
 from pbkd.bench.result import BenchResult, gather
+from pbkd.bench.saving import savings
 from pbkd.bench.worker import measure, procedure_schedules
 from pbkd.errors import ConfigError
 from pbkd.journal import read_events, write_json
@@ -35,18 +36,28 @@ __all__ = ["bench"]
 
 
 def bench(
-    registry: Registry, name: str, folder: Path, *, workers: int, threads: int, rounds: int
+    registry: Registry,
+    name: str,
+    folder: Path,
+    *,
+    workers: int,
+    threads: int,
+    rounds: int,
+    meters: Sequence[str] = (),
 ) -> BenchResult:
     """Run a preset's procedures in turn, `rounds` times, on so many workers of this machine.
 
-    The ranks' files are left in `folder`. Raises `ConfigError` or `WorkerError`.
+    `meters` are the names of those that are read. The ranks' files are left in `folder`. Raises
+    `ConfigError`, `UnknownNameError` or `WorkerError`.
     """
     preset = find_preset(name)
     if workers < 2 or threads < 1 or rounds < 1:
         raise ConfigError("a benchmark needs 2 or more workers, and a thread and a round or more.")
+    for meter in meters:
+        registry.find("meter", meter)
     ranks = crew(workers, threads, pick_device("auto"))
     settings = {"preset": asdict(preset), "workers": [asdict(rank) for rank in ranks]}
-    write_json(folder / "bench.json", {**settings, "rounds": rounds})
+    write_json(folder / "bench.json", {**settings, "rounds": rounds, "meters": [*meters]})
     chosen(registry, "launcher", {"name": "local", "restarts": 0}).launch(measure, folder, ranks)
     events = read_events(folder)
     write_costs(folder / "costs.json", _cost_table(name, preset, ranks, events))
@@ -66,6 +77,7 @@ def bench(
             "device": ranks[0].device,
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         },
+        savings=savings(procedures),
     )
 
 

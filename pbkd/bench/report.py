@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pbkd.bench.result import BenchResult, ProcedureResult, Spread
 
-__all__ = ["plot", "rows", "show", "write"]
+__all__ = ["energy_lines", "plot", "rows", "show", "write"]
 
 _HEADS = (
     "procedure",
@@ -65,8 +65,30 @@ def show(result: BenchResult) -> None:
         f"a checkpoint of every block: {result.checkpoint_seconds:.3f} s, {100 * kept:.2f} % of"
         f" single-pass's {STEPS_BETWEEN} steps, of which at least so many lie between two"
     )
-    for reason in dict.fromkeys(p.joules_reason for p in result.procedures if p.joules_reason):
-        console.print(f"joules not measured: {reason}")
+    for line in energy_lines(result):
+        console.print(line)
+
+
+def energy_lines(result: BenchResult) -> list[str]:
+    """Say what each procedure saves of serial's energy, both ways, or why it is not known."""
+    lines = [
+        f"energy of {saving.procedure}, {saving.counted}: {saving.en_joules:.1f} J for 1,000"
+        f" images, serial {saving.e1_joules:.1f} J; saved {100 * saving.share:.1f} % of serial's,"
+        f" (E1 - EN) / E1; in the paper's way {100 * saving.papers:.1f} %, E1 / EN - 1"
+        for saving in result.savings
+        if saving.share is not None and saving.papers is not None
+    ]
+    unknown: dict[str, list[str]] = {}
+    for saving in result.savings:
+        if saving.share is None:
+            names = unknown.setdefault(saving.reason or "", [])
+            names.append(f"{saving.procedure} ({saving.counted})")
+    lines += [
+        f"energy saved by {', '.join(names)} not measured: {reason}"
+        for reason, names in unknown.items()
+    ]
+    missing = dict.fromkeys(s.reason for s in result.savings if s.reason and s.share is not None)
+    return [*lines, *(f"joules without: {reason}" for reason in missing)]
 
 
 def rows(result: BenchResult) -> list[tuple[str, ...]]:

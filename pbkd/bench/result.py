@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pbkd.bench.saving import Saving
     from pbkd.journal import Event
 
 __all__ = ["RATIOS", "BenchResult", "ProcedureResult", "Spread", "gather"]
@@ -43,7 +44,9 @@ class ProcedureResult:
     """One procedure. Seconds, CPU seconds and joules are for 1,000 images.
 
     `cpu_seconds` are of all workers; `peak_bytes` is the largest resident memory of each worker
-    that had work. `predicted_seconds` is None where no prediction is made.
+    that had work. `predicted_seconds` is None where no prediction is made. `joules_reason` says
+    what was not measured, `lost` names the domains of which nothing was. `devices` has the device
+    of each domain for which it is known, `in_use` the devices of workers with work, and the CPU.
     """
 
     name: str
@@ -53,13 +56,17 @@ class ProcedureResult:
     predicted_seconds: float | None
     joules: dict[str, float] | None
     joules_reason: str | None
+    devices: dict[str, str] = field(default_factory=dict)
+    in_use: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class BenchResult:
     """A benchmark: its procedures, how many times faster the first of each pair is, where.
 
-    `checkpoint_seconds` is what one checkpoint of every block takes to be kept.
+    `savings` are those of energy over `serial`. `checkpoint_seconds` is what one checkpoint of
+    every block takes to be kept.
     """
 
     preset: str
@@ -71,6 +78,7 @@ class BenchResult:
     speedups: dict[str, Spread]
     checkpoint_seconds: float
     environment: dict[str, str]
+    savings: tuple[Saving, ...] = ()
 
 
 def gather(
@@ -122,14 +130,18 @@ def _procedure(
         {event["rank"] for event in told if event["busy_seconds"] > _IDLE * event["seconds"]}
     )
     measured = [event for event in told if event["joules"] is not None]
+    joules = _joules(measured, scale)
     return ProcedureResult(
         name=told[0]["name"],
         seconds=seconds,
         cpu_seconds=cpu * scale,
         peak_bytes=tuple(_peak(told, rank) for rank in ranks),
         predicted_seconds=predicted,
-        joules=_joules(measured, scale) if measured else None,
-        joules_reason=next((event["joules_reason"] for event in told if event["rank"] == 0), None),
+        joules=joules or None,
+        joules_reason=_joules_reason(told),
+        devices={domain: of for event in told for domain, of in event["devices"].items()},
+        in_use=tuple(sorted({"cpu", *(e["device"] for e in told if e["rank"] in ranks)})),
+        lost=tuple(sorted({domain for e in told for domain in e["lost"]} - joules.keys())),
     )
 
 
@@ -147,3 +159,9 @@ def _joules(measured: Sequence[Event], scale: float) -> dict[str, float]:
         for domain, joules in event["joules"].items():
             totals.setdefault(domain, []).append(joules / event["steps"] * scale)
     return {domain: statistics.median(figures) for domain, figures in totals.items()}
+
+
+def _joules_reason(told: Sequence[Event]) -> str | None:
+    """Return what rank 0, which alone has meters, told, each reason once."""
+    reasons = [event["joules_reason"] for event in told if event["rank"] == 0]
+    return "; ".join(dict.fromkeys(filter(None, reasons))) or None

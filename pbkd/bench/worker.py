@@ -87,7 +87,8 @@ def measure(folder: Path, rank: int) -> None:
             else:
                 run_jobs(rig, schedule, steps, f"bench {next(queues)}")
 
-        meters = [meter() for meter in registry.strategies["meter"].values()] if rank == 0 else []
+        names = settings["meters"] if rank == 0 else []
+        meters = [chosen(registry, "meter", {"name": name}) for name in names]
         _take_turns(folder, rank, settings, tuple(schedules), meters, run)
         if rank == 0:  # which has trained every block, in single-pass
             seconds = checkpoint_seconds(folded, folder / "checkpoints")
@@ -118,7 +119,7 @@ def _take_turns(
                 record(
                     folder, f"rank{rank}", "procedure",
                     name=name, round=round_, rank=rank, steps=steps, peak_bytes=peaks[name],
-                    **measured,
+                    device=settings["workers"][rank]["device"], **measured,
                 )  # fmt: skip
 
 
@@ -146,6 +147,8 @@ def _timed(work: Callable[[], None], monitor: EnergyMonitor, window: str) -> dic
         "cpu_seconds": time.process_time() - cpu,
         "joules": None if energy.joules is None else dict(energy.joules),
         "joules_reason": energy.reason,
+        "devices": {d: domain.device for d, domain in energy.domains.items() if domain.device},
+        "lost": [*energy.lost],
     }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pbkd.registry import Registry
 
@@ -23,6 +23,10 @@ def bench(
     workers: Annotated[int, typer.Option(help="Workers of the parallel procedures.")] = 2,
     threads: Annotated[int, typer.Option(help="CPU threads of each worker.")] = 1,
     rounds: Annotated[int, typer.Option(help="How many times each procedure is timed.")] = 3,
+    meter: Annotated[
+        list[str] | None,
+        typer.Option(help="Energy meter to read; may be given again. Without it: nvml and rapl."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the benchmarks' folders.")] = Path("bench"),
     profile: Annotated[
         bool, typer.Option("--profile", help="Time nothing; profile single-pass instead.")
@@ -35,6 +39,7 @@ def bench(
     writes profile.txt and trace.json.
     """
     from pbkd.bench.presets import find_preset
+    from pbkd.config import RunConfig
     from pbkd.journal import new_run_folder
     from pbkd.registry import build_registry
 
@@ -46,7 +51,8 @@ def bench(
     if profile:
         _profile(registry, names, folder, threads)
     else:
-        _measure(registry, names, folder, workers, threads, rounds)
+        how = {"workers": workers, "threads": threads, "rounds": rounds}
+        _measure(registry, names, folder, how, meter or RunConfig().meters)
     typer.echo(f"everything is in {folder}")
 
 
@@ -62,7 +68,11 @@ def _profile(registry: Registry, names: Sequence[str], folder: Path, threads: in
 
 
 def _measure(
-    registry: Registry, names: Sequence[str], folder: Path, workers: int, threads: int, rounds: int
+    registry: Registry,
+    names: Sequence[str],
+    folder: Path,
+    how: Mapping[str, int],
+    meters: Sequence[str],
 ) -> None:
     import shutil
 
@@ -73,7 +83,7 @@ def _measure(
     results = []
     for name in names:
         own = folder / name
-        result = run_bench(registry, name, own, workers=workers, threads=threads, rounds=rounds)
+        result = run_bench(registry, name, own, **how, meters=meters)
         shutil.rmtree(own / "cache", ignore_errors=True)
         write(result, own)
         typer.echo(f"{name}:")

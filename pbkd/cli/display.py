@@ -17,6 +17,7 @@ from pbkd.report.card import (
     stage_scores,
     verdict,
 )
+from pbkd.report.energy import ENERGY_HEADS, energy_rows, energy_said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -146,6 +147,9 @@ def show_result(result: RunResult, console: Console) -> None:
     console.print(f"student's test {score_name(result)} by stage: {stages}")
     phases = phase_rows(result.phases)
     console.print(_table(("phase", "seconds", "CPU seconds", "joules"), phases, left={0, 3}))
+    if energy := energy_rows(result.energy):
+        console.print(_table(ENERGY_HEADS, energy, left={0, 1}))
+        console.print(energy_said(result.energy))
     for note in all_notes(result):
         console.print(note)
     console.print(verdict(result))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.options import choice_text
+from pbkd.report.energy import ENERGY_HEADS, energy_notes, energy_rows, energy_said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,7 @@ def card(result: RunResult) -> str:
         ),
         "## What it took",
         _markdown(("phase", "seconds", "CPU seconds", "joules"), phase_rows(result.phases)),
+        *_energy(result),
         "\n".join(f"- {note}" for note in all_notes(result)),
         "## How it was made",
         f"```\n{result.command}\n```",
@@ -51,6 +53,11 @@ def card(result: RunResult) -> str:
         "MACs are multiply-accumulates of convolutions and matrix products, for one image.",
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _energy(result: RunResult) -> list[str]:
+    rows = energy_rows(result.energy)
+    return [_markdown(ENERGY_HEADS, rows), energy_said(result.energy)] if rows else []
 
 
 def verdict(result: RunResult) -> str:
@@ -179,7 +186,8 @@ def all_notes(result: RunResult) -> list[str]:
     """Return what is to be said of a run, and why figures are missing."""
     reason = result.accuracy_reason
     unlabelled = [f"Accuracy not measured: {reason}."] if reason else []
-    return [*unlabelled, *result.notes, *joules_notes(result.phases)]
+    energy = [*joules_notes(result.phases), *energy_notes(result.energy)]
+    return [*unlabelled, *result.notes, *energy]
 
 
 def _joules(phase: PhaseResult) -> str:

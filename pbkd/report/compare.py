@@ -154,7 +154,10 @@ def _joules(runs: Sequence[Finished]) -> Iterator[_Column]:
 
 
 def total_joules(run: Finished) -> dict[str, float]:
-    """Return the joules of the domains that were measured in every phase; none if resumed."""
+    """Return the joules of the domains that were measured all the time; none if resumed."""
+    if run.result.energy and not run.resumed:
+        domains = run.result.energy.domains
+        return {domain.name: domain.joules for domain in domains if domain.joules is not None}
     phases = [phase.joules or {} for phase in run.result.phases]
     if run.resumed or not phases:
         return {}

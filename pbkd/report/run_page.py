@@ -21,6 +21,7 @@ from pbkd.report.chain import chain_picture, details
 from pbkd.report.charts import bar, curves, pair
 from pbkd.report.course import gantt_charts, speedup
 from pbkd.report.difference import difference
+from pbkd.report.energy import ENERGY_HEADS, energy_notes, energy_rows, energy_said
 from pbkd.report.gantt import duration
 from pbkd.report.html import Section, page
 from pbkd.report.markup import Markup, element, join, table
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pbkd.finished import Finished
     from pbkd.journal import Event
     from pbkd.report.record import Record
-    from pbkd.result import RunResult
+    from pbkd.result import EnergyResult, RunResult
 
 __all__ = ["run_page"]
 
@@ -148,8 +149,20 @@ def _phases(run: Finished) -> Markup:
     total = "not measured: the run was resumed" if run.seconds is None else f"{run.seconds:.2f}"
     rows.append(("whole run", total, "", "", ""))
     heads = ("phase", "seconds", "", "CPU seconds", "joules by domain")
-    reasons = joules_notes(phases)
-    return join(table(heads, rows), *(element("p", reason, class_="why") for reason in reasons))
+    energy = run.result.energy
+    reasons = [*joules_notes(phases), *energy_notes(energy)]
+    return join(
+        table(heads, rows),
+        _energy(energy),
+        *(element("p", reason, class_="why") for reason in reasons),
+    )
+
+
+def _energy(energy: EnergyResult | None) -> Markup:
+    rows: list[tuple[object, ...]] = [*energy_rows(energy)]
+    if not rows:
+        return Markup()
+    return join(element("p", energy_said(energy)), table(ENERGY_HEADS, rows))
 
 
 def _made(record: Record) -> Markup:

@@ -38,7 +38,8 @@ class FakeMeter:
     """Gives the `joules` and the `lost` domains that a test sets, and has the faults it asks for.
 
     `unavailable` is raised by opening, `failure` by reading, `close_failure` by closing; a reading
-    waits for `release`. `reads` has the thread of each reading.
+    waits for `release`. `devices` and `estimates` go into every reading. `reads` has the thread of
+    each.
     """
 
     name: ClassVar[str] = "fake"
@@ -50,6 +51,8 @@ class FakeMeter:
     release: threading.Event | None = None
     reads: list[int] = field(default_factory=list)
     closed: bool = False
+    devices: dict[str, str] = field(default_factory=dict)
+    estimates: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
     def open(self) -> Iterator[Callable[[], EnergyReading]]:
@@ -70,4 +73,4 @@ class FakeMeter:
             self.release.wait()
         if self.failure is not None:
             raise self.failure
-        return EnergyReading(self.joules, self.lost)
+        return EnergyReading(self.joules, self.lost, self.devices, self.estimates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pbkd.errors import MeterUnavailableError, one_line
@@ -61,7 +62,8 @@ def _use(meter: EnergyMeter, readings: list[EnergyReading], caught: list[BaseExc
                 assert isinstance(reading, EnergyReading), (
                     f"it reads {type(reading).__name__}, not pbkd.EnergyReading"
                 )
-                readings.append(EnergyReading(dict(reading.joules), dict(reading.lost)))
+                copied = replace(reading, joules=dict(reading.joules), lost=dict(reading.lost))
+                readings.append(copied)
                 time.sleep(0.01)
     except BaseException as error:  # the thread of the check tells of it
         caught.append(error)
@@ -72,6 +74,8 @@ def _check_readings(readings: list[EnergyReading]) -> None:
     for reading in readings:
         assert reading.joules or reading.lost, "an open meter has no domain"
         assert all(reading.lost.values()), "a domain is lost without a reason"
+        for domain in reading.estimates:
+            assert "estimate" in domain, f"{domain} is an estimate, and its name does not say so"
         for domain, joules in reading.joules.items():
             assert domain not in reading.lost, f"{domain} is lost, and has joules"
             assert math.isfinite(joules), f"{domain} has {joules} joules"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PBKD_CONTRACT = 1
 
+_LONGEST = 10.0  # seconds between two readings of power, beyond which nobody knows what was drawn
+
 
 @dataclass(frozen=True)
 class NvmlMeter:
@@ -27,8 +29,10 @@ class NvmlMeter:
     Domains are `gpu0`, `gpu1`, ... by the number that `nvidia-smi` gives a GPU; only GPUs that
     `CUDA_VISIBLE_DEVICES` shows are measured, all of them if it cannot be understood. The
     counter (millijoules since the driver was loaded) exists from the Volta generation on; power
-    (milliwatts) is integrated by the trapezoid rule between calls of the reading function. Both
-    are of the whole board, whoever uses it.
+    (milliwatts) is integrated by the trapezoid rule between calls of the reading function, and is
+    lost where these are more than 10 seconds apart. Both are of the whole board, whoever uses it.
+    Which of torch's devices a GPU is, is known where CUDA numbers GPUs as NVML does: with one GPU,
+    with CUDA_DEVICE_ORDER=PCI_BUS_ID, or where CUDA_VISIBLE_DEVICES names them by UUID.
     """
 
     name: ClassVar[str] = "nvml"
@@ -42,8 +46,11 @@ class NvmlMeter:
         """
         nvml = _start()
         try:
-            sensors, lost = _open_sensors(nvml)
-            yield lambda: _read(nvml, sensors, lost)
+            shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+            indices = _shown(nvml, shown)
+            sensors, lost = _open_sensors(nvml, indices)
+            devices = _devices(nvml, indices, shown)
+            yield lambda: EnergyReading(_read(nvml, sensors, lost), dict(lost), devices)
         finally:
             with suppress(nvml.NVMLError):  # a GPU that is lost must not hide the run's own end
                 nvml.nvmlShutdown()
@@ -70,16 +77,23 @@ def _start() -> Any:
     return pynvml
 
 
-def _open_sensors(nvml: Any) -> tuple[dict[str, Callable[[], float]], dict[str, str]]:
-    """Return what reads each visible GPU's joules, and why a GPU cannot be read."""
+def _shown(nvml: Any, shown: str | None) -> Sequence[int]:
+    """Return the indices of the GPUs in `shown`; raises `MeterUnavailableError` without any."""
     try:
-        indices = _visible(nvml, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        indices = _visible(nvml, shown)
     except nvml.NVMLError as error:
         raise MeterUnavailableError(f"NVML cannot list the GPUs: {error}.") from None
     if not indices:
         raise MeterUnavailableError(
             "NVML shows no GPU, or the environment variable CUDA_VISIBLE_DEVICES hides them all."
         )
+    return indices
+
+
+def _open_sensors(
+    nvml: Any, indices: Sequence[int]
+) -> tuple[dict[str, Callable[[], float]], dict[str, str]]:
+    """Return what reads each visible GPU's joules, and why a GPU cannot be read."""
     sensors, lost = {}, {}
     for index in indices:
         try:
@@ -117,6 +131,17 @@ def _visible(nvml: Any, shown: str | None) -> Sequence[int]:
     return chosen
 
 
+def _devices(nvml: Any, indices: Sequence[int], shown: str | None) -> dict[str, str]:
+    """Return which of torch's devices each domain is; nothing where that is not certain."""
+    entries = [entry.strip() for entry in (shown or "").split(",") if entry.strip()]
+    by_uuid = bool(entries) and all(entry.startswith("GPU-") for entry in entries)
+    by_number = all(entry.removeprefix("-").isdecimal() for entry in entries)
+    in_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or nvml.nvmlDeviceGetCount() == 1
+    if len({*indices}) < len(indices) or not (by_uuid or (by_number and in_order)):
+        return {}
+    return {f"gpu{index}": f"cuda:{position}" for position, index in enumerate(indices)}
+
+
 def _uuid(nvml: Any, index: int) -> str:
     """Return a GPU's UUID, or "" where NVML does not tell it."""
     try:
@@ -148,6 +173,8 @@ def _integrated(nvml: Any, gpu: Any) -> Callable[[], float]:
         nonlocal watts, seconds, joules
         last_watts, last_seconds = watts, seconds
         watts, seconds = nvml.nvmlDeviceGetPowerUsage(gpu) / 1000, time.monotonic()
+        if seconds - last_seconds > _LONGEST:
+            raise ValueError(f"its power was not read for {seconds - last_seconds:.0f} s")
         joules += (last_watts + watts) / 2 * (seconds - last_seconds)
         return joules
 
@@ -156,16 +183,17 @@ def _integrated(nvml: Any, gpu: Any) -> Callable[[], float]:
 
 def _read(
     nvml: Any, sensors: dict[str, Callable[[], float]], lost: dict[str, str]
-) -> EnergyReading:
+) -> dict[str, float]:
     """Read every sensor; one that fails moves from `sensors` to `lost` for good."""
     joules = {}
     for domain, read in list(sensors.items()):
         try:
             joules[domain] = read()
-        except nvml.NVMLError as error:
+        except (nvml.NVMLError, ValueError) as error:
+            gap = isinstance(error, ValueError)
+            lost[domain] = str(error) if gap else f"its sensor stopped answering ({error})"
             del sensors[domain]
-            lost[domain] = f"its sensor stopped answering ({error})"
-    return EnergyReading(joules, dict(lost))
+    return joules
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +23,18 @@ PBKD_CONTRACT = 1
 # The same folders for Intel and AMD. Parts of a package (intel-rapl:0:0) and the second view of
 # a package (intel-rapl-mmio:0) would count its energy twice.
 _ZONE = re.compile(r"intel-rapl:\d+")
+_MOST_WATTS = 1000  # what no package draws: a counter's range lasts at least for range / this
+_BRIEF = 30.0  # seconds in which no counter wraps twice
 
 
 @dataclass(frozen=True)
 class RaplMeter:
     """Reads the energy counter of each CPU package.
 
-    Domains are `cpu-package-0`, ... by the kernel's name of the package. A counter that wraps
-    around is followed as long as it is read more often than it wraps (many minutes); one that is
-    reset, as by suspending the machine, looks the same as one that wraps.
-    `root` is the folder of the powercap zones.
+    Domains are `cpu-package-0`, ... by the kernel's name of the package; all are of the device
+    `cpu`. A counter that wraps around is followed. It is lost where it was not read for so long
+    that it may have wrapped twice (a minute or more), and where the machine was suspended, which
+    resets it. `root` is the folder of the powercap zones.
     """
 
     name: ClassVar[str] = "rapl"
@@ -44,7 +47,8 @@ class RaplMeter:
         Raises `MeterUnavailableError` where there is no counter, or none may be read.
         """
         counters, lost = _open_counters(Path(self.root))
-        yield lambda: _read(counters, lost)
+        devices = dict.fromkeys((*counters, *lost), "cpu")
+        yield lambda: EnergyReading(_read(counters, lost), dict(lost), devices)
 
 
 class _Counter:
@@ -55,10 +59,12 @@ class _Counter:
         self._file = zone / "energy_uj"
         self._range = _microjoules(zone / "max_energy_range_uj")
         self._last = _microjoules(self._file)
+        self._seconds, self._suspended = time.monotonic(), _suspended_seconds()
         self._total = 0
 
     def joules(self) -> float:
         """Return the joules since the counter was opened."""
+        self._check_gap()
         now = _microjoules(self._file)
         step = now - self._last if now >= self._last else now - self._last + self._range
         if step < 0:
@@ -66,6 +72,21 @@ class _Counter:
         self._last = now
         self._total += step
         return self._total / 1e6
+
+    def _check_gap(self) -> None:
+        """Raise `ValueError` where the counter may have done anything since it was last read."""
+        gap = time.monotonic() - self._seconds
+        self._seconds += gap
+        if _suspended_seconds() - self._suspended > 1:
+            raise ValueError("the machine was suspended, which resets it")
+        if gap > max(_BRIEF, self._range / 1e6 / _MOST_WATTS):
+            raise ValueError(f"it was not read for {gap:.0f} s and may have wrapped twice")
+
+
+def _suspended_seconds() -> float:
+    """Return for how long the machine was suspended since it started, give or take a constant."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0.0 if clock is None else time.clock_gettime(clock) - time.monotonic()
 
 
 def _microjoules(file: Path) -> int:
@@ -103,7 +124,7 @@ def _reason(zone: Path, error: OSError | ValueError) -> str:
     return f"the counter {zone} cannot be read ({error})"
 
 
-def _read(counters: dict[str, _Counter], lost: dict[str, str]) -> EnergyReading:
+def _read(counters: dict[str, _Counter], lost: dict[str, str]) -> dict[str, float]:
     """Read every counter; one that fails moves from `counters` to `lost` for good."""
     joules = {}
     for domain, counter in list(counters.items()):
@@ -112,7 +133,7 @@ def _read(counters: dict[str, _Counter], lost: dict[str, str]) -> EnergyReading:
         except (OSError, ValueError) as error:
             del counters[domain]
             lost[domain] = _reason(counter.zone, error)
-    return EnergyReading(joules, dict(lost))
+    return joules
 
 
 @hookimpl

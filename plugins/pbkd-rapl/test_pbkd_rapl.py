@@ -7,7 +7,7 @@ from pbkd_rapl import RaplMeter
 
 from pbkd.errors import MeterUnavailableError
 from pbkd.protocols import EnergyReading
-from pbkd.testing import check_meter
+from pbkd.testing import FakeClock, check_meter
 
 RANGE = 262_143_328_850
 
@@ -42,7 +42,8 @@ def test_each_package_counts_its_joules_from_the_opening(tmp_path: Path) -> None
     first = zone(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
     second = zone(tmp_path, "intel-rapl:1", "package-1", 5)
     with meter(tmp_path).open() as read:
-        assert read() == EnergyReading({"cpu-package-0": 0.0, "cpu-package-1": 0.0}, {})
+        zero = dict.fromkeys(("cpu-package-0", "cpu-package-1"), 0.0)
+        assert read() == EnergyReading(zero, {}, dict.fromkeys(zero, "cpu"))
         first.write_text("3500000\n")
         assert read().joules == {"cpu-package-0": 2.5, "cpu-package-1": 0.0}
         first.write_text("4000000\n")
@@ -72,7 +73,7 @@ def test_only_whole_packages_count_and_each_once(tmp_path: Path) -> None:
     with meter(tmp_path).open() as read:
         for counter in (own, *others):
             counter.write_text("1000000")
-        assert read() == EnergyReading({"cpu-package-0-die-1": 1.0}, {})
+        assert read().joules == {"cpu-package-0-die-1": 1.0}
 
 
 @pytest.mark.parametrize("name", ["", "dram", "psys"])
@@ -143,6 +144,37 @@ def test_a_counter_that_runs_backwards_without_a_range_is_lost(tmp_path: Path) -
         reading = read()
     assert reading.joules == {}
     assert "runs backwards" in reading.lost["cpu-package-0"]
+
+
+@pytest.mark.parametrize(
+    ("gap", "suspended", "reason"),
+    [
+        (200.0, 0.0, None),
+        (300.0, 0.0, "it was not read for 300 s and may have wrapped twice"),
+        (1.0, 5.0, "the machine was suspended"),
+    ],
+)
+def test_a_gap_in_which_anything_may_have_happened_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fake_clock: FakeClock,
+    gap: float,
+    suspended: float,
+    reason: str | None,
+) -> None:
+    asleep = [0.0]
+    monkeypatch.setattr("time.monotonic", fake_clock)
+    monkeypatch.setattr("time.clock_gettime", lambda _: fake_clock() + asleep[0])
+    counter = zone(tmp_path, "intel-rapl:0", "package-0", RANGE - 1_000_000)
+    with meter(tmp_path).open() as read:
+        fake_clock.advance(1.0)
+        assert read().joules == {"cpu-package-0": 0.0}
+        fake_clock.advance(gap)
+        asleep[0] = suspended
+        counter.write_text("1000000")
+        reading = read()
+    assert reading.joules == ({} if reason else {"cpu-package-0": 2.0})
+    assert (reason or "") in reading.lost.get("cpu-package-0", "")
 
 
 def test_the_meter_keeps_its_contract(tmp_path: Path) -> None:

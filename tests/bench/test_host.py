@@ -8,7 +8,7 @@ from torch import nn
 
 from pbkd.bench.host import bench
 from pbkd.bench.procedures import Rig, run_jobs
-from pbkd.errors import ConfigError
+from pbkd.errors import ConfigError, UnknownNameError
 from pbkd.plan import Job, Schedule
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def test_every_procedure_is_measured_predicted_and_compared(
     registry: Registry, tmp_path: Path
 ) -> None:
-    result = bench(registry, "digits", tmp_path, workers=2, threads=1, rounds=2)
+    result = bench(
+        registry, "digits", tmp_path, workers=2, threads=1, rounds=2, meters=["estimate"]
+    )
     assert [p.name for p in result.procedures] == [
         "serial", "paper", "single-pass", "pipeline", "cache", "serial-plain",
     ]  # fmt: skip
@@ -28,7 +30,9 @@ def test_every_procedure_is_measured_predicted_and_compared(
         assert 0 < procedure.seconds.least <= procedure.seconds.median <= procedure.seconds.most
         assert procedure.cpu_seconds > 0
         assert (procedure.predicted_seconds is None) == (procedure.name == "serial-plain")
-        assert procedure.joules is None or procedure.joules_reason is None
+        assert procedure.joules is None
+    assert all(saving.share is None for saving in result.savings)
+    assert all("without being asked" in (saving.reason or "") for saving in result.savings)
     workers = {p.name: len(p.peak_bytes) for p in result.procedures}
     assert workers["serial"] == workers["single-pass"] == 1
     assert workers["cache"] == 2
@@ -40,6 +44,12 @@ def test_every_procedure_is_measured_predicted_and_compared(
         if line
     ]
     assert sum(event["event"] == "procedure" for event in events) == 5 * 2 + 1
+
+
+def test_an_unknown_meter_is_told_before_anything_runs(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'nvml'"):
+        bench(registry, "digits", tmp_path, workers=2, threads=1, rounds=1, meters=["nvlm"])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,13 @@ def event(name: str, round_: int, rank: int, seconds: float, **facts: Any) -> di
     told = {"event": "procedure", "name": name, "round": round_, "rank": rank, "seconds": seconds}
     defaults: dict[str, Any] = {"steps": 2, "cpu_seconds": seconds, "peak_bytes": 1000 * (rank + 1)}
     defaults["busy_seconds"] = facts.get("cpu_seconds", seconds)
-    return {**told, **defaults, "joules": None, "joules_reason": "no sensor", **facts}
+    unmeasured: dict[str, Any] = {
+        "joules": None,
+        "joules_reason": "no sensor",
+        "devices": {},
+        "lost": [],
+    }
+    return {**told, **defaults, **unmeasured, "device": f"cuda:{rank}", **facts}
 
 
 EVENTS = [
@@ -58,6 +64,20 @@ def test_joules_that_were_not_measured_are_none_with_the_reason() -> None:
     by_name = {p.name: p for p in gathered().procedures}
     assert (by_name["serial"].joules, by_name["serial"].joules_reason) == (None, "no sensor")
     assert by_name["cache"].joules == {"gpu0": 30.0}
+
+
+def test_a_domain_that_is_lost_in_every_round_is_named() -> None:
+    told = [
+        event("serial", 0, 0, 1.0, joules={"gpu0": 1.0, "gpu1": 2.0}, joules_reason=None),
+        event("serial", 1, 0, 1.0, joules={"gpu0": 2.0}, joules_reason="x gpu1: gone",
+              lost=["gpu1", "gpu2"], devices={"gpu0": "cuda:0"}),
+    ]  # fmt: skip
+    serial = gather([*told, *EVENTS[3:]], batch_size=100, predicted={})[0][0]
+    assert serial.joules == {"gpu0": 7.5, "gpu1": 10.0}
+    assert serial.lost == ("gpu2",)
+    assert serial.joules_reason == "x gpu1: gone"
+    assert serial.devices == {"gpu0": "cuda:0"}
+    assert serial.in_use == ("cpu", "cuda:0")
 
 
 def test_the_table_has_a_row_for_each_procedure() -> None:
