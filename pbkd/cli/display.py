@@ -114,7 +114,7 @@ class Display:
         note = f"loss {event['loss']:.4f}, validation {points(event['accuracy'])}"
         self._advance("fine-tuning", note)
         if not self._console.is_terminal:
-            self._console.print(f"fine-tuning, epoch {event['epoch'] + 1}: {note}")
+            self._console.print(f"fine-tuning, epoch {event['epoch']}: {note}")
 
     def _advance(self, phase: str, note: str) -> None:
         self._progress.start_task(self._bars[phase])
