@@ -70,10 +70,10 @@ def compress(
     folder = Path(resume) if resume else None
     if quiet:
         return run(config, registry, resume=folder, given=given)
-    from pbkd.cli.display import Display
+    from pbkd.cli.show import shown
 
-    with Display() as display:
-        return run(config, registry, display.show, resume=folder, given=given)
+    with shown() as show:
+        return run(config, registry, show, resume=folder, given=given)
 
 
 def _given(

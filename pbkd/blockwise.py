@@ -147,7 +147,7 @@ def _distil(
         told.seen(event)
     launcher = launcher_of(prospect.config, registry)
     if not all(name in told.blocks for name in names):
-        with follow_events(folder, told.seen):
+        with follow_events(folder, told.seen, own="host"):
             _launch(launcher, _work_of(prospect), folder, assignment.workers)
     missing = [name for name in names if name not in told.blocks]
     if missing:

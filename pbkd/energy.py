@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pbkd.errors import PLUGIN_FAILURES, PbkdError, PluginError
 from pbkd.protocols import EnergyReading
@@ -61,6 +61,13 @@ class Energy:
     absent: Mapping[str, str] = field(default_factory=dict)
 
 
+class _Samples(NamedTuple):
+    """What every meter read, or why it is lost, and when (of `time.perf_counter`)."""
+
+    readings: Sequence[EnergyReading | str]
+    time: float
+
+
 class EnergyMonitor:
     """Measures named windows with the meters that `monitor_energy` opened."""
 
@@ -87,13 +94,26 @@ class EnergyMonitor:
         """
         if name in self.windows:
             raise ValueError(f"there is a window '{name}' already")
-        begin = _sample(self._samplers)
-        start = time.perf_counter()
+        begin = self._sampled()
         yield
-        seconds = time.perf_counter() - start
+        self.windows[name] = self._since(begin)
+
+    def power(self, seconds: float, stop: threading.Event) -> Iterator[dict[str, float]]:
+        """Yield the watts of every domain that is measured, over so many seconds, until `stop`."""
+        begin = self._sampled()
+        while not stop.wait(seconds):
+            energy = self._since(begin)
+            begin = self._sampled()
+            yield {d: joules / energy.seconds for d, joules in (energy.joules or {}).items()}
+
+    def _sampled(self) -> _Samples:
+        return _Samples(_sample(self._samplers), time.perf_counter())
+
+    def _since(self, begin: _Samples) -> Energy:
+        seconds = time.perf_counter() - begin.time
         end = _sample(self._samplers)
         names = [sampler.name for sampler in self._samplers]
-        self.windows[name] = _energy(seconds, list(zip(names, begin, end, strict=True)))
+        return _energy(seconds, list(zip(names, begin.readings, end, strict=True)))
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pbkd.blockwise import distil_student_fed
 from pbkd.changes import find_changes, write_changes
 from pbkd.fit import Recipe, fit
-from pbkd.journal import record
 from pbkd.measure import accuracy, answers, latencies, macs, parameters, weight_bytes
+from pbkd.pace import begin_job
 from pbkd.plan import candidate_of
 from pbkd.progress import shelf
 from pbkd.replacement import read_replacement
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pbkd.data import Split
     from pbkd.journal import Event
+    from pbkd.pace import Pace
     from pbkd.phases import PhaseClock
     from pbkd.planning import Prospect
     from pbkd.registry import Registry
@@ -179,10 +180,13 @@ def _fine_tune(
         optimiser=config.finetune.optimiser,
     )
 
-    def epoch_finished(epoch: int, loss: float, score: float) -> None:
-        event = "fine-tuning epoch"
-        record(folder, "host", event, epoch=epoch + 1, loss=loss, accuracy=score)
-        tell({"event": event, "epoch": epoch, "loss": loss, "accuracy": score})
+    def told(event: str, **facts: object) -> None:
+        tell({"event": event, "worker": None, **facts})
+
+    def paced(begun: int, steps: int) -> Pace:
+        images = min(recipe.batch_size, len(prepared.data.train))
+        sizes = {"epochs": recipe.epochs, "steps": steps, "images": images}
+        return begin_job(told, "fine-tuning", ["student"], begun=begun, **sizes)
 
     after = fit(
         student,
@@ -192,8 +196,11 @@ def _fine_tune(
         std=prepared.teacher.std,
         teacher=prepared.feeding,
         dtype=prepared.dtype,
-        epoch_finished=epoch_finished,
+        epoch_finished=lambda epoch, loss, score: told(
+            "fine-tuning epoch", epoch=epoch + 1, loss=loss, accuracy=score
+        ),
         keep=shelf(folder, "fine-tuning", "student", writer="host"),
+        paced=paced,
     )
     notes.append(
         f"Fine-tuning took validation {prepared.data.score} from {100 * before:.2f} to"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pbkd.checkpoint import Shelf
     from pbkd.data import Dataset
     from pbkd.distill import Trainee
+    from pbkd.pace import Pace
 
 __all__ = ["Recipe", "fit"]
 
@@ -57,13 +58,15 @@ def fit(
     dtype: torch.dtype = torch.float32,
     epoch_finished: Callable[[int, float, float], None] = lambda _epoch, _loss, _accuracy: None,
     keep: Shelf | None = None,
+    paced: Callable[[int, int], Pace] = lambda _epoch, _steps: iter,
 ) -> float:
     """Train in place; leave the network as it was at the epoch that scored best.
 
     `dtype` is what the network computes in, under autocast; `teacher` may use the same. Scores are
     accuracies on the validation split; the state before the first epoch competes too.
     `epoch_finished` gets the epoch, its mean loss and its score. Checkpoints go to `keep`, and
-    training goes on from the newest that is there. Returns the best score.
+    training goes on from the newest that is there. `paced` gets the first epoch and the steps of
+    each, and returns what every epoch's batches go through. Returns the best score.
     """
     device = next(network.parameters()).device
     steps = steps_per_epoch(data.train, recipe.batch_size)
@@ -81,17 +84,19 @@ def fit(
     else:
         first, best = 0, accuracy(network, data.validation, mean=mean, std=std, device=device)
         best_state = copy.deepcopy(network.state_dict())
+    pace = paced(first, steps)
     for epoch in range(first, recipe.epochs):
         network.train()
         total = torch.zeros((), device=device)
-        for images, labels in batches(
+        epoch_batches = batches(
             data.train,
             recipe.batch_size,
             seed=recipe.seed,
             epoch=epoch,
             augmentation=data.augment,
             phase="fit",
-        ):
+        )
+        for images, labels in pace(epoch_batches):
             x = normalise(images, mean, std, device)
             loss = _loss(training.forward(x).float(), labels.to(device), x, teacher, recipe)
             training.optimiser.zero_grad(set_to_none=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pbkd.checkpoint import due
@@ -12,6 +13,7 @@ from pbkd.failure import divergence
 from pbkd.heartbeat import beating
 from pbkd.journal import record
 from pbkd.loss import LOSSES
+from pbkd.pace import begin_job
 from pbkd.plan import candidate_of
 from pbkd.progress import file_checksum, first_epochs, shelf
 from pbkd.replacement import build_replacement, read_replacement
@@ -19,9 +21,10 @@ from pbkd.snapshot import restore, snapshot
 from pbkd.weights import write_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pbkd.feed import Lessons
+    from pbkd.pace import Pace
     from pbkd.plan import Job
     from pbkd.team import Team
     from pbkd.worker import Station
@@ -77,9 +80,10 @@ def do_job(
         if tells:
             _keep(station, name, learners[name], loss)
 
+    pace = _begin(station, left, starts, team)
     train_job(
         learners,
-        map(beating, epochs),
+        map(beating, map(pace, epochs)),
         LOSSES[station.config.distill.loss],
         team=team,
         epoch_finished=epoch_finished,
@@ -88,6 +92,22 @@ def do_job(
     for name, learner in learners.items():
         if tells:
             _finish(station, name, learner, seconds)
+
+
+def _begin(
+    station: Station, names: Sequence[str], starts: Mapping[str, int], team: Team | None
+) -> Pace:
+    """Tell that a job begins; return what counts this worker's steps."""
+    rows = min(station.config.batch_size, len(station.prepared.training.train))
+    return begin_job(
+        partial(_tell, station),
+        station.assignment.phase,
+        names,
+        begun=min((starts[name] for name in names), default=station.epochs),
+        epochs=station.epochs,
+        steps=station.steps_per_epoch,
+        images=round(rows * team.share) if team else rows,
+    )
 
 
 def _learner(station: Station, name: str, epoch: int, team: Team | None) -> Trainee:

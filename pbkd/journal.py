@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "folder_needed",
     "follow_events",
+    "new_events",
     "new_run_folder",
     "read_events",
     "read_json",
@@ -92,7 +93,7 @@ def read_json(path: Path) -> Any:
         raise RunFolderError(f"'{path}' cannot be read: {error}.") from error
 
 
-def record(folder: Path, writer: str, event: str, **facts: Any) -> None:
+def record(folder: Path, writer: str, event: str, /, **facts: Any) -> None:
     """Append one event, as a line of JSON, to the writer's own file in `folder/events`."""
     path = folder / "events" / f"{writer}.jsonl"
     line = json.dumps({"event": event, "time": time.time(), **facts})
@@ -109,9 +110,13 @@ def record(folder: Path, writer: str, event: str, **facts: Any) -> None:
 def read_events(folder: Path) -> list[Event]:
     """Return every event recorded so far, in the order of time; torn lines are left out."""
     events: list[Event] = []
-    for path in sorted((folder / "events").glob("*.jsonl")):
+    for path in _event_files(folder):
         events.extend(filter(None, map(_parsed, path.read_bytes().splitlines())))
     return sorted(events, key=_time)
+
+
+def _event_files(folder: Path) -> list[Path]:
+    return sorted((folder / "events").glob("*.jsonl"))
 
 
 def _time(event: Event) -> float:
@@ -146,20 +151,26 @@ def folder_needed(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def follow_events(folder: Path, seen: Callable[[Event], None]) -> Iterator[None]:
+def follow_events(
+    folder: Path, seen: Callable[[Event], None], *, own: str | None = None
+) -> Iterator[None]:
     """Call `seen` with each event that any writer records during the context, from a thread.
 
-    The first error that `seen` raises is raised again when the context ends.
+    Those of the writer `own` are left out: whoever follows has told of them itself. The first error
+    that `seen` raises is raised again when the context ends.
     """
-    paths = (folder / "events").glob("*.jsonl")
-    offsets = {path: path.read_bytes().rfind(b"\n") + 1 for path in paths}
+    offsets = {path: path.read_bytes().rfind(b"\n") + 1 for path in _event_files(folder)}
     errors: list[BaseException] = []
+
+    def read() -> None:
+        for event in new_events(folder, offsets, own=own):
+            seen(event)
 
     def watch(stop: threading.Event) -> None:
         try:
             while not stop.wait(0.1):
-                _read_new(folder, offsets, seen)
-            _read_new(folder, offsets, seen)
+                read()
+            read()
         except BaseException as error:
             errors.append(error)
 
@@ -169,8 +180,16 @@ def follow_events(folder: Path, seen: Callable[[Event], None]) -> Iterator[None]
         raise errors[0]
 
 
-def _read_new(folder: Path, offsets: dict[Path, int], seen: Callable[[Event], None]) -> None:
-    for path in sorted((folder / "events").glob("*.jsonl")):
+def new_events(folder: Path, offsets: dict[Path, int], *, own: str | None = None) -> list[Event]:
+    """Return the events after `offsets`, in the order of time, and move these on.
+
+    `offsets` says how many bytes of each writer's file have been read; none of a file that is not
+    in it. The file of the writer `own` is left alone.
+    """
+    events: list[Event] = []
+    for path in _event_files(folder):
+        if path.stem == own:
+            continue
         with path.open("rb") as file:
             file.seek(offsets.get(path, 0))
             for line in file:
@@ -178,7 +197,8 @@ def _read_new(folder: Path, offsets: dict[Path, int], seen: Callable[[Event], No
                     break  # the rest is still to come, perhaps before the next read of this loop
                 offsets[path] = offsets.get(path, 0) + len(line)
                 if (event := _parsed(line)) is not None:
-                    seen(event)
+                    events.append(event)
+    return sorted(events, key=_time)
 
 
 def _point_latest(folder: Path) -> None:

@@ -10,9 +10,10 @@ from pbkd.cpu import cpu_seconds
 from pbkd.result import PhaseResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pbkd.energy import EnergyMonitor
+    from pbkd.journal import Event
 
 __all__ = ["PhaseClock"]
 
@@ -20,14 +21,18 @@ __all__ = ["PhaseClock"]
 class PhaseClock:
     """Measures named phases, one after another."""
 
-    def __init__(self, monitor: EnergyMonitor) -> None:
-        """Take energy from `monitor`."""
+    def __init__(
+        self, monitor: EnergyMonitor, tell: Callable[[Event], None] = lambda _event: None
+    ) -> None:
+        """Take energy from `monitor`; `tell` of every phase as it begins."""
         self.results: list[PhaseResult] = []
         self._monitor = monitor
+        self._tell = tell
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Measure the body of the `with`; CPU seconds include workers that ended in it."""
+        self._tell({"event": "phase", "phase": name})
         cpu = cpu_seconds()
         start = time.perf_counter()
         with self._monitor.window(name):

@@ -12,15 +12,18 @@ from pbkd.journal import read_json, write_json
 from pbkd.makespan import makespan
 from pbkd.plan import Worker, check_schedule
 from pbkd.recorded import read_costs, write_costs
+from pbkd.timeline import job_lanes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pbkd.config import RunConfig
+    from pbkd.journal import Event
     from pbkd.plan import Plan, Schedule
     from pbkd.recorded import CostTable
 
-__all__ = ["RecordedPlan", "read_plan", "write_plan"]
+__all__ = ["RecordedPlan", "plan_event", "read_plan", "write_plan"]
 
 _COSTS, _PLAN = "costs.json", "plan.json"
 
@@ -47,6 +50,38 @@ def write_plan(folder: Path, plan: Plan, table: CostTable) -> None:
     head = {"scheduler": plan.scheduler, "why": plan.why}
     workers = [asdict(worker) for worker in plan.workers]
     write_json(folder / _PLAN, {**head, "workers": workers, **schedule_data(plan.schedule)})
+
+
+def plan_event(folder: Path, config: RunConfig, plan: Plan, table: CostTable) -> Event:
+    """Return the event that tells of a plan, and of how many epochs each phase will tell.
+
+    `lanes` has each worker's jobs, as far as they are planned, with their seconds; `plan` is the
+    plan itself, for whoever listens in the same process.
+    """
+    epochs = {
+        "teacher-fed": config.distill.epochs or 0,
+        "student-fed": config.distill.student_fed_epochs or 0,
+        "fine-tuning": config.finetune.epochs or 0,
+    }
+    blocks = {planned.block.name for planned in plan.trained}
+    trainings = {"teacher-fed": len(plan.trained), "student-fed": len(blocks), "fine-tuning": 1}
+    lanes = job_lanes(plan.schedule, table.costs, plan.workers, table.workload)
+    return {
+        "event": "plan",
+        "folder": str(folder),
+        "scheduler": plan.scheduler,
+        "feed": plan.schedule.feed,
+        "seconds": plan.seconds,
+        "workers": [{"rank": worker.rank, "device": worker.device} for worker in plan.workers],
+        "blocks": [planned.name for planned in plan.trained],
+        "epochs": epochs,
+        "totals": {phase: trainings[phase] * count for phase, count in epochs.items()},
+        "lanes": [
+            [{"blocks": list(job.blocks), "seconds": seconds} for job, seconds in lane]
+            for lane in lanes
+        ],
+        "plan": plan,
+    }
 
 
 def read_plan(folder: Path) -> RecordedPlan | None:

@@ -7,6 +7,7 @@ import platform
 import shlex
 import shutil
 import sys
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,14 @@ from pbkd.measure import accuracy
 from pbkd.observe import observe
 from pbkd.options import chosen
 from pbkd.phases import PhaseClock
-from pbkd.planning import plan_run
+from pbkd.planned import plan_event
+from pbkd.planning import cost_table, plan_run
+from pbkd.power import power_told
 from pbkd.report import write_report
 from pbkd.result import RunResult, block_result
 from pbkd.resume import locked, times_resumed, unfinished_run
 from pbkd.spent import RUN, devices_in_use, spent
+from pbkd.telling import Telling
 from pbkd.weights import fingerprint
 
 if TYPE_CHECKING:
@@ -68,6 +72,7 @@ def run(
     teacher, and maybe data, that a program has in memory.
     """
     keep_freed_memory()
+    telling = Telling(tell)
     meters = [_meter(registry, choice) for choice in config.meters]
     with ExitStack() as stack:
         if resume:
@@ -75,18 +80,20 @@ def run(
             check_choices(resume, config)
         monitor = stack.enter_context(monitor_energy(meters))
         monitor.rest()
-        clock = PhaseClock(monitor)
+        stack.enter_context(power_told(monitor, telling))
+        clock = PhaseClock(monitor, telling)
         with monitor.window(RUN):
             with clock.phase("planning"):
                 prospect = plan_run(config, registry, given)
-                _score_teacher(prospect.prepared, tell)
+                _score_teacher(prospect.prepared, telling)
                 before = fingerprint(prospect.prepared.teacher.network)
                 folder = reopen_folder(prospect, resume) if resume else open_folder(prospect, stack)
-            tell(_plan_event(prospect, folder))
+            telling.record_in(folder)
+            telling(plan_event(folder, prospect.config, prospect.plan, cost_table(prospect)))
             with folder_needed(folder):
                 with clock.phase("teacher-fed"):
-                    trained, faults = _teacher_fed(prospect, registry, folder, tell)
-                outcome = finish(prospect, registry, trained, folder, clock, tell)
+                    trained, faults = _teacher_fed(prospect, registry, folder, telling)
+                outcome = finish(prospect, registry, trained, folder, clock, telling)
         if fingerprint(prospect.prepared.teacher.network) != before:
             raise TeacherError(
                 "the teacher's weights changed during the run: a plugin writes to them."
@@ -96,8 +103,8 @@ def run(
         write_report(result, folder)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         for fault in observe(registry, "run_finished", result):
-            tell({"event": "note", "text": fault})
-        tell({"event": "result", "result": result})
+            telling({"event": "note", "text": fault})
+        telling({"event": "result", "time": time.time(), "result": result})  # result.json has it
         return result
 
 
@@ -145,18 +152,6 @@ def _score_teacher(prepared: Prepared, tell: Callable[[Event], None]) -> None:
         )
     told = {"name": teacher.name, "images": len(data.test), "cut": prepared.partitioner}
     tell({"event": "teacher", "accuracy": score, **told})
-
-
-def _plan_event(prospect: Prospect, folder: Path) -> Event:
-    """Tell of the plan, with how many epoch events each phase will bring."""
-    trained, config = prospect.plan.trained, prospect.config
-    blocks = {planned.block.name for planned in trained}
-    totals = {
-        "teacher-fed": len(trained) * (config.distill.epochs or 0),
-        "student-fed": len(blocks) * (config.distill.student_fed_epochs or 0),
-        "fine-tuning": config.finetune.epochs,
-    }
-    return {"event": "plan", "folder": str(folder), "plan": prospect.plan, "totals": totals}
 
 
 def _teacher_fed(

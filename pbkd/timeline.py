@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pbkd.plan import BlockCost, Job, Stage, Worker, Workload
 
-__all__ = ["KINDS", "Bar", "timeline"]
+__all__ = ["KINDS", "Bar", "job_lanes", "timeline"]
 
 KINDS = ("teacher", "training", "transfer", "cache")
 
@@ -51,6 +51,28 @@ def timeline(
             bars.append(Bar(index, free[index], seconds * scale, kind, block))
             free[index] += seconds * scale
     return sorted(bars, key=lambda bar: (bar.worker, bar.start))
+
+
+def job_lanes(
+    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker], workload: Workload
+) -> list[list[tuple[Job, float]]]:
+    """Return, for each worker, its jobs in the order of time with their seconds.
+
+    What a worker does before or between the trainings of a job counts as part of the job.
+    """
+    job_of = {name: job for job in schedule.jobs for name in job.blocks}
+    lanes: list[dict[Job, float]] = [{} for _ in workers]
+    waiting = [0.0] * len(workers)
+    for bar in timeline(schedule, costs, workers, workload):
+        waiting[bar.worker] += bar.seconds
+        if bar.block is not None:
+            job, lane = job_of[bar.block], lanes[bar.worker]
+            lane[job] = lane.get(job, 0.0) + waiting[bar.worker]
+            waiting[bar.worker] = 0.0
+    for lane, seconds in zip(lanes, waiting, strict=True):
+        if lane:
+            lane[list(lane)[-1]] += seconds
+    return [list(lane.items()) for lane in lanes]
 
 
 def _claims(

@@ -14,7 +14,7 @@ from torch import nn
 
 from pbkd import cli
 from pbkd.cache import Cache, open_cache
-from pbkd.cli.display import Display
+from pbkd.cli.lines import Lines
 from pbkd.errors import CacheError, RunFolderError
 from pbkd.journal import record
 from pbkd.plan import Block
@@ -138,14 +138,14 @@ def test_a_run_folder_that_vanishes_is_told(
 ) -> None:
     folders: list[Path] = []
 
-    def show(_self: Display, event: dict[str, Any]) -> None:
+    def show(_self: Lines, event: dict[str, Any]) -> None:
         if event["event"] == "plan":
             folders.append(Path(event["folder"]))
         if event["event"] == moment and len(folders) == 1:
             # A rename is one step, which a worker that writes meanwhile cannot disturb.
             folders.append(folders[0].rename(folders[0].with_name("elsewhere")))
 
-    monkeypatch.setattr(Display, "show", show)
+    monkeypatch.setattr(Lines, "show", show)
     sentence = told()
     assert sentence.startswith(f"'{folders[0]}' was deleted or moved while its run needed it (")
     assert (folders[1] / "config.yaml").exists()

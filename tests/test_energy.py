@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
@@ -10,12 +11,15 @@ import pytest
 
 from pbkd import energy
 from pbkd.energy import Domain, Energy, monitor_energy, probe
-from pbkd.errors import MeterUnavailableError
+from pbkd.errors import MeterUnavailableError, RunFolderError
+from pbkd.power import power_told
 from pbkd.protocols import EnergyReading
 from pbkd.testing import FakeMeter as Fake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pbkd.journal import Event
 
 
 class Other(Fake):
@@ -353,3 +357,45 @@ def test_probe_comes_back_from_a_meter_that_does_not_close(hanging: threading.Ev
             hanging.wait()
 
     assert probe(Sticky()) == "it did not close within 0.2 s"
+
+
+def test_power_is_the_joules_of_a_second() -> None:
+    meter = Fake({"gpu0": 7.0, "gpu1": 1.0})
+
+    class Passing(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            meter.joules["gpu0"] += 50.0
+            return super().wait(timeout)
+
+    with monitor_energy([meter]) as monitor:
+        told = list(itertools.islice(monitor.power(0.05, Passing()), 3))
+    for watts in told:
+        assert set(watts) == {"gpu0"}  # the other counter does not move
+        assert 50 / 2 < watts["gpu0"] <= 50 / 0.05
+
+
+def test_power_that_nothing_measures_is_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pbkd.power._EVERY", 0.01)
+    told: list[Event] = []
+    for meters in ([], [Fake({"gpu0": 1.0})]):  # one whose counter does not move
+        with monitor_energy(meters) as monitor, power_told(monitor, told.append):
+            time.sleep(0.1)
+    assert told == []
+
+
+def test_power_that_cannot_be_recorded_ends_no_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pbkd.power._EVERY", 0.01)
+    meter, tried = Fake({"gpu0": 0.0}), threading.Event()
+
+    def tell(event: Event) -> None:
+        assert event["event"] == "power"
+        assert event["watts"]["gpu0"] > 0
+        tried.set()
+        raise RunFolderError("the folder is gone")
+
+    with monitor_energy([meter]) as monitor, power_told(monitor, tell):
+        while not tried.wait(0.01):
+            meter.joules["gpu0"] += 1.0
+    assert capsys.readouterr().err == ""

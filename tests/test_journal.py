@@ -18,6 +18,7 @@ from pbkd.errors import RunFolderError
 from pbkd.journal import (
     Event,
     follow_events,
+    new_events,
     new_run_folder,
     read_events,
     read_json,
@@ -239,6 +240,29 @@ def test_events_from_before_are_not_seen(tmp_path: Path) -> None:
         record(tmp_path, "rank0", "new")
         record(tmp_path, "rank1", "new")
     assert [event["event"] for event in seen] == ["new", "new"]
+
+
+def test_events_of_ones_own_are_not_followed(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    with follow_events(tmp_path, seen.append, own="host"):
+        record(tmp_path, "host", "note")
+        record(tmp_path, "rank0", "block")
+    assert [event["event"] for event in seen] == ["block"]
+
+
+def test_new_events_are_those_of_all_writers_since_the_last_in_the_order_of_time(
+    tmp_path: Path,
+) -> None:
+    offsets: dict[Path, int] = {}
+    assert new_events(tmp_path, offsets) == []
+    record(tmp_path, "rank1", "second", time=2.0)
+    record(tmp_path, "rank0", "third", time=3.0)
+    record(tmp_path, "host", "first", time=1.0)
+    assert [e["event"] for e in new_events(tmp_path, offsets)] == ["first", "second", "third"]
+    record(tmp_path, "rank0", "fourth", folder="a fact may be called so")
+    (fourth,) = new_events(tmp_path, offsets)
+    assert (fourth["event"], fourth["folder"]) == ("fourth", "a fact may be called so")
+    assert new_events(tmp_path, offsets) == []
 
 
 def test_a_line_that_is_written_in_pieces_is_seen_once_it_is_whole(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ else:
 ROOT = Path(__file__).parent.parent
 PLUGINS = sorted((ROOT / "plugins").glob("pbkd-*"))
 OBSERVERS = {"block_finished", "run_finished"}
+# Observers take part in every run that loads them, so pbkd's own are loaded by `--plugin` alone.
+ON_DEMAND = {"pbkd-tensorboard"}
 
 
 def project(folder: Path) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def module_of(plugin: Path) -> str:
 
 def points_of_plugins() -> dict[str, str]:
     points = {"zoo": "pbkd_zoo"}
-    for plugin in PLUGINS:
+    for plugin in (plugin for plugin in PLUGINS if plugin.name not in ON_DEMAND):
         points |= project(plugin)["project"]["entry-points"]["pbkd"]
     return points
 

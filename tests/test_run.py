@@ -85,8 +85,10 @@ def test_the_teacher_is_scored_before_anything_else(
     finished: tuple[RunResult, list[dict[str, Any]]],
 ) -> None:
     result, events = finished
-    assert events[0]["event"] == "teacher"
-    assert events[0]["accuracy"] == result.teacher.accuracy
+    planning, teacher = events[:2]
+    assert (planning["event"], planning["phase"]) == ("phase", "planning")
+    assert teacher["event"] == "teacher"
+    assert teacher["accuracy"] == result.teacher.accuracy
 
 
 def test_events_tell_of_every_epoch_and_block(

@@ -21,6 +21,7 @@ from pbkd.cli import (
     report,
     run,
     status,
+    watch,
     zoo,
 )
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command(name="run")(run.run)
 app.command(name="status")(status.status)
+app.command(name="watch")(watch.watch)
 app.command(name="plan")(plan.plan)
 app.command(name="cut")(cut.cut)
 app.command(name="compare")(compare.compare)

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["ConfigFile", "Overrides", "Plugins"]
+__all__ = ["AsJson", "ConfigFile", "Overrides", "Plugins"]
 
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print every event as a line of JSON, and nothing else.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Changes to the configuration, such as workers=2 or teacher=vgg16."),

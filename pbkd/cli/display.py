@@ -1,11 +1,10 @@
-"""What `pbkd run` prints: the plan, live progress, the result."""
+"""What several verbs print: plans, results, wide tables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from pbkd.report.card import (
@@ -20,106 +19,12 @@ from pbkd.report.card import (
 from pbkd.report.energy import ENERGY_HEADS, energy_rows, energy_said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import TracebackType
+    from collections.abc import Sequence
 
-    from pbkd.journal import Event
     from pbkd.plan import Plan, PlannedBlock
     from pbkd.result import RunResult
 
-__all__ = ["Display", "open_console", "print_wide", "show_plan"]
-
-
-class Display:
-    """Shows a run's events: bars in a terminal, plain lines elsewhere, nothing when quiet."""
-
-    def __init__(self, *, quiet: bool = False) -> None:
-        """Write to standard output."""
-        self._console = open_console(quiet=quiet)
-        self._bars: dict[str, TaskID] = {}
-        self._progress = Progress(
-            TextColumn("{task.description:12}", markup=False),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
-        )
-        self._handlers: dict[str, Callable[[Event], None]] = {
-            "teacher": self._teacher,
-            "plan": self._plan,
-            "teacher-fed epoch": self._epoch,
-            "block": self._block,
-            "score": self._score,
-            "student-fed epoch": self._epoch,
-            "fine-tuning epoch": self._fine_tuning,
-            "note": lambda event: self._console.print(event["text"]),
-            "result": lambda event: show_result(event["result"], self._console),
-        }
-
-    def __enter__(self) -> Display:
-        """Start the live bars."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave the bars as they are."""
-        self._progress.stop()
-
-    def show(self, event: Event) -> None:
-        """Show one event of a run."""
-        if event["event"] in self._handlers:
-            self._handlers[event["event"]](event)
-
-    def _teacher(self, event: Event) -> None:
-        images = f"{event['images']:,} test images"
-        known = event["accuracy"] is not None
-        score = f"{points(event['accuracy'])} of {images}" if known else f"{images}, no labels"
-        self._console.print(f"teacher {event['name']}: {score}; cut by {event['cut']}")
-
-    def _plan(self, event: Event) -> None:
-        show_plan(event["plan"], self._console)
-        self._console.print(f"run folder: {event['folder']}")
-        for phase, total in event["totals"].items():
-            if total:
-                self._bars[phase] = self._progress.add_task(
-                    phase, total=total, start=False, note=""
-                )
-
-    def _epoch(self, event: Event) -> None:
-        self._advance(
-            event["event"].removesuffix(" epoch"), f"{event['block']} loss {event['loss']:.4f}"
-        )
-
-    def _block(self, event: Event) -> None:
-        if event["failure"]:
-            self._console.print(f"{event['block']}: failed {event['phase']}: {event['failure']}")
-            return
-        self._console.print(
-            f"{event['block']}: trained {event['phase']} by worker {event['worker']},"
-            f" loss {event['losses'][0]:.4f} to {event['losses'][-1]:.4f}"
-        )
-
-    def _score(self, event: Event) -> None:
-        drop = f"alone it loses {100 * event['solo_drop']:.1f} points; accepted"
-        verdict = f"keeps the teacher's: {event['reason']}" if event["reason"] else drop
-        self._console.print(f"{event['block']}: {verdict}")
-
-    def _fine_tuning(self, event: Event) -> None:
-        note = f"loss {event['loss']:.4f}, validation {points(event['accuracy'])}"
-        self._advance("fine-tuning", note)
-        if not self._console.is_terminal:
-            self._console.print(f"fine-tuning, epoch {event['epoch'] + 1}: {note}")
-
-    def _advance(self, phase: str, note: str) -> None:
-        self._progress.start_task(self._bars[phase])
-        self._progress.update(self._bars[phase], advance=1, note=note)
+__all__ = ["open_console", "print_wide", "show_plan", "show_result"]
 
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pbkd.cli.arguments import ConfigFile, Overrides, Plugins
+from pbkd.cli.arguments import AsJson, ConfigFile, Overrides, Plugins
 from pbkd.cli.member import begun_run, carries_out
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def run(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the run folder.")
     ] = False,
+    as_json: AsJson = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -42,8 +44,11 @@ def run(
     Without arguments: the quickstart, on handwritten digits, with a teacher that pbkd ships.
     """
     from pbkd.config import to_yaml
+    from pbkd.errors import ConfigError
     from pbkd.resume import is_finished
 
+    if as_json and (plan or print_config or quiet):
+        raise ConfigError("--json does not go with --plan, --print-config or --quiet.")
     given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
     if not resume and (begun := begun_run(lambda: _out(given, config))):
         given, config, resume = [str(begun), *given], None, True
@@ -52,13 +57,13 @@ def run(
             return
         folder = _resumed_folder(given, config) if resume else None
         if folder and is_finished(folder):
-            typer.echo(f"the run in {folder} is finished; README.md there is the model card")
+            _say_finished(folder, as_json=as_json)
             return
         settings, registry = _settings(given, folder / "config.yaml" if folder else config, plugin)
         if print_config:
             typer.echo(to_yaml(settings), nl=False)
             return
-        carry_out(settings, registry, folder, plan=plan, quiet=quiet)
+        carry_out(settings, registry, folder, plan=plan, quiet=quiet, as_json=as_json)
 
 
 def _settings(
@@ -76,10 +81,17 @@ def _settings(
 
 
 def carry_out(
-    settings: Any, registry: Any, folder: Path | None = None, *, plan: bool, quiet: bool
+    settings: Any,
+    registry: Any,
+    folder: Path | None = None,
+    *,
+    plan: bool,
+    quiet: bool,
+    as_json: bool = False,
 ) -> None:
     """Run, or show the plan alone; Ctrl-C ends it with exit code 130 and says how to go on."""
-    from pbkd.cli.display import Display, show_plan
+    from pbkd.cli.display import show_plan
+    from pbkd.cli.show import shown
     from pbkd.planning import plan_run
     from pbkd.run import run as run_config
 
@@ -91,10 +103,10 @@ def carry_out(
     def tell(event: dict[str, Any]) -> None:
         if event["event"] == "plan":
             folders.append(event["folder"])
-        display.show(event)
+        show(event)
 
     try:
-        with Display(quiet=quiet) as display:
+        with shown(quiet=quiet, as_json=as_json) as show:
             result = run_config(settings, registry, tell, resume=folder)
     except KeyboardInterrupt:
         what = f"go on with `pbkd run --resume {folders[-1]}`" if folders else "nothing was trained"
@@ -118,6 +130,17 @@ def _out(given: list[str], config: Path | None) -> Path:
     from pbkd.config import load_config
 
     return Path(load_config([o for o in given if o.startswith("out=")], file=config).out)
+
+
+def _say_finished(folder: Path, *, as_json: bool) -> None:
+    from pbkd.cli.show import shown
+    from pbkd.finished import read_finished
+
+    if not as_json:
+        typer.echo(f"the run in {folder} is finished; README.md there is the model card")
+        return
+    with shown(as_json=True) as show:
+        show({"event": "result", "time": time.time(), "result": read_finished(folder).result})
 
 
 def _resumed_folder(given: list[str], config: Path | None) -> Path:

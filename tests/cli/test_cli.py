@@ -142,7 +142,7 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
     assert pbkd("--help").code == 0
     ended = pbkd()
     assert ended.code == 2
-    for verb in ("run", "compare", "baseline", "doctor", "zoo", "plugins"):
+    for verb in ("run", "watch", "compare", "baseline", "doctor", "zoo", "plugins"):
         assert f" {verb} " in ended.out + ended.err
 
 

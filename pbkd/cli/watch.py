@@ -1,0 +1,78 @@
+"""`pbkd watch`: what `pbkd run` shows, of a run that goes on elsewhere or is over."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pbkd.cli.arguments import AsJson
+
+_EVERY = 0.25  # seconds
+
+
+def watch(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A run's folder; without it, the newest in `runs`.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a run until it has finished or was stopped; Ctrl-C ends the watching alone.
+
+    The exit code is 0 where the run has finished, 1 where it was stopped.
+    """
+    from pbkd.errors import RunFolderError
+    from pbkd.resume import is_finished, newest_run
+
+    folder = folder or newest_run(Path("runs"))
+    if not (folder / "config.yaml").is_file():
+        raise RunFolderError(f"'{folder}' is no run's folder: `pbkd run` prints the name of its.")
+    try:
+        _show(folder, as_json=as_json)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"pbkd: no longer watching '{folder}'; the run is left alone.\n")
+        raise typer.Exit(130) from None
+    if not is_finished(folder):
+        if not as_json:
+            typer.echo(f"stopped; go on with `pbkd run --resume {folder}`")
+        raise typer.Exit(1)
+
+
+def _show(folder: Path, *, as_json: bool) -> None:
+    from pbkd.cli.show import shown
+    from pbkd.errors import RunFolderError
+    from pbkd.finished import read_finished
+    from pbkd.resume import is_finished
+
+    with shown(as_json=as_json) as show:
+        for event in _until_the_end(folder):
+            try:
+                show(event)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise RunFolderError(
+                    f"'{folder / 'events'}' has an event '{event['event']}' that is none of this"
+                    " version of pbkd."
+                ) from error
+        if is_finished(folder):
+            result = read_finished(folder).result
+            show({"event": "result", "time": time.time(), "result": result})
+        else:
+            show({"event": "stopped", "time": time.time(), "folder": str(folder)})
+
+
+def _until_the_end(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a run, also those to come, until nobody runs in its folder."""
+    from pbkd.journal import new_events
+    from pbkd.resume import is_held
+
+    offsets: dict[Path, int] = {}
+    while True:
+        goes_on = (folder / "config.yaml").is_file() and is_held(folder)
+        yield from new_events(folder, offsets)
+        if not goes_on:
+            return
+        time.sleep(_EVERY)

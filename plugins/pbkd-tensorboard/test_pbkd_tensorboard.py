@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+
+import pbkd_tensorboard
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from pbkd import journal
+from pbkd.errors import PluginError
+from pbkd.registry import build_registry
+
+if TYPE_CHECKING:
+    from pbkd.result import RunResult
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[float, int, float]]]:
+    """Return (time, step, value) of every tag that a TensorBoard run has."""
+    run: Any = EventAccumulator(str(folder))
+    run.Reload()
+    return {
+        tag: [(at.wall_time, at.step, round(at.value, 4)) for at in run.Scalars(tag)]
+        for tag in run.Tags()["scalars"]
+    }
+
+
+def told(folder: Path, time: float, event: str, **facts: object) -> None:
+    journal.record(folder, "rank0", event, time=time, **facts)
+
+
+def test_every_block_is_a_run_and_so_is_fine_tuning(tmp_path: Path) -> None:
+    result = cast("RunResult", SimpleNamespace(folder=str(tmp_path)))
+    told(tmp_path, 1.0, "teacher-fed epoch", block="conv1", epoch=1, loss=0.5)
+    told(tmp_path, 2.0, "teacher-fed epoch", block="conv1", epoch=2, loss=0.3)
+    told(tmp_path, 2.5, "teacher-fed epoch", block="conv2", epoch=1, loss=float("nan"))
+    told(tmp_path, 3.0, "teacher-fed epoch", block="conv1", epoch=2, loss=0.25)  # resumed
+    told(tmp_path, 4.0, "student-fed epoch", block="conv1", epoch=1, loss=0.2)
+    told(tmp_path, 5.0, "fine-tuning epoch", epoch=1, loss=0.7, accuracy=0.9, worker=None)
+    told(tmp_path, 6.0, "steps", steps=7)
+    pbkd_tensorboard.run_finished(result)
+    written = {path.name: scalars(path) for path in (tmp_path / "tensorboard").iterdir()}
+    assert set(written) == {"conv1", "conv2", "fine-tuning"}
+    assert written["conv1"] == {
+        "loss/teacher-fed": [(1.0, 1, 0.5), (3.0, 2, 0.25)],
+        "loss/student-fed": [(4.0, 1, 0.2)],
+    }
+    assert written["fine-tuning"] == {
+        "loss/fine-tuning": [(5.0, 1, 0.7)],
+        "accuracy/fine-tuning": [(5.0, 1, 0.9)],
+    }
+
+
+def test_it_is_loaded_only_where_it_is_asked_for() -> None:
+    assert "tensorboard" not in build_registry().plugins
+    registry = build_registry([pbkd_tensorboard.__name__])
+    (name,) = (n for n in registry.plugins if registry.provided_by(n) == {})
+    assert registry.manager.get_plugin(name) is pbkd_tensorboard
+
+
+def test_without_tensorboard_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(PluginError, match=r"pip install 'pbkd\[tensorboard\]'"):
+        build_registry([str(Path(pbkd_tensorboard.__file__))])
