@@ -71,6 +71,7 @@ def measure_costs(
                 BlockCost(
                     name, prefix, teacher[name], own.seconds, own.input_bytes,
                     *team_traffic(replacements[name]), overhead[name], own.read_seconds,
+                    len(images),
                 )
             )  # fmt: skip
         prefix += teacher[name]

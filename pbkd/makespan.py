@@ -1,29 +1,27 @@
 """How long a schedule should take: the one model by which plans are made and compared.
 
 Seconds are for a worker at speed 1 unless a worker is given. Sending and receiving are counted as
-work of the worker that does it, which they are on a CPU; on an accelerator they overlap, and the
-prediction errs on the slow side.
+work of the worker that does it, which they are on a CPU; of one that can overlap, as on an
+accelerator, only where they take longer than its work.
 """
 
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from pbkd.plan import Workload
+from pbkd.stages import crew_of, stage_load, stage_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-
     from pbkd.plan import BlockCost, Job, Schedule, Worker
+    from pbkd.stages import StageLoad, StageParts
 
-__all__ = ["job_seconds", "makespan", "stage_load", "stage_seconds", "worker_seconds"]
+__all__ = ["job_seconds", "makespan", "relay_parts", "stage_seconds", "worker_seconds"]
 
 _ONE_STEP = Workload(steps=1, distinct_steps=1)
-
-T = TypeVar("T", float, "np.ndarray[Any, np.dtype[np.float64]]")
 
 
 def job_seconds(job: Job, costs: Sequence[BlockCost], *, teacher: bool = True) -> float:
@@ -38,47 +36,29 @@ def job_seconds(job: Job, costs: Sequence[BlockCost], *, teacher: bool = True) -
     return train + max((cost.prefix_seconds + cost.teacher_seconds for cost in own), default=0.0)
 
 
-def stage_load(
-    costs: Sequence[BlockCost], first: int, last: int
-) -> tuple[float, float, float, float, float, float]:
-    """Return a stage's load per step.
-
-    Seconds, messages, bytes sent, gradient bytes, exchanges, and how many of the seconds do not
-    shrink with the batch.
-
-    The stage has the blocks `first` to `last` of `costs`. It runs the teacher from its first
-    block up to the next stage's first, receives the input of the one and sends that of the other.
-    """
-    end = last + 1
-    start = costs[first].prefix_seconds if first else 0.0
-    if end < len(costs):
-        stop, sent = costs[end].prefix_seconds, costs[end].input_bytes
-    else:
-        stop, sent = costs[last].prefix_seconds + costs[last].teacher_seconds, 0
-    train = sum(cost.train_seconds for cost in costs[first:end])
-    received = costs[first].input_bytes if first else 0
-    gradients = sum(cost.parameter_bytes for cost in costs[first:end])
-    exchanges = sum(cost.exchanges for cost in costs[first:end])
-    messages = (first > 0) + (end < len(costs))
-    overhead = sum(cost.overhead_seconds for cost in costs[first:end])
-    return stop - start + train, messages, received + sent, gradients, exchanges, overhead
+def stage_seconds(
+    load: StageLoad[float],
+    workers: Sequence[Worker],
+    before: Sequence[Worker] = (),
+    after: Sequence[Worker] = (),
+) -> float:
+    """Return the seconds per step of a stage with this load, between those before and after it."""
+    return stage_parts(load, crew_of(workers, before, after)).seconds
 
 
-def stage_seconds(load: tuple[T, T, T, T, T, T], workers: Sequence[Worker]) -> T:
-    """Return the seconds per step of a stage with this load (numbers, or arrays of them).
-
-    Its workers share each batch in equal parts, so the slowest sets the pace, and, where there
-    are several, add up their gradients and wait for each other at every exchange.
-    """
-    seconds, messages, moved, gradients, exchanges, overhead = load
-    speed = min(worker.speed for worker in workers)
-    bandwidth = min(worker.bandwidth for worker in workers)
-    latency = max(worker.latency for worker in workers)
-    if len(workers) == 1:
-        return seconds / speed + moved / bandwidth + messages * latency
-    divided = ((seconds - overhead) / speed + moved / bandwidth) / len(workers)
-    shared = divided + overhead / speed + messages * latency
-    return shared + 2 * gradients / bandwidth + exchanges * latency
+def relay_parts(
+    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker]
+) -> list[StageParts[float]]:
+    """Return where the seconds of a step go, in each stage of a relay."""
+    crews = [[workers[rank] for rank in stage.ranks] for stage in schedule.stages]
+    parts, first = [], 0
+    for stage, before, own, after in zip(
+        schedule.stages, [[], *crews], crews, [*crews[1:], []], strict=False
+    ):
+        last = first + len(stage.job.blocks) - 1
+        parts.append(stage_parts(stage_load(costs, first, last), crew_of(own, before, after)))
+        first = last + 1
+    return parts
 
 
 def worker_seconds(
@@ -113,7 +93,7 @@ def makespan(
     """Predict the seconds until the last worker is done with every step of every job.
 
     A relay also takes the seconds until its last stage has its first batch; a cache those of the
-    teacher's pass over every image, shared by all workers.
+    teacher's pass over every image, of which all workers take equal shares.
     """
     busy = worker_seconds(schedule, costs, workers)
     seconds = max(busy) * workload.steps
@@ -121,7 +101,8 @@ def makespan(
         return seconds + sum(busy[stage.ranks[0]] for stage in schedule.stages) - max(busy)
     if schedule.feed == "cache":
         teacher = max(cost.prefix_seconds + cost.teacher_seconds for cost in costs)
-        return seconds + teacher * workload.distinct_steps / sum(w.speed for w in workers)
+        slowest = min(worker.speed for worker in workers)
+        return seconds + teacher * workload.distinct_steps / (slowest * len(workers))
     return seconds
 
 
@@ -129,12 +110,8 @@ def _relay_seconds(
     schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker]
 ) -> list[float]:
     busy = [0.0] * len(workers)
-    first = 0
-    for stage in schedule.stages:
-        last = first + len(stage.job.blocks) - 1
-        load = stage_load(costs, first, last)
-        seconds = stage_seconds(load, [workers[rank] for rank in stage.ranks])
+    parts = relay_parts(schedule, costs, workers)
+    for stage, own in zip(schedule.stages, parts, strict=True):
         for rank in stage.ranks:
-            busy[rank] = seconds
-        first = last + 1
+            busy[rank] = own.seconds
     return busy

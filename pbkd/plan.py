@@ -52,6 +52,7 @@ class BlockCost:
     batches also add up `parameter_bytes` of gradients, and wait for each other `exchanges` times;
     of the block's and its training's seconds `overhead_seconds` do not shrink with the batch.
     `read_seconds` is what a batch of its input and output takes to be read from a cache in memory.
+    A batch has so many `rows`, 0 where that is not known; no more workers can share it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class BlockCost:
     exchanges: int = 0
     overhead_seconds: float = 0.0
     read_seconds: float = 0.0
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,11 @@ class Worker:
     """One process on one device.
 
     `speed` is relative: 2.0 takes half the measured seconds. `bandwidth` is in bytes per second
-    and `latency` in seconds per message, to or from any other worker. `host` names the machine
-    of a worker that is not this one's.
+    and `latency` in seconds per message, to or from any other worker, but for those of the same
+    `node`: neighbours in rank, which are reached at `node_bandwidth` and `node_latency`, and share
+    the `bandwidth` to other nodes. A worker without the name of a node is alone on its own. One
+    that can `overlap` sends and receives while it computes. `host` names the machine of a worker
+    that is not this one's.
     """
 
     rank: int
@@ -81,6 +86,10 @@ class Worker:
     bandwidth: float = 1e9
     latency: float = 1e-3
     host: str = ""
+    node: str = ""
+    node_bandwidth: float = 1e9
+    node_latency: float = 1e-3
+    overlap: bool = False
 
 
 def sum_costs(costs: Sequence[BlockCost]) -> list[BlockCost]:

@@ -105,7 +105,8 @@ def read_plan(folder: Path) -> RecordedPlan | None:
 
 def _worker(data: Mapping[str, Any]) -> Worker:
     worker = Worker(**data)
-    sizes = (worker.speed, worker.bandwidth, 1 + worker.latency)
+    links = (worker.bandwidth, 1 + worker.latency, worker.node_bandwidth, 1 + worker.node_latency)
+    sizes = (worker.speed, *links)
     if not all(0 < size < math.inf for size in sizes):
         raise ValueError("a worker's speed or link is out of range")
     return worker

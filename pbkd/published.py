@@ -156,6 +156,7 @@ def split_seconds(record: Record) -> list[BlockCost]:
                 input_bytes=4 * batch * target.inputs * target.side**2,
                 parameter_bytes=4 * target.replacement_parameters,
                 exchanges=2,
+                rows=batch,
             )
         )
         before = until

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbkd.makespan import job_seconds, makespan, stage_load, worker_seconds
+from pbkd.makespan import job_seconds, makespan, worker_seconds
 from pbkd.plan import Schedule
+from pbkd.stages import stage_load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,7 +118,7 @@ def _relay(
         speed = min(workers[rank].speed for rank in stage.ranks)
         share = speed * len(stage.ranks)
         load = stage_load(costs, first, last)
-        work = load[0] / share + load[-1] * (1 / speed - 1 / share)
+        work = load.seconds / share + load.overhead * (1 / speed - 1 / share)
         parts = _stage_parts(stage, costs, first, share, work, busy[stage.ranks[0]])
         for rank in stage.ranks:
             now = start

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import MISSING, Field, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -24,9 +25,13 @@ from pbkd_zoo.resnet import resnet20
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from pbkd.cluster import Failures, Nodes, read_cluster
 from pbkd.config import BudgetConfig, DistillConfig, FineTuneConfig, RunConfig, read_yaml
 from pbkd.hookdocs import hooks_markdown
-from pbkd.options import option_types
+from pbkd.options import chosen, option_types
+from pbkd.recorded import read_costs
+from pbkd.report.gantt import duration
+from pbkd.simulate.scaling import Scaled, scale
 from pbkd.sources import SOURCES
 from pbkd.weights import write_weights
 from tests.test_layout import install
@@ -74,6 +79,7 @@ def desk(tmp_path: Path) -> Path:
     """Return a folder with what a reader of the documentation has: a clone, weights, data."""
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "docs" / "clusters", tmp_path / "docs" / "clusters")
     # This environment, which has pbkd, in the place of one that would take minutes to install.
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(BIN)
@@ -217,6 +223,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 CONFIG = (ROOT / "docs" / "config.md").read_text()
+CLUSTER = (ROOT / "docs" / "cluster.md").read_text()
 TYPES = {
     "bool": "true or false",
     "dict[str, Any]": "choice",
@@ -311,6 +318,48 @@ def test_the_zoos_table_is_the_cards() -> None:
         for card in cards
     ]
     assert sorted(rows(section)) == sorted(wanted)
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"), [("`nodes` are", Nodes), ("`failures` may", Failures)]
+)
+def test_every_key_of_a_cluster_file_is_listed(heading: str, kind: type) -> None:
+    section = CLUSTER.split(f"\n{heading}")[1].split("\n\n")[1]
+    wanted = [
+        [field.name, "must be given" if field.default is MISSING else shown(field.default)]
+        for field in fields(kind)
+    ]
+    assert [row[:2] for row in rows(section)] == wanted
+
+
+@pytest.mark.parametrize("cluster", ["nvlink", "ethernet"])
+@pytest.mark.parametrize("network", ["vgg16", "resnet50"])
+def test_the_tables_of_strong_scaling_are_what_is_simulated(
+    registry: Registry, network: str, cluster: str
+) -> None:
+    folder = ROOT / "docs" / "clusters"
+    section = CLUSTER.split(f"`{network}-imagenet.json` on `{cluster}.yaml`")[1].split("\n\n")[1]
+    found = scale(
+        read_costs(folder / f"{network}-imagenet.json"),
+        read_cluster(folder / f"{cluster}.yaml"),
+        [1, 2, 4, 8, 16, 32, 64],
+        {"pipeline": partial(chosen, registry, "scheduler", {"name": "pipeline"})},
+    )
+    wanted = [
+        [
+            f"{row.workers}",
+            duration(row.simulation.seconds),
+            f"{row.over_paper:.2f}x",
+            f"{row.over_single_pass:.2f}x",
+            f"{100 * row.efficiency:.0f} %",
+            f"{row.simulation.joules / 1e6:.1f} MJ",
+            f"{row.simulation.cost:.2f}",
+            row.simulation.limit,
+        ]
+        for row in found
+        if isinstance(row, Scaled) and row.simulation.joules is not None
+    ]
+    assert rows(section) == wanted
 
 
 def test_every_model_of_the_zoo_is_listed(registry: Registry) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,13 +14,15 @@ import typer
 from pbkd.cli.arguments import ConfigFile, Overrides, Plugins
 
 if TYPE_CHECKING:
+    from pbkd.cluster import Cluster
     from pbkd.config import RunConfig
     from pbkd.plan import Worker
     from pbkd.protocols import Scheduler
     from pbkd.recorded import CostTable
     from pbkd.registry import Registry
 
-_MAX_WORKERS = 1024
+_MAX_WORKERS = 4096
+_COUNTS = "1,2,4,8"
 
 
 def plan(
@@ -28,8 +30,23 @@ def plan(
     config: ConfigFile = None,
     plugin: Plugins = None,
     workers: Annotated[
-        str, typer.Option(help="Numbers of workers to predict for, separated by commas.")
-    ] = "1,2,4,8",
+        str | None,
+        typer.Option(
+            help="Numbers of workers to predict for, separated by commas; of a cluster's devices"
+            " the first so many (otherwise: 1, 2, 4 … all).",
+            show_default=_COUNTS,
+        ),
+    ] = None,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(help="Simulate on the nodes of this file (docs/cluster.md)."),
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Only compare with what was measured: a run's folder, or published seconds."
+        ),
+    ] = None,
     costs: Annotated[
         Path | None,
         typer.Option(help="Predict from a file of costs; load and measure nothing."),
@@ -55,24 +72,48 @@ def plan(
 ) -> None:
     """Predict seconds, speed-up, idle share and bytes moved, for every scheduler; train nothing.
 
-    Costs are measured here, or read from a file; every worker is taken to be like that one.
+    Costs are measured here, or read from a file; every worker is taken to be like that one, or
+    like the devices of the cluster, on which every step is then simulated.
     """
-    from pbkd.cli.forecast import chart, draw, show_forecast, write_forecast
+    from pbkd.cluster import read_cluster
     from pbkd.config import load_config
-    from pbkd.predict import predict
     from pbkd.recorded import write_costs
     from pbkd.registry import build_registry
 
-    counts = _counts(workers)
+    nodes = read_cluster(cluster) if cluster else None
+    if against:
+        _compare(against, nodes, setting)
+        return
+    counts = _counts(workers, nodes, link)
     registry = build_registry(plugin or [])
     given = overrides or []
     settings = load_config(given, file=config, plugins=plugin or [], registry=registry)
     wanted = None if settings.scheduler["name"] == "auto" else str(settings.scheduler["name"])
     schedulers = _schedulers(registry, settings, wanted)
     table, worker = _costs(costs, setting, settings, given, registry)
-    worker = replace(worker, bandwidth=_checked(link)) if link is not None else worker
     if save_costs:
         write_costs(save_costs, table)
+    files = (svg, json)
+    if nodes:
+        _simulate(nodes, counts, table, schedulers, files)
+        return
+    worker = replace(worker, bandwidth=_checked(link)) if link is not None else worker
+    _predict(table, worker, counts, schedulers, wanted, files)
+
+
+def _predict(
+    table: CostTable,
+    worker: Worker,
+    counts: Sequence[int],
+    schedulers: Mapping[str, Callable[[], Scheduler]],
+    wanted: str | None,
+    files: tuple[Path | None, Path | None],
+) -> None:
+    """Show what every scheduler is predicted to take on workers that are all alike."""
+    from pbkd.cli.forecast import chart, draw, show_forecast, write_forecast
+    from pbkd.predict import predict
+
+    svg, json = files
     rows = [
         row
         for count in counts
@@ -91,15 +132,54 @@ def plan(
         write_forecast(json, table, worker, rows)
 
 
-def _counts(text: str) -> list[int]:
+def _simulate(
+    cluster: Cluster,
+    counts: Sequence[int],
+    table: CostTable,
+    schedulers: Mapping[str, Callable[[], Scheduler]],
+    files: tuple[Path | None, Path | None],
+) -> None:
+    """Show what every scheduler takes on the first devices of a cluster."""
+    from pbkd.cli.forecast import draw
+    from pbkd.cli.scaling import show_scaling, write_scaling
+    from pbkd.simulate.scaling import quickest, scale
+
+    svg, json = files
+    rows = scale(table, cluster, counts, schedulers)
+    show_scaling(table, cluster, rows)
+    best = quickest(rows)
+    if svg and best:
+        draw(best.prediction, table, svg)
+    if json:
+        write_scaling(json, table, cluster, rows)
+
+
+def _compare(paths: Sequence[Path], cluster: Cluster | None, setting: str | None) -> None:
+    """Show how far off the simulation of runs is that were measured."""
+    from pbkd.cli.scaling import show_against
+    from pbkd.simulate.against import against
+
+    show_against([row for path in paths for row in against(path, cluster, setting)])
+
+
+def _counts(text: str | None, cluster: Cluster | None, link: float | None) -> list[int]:
+    """Return the numbers of workers; of a cluster 1, 2, 4 … and all, if not given."""
+    from pbkd.cli.scaling import scaling_counts
     from pbkd.errors import ConfigError
 
+    if cluster and link is not None:
+        raise ConfigError("the cluster file gives the links: leave --link out.")
+    if cluster and text is None:
+        return scaling_counts(cluster.size)
+    text = _COUNTS if text is None else text
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and len(part) < 5 for part in parts):
         raise ConfigError(f"--workers is '{text}', but must be numbers such as 1,2,4.")
     counts = sorted({int(part) for part in parts})
-    if not 1 <= counts[0] <= counts[-1] <= _MAX_WORKERS:
-        raise ConfigError(f"--workers is '{text}', but must be from 1 to {_MAX_WORKERS}.")
+    most = cluster.size if cluster else _MAX_WORKERS
+    if not 1 <= counts[0] <= counts[-1] <= most:
+        which = " (the cluster's devices)" if cluster else ""
+        raise ConfigError(f"--workers is '{text}', but must be from 1 to {most}{which}.")
     return counts
 
 

@@ -87,17 +87,12 @@ def gantt_text(
     """
     marks = letters(blocks)
     label = len(f"worker {workers - 1}")
-    rows = []
-    for worker in range(workers):
-        cells = [" "] * _TEXT_COLUMNS
-        for bar in bars:
-            if bar.worker == worker:
-                mark = marks[bar.block] if bar.block else _MARKS[bar.kind]
-                start, end = (
-                    _column(time, seconds) for time in (bar.start, bar.start + bar.seconds)
-                )
-                cells[start:end] = [mark] * (end - start)
-        rows.append(f"{f'worker {worker}':{label}} |{''.join(cells)}|")
+    lanes = [[" "] * _TEXT_COLUMNS for _ in range(workers)]
+    for bar in bars:
+        mark = marks[bar.block] if bar.block else _MARKS[bar.kind]
+        start, end = (_column(time, seconds) for time in (bar.start, bar.start + bar.seconds))
+        lanes[bar.worker][start:end] = [mark] * (end - start)
+    rows = [f"{f'worker {worker}':{label}} |{''.join(lane)}|" for worker, lane in enumerate(lanes)]
     scale = f"{'':{label}} 0 s{duration(seconds):>{_TEXT_COLUMNS - 1}}"
     seen = "".join(rows)
     key = [f"{mark} {_MEANINGS[kind]}" for kind, mark in _MARKS.items() if mark in seen]

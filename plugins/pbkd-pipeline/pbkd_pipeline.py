@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import astuple, dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from pbkd import Job, Schedule, hookimpl
-from pbkd.makespan import stage_load, stage_seconds
+from pbkd.stages import Crew, Link, StageLoad, stage_load, stage_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pbkd import BlockCost, Worker
     from pbkd.protocols import Scheduler
 
 PBKD_CONTRACT = 1
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_ALL_SIZES = 64  # with more workers, teams of more than 16 grow in steps of an eighth
+_FAR, _NEAR = 0, 1  # links to another node, and within one
 
 
 @dataclass(frozen=True)
@@ -25,52 +31,164 @@ class Pipeline:
 
     Exact, by dynamic programming over measured costs, transfers included: over all ways to cut
     the chain into spans, to give each span one worker or several that share its batches, and to
-    leave workers idle, in the order of ranks. Teacher relay and shared batches are Pipe-BD's
-    (Jang et al., DATE 2023, arXiv 2301.12443), which searches exhaustively.
+    leave workers idle, in the order of ranks. Each worker counts with its own speed, and each link
+    with its own: within a node or between two. With more than 64 workers, not every size of a team
+    is tried. Teacher relay and shared batches are Pipe-BD's (Jang et al., DATE 2023, arXiv
+    2301.12443), which searches exhaustively.
     """
 
     name: ClassVar[str] = "pipeline"
 
     def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
         """Return the relay with the least seconds per step in its slowest stage."""
-        blocks, crew = len(costs), len(workers)
-        loads = _loads(costs)
-        # best[b, w]: the slowest stage of the best relay of the first b blocks over the first w
-        # workers; choice[b, w]: the first block and the replicas of its last stage, or (b, 0)
-        # where worker w - 1 is idle.
-        best = np.full((blocks + 1, crew + 1), np.inf)
-        best[0] = 0.0
-        choice = {}
-        for end in range(1, blocks + 1):
-            for used in range(1, crew + 1):
-                best[end, used], choice[end, used] = best[end, used - 1], (end, 0)
-                for replicas in range(1, used + 1):
-                    share = workers[used - replicas : used]
-                    stage = stage_seconds(loads[end - 1], share)
-                    slowest = np.maximum(best[:end, used - replicas], stage)
-                    start = int(slowest.argmin())
-                    if slowest[start] < best[end, used]:
-                        best[end, used], choice[end, used] = slowest[start], (start, replicas)
-        return _relay([cost.name for cost in costs], choice, crew)
+        table = _Table.empty(len(costs), workers)
+        teams = [_team(workers, table.starts, size) for size in _sizes(costs, len(workers))]
+        for end in range(1, len(costs) + 1):
+            _fill(table, end, _loads(costs, end), teams)
+        return _relay([cost.name for cost in costs], table)
 
 
-def _loads(costs: Sequence[BlockCost]) -> list[tuple[Any, ...]]:
-    """Return, for each last block, the loads of the stages that end there, by first block."""
-    return [
-        tuple(np.array([stage_load(costs, first, last) for first in range(last + 1)]).T)
-        for last in range(len(costs))
-    ]
+class _Team(NamedTuple):
+    """All teams of neighbouring workers of one size, by the first of them.
+
+    `crews` has their links by kind; `inside` tells which are of one node.
+    """
+
+    size: int
+    crews: tuple[Crew[Array], ...]
+    inside: Array
 
 
-def _relay(names: list[str], choice: dict[tuple[int, int], tuple[int, int]], crew: int) -> Schedule:
-    """Follow the choices back from the whole chain and all workers."""
-    assigned: list[tuple[Job, ...]] = [()] * crew
-    end, used = len(names), crew
+class _Table(NamedTuple):
+    """The best relays of the first blocks, by their number.
+
+    `done[b, kind, w]`: the slowest stage of the best relay of the first b blocks whose last stage
+    ends with worker w - 1 and sends over a link of this kind. `ready[b, kind, w]`: the same of the
+    best after which worker w can start, receiving over such a link. `choice[b, kind, w]`: of the
+    last stage the inlet's kind, first block and workers. `starts`: the first of a worker's node.
+    """
+
+    kinds: tuple[int, ...]
+    starts: Array
+    done: Array
+    ready: Array
+    choice: Array
+
+    @classmethod
+    def empty(cls, blocks: int, workers: Sequence[Worker]) -> _Table:
+        starts = np.array(list(_starts(workers)))
+        kinds = (_FAR,) if (starts == np.arange(len(workers))).all() else (_FAR, _NEAR)
+        shape = (blocks + 1, len(kinds), len(workers) + 1)
+        ready = np.full(shape, np.inf)
+        ready[0, _FAR] = 0.0
+        return cls(kinds, starts, np.full(shape, np.inf), ready, np.zeros((*shape, 3), int))
+
+
+def _starts(workers: Sequence[Worker]) -> Iterator[int]:
+    """Yield, for each worker, the first worker of its node; one without a node is its own."""
+    first = 0
+    for node, group in groupby(workers, key=lambda worker: worker.node):
+        count = len(list(group))
+        yield from [first] * count if node else range(first, first + count)
+        first += count
+
+
+def _sizes(costs: Sequence[BlockCost], workers: int) -> Iterator[int]:
+    """Yield the sizes of teams to try; each worker of one has a row of every batch."""
+    rows = min((cost.rows for cost in costs if cost.rows), default=workers)
+    size = 1
+    while size <= min(workers, rows):
+        yield size
+        size += max(1, size // 8) if workers > _ALL_SIZES else 1
+
+
+def _team(workers: Sequence[Worker], starts: Array, size: int) -> _Team:
+    """Return all teams of this size; what holds for one is its slowest worker's."""
+
+    def each(name: str) -> Array:
+        return windows(np.array([getattr(worker, name) for worker in workers]))
+
+    def windows(values: Array) -> Array:
+        return np.lib.stride_tricks.sliding_window_view(values, size)
+
+    # How many of a team are in one node: none of those who come before its first worker.
+    places = np.minimum(windows(np.arange(len(workers)) - starts), np.arange(size)) + 1
+    lanes = size / places.max(1)
+    first = workers[: len(workers) - size + 1]
+    inside = (lanes == 1) & np.array([worker.node != "" for worker in first])
+    far = Link[Array](each("bandwidth").min(1), each("latency").max(1))
+    near = Link[Array](each("node_bandwidth").min(1), each("node_latency").max(1))
+    team = Link[Array](
+        np.where(inside, near.bandwidth, far.bandwidth), np.where(inside, near.latency, far.latency)
+    )
+    outside = (
+        replace(far, bandwidth=lanes * far.bandwidth),
+        replace(near, bandwidth=size * near.bandwidth),
+    )
+    speed, overlap = each("speed").min(1), each("overlap").min(1)
+    crews = tuple(Crew(size, speed, team, link, link, overlap) for link in outside)
+    return _Team(size, crews, inside)
+
+
+def _loads(costs: Sequence[BlockCost], end: int) -> StageLoad[Array]:
+    """Return the loads of the stages that end before block `end`, a row for each first block."""
+    loads = [astuple(stage_load(costs, first, end - 1)) for first in range(end)]
+    return StageLoad(*np.array(loads).T[:, :, None])
+
+
+def _fill(table: _Table, end: int, load: StageLoad[Array], teams: Sequence[_Team]) -> None:
+    """Find the best relays of the first `end` blocks, all shorter ones being known."""
+    for size, crews, inside in teams:
+        starts = len(inside)
+        for outlet in table.kinds:
+            slowest = np.empty((len(table.kinds), end, starts))
+            for inlet in table.kinds:
+                crew = replace(crews[inlet], outlet=crews[outlet].outlet)
+                seconds = stage_parts(load, crew).seconds
+                np.maximum(table.ready[:end, inlet, :starts], seconds, out=slowest[inlet])
+                if _NEAR in (inlet, outlet):
+                    slowest[inlet][:, ~inside] = np.inf
+            rows = slowest.reshape(-1, starts)
+            row = rows.argmin(0)
+            value = rows[row, np.arange(starts)]
+            better = value < table.done[end, outlet, size:]
+            table.done[end, outlet, size:][better] = value[better]
+            inlets, firsts = np.divmod(row, end)
+            chosen = np.stack([inlets, firsts, np.full_like(row, size)], axis=1)
+            table.choice[end, outlet, size:][better] = chosen[better]
+    _make_ready(table, end)
+
+
+def _make_ready(table: _Table, end: int) -> None:
+    """Find where the next stage may start.
+
+    After one of its own node that link is near; to take it for far only makes a relay look slower.
+    """
+    table.ready[end, _FAR] = np.minimum.accumulate(table.done[end, _FAR])
+    for inlet in table.kinds[1:]:
+        for worker, first in enumerate(table.starts):
+            if first < worker:
+                ends = _ends(inlet, first, worker)
+                table.ready[end, inlet, worker] = table.done[end, inlet, ends].min()
+
+
+def _ends(inlet: int, first: int, worker: int) -> slice:
+    """Return where a stage may end whose successor starts with `worker`, of the node `first`."""
+    return slice(0 if inlet == _FAR else first + 1, worker + 1)
+
+
+def _relay(names: list[str], table: _Table) -> Schedule:
+    """Follow the choices back from the whole chain."""
+    assigned: list[tuple[Job, ...]] = [()] * len(table.starts)
+    end, kind, used = len(names), _FAR, int(table.done[len(names), _FAR].argmin())
     while end:
-        start, replicas = choice[end, used]
-        for rank in range(used - replicas, used):
-            assigned[rank] = (Job(tuple(names[start:end])),)
-        end, used = start, used - max(replicas, 1)
+        inlet, first, size = map(int, table.choice[end, kind, used])
+        worker = used - size
+        for rank in range(worker, used):
+            assigned[rank] = (Job(tuple(names[first:end])),)
+        ends = _ends(inlet, int(table.starts[worker]), worker)
+        end, kind = first, inlet
+        used = ends.start + int(table.done[end, kind, ends].argmin())
     return Schedule(tuple(assigned), feed="relay")
 
 

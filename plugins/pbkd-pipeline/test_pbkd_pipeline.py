@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pbkd_pipeline import Pipeline, register_schedulers
 
 from pbkd import BlockCost, Job, Schedule, Worker
-from pbkd.makespan import makespan, stage_load, stage_seconds, worker_seconds
+from pbkd.makespan import makespan, stage_seconds, worker_seconds
 from pbkd.plan import Workload, check_schedule
+from pbkd.stages import stage_load
 from pbkd.testing import check_scheduler, tiny_costs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Each segment takes the teacher 1 s and its replacement 2 s; what flows between weighs nothing.
 # Workers that shared a span would wait for each other for minutes.
@@ -93,6 +99,12 @@ def test_what_does_not_shrink_with_the_batch_is_not_shared() -> None:
     assert seconds == pytest.approx(1 / 2 + 2)
 
 
+def test_no_more_workers_share_a_batch_than_it_has_rows() -> None:
+    cost = BlockCost("a", 0, 1, 2, rows=3)
+    schedule = Pipeline().schedule([cost], [Worker(rank, latency=0) for rank in range(8)])
+    assert [len(jobs) for jobs in schedule.assigned].count(1) == 3
+
+
 def test_sharing_that_costs_more_than_it_saves_leaves_workers_idle() -> None:
     costs = [BlockCost("a", 0, 1e-4, 1e-4, 0, 0, 6)]
     schedule = Pipeline().schedule(costs, [Worker(rank) for rank in range(4)])
@@ -108,20 +120,95 @@ costs_of_chains = st.lists(
 )  # fmt: skip
 
 
-@settings(deadline=None)
-@given(rows=costs_of_chains, speeds=st.lists(st.floats(0.1, 10), min_size=1, max_size=4))
-def test_it_is_the_best_of_all_relays(
-    rows: list[tuple[float, float, float, int, int, int]], speeds: list[float]
-) -> None:
+def chain(rows: list[tuple[float, float, float, int, int, int]]) -> list[BlockCost]:
     costs, prefix = [], 0.0
     for index, (gap, teacher, train, *sizes) in enumerate(rows):
         prefix += gap
         costs.append(BlockCost(f"block{index}", prefix, teacher, train, *sizes))
         prefix += teacher
+    return costs
+
+
+@settings(deadline=None)
+@given(rows=costs_of_chains, speeds=st.lists(st.floats(0.1, 10), min_size=1, max_size=4))
+def test_it_is_the_best_of_all_relays(
+    rows: list[tuple[float, float, float, int, int, int]], speeds: list[float]
+) -> None:
+    costs = chain(rows)
     crew = [Worker(rank, speed=speed) for rank, speed in enumerate(speeds)]
     schedule = Pipeline().schedule(costs, crew)
     check_schedule(schedule, costs, len(crew))
     assert max(worker_seconds(schedule, costs, crew)) == pytest.approx(best_by_trying(costs, crew))
+
+
+@settings(deadline=None)
+@given(
+    rows=costs_of_chains,
+    nodes=st.lists(st.tuples(st.integers(1, 3), st.floats(0.5, 2)), min_size=1, max_size=3),
+    faster=st.floats(1, 100),
+    overlap=st.booleans(),
+)
+def test_it_is_the_best_of_all_relays_over_nodes(
+    rows: list[tuple[float, float, float, int, int, int]],
+    nodes: list[tuple[int, float]],
+    faster: float,
+    overlap: bool,
+) -> None:
+    costs = chain(rows[:4])
+    crew: list[Worker] = []
+    for index, (count, speed) in enumerate(nodes):
+        for _ in range(count):
+            worker = Worker(
+                len(crew),
+                speed=speed,
+                node=f"node{index}",
+                node_bandwidth=faster * 1e9,
+                node_latency=1e-3 / faster,
+                overlap=overlap and index < 2,
+            )
+            crew.append(worker)
+    crew = crew[:5]
+    schedule = Pipeline().schedule(costs, crew)
+    check_schedule(schedule, costs, len(crew))
+    assert max(worker_seconds(schedule, costs, crew)) == pytest.approx(
+        min(max(worker_seconds(relay, costs, crew)) for relay in all_relays(costs, len(crew)))
+    )
+
+
+def all_relays(costs: list[BlockCost], workers: int) -> Iterator[Schedule]:
+    """Every way to give each of neighbouring workers a span, the same one, or none."""
+    names = [cost.name for cost in costs]
+
+    def spans(first: int, rank: int) -> Iterator[list[tuple[Job, ...]]]:
+        if rank == workers:
+            if first == len(names):
+                yield []
+            return
+        for rest in spans(first, rank + 1):
+            yield [(), *rest]
+        for last in range(first + 1, len(names) + 1):
+            job = (Job(tuple(names[first:last])),)
+            for stop in range(rank + 1, workers + 1):
+                for rest in spans(last, stop):
+                    yield [*[job] * (stop - rank), *rest]
+
+    for assigned in spans(0, 0):
+        yield Schedule(tuple(assigned), feed="relay")
+
+
+def test_the_narrowest_cut_lies_between_the_nodes() -> None:
+    wide, narrow = int(1e8), int(1e6)
+    costs = [
+        BlockCost(name, index, 1, 2, narrow if name == "f" else wide, 0, ALONE)
+        for index, name in enumerate("abcdefgh")
+    ]
+    crew = [
+        Worker(rank, node=node, bandwidth=1e7, node_bandwidth=1e12)
+        for rank, node in enumerate("xxyy")
+    ]
+    # Four even spans would send the wide input of e from x to y, which takes 10 s.
+    firsts = {rank: blocks[0] for blocks, ranks in spans(costs, crew) for rank in ranks}
+    assert firsts[2] == "f"
 
 
 @given(count=st.integers(1, 12), blocks=st.integers(1, 12))

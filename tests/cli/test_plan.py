@@ -124,8 +124,8 @@ def test_a_scheduler_that_breaks_says_why_in_its_row_and_stops_no_other(tmp_path
     [
         (["--workers", "1,x"], "--workers is '1,x', but must be numbers such as 1,2,4"),
         (["--workers", ""], "--workers is '', but must be numbers"),
-        (["--workers", "0"], "must be from 1 to 1024"),
-        (["--workers", "1,1025"], "must be from 1 to 1024"),
+        (["--workers", "0"], "must be from 1 to 4096"),
+        (["--workers", "1,4097"], "must be from 1 to 4096"),
         (["--setting", "VGG"], "give --costs too"),
         (["--costs", PUBLISHED, "--setting", "AlexNet"], "has no setting with 'AlexNet'"),
         (["--costs", PUBLISHED, "teacher=vgg16"], "leave 'teacher' out"),
