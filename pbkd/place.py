@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pbkd.launch import crew
@@ -71,20 +71,21 @@ def measured_link(echo: Callable[[bytes], object]) -> tuple[float, float]:
     return seconds[1] / 2, 2 * _ECHO_BYTES / max(1e-6, seconds[2] - seconds[1])
 
 
-def worker_at(
-    rank: int,
-    place: Place,
-    own: Place,
-    link: tuple[float, float] = (Worker.latency, Worker.bandwidth),
-) -> Worker:
-    """Return the worker at a place; its speed is relative to this process's `own`."""
+def worker_at(rank: int, place: Place, own: Place, link: tuple[float, float] = _UNKNOWN) -> Worker:
+    """Return the worker at a place; its speed is relative to this process's `own`.
+
+    `link` is that to this process: one within a machine, or one between two.
+    """
     speed = own.seconds / place.seconds
-    return Worker(
+    latency, bandwidth = link
+    worker = Worker(
         rank,
         place.device,
         place.threads,
         speed=1.0 if abs(speed - 1) < _ALIKE else round(speed, 2),
-        latency=link[0],
-        bandwidth=link[1],
-        host=place.host,
+        node=place.host,
+        overlap=not place.device.startswith("cpu"),
     )
+    if place.host == own.host:
+        return replace(worker, node_latency=latency, node_bandwidth=bandwidth)
+    return replace(worker, latency=latency, bandwidth=bandwidth)

@@ -75,8 +75,7 @@ class Worker:
     and `latency` in seconds per message, to or from any other worker, but for those of the same
     `node`: neighbours in rank, which are reached at `node_bandwidth` and `node_latency`, and share
     the `bandwidth` to other nodes. A worker without the name of a node is alone on its own. One
-    that can `overlap` sends and receives while it computes. `host` names the machine of a worker
-    that is not this one's.
+    that can `overlap` sends and receives while it computes.
     """
 
     rank: int
@@ -85,7 +84,6 @@ class Worker:
     speed: float = 1.0
     bandwidth: float = 1e9
     latency: float = 1e-3
-    host: str = ""
     node: str = ""
     node_bandwidth: float = 1e9
     node_latency: float = 1e-3

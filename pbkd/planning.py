@@ -69,7 +69,7 @@ def plan_run(config: RunConfig, registry: Registry, given: Given | None = None) 
     known_crew = getattr(launcher, "crew", None)
     crews = [tuple(known_crew(config))] if known_crew else possible_crews(config, device)
     first = crews[0][0]
-    here = first.device if first.host in ("", socket.gethostname()) else device
+    here = first.device if first.node in ("", socket.gethostname()) else device
     prepared = prepare(config, registry, here, given)
     config = replace(config, data=with_preprocessing(config.data, prepared.teacher.network))
     config = _with_epochs(config, prepared)

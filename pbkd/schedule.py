@@ -92,7 +92,7 @@ def cache_obstacle(
     config: RunConfig, prepared: Prepared, blocks: Sequence[Block], workers: Sequence[Worker]
 ) -> str | None:
     """Say why activations cannot be cached, with the size it would take; None if they can."""
-    if len({worker.host for worker in workers}) > 1:
+    if len({worker.node for worker in workers}) > 1:
         return "workers on several machines share no disk"
     gigabytes = cache_bytes(blocks, len(prepared.training.train), prepared.dtype) / 1e9
     if prepared.training.augment.own:

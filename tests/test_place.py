@@ -14,8 +14,16 @@ from pbkd.plan import Worker
 def test_speed_is_relative_to_this_process() -> None:
     own = Place("here", "cpu", 1, seconds=0.2)
     worker = worker_at(3, Place("there", "cuda:0", 8, seconds=0.04), own, (2e-4, 1e8))
-    assert worker == Worker(3, "cuda:0", 8, 5.0, bandwidth=1e8, latency=2e-4, host="there")
+    assert worker == Worker(
+        3, "cuda:0", 8, 5.0, bandwidth=1e8, latency=2e-4, node="there", overlap=True
+    )
     assert worker_at(1, Place("there", "cpu", 1, seconds=0.4), own).speed == 0.5
+
+
+def test_a_link_within_a_machine_is_one_within_a_node() -> None:
+    own = Place("here", "cpu", 1, seconds=0.2)
+    worker = worker_at(1, own, own, (1e-5, 1e10))
+    assert worker == Worker(1, node="here", node_bandwidth=1e10, node_latency=1e-5)
 
 
 def test_speeds_that_timing_cannot_tell_apart_are_equal() -> None:

@@ -128,7 +128,7 @@ def test_what_stands_in_the_way_of_a_cache(registry: Registry, digits: Prepared)
     assert "augmented at random" in (cache_obstacle(config, digits, BLOCKS, CREW) or "")
     plain = prepare(load_config(["data.crop=0"]), registry, "cpu")
     assert cache_obstacle(config, plain, BLOCKS, CREW) is None
-    apart = [replace(worker, host=f"node{worker.rank}") for worker in CREW]
+    apart = [replace(worker, node=f"node{worker.rank}") for worker in CREW]
     assert "share no disk" in (cache_obstacle(config, plain, BLOCKS, apart) or "")
     little = cache_obstacle(load_config(["cache_gigabytes=0.001"]), plain, BLOCKS, CREW) or ""
     assert "it would take 0.0176 GB, and cache_gigabytes is 0.001" in little  # 1,077 x 16 KiB
