@@ -3,8 +3,8 @@
 A plugin is a module (or any object) with functions marked `@pbkd.hookimpl`, installed under the
 entry-point group `pbkd` or named by `--plugin`. The `register_*` hooks are called once, when the
 registry is built, in the host process and in every worker. They hand over named classes; the
-configuration picks by name. The other hooks observe, in the host process only;
-what one of them raises is told, and the run goes on.
+configuration picks by name. The other hooks observe, in the host process only: each plugin is given
+a copy of the result, what it raises is told, and the run goes on.
 
 `CONTRACT` is the version of all this: of the hooks, of the protocols, of what they are given. A
 module that says `PBKD_CONTRACT = 1` is loaded by a pbkd whose contract is 1, and set aside, with

@@ -24,8 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-__all__ = ["PROTOCOLS", "SLOTS", "BrokenPlugin", "Plugin", "Registry", "build_registry"]
+__all__ = [
+    "FROM_FILE",
+    "PROTOCOLS",
+    "SLOTS",
+    "BrokenPlugin",
+    "Plugin",
+    "Registry",
+    "build_registry",
+]
 
+FROM_FILE = "pbkd_plugin_"
+"""Begins the names of the modules that are plugins given as files."""
 SLOTS = {
     "partitioner": "register_partitioners",
     "builder": "register_builders",
@@ -244,7 +254,7 @@ def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise PluginError(f"there is no file '{path}'.")
     # Two files of the same name in different folders are two modules.
-    name = "pbkd_plugin_" + re.sub(r"\W", "_", str(path.resolve().with_suffix("")))
+    name = FROM_FILE + re.sub(r"\W", "_", str(path.resolve().with_suffix("")))
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise PluginError(f"'{path}' is not a Python file.")
