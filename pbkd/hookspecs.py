@@ -20,7 +20,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pbkd.protocols import BlockBuilder, EnergyMeter, Launcher, Partitioner, Scheduler
+    from pbkd.protocols import BlockBuilder, EnergyMeter, Launcher, Loss, Partitioner, Scheduler
     from pbkd.result import BlockResult, RunResult
     from pbkd.zoo import ZooModel
 
@@ -42,6 +42,15 @@ def register_partitioners() -> Iterable[type[Partitioner]]:  # type: ignore[empt
 @hookspec
 def register_builders() -> Iterable[type[BlockBuilder]]:  # type: ignore[empty-body]
     """Hand over classes that build a block's cheaper replacement (`builder=NAME`).
+
+    Called by `build_registry`, once, as the plugin is loaded: in the host process and in every
+    worker.
+    """
+
+
+@hookspec
+def register_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
+    """Hand over losses that replacements are trained with (`distill.loss=NAME`).
 
     Called by `build_registry`, once, as the plugin is loaded: in the host process and in every
     worker.

@@ -39,6 +39,7 @@ FROM_FILE = "pbkd_plugin_"
 SLOTS = {
     "partitioner": "register_partitioners",
     "builder": "register_builders",
+    "loss": "register_losses",
     "scheduler": "register_schedulers",
     "meter": "register_meters",
     "launcher": "register_launchers",
@@ -229,6 +230,8 @@ def _fault(slot: str, strategy: Any) -> str | None:
         from pbkd.zoo import ZooModel
 
         return None if isinstance(strategy, ZooModel) else "is not a pbkd.ZooModel"
+    if slot == "loss":
+        return None if isinstance(strategy, protocols.Loss) else "is not a pbkd.Loss"
     if not isinstance(strategy, type):
         return "is not a class"
     methods = (n for n, member in vars(PROTOCOLS[slot]).items() if inspect.isfunction(member))
