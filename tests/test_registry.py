@@ -35,6 +35,7 @@ OWN = [
     "squared-error",
     "torchrun",
     "vgg",
+    "zeus",
     "zoo",
 ]
 
