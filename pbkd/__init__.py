@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pbkd.dense import dense_convolutions
     from pbkd.hookspecs import hookimpl
     from pbkd.plan import Block, BlockCost, Job, Schedule, Worker
-    from pbkd.protocols import EnergyReading
+    from pbkd.protocols import EnergyReading, Loss
     from pbkd.result import BlockResult, RunResult
     from pbkd.student import load
     from pbkd.zoo import ZooModel
@@ -22,6 +22,7 @@ __all__ = [
     "BlockResult",
     "EnergyReading",
     "Job",
+    "Loss",
     "RunConfig",
     "RunResult",
     "Schedule",
@@ -41,6 +42,7 @@ _HOMES = {
     "BlockResult": "result",
     "EnergyReading": "protocols",
     "Job": "plan",
+    "Loss": "protocols",
     "RunConfig": "config",
     "RunResult": "result",
     "Schedule": "plan",

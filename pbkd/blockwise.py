@@ -8,7 +8,8 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from pbkd.assignment import Assignment, write_assignment
-from pbkd.errors import PbkdError, WorkerError, one_line
+from pbkd.blame import failure_of, named
+from pbkd.errors import PbkdError, WorkerError
 from pbkd.failure import OUT_OF_MEMORY, divergence, out_of_memory
 from pbkd.journal import follow_events, read_events
 from pbkd.launch import launcher_of
@@ -152,7 +153,7 @@ def _distil(
     missing = [name for name in names if name not in told.blocks]
     if missing:
         raise WorkerError(
-            f"the launcher '{launcher.name}' ended, but nobody trained {', '.join(missing)}."
+            f"{named('launcher', launcher)} ended, but nobody trained {', '.join(missing)}."
         )
     shutil.rmtree(folder / "checkpoints" / phase, ignore_errors=True)
     return {name: told.blocks[name] for name in names}
@@ -171,8 +172,8 @@ def _launch(
         if out_of_memory(error) or any(frame.f_code is work.__code__ for frame in frames):
             raise
         raise WorkerError(
-            f"the launcher '{launcher.name}' fails in launch ({one_line(error)}): go on with"
-            f" another one, by `pbkd run --resume {folder} launcher=local`."
+            f"{failure_of('launcher', launcher, 'launch', error)}: go on with another one, by"
+            f" `pbkd run --resume {folder} launcher=local`."
         ) from error
 
 

@@ -72,7 +72,7 @@ class DistillConfig:
     student_fed_epochs: int | None = None
     """Student-fed epochs after that; null: about 300 steps, at least one."""
     loss: str = "nmse"
-    """nmse, nmse-per-sample, mse or cosine."""
+    """nmse, nmse-per-sample, mse, cosine, or a plugin's."""
     optimiser: str = "adamw"
     """adamw, or sgd: with Nesterov's momentum of 0.9."""
     lr: float = 0.003
@@ -256,15 +256,19 @@ def _selected(
         "meters": [*meters, *(name for name in takers("meter") if name not in meters)]
     }
     for slot in STRATEGIES:
-        claims = [f"'{name}' of {spec}" for name, spec in takers(slot).items()]
-        if "name" in given.get(slot, {}) or not claims:
-            continue
-        if len(claims) > 1:
-            raise ConfigError(
-                f"{' and '.join(claims)} claim the slot '{slot}': choose with {slot}=NAME."
-            )
-        layer[slot] = {"name": next(iter(takers(slot)))}
+        if "name" not in given.get(slot, {}) and takers(slot):
+            layer[slot] = {"name": _only_one(slot, slot, takers(slot))}
+    if "loss" not in given.get("distill", {}) and takers("loss"):
+        layer["distill"] = {"loss": _only_one("loss", "distill.loss", takers("loss"))}
     return layer
+
+
+def _only_one(slot: str, key: str, takers: Mapping[str, str]) -> str:
+    """Return the one name that is to take a slot; `takers` has each name's plugin."""
+    if len(takers) > 1:
+        claims = " and ".join(f"'{name}' of {plugin}" for name, plugin in takers.items())
+        raise ConfigError(f"{claims} claim the slot '{slot}': choose with {key}=NAME.")
+    return next(iter(takers))
 
 
 def merge_layer(config: C, layer: Mapping[str, Any]) -> C:

@@ -20,7 +20,7 @@ from pbkd.team import team_traffic
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pbkd.loss import Loss
+    from pbkd.protocols import Loss
 
 __all__ = ["measure_costs"]
 
@@ -51,7 +51,7 @@ def measure_costs(
     Each figure is the median of five repeats after one warm-up, on the calling process's threads.
     Measuring starts with the segment at `offset` and comes back to those before it: workers that
     measure at the same time, each from an offset of its own, disturb each other as they do at work.
-    Raises `PluginError` for a replacement that cannot be trained.
+    Raises `PluginError` for a replacement that cannot be trained with this loss.
     """
     teacher, training = _timed(chain, replacements, images, loss, offset, dtype)
     few = images[: len(images) // _FEWER]
@@ -139,7 +139,8 @@ def _training(
         if out_of_memory(error):
             raise
         raise PluginError(
-            f"the builder's replacement of block '{name}' cannot be trained: {described(error)}."
+            f"the builder's replacement of block '{name}' cannot be trained with the loss"
+            f" '{loss.name}': {described(error)}."
         ) from error
 
 

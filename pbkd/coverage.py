@@ -12,7 +12,6 @@ import torch
 from pbkd.chain import blocks_of, freeze
 from pbkd.distill import train_block, trainee
 from pbkd.errors import PbkdError, UnknownNameError
-from pbkd.loss import LOSSES
 from pbkd.measure import macs
 from pbkd.prepare import cut, pick_partitioner
 from pbkd.replacement import builders_of, propose, replaceable
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pbkd.config import DistillConfig, RunConfig
+    from pbkd.protocols import Loss
     from pbkd.registry import Registry
     from pbkd.replacement import Proposal
 
@@ -69,6 +69,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
     seed are those of `config`. A block that the builder leaves alone is offered to the first of the
     candidates that does not.
     """
+    loss: Loss = registry.find("loss", config.distill.loss)
     torch.manual_seed(derive_seed(config.seed, "coverage", name))
     try:
         network = freeze(build_network(registry, {"name": name}))
@@ -76,7 +77,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
         partitioner = pick_partitioner(registry, config.partitioner, network)
         chain = cut(partitioner, network, images)
         proposals = _proposals(registry, chain, images[:1], config)
-        _step(chain, proposals, images, config.distill)
+        _step(chain, proposals, images, config.distill, loss)
     except PbkdError as error:
         return Coverage(name, failure=str(error))
     before = macs(network, images.shape[1:])
@@ -102,7 +103,11 @@ def _proposals(
 
 
 def _step(
-    chain: nn.Sequential, proposals: Sequence[Proposal], images: Tensor, distill: DistillConfig
+    chain: nn.Sequential,
+    proposals: Sequence[Proposal],
+    images: Tensor,
+    distill: DistillConfig,
+    loss: Loss,
 ) -> None:
     """Train every replacement for one step on its block's input and output."""
     at = {found.block.position: found for found in proposals}
@@ -119,7 +124,7 @@ def _step(
                 steps=1,
                 optimiser=distill.optimiser,
             )
-            _, value = train_block(learner, x, y, LOSSES[distill.loss])
+            _, value = train_block(learner, x, y, loss)
             if not math.isfinite(value):
                 raise PbkdError(f"the loss of the block '{found.block.name}' is {value:g}.")
         x = y

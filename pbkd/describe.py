@@ -37,6 +37,8 @@ def describe_plugin(registry: Registry, plugin: Plugin) -> str:
 
 def _strategy(slot: str, strategy: Any) -> list[str]:
     """Return what a strategy or a model is, in one line, then a line for each of its options."""
+    if slot == "loss":
+        return [f"loss {strategy.name}: {_first_paragraph(strategy.error)}"]
     if slot == "model":
         summary, target, prefix = strategy.summary, strategy.build, "teacher."
     else:  # a meter is one of a list, so its options have no key of their own
@@ -48,10 +50,13 @@ def _strategy(slot: str, strategy: Any) -> list[str]:
 
 def _summary(strategy: type) -> str:
     """Return the first paragraph of a class's docstring, if it has one of its own, in one line."""
-    text = inspect.cleandoc(strategy.__doc__ or "")
-    if text.startswith(f"{strategy.__name__}("):  # what dataclass writes
+    if (strategy.__doc__ or "").startswith(f"{strategy.__name__}("):  # what dataclass writes
         return ""
-    return " ".join(text.partition("\n\n")[0].split())
+    return _first_paragraph(strategy)
+
+
+def _first_paragraph(documented: object) -> str:
+    return " ".join(inspect.cleandoc(documented.__doc__ or "").partition("\n\n")[0].split())
 
 
 def _options(target: Callable[..., Any], prefix: str) -> list[str]:

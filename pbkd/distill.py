@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pbkd.feed import Lessons
-    from pbkd.loss import Loss
+    from pbkd.protocols import Loss
     from pbkd.team import Team
 
 __all__ = ["OPTIMISERS", "Trainee", "train_block", "train_job", "trainee", "warmup_cosine"]

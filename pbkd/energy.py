@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from pbkd.errors import PLUGIN_FAILURES, PbkdError, PluginError
+from pbkd.blame import plugin_of
+from pbkd.errors import PLUGIN_FAILURES, MeterUnavailableError, PluginError, one_line
 from pbkd.protocols import EnergyReading
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class _Sampler:
             with self._meter.open() as read:
                 self._serve(lambda: _checked(read()))
         except PLUGIN_FAILURES as error:
-            failure = self.failure = _reason(error)
+            failure = self.failure = _reason(self._meter, error)
             self._serve(lambda: failure)
 
     def _serve(self, read: Callable[[], EnergyReading | str]) -> None:
@@ -248,9 +249,11 @@ def _measures(sample: EnergyReading | str) -> bool:
     return not isinstance(sample, str) and bool(sample.joules.keys() - sample.estimates.keys())
 
 
-def _reason(error: BaseException) -> str:
-    text = str(error).rstrip(".")
-    return text if isinstance(error, PbkdError) else f"{type(error).__name__}: {text}"
+def _reason(meter: EnergyMeter, error: BaseException) -> str:
+    """Say why a meter is lost: what it says is missing here, or that its plugin fails."""
+    text = one_line(error).rstrip(".")
+    unavailable = isinstance(error, MeterUnavailableError)
+    return text if unavailable else f"{plugin_of(meter)} fails ({text})"
 
 
 def _lost(reading: EnergyReading) -> list[str]:

@@ -21,6 +21,9 @@ Every hook and every method that pbkd calls, as `pbkd/hookspecs.py` and `pbkd/pr
 them: `pbkd plugins hooks` makes this page. [write-a-plugin.md](write-a-plugin.md) shows their use.
 """
 
+# What plugins make by a constructor: a loss itself, what a meter reads.
+_HANDED = {"loss": protocols.Loss, "meter": protocols.EnergyReading}
+
 
 def hooks_markdown() -> str:
     """Return docs/hooks.md: signature and docstring of each hook, then of what it hands over."""
@@ -31,8 +34,8 @@ def hooks_markdown() -> str:
         slot = slots.get(function.__name__)
         if slot in PROTOCOLS:
             parts += _protocol(PROTOCOLS[slot])
-        if slot == "meter":
-            parts += _reading()
+        if slot in _HANDED:
+            parts += _dataclass(_HANDED[slot])
     return "\n".join(parts)
 
 
@@ -51,14 +54,13 @@ def _protocol(protocol: type) -> Iterator[str]:
             yield from _described(member)
 
 
-def _reading() -> Iterator[str]:
-    reading = protocols.EnergyReading
-    (declared,) = ast.parse(inspect.getsource(reading)).body
+def _dataclass(shown: type) -> Iterator[str]:
+    (declared,) = ast.parse(inspect.getsource(shown)).body
     assert isinstance(declared, ast.ClassDef)
     fields = [ast.unparse(part) for part in declared.body if isinstance(part, ast.AnnAssign)]
-    yield f"### {reading.__name__}\n"
-    yield f"    {reading.__name__}({', '.join(fields)})\n"
-    yield f"{inspect.getdoc(reading)}\n"
+    yield f"### {shown.__name__}\n"
+    yield f"    {shown.__name__}({', '.join(fields)})\n"
+    yield f"{inspect.getdoc(shown)}\n"
 
 
 def _described(function: Callable[..., object]) -> list[str]:

@@ -3,8 +3,8 @@
 A plugin is a module (or any object) with functions marked `@pbkd.hookimpl`, installed under the
 entry-point group `pbkd` or named by `--plugin`. The `register_*` hooks are called once, when the
 registry is built, in the host process and in every worker. They hand over named classes; the
-configuration picks by name. The other hooks observe, in the host process only;
-what one of them raises is told, and the run goes on.
+configuration picks by name. The other hooks observe, in the host process only: each plugin is given
+a copy of the result, what it raises is told, and the run goes on.
 
 `CONTRACT` is the version of all this: of the hooks, of the protocols, of what they are given. A
 module that says `PBKD_CONTRACT = 1` is loaded by a pbkd whose contract is 1, and set aside, with
@@ -20,7 +20,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pbkd.protocols import BlockBuilder, EnergyMeter, Launcher, Partitioner, Scheduler
+    from pbkd.protocols import BlockBuilder, EnergyMeter, Launcher, Loss, Partitioner, Scheduler
     from pbkd.result import BlockResult, RunResult
     from pbkd.zoo import ZooModel
 
@@ -42,6 +42,15 @@ def register_partitioners() -> Iterable[type[Partitioner]]:  # type: ignore[empt
 @hookspec
 def register_builders() -> Iterable[type[BlockBuilder]]:  # type: ignore[empty-body]
     """Hand over classes that build a block's cheaper replacement (`builder=NAME`).
+
+    Called by `build_registry`, once, as the plugin is loaded: in the host process and in every
+    worker.
+    """
+
+
+@hookspec
+def register_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
+    """Hand over losses that replacements are trained with (`distill.loss=NAME`).
 
     Called by `build_registry`, once, as the plugin is loaded: in the host process and in every
     worker.

@@ -6,13 +6,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pbkd.blame import named
 from pbkd.checkpoint import due
 from pbkd.distill import Trainee, train_job, trainee
 from pbkd.errors import PluginError
 from pbkd.failure import divergence
 from pbkd.heartbeat import beating
 from pbkd.journal import record
-from pbkd.loss import LOSSES
 from pbkd.pace import begin_job
 from pbkd.plan import candidate_of
 from pbkd.progress import file_checksum, first_epochs, shelf
@@ -84,7 +84,7 @@ def do_job(
     train_job(
         learners,
         map(beating, map(pace, epochs)),
-        LOSSES[station.config.distill.loss],
+        station.loss,
         team=team,
         epoch_finished=epoch_finished,
     )
@@ -117,7 +117,7 @@ def _learner(station: Station, name: str, epoch: int, team: Team | None) -> Trai
     segment = station.prepared.chain[block.position]
     replacement = build_replacement(builder, segment, block, station.config.seed)
     if replacement is None:
-        raise PluginError(f"the builder '{builder.name}' no longer replaces '{of}'.")
+        raise PluginError(f"{named('builder', builder)} no longer replaces '{of}'.")
     read_replacement(station.folder / station.assignment.start, replacement, name)
     if team is not None:
         team.share_norms(replacement)

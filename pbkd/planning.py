@@ -10,9 +10,8 @@ from pbkd.budget import check_budget, check_candidates, forward_seconds
 from pbkd.chain import blocks_of
 from pbkd.cost import measure_costs
 from pbkd.data import steps_per_epoch
-from pbkd.errors import ConfigError, did_you_mean
+from pbkd.errors import ConfigError
 from pbkd.launch import launcher_of, possible_crews
-from pbkd.loss import LOSSES
 from pbkd.plan import Plan, PlannedBlock, Workload, candidate_name, candidate_of, sum_costs
 from pbkd.prepare import pick_device, prepare
 from pbkd.preprocessing import with_preprocessing
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from pbkd.given import Given
     from pbkd.plan import BlockCost, Worker
     from pbkd.prepare import Prepared
-    from pbkd.protocols import BlockBuilder, Scheduler
+    from pbkd.protocols import BlockBuilder, Loss, Scheduler
     from pbkd.registry import Registry
     from pbkd.replacement import Proposal
 
@@ -61,10 +60,7 @@ def plan_run(config: RunConfig, registry: Registry, given: Given | None = None) 
     known_schedulers = schedulers(config, registry)
     launcher = launcher_of(config, registry)
     builders = builders_of(config, registry)
-    if config.distill.loss not in LOSSES:
-        raise ConfigError(
-            f"unknown loss '{config.distill.loss}'.{did_you_mean(config.distill.loss, LOSSES)}"
-        )
+    loss: Loss = registry.find("loss", config.distill.loss)
     device = pick_device(config.device)
     known_crew = getattr(launcher, "crew", None)
     crews = [tuple(known_crew(config))] if known_crew else possible_crews(config, device)
@@ -83,7 +79,7 @@ def plan_run(config: RunConfig, registry: Registry, given: Given | None = None) 
     plans = [
         _plan(config, known_schedulers, prepared, proposals, costs, workers)
         for workers in crews
-        for costs in [_costs(config, prepared, replacements, workers[0].threads)]
+        for costs in [_costs(prepared, replacements, loss, workers[0].threads)]
     ]
     plan = min(plans, key=_seconds_with_start)
     if len(plans) > 1:
@@ -112,7 +108,7 @@ def _seconds_with_start(plan: Plan) -> float:
 
 
 def _costs(
-    config: RunConfig, prepared: Prepared, replacements: Mapping[str, nn.Module], threads: int
+    prepared: Prepared, replacements: Mapping[str, nn.Module], loss: Loss, threads: int
 ) -> dict[str, BlockCost]:
     """Measure every candidate, those of one builder at a time."""
     by_builder: dict[int, dict[str, nn.Module]] = {}
@@ -126,7 +122,7 @@ def _costs(
                 prepared.feeding,
                 modules,
                 prepared.images.to(prepared.dtype),
-                LOSSES[config.distill.loss],
+                loss,
                 dtype=prepared.dtype,
             )
             costs |= {candidate_name(cost.name, index): cost for cost in measured}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pbkd.errors import ConfigError, PbkdError, ScheduleError
+from pbkd.errors import PLUGIN_FAILURES, ConfigError, ScheduleError, one_line
 from pbkd.makespan import makespan, worker_seconds
 from pbkd.plan import Job, Schedule, check_schedule
 
@@ -86,8 +86,8 @@ def predict(
             check_schedule(schedule, costs, len(workers))
             _check_cache(schedule, workload)
             rows.append(_predicted(name, schedule, costs, workers, workload, serial))
-        except Exception as error:  # a scheduler is anyone's code
-            rows.append(Unpredicted(name, tuple(workers), _reason(error)))
+        except PLUGIN_FAILURES as error:
+            rows.append(Unpredicted(name, tuple(workers), one_line(error)))
     return rows
 
 
@@ -157,8 +157,3 @@ def _predicted(
         step_bytes=moved,
         total_bytes=moved * workload.steps,
     )
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, PbkdError) else f"{type(error).__name__}: {text}"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.answers import with_answers
+from pbkd.blame import failure_of, named
 from pbkd.chain import check_chain, fold
 from pbkd.data import normalise
 from pbkd.errors import (
@@ -148,7 +149,7 @@ def pick_partitioner(
     options = {key: value for key, value in choice.items() if key != "name"}
     strategies = registry.strategies["partitioner"].items()
     for name, strategy in sorted(strategies, key=lambda item: getattr(item[1], "fallback", False)):
-        if _accepts(name, strategy, network):
+        if _accepts(strategy, network):
             found: Partitioner = chosen(registry, "partitioner", {"name": name, **options})
             return found
     known = ", ".join(registry.strategies["partitioner"])
@@ -165,22 +166,28 @@ def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequ
     """
     before = _state(network)
     try:
-        chain = partitioner.partition(network)
-        check_chain(network, chain, images)
+        chain = _checked_chain(partitioner, network, images)
     except PbkdError:
         raise
     except PLUGIN_FAILURES as error:
         if out_of_memory(error):
             raise
-        raise ChainError(
-            f"the partitioner '{partitioner.name}' fails on {type(network).__name__}:"
-            f" {type(error).__name__}: {error}"
-        ) from error
+        where = f"partition on {type(network).__name__}"
+        raise ChainError(f"{failure_of('partitioner', partitioner, where, error)}.") from error
     if _state(network) != before:
         raise PluginError(
-            f"the partitioner '{partitioner.name}' changes the teacher in partition: choose"
-            " another one with partitioner=NAME."
+            f"{named('partitioner', partitioner)} changes the teacher in partition: choose another"
+            " one with partitioner=NAME."
         )
+    return chain
+
+
+def _checked_chain(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequential:
+    chain = partitioner.partition(network)
+    try:
+        check_chain(network, chain, images)
+    except ChainError as error:
+        raise ChainError(f"{named('partitioner', partitioner)} cuts wrongly: {error}") from error
     return chain
 
 
@@ -189,13 +196,14 @@ def _state(network: nn.Module) -> tuple[str, list[bool]]:
     return fingerprint(network), [module.training for module in network.modules()]
 
 
-def _accepts(name: str, strategy: type[Partitioner], network: nn.Module) -> bool:
+def _accepts(strategy: type[Partitioner], network: nn.Module) -> bool:
     try:
         return strategy().accepts(network)
     except PLUGIN_FAILURES as error:
+        where = f"accepts on {type(network).__name__}"
         raise PluginError(
-            f"the partitioner '{name}' cannot say whether it accepts {type(network).__name__}"
-            f" ({type(error).__name__}: {error}): choose one with partitioner=NAME."
+            f"{failure_of('partitioner', strategy, where, error)}: choose one with"
+            " partitioner=NAME."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 Every strategy is a frozen dataclass with a class-level `name` and one method. Its fields are its
 options: `scheduler=mine scheduler.patience=3` sets the field `patience` of the scheduler `mine`.
+A loss is one function, so a plugin hands over a `Loss` that holds it, without options.
 """
 
 from __future__ import annotations
@@ -14,11 +15,19 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from pbkd.plan import Block, BlockCost, Schedule, Worker
 
-__all__ = ["BlockBuilder", "EnergyMeter", "EnergyReading", "Launcher", "Partitioner", "Scheduler"]
+__all__ = [
+    "BlockBuilder",
+    "EnergyMeter",
+    "EnergyReading",
+    "Launcher",
+    "Loss",
+    "Partitioner",
+    "Scheduler",
+]
 
 
 class Partitioner(Protocol):
@@ -66,6 +75,34 @@ class BlockBuilder(Protocol):
         blocks that it trains; and wherever a student is loaded.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How far a replacement's output is from its block's: an error, in units of a scale.
+
+    `error(output, target)` and `scale(target)`, if there is one, give scalars, each a mean over the
+    batch; a gradient flows to the output. The two stay apart because both can be averaged over
+    workers that share a batch, or over pieces of one, which their ratio cannot. What the docstring
+    of `error` says is shown to users.
+
+    Called for each block in each step: in planning, in the host process, on one batch; then in
+    every worker. What they raise counts as a failure of the block.
+    """
+
+    name: str
+    error: Callable[[Tensor, Tensor], Tensor]
+    scale: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of a whole batch, a scalar."""
+        value = self.error(output, target)
+        return value if self.scale is None else value / self.safe(self.scale(target))
+
+    @staticmethod
+    def safe(scale: Tensor) -> Tensor:
+        """Return a scale that can be divided by, also where the target is all zeros."""
+        return scale.clamp_min(1e-12)
 
 
 class Scheduler(Protocol):

@@ -24,11 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-__all__ = ["PROTOCOLS", "SLOTS", "BrokenPlugin", "Plugin", "Registry", "build_registry"]
+__all__ = [
+    "FROM_FILE",
+    "PROTOCOLS",
+    "SLOTS",
+    "BrokenPlugin",
+    "Plugin",
+    "Registry",
+    "build_registry",
+]
 
+FROM_FILE = "pbkd_plugin_"
+"""Begins the names of the modules that are plugins given as files."""
 SLOTS = {
     "partitioner": "register_partitioners",
     "builder": "register_builders",
+    "loss": "register_losses",
     "scheduler": "register_schedulers",
     "meter": "register_meters",
     "launcher": "register_launchers",
@@ -219,6 +230,8 @@ def _fault(slot: str, strategy: Any) -> str | None:
         from pbkd.zoo import ZooModel
 
         return None if isinstance(strategy, ZooModel) else "is not a pbkd.ZooModel"
+    if slot == "loss":
+        return None if isinstance(strategy, protocols.Loss) else "is not a pbkd.Loss"
     if not isinstance(strategy, type):
         return "is not a class"
     methods = (n for n, member in vars(PROTOCOLS[slot]).items() if inspect.isfunction(member))
@@ -244,7 +257,7 @@ def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise PluginError(f"there is no file '{path}'.")
     # Two files of the same name in different folders are two modules.
-    name = "pbkd_plugin_" + re.sub(r"\W", "_", str(path.resolve().with_suffix("")))
+    name = FROM_FILE + re.sub(r"\W", "_", str(path.resolve().with_suffix("")))
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise PluginError(f"'{path}' is not a Python file.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pbkd.blame import failure_of, named
 from pbkd.errors import PLUGIN_FAILURES, PluginError
 from pbkd.measure import macs, parameters
 from pbkd.options import chosen
@@ -98,15 +99,13 @@ def build_replacement(
                 return None
             fault = _fault(replacement, segment, block)
         except PLUGIN_FAILURES as error:
-            raise PluginError(
-                f"the builder '{builder.name}' fails on block '{block.name}':"
-                f" {type(error).__name__}: {error}"
-            ) from error
+            where = f"build on block '{block.name}'"
+            raise PluginError(f"{failure_of('builder', builder, where, error)}.") from error
         finally:
             _check_segment(builder, segment, block, before)
     if fault:
         raise PluginError(
-            f"the builder '{builder.name}' gives block '{block.name}' a replacement {fault}."
+            f"{named('builder', builder)} gives block '{block.name}' a replacement {fault}."
         )
     return replacement.requires_grad_(True).to(memory_format=torch.channels_last)
 
@@ -127,8 +126,8 @@ def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) 
 def _check_segment(builder: BlockBuilder, segment: nn.Module, block: Block, before: str) -> None:
     if fingerprint(segment) != before:
         raise PluginError(
-            f"the builder '{builder.name}' changes the teacher's segment '{block.name}' in build:"
-            " it must work on a copy."
+            f"{named('builder', builder)} changes the teacher's segment '{block.name}' in build: it"
+            " must work on a copy."
         )
 
 

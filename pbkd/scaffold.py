@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.hookspecs import CONTRACT
+from pbkd.registry import SLOTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +24,7 @@ KINDS = {
     "scheduler": ("scheduler", "round-robin"),
     "partitioner": ("partitioner", "vgg"),
     "builder": ("builder", "identity"),
+    "loss": ("loss", "cosine"),
     "meter": ("meter", "rapl"),
     "launcher": ("launcher", "local"),
     "zoo": ("model", "digits-vgg"),
@@ -119,7 +121,7 @@ def new_plugin(registry: Registry, kind: str, name: str, parent: Path) -> Path:
         "kind": "model" if kind == "zoo" else kind,
         "module": module,
         "original": original,
-        "hook": f"register_{slot}s",
+        "hook": SLOTS[slot],
         "use": f"teacher={name} teacher.weights=random" if kind == "zoo" else f"--plugin {name}",
     }
     source = _zoo_source(registry, name) if kind == "zoo" else _source(registry, kind, name)
@@ -144,12 +146,15 @@ def _check_name(registry: Registry, kind: str, name: str) -> None:
 
 
 def _source(registry: Registry, kind: str, name: str) -> str:
-    """Return the built-in's source under the new name, its class renamed too."""
+    """Return the built-in's source under the new name, its class, if it is one, renamed too."""
     slot, original = KINDS[kind]
     strategy = registry.find(slot, original)
-    source = _source_of(strategy)
-    new = _class_name(name, kind, source)
-    source = re.sub(rf"\b{strategy.__name__}\b", new, source)
+    if kind == "loss":
+        source = _source_of(strategy.error)
+    else:
+        source = _source_of(strategy)
+        new = _class_name(name, kind, source)
+        source = re.sub(rf"\b{strategy.__name__}\b", new, source)
     for quoted in ('"{}"', "`{}`", f"the {slot} {{}} "):
         source = source.replace(quoted.format(original), quoted.format(name))
     return _introduced(source, kind, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pbkd.blame import failure_of
 from pbkd.cache import cache_bytes, cache_key
 from pbkd.errors import PLUGIN_FAILURES, ScheduleError
 from pbkd.makespan import makespan
@@ -57,14 +58,14 @@ def choose_schedule(
     One that fails, or whose schedule is wrong, is passed over; `ScheduleError` if none is left.
     """
     choices = []
-    broken = {}
+    broken = []
     for name, scheduler in candidates.items():
         try:
             # In tuples nobody can reorder or drop what the next scheduler is asked about.
             schedule = scheduler.schedule(tuple(costs), tuple(workers))
             check_schedule(schedule, costs, len(workers))
         except PLUGIN_FAILURES as error:
-            broken[name] = f"{type(error).__name__}: {error}"
+            broken.append(failure_of("scheduler", scheduler, "schedule", error))
             continue
         why = ""
         if schedule.feed == "cache" and obstacle is not None:
@@ -75,14 +76,12 @@ def choose_schedule(
         seconds = makespan(schedule, costs, workers, workload)
         choices.append(Choice(name, schedule, seconds, why))
     if not choices:
-        reasons = "; ".join(f"'{name}' fails: {reason}" for name, reason in broken.items())
-        raise ScheduleError(f"there is no schedule: the scheduler {reasons}")
+        raise ScheduleError(f"there is no schedule: {'; '.join(broken)}.")
     best = min(choices, key=lambda choice: choice.seconds)
     if len(candidates) == 1:
         return best
     others = ", ".join(
-        [f"{c.scheduler} {c.seconds:.1f} s" for c in choices if c is not best]
-        + [f"{name} fails: {reason}" for name, reason in broken.items()]
+        [*(f"{c.scheduler} {c.seconds:.1f} s" for c in choices if c is not best), *broken]
     )
     why = f"predicted fastest, {best.seconds:.1f} s (others: {others})"
     return Choice(best.scheduler, best.schedule, best.seconds, why)

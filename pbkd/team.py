@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 if TYPE_CHECKING:
-    from pbkd.loss import Loss
+    from pbkd.protocols import Loss
 
 __all__ = ["Team", "team_traffic"]
 

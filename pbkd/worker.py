@@ -33,20 +33,21 @@ if TYPE_CHECKING:
     from pbkd.config import RunConfig
     from pbkd.given import Given
     from pbkd.prepare import Prepared
-    from pbkd.protocols import BlockBuilder
+    from pbkd.protocols import BlockBuilder, Loss
 
 __all__ = ["Station", "epoch_batches", "work"]
 
 
 @dataclass(frozen=True)
 class Station:
-    """What a worker works with: its run, its rank, teacher and data, builders, assignment."""
+    """What a worker works with: its run, its rank, teacher and data, builders, loss, assignment."""
 
     folder: Path
     rank: int
     config: RunConfig
     prepared: Prepared
     builders: Sequence[BlockBuilder]
+    loss: Loss
     assignment: Assignment
 
     @property
@@ -80,9 +81,10 @@ def work(folder: Path, rank: int, given: Given | None = None) -> None:
     worker = assignment.workers[rank]
     registry = build_registry(config.plugins)
     builders = builders_of(config, registry)
+    loss = registry.find("loss", config.distill.loss)
     with thread_count(worker.threads):
         prepared = prepare(config, registry, worker.device, given)
-        station = Station(folder, rank, config, prepared, builders, assignment)
+        station = Station(folder, rank, config, prepared, builders, loss, assignment)
         size = len(assignment.workers)
         together = size > 1 and assignment.schedule.feed != "recompute"
         group = process_group(prepared.device, rank, size, assignment.phase) if together else None

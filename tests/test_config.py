@@ -428,6 +428,17 @@ def test_a_meter_is_added_to_the_others_once(tmp_path: Path, registry: Registry)
     assert load_config(["meters=[rapl]"], plugins=[spec], registry=added).meters == ["rapl"]
 
 
+def test_a_loss_takes_its_place_in_distill(registry: Registry) -> None:
+    chosen = load_config(["distill.epochs=3"], plugins=["cosine"], registry=registry).distill
+    assert (chosen.loss, chosen.epochs) == ("cosine", 3)
+    config = load_config(["distill.loss=mse"], plugins=["cosine"], registry=registry)
+    assert config.distill.loss == "mse"
+    with pytest.raises(ConfigError, match="claim the slot 'loss': choose with distill.loss=NAME"):
+        load_config(plugins=["squared-error"], registry=registry)
+    config = load_config(["distill.loss=mse"], plugins=["squared-error"], registry=registry)
+    assert config.distill.loss == "mse"
+
+
 def test_a_zoo_takes_no_slot(registry: Registry) -> None:
     assert load_config(plugins=["zoo"], registry=registry) == RunConfig(plugins=["zoo"])
     config = load_config(["teacher=vgg11"], plugins=["zoo"], registry=registry)

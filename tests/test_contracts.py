@@ -11,15 +11,13 @@ import torch
 from pbkd.chain import blocks_of, fold, freeze
 from pbkd.options import chosen, typed_options
 from pbkd.prepare import pick_partitioner
-from pbkd.registry import SLOTS, build_registry
+from pbkd.registry import PROTOCOLS, SLOTS, build_registry
 from pbkd.sources import SOURCES
 from pbkd.testing import check_partitioner, examine
 from pbkd.zoo import ZooModel
 
 REGISTRY = build_registry()
-STRATEGIES = [
-    (slot, name) for slot in SLOTS if slot != "model" for name in REGISTRY.strategies[slot]
-]
+STRATEGIES = [(slot, name) for slot in PROTOCOLS for name in REGISTRY.strategies[slot]]
 MODELS = [name for name, model in REGISTRY.strategies["model"].items() if not model.variants]
 FAMILIES = {"torchvision": ("vgg11_bn", "resnet18"), "timm": ("vgg11", "resnet18", "resnet26d")}
 

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from pbkd_squared_error import MSE, NMSE
 from torch import Tensor, nn
 
 from pbkd.distill import Trainee, train_block, train_job, trainee, warmup_cosine
 from pbkd.feed import recompute
-from pbkd.loss import LOSSES, Loss
+from pbkd.protocols import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-mse = LOSSES["mse"]
+mse = MSE
 
 
 def _chain() -> nn.Sequential:
@@ -52,7 +53,7 @@ def test_a_batch_in_pieces_gives_the_gradients_of_the_whole() -> None:
     for pieces in (1, 3, 99):
         own = trainee(_replacement(0, 4, 5), lr=0.0, weight_decay=0, steps=6)
         own.pieces = pieces
-        output, value = train_block(own, x, target, LOSSES["nmse"])
+        output, value = train_block(own, x, target, NMSE)
         gradients = [p.grad for p in own.replacement.parameters() if p.grad is not None]
         outcomes.append((output, value, torch.cat([g.flatten() for g in gradients])))
     for found in outcomes[1:]:

@@ -30,11 +30,11 @@ from pbkd.config import BudgetConfig, DistillConfig, FineTuneConfig, RunConfig, 
 from pbkd.hookdocs import hooks_markdown
 from pbkd.options import chosen, option_types
 from pbkd.recorded import read_costs
+from pbkd.registry import PROTOCOLS
 from pbkd.report.gantt import duration
 from pbkd.simulate.scaling import Scaled, scale
 from pbkd.sources import SOURCES
 from pbkd.weights import write_weights
-from tests.test_layout import install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Followed in an environment with nothing but the wheel, by tests/test_wheel.py.
+TUTORIAL = ROOT / "docs" / "write-a-plugin.md"
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-# Done as pip does it, but in the folder of the example and not in this environment.
-INSTALLED = re.compile(r"^pip install --editable (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(example: Example, desk: Path) -> str:
-    """Run one example; return what it printed."""
+def run(example: Example, desk: Path, environment: dict[str, str]) -> str:
+    """Run one example in a folder; return what it printed."""
     if example.language == "python":
         script = re.match(r"# ([\w/-]+\.py)\n", example.code)
         path = desk / (script[1] if script else "example.py")
@@ -120,27 +120,19 @@ def run(example: Example, desk: Path) -> str:
     else:
         # The tests are running already: of `make test` only its commands are looked at.
         code = re.sub(r"^make test$", "make --dry-run test", example.code, flags=re.MULTILINE)
-        for project in INSTALLED.findall(code):
-            install(desk / project)
-        command = ["bash", "-e", "-o", "pipefail", "-c", INSTALLED.sub(":", code)]
-    projects = [str(info.parent) for info in desk.glob("*/*.dist-info")]
-    programs = {
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join([*projects, os.environ.get("PYTHONPATH", "")]),
-    }
-    # Of a make that runs these tests nothing is handed on to the one in the example.
-    outside = {
-        key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MF"))
-    }
-    done = subprocess.run(
-        command,
-        cwd=desk,
-        env={**outside, **programs},
-        capture_output=True,
-        text=True,
-    )
+        command = ["bash", "-e", "-o", "pipefail", "-c", code]
+    done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{example.code}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def environment_of(programs: Path) -> dict[str, str]:
+    """Return the variables with which a virtual environment's programs are found first.
+
+    Of a make that runs these tests nothing is handed on to the one in an example.
+    """
+    outside = {key: text for key, text in os.environ.items() if not key.startswith(("MAKE", "MF"))}
+    return {**outside, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
 
 
 def sizes(output: str) -> list[str]:
@@ -161,10 +153,12 @@ def accuracies(output: str) -> list[float]:
 
 
 @pytest.mark.timeout(900)  # seconds: on a busy machine the examples take several times as long
-@pytest.mark.parametrize("document", [d for d in DOCUMENTS if examples(d)], ids=named)
+@pytest.mark.parametrize(
+    "document", [d for d in DOCUMENTS if d != TUTORIAL and examples(d)], ids=named
+)
 def test_every_example_runs_and_gives_what_the_document_shows(document: Path, desk: Path) -> None:
     for example in examples(document):
-        output = run(example, desk)
+        output = run(example, desk, environment_of(BIN))
         if example.code == "make test\n":
             tools = [Path(line.split()[0]).name for line in output.splitlines()]
             assert tools == ["ruff", "ruff", "mypy", "pytest"]
@@ -295,7 +289,7 @@ def test_every_option_of_a_built_in_strategy_is_listed(registry: Registry) -> No
         (option if slot == "meter" else f"{slot}.{option}", shown(preset), name)
         for slot, strategies in registry.strategies.items()
         for name, strategy in strategies.items()
-        if slot != "model"
+        if slot in PROTOCOLS
         for option, (_, preset) in option_types(strategy).items()
     }
     listed = {(key, preset, what.split("`")[0]) for key, preset, what in rows(section)}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pbkd.journal import Event
 
+FAILS = "the plugin 'pbkd.testing.fakes' fails"
+
 
 class Other(Fake):
     name = "other"
@@ -111,7 +113,7 @@ def test_an_unavailable_meter_leaves_its_reason_and_the_others_measure() -> None
     ("meters", "reason"),
     [
         ([], "no energy meter is chosen"),
-        ([Fake(unavailable=RuntimeError("boom"))], "fake: RuntimeError: boom"),
+        ([Fake(unavailable=RuntimeError("boom"))], f"fake: {FAILS} (RuntimeError: boom)"),
         ([Fake({}, {"gpu0": "gone"})], "fake gpu0: gone"),
         ([Fake({"gpu0": 3.0})], "fake gpu0: its counter did not move"),
         (
@@ -174,7 +176,7 @@ def test_a_meter_that_raises_in_mid_window_is_closed_and_named() -> None:
     assert monitor.windows["before"].joules == {"gpu0": 1.0}
     for name in ("during", "after"):
         assert monitor.windows[name].joules is None
-        assert monitor.windows[name].reason == "fake: OSError: unplugged"
+        assert monitor.windows[name].reason == f"fake: {FAILS} (OSError: unplugged)"
 
 
 def test_what_is_not_a_reading_becomes_a_reason() -> None:
@@ -182,7 +184,7 @@ def test_what_is_not_a_reading_becomes_a_reason() -> None:
     meter.read = lambda: {"gpu0": 1.0}  # type: ignore[method-assign, assignment, return-value]
     result = measure(meter, during=lambda: None)
     assert result.joules is None
-    assert result.reason == "fake: it reads dict, not pbkd.EnergyReading"
+    assert result.reason == f"fake: {FAILS} (it reads dict, not pbkd.EnergyReading)"
 
 
 def test_meters_are_read_between_windows_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,14 +306,14 @@ def test_a_window_says_whose_its_figures_are() -> None:
         "cpu-estimate": Domain("other", None, "a guess"),
     }
     assert result.lost == {"gpu1": "fell off the bus"}
-    assert result.absent == {"fake": "OSError: none"}
+    assert result.absent == {"fake": f"{FAILS} (OSError: none)"}
 
 
 def test_an_estimate_that_looks_like_a_measurement_is_refused() -> None:
     meter = Fake({"cpu": 0.0}, estimates={"cpu": "a guess"})
     result = measure(meter, during=lambda: meter.joules.update(cpu=5.0))
     assert result.joules is None
-    assert result.reason == "fake: its estimate 'cpu' has no 'estimate' in its name"
+    assert result.reason == (f"fake: {FAILS} (its estimate 'cpu' has no 'estimate' in its name)")
 
 
 def test_a_window_is_never_overwritten() -> None:
@@ -332,8 +334,8 @@ def test_a_window_is_never_overwritten() -> None:
         (Fake({}, {"gpu0": "gone", "gpu1": "dark"}), "gpu0: gone; gpu1: dark"),
         (Fake({}), "it has no domain"),
         (Fake(unavailable=MeterUnavailableError("no sensor here.")), "no sensor here"),
-        (Fake(failure=ValueError("garbled")), "ValueError: garbled"),
-        (Fake(close_failure=OSError("stuck door")), "OSError: stuck door"),
+        (Fake(failure=ValueError("garbled")), f"{FAILS} (ValueError: garbled)"),
+        (Fake(close_failure=OSError("stuck door")), f"{FAILS} (OSError: stuck door)"),
     ],
 )
 def test_probe_tells_why_a_meter_is_not_usable(meter: Fake, reason: str | None) -> None:

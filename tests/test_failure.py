@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from pbkd_squared_error import NMSE
 from torch import Tensor, nn
 
 import pbkd
@@ -17,7 +18,6 @@ from pbkd.distill import train_job, trainee
 from pbkd.errors import PluginError
 from pbkd.failure import described, divergence, out_of_memory
 from pbkd.feed import recompute, teach
-from pbkd.loss import LOSSES
 from pbkd.registry import build_registry
 from pbkd.run import run
 from pbkd.weights import read_weights
@@ -159,7 +159,7 @@ def _train(replacements: dict[str, nn.Module], *, student_fed: bool = False) -> 
     generator = torch.Generator().manual_seed(1)
     epochs = [[torch.rand(8, 4, generator=generator) for _ in range(3)] for _ in range(4)]
     lessons = (recompute(_chain(), trainees, b, student_fed=student_fed) for b in epochs)
-    train_job(trainees, lessons, LOSSES["nmse"])
+    train_job(trainees, lessons, NMSE)
     return trainees
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pbkd import hookspecs
+from pbkd.config import load_config
 from pbkd.registry import SLOTS, build_registry
 
 if sys.version_info >= (3, 11):
@@ -27,6 +28,8 @@ PLUGINS = sorted((ROOT / "plugins").glob("pbkd-*"))
 OBSERVERS = {"block_finished", "run_finished"}
 # Observers take part in every run that loads them, so pbkd's own are loaded by `--plugin` alone.
 ON_DEMAND = {"pbkd-tensorboard"}
+# Copied and renamed as the tutorial says; Ray's name is that of the library, too.
+COPIED = [plugin for plugin in PLUGINS if plugin.name not in {*ON_DEMAND, "pbkd-ray"}]
 
 
 def project(folder: Path) -> dict[str, Any]:
@@ -111,18 +114,36 @@ def test_every_registering_hook_has_a_built_in_user() -> None:
         assert any(f"@hookimpl\ndef {hook}(" in source for source in sources), hook
 
 
-@pytest.fixture
-def copied(tmp_path: Path) -> Path:
-    """Return a copy of the folder of `greedy`, renamed as its README says: to `my-greedy`."""
-    folder = tmp_path / "my-greedy"
-    shutil.copytree(
-        ROOT / "plugins" / "pbkd-greedy", folder, ignore=shutil.ignore_patterns("__pycache__")
-    )
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A copy of every plugin's folder, renamed as docs/write-a-plugin.md says, and installed."""
+    parent = tmp_path_factory.mktemp("copies")
+    provided = build_registry().plugins
+    folders = [
+        renamed(plugin, parent, sum(provided[named(plugin)].provides.values(), ()))
+        for plugin in COPIED
+    ]
+    for folder in folders:
+        install(folder)
+    return folders
+
+
+def named(plugin: Path) -> str:
+    return plugin.name.removeprefix("pbkd-")
+
+
+def renamed(plugin: Path, parent: Path, provided: tuple[str, ...]) -> Path:
+    """Copy the folder of the plugin `x` below `parent`, as `my-x`, and so with all it provides."""
+    name = named(plugin)
+    module, new = module_of(plugin), f"my_{name.replace('-', '_')}"
+    folder = parent / f"my-{name}"
+    shutil.copytree(plugin, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for path in list(folder.iterdir()):
-        text = path.read_text().replace("pbkd_greedy", "my_greedy")
-        text = text.replace("pbkd-greedy", "my-greedy").replace('"greedy"', '"my-greedy"')
-        text = re.sub(r"^greedy = ", "my-greedy = ", text, flags=re.MULTILINE)
-        path.rename(path.with_name(path.name.replace("pbkd_greedy", "my_greedy"))).write_text(text)
+        text = path.read_text().replace(module, new).replace(plugin.name, folder.name)
+        for word in {name, *provided}:
+            text = text.replace(f'"{word}"', f'"my-{word}"')
+        text = re.sub(rf"^{name} = ", f"{folder.name} = ", text, flags=re.MULTILINE)
+        path.rename(path.with_name(path.name.replace(module, new))).write_text(text)
     return folder
 
 
@@ -138,12 +159,12 @@ def install(folder: Path) -> None:
     (info / "entry_points.txt").write_text("\n".join(["[pbkd]", *points, ""]))
 
 
-def python(folder: Path, *arguments: str) -> str:
-    """Run Python in and with a folder of installed plugins; return what it printed."""
-    path = [str(folder), os.environ.get("PYTHONPATH", "")]
+def python(folders: list[Path], *arguments: str) -> str:
+    """Run Python beside and with folders of installed plugins; return what it printed."""
+    path = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=folder,
+        cwd=folders[0].parent,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "COLUMNS": "200"},
         capture_output=True,
         text=True,
@@ -152,22 +173,46 @@ def python(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_copied_and_renamed_plugin_is_found_once_installed(copied: Path) -> None:
-    install(copied)
+def test_every_copied_and_renamed_plugin_is_found_once_installed(copies: list[Path]) -> None:
     command = ["-c", "from pbkd.cli import main; main()", "plugins", "list"]
-    lines = [line.split() for line in python(copied, *command).splitlines()]
+    lines = [line.split() for line in python(copies, *command).splitlines()]
+    for folder in copies:
+        assert [folder.name, "0.1.0", folder.name] in [line[:3] for line in lines]
     assert ["my-greedy", "0.1.0", "my-greedy", "scheduler", "my-greedy"] in lines
     assert ["greedy", "0.1.0", "pbkd", "scheduler", "greedy"] in lines
     assert not any(line[0] == "broken:" for line in lines)
 
 
-def test_the_test_of_a_copied_and_renamed_plugin_passes(copied: Path) -> None:
-    output = python(copied, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    assert re.search(r"^\d+ passed", output, re.MULTILINE), output
+def test_the_tests_of_every_copied_and_renamed_plugin_pass(copies: list[Path]) -> None:
+    output = python(copies, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, copies))
+    passed = re.search(r"^(\d+) passed", output, re.MULTILINE)
+    assert passed, output
+    assert int(passed[1]) > 5 * len(copies)
 
 
-def test_a_copied_and_renamed_plugin_is_found_by_its_path(copied: Path) -> None:
-    path = str(copied / "my_greedy.py")
+def test_every_copied_and_renamed_plugin_is_selected_by_its_name(
+    copies: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in copies:
+        monkeypatch.syspath_prepend(folder)
+    registry = build_registry()
+    assert registry.broken == []
+    for folder in copies:
+        ((slot, names),) = registry.plugins[folder.name].provides.items()
+        for name in names:
+            assert name.startswith("my-")
+            wanted = [f"distill.loss={name}"] if len(names) > 1 else []
+            config = load_config(wanted, plugins=[folder.name], registry=registry)
+            selected = {"meter": config.meters[-1], "loss": config.distill.loss}
+            assert (selected[slot] if slot in selected else getattr(config, slot)["name"]) == name
+            strategy = registry.find(slot, name)
+            source = strategy.error if slot == "loss" else strategy
+            assert Path(inspect.getfile(source)).parent == folder
+
+
+def test_a_copied_and_renamed_plugin_is_found_by_its_path(copies: list[Path]) -> None:
+    (folder,) = (folder for folder in copies if folder.name == "my-greedy")
+    path = str(folder / "my_greedy.py")
     registry = build_registry([path])
     assert registry.provided_by(path) == {"scheduler": ("my-greedy",)}
     ours = registry.find("scheduler", "greedy")

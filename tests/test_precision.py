@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pbkd_squared_error import NMSE
 from torch import nn
 
 from pbkd.config import load_config
 from pbkd.distill import train_block, trainee
 from pbkd.errors import ConfigError
-from pbkd.loss import LOSSES
 from pbkd.precision import Autocast, autocast, pick_dtype
 from pbkd.prepare import prepare
 from pbkd.registry import Registry
@@ -47,7 +47,7 @@ def test_a_block_learns_in_half_precision_with_weights_in_full() -> None:
     target = torch.randn(16, 8, 4, 4).relu().to(torch.bfloat16)
     own = trainee(block, lr=0.03, weight_decay=0, steps=30, dtype=torch.bfloat16)
     assert isinstance(own.forward, Autocast)
-    losses = [train_block(own, x, target, LOSSES["nmse"]) for _ in range(30)]
+    losses = [train_block(own, x, target, NMSE) for _ in range(30)]
     assert losses[0][0].dtype == torch.bfloat16
     assert float(losses[-1][1]) < 0.8 * float(losses[0][1])
     assert {tensor.dtype for tensor in block.parameters()} == {torch.float32}

@@ -15,6 +15,7 @@ from pbkd.registry import SLOTS, BrokenPlugin, Registry, build_registry, load_pl
 OWN = [
     "amd",
     "cached",
+    "cosine",
     "estimate",
     "fx",
     "ghost",
@@ -31,8 +32,10 @@ OWN = [
     "resnet",
     "round-robin",
     "separable",
+    "squared-error",
     "torchrun",
     "vgg",
+    "zeus",
     "zoo",
 ]
 
@@ -142,6 +145,10 @@ def test_an_installed_plugin_is_found(install: Install) -> None:
         (
             registers("return [type('X', (), {'name': 'x'})]", hook="register_models"),
             "which is not a pbkd.ZooModel",
+        ),
+        (
+            registers("return [type('X', (), {'name': 'x'})]", hook="register_losses"),
+            "which is not a pbkd.Loss",
         ),
         (registers("raise SystemExit"), "SystemExit"),
         (registers("1 / 0"), "ZeroDivisionError: division by zero"),

@@ -10,12 +10,12 @@ import pytest
 import torch
 import torch.distributed as dist
 from pbkd_local import LocalLauncher
+from pbkd_squared_error import NMSE
 from torch import Tensor, nn
 
 from pbkd import Worker
 from pbkd.config import load_config
 from pbkd.link import Rows, rows_of, shared_rows
-from pbkd.loss import LOSSES
 from pbkd.relay import process_group
 from pbkd.run import run
 from pbkd.team import Team
@@ -138,7 +138,7 @@ def _train_once(folder: Path, rank: int) -> None:
         team = Team(group, share=len(range(8)[parts[rank]]) / 8)
         team.share_norms(network)
         output = network(data["x"][parts[rank]])
-        loss = team.loss(LOSSES["nmse"], output, data["target"][parts[rank]])
+        loss = team.loss(NMSE, output, data["target"][parts[rank]])
         loss.backward()  # type: ignore[no-untyped-call]
         team.add_gradients(network)
         total = team.sum(loss)
@@ -154,7 +154,7 @@ def test_a_team_has_the_gradients_and_statistics_of_the_whole_batch(tmp_path: Pa
     write_weights(tmp_path / "data.safetensors", {"x": x, "target": target})
     LocalLauncher().launch(_train_once, tmp_path, [Worker(0), Worker(1)])
     network = _network()
-    loss = LOSSES["nmse"](network(x), target)
+    loss = NMSE(network(x), target)
     loss.backward()  # type: ignore[no-untyped-call]
     for rank in (0, 1):
         found = read_weights(tmp_path / f"rank{rank}.safetensors")

@@ -8,7 +8,7 @@ from torch import nn
 
 from pbkd.chain import blocks_of, freeze
 from pbkd.config import load_config
-from pbkd.errors import PluginError
+from pbkd.errors import PluginError, one_line
 from pbkd.plan import Block
 from pbkd.replacement import build_replacement, builders_of, is_kept, propose
 from pbkd.threads import thread_count
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pbkd.registry import Registry
 
 BLOCK = Block("conv", 1, (8, 6, 6), (16, 6, 6))
+
+OWN = f"the plugin '{__name__}'"
 
 
 class _Builder:
@@ -121,16 +123,16 @@ class _Changes(_Random):
     ("builder", "told"),
     [
         (_Builder("a network"), "a replacement that is a str, not a torch module."),  # type: ignore[arg-type]
-        (_Builder(nn.LSTM(6, 6)), "fails on block 'conv': "),
+        (_Builder(nn.LSTM(6, 6)), "fails in build on block 'conv' ("),
         (_Builder(nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(8, 16, 1))), "input in place"),
-        (_Changes(), "the builder 'random' changes the teacher's segment 'conv' in build"),
+        (_Changes(), "changes the teacher's segment 'conv' in build: it must work"),
     ],
     ids=["no module", "other input", "in place", "vandal"],
 )
 def test_a_builder_that_breaks_its_contract_is_named_with_its_block(
     builder: _Builder | _Random, told: str
 ) -> None:
-    with pytest.raises(PluginError, match=f"'{builder.name}' .*'conv'") as caught:
+    with pytest.raises(PluginError, match=f"'{builder.name}' of {OWN} .*'conv'") as caught:
         build_replacement(builder, _segment(), BLOCK, 0)
     assert told in str(caught.value)
 
@@ -144,7 +146,7 @@ def test_a_replacement_that_is_the_teachers_own_is_refused() -> None:
 
 @pytest.mark.parametrize("error", [SystemExit(3), RuntimeError("no\nidea")])
 def test_a_builder_that_raises_is_named_with_its_block(error: BaseException) -> None:
-    told = f"'mine' fails on block 'conv': {type(error).__name__}: "
+    told = rf"the builder 'mine' of {OWN} fails in build on block 'conv' \({one_line(error)}\)\."
     with pytest.raises(PluginError, match=told):
         build_replacement(_Builder(error), _segment(), BLOCK, 0)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch import nn
 
 import pbkd
 from pbkd.config import load_config
@@ -175,24 +178,47 @@ def test_a_diverging_block_keeps_the_teachers_segment(quick: list[str], registry
     assert result.student.accuracy == result.teacher.accuracy
 
 
-def test_observers_hear_of_blocks_and_of_the_run(quick: list[str]) -> None:
+def _vandalise(value: Any) -> None:
+    """Change whatever can be changed in a result, however deep."""
+    if isinstance(value, nn.Module):
+        for tensor in value.state_dict().values():
+            tensor.zero_()
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _vandalise(getattr(value, field.name))
+            object.__setattr__(value, field.name, None)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            _vandalise(part)
+    elif isinstance(value, dict):
+        value.clear()
+
+
+def test_observers_hear_of_blocks_and_of_the_run_and_change_neither(quick: list[str]) -> None:
     class Observer:
         blocks: list[BlockResult] = []  # noqa: RUF012
         runs: list[RunResult] = []  # noqa: RUF012
 
         @pbkd.hookimpl
         def block_finished(self, result: BlockResult) -> None:
-            self.blocks.append(result)
+            self.blocks.append(copy.deepcopy(result))
+            _vandalise(result)
 
         @pbkd.hookimpl
         def run_finished(self, result: RunResult) -> None:
-            self.runs.append(result)
+            self.runs.append(copy.deepcopy(result))
+            _vandalise(result)
 
     registry = build_registry()
     observer = Observer()
     registry.add("observer", observer, version="", origin="here")
     result = run(load_config(quick), registry)
     assert observer.runs == [result]
+    written = json.loads((Path(result.folder) / "result.json").read_text())
+    assert written == json.loads(json.dumps(result.to_dict()))
+    assert all(block.builder["name"] == "low-rank" for block in result.blocks)
+    assert result.student.network is not None
+    assert all(bool(tensor.any()) for tensor in result.student.network.parameters())
     assert {b.name for b in observer.blocks} == {b.name for b in result.blocks}
     assert all(len(block.teacher_fed_losses) == 2 for block in observer.blocks)
 

@@ -14,18 +14,19 @@ import torch
 from pbkd_greedy import Greedy
 from pbkd_low_rank import LowRankBuilder
 from pbkd_vgg import VggPartitioner
-from torch import nn
+from torch import Tensor, nn
 
 import pbkd
 from pbkd.errors import MeterUnavailableError, ScheduleError
 from pbkd.plan import Schedule
 from pbkd.prepare import cut
-from pbkd.protocols import EnergyReading
+from pbkd.protocols import EnergyReading, Loss
 from pbkd.testing import (
     FakeClock,
     FakeMeter,
     check_builder,
     check_launcher,
+    check_loss,
     check_meter,
     check_model,
     check_partitioner,
@@ -200,6 +201,47 @@ def test_a_meter_that_closes_and_opens_again_is_good(fake_meter: FakeMeter) -> N
     check_meter(fake_meter)
     assert fake_meter.closed
     assert len(fake_meter.reads) == 6
+
+
+def _mse(output: Tensor, target: Tensor) -> Tensor:
+    return (output - target).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (Loss("m", lambda y, t: (y - t).square()), "has the shape"),
+        (Loss("m", lambda y, t: (y - t).square().sum()), "not the mean of its halves' errors"),
+        (Loss("m", lambda y, t: _mse(y, t).sqrt()), "not the mean of its halves' errors"),
+        (Loss("m", _mse, lambda t: t.square().sum()), "scale of a batch is not the mean"),
+        (Loss("m", lambda y, t: -_mse(y, t)), "a perfect output has no less loss"),
+        (Loss("m", lambda y, t: _mse(y.detach(), t)), "no gradient flows to the output"),
+        (Loss("m", lambda y, t: _mse(y, t) / 0), "the loss is inf"),
+        (Loss("m", lambda y, t: _mse(y.sub_(t), 0 * t)), "changes the output"),
+        (Loss("m", lambda y, t: _mse(y, t) + t.abs_().sum() * 0), "changes the target"),
+        (
+            Loss("m", lambda y, t: (y - t).flatten(1).norm(dim=1).mean() / t.norm()),
+            "halves' errors",
+        ),
+        (Loss("m", lambda y, t: ((y - t) / t).square().mean()), "is not finite"),
+    ],
+)
+def test_a_loss_that_is_wrong(loss: Loss, told: str) -> None:
+    with pytest.raises(AssertionError, match=told):
+        check_loss(loss)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        Loss("huber", nn.functional.huber_loss),
+        Loss("l1", nn.functional.l1_loss),
+        Loss("relative", _mse, lambda target: target.abs().mean()),
+    ],
+    ids=lambda loss: loss.name,
+)
+def test_a_loss_that_is_right(loss: Loss) -> None:
+    check_loss(loss)
 
 
 class _Falling(FakeMeter):

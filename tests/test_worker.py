@@ -73,7 +73,8 @@ def test_batches_are_the_same_for_every_job(registry: Registry, digits: Prepared
         assignment = Assignment(phase, "initial", (Worker(0),), Schedule(((),)), {})
         config = load_config(["distill.epochs=2", "distill.student_fed_epochs=2"])
         builder = chosen(registry, "builder", config.builder)
-        return Station(Path(), 0, config, digits, builder, assignment)
+        loss = registry.find("loss", config.distill.loss)
+        return Station(Path(), 0, config, digits, builder, loss, assignment)
 
     first, second = (
         [batch for batches in epoch_batches(station("teacher-fed")) for batch in batches]

@@ -16,7 +16,6 @@ from pbkd.checkpoint import Shelf
 from pbkd.claim import claimed
 from pbkd.distill import Trainee, train_job, trainee
 from pbkd.feed import recompute
-from pbkd.loss import LOSSES
 from pbkd.relay import RelayJob, relay_epochs, team_of
 from pbkd.snapshot import snapshot
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from pbkd.cache import Cache
     from pbkd.feed import Lessons
     from pbkd.plan import Block, Schedule
+    from pbkd.protocols import Loss
     from pbkd.team import Team
 
 __all__ = ["Rig", "checkpoint_seconds", "run_cache", "run_jobs", "run_relay"]
@@ -43,6 +43,7 @@ class Rig:
     replacements: Mapping[str, nn.Module]
     blocks: Mapping[str, Block]
     images: list[Tensor]
+    loss: Loss
     rank: int
     trainees: dict[str, Trainee] = field(default_factory=dict)
 
@@ -55,7 +56,7 @@ class Rig:
     ) -> None:
         """Train these blocks on one epoch of lessons, with a team where their span has one."""
         trainees = {name: self._trainee(name, team) for name in names}
-        train_job(trainees, [lessons], LOSSES["nmse"], team=team)
+        train_job(trainees, [lessons], self.loss, team=team)
 
     def _trainee(self, name: str, team: Team | None) -> Trainee:
         if team is not None:

@@ -24,7 +24,6 @@ from pbkd.config import RunConfig
 from pbkd.cost import measure_costs
 from pbkd.energy import monitor_energy
 from pbkd.journal import read_json, record
-from pbkd.loss import LOSSES
 from pbkd.options import chosen
 from pbkd.plan import Job, Schedule, Worker
 from pbkd.prepare import pick_partitioner
@@ -172,7 +171,11 @@ def rigs(registry: Registry, preset: Preset, rank: int, device: torch.device) ->
     }
     last = [image.to(memory_format=torch.channels_last) for image in images]
     folded = fold(chain, last[0][:2])
-    return Rig(folded, replacements, trained, last, rank), Rig(chain, plain, trained, images, rank)
+    loss = registry.find("loss", "nmse")
+    return (
+        Rig(folded, replacements, trained, last, loss, rank),
+        Rig(chain, plain, trained, images, loss, rank),
+    )
 
 
 def _settle(network: nn.Module, images: Tensor) -> None:
@@ -185,8 +188,7 @@ def _settle(network: nn.Module, images: Tensor) -> None:
 
 
 def _costs(rig: Rig, offset: int = 0) -> list[BlockCost]:
-    loss = LOSSES["nmse"]
-    return measure_costs(rig.chain, rig.replacements, rig.images[0], loss, offset=offset)
+    return measure_costs(rig.chain, rig.replacements, rig.images[0], rig.loss, offset=offset)
 
 
 def _in_turn(work: Callable[[], list[BlockCost]], rank: int) -> list[BlockCost]:

@@ -29,11 +29,12 @@ def doctor() -> None:
 def _probed(meter: Any) -> str | None:
     """Return why a meter, with its default options, cannot be used here; None where it can."""
     from pbkd.energy import probe
+    from pbkd.errors import PLUGIN_FAILURES, one_line
 
     try:
         return probe(meter())
-    except Exception as error:  # a plugin's
-        return f"{type(error).__name__}: {error}"
+    except PLUGIN_FAILURES as error:
+        return one_line(error)
 
 
 def _devices() -> dict[str, str | None]:

@@ -108,7 +108,7 @@ def _module_at(name: str) -> str:
 def new(
     name: Annotated[str, typer.Argument(help="The plugin's name, such as my-scheduler.")],
     kind: Annotated[
-        str, typer.Option(help="scheduler, partitioner, builder, meter, launcher or zoo.")
+        str, typer.Option(help="scheduler, partitioner, builder, loss, meter, launcher or zoo.")
     ],
 ) -> None:
     """Write a new plugin's project, a copy of the built-in of its kind, into the folder pbkd-NAME.

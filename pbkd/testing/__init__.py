@@ -9,6 +9,7 @@ from __future__ import annotations
 from pbkd.testing.builders import check_builder
 from pbkd.testing.fakes import FakeClock, FakeMeter
 from pbkd.testing.launchers import check_launcher
+from pbkd.testing.losses import check_loss
 from pbkd.testing.meters import check_meter
 from pbkd.testing.models import check_model
 from pbkd.testing.partitioners import check_partitioner
@@ -21,6 +22,7 @@ __all__ = [
     "FakeMeter",
     "check_builder",
     "check_launcher",
+    "check_loss",
     "check_meter",
     "check_model",
     "check_partitioner",

@@ -9,9 +9,10 @@ from omegaconf import MISSING
 
 from pbkd.errors import PLUGIN_FAILURES, one_line
 from pbkd.options import chosen, option_types, typed_options
-from pbkd.registry import build_registry
+from pbkd.registry import PROTOCOLS, build_registry
 from pbkd.testing.builders import check_builder
 from pbkd.testing.launchers import check_launcher
+from pbkd.testing.losses import check_loss
 from pbkd.testing.meters import check_meter
 from pbkd.testing.models import check_model
 from pbkd.testing.partitioners import check_partitioner
@@ -31,6 +32,7 @@ __all__ = ["check_plugin", "examine"]
 
 _CHECKS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "builder": ("replacements fit, train and share nothing", check_builder),
+    "loss": ("a finite mean over the batch that training can lower", check_loss),
     "scheduler": ("schedules are complete, possible and the same again", check_scheduler),
     "meter": ("readings never fall, and it closes", check_meter),
     "launcher": ("every worker works once, and failure is told", check_launcher),
@@ -74,11 +76,11 @@ def _examined(registry: Registry, plugin: Plugin, slot: str, name: str) -> Check
     what = _CUTS if slot == "partitioner" else _CHECKS[slot][0]
     subject = f"{slot} {name}"
     strategy = registry.strategies[slot][name]
-    if slot != "model" and (unset := _unset(strategy)):
+    if slot in PROTOCOLS and (unset := _unset(strategy)):
         detail = f"its option {unset} has no default: check it in a test of its own"
         return Check(subject, what, None, detail)
     try:
-        made = strategy if slot == "model" else chosen(registry, slot, {"name": name})
+        made = chosen(registry, slot, {"name": name}) if slot in PROTOCOLS else strategy
         if slot != "partitioner":
             _CHECKS[slot][1](made)
         elif not _check_cuts(registry, plugin, made):

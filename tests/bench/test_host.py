@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from pbkd_squared_error import NMSE
 from torch import nn
 
 from pbkd.bench.host import bench
@@ -68,7 +69,7 @@ def test_a_shared_job_is_claimed_only_when_the_last_one_is_done(
 ) -> None:
     jobs = tuple(Job((name,)) for name in "abc")
     schedule = Schedule(((), ()), jobs)
-    rig = Rig(nn.Sequential(), {}, {}, [], rank=0)
+    rig = Rig(nn.Sequential(), {}, {}, [], NMSE, rank=0)
     order: list[str] = []
     tickets = iter([0, 2, 3])
 

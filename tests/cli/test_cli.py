@@ -297,7 +297,9 @@ def register_launchers():
 def test_a_launcher_that_trains_nothing_is_found_out(pbkd: Pbkd) -> None:
     Path("idle.py").write_text(IDLE)
     told = mistake(pbkd("run", "--quiet", "--plugin", "idle.py", *ONE_BLOCK))
-    assert told == "the launcher 'idle' ended, but nobody trained conv3_2."
+    assert told == (
+        "the launcher 'idle' of the plugin 'idle.py' ended, but nobody trained conv3_2."
+    )
 
 
 def test_a_launcher_that_raises_is_told_and_the_run_can_go_on(pbkd: Pbkd) -> None:
@@ -306,8 +308,8 @@ def test_a_launcher_that_raises_is_told_and_the_run_can_go_on(pbkd: Pbkd) -> Non
     Path("idle.py").write_text(body)
     told = mistake(pbkd("run", "--quiet", "--plugin", "idle.py", *ONE_BLOCK))
     found = re.fullmatch(
-        r"the launcher 'idle' fails in launch \(KeyError: .*cluster.*\): go on with another one, by"
-        r" `pbkd (run --resume \S+ launcher=local)`\.",
+        r"the launcher 'idle' of the plugin 'idle.py' fails in launch \(KeyError: .*cluster.*\):"
+        r" go on with another one, by `pbkd (run --resume \S+ launcher=local)`\.",
         told,
     )
     assert found, told
