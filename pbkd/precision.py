@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from pbkd.errors import ConfigError
 
-__all__ = ["AUTOCAST", "Autocast", "autocast", "pick_dtype"]
+__all__ = ["AUTOCAST", "Autocast", "autocast", "pick_dtype", "slowness"]
 
 AUTOCAST = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Whatever of these a processor has, x86 or Arm, computes in bfloat16.
+_BF16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -25,6 +27,19 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise ConfigError("'autocast' is bf16, which this GPU does not have: use fp16 or none.")
     return dtype
+
+
+def slowness(dtype: torch.dtype, device: torch.device) -> str | None:
+    """Say so where a type has no instructions on this processor, so that it takes longer."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch knows none
+    if device.type != "cpu" or dtype != torch.bfloat16 or not capabilities:
+        return None
+    if any(there for name, there in capabilities.items() if name in _BF16):
+        return None
+    return (
+        "This processor has no instructions for bfloat16: autocast=bf16 takes several times as long"
+        " as autocast=none."
+    )
 
 
 class Autocast(nn.Module):

@@ -29,6 +29,7 @@ from pbkd.phases import PhaseClock
 from pbkd.planned import plan_event
 from pbkd.planning import cost_table, plan_run
 from pbkd.power import power_told
+from pbkd.precision import slowness
 from pbkd.report import write_report
 from pbkd.result import RunResult, block_result
 from pbkd.resume import locked, times_resumed, unfinished_run
@@ -89,6 +90,8 @@ def run(
                 before = fingerprint(prospect.prepared.teacher.network)
                 folder = reopen_folder(prospect, resume) if resume else open_folder(prospect, stack)
             telling.record_in(folder)
+            for note in _slow(prospect):
+                telling({"event": "note", "text": note})
             telling(plan_event(folder, prospect.config, prospect.plan, cost_table(prospect)))
             with folder_needed(folder):
                 with clock.phase("teacher-fed"):
@@ -129,7 +132,7 @@ def _result(
         blocks=outcome.blocks,
         candidates=outcome.candidates,
         phases=tuple(clock.results),
-        notes=(*_skipped(data), *outcome.notes, *faults, *resumed_note(folder)),
+        notes=(*_skipped(data), *_slow(prospect), *outcome.notes, *faults, *resumed_note(folder)),
         environment=_environment(prospect.plan.workers),
         energy=energy,
     )
@@ -179,6 +182,11 @@ def _meter(registry: Registry, choice: Any) -> EnergyMeter:
     named = choice if isinstance(choice, dict) else {"name": choice}
     meter: EnergyMeter = chosen(registry, "meter", named)
     return meter
+
+
+def _slow(prospect: Prospect) -> list[str]:
+    note = slowness(prospect.prepared.dtype, prospect.prepared.device)
+    return [note] if note else []
 
 
 def _skipped(data: Dataset) -> list[str]:

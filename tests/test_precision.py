@@ -8,7 +8,7 @@ from torch import nn
 from pbkd.config import load_config
 from pbkd.distill import train_block, trainee
 from pbkd.errors import ConfigError
-from pbkd.precision import Autocast, autocast, pick_dtype
+from pbkd.precision import Autocast, autocast, pick_dtype, slowness
 from pbkd.prepare import prepare
 from pbkd.registry import Registry
 
@@ -28,6 +28,28 @@ def test_none_leaves_a_module_as_it_is() -> None:
 def test_a_type_that_the_device_lacks_is_told(name: str, device: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         pick_dtype(name, torch.device(device))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "capabilities", "slow"),
+    [
+        (torch.bfloat16, {"avx2": True, "avx512_bf16": False, "amx_bf16": False}, True),
+        (torch.bfloat16, {"avx2": True, "avx512_bf16": True, "amx_bf16": False}, False),
+        (torch.bfloat16, {"neon": True, "bf16": True}, False),
+        (torch.bfloat16, {}, False),
+        (torch.float32, {"avx2": True, "avx512_bf16": False}, False),
+    ],
+)
+def test_a_type_without_instructions_is_told(
+    dtype: torch.dtype,
+    capabilities: dict[str, bool],
+    slow: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    told = slowness(dtype, torch.device("cpu"))
+    assert (told is not None) == slow
+    assert told is None or "as long as autocast=none" in told
 
 
 def test_the_feeding_chain_is_close_to_the_full_one_and_gives_its_type(registry: Registry) -> None:

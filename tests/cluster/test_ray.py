@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ import pytest
 from pbkd.config import load_config
 from pbkd.journal import read_events
 from pbkd.registry import build_registry
+from pbkd.resume import newest_run
 from pbkd.run import run
 from tests.soak.kill import digests, settings, undisturbed
 
@@ -118,3 +121,29 @@ def test_a_node_is_lost_and_the_students_are_those_of_one_worker(
     events = read_events(folder)
     assert [e for e in events if e["event"] == "restart"]
     assert {e["worker"] for e in events if e["event"] == "block"} == {0, 1, 2}
+
+
+def test_ctrl_c_gives_everything_back(cluster: Cluster, tmp_path: Path) -> None:
+    changes = [
+        "scheduler=greedy", "workers=2", "distill.epochs=500", "launcher=ray",
+        f"launcher.address={cluster.address}",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "pbkd", "run", *settings(tmp_path), *changes]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    wait_until(lambda: any(b"epoch" in f.read_bytes() for f in tmp_path.glob("*/events/rank*")))
+    ray.init(cluster.address, ignore_reinit_error=True)
+    assert ray.available_resources().get("CPU", 0) <= CPUS - 2
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"go on with `pbkd run --resume {newest_run(tmp_path)}`" in told
+    wait_until(lambda: ray.available_resources().get("CPU", 0) >= CPUS)
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it has not happened"
+        time.sleep(0.2)
