@@ -1,7 +1,7 @@
 # make run    compresses the quickstart's network; ARGS="teacher=digits-resnet" changes the run
 # make test   ruff, mypy, pytest
-# make cluster  the tests that start clusters on this machine, which take minutes
-# Both make the virtual environment VENV first, and install pbkd anew when pyproject.toml changes.
+# make slow   the tests that take minutes: clusters on this machine, copies of all plugins, the wheel
+# All make the virtual environment VENV first, and install pbkd anew when pyproject.toml changes.
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -10,7 +10,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.pbkd-installed
 
-.PHONY: run test cluster
+.PHONY: run test slow
 
 run: $(INSTALLED)
 	$(BIN)/pbkd run $(ARGS)
@@ -21,8 +21,8 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4
 
-cluster: $(INSTALLED)
-	$(BIN)/pytest -m cluster tests/cluster
+slow: $(INSTALLED)
+	$(BIN)/pytest -m slow
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

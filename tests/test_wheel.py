@@ -35,6 +35,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return variables
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_tutorial_for_plugin_authors_needs_nothing_but_the_wheel(
     environment: dict[str, str], tmp_path: Path

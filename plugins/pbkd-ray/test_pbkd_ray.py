@@ -14,7 +14,10 @@ from pbkd.testing import check_launcher
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'pbkd[ray]'")
+try:
+    import ray
+except ImportError:
+    pytest.skip("Ray is not installed: pip install 'pbkd[ray]'", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,6 @@ def test_a_cluster_that_is_not_there() -> None:
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, ray.__name__, None)
     with pytest.raises(PluginError, match=r"pip install 'pbkd\[ray\]'"):
         RayLauncher().crew(load_config())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'pbkd[ray]'")
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.slow
 
 CPUS = 3  # of each node, so that one can do the work of all
 

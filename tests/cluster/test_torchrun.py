@@ -26,7 +26,7 @@ HOST = [str(Path(__file__).with_name("hosts")), f"pbkd-{os.getpid()}"]
 ROOM = os.geteuid() == 0 and shutil.which("ip") and shutil.which("unshare")
 
 pytestmark = [
-    pytest.mark.cluster,
+    pytest.mark.slow,
     pytest.mark.skipif(not ROOM, reason="network namespaces need root and iproute2"),
 ]
 
