@@ -36,7 +36,8 @@ def test_a_strategy_is_a_frozen_picklable_dataclass(slot: str, name: str) -> Non
     assert type(strategy).__doc__
 
 
-@pytest.mark.parametrize("name", REGISTRY.plugins)
+# The launcher torchrun works in processes that torchrun started; its own test starts them.
+@pytest.mark.parametrize("name", [name for name in REGISTRY.plugins if name != "torchrun"])
 def test_a_plugin_keeps_its_contract(name: str) -> None:
     failed = [check for check in examine(REGISTRY, REGISTRY.plugins[name]) if not check.passed]
     assert failed == []

@@ -13,7 +13,7 @@ from torch import nn
 
 import pbkd
 from pbkd.config import load_config
-from pbkd.errors import ConfigError, TeacherError, WorkerError
+from pbkd.errors import ConfigError, TeacherError, UnknownNameError, WorkerError
 from pbkd.finish import finish
 from pbkd.measure import accuracy
 from pbkd.planning import plan_run
@@ -326,7 +326,7 @@ def test_the_paper_form_is_dearer_for_the_first_convolution(
 def test_mistakes_are_told_before_training(
     quick: list[str], registry: Registry, overrides: list[str], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
         run(load_config([*quick, *overrides]), registry)
 
 
