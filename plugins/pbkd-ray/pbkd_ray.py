@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -137,14 +137,10 @@ class RayLauncher:
             _disband()
             _gathered(ray, len(workers), {"CPU": max(worker.threads for worker in workers)})
         attempt = _Attempt(ray, work, folder, _crews[-1].actors, self.patience)
-        try:
-            if _independent(folder, len(workers)):
-                _in_turn(attempt, workers)
-            else:
-                _together(attempt, len(workers), self.restarts)
-        except BaseException:
-            _disband()
-            raise
+        if _independent(folder, len(workers)):
+            _in_turn(attempt, workers)
+        else:
+            _together(attempt, len(workers), self.restarts)
 
 
 @dataclass
@@ -157,6 +153,18 @@ class _Attempt:
     actors: list[Any]
     patience: float
     lock: threading.Lock = field(default_factory=threading.Lock)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def threads(self, count: int) -> Iterator[ThreadPoolExecutor]:
+        """Give a thread for each worker; an error, or Ctrl-C, ends what their actors do."""
+        with ThreadPoolExecutor(count) as pool:
+            try:
+                yield pool
+            except BaseException:
+                self.over.set()
+                _disband()
+                raise
 
     def carry_out(self, rank: int, parcel: Parcel, environment: Mapping[str, str]) -> None:
         """Have one actor do its part, putting what it writes into the run's folder."""
@@ -172,7 +180,7 @@ class _Attempt:
     def is_back(self, rank: int) -> bool:
         """Wait for an actor that was lost to be started again, on another machine if need be."""
         end = time.monotonic() + self.patience
-        while (left := end - time.monotonic()) > 0:
+        while (left := end - time.monotonic()) > 0 and not self.over.is_set():
             try:
                 self.ray.get(self.actors[rank].echo.remote(b""), timeout=left)
             except self.ray.exceptions.RayError:
@@ -200,7 +208,7 @@ def _in_turn(attempt: _Attempt, workers: Sequence[Worker]) -> None:
                 if not attempt.is_back(rank):
                     return
 
-    with ThreadPoolExecutor(len(workers)) as pool:
+    with attempt.threads(len(workers)) as pool:
         for served in [pool.submit(serve, worker.rank) for worker in workers]:
             served.result()
     if shared:
@@ -232,7 +240,7 @@ def _together(attempt: _Attempt, count: int, restarts: int) -> None:
         host, port = attempt.ray.get(attempt.actors[0].address.remote())
         parcel = pack(attempt.folder)
         environment = {"WORLD_SIZE": str(count), "MASTER_ADDR": host, "MASTER_PORT": str(port)}
-        with ThreadPoolExecutor(count) as pool:
+        with attempt.threads(count) as pool:
             parts = [
                 pool.submit(attempt.carry_out, r, parcel, {**environment, "RANK": str(r)})
                 for r in ranks
