@@ -31,7 +31,8 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def slowness(dtype: torch.dtype, device: torch.device) -> str | None:
     """Say so where a type has no instructions on this processor, so that it takes longer."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch knows none
+    tells = getattr(torch.cpu, "get_capabilities", dict)  # an older torch has no such function
+    capabilities: dict[str, bool] = tells()
     if device.type != "cpu" or dtype != torch.bfloat16 or not capabilities:
         return None
     if any(there for name, there in capabilities.items() if name in _BF16):
