@@ -15,6 +15,7 @@ from safetensors.torch import save
 
 from pbkd.errors import CheckpointError
 from pbkd.journal import write_file
+from pbkd.plan import STEPS_BETWEEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 
     from pbkd.snapshot import Facts
 
-__all__ = ["STEPS_BETWEEN", "Shelf", "due"]
-
-STEPS_BETWEEN = 100
+__all__ = ["Shelf", "due"]
 
 
 def due(epoch: int, epochs: int, steps_per_epoch: int) -> bool:

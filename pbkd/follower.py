@@ -11,7 +11,6 @@ from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 from pbkd.background import beside
-from pbkd.config import load_config
 from pbkd.errors import one_line
 from pbkd.line import Line
 from pbkd.parcel import Parcel, marks, unpack, written
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
     from multiprocessing.connection import Connection
+
+    from pbkd.config import RunConfig
 
 __all__ = ["follow"]
 
@@ -47,13 +48,10 @@ def follow(connection: Connection, patience: float) -> None:
     line.close()
 
 
-def _load(line: Line, asked: tuple[str, float, str]) -> None:
+def _load(line: Line, asked: tuple[RunConfig, float, str]) -> None:
     """Load the teacher that the host is going to ask to be timed."""
-    text, line.patience, os.environ[MEETING] = asked
-    with tempfile.TemporaryDirectory(prefix="pbkd-") as place:
-        file = Path(place) / "config.yaml"
-        file.write_text(text, "utf-8")
-        _loaded.append(stopwatch(load_config(file=file)))
+    config, line.patience, os.environ[MEETING] = asked
+    _loaded.append(stopwatch(config))
 
 
 def _time(_line: Line, _content: None) -> Place:

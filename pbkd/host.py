@@ -12,7 +12,6 @@ from functools import partial
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
-from pbkd.config import to_yaml
 from pbkd.errors import PbkdError, WorkerError
 from pbkd.line import Line
 from pbkd.parcel import pack, unpack
@@ -54,7 +53,7 @@ class Host:
         """
         for line in self._lines.values():
             line.patience = patience
-            line.send("load", (to_yaml(config), patience, self._meeting))
+            line.send("load", (config, patience, self._meeting))
         timed = stopwatch(config)
         for rank in self._lines:
             self._answer(rank)

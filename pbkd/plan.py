@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEEDS",
+    "STEPS_BETWEEN",
     "Block",
     "BlockCost",
     "Job",
@@ -30,6 +31,8 @@ __all__ = [
 
 Shape = tuple[int, ...]
 FEEDS = ("recompute", "relay", "cache")
+STEPS_BETWEEN = 100
+"""At least so many training steps lie between two checkpoints."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.makespan import job_seconds
+from pbkd.plan import STEPS_BETWEEN
 from pbkd.simulate.failures import disturbed
 from pbkd.simulate.jobs import job_ends, writing_seconds
 from pbkd.simulate.relay import relay_times
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Simulation", "simulate"]
 
-# At least so many steps lie between two checkpoints (pbkd.checkpoint, which needs torch).
-STEPS_BETWEEN = 100
 _PARTS = {
     "work": "teacher and training",
     "overhead": "what does not shrink with the batch",

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pbkd import Job, Schedule, hookimpl, journal
 from pbkd.assignment import read_assignment, write_assignment
 from pbkd.background import beside
-from pbkd.config import load_config, to_yaml
 from pbkd.errors import ConfigError, PluginError, WorkerError, one_line
 from pbkd.parcel import marks, pack, unpack, written
 from pbkd.place import measured_link, stopwatch, worker_at
@@ -43,12 +42,9 @@ _GRACE = 10.0  # seconds in which those that wait for a lost worker may fail by 
 class _Actor:
     """A worker in the cluster, on a device of its own."""
 
-    def load(self, config: str) -> None:
+    def load(self, config: RunConfig) -> None:
         """Load the teacher that is going to be timed."""
-        with tempfile.TemporaryDirectory(prefix="pbkd-") as name:
-            file = Path(name) / "config.yaml"
-            file.write_text(config, "utf-8")
-            self._timed = stopwatch(load_config(file=file))
+        self._timed = stopwatch(config)
 
     def place(self) -> Place:
         return self._timed()
@@ -120,8 +116,7 @@ class RayLauncher:
         count, threads, gpus = _sizes(ray.cluster_resources(), config)
         crew = _gathered(ray, count, {"CPU": threads, **({"GPU": 1} if gpus else {})})
         config = replace(config, threads=threads)
-        text = to_yaml(config)
-        ray.get([actor.load.remote(text) for actor in crew.actors])
+        ray.get([actor.load.remote(config) for actor in crew.actors])
         places = ray.get([actor.place.remote() for actor in crew.actors])
         own = stopwatch(config)()
         links = [measured_link(partial(_echo, actor)) for actor in crew.actors]

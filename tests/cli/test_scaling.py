@@ -6,11 +6,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from typer.testing import CliRunner
 
-from pbkd.cli import app
 from pbkd.cli.scaling import scaling_counts
 from pbkd.errors import PbkdError
+from tests.cli.test_plan import plan, rows
 
 PUBLISHED = Path(__file__).parent.parent / "data" / "published.json"
 CLUSTER = """
@@ -24,18 +23,6 @@ failures: {per_device_hour: 0.01, restart_seconds: 30}
 def cluster(tmp_path: Path) -> Path:
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
     return tmp_path / "cluster.yaml"
-
-
-def plan(*arguments: object) -> str:
-    result = CliRunner().invoke(app, ["plan", *map(str, arguments)])
-    if result.exception:
-        raise result.exception
-    return result.output
-
-
-def rows(output: str) -> list[list[str]]:
-    found = [re.split(r" {2,}", line.strip()) for line in output.splitlines()]
-    return [cells for cells in found if len(cells) > 2 and cells[0].isdigit()]
 
 
 def test_numbers_of_workers_double_up_to_all_devices() -> None:

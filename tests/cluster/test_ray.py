@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from pbkd.registry import build_registry
 from pbkd.resume import newest_run
 from pbkd.run import run
 from tests.soak.kill import digests, settings, undisturbed
+from tests.test_kill import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -147,10 +147,3 @@ def in_use() -> float:
     """Return how many of the cluster's CPUs are taken."""
     there, free = ray.cluster_resources(), ray.available_resources()
     return float(there["CPU"] - free.get("CPU", 0))
-
-
-def wait_until(happened: Callable[[], bool], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it has not happened"
-        time.sleep(0.2)

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,10 @@ from pbkd.journal import read_events
 from pbkd.resume import newest_run, times_resumed
 from pbkd.weights import read_weights
 from tests.soak.kill import settings, undisturbed
+from tests.test_kill import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 HOSTS = 4
 HOST = [str(Path(__file__).with_name("hosts")), f"pbkd-{os.getpid()}"]
@@ -124,13 +124,6 @@ class Cluster:
         """Return how many epochs the run's host has heard of."""
         found = [out for out in self.outs if any(out.glob("*/events/*.jsonl"))]
         return sum("epoch" in e["event"] for out in found for e in read_events(newest_run(out)))
-
-
-def wait_until(happened: Callable[[], bool], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it has not happened"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("scheduler", ["even-spans", "lpt-scheduler"])
