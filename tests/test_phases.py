@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 
+from pbkd_local import _start_method
+
 from pbkd.energy import monitor_energy
 from pbkd.phases import PhaseClock
 
@@ -43,7 +45,9 @@ def test_cpu_seconds_include_forks_of_a_server_that_ended() -> None:
     with monitor_energy([]) as monitor:
         clock = PhaseClock(monitor)
         with clock.phase("workers"):
-            worker = multiprocessing.get_context("forkserver").Process(target=burn, args=(0.3,))
+            # Started as the launcher's workers are: the server stays for those of later tests.
+            context = multiprocessing.get_context(_start_method())
+            worker = context.Process(target=burn, args=(0.3,))  # type: ignore[attr-defined]
             worker.start()
             worker.join()
     assert clock.results[0].cpu_seconds >= 0.29
