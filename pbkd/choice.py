@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +33,8 @@ def choose(
     A multiple-choice knapsack, solved as an integer program (as Puzzle, arXiv 2411.19146, does for
     the blocks of language models). Harms are taken to add up.
     """
+    from scipy.optimize import Bounds, LinearConstraint, milp  # slow, and few runs choose
+
     flat = [(block, option) for block, some in options.items() for option in some]
     if not flat:
         return {}
