@@ -93,7 +93,7 @@ def assert_same(result: RunResult, undisturbed: RunResult) -> None:
 
 
 # Of 4 blocks: 4 first weights, then of each phase 8 checkpoints and 4 results, then 2 and 1.
-@pytest.mark.parametrize("count", [4, 7, 11, 13, 16, 19, 22, 25, 27, 28, 29, 30])
+@pytest.mark.parametrize("count", [4, 7, 13, 16, 22, 28, 30])
 def test_a_run_that_is_resumed_gives_what_it_would_have_given(
     count: int,
     registry: Registry,
