@@ -53,7 +53,8 @@ def compress(
 
     `options` are the keys of `pbkd run`: `workers=2, builder={"name": "low-rank", "share": 0.3},
     finetune={"epochs": 5}`. `resume` is the folder of a run that was stopped. Progress is printed
-    unless `quiet`. Raises `PbkdError` for whatever is wrong.
+    unless `quiet`. Raises `PbkdError` for whatever is wrong. With several workers, which import the
+    program that starts them, a script's own lines belong below `if __name__ == "__main__":`.
 
         result = pbkd.compress(model, loader, test=test_loader)
         student = result.student.network

@@ -22,7 +22,7 @@ from torch.distributed.elastic.multiprocessing.errors import (
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from pbkd import hookimpl, journal
-from pbkd.errors import WorkerError
+from pbkd.errors import ConfigError, WorkerError
 from pbkd.heartbeat import alive, watched
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class LocalLauncher:
         if len(workers) == 1:
             work(folder, workers[0].rank)
             return
+        _check_main()
 
         def lost(pid: int, seconds: float) -> None:
             journal.record(folder, "launcher", "worker lost", pid=pid, silent_seconds=seconds)
@@ -68,7 +69,7 @@ class LocalLauncher:
                     elastic_launch(_config(folder, len(workers)), _worker)(work, folder)
             except ChildFailedError as error:
                 rank, failure = error.get_first_failure()
-                before, message = message, _message(failure)
+                before, message = message, _message(failure, folder / "logs")
                 reason = f"worker {rank} failed ({message})"
                 # What failed twice in the same way will not go well the third time.
                 if attempt == self.restarts or (message == before and failure.exitcode >= 0):
@@ -107,10 +108,24 @@ def _start_method() -> str:
     return "forkserver"
 
 
-def _message(failure: ProcessFailure) -> str:
+def _check_main() -> None:
+    """Raise `ConfigError` in a worker that would start workers: it is importing its program."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ConfigError(
+            "every worker imports the program that started it, so that what it is to do once"
+            " belongs below `if __name__ == '__main__':`."
+        )
+
+
+def _message(failure: ProcessFailure, logs: Path) -> str:
+    """Return the last line of what a worker that failed has left: its error, or its log."""
     message = failure.message
     if isinstance(message, dict):
         message = message.get("message", "")
+    elif failure.exitcode > 0:
+        written = logs.glob(f"*/attempt_0/{failure.local_rank}/stderr.log")
+        newest = max(written, key=lambda path: path.stat().st_mtime, default=None)
+        message = (newest.read_text().strip() if newest else "") or message
     return str(message).strip().splitlines()[-1]
 
 

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from pbkd_local import LocalLauncher, register_launchers
+from pbkd_local import LocalLauncher, _message, register_launchers
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from pbkd.assignment import Assignment, write_assignment
 from pbkd.config import load_config, to_yaml
-from pbkd.errors import WorkerError
+from pbkd.errors import ConfigError, WorkerError
 from pbkd.plan import Schedule, Worker
 from pbkd.worker import work
 
@@ -83,6 +85,25 @@ def test_a_worker_that_fails_stops_the_others_and_is_named(tmp_path: Path) -> No
     tracebacks = list((folder / "logs").glob("**/error.json"))
     assert len(tracebacks) == 2  # the second time the same way, so not a third time
     assert all("in load_plugin" in traceback.read_text() for traceback in tracebacks)
+
+
+def test_a_worker_that_leaves_no_error_is_told_of_by_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "run_a" / "attempt_0" / "1" / "stderr.log"
+    log.parent.mkdir(parents=True)
+    failure = ProcessFailure(1, pid=1, exitcode=1, error_file="<N/A>")
+    assert "To enable traceback" in _message(failure, tmp_path)
+    log.write_text("Traceback (most recent call last):\nSystemExit: no room\n\n")
+    assert _message(failure, tmp_path) == "SystemExit: no room"
+    killed = ProcessFailure(1, pid=1, exitcode=-9, error_file="<N/A>")
+    assert "SIGKILL" in _message(killed, tmp_path)
+
+
+def test_a_program_that_is_imported_by_a_worker_starts_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(ConfigError, match=r"belongs below `if __name__ == '__main__':`\.$"):
+        launch(tmp_path, workers=2)
 
 
 def test_it_is_registered() -> None:
