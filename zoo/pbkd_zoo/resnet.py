@@ -81,7 +81,8 @@ class CifarResNet(nn.Module):
         self.layer2 = _stage(blocks, width, 2 * width, stride=2)
         self.layer3 = _stage(blocks, 2 * width, 4 * width, stride=2)
         self.linear = nn.Linear(4 * width, num_classes)
-        self.apply(_initialise)
+        if not self.linear.weight.is_meta:  # torch would import its compiler to draw nothing
+            self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes) of images (N, in_channels, H, W)."""

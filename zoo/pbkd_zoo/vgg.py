@@ -48,7 +48,8 @@ class VGG(nn.Module):
         self.features = nn.Sequential(*_features(stages, in_channels, batch_norm, pool_last))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(stages[-1][-1], num_classes)
-        self.apply(_initialise)
+        if not self.classifier.weight.is_meta:  # torch would import its compiler to draw nothing
+            self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes) of images (N, in_channels, H, W)."""
