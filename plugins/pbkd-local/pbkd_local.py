@@ -125,7 +125,8 @@ def _message(failure: ProcessFailure, logs: Path) -> str:
     elif failure.exitcode > 0:
         written = logs.glob(f"*/attempt_0/{failure.local_rank}/stderr.log")
         newest = max(written, key=lambda path: path.stat().st_mtime, default=None)
-        message = (newest.read_text().strip() if newest else "") or message
+        unsaid = f"it ended with exit code {failure.exitcode} before its work, and said why above"
+        message = (newest.read_text().strip() if newest else "") or unsaid
     return str(message).strip().splitlines()[-1]
 
 
