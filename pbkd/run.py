@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import shlex
@@ -17,7 +18,7 @@ import pbkd
 from pbkd.allocator import keep_freed_memory
 from pbkd.blockwise import distil_teacher_fed
 from pbkd.energy import monitor_energy
-from pbkd.errors import TeacherError
+from pbkd.errors import ConfigError, TeacherError
 from pbkd.finish import finish
 from pbkd.folder import open_folder, reopen_folder, resumed_note
 from pbkd.identity import check_choices
@@ -70,8 +71,10 @@ def run(
     `tell` gets every event as it happens, from this thread or from one that follows the workers.
     `resume` is the folder of a run that was stopped: it goes on, and gives what it would have given
     undisturbed. Raises `IdentityError` where the configuration would change that. `given` are a
-    teacher, and maybe data, that a program has in memory.
+    teacher, and maybe data, that a program has in memory. Raises `ConfigError` in a worker that is
+    importing the program that started it.
     """
+    _check_main()
     keep_freed_memory()
     telling = Telling(tell)
     meters = [_meter(registry, choice) for choice in config.meters]
@@ -109,6 +112,14 @@ def run(
             telling({"event": "note", "text": fault})
         telling({"event": "result", "time": time.time(), "result": result})  # result.json has it
         return result
+
+
+def _check_main() -> None:
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ConfigError(
+            "every worker imports the program that started it, so that what it is to do once"
+            " belongs below `if __name__ == '__main__':`."
+        )
 
 
 def _result(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,15 @@ def test_workers_are_refused_what_cannot_be_sent(digits: Prepared) -> None:
 
     with pytest.raises(ConfigError, match="cannot be handed to worker processes .* use workers=1"):
         pbkd.compress(Local(digits.teacher.network), (IMAGES, LABELS), workers=2, quiet=True)
+
+
+def test_a_program_that_is_imported_by_its_worker_runs_nothing(
+    digits: Prepared, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(ConfigError, match=r"belongs below `if __name__ == '__main__':`\.$"):
+        pbkd.compress(digits.teacher.network, "digits", mean=[0.5], std=[0.5], **options)
+    assert not any(Path(options["out"]).glob("*"))
 
 
 def test_labels_are_read_once_where_a_data_set_does_not_have_them() -> None:

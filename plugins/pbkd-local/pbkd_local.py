@@ -22,7 +22,7 @@ from torch.distributed.elastic.multiprocessing.errors import (
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from pbkd import hookimpl, journal
-from pbkd.errors import ConfigError, WorkerError
+from pbkd.errors import WorkerError
 from pbkd.heartbeat import alive, watched
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ class LocalLauncher:
         if len(workers) == 1:
             work(folder, workers[0].rank)
             return
-        _check_main()
 
         def lost(pid: int, seconds: float) -> None:
             journal.record(folder, "launcher", "worker lost", pid=pid, silent_seconds=seconds)
@@ -106,15 +105,6 @@ def _start_method() -> str:
     needed = [name for name in _SLOW_IMPORTS if name in sys.modules]
     multiprocessing.set_forkserver_preload(["pbkd.worker", *needed])
     return "forkserver"
-
-
-def _check_main() -> None:
-    """Raise `ConfigError` in a worker that would start workers: it is importing its program."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ConfigError(
-            "every worker imports the program that started it, so that what it is to do once"
-            " belongs below `if __name__ == '__main__':`."
-        )
 
 
 def _message(failure: ProcessFailure, logs: Path) -> str:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import time
@@ -12,7 +11,7 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from pbkd.assignment import Assignment, write_assignment
 from pbkd.config import load_config, to_yaml
-from pbkd.errors import ConfigError, WorkerError
+from pbkd.errors import WorkerError
 from pbkd.plan import Schedule, Worker
 from pbkd.worker import work
 
@@ -97,14 +96,6 @@ def test_a_worker_that_leaves_no_error_is_told_of_by_its_log(tmp_path: Path) -> 
     assert _message(failure, tmp_path) == "SystemExit: no room"
     killed = ProcessFailure(1, pid=1, exitcode=-9, error_file="<N/A>")
     assert "SIGKILL" in _message(killed, tmp_path)
-
-
-def test_a_program_that_is_imported_by_a_worker_starts_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
-    with pytest.raises(ConfigError, match=r"belongs below `if __name__ == '__main__':`\.$"):
-        launch(tmp_path, workers=2)
 
 
 def test_it_is_registered() -> None:
