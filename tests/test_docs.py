@@ -296,10 +296,32 @@ def test_every_option_of_a_built_in_strategy_is_listed(registry: Registry) -> No
     assert listed == wanted
 
 
+def zoo_section(heading: str) -> str:
+    text = (ROOT / "docs" / "zoo.md").read_text()
+    return text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_the_zoos_students_are_their_cards() -> None:
+    cards = [
+        read_yaml(path) for path in (ROOT / "zoo" / "pbkd_zoo" / "students").glob("*/card.yaml")
+    ]
+    wanted = [
+        [
+            card["name"],
+            f"{card['parameters']:,}",
+            f"{card['macs']:,}",
+            f"{card['macs'] / card['teacher']['macs']:.2f}",
+            f"{100 * card['accuracy']['validation']:.2f} %",
+            f"{100 * card['accuracy']['test']:.2f} %",
+            f"{100 * card['teacher']['accuracy']['test']:.2f} %",
+        ]
+        for card in cards
+    ]
+    assert sorted(rows(zoo_section("Students that come with weights"))) == sorted(wanted)
+
+
 def test_the_zoos_table_is_the_cards() -> None:
-    section = (
-        (ROOT / "docs" / "zoo.md").read_text().split("\n## Teachers that come with weights\n")[1]
-    )
+    section = zoo_section("Teachers that come with weights")
     cards = [read_yaml(path) for path in (ROOT / "zoo").rglob("cards/*.yaml")]
     wanted = [
         [
