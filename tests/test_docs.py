@@ -216,8 +216,13 @@ def rows(text: str) -> list[list[str]]:
     return [r for i, r in enumerate(found) if i not in rules and i + 1 not in rules]
 
 
+def section_of(text: str, heading: str) -> str:
+    return text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
 CONFIG = (ROOT / "docs" / "config.md").read_text()
 CLUSTER = (ROOT / "docs" / "cluster.md").read_text()
+ZOO = (ROOT / "docs" / "zoo.md").read_text()
 TYPES = {
     "bool": "true or false",
     "dict[str, Any]": "choice",
@@ -266,13 +271,13 @@ def default(field: Field[Any]) -> Any:
     ],
 )
 def test_the_configurations_tables_are_the_code(heading: str, schema: type, prefix: str) -> None:
-    section = CONFIG.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = section_of(CONFIG, heading)
     assert [row[:3] for row in rows(section)] == list(keys(schema, prefix))
     assert all(len(row) == 4 and row[3].endswith(".") for row in rows(section))
 
 
 def test_every_data_source_is_listed_with_its_options() -> None:
-    section = CONFIG.split("\n## `data`\n")[1].split("\n## ")[0]
+    section = section_of(CONFIG, "`data`")
     found = dict(re.findall(r"^`([\w-]+)`: (.*?)(?=\n`|\Z)", section, re.MULTILINE | re.DOTALL))
     assert list(found) == list(SOURCES)
     for name, source in SOURCES.items():
@@ -296,44 +301,33 @@ def test_every_option_of_a_built_in_strategy_is_listed(registry: Registry) -> No
     assert listed == wanted
 
 
-def zoo_section(heading: str) -> str:
-    text = (ROOT / "docs" / "zoo.md").read_text()
-    return text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-
-
-def test_the_zoos_students_are_their_cards() -> None:
-    cards = [
-        read_yaml(path) for path in (ROOT / "zoo" / "pbkd_zoo" / "students").glob("*/card.yaml")
+def figures(card: dict[str, Any]) -> list[str]:
+    return [
+        card["name"],
+        f"{card['parameters']:,}",
+        f"{card['macs']:,}",
+        f"{100 * card['accuracy']['validation']:.2f} %",
+        f"{100 * card['accuracy']['test']:.2f} %",
     ]
-    wanted = [
-        [
-            card["name"],
-            f"{card['parameters']:,}",
-            f"{card['macs']:,}",
-            f"{card['macs'] / card['teacher']['macs']:.2f}",
-            f"{100 * card['accuracy']['validation']:.2f} %",
-            f"{100 * card['accuracy']['test']:.2f} %",
-            f"{100 * card['teacher']['accuracy']['test']:.2f} %",
-        ]
-        for card in cards
-    ]
-    assert sorted(rows(zoo_section("Students that come with weights"))) == sorted(wanted)
 
 
 def test_the_zoos_table_is_the_cards() -> None:
-    section = zoo_section("Teachers that come with weights")
     cards = [read_yaml(path) for path in (ROOT / "zoo").rglob("cards/*.yaml")]
+    wanted = [figures(card) for card in cards]
+    assert sorted(rows(section_of(ZOO, "Teachers that come with weights"))) == sorted(wanted)
+
+
+def test_the_zoos_students_are_their_cards() -> None:
+    cards = [read_yaml(path) for path in (ROOT / "zoo").rglob("students/*/card.yaml")]
     wanted = [
         [
-            card["name"],
-            f"{card['parameters']:,}",
-            f"{card['macs']:,}",
-            f"{100 * card['accuracy']['validation']:.2f} %",
-            f"{100 * card['accuracy']['test']:.2f} %",
+            *figures(card),
+            f"{100 * card['teacher']['accuracy']['test']:.2f} %",
+            f"{card['macs'] / card['teacher']['macs']:.2f}",
         ]
         for card in cards
     ]
-    assert sorted(rows(section)) == sorted(wanted)
+    assert sorted(rows(section_of(ZOO, "Students that come with weights"))) == sorted(wanted)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +373,7 @@ def test_the_tables_of_strong_scaling_are_what_is_simulated(
 
 
 def test_every_model_of_the_zoo_is_listed(registry: Registry) -> None:
-    table = (ROOT / "docs" / "zoo.md").read_text().split("\n## ")[0]
+    table = ZOO.split("\n## ")[0]
     listed = [name.removesuffix(":NAME") for row in rows(table) for name in row[0].split("`, `")]
     assert sorted(listed) == sorted(registry.strategies["model"])
 
@@ -392,7 +386,7 @@ def test_the_reference_of_hooks_is_the_code() -> None:
 
 def test_every_fault_is_proved_by_a_test_that_exists() -> None:
     text = (ROOT / "docs" / "reliability.md").read_text()
-    faults = rows(text.split("\n## What goes wrong, and what then\n")[1].split("\n## ")[0])
+    faults = rows(section_of(text, "What goes wrong, and what then"))
     assert len(faults) >= 35
     for fault, _, tests in faults:
         for test in tests.split("`, `"):
