@@ -13,7 +13,7 @@ import secrets
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Listener
 from typing import TYPE_CHECKING, NamedTuple
@@ -138,10 +138,10 @@ def _door() -> Iterator[tuple[Listener, _Place]]:
 def _received(listener: Listener, place: _Place, world: int) -> dict[int, tuple[Connection, bool]]:
     """Wait for all others; return their connections by number, and whether they hold a folder."""
     arrived: dict[int, tuple[Connection, bool]] = {}
-    everyone = threading.Event()
+    everyone, over = threading.Event(), threading.Event()
 
     def accept() -> None:
-        while len(arrived) < world - 1:
+        while len(arrived) < world - 1 and not over.is_set():
             try:
                 connection = listener.accept()
                 number, holds = connection.recv()
@@ -151,7 +151,11 @@ def _received(listener: Listener, place: _Place, world: int) -> dict[int, tuple[
         everyone.set()
 
     threading.Thread(target=accept, name="pbkd-arrivals", daemon=True).start()
-    if not everyone.wait(_ARRIVAL):
+    come = everyone.wait(_ARRIVAL)
+    over.set()
+    if not come:
+        with suppress(OSError), socket.create_connection(("localhost", place.port)):
+            pass  # the thread waits for one more
         raise WorkerError(
             f"of {world} processes {world - 1 - len(arrived)} did not reach"
             f" {place.address}:{place.port} within {_ARRIVAL:.0f} seconds: may they connect to it?"

@@ -16,6 +16,7 @@ if _worker and hasattr(os, "sched_setaffinity"):
 
 import pytest
 import torch
+from hypothesis import settings
 
 from pbkd.config import load_config
 from pbkd.prepare import Prepared, prepare
@@ -25,6 +26,16 @@ from pbkd.run import run
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+# A busy machine may take any time for an example.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the documents' examples, the longest tests, so that none is alone at the end."""
+    items.sort(key=lambda item: "test_docs.py::test_every" not in item.nodeid)
 
 
 @pytest.fixture(autouse=True)

@@ -45,7 +45,7 @@ figures = st.floats(0, 1e9)
 some_options = st.lists(st.tuples(figures, figures, figures), min_size=1, max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(some_options, min_size=1, max_size=4), st.floats(0, 1), st.floats(0, 1))
 def test_no_other_choice_within_the_limits_does_less_harm(
     table: list[list[tuple[float, float, float]]], macs: float, milliseconds: float

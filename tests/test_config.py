@@ -313,7 +313,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)  # the first example pays for imports
 @given(name=TEXTS, options=st.dictionaries(TEXTS.filter(lambda t: t != "name"), VALUES), out=TEXTS)
 def test_any_choice_survives_saving(
     tmp_path_factory: pytest.TempPathFactory, name: str, options: dict[str, Any], out: str
@@ -347,7 +346,7 @@ OVERRIDES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=150)
 @given(OVERRIDES)
 @example(["meters={name: x}"])
 @example(["out=\\${x"])

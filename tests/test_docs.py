@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import MISSING, Field, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -135,6 +136,24 @@ def environment_of(programs: Path) -> dict[str, str]:
     return {**outside, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
 
 
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Return the variables with which `pbkd` starts at once, where processes may be forked."""
+    if sys.platform != "linux":
+        yield environment_of(BIN)
+        return
+    door = tmp_path_factory.mktemp("warm") / "door"
+    programs = ROOT / "tests" / "warm"
+    with subprocess.Popen([BIN / "python", programs / "server.py", door]) as server:
+        while not door.exists():
+            assert server.poll() is None
+            time.sleep(0.05)
+        variables = environment_of(BIN)
+        path = f"{programs}{os.pathsep}{variables['PATH']}"
+        yield {**variables, "PATH": path, "WARM_PBKD": str(door)}
+        server.terminate()
+
+
 def sizes(output: str) -> list[str]:
     """Return every line of parameters and MACs, of a plan or of a result, without its timings."""
     numbers = r"[\d,]+ to [\d,]+"
@@ -156,9 +175,11 @@ def accuracies(output: str) -> list[float]:
 @pytest.mark.parametrize(
     "document", [d for d in DOCUMENTS if d != TUTORIAL and examples(d)], ids=named
 )
-def test_every_example_runs_and_gives_what_the_document_shows(document: Path, desk: Path) -> None:
+def test_every_example_runs_and_gives_what_the_document_shows(
+    document: Path, desk: Path, warm: dict[str, str]
+) -> None:
     for example in examples(document):
-        output = run(example, desk, environment_of(BIN))
+        output = run(example, desk, warm)
         if example.code == "make test\n":
             tools = [Path(line.split()[0]).name for line in output.splitlines()]
             assert tools == ["ruff", "ruff", "mypy", "pytest"]

@@ -389,7 +389,12 @@ def test_power_that_cannot_be_recorded_ends_no_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pbkd.power._EVERY", 0.01)
-    meter, tried = Fake({"gpu0": 0.0}), threading.Event()
+    tried = threading.Event()
+
+    class Busy(Fake):
+        def read(self) -> EnergyReading:
+            self.joules["gpu0"] += 1.0
+            return super().read()
 
     def tell(event: Event) -> None:
         assert event["event"] == "power"
@@ -397,7 +402,6 @@ def test_power_that_cannot_be_recorded_ends_no_run(
         tried.set()
         raise RunFolderError("the folder is gone")
 
-    with monitor_energy([meter]) as monitor, power_told(monitor, tell):
-        while not tried.wait(0.01):
-            meter.joules["gpu0"] += 1.0
+    with monitor_energy([Busy()]) as monitor, power_told(monitor, tell):
+        assert tried.wait(30)
     assert capsys.readouterr().err == ""

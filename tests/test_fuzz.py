@@ -1,6 +1,6 @@
 """Whatever is in a file or an option, pbkd takes it or says what is wrong: nothing else comes out.
 
-3,200 inputs, always the same ones; `tests/soak/fuzz.py` draws more.
+1,200 inputs, always the same ones; `tests/soak/fuzz.py` draws more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EACH = settings(
-    max_examples=400,
+    max_examples=150,
     deadline=5000,
     derandomize=True,
     database=None,
@@ -54,8 +54,8 @@ def test_any_damage_is_a_mistake_that_is_told(kind: str, folder: Path) -> None:
         assert outside.unchanged(), content
 
     check()
-    assert len(told) >= 400
-    assert sum(text is not None for text in told) >= 100, "most damage is noticed"
+    assert len(told) >= 150
+    assert sum(text is not None for text in told) > 75, "most damage is noticed"
     assert attempt(kind, whole, folder) is None, "what is not damaged is taken"
 
 

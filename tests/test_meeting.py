@@ -88,3 +88,7 @@ def test_who_does_not_come_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     (error,) = ranks.errors
     assert isinstance(error, WorkerError)
     assert "of 3 processes 2 did not reach" in str(error)
+    for thread in threading.enumerate():
+        if thread.name == "pbkd-arrivals":
+            thread.join(10)
+            assert not thread.is_alive()

@@ -211,6 +211,7 @@ def test_the_narrowest_cut_lies_between_the_nodes() -> None:
     assert firsts[2] == "f"
 
 
+@settings(deadline=None)
 @given(count=st.integers(1, 12), blocks=st.integers(1, 12))
 def test_another_worker_never_makes_the_slowest_stage_slower(count: int, blocks: int) -> None:
     costs = tiny_costs(blocks)

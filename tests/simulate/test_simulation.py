@@ -36,7 +36,7 @@ def chains(draw: st.DrawFn) -> list[BlockCost]:
     return costs
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     costs=chains(),
     speeds=st.lists(st.floats(0.25, 4), min_size=1, max_size=6),
