@@ -17,6 +17,7 @@ if _worker and hasattr(os, "sched_setaffinity"):
 import pytest
 import torch
 from hypothesis import settings
+from torch.distributed.elastic.rendezvous import dynamic_rendezvous
 
 from pbkd.config import load_config
 from pbkd.prepare import Prepared, prepare
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+
+# For its log, torch asks at every step of a rendezvous who has called it, and looks through the
+# hundred frames of a test for that: more than half of the time that starting workers took here.
+dynamic_rendezvous.get_method_name = lambda depth=2: f"{depth} frames above"
 
 # A busy machine may take any time for an example.
 settings.register_profile("patient", deadline=None)

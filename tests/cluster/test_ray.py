@@ -130,6 +130,8 @@ def test_ctrl_c_gives_everything_back(cluster: Cluster, tmp_path: Path) -> None:
         f"launcher.address={cluster.address}",
     ]  # fmt: skip
     command = [sys.executable, "-m", "pbkd", "run", *settings(tmp_path), *changes]
+    # What a shell starts in the background hands on that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
