@@ -138,7 +138,7 @@ def _door() -> Iterator[tuple[Listener, _Place]]:
 def _received(listener: Listener, place: _Place, world: int) -> dict[int, tuple[Connection, bool]]:
     """Wait for all others; return their connections by number, and whether they hold a folder."""
     arrived: dict[int, tuple[Connection, bool]] = {}
-    everyone, over = threading.Event(), threading.Event()
+    over = threading.Event()
 
     def accept() -> None:
         while len(arrived) < world - 1 and not over.is_set():
@@ -148,12 +148,12 @@ def _received(listener: Listener, place: _Place, world: int) -> dict[int, tuple[
                 arrived[number] = connection, holds
             except Exception:  # someone else's connection, or one that broke
                 continue
-        everyone.set()
 
-    threading.Thread(target=accept, name="pbkd-arrivals", daemon=True).start()
-    come = everyone.wait(_ARRIVAL)
-    over.set()
-    if not come:
+    thread = threading.Thread(target=accept, name="pbkd-arrivals", daemon=True)
+    thread.start()
+    thread.join(_ARRIVAL)
+    if thread.is_alive():
+        over.set()
         with suppress(OSError), socket.create_connection(("localhost", place.port)):
             pass  # the thread waits for one more
         raise WorkerError(

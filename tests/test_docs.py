@@ -127,13 +127,13 @@ def run(example: Example, desk: Path, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def environment_of(programs: Path) -> dict[str, str]:
-    """Return the variables with which a virtual environment's programs are found first.
+def environment_of(*programs: Path) -> dict[str, str]:
+    """Return the variables with which the programs of these folders are found first.
 
     Of a make that runs these tests nothing is handed on to the one in an example.
     """
     outside = {key: text for key, text in os.environ.items() if not key.startswith(("MAKE", "MF"))}
-    return {**outside, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    return {**outside, "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]])}
 
 
 @pytest.fixture(scope="session")
@@ -148,9 +148,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         while not door.exists():
             assert server.poll() is None
             time.sleep(0.05)
-        variables = environment_of(BIN)
-        path = f"{programs}{os.pathsep}{variables['PATH']}"
-        yield {**variables, "PATH": path, "WARM_PBKD": str(door)}
+        yield {**environment_of(programs, BIN), "WARM_PBKD": str(door)}
         server.terminate()
 
 

@@ -20,7 +20,6 @@ IMPORTED = ("pbkd.finish", "pbkd.launch", "sklearn.datasets", "torch._dynamo", "
 
 
 def serve(path: str) -> None:
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as the command line does
     for module in IMPORTED:
         importlib.import_module(module)
     with socket.socket(socket.AF_UNIX) as door:
