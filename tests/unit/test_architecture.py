@@ -1,0 +1,204 @@
+"""The layers of docs/architecture.md: what each package may import, and that nothing goes round.
+
+Every import counts, those under `TYPE_CHECKING` and inside functions included.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGE = ROOT / "pbkd"
+
+LAYERS = (
+    "core", "config", "plugin", "data", "models", "training", "energy",
+    "planning", "runs", "report", "execution", "pipeline", "zoo",
+)  # fmt: skip
+"""The numbered rows of the table, from the bottom."""
+
+SHELLS = ("bench", "testing", "cli")
+"""Packages that may import everything; nobody imports `cli`."""
+
+
+def rows(*numbers: int) -> set[str]:
+    return {LAYERS[number - 1] for number in numbers}
+
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "core": set(),
+    "config": rows(1),
+    "plugin": rows(1, 2),
+    "data": rows(1, 2),
+    "models": rows(1, 2, 3, 4),
+    "training": rows(1, 2, 3, 4, 5),
+    "energy": rows(1, 3),
+    "planning": rows(1, 2, 3, 5, 6),
+    "runs": rows(1, 2, 4, 5, 6, 8),
+    "report": rows(1, 2, 8, 9),
+    "execution": rows(1, 2, 3, 4, 5, 6, 9),
+    "pipeline": rows(*range(1, 12)),
+    "zoo": rows(1, 2, 3, 4, 5, 6, 9, 10, 12),
+    **{shell: {*LAYERS, *SHELLS} - {"cli"} for shell in SHELLS},
+}
+"""The layer table: the packages that a package's files may import beside their own."""
+
+CONTRACT = {"protocols", "hookspecs"}
+ROOT_FILES: dict[str, set[str]] = {
+    "errors": set(),
+    "_version": set(),
+    "protocols": {"errors", "core"},
+    "hookspecs": {"protocols", "core"},
+    "__init__": {"_version", "api", "hookspecs", "protocols", "core", "config", "models"},
+    "api": {"errors", *LAYERS},
+    "__main__": {"cli"},
+}
+"""The public face, and what each file of it may import."""
+
+UNDER_ALL = {"errors", "_version"}
+WITHOUT_CONTRACT = {"core", "config"}
+
+
+def modules() -> dict[str, Path]:
+    """Return every module of pbkd by its dotted name, packages by their own."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imported_by(path: Path) -> set[str]:
+    """Return the modules of pbkd that a file imports, wherever the import stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            module = node.module or ""
+            names |= {
+                f"{module}.{alias.name}" if f"{module}.{alias.name}" in MODULES else module
+                for alias in node.names
+            }
+    return names & set(MODULES)
+
+
+GRAPH = {name: imported_by(path) for name, path in MODULES.items()}
+
+
+def place(module: str) -> str:
+    """Return the package of a module, or the name of a file that lies at the root."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def allowed(of: str) -> set[str]:
+    if of in ROOT_FILES:
+        return ROOT_FILES[of]
+    contract = set() if of in WITHOUT_CONTRACT else CONTRACT
+    return MAY_IMPORT[of] | {of} | UNDER_ALL | contract
+
+
+UNPLACED = set(
+    """
+    simulate __init__ api hookspecs planning
+    allocator answers assignment augmentation background baseline blame blockwise budget cache
+    card catalogue chain changes checkpoint choice claim cluster cost coverage cpu dense
+    describe distill enrol entries export failure feed finish finished fit folder follower frame
+    given heartbeat holdout hookdocs host identity imagefolder job journal launch line link live
+    loaded loss makespan measure meeting npz observe options origin own pace parcel phases place
+    plan planned power precision predict prepare preprocessing progress published pytest_plugin
+    reading recipe recorded registry relay reload replacement result resume run scaffold
+    schedule seed selection simulate snapshot sources spent stages student team telling threads
+    timeline timing torchrun train values verify views weights worker
+    """.split()  # noqa: SIM905
+)
+"""Files that have no package yet; they and what they import are not held to the table."""
+
+KNOWN_CIRCLES: list[set[str]] = [
+    {
+        "pbkd",
+        "pbkd.answers",
+        "pbkd.api",
+        "pbkd.blame",
+        "pbkd.blockwise",
+        "pbkd.budget",
+        "pbkd.card",
+        "pbkd.cli.display",
+        "pbkd.cli.lines",
+        "pbkd.cli.show",
+        "pbkd.config",
+        "pbkd.energy",
+        "pbkd.entries",
+        "pbkd.finish",
+        "pbkd.folder",
+        "pbkd.given",
+        "pbkd.hookspecs",
+        "pbkd.identity",
+        "pbkd.job",
+        "pbkd.launch",
+        "pbkd.loaded",
+        "pbkd.observe",
+        "pbkd.options",
+        "pbkd.own",
+        "pbkd.phases",
+        "pbkd.planned",
+        "pbkd.planning",
+        "pbkd.power",
+        "pbkd.prepare",
+        "pbkd.preprocessing",
+        "pbkd.registry",
+        "pbkd.replacement",
+        "pbkd.report",
+        "pbkd.report.card",
+        "pbkd.report.table",
+        "pbkd.run",
+        "pbkd.schedule",
+        "pbkd.selection",
+        "pbkd.spent",
+        "pbkd.student",
+        "pbkd.worker",
+        "pbkd.zoo",
+    },
+    {"pbkd.data", "pbkd.reading"},
+    {"pbkd.bench.result", "pbkd.bench.saving"},
+]
+"""Circles that are still to be opened."""
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_file_imports_only_what_its_row_of_the_table_allows(module: str) -> None:
+    of = place(module)
+    if of in UNPLACED or of in SHELLS:
+        return
+    wrong = {target for target in GRAPH[module] if place(target) not in allowed(of) | UNPLACED}
+    assert not wrong, f"{of} is below {sorted(map(place, wrong))}"
+
+
+def circles() -> list[set[str]]:
+    """Return the sets of files that import each other, directly or by way of others."""
+    reach: dict[str, set[str]] = {}
+    for start in GRAPH:
+        seen, queue = set(), list(GRAPH[start])
+        while queue:
+            module = queue.pop()
+            if module not in seen:
+                seen.add(module)
+                queue.extend(GRAPH[module])
+        reach[start] = seen
+    found: list[set[str]] = []
+    for module in GRAPH:
+        together = {other for other in reach[module] if module in reach[other]}
+        if together and together not in found:
+            found.append(together)
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert [circle for circle in circles() if circle not in KNOWN_CIRCLES] == []
