@@ -5,16 +5,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pbkd._version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from pbkd.api import compress
-    from pbkd.config import RunConfig
-    from pbkd.dense import dense_convolutions
+    from pbkd.api import compress, load
+    from pbkd.config.schema import RunConfig
+    from pbkd.core.blocks import Block, BlockCost
+    from pbkd.core.results import BlockResult, RunResult
+    from pbkd.core.schedule import Job, Schedule, Worker
     from pbkd.hookspecs import hookimpl
-    from pbkd.plan import Block, BlockCost, Job, Schedule, Worker
-    from pbkd.protocols import EnergyReading, Loss
-    from pbkd.result import BlockResult, RunResult
-    from pbkd.student import load
-    from pbkd.zoo import ZooModel
+    from pbkd.models.layers import dense_convolutions
+    from pbkd.protocols import EnergyReading, Loss, ZooModel
 
 __all__ = [
     "Block",
@@ -34,24 +35,22 @@ __all__ = [
     "load",
 ]
 
-__version__ = "0.1.0"
-
 _HOMES = {
-    "Block": "plan",
-    "BlockCost": "plan",
-    "BlockResult": "result",
+    "Block": "core.blocks",
+    "BlockCost": "core.blocks",
+    "BlockResult": "core.results",
     "EnergyReading": "protocols",
-    "Job": "plan",
+    "Job": "core.schedule",
     "Loss": "protocols",
-    "RunConfig": "config",
-    "RunResult": "result",
-    "Schedule": "plan",
-    "Worker": "plan",
-    "ZooModel": "zoo",
+    "RunConfig": "config.schema",
+    "RunResult": "core.results",
+    "Schedule": "core.schedule",
+    "Worker": "core.schedule",
+    "ZooModel": "protocols",
     "compress": "api",
-    "dense_convolutions": "dense",
+    "dense_convolutions": "models.layers",
     "hookimpl": "hookspecs",
-    "load": "student",
+    "load": "api",
 }
 
 

@@ -8,25 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pbkd.config import load_config
-from pbkd.data import normalise
+from pbkd.config.load import load_config
+from pbkd.config.options import MEMORY
+from pbkd.data.batching import normalise
+from pbkd.data.load import pretrained_cfg
+from pbkd.data.torch_data import given_data
 from pbkd.errors import ConfigError
-from pbkd.given import Given
-from pbkd.loaded import given_data
-from pbkd.own import MEMORY
-from pbkd.preprocessing import pretrained_cfg
-from pbkd.registry import build_registry
-from pbkd.run import run
+from pbkd.models.teacher import Given
+from pbkd.pipeline.load import load as load_student
+from pbkd.pipeline.run import run
+from pbkd.plugin.registry import build_registry
+from pbkd.zoo.store import resolve_student
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import nn
 
-    from pbkd.data import Dataset
-    from pbkd.result import RunResult
+    from pbkd.core.results import RunResult
+    from pbkd.data.datasets import Dataset
 
-__all__ = ["compress"]
+__all__ = ["compress", "load"]
 
 
 def compress(
@@ -71,7 +73,7 @@ def compress(
     folder = Path(resume) if resume else None
     if quiet:
         return run(config, registry, resume=folder, given=given)
-    from pbkd.cli.show import shown
+    from pbkd.report.console.show import shown
 
     with shown() as show:
         return run(config, registry, show, resume=folder, given=given)
@@ -114,3 +116,18 @@ def _with_classes(data: Dataset, given: Given) -> Dataset:
     except Exception:  # what does not fit is told when the run is prepared
         return data
     return replace(data, num_classes=logits.shape[1]) if fits else data
+
+
+def load(
+    folder: str | Path, *, plugins: Sequence[str] = (), make: Callable[[], nn.Module] | None = None
+) -> nn.Sequential:
+    """Return a student, in evaluation mode, on the CPU.
+
+    `folder` is a finished run's, or one with a student's own files (`config.json` and
+    `model.safetensors`, as on the Hugging Face hub), or the name of a student in a zoo folder.
+    It takes images normalised as its teacher's are. Neither the teacher's weights nor pickle is
+    needed; names in the recipe resolve among the installed plugins and those given here, and
+    no other code is run. So the student of a network of your own needs `make`, the function that
+    makes that network. Raises `RunFolderError`, `WeightsError` or `UnknownNameError`.
+    """
+    return load_student(resolve_student(folder), plugins=plugins, make=make)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+
 __all__ = [
     "CacheError",
     "ChainError",
@@ -26,8 +27,8 @@ __all__ = [
     "WeightsError",
     "WorkerError",
     "ZooError",
+    "out_of_memory",
 ]
-
 
 # What a plugin may raise. It is code of someone else's, and may even try to end the process.
 PLUGIN_FAILURES = (Exception, SystemExit)
@@ -115,3 +116,21 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"{hint} Known: {', '.join(names) or 'none'}."
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Say whether an error is one of memory, of an accelerator's, of torch's on a CPU, of Python's.
+
+    torch has a type for the first only.
+    """
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an omegaconf error; the rest repeats the key."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".") + "."

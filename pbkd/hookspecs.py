@@ -20,9 +20,16 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pbkd.protocols import BlockBuilder, EnergyMeter, Launcher, Loss, Partitioner, Scheduler
-    from pbkd.result import BlockResult, RunResult
-    from pbkd.zoo import ZooModel
+    from pbkd.core.results import BlockResult, RunResult
+    from pbkd.protocols import (
+        BlockBuilder,
+        EnergyMeter,
+        Launcher,
+        Loss,
+        Partitioner,
+        Scheduler,
+        ZooModel,
+    )
 
 CONTRACT = 1
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pbkd.plan import Block, BlockCost, Schedule, Worker
+    from pbkd.core.blocks import Block, BlockCost
+    from pbkd.core.schedule import Schedule, Worker
+
 
 __all__ = [
     "BlockBuilder",
@@ -27,6 +29,7 @@ __all__ = [
     "Loss",
     "Partitioner",
     "Scheduler",
+    "ZooModel",
 ]
 
 
@@ -176,3 +179,29 @@ class EnergyMeter(Protocol):
         and by `pbkd doctor`; and by `pbkd bench` in the process of its first worker.
         """
         ...
+
+
+@dataclass(frozen=True)
+class ZooModel:
+    """A network that can be built by name.
+
+    `build` takes keyword options with defaults and returns the network with random weights; its
+    signature is what `teacher.OPTION=VALUE` may set. `mean` and `std` normalise images in [0, 1].
+    `input_shape` is (channels, height, width), or None where any size will do. `card` is a YAML
+    file that records how shipped `weights` were made and how they score; `recipe` one of a run's
+    configuration that compresses the model well.
+
+    A family, such as `timm`, also has `variants`: `teacher=timm:NAME` then calls
+    `build(variant=NAME, ...)`, and `variants()` lists the names.
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+    summary: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    input_shape: tuple[int, int, int] | None = None
+    weights: Path | None = None
+    card: Path | None = None
+    variants: Callable[[], Sequence[str]] | None = None
+    recipe: Path | None = None

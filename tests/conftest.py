@@ -19,10 +19,10 @@ import torch
 from hypothesis import settings
 from torch.distributed.elastic.rendezvous import dynamic_rendezvous
 
-from pbkd.config import load_config
-from pbkd.prepare import Prepared, prepare
-from pbkd.registry import Registry, build_registry
-from pbkd.run import run
+from pbkd.config.load import load_config
+from pbkd.pipeline.run import run
+from pbkd.plugin.registry import Registry, build_registry
+from pbkd.training.task import Prepared, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

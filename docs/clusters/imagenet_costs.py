@@ -18,11 +18,10 @@ import torch
 
 from pbkd.bench.presets import Preset
 from pbkd.bench.worker import rigs
-from pbkd.cost import measure_costs
-from pbkd.loss import LOSSES
-from pbkd.plan import Workload
-from pbkd.recorded import CostTable, write_costs
-from pbkd.registry import build_registry
+from pbkd.planning.cost_files import CostTable, write_costs
+from pbkd.planning.plan import Workload
+from pbkd.planning.profiling import measure_costs
+from pbkd.plugin.registry import build_registry
 
 MEASURED, BATCH, IMAGES, EPOCHS = 8, 256, 1_281_167, 2
 SPEED = 400.0
@@ -33,7 +32,8 @@ def main(network: str, file: str) -> None:
     """Measure and write a file for `pbkd plan --costs`."""
     torch.set_num_threads(1)
     preset = Preset({"name": f"torchvision:{network}"}, (3, 224, 224), MEASURED, distinct_steps=1)
-    rig, _ = rigs(build_registry(), preset, 0, torch.device("cpu"))
+    registry = build_registry()
+    rig, _ = rigs(registry, preset, 0, torch.device("cpu"))
     growth = BATCH / MEASURED
     scale = growth / SPEED
     costs = [
@@ -47,7 +47,9 @@ def main(network: str, file: str) -> None:
             overhead_seconds=OVERHEAD,
             rows=BATCH,
         )
-        for cost in measure_costs(rig.chain, rig.replacements, rig.images[0], LOSSES["nmse"])
+        for cost in measure_costs(
+            rig.chain, rig.replacements, rig.images[0], registry.find("loss", "nmse")
+        )
     ]
     steps = EPOCHS * -(-IMAGES // BATCH)
     about = (

@@ -12,25 +12,27 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.bench.presets import find_preset
-from pbkd.bench.result import BenchResult, gather
-from pbkd.bench.saving import savings
+from pbkd.bench.result import BenchResult, gather, savings
 from pbkd.bench.worker import measure, procedure_schedules
+from pbkd.core.blocks import BlockCost
+from pbkd.core.devices import pick_device
+from pbkd.core.files import write_json
+from pbkd.core.schedule import Worker
 from pbkd.errors import ConfigError
-from pbkd.journal import read_events, write_json
-from pbkd.launch import crew
-from pbkd.makespan import makespan
-from pbkd.options import chosen
-from pbkd.plan import BlockCost, Worker, Workload
-from pbkd.prepare import pick_device
-from pbkd.recorded import CostTable, write_costs
+from pbkd.execution.workers import crew
+from pbkd.planning.cost_files import CostTable, write_costs
+from pbkd.planning.cost_model import makespan
+from pbkd.planning.plan import Workload
+from pbkd.plugin.registry import chosen
+from pbkd.runs.events import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from pbkd.bench.presets import Preset
-    from pbkd.journal import Event
-    from pbkd.registry import Registry
+    from pbkd.core.events import Event
+    from pbkd.plugin.registry import Registry
 
 __all__ = ["bench"]
 

@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from pbkd.cache import cached
-from pbkd.checkpoint import Shelf
-from pbkd.claim import claimed
-from pbkd.distill import Trainee, train_job, trainee
-from pbkd.feed import recompute
-from pbkd.relay import RelayJob, relay_epochs, team_of
-from pbkd.snapshot import snapshot
+from pbkd.execution.job_queue import claimed
+from pbkd.training.activation_cache import cached
+from pbkd.training.checkpoint import Shelf, snapshot
+from pbkd.training.distill import train_job
+from pbkd.training.feeds import recompute
+from pbkd.training.learner import Trainee, trainee
+from pbkd.training.relay import RelayJob, relay_epochs, team_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from pbkd.cache import Cache
-    from pbkd.feed import Lessons
-    from pbkd.plan import Block, Schedule
+    from pbkd.core.blocks import Block
+    from pbkd.core.schedule import Schedule
     from pbkd.protocols import Loss
-    from pbkd.team import Team
+    from pbkd.training.activation_cache import Cache
+    from pbkd.training.feeds import Lessons
+    from pbkd.training.replicas import Team
 
 __all__ = ["Rig", "checkpoint_seconds", "run_cache", "run_jobs", "run_relay"]
 

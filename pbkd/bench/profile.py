@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from pbkd.allocator import keep_freed_memory
 from pbkd.bench.worker import rigs
-from pbkd.feed import recompute
-from pbkd.journal import write_file
-from pbkd.prepare import pick_device
-from pbkd.threads import thread_count
+from pbkd.core.devices import pick_device
+from pbkd.core.files import write_file
+from pbkd.core.process import keep_freed_memory, thread_count
+from pbkd.training.feeds import recompute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from pbkd.bench.presets import Preset
-    from pbkd.registry import Registry
+    from pbkd.plugin.registry import Registry
 
 __all__ = ["KINDS", "profile_single_pass", "shares"]
 

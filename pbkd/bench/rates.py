@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,9 +14,10 @@ import torch.distributed as dist
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pbkd.plan import BlockCost
+    from pbkd.core.blocks import BlockCost
 
-__all__ = ["link_rate", "mean_costs"]
+
+__all__ = ["link_rate", "mean_costs", "peak_memory", "reset_peak_memory"]
 
 _MESSAGE = 4_000_000  # floats
 _MESSAGES = 5
@@ -56,3 +59,23 @@ def link_rate(rank: int, device: torch.device) -> float:
     rate = torch.tensor([_MESSAGES * message.nbytes / (time.perf_counter() - start)], device=device)
     dist.broadcast(rate, 1)
     return float(rate)
+
+
+_PROCESS = Path("/proc/self")
+
+
+def reset_peak_memory() -> None:
+    """Start anew; without effect where the system has no such thing (see proc(5), clear_refs)."""
+    try:
+        (_PROCESS / "clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory() -> int | None:
+    """Return the peak in bytes, or None where the system does not tell it."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", (_PROCESS / "status").read_text())
+    except OSError:
+        return None
+    return int(found.group(1)) * 1024 if found else None

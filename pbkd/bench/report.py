@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from pbkd.journal import write_file, write_json
-from pbkd.plan import STEPS_BETWEEN
+from pbkd.core.files import write_file, write_json
+from pbkd.training.checkpoint import STEPS_BETWEEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,24 +13,23 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from pbkd.allocator import give_back_memory, keep_freed_memory
-from pbkd.bench.peak import peak_memory, reset_peak_memory
 from pbkd.bench.presets import Preset
 from pbkd.bench.procedures import Rig, checkpoint_seconds, run_cache, run_jobs, run_relay
-from pbkd.bench.rates import link_rate, mean_costs
-from pbkd.cache import open_cache
-from pbkd.chain import blocks_of, fold, freeze
-from pbkd.config import RunConfig
-from pbkd.cost import measure_costs
-from pbkd.energy import monitor_energy
-from pbkd.journal import read_json, record
-from pbkd.options import chosen
-from pbkd.plan import Job, Schedule, Worker
-from pbkd.prepare import pick_partitioner
-from pbkd.registry import build_registry
-from pbkd.relay import process_group
-from pbkd.replacement import propose, replaceable
-from pbkd.zoo import build_network
+from pbkd.bench.rates import link_rate, mean_costs, peak_memory, reset_peak_memory
+from pbkd.config.schema import RunConfig
+from pbkd.core.files import read_json
+from pbkd.core.process import give_back_memory, keep_freed_memory
+from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.energy.monitor import monitor_energy
+from pbkd.execution.process_group import process_group
+from pbkd.models.chain import blocks_of, fold, freeze
+from pbkd.models.partition import pick_partitioner
+from pbkd.models.replacement import propose, replaceable
+from pbkd.models.teacher import build_network
+from pbkd.planning.profiling import measure_costs
+from pbkd.plugin.registry import build_registry, chosen
+from pbkd.runs.events import record
+from pbkd.training.activation_cache import open_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,11 +37,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pbkd.cache import Cache
-    from pbkd.energy import EnergyMonitor
-    from pbkd.plan import BlockCost
+    from pbkd.core.blocks import BlockCost
+    from pbkd.energy.monitor import EnergyMonitor
+    from pbkd.plugin.registry import Registry
     from pbkd.protocols import EnergyMeter
-    from pbkd.registry import Registry
+    from pbkd.training.activation_cache import Cache
 
 __all__ = ["measure", "procedure_schedules", "rigs"]
 

@@ -52,8 +52,7 @@ app.add_typer(plugins.app, name="plugins")
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one sentence on stderr and exit code 2."""
-    from pbkd.errors import PbkdError
-    from pbkd.failure import out_of_memory
+    from pbkd.errors import PbkdError, out_of_memory
 
     # Threads that spin for long while they wait slow every other busy process tenfold; those that
     # never spin make small networks twice as slow. torch's OpenMP reads this when it is imported.

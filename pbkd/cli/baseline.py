@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pbkd.finished import Finished
+    from pbkd.runs.finished import Finished
 
 
 def baseline(
@@ -40,8 +40,8 @@ def baseline(
     `scratch` learns the labels alone; `distillation` the whole teacher's soft targets too. Results
     go to baselines.json in the run's folder.
     """
-    from pbkd.baseline import Told, train_baselines
-    from pbkd.finished import METHODS, read_finished
+    from pbkd.pipeline.baseline import Told, train_baselines
+    from pbkd.runs.finished import METHODS, read_finished
 
     def tell(told: Told) -> None:
         method, epoch, epochs, loss, score = told
@@ -65,8 +65,8 @@ def baseline(
 
 def _show(finished: Finished) -> None:
     """Print the baselines below the run's own student, with the seconds that each was trained."""
-    from pbkd.cli.display import print_wide
     from pbkd.report.card import points
+    from pbkd.report.console.display import print_wide
 
     spent, student = finished.training_seconds, finished.result.student
     seconds = "not measured" if spent is None else f"{spent:.1f}"

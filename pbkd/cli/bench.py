@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pbkd.registry import Registry
+    from pbkd.plugin.registry import Registry
 
 
 def bench(
@@ -39,9 +39,9 @@ def bench(
     writes profile.txt and trace.json.
     """
     from pbkd.bench.presets import find_preset
-    from pbkd.config import RunConfig
-    from pbkd.journal import new_run_folder
-    from pbkd.registry import build_registry
+    from pbkd.config.schema import RunConfig
+    from pbkd.plugin.registry import build_registry
+    from pbkd.runs.folder import new_run_folder
 
     names = list(dict.fromkeys(presets or ["vgg16-cifar"]))
     for name in names:
@@ -78,7 +78,7 @@ def _measure(
 
     from pbkd.bench.host import bench as run_bench
     from pbkd.bench.report import plot, show, write
-    from pbkd.journal import write_file
+    from pbkd.core.files import write_file
 
     results = []
     for name in names:

@@ -19,10 +19,10 @@ def compare(
     MACs, parameters and latencies are how many times the student's the teacher's are. Baselines
     that `pbkd baseline` trained are further columns.
     """
-    from pbkd.cli.display import print_wide
-    from pbkd.finished import read_finished
-    from pbkd.journal import write_file
+    from pbkd.core.files import write_file
     from pbkd.report.compare import compare_csv, compare_notes, compare_rows
+    from pbkd.report.console.display import print_wide
+    from pbkd.runs.finished import read_finished
 
     finished = [read_finished(folder) for folder in runs]
     print_wide(*compare_rows(finished), left=2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pbkd.coverage import Coverage
+    from pbkd.pipeline.coverage import Coverage
 
 _HEADS = ("network", "cut by", "blocks", "replaced", "MACs", "of the teacher's", "")
 
@@ -26,10 +26,10 @@ def cut(
     markdown: Annotated[Path | None, typer.Option(help="Write the table here, too.")] = None,
 ) -> None:
     """Try whether networks can be cut, checked, given replacements and trained for one step."""
-    from pbkd.cli.display import print_wide
-    from pbkd.config import load_config
-    from pbkd.coverage import cover, matching
-    from pbkd.registry import build_registry
+    from pbkd.config.load import load_config
+    from pbkd.pipeline.coverage import cover, matching
+    from pbkd.plugin.registry import build_registry
+    from pbkd.report.console.display import print_wide
 
     config = load_config([argument for argument in arguments if "=" in argument])
     registry = build_registry(config.plugins)

@@ -11,10 +11,10 @@ def doctor() -> None:
     """Say which devices, meters and plugins are usable here, and why not."""
     import torch
 
-    import pbkd
-    from pbkd.registry import build_registry
+    from pbkd._version import __version__
+    from pbkd.plugin.registry import build_registry
 
-    typer.echo(f"pbkd {pbkd.__version__}, torch {torch.__version__}")
+    typer.echo(f"pbkd {__version__}, torch {torch.__version__}")
     for device, reason in _devices().items():
         typer.echo(f"device {device}: {reason or 'usable'}")
     registry = build_registry()
@@ -28,7 +28,7 @@ def doctor() -> None:
 
 def _probed(meter: Any) -> str | None:
     """Return why a meter, with its default options, cannot be used here; None where it can."""
-    from pbkd.energy import probe
+    from pbkd.energy.monitor import probe
     from pbkd.errors import PLUGIN_FAILURES, one_line
 
     try:

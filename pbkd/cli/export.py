@@ -22,10 +22,11 @@ def export(
 
     It takes batches of any size of normalised images; a JSON file beside it says how to normalise.
     """
-    from pbkd.export import export as write
-    from pbkd.reload import reload
+    from pbkd.models.export import export as write
+    from pbkd.pipeline.load import reload
+    from pbkd.zoo.store import resolve_student
 
-    found = reload(run)
+    found = reload(resolve_student(run))
     name = found.recipe.teacher["name"].replace(":", "-")
     done = write(found.student, found.recipe, kind, out or Path(f"{name}-student"))
     typer.echo(

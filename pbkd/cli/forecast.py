@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 from rich.table import Table
 
-from pbkd.cli.display import open_console
-from pbkd.journal import write_file, write_json
-from pbkd.predict import Prediction, fastest, serial_seconds
+from pbkd.core.files import write_file, write_json
+from pbkd.planning.prediction import Prediction, fastest, serial_seconds
+from pbkd.planning.timeline import timeline
+from pbkd.report.console.display import open_console
 from pbkd.report.gantt import duration, gantt_svg, gantt_text
-from pbkd.timeline import timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pbkd.plan import Worker
-    from pbkd.predict import Unpredicted
-    from pbkd.recorded import CostTable
+    from pbkd.core.schedule import Worker
+    from pbkd.planning.cost_files import CostTable
+    from pbkd.planning.prediction import Unpredicted
 
 __all__ = ["chart", "draw", "show_forecast", "write_forecast"]
 

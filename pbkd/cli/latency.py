@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pbkd.result import Latency
+    from pbkd.core.results import Latency
 
 _HEADS = ("network", "parameters", "MACs", "batch", "median ms", "95th percentile", "teacher /")
 
@@ -32,10 +32,11 @@ def latency(
     Without --against, the student of a network of timm stands beside the ready one of timm that is
     nearest to it in parameters.
     """
-    from pbkd.cli.display import print_wide
-    from pbkd.timing import contenders, timed
+    from pbkd.pipeline.latency import contenders, timed
+    from pbkd.report.console.display import print_wide
+    from pbkd.zoo.store import resolve_student
 
-    networks = contenders(run, against)
+    networks = contenders(resolve_student(run), against)
     rows = []
     for size in batch or [1, 64]:
         found = timed(networks, size, threads, repeats)

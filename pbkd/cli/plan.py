@@ -14,12 +14,12 @@ import typer
 from pbkd.cli.arguments import ConfigFile, Overrides, Plugins
 
 if TYPE_CHECKING:
-    from pbkd.cluster import Cluster
-    from pbkd.config import RunConfig
-    from pbkd.plan import Worker
+    from pbkd.config.schema import RunConfig
+    from pbkd.core.schedule import Worker
+    from pbkd.planning.cluster import Cluster
+    from pbkd.planning.cost_files import CostTable
+    from pbkd.plugin.registry import Registry
     from pbkd.protocols import Scheduler
-    from pbkd.recorded import CostTable
-    from pbkd.registry import Registry
 
 _MAX_WORKERS = 4096
 _COUNTS = "1,2,4,8"
@@ -75,10 +75,10 @@ def plan(
     Costs are measured here, or read from a file; every worker is taken to be like that one, or
     like the devices of the cluster, on which every step is then simulated.
     """
-    from pbkd.cluster import read_cluster
-    from pbkd.config import load_config
-    from pbkd.recorded import write_costs
-    from pbkd.registry import build_registry
+    from pbkd.config.load import load_config
+    from pbkd.planning.cluster import read_cluster
+    from pbkd.planning.cost_files import write_costs
+    from pbkd.plugin.registry import build_registry
 
     nodes = read_cluster(cluster) if cluster else None
     if against:
@@ -87,7 +87,7 @@ def plan(
     counts = _counts(workers, nodes, link)
     registry = build_registry(plugin or [])
     given = overrides or []
-    settings = load_config(given, file=config, plugins=plugin or [], registry=registry)
+    settings = load_config(given, file=config, plugins=registry.provided(plugin or []))
     wanted = None if settings.scheduler["name"] == "auto" else str(settings.scheduler["name"])
     schedulers = _schedulers(registry, settings, wanted)
     table, worker = _costs(costs, setting, settings, given, registry)
@@ -111,7 +111,7 @@ def _predict(
 ) -> None:
     """Show what every scheduler is predicted to take on workers that are all alike."""
     from pbkd.cli.forecast import chart, draw, show_forecast, write_forecast
-    from pbkd.predict import predict
+    from pbkd.planning.prediction import predict
 
     svg, json = files
     rows = [
@@ -142,7 +142,7 @@ def _simulate(
     """Show what every scheduler takes on the first devices of a cluster."""
     from pbkd.cli.forecast import draw
     from pbkd.cli.scaling import show_scaling, write_scaling
-    from pbkd.simulate.scaling import quickest, scale
+    from pbkd.planning.simulation.scaling import quickest, scale
 
     svg, json = files
     rows = scale(table, cluster, counts, schedulers)
@@ -157,7 +157,7 @@ def _simulate(
 def _compare(paths: Sequence[Path], cluster: Cluster | None, setting: str | None) -> None:
     """Show how far off the simulation of runs is that were measured."""
     from pbkd.cli.scaling import show_against
-    from pbkd.simulate.against import against
+    from pbkd.pipeline.against import against
 
     show_against([row for path in paths for row in against(path, cluster, setting)])
 
@@ -195,7 +195,7 @@ def _schedulers(
     registry: Registry, settings: RunConfig, wanted: str | None
 ) -> dict[str, Callable[[], Scheduler]]:
     """Return how to make each registered scheduler; the chosen one has its options."""
-    from pbkd.options import chosen
+    from pbkd.plugin.registry import chosen
 
     choices: dict[str, Any] = {name: {"name": name} for name in registry.strategies["scheduler"]}
     if wanted:
@@ -214,10 +214,10 @@ def _costs(
     registry: Registry,
 ) -> tuple[CostTable, Worker]:
     """Return costs from the file, or measured, and a worker like that on which they were."""
-    from pbkd.config import read_overrides
+    from pbkd.config.load import read_overrides
+    from pbkd.core.schedule import Worker
     from pbkd.errors import ConfigError
-    from pbkd.plan import Worker
-    from pbkd.recorded import read_costs
+    from pbkd.planning.cost_files import read_costs
 
     if file is None:
         if setting is not None:
@@ -231,8 +231,8 @@ def _costs(
 
 def _measured(settings: RunConfig, registry: Registry) -> tuple[CostTable, Worker]:
     """Load teacher and data and measure; whichever scheduler was chosen has no part in that."""
-    from pbkd.config import RunConfig
-    from pbkd.planning import cost_table, plan_run
+    from pbkd.config.schema import RunConfig
+    from pbkd.pipeline.plan import cost_table, plan_run
 
     prospect = plan_run(replace(settings, scheduler=RunConfig().scheduler), registry)
     return cost_table(prospect), prospect.plan.workers[0]

@@ -18,8 +18,8 @@ def list_plugins() -> None:
     """List every plugin: version, origin, what it provides; then the broken ones and why."""
     from rich.table import Table
 
-    from pbkd.cli.display import open_console
-    from pbkd.registry import build_registry
+    from pbkd.plugin.registry import build_registry
+    from pbkd.report.console.display import open_console
 
     registry = build_registry()
     console = open_console()
@@ -38,8 +38,8 @@ def list_plugins() -> None:
 @app.command("show")
 def show(name: PluginName) -> None:
     """Show a plugin: version, origin, contract, what it provides, with options and defaults."""
-    from pbkd.describe import describe_plugin
-    from pbkd.registry import build_registry, load_plugin
+    from pbkd.plugin.reference import describe_plugin
+    from pbkd.plugin.registry import build_registry, load_plugin
 
     registry = build_registry()
     typer.echo(describe_plugin(registry, load_plugin(registry, name)))
@@ -59,9 +59,9 @@ def check(
     import os
     import tempfile
 
-    from pbkd.cli.display import print_wide
     from pbkd.errors import PluginError
-    from pbkd.registry import build_registry, load_plugin
+    from pbkd.plugin.registry import build_registry, load_plugin
+    from pbkd.report.console.display import print_wide
 
     registry = build_registry()
     try:
@@ -117,8 +117,8 @@ def new(
     """
     from pathlib import Path
 
-    from pbkd.registry import build_registry
-    from pbkd.scaffold import KINDS, new_plugin
+    from pbkd.plugin.registry import build_registry
+    from pbkd.plugin.scaffold import KINDS, new_plugin
 
     folder = new_plugin(build_registry(), kind, name, Path())
     typer.echo(f"{folder}: begun as a copy of '{KINDS[kind][1]}'")
@@ -128,6 +128,6 @@ def new(
 @app.command("hooks")
 def hooks() -> None:
     """Print every hook and method that pbkd calls: signature, when, by what, in which process."""
-    from pbkd.hookdocs import hooks_markdown
+    from pbkd.plugin.reference import hooks_markdown
 
     typer.echo(hooks_markdown(), nl=False)

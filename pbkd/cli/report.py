@@ -22,11 +22,11 @@ def report(
 
     Nothing is loaded from elsewhere: style, pictures and script are in the file.
     """
-    from pbkd.finished import read_finished
-    from pbkd.journal import write_file
+    from pbkd.core.files import write_file
     from pbkd.report.compare_page import compare_page
-    from pbkd.report.record import read_record
+    from pbkd.report.report_data import read_record
     from pbkd.report.run_page import run_page
+    from pbkd.runs.finished import read_finished
 
     if len(runs) == 1:
         text = run_page(read_record(runs[0]))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pbkd.cli.arguments import AsJson, ConfigFile, Overrides, Plugins
-from pbkd.cli.member import begun_run, carries_out
+from pbkd.cli.torchrun import begun_run, carries_out
 
 if TYPE_CHECKING:
-    from pbkd.config import RunConfig
-    from pbkd.registry import Registry
+    from pbkd.config.schema import RunConfig
+    from pbkd.plugin.registry import Registry
 
 
 def run(
@@ -43,9 +43,9 @@ def run(
 
     Without arguments: the quickstart, on handwritten digits, with a teacher that pbkd ships.
     """
-    from pbkd.config import to_yaml
+    from pbkd.config.load import to_yaml
     from pbkd.errors import ConfigError
-    from pbkd.resume import is_finished
+    from pbkd.runs.folder import is_finished
 
     if as_json and (plan or print_config or quiet):
         raise ConfigError("--json does not go with --plan, --print-config or --quiet.")
@@ -69,12 +69,12 @@ def run(
 def _settings(
     given: list[str], config: Path | None, plugin: list[str] | None
 ) -> tuple[RunConfig, Registry]:
-    from pbkd.config import load_config
-    from pbkd.registry import build_registry
+    from pbkd.config.load import load_config
+    from pbkd.plugin.registry import build_registry
 
     specs = plugin or []
     registry = build_registry(specs)
-    settings = load_config(given, file=config, plugins=specs, registry=registry)
+    settings = load_config(given, file=config, plugins=registry.provided(specs))
     for spec in settings.plugins:
         registry.provided_by(spec)
     return settings, registry
@@ -90,10 +90,10 @@ def carry_out(
     as_json: bool = False,
 ) -> None:
     """Run, or show the plan alone; Ctrl-C ends it with exit code 130 and says how to go on."""
-    from pbkd.cli.display import show_plan
-    from pbkd.cli.show import shown
-    from pbkd.planning import plan_run
-    from pbkd.run import run as run_config
+    from pbkd.pipeline.plan import plan_run
+    from pbkd.pipeline.run import run as run_config
+    from pbkd.report.console.display import show_plan
+    from pbkd.report.console.show import shown
 
     if plan:
         show_plan(plan_run(settings, registry).plan)
@@ -127,14 +127,14 @@ def _folder_here(given: list[str]) -> Path | None:
 
 
 def _out(given: list[str], config: Path | None) -> Path:
-    from pbkd.config import load_config
+    from pbkd.config.load import load_config
 
     return Path(load_config([o for o in given if o.startswith("out=")], file=config).out)
 
 
 def _say_finished(folder: Path, *, as_json: bool) -> None:
-    from pbkd.cli.show import shown
-    from pbkd.finished import read_finished
+    from pbkd.report.console.show import shown
+    from pbkd.runs.finished import read_finished
 
     if not as_json:
         typer.echo(f"the run in {folder} is finished; README.md there is the model card")
@@ -146,7 +146,7 @@ def _say_finished(folder: Path, *, as_json: bool) -> None:
 def _resumed_folder(given: list[str], config: Path | None) -> Path:
     """Take the folder off the arguments, or find the newest run's."""
     from pbkd.errors import ConfigError
-    from pbkd.resume import newest_run, unfinished_run
+    from pbkd.runs.folder import newest_run, unfinished_run
 
     if config is not None:
         raise ConfigError("--config does not go with --resume: a run keeps its configuration.")

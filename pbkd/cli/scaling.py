@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
-from pbkd.cli.display import open_console, print_wide
-from pbkd.journal import write_json
-from pbkd.predict import serial_seconds
+from pbkd.core.files import write_json
+from pbkd.planning.prediction import serial_seconds
+from pbkd.planning.simulation.scaling import Scaled, quickest
+from pbkd.report.console.display import open_console, print_wide
 from pbkd.report.gantt import duration
-from pbkd.simulate.scaling import Scaled, quickest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pbkd.cluster import Cluster
-    from pbkd.predict import Unpredicted
-    from pbkd.recorded import CostTable
-    from pbkd.simulate.against import Comparison
+    from pbkd.pipeline.against import Comparison
+    from pbkd.planning.cluster import Cluster
+    from pbkd.planning.cost_files import CostTable
+    from pbkd.planning.prediction import Unpredicted
 
 __all__ = ["scaling_counts", "show_against", "show_scaling", "write_scaling"]
 

@@ -15,9 +15,9 @@ def status(
     ] = None,
 ) -> None:
     """Show how far a run is, also while it runs."""
-    from pbkd.config import load_config
-    from pbkd.journal import read_events
-    from pbkd.resume import is_finished, is_held, newest_run
+    from pbkd.config.load import load_config
+    from pbkd.runs.events import read_events
+    from pbkd.runs.folder import is_finished, is_held, newest_run
 
     folder = folder or newest_run(Path("runs"))
     config = load_config(file=folder / "config.yaml")

@@ -26,7 +26,7 @@ def watch(
     The exit code is 0 where the run has finished, 1 where it was stopped.
     """
     from pbkd.errors import RunFolderError
-    from pbkd.resume import is_finished, newest_run
+    from pbkd.runs.folder import is_finished, newest_run
 
     folder = folder or newest_run(Path("runs"))
     if not (folder / "config.yaml").is_file():
@@ -43,10 +43,10 @@ def watch(
 
 
 def _show(folder: Path, *, as_json: bool) -> None:
-    from pbkd.cli.show import shown
     from pbkd.errors import RunFolderError
-    from pbkd.finished import read_finished
-    from pbkd.resume import is_finished
+    from pbkd.report.console.show import shown
+    from pbkd.runs.finished import read_finished
+    from pbkd.runs.folder import is_finished
 
     with shown(as_json=as_json) as show:
         for event in _until_the_end(folder):
@@ -66,8 +66,8 @@ def _show(folder: Path, *, as_json: bool) -> None:
 
 def _until_the_end(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the events of a run, also those to come, until nobody runs in its folder."""
-    from pbkd.journal import new_events
-    from pbkd.resume import is_held
+    from pbkd.runs.events import new_events
+    from pbkd.runs.folder import is_held
 
     offsets: dict[Path, int] = {}
     while True:

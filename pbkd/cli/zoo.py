@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pbkd.cli.member import begun_run, carries_out
+from pbkd.cli.torchrun import begun_run, carries_out
 
 if TYPE_CHECKING:
-    from pbkd.catalogue import Row
+    from pbkd.zoo.listing import Row
 
 app = typer.Typer(
     help="The models that can be teachers, and the students made from them.", no_args_is_help=True
@@ -29,9 +29,9 @@ def list_models(
     ] = None,
 ) -> None:
     """List models and students with their figures, or the variants of a family."""
-    from pbkd.catalogue import catalogue
-    from pbkd.registry import build_registry
-    from pbkd.zoo import list_variants
+    from pbkd.models.teacher import list_variants
+    from pbkd.plugin.registry import build_registry
+    from pbkd.zoo.listing import catalogue
 
     registry = build_registry()
     if family:
@@ -43,8 +43,8 @@ def list_models(
 def _show_rows(rows: list[Row]) -> None:
     from rich.table import Table
 
-    from pbkd.catalogue import HEADS, cells
-    from pbkd.cli.display import open_console
+    from pbkd.report.console.display import open_console
+    from pbkd.zoo.listing import HEADS, cells
 
     console = open_console()
     lines = [cells(row) for row in rows]
@@ -66,7 +66,7 @@ def _shortened(text: str, width: int) -> str:
 @app.command("path")
 def path() -> None:
     """Print the folders in which students are looked for, and how to add one."""
-    from pbkd.entries import VARIABLE, zoo_folders
+    from pbkd.zoo.store import VARIABLE, zoo_folders
 
     for folder in zoo_folders():
         typer.echo(f"{folder}" if folder.is_dir() else f"{folder} (not there)")
@@ -85,9 +85,9 @@ def _listing(folder: Path, variable: str) -> str:
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="A model's or a student's name.")]) -> None:
     """Show a model or a student: options, size, how its weights were made, how they score."""
-    from pbkd.entries import describe_student, find_student
-    from pbkd.registry import build_registry
-    from pbkd.zoo import describe
+    from pbkd.plugin.registry import build_registry
+    from pbkd.zoo.recipes import describe
+    from pbkd.zoo.store import describe_student, find_student
 
     registry = build_registry()
     student = None if name in registry.strategies["model"] else find_student(name)
@@ -103,8 +103,8 @@ def train(
     ),
 ) -> None:
     """Train a model by the recipe on its card; write its weights and a new card."""
-    from pbkd.registry import build_registry
-    from pbkd.train import train_model
+    from pbkd.plugin.registry import build_registry
+    from pbkd.zoo.train import train_model
 
     def tell(epoch: int, loss: float, score: float) -> None:
         typer.echo(f"epoch {epoch + 1}: loss {loss:.4f}, validation {100 * score:.2f} %")
@@ -125,9 +125,9 @@ def compress(
 ) -> None:
     """Compress a model by the recipe that is recorded for it, as `pbkd run` does."""
     from pbkd.cli.run import carry_out
-    from pbkd.config import load_config
-    from pbkd.registry import build_registry
-    from pbkd.zoo import compression_config
+    from pbkd.config.load import load_config
+    from pbkd.plugin.registry import build_registry
+    from pbkd.zoo.recipes import compression_config
 
     given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
     registry = build_registry()
@@ -158,9 +158,9 @@ def add(
     ] = False,
 ) -> None:
     """Put the student of a run into a zoo folder: weights, recipe, card and README."""
-    from pbkd.enrol import enrol
-    from pbkd.entries import VARIABLE, named_folders, zoo_folders
-    from pbkd.registry import build_registry
+    from pbkd.plugin.registry import build_registry
+    from pbkd.zoo.add import enrol
+    from pbkd.zoo.store import VARIABLE, named_folders, zoo_folders
 
     zoo = to or next(iter(named_folders()), Path("pbkd-zoo"))
     folder = enrol(build_registry(), run, zoo, name=name, licence=licence, half=half)
@@ -182,11 +182,11 @@ def verify(
     """Check weights against their cards: checksum, size, and accuracy where the data is at hand."""
     from rich.table import Table
 
-    from pbkd.cli.display import open_console
-    from pbkd.config import read_overrides
+    from pbkd.config.load import read_overrides
     from pbkd.errors import ConfigError
-    from pbkd.registry import build_registry
-    from pbkd.verify import verify as verify_zoo
+    from pbkd.plugin.registry import build_registry
+    from pbkd.report.console.display import open_console
+    from pbkd.zoo.verify import verify as verify_zoo
 
     given = arguments or []
     overrides = read_overrides([argument for argument in given if "=" in argument])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbkd.journal import write_file, write_json
+from pbkd.core.files import write_file, write_json
 from pbkd.report.card import card
 from pbkd.report.table import blocks_csv
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pbkd.result import RunResult
+    from pbkd.core.results import RunResult
 
 __all__ = ["write_report"]
 

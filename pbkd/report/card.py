@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbkd.options import choice_text
+from pbkd.config.options import choice_text
 from pbkd.report.energy import ENERGY_HEADS, energy_notes, energy_rows, energy_said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pbkd.result import BlockResult, PhaseResult, RunResult
+    from pbkd.core.results import BlockResult, PhaseResult, RunResult
 
 __all__ = [
     "Figure",

@@ -9,13 +9,13 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from pbkd.finished import METHODS
 from pbkd.report.card import joules_notes
+from pbkd.runs.finished import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pbkd.finished import Finished
+    from pbkd.runs.finished import Finished
 
 __all__ = [
     "compare_csv",

@@ -15,7 +15,7 @@ from pbkd.report.pareto import Point, pareto
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pbkd.finished import Finished
+    from pbkd.runs.finished import Finished
 
 __all__ = ["compare_page"]
 

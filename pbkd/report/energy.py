@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pbkd.result import DomainEnergy, EnergyResult, EnergySum
+    from pbkd.core.results import DomainEnergy, EnergyResult, EnergySum
 
 __all__ = ["ENERGY_HEADS", "energy_notes", "energy_rows", "energy_said"]
 

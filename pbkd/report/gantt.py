@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pbkd.timeline import Bar
+    from pbkd.planning.timeline import Bar
 
 __all__ = [
     "WIDTH",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pbkd.timeline import Bar
+from pbkd.planning.timeline import Bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pbkd.journal import Event
+    from pbkd.core.events import Event
 
 __all__ = ["job_bars"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbkd.plan import candidate_of
+from pbkd.core.blocks import candidate_of
 from pbkd.report.card import (
     Figure,
     all_notes,
@@ -17,22 +17,22 @@ from pbkd.report.card import (
     stage_scores,
     verdict,
 )
-from pbkd.report.chain import chain_picture, details
+from pbkd.report.chain_diagram import chain_picture, details
 from pbkd.report.charts import bar, curves, pair
-from pbkd.report.course import gantt_charts, speedup
-from pbkd.report.difference import difference
+from pbkd.report.disagreements import difference
 from pbkd.report.energy import ENERGY_HEADS, energy_notes, energy_rows, energy_said
 from pbkd.report.gantt import duration
 from pbkd.report.html import Section, page
 from pbkd.report.markup import Markup, element, join, table
+from pbkd.report.run_timeline import gantt_charts, speedup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pbkd.finished import Finished
-    from pbkd.journal import Event
-    from pbkd.report.record import Record
-    from pbkd.result import EnergyResult, RunResult
+    from pbkd.core.events import Event
+    from pbkd.core.results import EnergyResult, RunResult
+    from pbkd.report.report_data import Record
+    from pbkd.runs.finished import Finished
 
 __all__ = ["run_page"]
 

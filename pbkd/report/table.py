@@ -7,8 +7,8 @@ import io
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from pbkd.options import choice_text
-from pbkd.result import BlockResult
+from pbkd.config.options import choice_text
+from pbkd.core.results import BlockResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from pbkd.chain import blocks_of, freeze
+from pbkd.models.chain import blocks_of, freeze
+from pbkd.models.weights import fingerprint
 from pbkd.testing.tiny import tiny_segment
-from pbkd.weights import fingerprint
 
 if TYPE_CHECKING:
-    from pbkd.plan import Block
+    from pbkd.core.blocks import Block
     from pbkd.protocols import BlockBuilder
 
 __all__ = ["check_builder"]

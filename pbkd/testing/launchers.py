@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbkd.core.schedule import Worker
 from pbkd.errors import WorkerError
-from pbkd.plan import Worker
 
 if TYPE_CHECKING:
     from pbkd.protocols import Launcher

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from pbkd.chain import freeze
-from pbkd.options import option_types, typed_options
-from pbkd.weights import fit_weights, read_weights
+from pbkd.config.options import option_types, typed_options
+from pbkd.models.chain import freeze
+from pbkd.models.weights import fit_weights, read_weights
 
 if TYPE_CHECKING:
-    from pbkd.zoo import ZooModel
+    from pbkd.protocols import ZooModel
 
 __all__ = ["check_model"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from pbkd.chain import check_chain, freeze
+from pbkd.models.chain import check_chain, freeze
 
 if TYPE_CHECKING:
     from pbkd.protocols import Partitioner

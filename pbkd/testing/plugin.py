@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import MISSING
 
+from pbkd.config.options import option_types, typed_options
 from pbkd.errors import PLUGIN_FAILURES, one_line
-from pbkd.options import chosen, option_types, typed_options
-from pbkd.registry import PROTOCOLS, build_registry
+from pbkd.plugin.registry import PROTOCOLS, build_registry, chosen
 from pbkd.testing.builders import check_builder
 from pbkd.testing.launchers import check_launcher
 from pbkd.testing.losses import check_loss
@@ -18,15 +18,15 @@ from pbkd.testing.models import check_model
 from pbkd.testing.partitioners import check_partitioner
 from pbkd.testing.schedulers import check_scheduler
 from pbkd.testing.tiny import tiny_teacher
-from pbkd.verify import Check
+from pbkd.zoo.verify import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
+    from pbkd.plugin.registry import Plugin, Registry
     from pbkd.protocols import Partitioner
-    from pbkd.registry import Plugin, Registry
 
 __all__ = ["check_plugin", "examine"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from pbkd.makespan import makespan
-from pbkd.plan import BlockCost, Worker, check_schedule
+from pbkd.core.blocks import BlockCost
+from pbkd.core.schedule import Worker, check_schedule
+from pbkd.planning.cost_model import makespan
 from pbkd.testing.tiny import tiny_costs
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from pbkd.augmentation import Augmentation
-from pbkd.chain import freeze
-from pbkd.data import ArraySplit, Dataset
-from pbkd.plan import BlockCost
+from pbkd.core.blocks import BlockCost
+from pbkd.data.datasets import ArraySplit, Dataset
+from pbkd.data.transforms import Augmentation
+from pbkd.models.chain import freeze
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,9 +8,9 @@ from pbkd_ghost import GhostBuilder, GhostConv2d, register_builders
 from pbkd_zoo.resnet import BasicBlock
 from torch import nn
 
+from pbkd.core.blocks import Block
 from pbkd.errors import ConfigError
-from pbkd.measure import macs
-from pbkd.plan import Block
+from pbkd.models.metrics import macs
 from pbkd.testing import check_builder
 
 

@@ -4,8 +4,8 @@ import torch
 from pbkd_identity import IdentityBuilder, register_builders
 from torch import nn
 
-from pbkd.measure import macs
-from pbkd.plan import Block
+from pbkd.core.blocks import Block
+from pbkd.models.metrics import macs
 from pbkd.testing import check_builder
 
 

@@ -21,9 +21,10 @@ from torch.distributed.elastic.multiprocessing.errors import (
 )
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from pbkd import hookimpl, journal
+from pbkd import hookimpl
 from pbkd.errors import WorkerError
-from pbkd.heartbeat import alive, watched
+from pbkd.execution.heartbeat import alive, watched
+from pbkd.runs.events import record as record_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +60,7 @@ class LocalLauncher:
             return
 
         def lost(pid: int, seconds: float) -> None:
-            journal.record(folder, "launcher", "worker lost", pid=pid, silent_seconds=seconds)
+            record_event(folder, "launcher", "worker lost", pid=pid, silent_seconds=seconds)
 
         message = ""
         for attempt in range(self.restarts + 1):
@@ -73,7 +74,7 @@ class LocalLauncher:
                 # What failed twice in the same way will not go well the third time.
                 if attempt == self.restarts or (message == before and failure.exitcode >= 0):
                     raise WorkerError(f"{reason}: see {folder / 'logs'}.") from error
-                journal.record(folder, "launcher", "restart", attempt=attempt + 1, reason=reason)
+                record_event(folder, "launcher", "restart", attempt=attempt + 1, reason=reason)
             else:
                 return
 
@@ -103,7 +104,7 @@ def _start_method() -> str:
         return "spawn"
     # The host has prepared teacher and data: what it needed for that, workers will need.
     needed = [name for name in _SLOW_IMPORTS if name in sys.modules]
-    multiprocessing.set_forkserver_preload(["pbkd.worker", *needed])
+    multiprocessing.set_forkserver_preload(["pbkd.execution.worker", *needed])
     return "forkserver"
 
 

@@ -9,11 +9,11 @@ import pytest
 from pbkd_local import LocalLauncher, _message, register_launchers
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from pbkd.assignment import Assignment, write_assignment
-from pbkd.config import load_config, to_yaml
+from pbkd.config.load import load_config, to_yaml
+from pbkd.core.schedule import Schedule, Worker
 from pbkd.errors import WorkerError
-from pbkd.plan import Schedule, Worker
-from pbkd.worker import work
+from pbkd.execution.worker import work
+from pbkd.runs.assignment import Assignment, write_assignment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def run_folder(path: Path, workers: int, then: str = "") -> Path:
     """Return a run folder without jobs: its workers start, prepare, load a plugin and end."""
     witness = path / "witness.py"
     witness.write_text(WITNESS.format(folder=str(path)) + then)
-    config = load_config([f"workers={workers}"], plugins=[str(witness)])
+    config = load_config([f"workers={workers}", f"plugins=[{witness}]"])
     (path / "config.yaml").write_text(to_yaml(config))
     crew = tuple(Worker(rank) for rank in range(workers))
     write_assignment(

@@ -8,9 +8,9 @@ from pbkd_low_rank import LowRankBuilder, register_builders, thin_pair
 from pbkd_zoo.resnet import BasicBlock
 from torch import Tensor, nn
 
-from pbkd.chain import blocks_of
 from pbkd.errors import ConfigError
-from pbkd.measure import macs
+from pbkd.models.chain import blocks_of
+from pbkd.models.metrics import macs
 from pbkd.testing import check_builder
 
 

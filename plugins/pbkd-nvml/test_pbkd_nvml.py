@@ -17,13 +17,13 @@ import pynvml
 import pytest
 from pbkd_nvml import NvmlMeter
 
-from pbkd import energy
-from pbkd.config import load_config
+from pbkd.config.load import load_config
+from pbkd.energy.monitor import EnergyMonitor
 from pbkd.errors import MeterUnavailableError
-from pbkd.registry import build_registry
-from pbkd.report.record import read_record
+from pbkd.pipeline.run import run
+from pbkd.plugin.registry import build_registry
+from pbkd.report.report_data import read_record
 from pbkd.report.run_page import run_page
-from pbkd.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -437,15 +437,15 @@ class Machine:
 
     def run(self, states: dict[str, dict[str, int]]) -> tuple[dict[str, Any], str, str]:
         """Return the result, the card and the page of a run while the machine is in `states`."""
-        plain = energy.EnergyMonitor.window
+        plain = EnergyMonitor.window
 
         @contextmanager
-        def window(monitor: energy.EnergyMonitor, name: str) -> Iterator[None]:
+        def window(monitor: EnergyMonitor, name: str) -> Iterator[None]:
             with plain(monitor, name):
                 self._show(states.get(name, {}))
                 yield
 
-        self._monkeypatch.setattr(energy.EnergyMonitor, "window", window)
+        self._monkeypatch.setattr(EnergyMonitor, "window", window)
         self._show(states["before"])
         meters = f"[nvml, {{name: rapl, root: '{self._root}'}}, {{name: estimate, watts: 15}}]"
         config = load_config(
@@ -478,7 +478,7 @@ def machine(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> M
     monkeypatch.setenv("NVML_STUB", str(tmp_path / "machine"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
-    monkeypatch.setattr(energy, "_REST", 0.1)
+    monkeypatch.setattr("pbkd.energy.monitor._REST", 0.1)
     return Machine(tmp_path, monkeypatch)
 
 

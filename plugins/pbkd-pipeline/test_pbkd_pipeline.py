@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pbkd_pipeline import Pipeline, register_schedulers
 
 from pbkd import BlockCost, Job, Schedule, Worker
-from pbkd.makespan import makespan, stage_seconds, worker_seconds
-from pbkd.plan import Workload, check_schedule
-from pbkd.stages import stage_load
+from pbkd.core.schedule import check_schedule
+from pbkd.planning.cost_model import makespan, stage_load, stage_seconds, worker_seconds
+from pbkd.planning.plan import Workload
 from pbkd.testing import check_scheduler, tiny_costs
 
 if TYPE_CHECKING:

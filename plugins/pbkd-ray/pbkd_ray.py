@@ -15,20 +15,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pbkd import Job, Schedule, hookimpl, journal
-from pbkd.assignment import read_assignment, write_assignment
-from pbkd.background import beside
+from pbkd import Job, Schedule, hookimpl
+from pbkd.core.process import beside
 from pbkd.errors import ConfigError, PluginError, WorkerError, one_line
-from pbkd.parcel import marks, pack, unpack, written
-from pbkd.place import measured_link, stopwatch, worker_at
+from pbkd.execution.remote.folder_sync import marks, pack, unpack, written
+from pbkd.execution.remote.probe import measured_link, stopwatch, worker_at
+from pbkd.runs.assignment import read_assignment, write_assignment
+from pbkd.runs.events import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from pbkd import RunConfig, Worker
-    from pbkd.parcel import Parcel
-    from pbkd.place import Place
+    from pbkd.execution.remote.folder_sync import Parcel
+    from pbkd.execution.remote.probe import Place
     from pbkd.protocols import Launcher
 
     Work = Callable[[Path, int], None]
@@ -366,7 +367,7 @@ def _ray() -> Any:
 
 def _tell(folder: Path, rank: int, error: BaseException) -> None:
     reason = f"worker {rank} was lost: {one_line(error)}"
-    journal.record(folder, "launcher", "restart", reason=reason)
+    record(folder, "launcher", "restart", reason=reason)
 
 
 @hookimpl

@@ -7,7 +7,7 @@ import pbkd_ray
 import pytest
 from pbkd_ray import RayLauncher
 
-from pbkd.config import load_config
+from pbkd.config.load import load_config
 from pbkd.errors import ConfigError, PluginError, WorkerError
 from pbkd.testing import check_launcher
 

@@ -9,10 +9,10 @@ from pbkd_separable import DecoupledConv2d, SeparableBuilder, register_builders
 from pbkd_zoo.resnet import BasicBlock
 from torch import Tensor, nn
 
-from pbkd.chain import blocks_of
+from pbkd.config.options import typed_options
 from pbkd.errors import ConfigError
-from pbkd.measure import macs, parameters
-from pbkd.options import typed_options
+from pbkd.models.chain import blocks_of
+from pbkd.models.metrics import macs, parameters
 from pbkd.testing import check_builder, tiny_segment
 
 

@@ -6,11 +6,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pbkd import hookimpl, journal
+from pbkd import hookimpl
+from pbkd.runs.events import read_events
 
 if TYPE_CHECKING:
-    from pbkd.journal import Event
-    from pbkd.result import RunResult
+    from pbkd.core.events import Event
+    from pbkd.core.results import RunResult
 
 PBKD_CONTRACT = 1
 
@@ -39,7 +40,7 @@ def _epochs(folder: Path) -> dict[str, dict[tuple[str, int], Event]]:
     The whole student, which is fine-tuned, goes by `fine-tuning`.
     """
     found: dict[str, dict[tuple[str, int], Event]] = {}
-    for event in journal.read_events(folder):
+    for event in read_events(folder):
         if event["event"].endswith(" epoch"):
             phase = event["event"].removesuffix(" epoch")
             found.setdefault(event.get("block", phase), {})[phase, event["epoch"]] = event

@@ -11,12 +11,12 @@ pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 import pbkd_tensorboard
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pbkd import journal
 from pbkd.errors import PluginError
-from pbkd.registry import build_registry
+from pbkd.plugin.registry import build_registry
+from pbkd.runs.events import record
 
 if TYPE_CHECKING:
-    from pbkd.result import RunResult
+    from pbkd.core.results import RunResult
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[float, int, float]]]:
@@ -30,7 +30,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[float, int, float]]]:
 
 
 def told(folder: Path, time: float, event: str, **facts: object) -> None:
-    journal.record(folder, "rank0", event, time=time, **facts)
+    record(folder, "rank0", event, time=time, **facts)
 
 
 def test_every_block_is_a_run_and_so_is_fine_tuning(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pbkd import hookimpl
-from pbkd.meeting import met
+from pbkd.execution.remote.rendezvous import met
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,13 +9,14 @@ import torch
 from pbkd_torchrun import TorchrunLauncher
 
 from pbkd import Worker
-from pbkd.config import load_config
+from pbkd.config.load import load_config
+from pbkd.core.files import read_json
 from pbkd.errors import WorkerError
-from pbkd.journal import read_events, read_json
-from pbkd.registry import build_registry
-from pbkd.resume import newest_run
-from pbkd.run import run
-from pbkd.weights import read_weights
+from pbkd.models.weights import read_weights
+from pbkd.pipeline.run import run
+from pbkd.plugin.registry import build_registry
+from pbkd.runs.events import read_events
+from pbkd.runs.folder import newest_run
 
 SHORT = ["threads=1", "distill.epochs=2", "distill.student_fed_epochs=1", "finetune.epochs=0",
          "meters=[]"]  # fmt: skip

@@ -20,30 +20,32 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from pbkd.cache import Cache, fill
-from pbkd.card import read_card
-from pbkd.checkpoint import Shelf
-from pbkd.config import load_config, to_yaml
+from pbkd.config.load import load_config, to_yaml
+from pbkd.config.options import typed_options
+from pbkd.core.blocks import Block, BlockCost
+from pbkd.core.files import write_json
+from pbkd.data.sources import SOURCES
 from pbkd.errors import PbkdError
-from pbkd.journal import write_json
-from pbkd.options import chosen, typed_options
-from pbkd.plan import Block, BlockCost, Workload
-from pbkd.predict import predict
-from pbkd.recipe import read_recipe
-from pbkd.recorded import CostTable, read_costs, write_costs
-from pbkd.registry import build_registry
-from pbkd.sources import SOURCES
-from pbkd.student import load
-from pbkd.train import training_recipe
-from pbkd.weights import fit_weights, read_weights, write_weights
-from pbkd.zoo import card_text, find_model
+from pbkd.models.student import read_recipe
+from pbkd.models.teacher import find_model
+from pbkd.models.weights import fit_weights, read_weights, write_weights
+from pbkd.pipeline.load import load
+from pbkd.planning.cost_files import CostTable, read_costs, write_costs
+from pbkd.planning.plan import Workload
+from pbkd.planning.prediction import predict
+from pbkd.plugin.registry import build_registry, chosen
+from pbkd.training.activation_cache import Cache, fill
+from pbkd.training.checkpoint import Shelf
+from pbkd.zoo.card import read_card
+from pbkd.zoo.recipes import card_text
+from pbkd.zoo.train import training_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from pbkd.plugin.registry import Registry
     from pbkd.protocols import Scheduler
-    from pbkd.registry import Registry
 
 __all__ = ["ROUNDS", "Outside", "attempt", "corpus", "mutated", "original"]
 
@@ -94,7 +96,7 @@ def _try_recipe(path: Path) -> None:
 
 
 def _try_costs(path: Path) -> None:
-    from pbkd.plan import Worker
+    from pbkd.core.schedule import Worker
 
     table = read_costs(path)
     schedulers = {name: _maker(name) for name in ("greedy", "pipeline")}
@@ -291,7 +293,7 @@ def attempt(kind: str, content: bytes, folder: Path) -> str | None:
 
 
 def _store_student(home: Path) -> None:
-    from pbkd.student import architecture
+    from pbkd.models.student import architecture
 
     path = home / "student" / "config.json"
     write_json(path, _RECIPE)

@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pbkd.background import beside
-from pbkd.config import load_config
-from pbkd.registry import build_registry
-from pbkd.run import run
+from pbkd.config.load import load_config
+from pbkd.core.process import beside
+from pbkd.pipeline.run import run
+from pbkd.plugin.registry import build_registry
 
 if TYPE_CHECKING:
     import threading
@@ -34,10 +34,10 @@ FEEDS = {
 
 # Every process of a run loads its plugins; this one makes each keep a checkpoint at every epoch.
 _OFTEN = """
-import pbkd.checkpoint
+from pbkd.training import checkpoint
 from pbkd import hookimpl
 
-pbkd.checkpoint.STEPS_BETWEEN = 1
+checkpoint.STEPS_BETWEEN = 1
 
 @hookimpl
 def register_builders():

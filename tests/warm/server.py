@@ -16,7 +16,13 @@ from pathlib import Path
 from pbkd.cli import main
 
 # What a run imports by and by, all of it without starting threads.
-IMPORTED = ("pbkd.finish", "pbkd.launch", "sklearn.datasets", "torch._dynamo", "torchvision")
+IMPORTED = (
+    "pbkd.pipeline.finish",
+    "pbkd.execution.workers",
+    "sklearn.datasets",
+    "torch._dynamo",
+    "torchvision",
+)
 
 
 def serve(path: str) -> None:

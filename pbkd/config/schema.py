@@ -1,0 +1,171 @@
+"""What a run is told: one typed tree, strict, from defaults, a YAML file and `key=value`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pbkd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+__all__ = [
+    "ABOVE_ZERO",
+    "CHOICES",
+    "STRATEGIES",
+    "BudgetConfig",
+    "DistillConfig",
+    "FineTuneConfig",
+    "RunConfig",
+    "check_values",
+]
+
+C = TypeVar("C")
+
+
+def _choice(name: str) -> Any:
+    return field(default_factory=lambda: {"name": name})
+
+
+@dataclass
+class DistillConfig:
+    """The blockwise phases: every replacement trained alone against its block of the teacher."""
+
+    epochs: int | None = None
+    """Teacher-fed epochs; null: as many as make about 600 steps, at least one."""
+    student_fed_epochs: int | None = None
+    """Student-fed epochs after that; null: about 300 steps, at least one."""
+    loss: str = "nmse"
+    """nmse, nmse-per-sample, mse, cosine, or a plugin's."""
+    optimiser: str = "adamw"
+    """adamw, or sgd: with Nesterov's momentum of 0.9."""
+    lr: float = 0.003
+    """Peak learning rate; a short linear warm-up, then a cosine to zero."""
+    weight_decay: float = 0.0
+
+
+@dataclass
+class FineTuneConfig:
+    """The last phase: the whole student, against labels and the teacher's soft targets."""
+
+    epochs: int | None = None
+    """Epochs; null: as many as make about 600 steps, at least one; 0: none."""
+    optimiser: str = "adamw"
+    lr: float = 0.001
+    weight_decay: float = 0.0005
+    temperature: float = 4.0
+    soft_weight: float = 0.9
+    """Share of the soft-target loss; the rest is cross-entropy with the labels."""
+
+
+@dataclass
+class BudgetConfig:
+    """What the student may cost; blocks then get those candidates that harm the network least."""
+
+    macs: float | None = None
+    """Share of the teacher's MACs."""
+    parameters: float | None = None
+    """Share of the teacher's parameters."""
+    latency_ms: float | None = None
+    """Milliseconds for a batch of `batch_size` images, predicted from each candidate's own."""
+    harm: str = "divergence"
+    """What is kept least: divergence, drop or loss."""
+
+
+@dataclass
+class RunConfig:
+    """A run. The first six are choices: a registered name and that strategy's own options."""
+
+    teacher: dict[str, Any] = _choice("digits-vgg")
+    data: dict[str, Any] = _choice("digits")
+    partitioner: dict[str, Any] = _choice("auto")
+    builder: dict[str, Any] = _choice("low-rank")
+    scheduler: dict[str, Any] = _choice("auto")
+    launcher: dict[str, Any] = _choice("local")
+    meters: list[Any] = field(default_factory=lambda: ["nvml", "rapl"])
+    candidates: list[Any] = field(default_factory=list)
+    """Further builders: every block is trained with each, and the budget decides between them."""
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    plugins: list[str] = field(default_factory=list)
+    """Plugins beside the installed ones: modules or .py files."""
+    keep: list[str] = field(default_factory=lambda: ["stem*", "head*"])
+    """Segments that stay the teacher's; shell-style patterns."""
+    views: int = 0
+    """Augmented views of each training image that the blockwise phases see, drawn once, so that
+    they can be cached; an epoch goes through all of them. 0: new ones in every epoch."""
+    cache_gigabytes: float = 0.0
+    """Disk that a cache of the teacher's activations may take; 0: none."""
+    workers: int | str = 1
+    """A number, or auto: the number whose plan is predicted fastest, from costs measured here."""
+    threads: int | None = None
+    """CPU threads of each worker; null: an equal share of the cores."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    autocast: str = "none"
+    """none, bf16 or fp16: the type that the training phases compute in, where torch thinks it
+    safe; accuracy is measured in full precision."""
+    batch_size: int = 64
+    seed: int = 0
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    max_drop: float = 0.15
+    """Keep the teacher's block where its replacement, swapped in alone, loses more accuracy."""
+    recalibrate_batches: int = 16
+    """Batches to recalibrate BatchNorm on, kept only if the validation split gains; 0: never."""
+    finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
+    out: str = "runs"
+    """Folder that gets this run's folder."""
+
+
+ABOVE_ZERO = math.nextafter(0, 1)
+STRATEGIES = ("partitioner", "builder", "scheduler", "launcher")
+CHOICES = ("teacher", "data", *STRATEGIES, "model")
+_OPTIMISERS = ("adamw", "sgd")
+_NAMED = {
+    "device": ("auto", "cpu", "cuda", "mps"),
+    "autocast": ("none", "bf16", "fp16"),
+    "budget.harm": ("divergence", "drop", "loss"),
+    "optimiser": _OPTIMISERS,
+    "distill.optimiser": _OPTIMISERS,
+    "finetune.optimiser": _OPTIMISERS,
+}
+
+
+def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None:
+    """Raise `ConfigError` for a number out of bounds, a strange device or a choice without name."""
+    if "${" in repr(config):  # an escaped interpolation would be one again once it is saved
+        raise ConfigError("a value holds an escaped '${': use a value without it.")
+    _check_numbers(config, bounds)
+    for key, names in _NAMED.items():
+        value = attrgetter(key)(config) if hasattr(config, key.partition(".")[0]) else names[0]
+        if value not in names:
+            raise ConfigError(f"'{key}' is '{value}', but must be one of {', '.join(names)}.")
+    _check_choices(config)
+
+
+def _check_numbers(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None:
+    for key, (low, high) in bounds.items():
+        value = attrgetter(key)(config)
+        if key == "workers" and isinstance(value, str):
+            if value != "auto":
+                raise ConfigError(f"'workers' is '{value}', but must be a number or auto.")
+            continue
+        if value is not None and (not low <= value <= high or value == math.inf):
+            least = "above 0" if low == ABOVE_ZERO else f"at least {low}"
+            wanted = least if high == math.inf else f"between {low} and {high}"
+            raise ConfigError(
+                f"'{key}' is {value}, but must be {'finite' if value == math.inf else wanted}."
+            )
+
+
+def _check_choices(config: Any) -> None:
+    choices = {key: getattr(config, key) for key in CHOICES if hasattr(config, key)}
+    for key in ("meters", "candidates"):
+        choices |= {f"{key}.{i}": one for i, one in enumerate(getattr(config, key, ()))}
+    for key, choice in choices.items():
+        name = choice.get("name") if isinstance(choice, dict) else choice
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"'{key}' is {name!r}, but must be a name.")

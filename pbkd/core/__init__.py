@@ -1,0 +1,1 @@
+"""Domain types (blocks, schedules, results, events), files, processes, seeds and devices."""

@@ -1,0 +1,1 @@
+"""Images and labels: sources, splits, batches, augmentation."""

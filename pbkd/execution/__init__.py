@@ -1,0 +1,1 @@
+"""Workers: processes, machines, jobs."""

@@ -1,0 +1,1 @@
+"""Workers on other machines: rendezvous, connections, synchronised run folders."""

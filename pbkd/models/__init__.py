@@ -1,0 +1,1 @@
+"""Networks: teacher, chain, partition, replacement, student, metrics, weights, export."""

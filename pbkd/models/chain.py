@@ -1,0 +1,112 @@
+"""The teacher as a chain of named segments: checked, measured in shape, folded for speed."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+from pbkd.core.blocks import Block
+from pbkd.errors import ChainError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+__all__ = ["blocks_of", "check_chain", "fold", "freeze"]
+
+# A chain runs its teacher's own kernels in its teacher's order; only a different memory layout
+# may change the last bits.
+_TOLERANCE = 1e-5
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Put a network into evaluation mode, without gradients, and return it."""
+    return module.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def check_chain(teacher: nn.Module, chain: nn.Sequential, images: Tensor) -> None:
+    """Raise `ChainError` unless the chain computes the teacher's function on `images`.
+
+    Each segment must give one tensor and leave its input as it is. Both networks must be in
+    evaluation mode.
+    """
+    if not isinstance(chain, nn.Sequential) or len(chain) == 0:
+        raise ChainError(f"a chain must be a non-empty nn.Sequential, not {type(chain).__name__}.")
+    expected = teacher(images)
+    for name, _ in chain.named_children():  # a block's name becomes that of a file
+        if not name.isprintable() or "/" in name or "\\" in name:
+            raise ChainError(f"the segment name {name!r} cannot be part of a file's name.")
+    x = images
+    for name, segment in chain.named_children():
+        before = x.clone()
+        y = segment(x)
+        if not isinstance(y, Tensor):
+            raise ChainError(f"the segment '{name}' gives {type(y).__name__}, not one tensor.")
+        if not torch.allclose(x, before, rtol=0, atol=0, equal_nan=True):
+            raise ChainError(
+                f"the segment '{name}' changes its input in place; cut the chain after that"
+                " operation or make it out of place."
+            )
+        x = y
+    if x.shape != expected.shape:
+        raise ChainError(
+            f"the chain gives {tuple(x.shape)} where the teacher gives {tuple(expected.shape)}."
+        )
+    error = float((x - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    if not error <= _TOLERANCE:
+        raise ChainError(
+            f"the chain's output differs from the teacher's by {error:.2g} of its largest value:"
+            " the segments skip, repeat or reorder something."
+        )
+
+
+@torch.no_grad()
+def blocks_of(chain: nn.Sequential, image: Tensor, names: Iterable[str]) -> list[Block]:
+    """Return the named segments as blocks, with the shapes of one sample.
+
+    `image` is one image, of shape (1, channels, height, width).
+    """
+    wanted = set(names)
+    blocks = []
+    x = image
+    for position, (name, segment) in enumerate(chain.named_children()):
+        y = segment(x)
+        if name in wanted:
+            blocks.append(Block(name, position, tuple(x.shape[1:]), tuple(y.shape[1:])))
+        x = y
+    return blocks
+
+
+@torch.no_grad()
+def fold(chain: nn.Sequential, images: Tensor) -> nn.Sequential:
+    """Return a frozen channels-last copy whose BatchNorms are folded into the convolutions.
+
+    A segment that cannot be traced, or that computes something else once folded (by more than
+    0.1 % on `images`), is copied as it is.
+    """
+    folded = nn.Sequential()
+    x = images
+    for name, segment in chain.named_children():
+        original = copy.deepcopy(segment)
+        y = original(x)
+        candidate = _fold_segment(original)
+        close = candidate is not None and torch.allclose(
+            candidate(x), y, rtol=1e-3, atol=1e-3 * float(y.abs().max())
+        )
+        folded.add_module(name, candidate if candidate is not None and close else original)
+        x = y
+    freeze(folded)
+    return folded.to(memory_format=torch.channels_last)
+
+
+def _fold_segment(segment: nn.Module) -> nn.Module | None:
+    """Fold one segment; None where tracing it fails, whatever the reason."""
+    try:
+        return fuse(segment)
+    except Exception:
+        return None

@@ -1,0 +1,134 @@
+"""What host and workers need before they start: teacher, data, chain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pbkd.errors import (
+    PLUGIN_FAILURES,
+    ChainError,
+    PbkdError,
+    PluginError,
+    TeacherError,
+    first_line,
+    out_of_memory,
+)
+from pbkd.models.chain import check_chain
+from pbkd.models.weights import fingerprint
+from pbkd.plugin.attribution import failure_of, named
+from pbkd.plugin.registry import chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+
+    from pbkd.data.datasets import Dataset
+    from pbkd.plugin.registry import Registry
+    from pbkd.protocols import Partitioner
+
+
+__all__ = ["check_classes", "cut", "pick_partitioner"]
+
+
+def pick_partitioner(
+    registry: Registry, choice: Mapping[str, Any], network: nn.Module
+) -> Partitioner:
+    """Return the partitioner that the choice names, or for `auto` the first that accepts.
+
+    Those that say `fallback = True` are asked after all others.
+    """
+    if choice["name"] != "auto":
+        named: Partitioner = chosen(registry, "partitioner", choice)
+        return named
+    options = {key: value for key, value in choice.items() if key != "name"}
+    strategies = registry.strategies["partitioner"].items()
+    for name, strategy in sorted(strategies, key=lambda item: getattr(item[1], "fallback", False)):
+        if _accepts(strategy, network):
+            found: Partitioner = chosen(registry, "partitioner", {"name": name, **options})
+            return found
+    known = ", ".join(registry.strategies["partitioner"])
+    raise ChainError(
+        f"no partitioner knows the network {type(network).__name__} (asked: {known}): write one"
+        " as a plugin and choose it with partitioner=NAME."
+    )
+
+
+def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequential:
+    """Return the partitioner's chain, checked on `images`; raises `ChainError`.
+
+    Raises `PluginError` where the partitioner changes the network.
+    """
+    before = _state(network)
+    try:
+        chain = _checked_chain(partitioner, network, images)
+    except PbkdError:
+        raise
+    except PLUGIN_FAILURES as error:
+        if out_of_memory(error):
+            raise
+        where = f"partition on {type(network).__name__}"
+        raise ChainError(f"{failure_of('partitioner', partitioner, where, error)}.") from error
+    if _state(network) != before:
+        raise PluginError(
+            f"{named('partitioner', partitioner)} changes the teacher in partition: choose another"
+            " one with partitioner=NAME."
+        )
+    return chain
+
+
+def _checked_chain(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequential:
+    chain = partitioner.partition(network)
+    try:
+        check_chain(network, chain, images)
+    except ChainError as error:
+        raise ChainError(f"{named('partitioner', partitioner)} cuts wrongly: {error}") from error
+    return chain
+
+
+def _state(network: nn.Module) -> tuple[str, list[bool]]:
+    """Return all of a network that a partitioner must leave alone: weights and modes."""
+    return fingerprint(network), [module.training for module in network.modules()]
+
+
+def _accepts(strategy: type[Partitioner], network: nn.Module) -> bool:
+    try:
+        return strategy().accepts(network)
+    except PLUGIN_FAILURES as error:
+        where = f"accepts on {type(network).__name__}"
+        raise PluginError(
+            f"{failure_of('partitioner', strategy, where, error)}: choose one with"
+            " partitioner=NAME."
+        ) from error
+
+
+@torch.no_grad()
+def check_classes(network: nn.Module, data: Dataset, images: Tensor) -> None:
+    """Raise `TeacherError` unless a network takes these images and gives a logit per class.
+
+    Without labels any number of classes will do.
+    """
+    shape = tuple(data.image_shape)
+    try:
+        logits = network(images)
+    except Exception as error:  # a network may check its input in ways of its own
+        if out_of_memory(error):
+            raise
+        raise TeacherError(
+            f"the teacher cannot take images of shape {shape} from '{data.name}':"
+            f" {first_line(error)}"
+        ) from error
+    if not isinstance(logits, Tensor):
+        raise TeacherError(f"the teacher gives {type(logits).__name__}, not one tensor of logits.")
+    if logits.ndim != 2 or data.num_classes not in (None, logits.shape[1]):
+        wanted = (
+            f"'{data.name}' has {data.num_classes} classes"
+            if data.labelled
+            else "a class each is needed"
+        )
+        raise TeacherError(
+            f"the teacher gives outputs of shape {tuple(logits.shape[1:])}, but {wanted}."
+        )

@@ -1,0 +1,132 @@
+"""Runs that were measured, beside the same schedules simulated: how far off is the simulation?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.errors import ConfigError, RunFolderError
+from pbkd.planning.cluster import Device, Failures, Nodes
+from pbkd.planning.published_costs import choose_run, split_seconds, workload_of
+from pbkd.planning.simulation.simulation import simulate
+from pbkd.report.jobs import job_bars
+from pbkd.runs.events import read_events
+from pbkd.runs.folder import times_resumed
+from pbkd.runs.plan_files import read_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pbkd.core.blocks import BlockCost
+    from pbkd.planning.cluster import Cluster
+    from pbkd.planning.plan import Workload
+
+
+__all__ = ["Comparison", "against"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run, or a record of one, in seconds: of jobs alone, without the start of workers."""
+
+    what: str
+    workers: int
+    simulated: float
+    measured: float
+
+    @property
+    def off(self) -> float:
+        """By which share of the measured seconds the simulated ones are too many."""
+        return self.simulated / self.measured - 1
+
+
+def against(path: Path, cluster: Cluster | None, setting: str | None) -> list[Comparison]:
+    """Compare what `path` holds: a run's folder, or a file of published seconds.
+
+    The seconds of a published run of several workers are simulated from those of the run of one
+    worker, with the schedule that was recorded. A `setting` is a part of those to compare. Raises
+    `ConfigError` or `RunFolderError` where there is nothing to compare.
+    """
+    if path.is_dir():
+        return [_run(path, cluster)]
+    found = list(_published(path, cluster, setting or ""))
+    if not found:
+        raise ConfigError(f"'{path}' has no run with total_seconds and '{setting or ''}' in it.")
+    return found
+
+
+def _run(folder: Path, cluster: Cluster | None) -> Comparison:
+    plan = read_plan(folder)
+    if plan is None:
+        raise RunFolderError(f"'{folder}' has no plan.json: name the folder of a run.")
+    if times_resumed(folder):
+        raise RunFolderError(f"'{folder}' was stopped and resumed, so its seconds have gaps.")
+    bars = job_bars(read_events(folder), "teacher-fed")
+    if not bars:
+        raise RunFolderError(f"'{folder}' has no teacher-fed jobs that were done.")
+    measured = max(bar.start + bar.seconds for bar in bars)
+    table = plan.table
+    simulated = _seconds(plan.schedule, table.costs, plan.workers, table.workload, cluster)
+    about = f"{table.about}; {plan.scheduler}"
+    return Comparison(about, len(plan.workers), simulated, measured)
+
+
+def _published(path: Path, cluster: Cluster | None, setting: str) -> Iterator[Comparison]:
+    for run in _runs(path):
+        text = run.get("setting") if isinstance(run, dict) else None
+        if not isinstance(text, str) or setting.lower() not in text.lower():
+            continue
+        for count, record in run["by_workers"].items():
+            measured = record.get("total_seconds") if isinstance(record, dict) else None
+            if not isinstance(measured, (int, float)) or not 0 < measured < 1e12:
+                continue
+            alone = "1" if "1" in run["by_workers"] else count
+            costs = split_seconds(choose_run([run], f"{text}@{alone}", path))
+            schedule = _recorded_schedule(record, int(count), f"'{path}', {text}@{count}")
+            simulated = _seconds(schedule, costs, None, workload_of(text), cluster)
+            yield Comparison(text, int(count), simulated, float(measured))
+
+
+def _runs(path: Path) -> Sequence[Any]:
+    """Return the runs of a file, each a mapping with records by numbers of workers."""
+    try:
+        runs = json.loads(path.read_text())["runs"]
+        choose_run(runs, runs[0]["setting"], path)
+    except OSError as error:
+        raise ConfigError(f"'{path}' cannot be read: {error.strerror}.") from error
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"'{path}' is neither a run's folder nor published seconds.") from error
+    return list(runs)
+
+
+def _recorded_schedule(record: Mapping[str, Any], workers: int, where: str) -> Schedule:
+    """Return who did which job, by the `worker` of each block."""
+    hands: dict[str, list[Job]] = {}
+    for block in record["blocks"]:
+        if "worker" not in block:
+            raise ConfigError(f"{where}: each of 'blocks' must have the 'worker' that trained it.")
+        hands.setdefault(str(block["worker"]), []).append(Job((block["name"],)))
+    if len(hands) > workers:
+        raise ConfigError(f"{where}: its blocks were trained by {len(hands)} workers.")
+    idle = [()] * (workers - len(hands))
+    return Schedule((*(tuple(jobs) for _, jobs in sorted(hands.items())), *idle))
+
+
+def _seconds(
+    schedule: Schedule,
+    costs: Sequence[BlockCost],
+    workers: Sequence[Worker] | None,
+    workload: Workload,
+    cluster: Cluster | None,
+) -> float:
+    """Simulate on the first devices of the cluster, or on the workers as they were planned."""
+    count = len(schedule.assigned)
+    if cluster is not None:
+        devices = cluster.devices(count)
+    else:
+        crew = workers or [Worker(rank) for rank in range(count)]
+        devices = [Device(worker, Nodes("planned")) for worker in crew]
+    return simulate(schedule, costs, devices, workload, Failures()).seconds

@@ -1,0 +1,260 @@
+"""A run's own student trained the ordinary ways, from random weights, in the time of the run."""
+
+from __future__ import annotations
+
+import copy
+import math
+import statistics
+import time
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+
+from pbkd.config.load import load_config
+from pbkd.core.devices import pick_device
+from pbkd.core.process import keep_freed_memory, thread_count
+from pbkd.core.results import BaselineResult
+from pbkd.core.seeding import derive_seed
+from pbkd.data.batching import steps_per_epoch
+from pbkd.data.splits import Rows
+from pbkd.errors import ConfigError, did_you_mean
+from pbkd.execution.workers import crew
+from pbkd.models.metrics import accuracy, synchronise
+from pbkd.models.student import architecture, read_recipe
+from pbkd.models.teacher import own_maker
+from pbkd.plugin.registry import build_registry
+from pbkd.runs.finished import METHODS, add_baseline, read_finished
+from pbkd.runs.folder import locked
+from pbkd.runs.identity import check_inputs
+from pbkd.training.finetune import Recipe, fit
+from pbkd.training.task import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from torch import nn
+
+    from pbkd.config.schema import RunConfig
+    from pbkd.data.datasets import Split
+    from pbkd.training.task import Prepared
+
+
+__all__ = ["RATES", "Told", "random_student", "seconds_per_epoch", "train_baselines"]
+
+RATES = {"adamw": (0.003, 0.05), "sgd": (0.1, 0.0005)}
+"""Each optimiser's peak learning rate and weight decay, if not told another: those by which the
+zoo's teachers and the ResNets of the literature are trained from scratch."""
+_PLACES = ("teacher.weights", "data.path")
+_STEPS, _ROUNDS = 10, 4  # of timing; the first round warms up
+Told = tuple[str, int, int, float, float]
+"""Method, epoch, epochs, mean loss, validation accuracy."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the methods share: the student before training, and all that it is trained with."""
+
+    config: RunConfig
+    prepared: Prepared
+    student: nn.Module
+    seconds: float
+    optimiser: str
+    lr: float
+    command: str
+
+
+def train_baselines(
+    folder: Path,
+    methods: Sequence[str] = METHODS,
+    *,
+    overrides: Sequence[str] = (),
+    seconds: float | None = None,
+    optimiser: str = "adamw",
+    lr: float | None = None,
+    command: str = "",
+    tell: Callable[[Told], None] = lambda _told: None,
+) -> dict[str, BaselineResult]:
+    """Train the student of the run in `folder` by each method; write `baselines.json`.
+
+    Each method gets `seconds`, or what the run's training phases took. Returns every baseline of
+    the run by method, those from before included. `overrides` say where the teacher's weights and
+    the data are now. Raises `ConfigError`, `RunFolderError` or `IdentityError`.
+    """
+    keep_freed_memory()
+    _check(methods, seconds, optimiser, lr)
+    finished = read_finished(folder)
+    given = finished.training_seconds if seconds is None else seconds
+    if given is None:
+        raise ConfigError(
+            f"the run in '{folder}' was resumed, so that it is not known what it took: give"
+            " --seconds."
+        )
+    config = _moved(folder, overrides)
+    device = pick_device(config.device)
+    with locked(folder), thread_count(_threads(config, device)):
+        prepared = prepare(config, build_registry(config.plugins), crew(1, None, device)[0].device)
+        check_inputs(folder, config, prepared)
+        if not prepared.data.labelled:
+            raise ConfigError(
+                f"the data of the run in '{folder}' has no labels, by which a baseline is compared."
+            )
+        student = random_student(folder, config).to(prepared.device)
+        task = _Task(
+            config, prepared, student, given, optimiser, lr or RATES[optimiser][0], command
+        )
+        known = finished.baselines
+        for method in methods:
+            known = add_baseline(folder, _train(task, method, tell))
+    return known
+
+
+def _moved(folder: Path, overrides: Sequence[str]) -> RunConfig:
+    """Return a run's configuration, with other places for its files and nothing else changed."""
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key not in _PLACES:
+            raise ConfigError(
+                f"'{key}' cannot be changed: a baseline has the configuration of its run, in which"
+                f" only {' and '.join(_PLACES)} may have moved."
+            )
+    return load_config(overrides, file=folder / "config.yaml")
+
+
+def _threads(config: RunConfig, device: str) -> int:
+    """Return as many CPU threads as the run's workers had together, or a thread for each core."""
+    workers = config.workers if isinstance(config.workers, int) else 1
+    most = crew(1, None, device)[0].threads
+    return min(most, config.threads * workers) if config.threads else most
+
+
+def random_student(folder: Path, config: RunConfig) -> nn.Sequential:
+    """Return the architecture of a run's student with every layer's weights drawn anew.
+
+    They depend on the run's seed alone; where a layer has no `reset_parameters`, they are those
+    that it is built with. The teacher's weights have no part in it.
+    """
+    recipe = read_recipe(folder / "student" / "config.json")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "baseline"))
+        make = own_maker(build_registry(config.plugins), config.teacher)
+        student = architecture(recipe, config.plugins, make)
+        for module in student.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+    return student
+
+
+def seconds_per_epoch(
+    student: nn.Module, prepared: Prepared, recipe: Recipe, teacher: nn.Module | None
+) -> float:
+    """Time real training steps, after a warm-up, and a validation pass, on copies."""
+    train = prepared.data.train
+    whole = steps_per_epoch(train, recipe.batch_size)
+    steps = min(_STEPS, whole)
+    few = torch.arange(min(len(train), steps * recipe.batch_size))
+    data = replace(
+        prepared.data,
+        train=Rows(train, few),
+        validation=Rows(prepared.data.validation, torch.arange(1)),
+    )
+    times: list[float] = []
+    trial = copy.deepcopy(student)
+    _fit(
+        trial, replace(prepared, data=data), replace(recipe, epochs=_ROUNDS), teacher,
+        lambda _epoch, _loss, _score: times.append(_now(prepared.device)),
+    )  # fmt: skip
+    rounds = [after - before for before, after in pairwise(times)]
+    start = _now(prepared.device)
+    _score(trial, prepared, prepared.data.validation)
+    return statistics.median(rounds) / steps * whole + _now(prepared.device) - start
+
+
+def _train(task: _Task, method: str, tell: Callable[[Told], None]) -> BaselineResult:
+    config, prepared = task.config, task.prepared
+    recipe = Recipe(
+        epochs=1,
+        lr=task.lr,
+        weight_decay=RATES[task.optimiser][1],
+        batch_size=config.batch_size,
+        seed=config.seed,
+        temperature=config.finetune.temperature,
+        soft_weight=config.finetune.soft_weight,
+        optimiser=task.optimiser,
+    )
+    teacher = prepared.feeding if method == "distillation" else None
+    per_epoch = seconds_per_epoch(task.student, prepared, recipe, teacher)
+    epochs = max(1, round(task.seconds / per_epoch))
+    student = copy.deepcopy(task.student)
+    start = _now(prepared.device)
+    best = _fit(
+        student, prepared, replace(recipe, epochs=epochs), teacher,
+        lambda epoch, loss, score: tell((method, epoch + 1, epochs, loss, score)),
+    )  # fmt: skip
+    spent = _now(prepared.device) - start
+    return BaselineResult(
+        method=method,
+        accuracy=_score(student, prepared, prepared.data.test),
+        validation_accuracy=best,
+        seconds=spent,
+        seconds_given=task.seconds,
+        epochs=epochs,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        seed=config.seed,
+        optimiser=recipe.optimiser,
+        command=task.command,
+        note=_note(task.seconds, per_epoch),
+    )
+
+
+def _note(seconds: float, per_epoch: float) -> str | None:
+    if seconds >= per_epoch:
+        return None
+    return (
+        f"The {seconds:.2f} seconds given are less than an epoch takes ({per_epoch:.2f} seconds):"
+        " one whole epoch was trained."
+    )
+
+
+def _fit(
+    student: nn.Module,
+    prepared: Prepared,
+    recipe: Recipe,
+    teacher: nn.Module | None,
+    epoch_finished: Callable[[int, float, float], None],
+) -> float:
+    return fit(
+        student,
+        prepared.data,
+        recipe,
+        mean=prepared.teacher.mean,
+        std=prepared.teacher.std,
+        teacher=teacher,
+        dtype=prepared.dtype,
+        epoch_finished=epoch_finished,
+    )
+
+
+def _score(network: nn.Module, prepared: Prepared, split: Split) -> float:
+    teacher = prepared.teacher
+    return accuracy(network, split, mean=teacher.mean, std=teacher.std, device=prepared.device)
+
+
+def _now(device: torch.device) -> float:
+    synchronise(device)
+    return time.perf_counter()
+
+
+def _check(methods: Sequence[str], seconds: float | None, optimiser: str, lr: float | None) -> None:
+    if optimiser not in RATES:
+        raise ConfigError(f"unknown optimiser '{optimiser}'.{did_you_mean(optimiser, RATES)}")
+    for method in methods:
+        if method not in METHODS:
+            raise ConfigError(f"unknown method '{method}'.{did_you_mean(method, METHODS)}")
+    for option, value in (("--seconds", seconds), ("--lr", lr)):
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"{option} is {value}, but must be above 0 and finite.")

@@ -1,0 +1,209 @@
+"""The blockwise phases, seen from the host: assign, launch, gather what the workers tell."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from traceback import walk_tb
+from typing import TYPE_CHECKING
+
+from pbkd.core.schedule import Job, Schedule, check_schedule
+from pbkd.errors import PbkdError, WorkerError, out_of_memory
+from pbkd.execution.worker import work
+from pbkd.execution.workers import launcher_of
+from pbkd.models.weights import read_weights, write_weights
+from pbkd.plugin.attribution import failure_of, named
+from pbkd.plugin.registry import chosen
+from pbkd.runs.assignment import Assignment, write_assignment
+from pbkd.runs.events import follow_events, read_events
+from pbkd.runs.progress import finished_blocks
+from pbkd.training.failures import OUT_OF_MEMORY, divergence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from pbkd.core.blocks import Block
+    from pbkd.core.events import Event
+    from pbkd.core.results import BlockResult
+    from pbkd.core.schedule import Worker
+    from pbkd.pipeline.plan import Prospect
+    from pbkd.plugin.registry import Registry
+    from pbkd.protocols import Launcher
+
+
+__all__ = ["distil_student_fed", "distil_teacher_fed"]
+
+_LOWER = 0.1
+_PIECES = 4
+
+
+def distil_teacher_fed(
+    prospect: Prospect, registry: Registry, folder: Path, tell: Callable[[Event], None]
+) -> dict[str, Event]:
+    """Train every candidate alone, as planned; return the `block` event of each.
+
+    Those that fail are trained once more; an event then has its `first_failure` too.
+    """
+    plan = prospect.plan
+    cache = plan.cache if plan.schedule.feed == "cache" else None
+    names = tuple(planned.name for planned in plan.trained)
+    blocks = _blocks(prospect, names)
+    planned = Assignment(
+        "teacher-fed", "initial", plan.workers, plan.schedule, blocks, cache, candidates=names
+    )
+    events = _distil(prospect, registry, folder, planned, tell)
+    failed = {name: event for name, event in events.items() if event["failure"]}
+    return events | _retried(prospect, registry, folder, failed, tell) if failed else events
+
+
+def _retried(
+    prospect: Prospect,
+    registry: Registry,
+    folder: Path,
+    failed: Mapping[str, Event],
+    tell: Callable[[Event], None],
+) -> dict[str, Event]:
+    """Train failed candidates again from their first weights, each block's alone, for less memory.
+
+    One that diverged gets a tenth of its learning rate, one that ran out of memory goes through
+    each batch in four pieces. The weights of those that succeed are put
+    where the teacher-fed phase would have left them.
+    """
+    blocks = _blocks(prospect, failed)
+    workers = prospect.plan.workers[: len(blocks)]
+    jobs = tuple(Job((name,)) for name in blocks)
+    schedule = Schedule(((),) * len(workers), jobs)
+    rates = {name: _LOWER for name, event in failed.items() if divergence(event["losses"])}
+    pieces = {name: _PIECES for name, event in failed.items() if event["failure"] == OUT_OF_MEMORY}
+    again = Assignment(
+        "retry", "initial", workers, schedule, blocks, None, rates, pieces, tuple(failed)
+    )
+    events = _distil(prospect, registry, folder, again, tell)
+    for name, event in events.items():
+        if event["failure"] is None:
+            weights = read_weights(folder / "retry" / f"{name}.safetensors")
+            write_weights(folder / "teacher-fed" / f"{name}.safetensors", weights)
+    return {
+        name: {**event, "first_failure": failed[name]["failure"]} for name, event in events.items()
+    }
+
+
+def distil_student_fed(
+    prospect: Prospect,
+    registry: Registry,
+    folder: Path,
+    accepted: Mapping[str, BlockResult],
+    tell: Callable[[Event], None],
+) -> dict[str, Event]:
+    """Train the accepted replacements, one a block, on the student's own activations, in a relay.
+
+    Each worker needs what the replacements before its own give, so no other feed will do. Blocks
+    that ran out of memory before go through each batch in pieces.
+    """
+    costs = [
+        planned.cost
+        for planned in prospect.plan.trained
+        if planned.cost is not None and planned.name in accepted
+    ]
+    names = [cost.name for cost in costs]
+    workers = prospect.plan.workers
+    if len(workers) == 1:
+        schedule = Schedule(((Job(tuple(names)),),))
+    else:
+        schedule = chosen(registry, "scheduler", {"name": "pipeline"}).schedule(costs, workers)
+        check_schedule(schedule, costs, len(workers))
+    blocks = _blocks(prospect, accepted)
+    pieces = {n: _PIECES for n, block in accepted.items() if block.first_failure == OUT_OF_MEMORY}
+    following = Assignment(
+        "student-fed",
+        "teacher-fed",
+        workers,
+        schedule,
+        blocks,
+        pieces=pieces,
+        candidates=tuple(accepted),
+    )
+    return _distil(prospect, registry, folder, following, tell)
+
+
+def _blocks(prospect: Prospect, names: Collection[str]) -> dict[str, Block]:
+    """Return the blocks of the candidates of these names."""
+    return {p.block.name: p.block for p in prospect.plan.trained if p.name in names}
+
+
+def _distil(
+    prospect: Prospect,
+    registry: Registry,
+    folder: Path,
+    assignment: Assignment,
+    tell: Callable[[Event], None],
+) -> dict[str, Event]:
+    """Have a phase's candidates trained, as far as they are not; return their `block` events."""
+    write_assignment(folder, assignment)
+    phase, names = assignment.phase, assignment.candidates
+    told = _Told(phase, tell)
+    for event in read_events(folder):  # of a run that is resumed
+        if event["event"] == f"{phase} epoch":
+            told.seen(event)
+    for event in finished_blocks(folder, phase).values():
+        told.seen(event)
+    launcher = launcher_of(prospect.config, registry)
+    if not all(name in told.blocks for name in names):
+        with follow_events(folder, told.seen, own="host"):
+            _launch(launcher, _work_of(prospect), folder, assignment.workers)
+    missing = [name for name in names if name not in told.blocks]
+    if missing:
+        raise WorkerError(
+            f"{named('launcher', launcher)} ended, but nobody trained {', '.join(missing)}."
+        )
+    shutil.rmtree(folder / "checkpoints" / phase, ignore_errors=True)
+    return {name: told.blocks[name] for name in names}
+
+
+def _launch(
+    launcher: Launcher, wanted: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]
+) -> None:
+    """Have the work done; an error of the launcher's own, not of the work's, is a `WorkerError`."""
+    try:
+        launcher.launch(wanted, folder, workers)
+    except (PbkdError, OSError):
+        raise
+    except Exception as error:
+        frames = (frame for frame, _ in walk_tb(error.__traceback__))
+        if out_of_memory(error) or any(frame.f_code is work.__code__ for frame in frames):
+            raise
+        raise WorkerError(
+            f"{failure_of('launcher', launcher, 'launch', error)}: go on with another one, by"
+            f" `pbkd run --resume {folder} launcher=local`."
+        ) from error
+
+
+def _work_of(prospect: Prospect) -> Callable[[Path, int], None]:
+    """Return what each worker does; what a program has in memory goes along with it."""
+    return partial(work, given=prospect.given) if prospect.given else work
+
+
+class _Told:
+    """Passes on a phase's events, each epoch and block once however often it was repeated."""
+
+    def __init__(self, phase: str, tell: Callable[[Event], None]) -> None:
+        self.blocks: dict[str, Event] = {}
+        self._phase = phase
+        self._tell = tell
+        self._epochs: set[tuple[str, int]] = set()
+
+    def seen(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "block" and event["phase"] == self._phase:
+            if event["block"] in self.blocks:
+                return
+            self.blocks[event["block"]] = event
+        elif kind == f"{self._phase} epoch":
+            epoch = event["block"], event["epoch"]
+            if epoch in self._epochs:
+                return
+            self._epochs.add(epoch)
+        elif kind == "block" or kind.endswith(" epoch"):
+            return
+        self._tell(event)

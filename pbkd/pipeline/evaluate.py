@@ -1,0 +1,109 @@
+"""Evaluation of teacher and student: accuracy, classes, latency, size."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from pbkd.core.results import NetworkResult
+from pbkd.models.metrics import accuracy, answers, latencies, macs, parameters, weight_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+    from pbkd.data.datasets import Split
+    from pbkd.pipeline.plan import Prospect
+
+
+__all__ = [
+    "copy_state",
+    "evaluate_stages",
+    "measure_networks",
+    "predicted_classes",
+    "validation_score",
+]
+
+
+def evaluate_stages(
+    prospect: Prospect,
+    student: nn.Module,
+    stages: Mapping[str, dict[str, Tensor] | None],
+    split: Split,
+) -> dict[str, float | None]:
+    """Score each stage of the student on a split; leave it as it was."""
+    final = copy_state(student)
+    scores: dict[str, float | None] = {}
+    for stage, state in stages.items():
+        scores[stage] = None
+        if state is not None:
+            student.load_state_dict(state)
+            scores[stage] = _accuracy(prospect, student, split)
+    student.load_state_dict(final)
+    return scores
+
+
+def predicted_classes(prospect: Prospect, student: nn.Module) -> dict[str, Tensor]:
+    """Return the classes that teacher and student give the test images.
+
+    Those of the teacher are the labels where the data have none of their own.
+    """
+    prepared, data = prospect.prepared, prospect.prepared.data
+    mean, std = prepared.teacher.mean, prepared.teacher.std
+    networks = {"student": student}
+    if data.labelled:
+        networks["teacher"] = prepared.teacher.network
+    found = {
+        role: answers(network, data.test, mean=mean, std=std, device=prepared.device)
+        for role, network in networks.items()
+    }
+    return {"teacher": data.test.labels, **found}
+
+
+def measure_networks(
+    prospect: Prospect, student: nn.Module, given: Mapping[str, Tensor]
+) -> tuple[NetworkResult, NetworkResult]:
+    """Measure teacher and student, their latencies in turn: of one image, and of a batch."""
+    prepared = prospect.prepared
+    networks = {"teacher": prepared.teacher.network, "student": student}
+    batches = sorted({1, len(prepared.images)})
+    timed = [latencies(networks, prepared.images[:batch]) for batch in batches]
+    teacher, student_ = (
+        NetworkResult(
+            name=prepared.teacher.name if role == "teacher" else f"{prepared.teacher.name} student",
+            **_scored(prospect, role, given),
+            network=network if role == "student" else None,
+            parameters=parameters(network),
+            macs=macs(network, prepared.data.image_shape),
+            latencies=tuple(by_role[role] for by_role in timed),
+            weight_bytes=weight_bytes(network),
+        )
+        for role, network in networks.items()
+    )
+    return teacher, student_
+
+
+def _scored(prospect: Prospect, role: str, given: Mapping[str, Tensor]) -> dict[str, float | None]:
+    """Return the accuracy, or, where there are no labels, the student's agreement."""
+    data = prospect.prepared.data
+    score = int((given[role] == data.test.labels).sum()) / len(data.test)
+    if data.labelled:
+        return {"accuracy": score}
+    return {"accuracy": None, "agreement": score if role == "student" else None}
+
+
+def _accuracy(prospect: Prospect, network: nn.Module, split: Split) -> float:
+    teacher = prospect.prepared.teacher
+    device = prospect.prepared.device
+    return accuracy(network, split, mean=teacher.mean, std=teacher.std, device=device)
+
+
+def validation_score(prospect: Prospect, network: nn.Module) -> float:
+    """Return a network's score on the validation split."""
+    return _accuracy(prospect, network, prospect.prepared.data.validation)
+
+
+def copy_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of a network's parameters and buffers."""
+    return copy.deepcopy(network.state_dict())

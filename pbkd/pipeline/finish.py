@@ -1,0 +1,296 @@
+"""From trained replacements to a scored student: everything after the teacher-fed phase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from pbkd.core.blocks import candidate_of
+from pbkd.core.files import write_json
+from pbkd.data.batching import batches
+from pbkd.models.replacement import read_replacement
+from pbkd.models.student import assemble
+from pbkd.models.weights import write_weights
+from pbkd.pipeline.block_results import block_result, failure_notes
+from pbkd.pipeline.distill_blocks import distil_student_fed
+from pbkd.pipeline.evaluate import (
+    copy_state,
+    evaluate_stages,
+    measure_networks,
+    predicted_classes,
+    validation_score,
+)
+from pbkd.pipeline.select import select
+from pbkd.runs.disagreements import find_changes, write_changes
+from pbkd.runs.progress import shelf
+from pbkd.training.finetune import Recipe, fit
+from pbkd.training.throughput import begin_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pbkd.config.schema import RunConfig
+    from pbkd.core.events import Event
+    from pbkd.core.results import BlockResult, NetworkResult
+    from pbkd.energy.phases import PhaseClock
+    from pbkd.pipeline.plan import Prospect
+    from pbkd.plugin.registry import Registry
+    from pbkd.training.task import Prepared
+    from pbkd.training.throughput import Pace
+
+    Tell = Callable[[Event], None]
+
+__all__ = ["Outcome", "finish", "recalibrate", "save"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the phases after the blockwise one found.
+
+    `test` and `validation` are the student's scores on these splits, by stage: accuracies, or, on
+    data without labels, agreement with the teacher.
+    """
+
+    teacher: NetworkResult
+    student: NetworkResult
+    test: dict[str, float | None]
+    validation: dict[str, float | None]
+    blocks: tuple[BlockResult, ...]
+    candidates: tuple[BlockResult, ...]
+    notes: tuple[str, ...]
+
+
+def finish(
+    prospect: Prospect,
+    registry: Registry,
+    trained: Mapping[str, BlockResult],
+    folder: Path,
+    clock: PhaseClock,
+    tell: Tell,
+) -> Outcome:
+    """Accept or keep, train student-fed, assemble, recalibrate, fine-tune, save, evaluate."""
+    notes: list[str] = []
+    with clock.phase("scoring"):
+        sound = {name: r for name, r in prospect.replacements.items() if trained[name].replaced}
+        replacements = _read(prospect, folder / "teacher-fed", sound)
+        blocks = select(prospect, trained, replacements, folder, tell, notes)
+        notes += failure_notes(blocks.values())
+        accepted = {name: r for name, r in replacements.items() if blocks[name].replaced}
+    with clock.phase("student-fed"):
+        if prospect.config.distill.student_fed_epochs and accepted:
+            fed = {name: blocks[name] for name in accepted}
+            events = distil_student_fed(prospect, registry, folder, fed, tell)
+            blocks |= _student_fed(prospect, folder, accepted, blocks, events, notes)
+    by_block = {candidate_of(name)[0]: replacement for name, replacement in accepted.items()}
+    student = assemble(prospect.prepared.chain, by_block)
+    stages: dict[str, dict[str, Tensor] | None] = {"assembled": copy_state(student)}
+    with clock.phase("recalibration"):
+        stages["recalibrated"] = _recalibrate(prospect, student, notes) if accepted else None
+    with clock.phase("fine-tuning"):
+        fine_tuned = _fine_tune(prospect, student, folder, notes, tell) if accepted else None
+        stages["fine-tuned"] = fine_tuned
+    if not accepted:
+        notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
+    builders = {candidate_of(name)[0]: blocks[name].builder for name in accepted}
+    save(folder, student, prospect.config, prospect.prepared, builders)
+    with clock.phase("evaluation"):
+        data = prospect.prepared.data
+        test, validation = (
+            evaluate_stages(prospect, student, stages, split)
+            for split in (data.test, data.validation)
+        )
+        given = predicted_classes(prospect, student)
+        write_changes(folder, find_changes(data.test, **given, labelled=data.labelled))
+        teacher_result, student_result = measure_networks(prospect, student, given)
+    several = len(prospect.plan.blocks) > len({p.block.name for p in prospect.plan.blocks})
+    return Outcome(
+        teacher_result,
+        student_result,
+        test,
+        validation,
+        _all_blocks(prospect, blocks),
+        tuple(blocks.values()) if several else (),
+        tuple(notes),
+    )
+
+
+def _student_fed(
+    prospect: Prospect,
+    folder: Path,
+    accepted: Mapping[str, nn.Module],
+    blocks: Mapping[str, BlockResult],
+    events: Mapping[str, Event],
+    notes: list[str],
+) -> dict[str, BlockResult]:
+    """Fill in the weights of the student-fed phase; a block that failed in it keeps its own."""
+    sound = [name for name, event in events.items() if event["failure"] is None]
+    _read(prospect, folder / "student-fed", {name: accepted[name] for name in sound})
+    notes += [
+        f"Block '{name}' keeps its teacher-fed weights: in the student-fed phase"
+        f" {event['failure']}."
+        for name, event in events.items()
+        if event["failure"]
+    ]
+    return {
+        name: replace(blocks[name], student_fed_losses=tuple(events[name]["losses"]))
+        for name in sound
+    }
+
+
+def _read(
+    prospect: Prospect, folder: Path, replacements: Mapping[str, nn.Module]
+) -> dict[str, nn.Module]:
+    """Fill replacements with the weights that a phase left in `folder`."""
+    device = prospect.prepared.device
+    return {
+        name: read_replacement(folder, replacement, name).to(device)
+        for name, replacement in replacements.items()
+    }
+
+
+def _recalibrate(
+    prospect: Prospect, student: nn.Module, notes: list[str]
+) -> dict[str, Tensor] | None:
+    """Recalibrate BatchNorm, kept only where the validation split gains; return that state."""
+    count = prospect.config.recalibrate_batches
+    if not count:
+        notes.append("Recalibration was not asked for.")
+        return None
+    before, state = validation_score(prospect, student), copy_state(student)
+    recalibrate(student, prospect.prepared, count, prospect.config.batch_size)
+    after, recalibrated = validation_score(prospect, student), copy_state(student)
+    kept = after > before
+    if not kept:
+        student.load_state_dict(state)
+    notes.append(
+        f"Recalibration took validation {prospect.prepared.data.score} from {100 * before:.2f} to"
+        f" {100 * after:.2f} % and was {'kept' if kept else 'not kept'}."
+    )
+    return recalibrated
+
+
+def _fine_tune(
+    prospect: Prospect, student: nn.Module, folder: Path, notes: list[str], tell: Tell
+) -> dict[str, Tensor] | None:
+    config, prepared = prospect.config, prospect.prepared
+    if not config.finetune.epochs:
+        notes.append("Fine-tuning was not asked for.")
+        return None
+    before = validation_score(prospect, student)
+    recipe = Recipe(
+        epochs=config.finetune.epochs,
+        lr=config.finetune.lr,
+        weight_decay=config.finetune.weight_decay,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        temperature=config.finetune.temperature,
+        soft_weight=config.finetune.soft_weight if prepared.data.labelled else 1.0,
+        optimiser=config.finetune.optimiser,
+    )
+
+    def told(event: str, **facts: object) -> None:
+        tell({"event": event, "worker": None, **facts})
+
+    def paced(begun: int, steps: int) -> Pace:
+        images = min(recipe.batch_size, len(prepared.data.train))
+        sizes = {"epochs": recipe.epochs, "steps": steps, "images": images}
+        return begin_job(told, "fine-tuning", ["student"], begun=begun, **sizes)
+
+    after = fit(
+        student,
+        prepared.data,
+        recipe,
+        mean=prepared.teacher.mean,
+        std=prepared.teacher.std,
+        teacher=prepared.feeding,
+        dtype=prepared.dtype,
+        epoch_finished=lambda epoch, loss, score: told(
+            "fine-tuning epoch", epoch=epoch + 1, loss=loss, accuracy=score
+        ),
+        keep=shelf(folder, "fine-tuning", "student", writer="host"),
+        paced=paced,
+    )
+    notes.append(
+        f"Fine-tuning took validation {prepared.data.score} from {100 * before:.2f} to"
+        f" {100 * after:.2f} %."
+    )
+    return copy_state(student)
+
+
+def _all_blocks(prospect: Prospect, blocks: Mapping[str, BlockResult]) -> tuple[BlockResult, ...]:
+    """Return every block's result in chain order, those that had no replacement included.
+
+    It is that of the candidate which the block got; of the first where it got none.
+    """
+    found: dict[str, BlockResult] = {}
+    for planned in prospect.plan.blocks:
+        own = blocks.get(planned.name) or block_result(planned)
+        name = planned.block.name
+        if name not in found or own.replaced:
+            found[name] = replace(own, name=name)
+    return tuple(found.values())
+
+
+@torch.no_grad()
+def recalibrate(student: nn.Module, prepared: Prepared, count: int, batch_size: int) -> None:
+    """Estimate every BatchNorm's statistics anew, in place, as the mean over `count` batches."""
+    norms = [m for m in student.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    student.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    seen = 0
+    epoch = 0
+    while seen < count:
+        for images, _ in batches(
+            prepared.data.train,
+            batch_size,
+            seed=0,
+            epoch=epoch,
+            augmentation=prepared.data.augment,
+            phase="recalibrate",
+        ):
+            student(prepared.normalised(images))
+            seen += 1
+            if seen == count:
+                break
+        epoch += 1
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    student.eval()
+
+
+def save(
+    folder: Path,
+    student: nn.Module,
+    config: RunConfig,
+    prepared: Prepared,
+    replaced: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Write the student's weights and the recipe that rebuilds its architecture.
+
+    `replaced` has the builder's choice for each block that is. The two files are named as the
+    Hugging Face hub names those of a model.
+    """
+    teacher = {key: value for key, value in config.teacher.items() if key != "weights"}
+    recipe = {
+        "library_name": "pbkd",
+        "format": 2,
+        "teacher": teacher,
+        "partitioner": {**config.partitioner, "name": prepared.partitioner},
+        "plugins": config.plugins,
+        "image_shape": prepared.data.image_shape,
+        "mean": prepared.teacher.mean,
+        "std": prepared.teacher.std,
+        "replaced": {name: dict(builder) for name, builder in replaced.items()},
+    }
+    write_weights(folder / "student" / "model.safetensors", student.state_dict())
+    write_json(folder / "student" / "config.json", recipe)

@@ -1,0 +1,68 @@
+"""A student loaded again, from its run with the code that the run named, or from its own files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from pbkd.config.load import load_config
+from pbkd.models.chain import freeze
+from pbkd.models.student import RECIPE, WEIGHTS, architecture, read_recipe, student_folder
+from pbkd.models.teacher import build_network, own_maker
+from pbkd.models.weights import fit_weights, read_weights
+from pbkd.plugin.registry import build_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from torch import nn
+
+    from pbkd.models.student import Recipe
+    from pbkd.plugin.registry import Registry
+
+
+__all__ = ["Reloaded", "load", "reload"]
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """A student, its teacher's network with whatever weights it is built with, its recipe."""
+
+    student: nn.Sequential
+    teacher: nn.Module
+    recipe: Recipe
+    registry: Registry
+
+
+def reload(run: Path) -> Reloaded:
+    """Load the student of a run's folder, or of one with its own files.
+
+    A run's folder is the user's own: plugins that it names are loaded, and a teacher's function of
+    the user's own is called.
+    """
+    settings = run / "config.yaml"
+    config = load_config(file=settings) if settings.is_file() else None
+    plugins = config.plugins if config else []
+    registry = build_registry(plugins)
+    make = own_maker(registry, config.teacher) if config else None
+    recipe = read_recipe(student_folder(run) / RECIPE)
+    student = load(run, plugins=plugins, make=make)
+    return Reloaded(
+        student, make() if make else build_network(registry, recipe.teacher), recipe, registry
+    )
+
+
+def load(
+    folder: Path, *, plugins: Sequence[str] = (), make: Callable[[], nn.Module] | None = None
+) -> nn.Sequential:
+    """Return the student of a run's folder, or of one with its own files: see `pbkd.load`."""
+    home = student_folder(folder)
+    student = architecture(read_recipe(home / RECIPE), plugins, make)
+    path = home / WEIGHTS
+    weights = read_weights(path)
+    fit_weights(student, weights, path)
+    freeze(student)
+    return student.to(memory_format=torch.channels_last)

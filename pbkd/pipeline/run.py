@@ -1,0 +1,217 @@
+"""One run, from a configuration to a result."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import shlex
+import shutil
+import sys
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pbkd._version import __version__
+from pbkd.core.process import keep_freed_memory
+from pbkd.core.results import RunResult
+from pbkd.energy.accounting import RUN, devices_in_use, spent
+from pbkd.energy.monitor import monitor_energy
+from pbkd.energy.phases import PhaseClock, power_told
+from pbkd.errors import ConfigError, TeacherError
+from pbkd.models.metrics import accuracy
+from pbkd.models.precision import slowness
+from pbkd.models.weights import fingerprint
+from pbkd.pipeline.block_results import block_result
+from pbkd.pipeline.distill_blocks import distil_teacher_fed
+from pbkd.pipeline.finish import finish
+from pbkd.pipeline.plan import cost_table, plan_run
+from pbkd.pipeline.run_folder import open_folder, reopen_folder, resumed_note
+from pbkd.plugin.observers import observe
+from pbkd.plugin.registry import chosen
+from pbkd.report import write_report
+from pbkd.runs.events import Telling
+from pbkd.runs.folder import folder_needed, locked, times_resumed, unfinished_run
+from pbkd.runs.identity import check_choices
+from pbkd.runs.plan_files import plan_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pbkd.config.schema import RunConfig
+    from pbkd.core.events import Event
+    from pbkd.core.results import BlockResult, EnergyResult
+    from pbkd.core.schedule import Worker
+    from pbkd.data.datasets import Dataset
+    from pbkd.energy.monitor import EnergyMonitor
+    from pbkd.models.teacher import Given
+    from pbkd.pipeline.finish import Outcome
+    from pbkd.pipeline.plan import Prospect
+    from pbkd.plugin.registry import Registry
+    from pbkd.protocols import EnergyMeter
+    from pbkd.training.task import Prepared
+
+
+__all__ = ["run"]
+
+
+def run(
+    config: RunConfig,
+    registry: Registry,
+    tell: Callable[[Event], None] = lambda _event: None,
+    *,
+    resume: Path | None = None,
+    given: Given | None = None,
+) -> RunResult:
+    """Compress a teacher; return the result, which is in the run folder too.
+
+    `tell` gets every event as it happens, from this thread or from one that follows the workers.
+    `resume` is the folder of a run that was stopped: it goes on, and gives what it would have given
+    undisturbed. Raises `IdentityError` where the configuration would change that. `given` are a
+    teacher, and maybe data, that a program has in memory. Raises `ConfigError` in a worker that is
+    importing the program that started it.
+    """
+    _check_main()
+    keep_freed_memory()
+    telling = Telling(tell)
+    meters = [_meter(registry, choice) for choice in config.meters]
+    with ExitStack() as stack:
+        if resume:
+            stack.enter_context(locked(unfinished_run(resume)))
+            check_choices(resume, config)
+        monitor = stack.enter_context(monitor_energy(meters))
+        monitor.rest()
+        stack.enter_context(power_told(monitor, telling))
+        clock = PhaseClock(monitor, telling)
+        with monitor.window(RUN):
+            with clock.phase("planning"):
+                prospect = plan_run(config, registry, given)
+                _score_teacher(prospect.prepared, telling)
+                before = fingerprint(prospect.prepared.teacher.network)
+                folder = reopen_folder(prospect, resume) if resume else open_folder(prospect, stack)
+            telling.record_in(folder)
+            for note in _slow(prospect):
+                telling({"event": "note", "text": note})
+            telling(plan_event(folder, prospect.config, prospect.plan, cost_table(prospect)))
+            with folder_needed(folder):
+                with clock.phase("teacher-fed"):
+                    trained, faults = _teacher_fed(prospect, registry, folder, telling)
+                outcome = finish(prospect, registry, trained, folder, clock, telling)
+        if fingerprint(prospect.prepared.teacher.network) != before:
+            raise TeacherError(
+                "the teacher's weights changed during the run: a plugin writes to them."
+            )
+        energy = _energy(prospect, monitor, folder)
+        result = _result(prospect, folder, outcome, clock, faults, energy)
+        write_report(result, folder)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        for fault in observe(registry, "run_finished", result):
+            telling({"event": "note", "text": fault})
+        telling({"event": "result", "time": time.time(), "result": result})  # result.json has it
+        return result
+
+
+def _check_main() -> None:
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ConfigError(
+            "every worker imports the program that started it, so that what it is to do once"
+            " belongs below `if __name__ == '__main__':`."
+        )
+
+
+def _result(
+    prospect: Prospect,
+    folder: Path,
+    outcome: Outcome,
+    clock: PhaseClock,
+    faults: Sequence[str],
+    energy: EnergyResult,
+) -> RunResult:
+    data = prospect.prepared.data
+    return RunResult(
+        folder=str(folder),
+        command=shlex.join(["pbkd", *sys.argv[1:]]),
+        teacher=outcome.teacher,
+        student=outcome.student,
+        accuracies=outcome.test if data.labelled else dict.fromkeys(outcome.test),
+        agreements={} if data.labelled else outcome.test,
+        accuracy_reason=None if data.labelled else f"the data '{data.name}' has no labels",
+        validation=outcome.validation,
+        blocks=outcome.blocks,
+        candidates=outcome.candidates,
+        phases=tuple(clock.results),
+        notes=(*_skipped(data), *_slow(prospect), *outcome.notes, *faults, *resumed_note(folder)),
+        environment=_environment(prospect.plan.workers),
+        energy=energy,
+    )
+
+
+def _energy(prospect: Prospect, monitor: EnergyMonitor, folder: Path) -> EnergyResult:
+    plan, host = prospect.plan, str(prospect.prepared.device)
+    in_use = devices_in_use(plan.schedule, plan.workers, host)
+    return spent(monitor.windows, plan.workers, in_use, resumed=times_resumed(folder) > 0)
+
+
+def _score_teacher(prepared: Prepared, tell: Callable[[Event], None]) -> None:
+    """Score the teacher on the test split, if that has labels, before anything happens to it."""
+    teacher, data = prepared.teacher, prepared.data
+    score = None
+    if data.labelled:
+        where = prepared.device
+        score = accuracy(
+            teacher.network, data.test, mean=teacher.mean, std=teacher.std, device=where
+        )
+    told = {"name": teacher.name, "images": len(data.test), "cut": prepared.partitioner}
+    tell({"event": "teacher", "accuracy": score, **told})
+
+
+def _teacher_fed(
+    prospect: Prospect, registry: Registry, folder: Path, tell: Callable[[Event], None]
+) -> tuple[dict[str, BlockResult], list[str]]:
+    """Distil as planned; observers hear of each block as it is finished, and may fail."""
+    planned = {p.name: p for p in prospect.plan.trained}
+    faults: list[str] = []
+
+    def seen(event: Event) -> None:
+        again = event["event"] == "block" and event["failure"] and event["phase"] != "retry"
+        if event["event"] == "block" and not again:
+            result = block_result(planned[event["block"]], event)
+            for fault in observe(registry, "block_finished", result):
+                if fault not in faults:
+                    faults.append(fault)
+                    tell({"event": "note", "text": fault})
+        tell(event)
+
+    events = distil_teacher_fed(prospect, registry, folder, seen)
+    return {name: block_result(planned[name], event) for name, event in events.items()}, faults
+
+
+def _meter(registry: Registry, choice: Any) -> EnergyMeter:
+    named = choice if isinstance(choice, dict) else {"name": choice}
+    meter: EnergyMeter = chosen(registry, "meter", named)
+    return meter
+
+
+def _slow(prospect: Prospect) -> list[str]:
+    note = slowness(prospect.prepared.dtype, prospect.prepared.device)
+    return [note] if note else []
+
+
+def _skipped(data: Dataset) -> list[str]:
+    """Say which corrupt images were left out, if any."""
+    count, first = len(data.skipped), ", ".join(data.skipped[:3])
+    more = ", …" if count > 3 else ""
+    return [f"Left out {count} corrupt image(s): {first}{more}."] if count else []
+
+
+def _environment(workers: Sequence[Worker]) -> dict[str, str]:
+    return {
+        "pbkd": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "workers": ", ".join(f"{w.device} ({w.threads} threads)" for w in workers),
+    }

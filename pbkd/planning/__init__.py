@@ -1,0 +1,1 @@
+"""Planning: costs, schedules, predicted seconds, budgets."""

@@ -1,0 +1,148 @@
+"""Files of costs: what one training step of every block took, and how many steps there are.
+
+pbkd's own layout is JSON: `{"format": 1, "about": TEXT, "unit": "seconds per step", "steps": N,
+"distinct_steps": N, "blocks": [...]}`, each block with the fields of `pbkd.BlockCost`. Files
+of whole seconds per job, as in `pbkd.published`, are read too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING, asdict, dataclass, fields
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from pbkd.core.blocks import BlockCost
+from pbkd.core.files import write_json
+from pbkd.errors import ConfigError, did_you_mean
+from pbkd.planning.plan import Workload
+from pbkd.planning.published_costs import choose_run, split_seconds, workload_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+__all__ = ["CostTable", "read_costs", "write_costs"]
+
+_FORMAT = 1
+_UNIT = "seconds per step"
+_MAX_FILE_BYTES = 8 * 2**20
+_MAX_BLOCKS = 10_000
+_MOST = {"float": 1e9, "int": 10**15}  # seconds, bytes, steps: what is beyond is a mistake
+_FIELDS = {field.name: field for field in fields(BlockCost)}
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Costs per step of every block in the chain's order, for so many steps; `about` says whose."""
+
+    about: str
+    costs: tuple[BlockCost, ...]
+    workload: Workload
+
+
+def read_costs(path: Path, setting: str | None = None) -> CostTable:
+    """Read a file of costs of either layout; `setting` chooses a run of a published one.
+
+    Raises `ConfigError` for a file that is missing, damaged, too large or out of range.
+    """
+    tree = _read(path)
+    if "runs" in tree:
+        record = choose_run(tree["runs"], setting, path)
+        about = f"{record.setting}, record of {record.workers} worker(s), split by MACs"
+        return CostTable(about, tuple(split_seconds(record)), workload_of(record.setting))
+    if setting is not None:
+        raise ConfigError(f"'{path}' holds one table of costs: leave --setting out.")
+    return _own(tree, f"the cost file '{path}'")
+
+
+def write_costs(path: Path, table: CostTable) -> None:
+    """Write a table in pbkd's own layout."""
+    blocks = [asdict(cost) for cost in table.costs]
+    head = {"format": _FORMAT, "about": table.about, "unit": _UNIT, **asdict(table.workload)}
+    write_json(path, {**head, "blocks": blocks})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_FILE_BYTES + 1)
+        if len(text) > _MAX_FILE_BYTES:
+            raise ConfigError(f"the cost file '{path}' is larger than {_MAX_FILE_BYTES:,} bytes.")
+        tree = json.loads(text)
+    except OSError as error:
+        raise ConfigError(f"the cost file '{path}' cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the cost file '{path}' is not JSON: {error}.") from error
+    if not isinstance(tree, dict) or not {"format", "runs"} & tree.keys():
+        raise ConfigError(f"the cost file '{path}' has neither a 'format' nor 'runs'.")
+    return tree
+
+
+def _own(tree: Mapping[str, Any], where: str) -> CostTable:
+    _check_keys(tree, ("format", "about", "unit", "steps", "distinct_steps", "blocks"), (), where)
+    if tree["format"] != _FORMAT or tree["unit"] != _UNIT:
+        raise ConfigError(f"{where} is not of format {_FORMAT} in {_UNIT}, which pbkd reads.")
+    steps = _number(tree["steps"], "int", f"{where}, 'steps'")
+    distinct = _number(tree["distinct_steps"], "int", f"{where}, 'distinct_steps'")
+    if not 1 <= distinct <= steps:
+        raise ConfigError(f"{where} must have 1 <= distinct_steps <= steps.")
+    about = _text(tree["about"], f"{where}, 'about'")
+    return CostTable(about, _costs(tree["blocks"], where), Workload(steps, distinct))
+
+
+def _costs(blocks: Any, where: str) -> tuple[BlockCost, ...]:
+    if not isinstance(blocks, list) or not 1 <= len(blocks) <= _MAX_BLOCKS:
+        raise ConfigError(f"{where} must have a list of 1 to {_MAX_BLOCKS:,} 'blocks'.")
+    costs = [_cost(block, f"{where}, block {index + 1}") for index, block in enumerate(blocks)]
+    if len({cost.name for cost in costs}) < len(costs):
+        raise ConfigError(f"{where} has two blocks of the same name.")
+    for before, after in pairwise(costs):
+        if after.prefix_seconds < before.prefix_seconds:
+            raise ConfigError(
+                f"{where}: the prefix of '{after.name}' takes less than that of '{before.name}'"
+                " before it, so these are not blocks of a chain in order."
+            )
+    return tuple(costs)
+
+
+def _cost(block: Any, where: str) -> BlockCost:
+    if not isinstance(block, dict):
+        raise ConfigError(f"{where} must be a mapping.")
+    needed = [name for name, field in _FIELDS.items() if field.default is MISSING]
+    _check_keys(block, needed, [name for name in _FIELDS if name not in needed], where)
+    values: dict[str, Any] = {
+        name: _text(value, f"{where}, '{name}'")
+        if _FIELDS[name].type == "str"
+        else _number(value, str(_FIELDS[name].type), f"{where}, '{name}'")
+        for name, value in block.items()
+    }
+    return BlockCost(**values)
+
+
+def _check_keys(
+    tree: Mapping[str, Any], needed: Sequence[str], more: Sequence[str], where: str
+) -> None:
+    known = (*needed, *more)
+    for key in tree:
+        if key not in known:
+            raise ConfigError(f"{where} has an unknown key '{key}'.{did_you_mean(key, known)}")
+    missing = [key for key in needed if key not in tree]
+    if missing:
+        raise ConfigError(f"{where} lacks {', '.join(missing)}.")
+
+
+def _number(value: Any, kind: str, where: str) -> Any:
+    """Return a finite number that is not negative, whole where `kind` is int."""
+    whole = kind == "int"
+    if type(value) not in ((int,) if whole else (int, float)) or not 0 <= value <= _MOST[kind]:
+        wanted = f"a {'whole ' * whole}number from 0 to {_MOST[kind]:,}"
+        raise ConfigError(f"{where} must be {wanted}.")
+    return value if whole else float(value)
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= 500 or not value.isprintable():
+        raise ConfigError(f"{where} must be a text of 1 to 500 printable characters.")
+    return value

@@ -1,0 +1,144 @@
+"""When each worker does what, as the prediction model has it: the bars of a Gantt chart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pbkd.core.schedule import Schedule
+from pbkd.planning.cost_model import job_seconds, makespan, stage_load, worker_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pbkd.core.blocks import BlockCost
+    from pbkd.core.schedule import Job, Stage, Worker
+    from pbkd.planning.plan import Workload
+
+
+__all__ = ["KINDS", "Bar", "job_lanes", "timeline"]
+
+KINDS = ("teacher", "training", "transfer", "cache")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stretch of a worker's time, in seconds; `block` is set where a block is trained.
+
+    A job does its parts in turn at every step; its bars show the share of each, one after another.
+    """
+
+    worker: int
+    start: float
+    seconds: float
+    kind: str
+    block: str | None = None
+
+
+def timeline(
+    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker], workload: Workload
+) -> list[Bar]:
+    """Return the bars of a schedule, worker by worker, each worker's in the order of time."""
+    if schedule.feed == "relay":
+        return list(_relay(schedule, costs, workers, workload.steps))
+    start = 0.0
+    bars: list[Bar] = []
+    if schedule.feed == "cache":
+        busy = max(worker_seconds(schedule, costs, workers)) * workload.steps
+        start = makespan(schedule, costs, workers, workload) - busy
+        bars = [Bar(index, 0.0, start, "cache") for index in range(len(workers))]
+    free = [start] * len(workers)
+    for index, job in _claims(schedule, costs, workers):
+        scale = workload.steps / workers[index].speed
+        for kind, block, seconds in _parts(job, costs, teacher=schedule.feed == "recompute"):
+            bars.append(Bar(index, free[index], seconds * scale, kind, block))
+            free[index] += seconds * scale
+    return sorted(bars, key=lambda bar: (bar.worker, bar.start))
+
+
+def job_lanes(
+    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker], workload: Workload
+) -> list[list[tuple[Job, float]]]:
+    """Return, for each worker, its jobs in the order of time with their seconds.
+
+    What a worker does before or between the trainings of a job counts as part of the job.
+    """
+    job_of = {name: job for job in schedule.jobs for name in job.blocks}
+    lanes: list[dict[Job, float]] = [{} for _ in workers]
+    waiting = [0.0] * len(workers)
+    for bar in timeline(schedule, costs, workers, workload):
+        waiting[bar.worker] += bar.seconds
+        if bar.block is not None:
+            job, lane = job_of[bar.block], lanes[bar.worker]
+            lane[job] = lane.get(job, 0.0) + waiting[bar.worker]
+            waiting[bar.worker] = 0.0
+    for lane, seconds in zip(lanes, waiting, strict=True):
+        if lane:
+            lane[list(lane)[-1]] += seconds
+    return [list(lane.items()) for lane in lanes]
+
+
+def _claims(
+    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker]
+) -> Iterator[tuple[int, Job]]:
+    """Yield (worker, job) in order; a shared job's worker is the one whose seconds it adds to."""
+    for index, jobs in enumerate(schedule.assigned):
+        for job in jobs:
+            yield index, job
+    before = worker_seconds(Schedule(schedule.assigned, (), schedule.feed), costs, workers)
+    for count, job in enumerate(schedule.shared, 1):
+        partly = Schedule(schedule.assigned, schedule.shared[:count], schedule.feed)
+        after = worker_seconds(partly, costs, workers)
+        added = [late - early for early, late in zip(before, after, strict=True)]
+        yield added.index(max(added)), job
+        before = after
+
+
+def _parts(
+    job: Job, costs: Sequence[BlockCost], *, teacher: bool
+) -> Iterator[tuple[str, str | None, float]]:
+    """Yield (kind, block, seconds per step) of a job's teacher pass and of every training.
+
+    Where there is no teacher, reading from the cache counts as part of the training.
+    """
+    own = [cost for cost in costs if cost.name in job.blocks]
+    train = sum(cost.train_seconds for cost in own)
+    if teacher:
+        yield "teacher", None, job_seconds(job, costs) - train
+    for cost in own:
+        yield "training", cost.name, cost.train_seconds + cost.read_seconds * (not teacher)
+
+
+def _relay(
+    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker], steps: int
+) -> Iterator[Bar]:
+    """Yield the bars of a relay; a stage starts when its first batch is there."""
+    busy = worker_seconds(schedule, costs, workers)
+    start, first = 0.0, 0
+    for stage in schedule.stages:
+        last = first + len(stage.job.blocks) - 1
+        speed = min(workers[rank].speed for rank in stage.ranks)
+        share = speed * len(stage.ranks)
+        load = stage_load(costs, first, last)
+        work = load.seconds / share + load.overhead * (1 / speed - 1 / share)
+        parts = _stage_parts(stage, costs, first, share, work, busy[stage.ranks[0]])
+        for rank in stage.ranks:
+            now = start
+            for kind, block, seconds in parts:
+                yield Bar(rank, now, seconds * steps, kind, block)
+                now += seconds * steps
+        start, first = start + busy[stage.ranks[0]], last + 1
+
+
+def _stage_parts(
+    stage: Stage, costs: Sequence[BlockCost], first: int, share: float, work: float, busy: float
+) -> list[tuple[str, str | None, float]]:
+    own = costs[first : first + len(stage.job.blocks)]
+    train = sum(cost.train_seconds for cost in own) / share
+    parts: list[tuple[str, str | None, float]] = [
+        ("teacher", None, work - train),
+        *(("training", cost.name, cost.train_seconds / share) for cost in own),
+    ]
+    if busy > work:
+        parts.append(("transfer", None, busy - work))
+    return parts

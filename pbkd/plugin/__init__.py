@@ -1,0 +1,1 @@
+"""Plugins: found, loaded, documented, scaffolded, and named where they fail."""

@@ -1,0 +1,110 @@
+"""What several verbs print: plans, results, wide tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from pbkd.report.card import (
+    all_notes,
+    comparison,
+    phase_rows,
+    points,
+    score_name,
+    stage_scores,
+    verdict,
+)
+from pbkd.report.energy import ENERGY_HEADS, energy_rows, energy_said
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbkd.core.results import RunResult
+    from pbkd.planning.plan import Plan, PlannedBlock
+
+
+__all__ = ["open_console", "print_wide", "show_plan", "show_result"]
+
+
+def show_plan(plan: Plan, console: Console | None = None) -> None:
+    """Print a plan: a row for each block, and what it should take."""
+    console = console or open_console()
+    columns = ("block", "input", "output", "parameters", "MACs", "ms/step", "worker")
+    rows = [_plan_row(plan, planned) for planned in plan.blocks]
+    blocks, trained = (
+        len({planned.block.name for planned in some}) for some in (plan.blocks, plan.trained)
+    )
+    several = f" ({len(plan.trained)} candidates)" if len(plan.trained) > trained else ""
+    console.print(_table(columns, rows, left={0, 6}))
+    console.print(
+        f"{trained} of {blocks} blocks{several}, {plan.workload.steps} steps each, on"
+        f" {len(plan.workers)} worker(s): about {plan.seconds:.0f} s of blockwise training"
+    )
+    console.print(f"scheduler {plan.scheduler}{f': {plan.why}' if plan.why else ''}")
+
+
+def show_result(result: RunResult, console: Console) -> None:
+    """Print a result: teacher beside student, phases, the verdict."""
+    heads = ("", "teacher", "student", "teacher / student")
+    console.print(_table(heads, comparison(result), left={0}))
+    stages = ", ".join(f"{stage} {points(share)}" for stage, share in stage_scores(result).items())
+    console.print(f"student's test {score_name(result)} by stage: {stages}")
+    phases = phase_rows(result.phases)
+    console.print(_table(("phase", "seconds", "CPU seconds", "joules"), phases, left={0, 3}))
+    if energy := energy_rows(result.energy):
+        console.print(_table(ENERGY_HEADS, energy, left={0, 1}))
+        console.print(energy_said(result.energy))
+    for note in all_notes(result):
+        console.print(note)
+    console.print(verdict(result))
+    console.print(f"everything is in {result.folder}; README.md there is the model card")
+
+
+def open_console(*, quiet: bool = False) -> Console:
+    """Return a console that leaves lines and brackets as they are; tables fit a terminal."""
+    console = Console(quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200
+    return console
+
+
+def print_wide(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
+    """Print a table whose first `left` columns are text, never folded, however wide it is."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index < left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = open_console()
+    console.width = 10_000
+    console.print(table)
+
+
+def _plan_row(plan: Plan, planned: PlannedBlock) -> tuple[str, ...]:
+    shapes = planned.block.input_shape, planned.block.output_shape
+    sizes = ["x".join(map(str, shape)) for shape in shapes]
+    if planned.cost is None:
+        kept = f"kept: {planned.reason}"
+        macs = f"{planned.macs_before:,}"
+        return (planned.name, *sizes, f"{planned.parameters_before:,}", macs, "", kept)
+    rank = plan.worker_of(planned.block.name)
+    cost = planned.cost.teacher_seconds + planned.cost.train_seconds
+    return (
+        planned.name,
+        *sizes,
+        f"{planned.parameters_before:,} to {planned.parameters_after:,}",
+        f"{planned.macs_before:,} to {planned.macs_after:,}",
+        f"{1000 * cost:.2f}",
+        "first free" if rank is None else str(rank),
+    )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: set[int]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index in left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,75 @@
+"""Ways to show a run's events: rows in a terminal, plain lines elsewhere, JSON, or nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING
+
+from pbkd.report.console.display import open_console
+from pbkd.report.console.lines import Lines
+from pbkd.report.console.live_view import live_rows
+from pbkd.report.console.pinned import pinned
+from pbkd.runs.events import finite, plain
+from pbkd.runs.live import LiveRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from pbkd.core.events import Event
+
+    Show = Callable[[Event], None]
+
+__all__ = ["shown"]
+
+
+@contextmanager
+def shown(*, quiet: bool = False, as_json: bool = False) -> Iterator[Show]:
+    """Yield what shows a run's events on standard output, from one thread at a time."""
+    if as_json:
+        with _as_json() as show:
+            yield show
+        return
+    console = open_console(quiet=quiet)
+    if quiet or not sys.stdout.isatty() or console.is_dumb_terminal:
+        yield Lines(console, every_epoch=True).show
+        return
+    with _live(console) as show:
+        yield show
+
+
+@contextmanager
+def _as_json() -> Iterator[Show]:
+    """Yield what writes an event as a line; what others print meanwhile goes to standard error."""
+    out = sys.stdout
+
+    def show(event: Event) -> None:
+        out.write(json.dumps(finite(plain(event)), allow_nan=False) + "\n")
+        out.flush()
+
+    with redirect_stdout(sys.stderr):
+        yield show
+
+
+@contextmanager
+def _live(console: Console) -> Iterator[Show]:
+    """Yield what prints an event's line, if it has one, above rows that show how far the run is."""
+    run, lines = LiveRun(), Lines(console, every_epoch=False)
+    ascii_only = console.options.ascii_only
+
+    def rows(width: int, height: int) -> list[Text]:
+        return live_rows(run, time.time(), width, height, ascii_only=ascii_only)
+
+    with pinned(console, rows) as lock:
+
+        def show(event: Event) -> None:
+            with lock:
+                run.see(plain(event))
+                lines.show(event)
+
+        yield show

@@ -1,0 +1,54 @@
+"""Everything that a finished run's folder holds for a report: result, plan, events, settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pbkd.runs.disagreements import read_changes
+from pbkd.runs.events import read_events
+from pbkd.runs.finished import read_finished
+from pbkd.runs.plan_files import read_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pbkd.core.events import Event
+    from pbkd.runs.disagreements import Changes
+    from pbkd.runs.finished import Finished
+    from pbkd.runs.plan_files import RecordedPlan
+
+
+__all__ = ["Record", "read_record"]
+
+_MOST_BYTES = 2**16
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run; `plan`, `config` (YAML) and `changes` are None where the folder has none."""
+
+    run: Finished
+    plan: RecordedPlan | None
+    events: list[Event]
+    config: str | None
+    changes: Changes | None = None
+
+
+def read_record(folder: Path) -> Record:
+    """Read a run's folder; raises `RunFolderError` or `ConfigError` where it is damaged."""
+    return Record(
+        read_finished(folder),
+        read_plan(folder),
+        read_events(folder),
+        _config(folder / "config.yaml"),
+        read_changes(folder),
+    )
+
+
+def _config(path: Path) -> str | None:
+    """Return the configuration; of a file that is far too long for one, the beginning."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return file.read(_MOST_BYTES).decode(errors="replace")

@@ -1,0 +1,150 @@
+"""A run's course: who did what and when, as planned and as it was, and what the plan was worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbkd.core.schedule import Job
+from pbkd.errors import ConfigError
+from pbkd.planning.cost_model import job_seconds
+from pbkd.planning.prediction import serial_seconds
+from pbkd.planning.timeline import timeline
+from pbkd.report.gantt import WIDTH, duration, gantt_drawing
+from pbkd.report.jobs import job_bars
+from pbkd.report.markup import Markup, element, join, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbkd.planning.timeline import Bar
+    from pbkd.report.report_data import Record
+    from pbkd.runs.plan_files import RecordedPlan
+
+
+__all__ = ["gantt_charts", "speedup"]
+
+_PLANNED = "teacher-fed"
+_PHASES = (_PLANNED, "retry", "student-fed")
+_NO_PLAN = "the run's folder has no plan.json, since an earlier version of pbkd wrote it"
+
+
+def gantt_charts(record: Record) -> Markup:
+    """Return the plan of the teacher-fed phase, and what the workers did in each blockwise phase.
+
+    Plan and teacher-fed phase have one scale of time.
+    """
+    done = {phase: job_bars(record.events, phase) for phase in _PHASES}
+    planned = record.plan.seconds if record.plan else 0.0
+    ends = {phase: max((_end(bar) for bar in bars), default=0.0) for phase, bars in done.items()}
+    ends[_PLANNED] = max(ends[_PLANNED], planned)
+    charts = [_plan_chart(record.plan, ends[_PLANNED])]
+    for phase, bars in done.items():
+        if bars or phase == _PLANNED:
+            charts.append(_actual_chart(record, phase, bars, ends[phase]))
+    return join(*charts, _incidents(record))
+
+
+def speedup(record: Record) -> Markup:
+    """Return what the paper's serial procedure should take by the plan's costs, beside the run."""
+    if record.plan is None:
+        return _why(f"Not predicted: {_NO_PLAN}.")
+    plan = record.plan
+    costs, steps = plan.table.costs, plan.table.workload.steps
+    try:
+        serial = serial_seconds(costs, plan.workers[0], plan.table.workload)
+    except ConfigError as error:
+        return _why(f"Not predicted: {error}")
+    one_pass = job_seconds(Job(tuple(cost.name for cost in costs)), costs) * steps
+    even = one_pass / sum(worker.speed for worker in plan.workers)
+    count = len(plan.workers)
+    rows = [
+        ("the paper's serial procedure: one worker, a teacher pass for each block", serial),
+        (f"as planned: {plan.scheduler} on {count} worker(s)", plan.seconds),
+        (f"the ideal: one teacher pass for all blocks, spread evenly over {count}", even),
+    ]
+    cells: list[tuple[object, ...]] = [
+        (what, "predicted", duration(seconds), f"{serial / seconds:.2f}x") for what, seconds in rows
+    ]
+    heads = ("the teacher-fed phase", "figure", "seconds", "times serial")
+    return join(
+        table(heads, [*cells, _measured(record, serial)]),
+        element("p", f"Costs: {plan.table.about}. The schedule was taken because: {plan.why}."),
+    )
+
+
+def _measured(record: Record, serial: float) -> tuple[object, ...]:
+    what = "this run, with the start of its workers"
+    phases = [phase for phase in record.run.result.phases if phase.name == _PLANNED]
+    if record.run.resumed or not phases or not phases[0].seconds:
+        why = "the run was resumed" if record.run.resumed else "the result has no such phase"
+        return what, "measured", f"not measured: {why}", ""
+    seconds = phases[0].seconds
+    return what, "measured; its ratio predicted", duration(seconds), f"{serial / seconds:.2f}x"
+
+
+def _plan_chart(plan: RecordedPlan | None, seconds: float) -> Markup:
+    if plan is None:
+        return _why(f"The plan: not recorded, {_NO_PLAN}.")
+    if not plan.seconds:
+        return _why("The plan: its costs are all zero, so there is nothing to draw.")
+    bars = timeline(plan.schedule, plan.table.costs, plan.workers, plan.table.workload)
+    names = [cost.name for cost in plan.table.costs]
+    title = f"Planned: teacher-fed, {plan.scheduler}, {duration(plan.seconds)}"
+    note = "Predicted from costs measured before training; the parts of a step are added up."
+    return _chart(bars, len(plan.workers), names, seconds, (title, note))
+
+
+def _actual_chart(record: Record, phase: str, bars: Sequence[Bar], seconds: float) -> Markup:
+    if record.run.resumed:
+        why = "the run was stopped and resumed, so the times of its jobs have gaps"
+        return _why(f"Actual, {phase}: not shown, {why}.")
+    if not bars or not seconds:
+        return _why(f"Actual, {phase}: not recorded, the folder has no events of its jobs.")
+    workers = max(
+        1 + max(bar.worker for bar in bars), len(record.plan.workers if record.plan else ())
+    )
+    names = list(dict.fromkeys(bar.block or "" for bar in bars))
+    end = max(_end(bar) for bar in bars)
+    title = f"Actual: {phase}, {duration(end)} from the first job's start to the last one's end"
+    note = "A job's blocks train together, step by step, and are told of when all are done."
+    return _chart(bars, workers, names, seconds, (title, note))
+
+
+def _chart(
+    bars: Sequence[Bar],
+    workers: int,
+    names: Sequence[str],
+    seconds: float,
+    titles: tuple[str, str],
+) -> Markup:
+    """Return the chart in a frame that scrolls where it is too wide."""
+    title, note = titles
+    height, drawing = gantt_drawing(bars, workers, names, seconds, note)
+    svg = element(
+        "svg",
+        element("title", title),
+        element("text", title, class_="title", x=24, y=34),
+        Markup("".join(drawing)),
+        class_="gantt",
+        viewBox=f"0 0 {WIDTH} {height}",
+        role="img",
+    )
+    return element("div", svg, class_="wide")
+
+
+def _incidents(record: Record) -> Markup:
+    """Say what went wrong on the way and was put right."""
+    told = [
+        f"{event['event']}: {event.get('reason', event.get('pid', 'no reason recorded'))}"
+        for event in record.events
+        if event["event"] in ("restart", "worker lost", "checkpoint damaged")
+    ]
+    return element("ul", *(element("li", text) for text in told)) if told else Markup()
+
+
+def _end(bar: Bar) -> float:
+    return bar.start + bar.seconds
+
+
+def _why(text: str) -> Markup:
+    return element("p", text, class_="why")

@@ -1,0 +1,152 @@
+"""Which test images the student gives another class than its teacher, with a few as pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pbkd.core.files import read_json, write_json
+from pbkd.errors import RunFolderError
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from pbkd.data.datasets import Split
+    from torch import Tensor
+
+
+__all__ = ['Answer', 'Changes', 'find_changes', 'read_changes', 'write_changes']
+
+_FILE = "changes.json"
+_MOST_CONFUSIONS, _MOST_PICTURES, _MOST_BYTES = 20, 12, 2**15
+_SIDE = 64  # pixels
+_MAGIC = b"\x89PNG\r\n"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Classes that an image was given; `label` is None where the data have no labels.
+
+    `count` images were given these; of one image `png` may have a small picture.
+    """
+
+    label: int | None
+    teacher: int
+    student: int
+    count: int = 1
+    png: bytes = b""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Of `images` test images, `changed` get another class from the student than from the teacher.
+
+    `gained` of them only the student gets right, `lost` only the teacher; both are None without
+    labels. `confusions` are the most frequent changes, `examples` some images.
+    """
+
+    images: int
+    changed: int
+    gained: int | None
+    lost: int | None
+    confusions: tuple[Answer, ...]
+    examples: tuple[Answer, ...]
+
+
+def find_changes(split: Split, teacher: Tensor, student: Tensor, *, labelled: bool) -> Changes:
+    """Compare two networks' classes, int64 (len,), of the images of `split`.
+
+    Examples are images that the student got wrong and the teacher right, then others.
+    """
+    labels = split.labels
+    changed = teacher != student
+    lost, gained = changed & (teacher == labels), changed & (student == labels)
+    rows = [*lost.nonzero().flatten().tolist(), *(changed & ~lost).nonzero().flatten().tolist()]
+    answers = [
+        Answer(int(labels[row]) if labelled else None, int(teacher[row]), int(student[row]))
+        for row in rows
+    ]
+    return Changes(
+        len(split),
+        len(rows),
+        int(gained.sum()) if labelled else None,
+        int(lost.sum()) if labelled else None,
+        tuple(
+            Answer(answer.label, answer.teacher, answer.student, count)
+            for answer, count in Counter(answers).most_common(_MOST_CONFUSIONS)
+        ),
+        tuple(
+            Answer(answer.label, answer.teacher, answer.student, png=_picture(split, row, labels))
+            for row, answer in zip(rows[:_MOST_PICTURES], answers, strict=False)
+        ),
+    )
+
+
+def write_changes(folder: Path, changes: Changes) -> None:
+    """Write `changes.json`, pictures as base64."""
+    tree = asdict(changes)
+    for example in tree["examples"]:
+        example["png"] = base64.b64encode(example["png"]).decode()
+    for confusion in tree["confusions"]:
+        del confusion["png"]
+    write_json(folder / _FILE, tree)
+
+
+def read_changes(folder: Path) -> Changes | None:
+    """Read changes that may be anyone's; None where the run's version of pbkd wrote none.
+
+    Raises `RunFolderError` for a file that is damaged.
+    """
+    path = folder / _FILE
+    if not path.exists():
+        return None
+    try:
+        tree = read_json(path)
+        confusions, examples = (
+            tuple(map(_answer, tree[key][:most]))
+            for key, most in (("confusions", _MOST_CONFUSIONS), ("examples", _MOST_PICTURES))
+        )
+        return Changes(
+            _count(tree["images"]),
+            _count(tree["changed"]),
+            None if tree["gained"] is None else _count(tree["gained"]),
+            None if tree["lost"] is None else _count(tree["lost"]),
+            confusions,
+            examples,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(f"'{path}' holds no changes of this version of pbkd.") from error
+
+
+def _answer(data: Mapping[str, Any]) -> Answer:
+    label = None if data["label"] is None else _count(data["label"])
+    png = base64.b64decode(data.get("png", ""), validate=True)
+    if png and not (png.startswith(_MAGIC) and len(png) <= _MOST_BYTES):
+        raise ValueError("a picture is no small PNG")
+    count = _count(data.get("count", 1))
+    return Answer(label, _count(data["teacher"]), _count(data["student"]), count, png)
+
+
+def _count(value: Any) -> int:
+    """Return a count or a class; raises `ValueError` for anything else."""
+    if type(value) is not int or not 0 <= value <= 10**15:
+        raise ValueError("neither a count nor a class")
+    return value
+
+
+def _picture(split: Split, row: int, like: Tensor) -> bytes:
+    """Return a small PNG of an image of bytes in one or three channels; nothing of another."""
+    from PIL import Image
+
+    image = split.images(like.new_tensor([row]))[0]
+    channels = image.shape[0]
+    if image.dtype.is_floating_point or channels not in (1, 3):
+        return b""
+    pixels = image.permute(1, 2, 0).contiguous().numpy()
+    picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    picture.thumbnail((_SIDE, _SIDE))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,200 @@
+"""A finished run, read back from its folder: its result, and the baselines beside it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pbkd.core.files import read_json, write_json
+from pbkd.core.results import BaselineResult, BlockResult, DomainEnergy, EnergyResult, EnergySum, Latency, NetworkResult, PhaseResult, RunResult, WorkerEnergy
+from pbkd.errors import RunFolderError
+from pbkd.runs.folder import is_finished, times_resumed
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+__all__ = ['Finished', 'METHODS', 'add_baseline', 'read_finished']
+
+METHODS = ("scratch", "distillation")
+"""The ordinary ways to train a student, in the order in which they are shown."""
+_MOST = 1e18
+_BLOCKWISE = ("teacher-fed", "student-fed", "retry")
+_NO_TRAINING = ("planning", "evaluation")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run: its folder's name, its result, its baselines by method.
+
+    Seconds are None for a run that was `resumed`: its phases were measured from then on only.
+    """
+
+    name: str
+    result: RunResult
+    baselines: dict[str, BaselineResult]
+    resumed: bool
+
+    @property
+    def seconds(self) -> float | None:
+        """What the whole run took."""
+        return self._sum(phase.seconds for phase in self.result.phases)
+
+    @property
+    def training_seconds(self) -> float | None:
+        """What all phases took but planning and evaluation."""
+        phases = self.result.phases
+        return self._sum(phase.seconds for phase in phases if phase.name not in _NO_TRAINING)
+
+    @property
+    def blockwise_seconds(self) -> float | None:
+        """What the phases took in which replacements are trained each alone."""
+        phases = self.result.phases
+        return self._sum(phase.seconds for phase in phases if phase.name in _BLOCKWISE)
+
+    @property
+    def fine_tuning_seconds(self) -> float | None:
+        """What fine-tuning the whole student took."""
+        phases = self.result.phases
+        return self._sum(phase.seconds for phase in phases if phase.name == "fine-tuning")
+
+    def _sum(self, seconds: Iterator[float]) -> float | None:
+        return None if self.resumed else sum(seconds)
+
+
+def read_finished(folder: Path) -> Finished:
+    """Read what a run wrote; raises `RunFolderError` where none has finished in `folder`."""
+    if not is_finished(folder):
+        raise RunFolderError(
+            f"'{folder}' holds no finished run: name the folder of a run that wrote result.json and"
+            f" README.md (`pbkd status FOLDER` tells how far it is)."
+        )
+    result = _read_result(folder / "result.json")
+    baselines = _read_baselines(folder / "baselines.json")
+    return Finished(folder.resolve().name, result, baselines, times_resumed(folder) > 0)
+
+
+def add_baseline(folder: Path, baseline: BaselineResult) -> dict[str, BaselineResult]:
+    """Write a baseline beside a run's others, in the place of an earlier one of its method."""
+    path = folder / "baselines.json"
+    known = {**_read_baselines(path), baseline.method: baseline}
+    ordered = {method: known[method] for method in METHODS if method in known}
+    write_json(path, [asdict(found) for found in ordered.values()])
+    return ordered
+
+
+def _read_result(path: Path) -> RunResult:
+    try:
+        tree = _frozen(read_json(path))
+        result = RunResult(
+            **{
+                **tree,
+                "teacher": _network(tree["teacher"]),
+                "student": _network(tree["student"]),
+                **{
+                    key: tuple(BlockResult(**block) for block in tree[key])
+                    for key in ("blocks", "candidates")
+                },
+                "phases": tuple(PhaseResult(**phase) for phase in tree["phases"]),
+                "energy": _energy(tree.get("energy")),
+            }
+        )
+        _check_figures(list(_figures(result)))
+        _check_shapes(result)
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(f"'{path}' is no result of this version of pbkd.") from error
+    return result
+
+
+def _read_baselines(path: Path) -> dict[str, BaselineResult]:
+    if not path.exists():
+        return {}
+    try:
+        found = [BaselineResult(**row) for row in read_json(path)]
+        _check_figures([n for row in found for n in (row.accuracy, row.seconds)])
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise RunFolderError(f"'{path}' holds no baselines of this version of pbkd.") from error
+    return {baseline.method: baseline for baseline in found}
+
+
+def _network(tree: dict[str, Any]) -> NetworkResult:
+    latencies = tuple(Latency(**latency) for latency in tree["latencies"])
+    return NetworkResult(**{**tree, "latencies": latencies})
+
+
+def _energy(tree: dict[str, Any] | None) -> EnergyResult | None:
+    if tree is None:
+        return None
+    return EnergyResult(
+        domains=tuple(DomainEnergy(**domain) for domain in tree["domains"]),
+        all_devices=EnergySum(**tree["all_devices"]),
+        in_use=EnergySum(**tree["in_use"]),
+        workers=tuple(WorkerEnergy(**worker) for worker in tree["workers"]),
+        idle_seconds=tree["idle_seconds"],
+    )
+
+
+def _frozen(value: Any) -> Any:
+    """Turn the lists of JSON into the tuples that they were."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return {key: _frozen(child) for key, child in value.items()}
+    return value
+
+
+def _figures(result: RunResult) -> Iterator[Any]:
+    """Yield every figure that something is worked out from."""
+    for network in (result.teacher, result.student):
+        yield from (network.parameters, network.macs)
+        yield from (s for s in (network.accuracy, network.agreement) if s is not None)
+        yield from (network.weight_bytes or 0,)
+        for latency in network.latencies:
+            yield from (latency.batch, latency.median_seconds, latency.p95_seconds)
+    for shares in (result.accuracies, result.validation, result.agreements):
+        yield from (share for share in shares.values() if share is not None)
+    for block in (*result.blocks, *result.candidates):
+        yield from _block_figures(block)
+    for phase in result.phases:
+        yield from (phase.seconds, phase.cpu_seconds)
+        yield from (phase.joules or {}).values()
+    if result.energy:
+        yield from _energy_figures(result.energy)
+
+
+def _energy_figures(energy: EnergyResult) -> Iterator[Any]:
+    """Yield figures that are never negative; what is above idle power may be, by chance."""
+    figures = [energy.idle_seconds, energy.all_devices.joules, energy.in_use.joules]
+    figures += [f for domain in energy.domains for f in (domain.joules, domain.idle_watts)]
+    figures += [f for worker in energy.workers for f in (worker.joules or {}).values()]
+    yield from (figure for figure in figures if figure is not None)
+
+
+def _block_figures(block: BlockResult) -> Iterator[Any]:
+    yield from (block.parameters_before, block.parameters_after)
+    yield from (block.macs_before, block.macs_after)
+    yield from (*block.input_shape, *block.output_shape)
+    yield from (*block.teacher_fed_losses, *block.student_fed_losses)
+    yield from (figure for figure in (block.worker, block.job_seconds) if figure is not None)
+
+
+def _check_shapes(result: RunResult) -> None:
+    """Raise `AttributeError`, `TypeError` or `ValueError` for mappings or pairs that are none."""
+    blocks = (*result.blocks, *result.candidates)
+    for mapping in (result.environment, *(block.builder for block in blocks)):
+        mapping.items()
+    signed = [harm for block in blocks for harm in (block.solo_drop, block.solo_divergence)]
+    if energy := result.energy:
+        signed += [energy.all_devices.above_idle, energy.in_use.above_idle]
+        signed += [domain.above_idle for domain in energy.domains]
+    if not all(math.isfinite(figure) for figure in signed if figure is not None):
+        raise ValueError("a figure is not finite")
+    if len(result.teacher.latencies) != len(result.student.latencies):
+        raise ValueError("teacher and student have latencies of different batches")
+
+
+def _check_figures(figures: list[Any]) -> None:
+    """Raise `TypeError` or `ValueError` for what is no number from 0 to 1e18."""
+    if not all(0 <= figure <= _MOST for figure in figures):
+        raise ValueError("a figure is out of range")

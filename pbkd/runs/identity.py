@@ -1,0 +1,109 @@
+"""What a run's result depends on, so that only the same run is resumed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pbkd.core.files import read_json, write_json
+from pbkd.errors import IdentityError
+from pbkd.models.weights import fingerprint
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from pbkd.config.schema import RunConfig
+    from pbkd.data.datasets import Dataset
+    from pbkd.training.task import Prepared
+
+
+__all__ = ['check_choices', 'check_identity', 'check_inputs', 'write_identity']
+
+_FILE = "identity.json"
+# Everything else in the configuration may change what comes out. Teacher and data are compared by
+# what they are: their files may have moved.
+_FREE = (
+    "teacher", "partitioner", "scheduler", "launcher", "meters", "plugins", "cache_gigabytes",
+    "workers", "threads", "device", "out",
+)  # fmt: skip
+_FREE_DATA = ("path", "download")
+
+
+def write_identity(folder: Path, config: RunConfig, prepared: Prepared) -> None:
+    """Write what this run's result depends on; its presence says that training may start."""
+    write_json(folder / _FILE, {"choices": _choices(config), "inputs": _inputs(config, prepared)})
+
+
+def check_choices(folder: Path, config: RunConfig) -> None:
+    """Raise `IdentityError` where a run's configuration would change what it gives."""
+    _check(folder, read_json(folder / _FILE)["choices"], _choices(config))
+
+
+def check_identity(folder: Path, config: RunConfig, prepared: Prepared) -> None:
+    """Raise `IdentityError` where configuration, teacher, data or cut are not a run's own."""
+    check_choices(folder, config)
+    check_inputs(folder, config, prepared)
+
+
+def check_inputs(folder: Path, config: RunConfig, prepared: Prepared) -> None:
+    """Raise `IdentityError` where teacher, data or cut are not a run's own."""
+    _check(folder, read_json(folder / _FILE)["inputs"], _inputs(config, prepared))
+
+
+def _choices(config: RunConfig) -> dict[str, Any]:
+    tree = {key: value for key, value in asdict(config).items() if key not in _FREE}
+    tree["data"] = {key: value for key, value in config.data.items() if key not in _FREE_DATA}
+    return _flat(tree)
+
+
+def _inputs(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
+    teacher = prepared.teacher
+    return _flat(
+        {
+            "teacher": {
+                "name": teacher.name,
+                "weights": fingerprint(teacher.network),
+                "mean": list(teacher.mean),
+                "std": list(teacher.std),
+            },
+            "data": {"content": _data_fingerprint(prepared.data, prepared)},
+            "partitioner": {**config.partitioner, "name": prepared.partitioner},
+        }
+    )
+
+
+def _data_fingerprint(data: Dataset, prepared: Prepared) -> str:
+    """Return a digest of every label of every split and of the first training images."""
+    digest = hashlib.sha256()
+    for split in (data.train, data.validation, data.test):
+        digest.update(f"{len(split)} ".encode() + split.labels.cpu().numpy().tobytes())
+    digest.update(prepared.images.float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _check(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    differences = [
+        f"{key} was {_short(before.get(key))} and is {_short(now.get(key))}"
+        for key in (*before, *(key for key in now if key not in before))
+        if before.get(key) != now.get(key)
+    ]
+    if differences:
+        raise IdentityError(
+            f"the run in '{folder}' was begun with what gives another result:"
+            f" {'; '.join(differences)}."
+        )
+
+
+def _short(value: object) -> str:
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= 20 else f"{text[:12]}…"

@@ -1,0 +1,112 @@
+"""A run's plan as files in its folder: what its blocks cost, and who was to train them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pbkd.core.files import read_json, write_json
+from pbkd.core.schedule import Worker, check_schedule
+from pbkd.errors import RunFolderError, ScheduleError
+from pbkd.planning.cost_files import read_costs, write_costs
+from pbkd.planning.cost_model import makespan
+from pbkd.planning.timeline import job_lanes
+from pbkd.runs.assignment import schedule_data, schedule_of
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from pbkd.config.schema import RunConfig
+    from pbkd.core.events import Event
+    from pbkd.core.schedule import Schedule
+    from pbkd.planning.cost_files import CostTable
+    from pbkd.planning.plan import Plan
+
+
+__all__ = ['RecordedPlan', 'plan_event', 'read_plan', 'write_plan']
+
+_COSTS, _PLAN = "costs.json", "plan.json"
+
+
+@dataclass(frozen=True)
+class RecordedPlan:
+    """What a run planned for its teacher-fed phase, and `why` by this scheduler."""
+
+    table: CostTable
+    workers: tuple[Worker, ...]
+    schedule: Schedule
+    scheduler: str
+    why: str
+
+    @property
+    def seconds(self) -> float:
+        """The predicted seconds until the last worker is done."""
+        return makespan(self.schedule, self.table.costs, self.workers, self.table.workload)
+
+
+def write_plan(folder: Path, plan: Plan, table: CostTable) -> None:
+    """Write `plan.json` and `costs.json`, which `pbkd plan --costs` reads too."""
+    write_costs(folder / _COSTS, table)
+    head = {"scheduler": plan.scheduler, "why": plan.why}
+    workers = [asdict(worker) for worker in plan.workers]
+    write_json(folder / _PLAN, {**head, "workers": workers, **schedule_data(plan.schedule)})
+
+
+def plan_event(folder: Path, config: RunConfig, plan: Plan, table: CostTable) -> Event:
+    """Return the event that tells of a plan, and of how many epochs each phase will tell.
+
+    `lanes` has each worker's jobs, as far as they are planned, with their seconds; `plan` is the
+    plan itself, for whoever listens in the same process.
+    """
+    epochs = {
+        "teacher-fed": config.distill.epochs or 0,
+        "student-fed": config.distill.student_fed_epochs or 0,
+        "fine-tuning": config.finetune.epochs or 0,
+    }
+    blocks = {planned.block.name for planned in plan.trained}
+    trainings = {"teacher-fed": len(plan.trained), "student-fed": len(blocks), "fine-tuning": 1}
+    lanes = job_lanes(plan.schedule, table.costs, plan.workers, table.workload)
+    return {
+        "event": "plan",
+        "folder": str(folder),
+        "scheduler": plan.scheduler,
+        "feed": plan.schedule.feed,
+        "seconds": plan.seconds,
+        "workers": [{"rank": worker.rank, "device": worker.device} for worker in plan.workers],
+        "blocks": [planned.name for planned in plan.trained],
+        "epochs": epochs,
+        "totals": {phase: trainings[phase] * count for phase, count in epochs.items()},
+        "lanes": [
+            [{"blocks": list(job.blocks), "seconds": seconds} for job, seconds in lane]
+            for lane in lanes
+        ],
+        "plan": plan,
+    }
+
+
+def read_plan(folder: Path) -> RecordedPlan | None:
+    """Read a plan that may be anyone's; None where the run's version of pbkd wrote none.
+
+    Raises `RunFolderError` or `ConfigError` for files that are damaged.
+    """
+    path = folder / _PLAN
+    if not path.exists():
+        return None
+    table = read_costs(folder / _COSTS)
+    try:
+        data = read_json(path)
+        workers = tuple(map(_worker, data["workers"]))
+        schedule = schedule_of(data)
+        check_schedule(schedule, table.costs, len(workers))
+        return RecordedPlan(table, workers, schedule, str(data["scheduler"]), str(data["why"]))
+    except (AttributeError, KeyError, TypeError, ValueError, ScheduleError) as error:
+        raise RunFolderError(f"'{path}' is no plan of this version of pbkd.") from error
+
+
+def _worker(data: Mapping[str, Any]) -> Worker:
+    worker = Worker(**data)
+    links = (worker.bandwidth, 1 + worker.latency, worker.node_bandwidth, 1 + worker.node_latency)
+    sizes = (worker.speed, *links)
+    if not all(0 < size < math.inf for size in sizes):
+        raise ValueError("a worker's speed or link is out of range")
+    return worker

@@ -1,0 +1,1 @@
+"""Training: feeds, the distillation loop, relays, replicas, fine-tuning, checkpoints."""

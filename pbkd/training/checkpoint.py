@@ -1,0 +1,167 @@
+"""Checkpoints: a training's state after an epoch, in a file that is whole or is not believed."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from pbkd.core.files import write_file
+from pbkd.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+    from typing_extensions import Buffer
+
+    from pbkd.training.learner import Trainee
+
+
+__all__ = ["STEPS_BETWEEN", "Facts", "Shelf", "due", "restore", "snapshot", "tensors_below"]
+
+
+def due(epoch: int, epochs: int, steps_per_epoch: int) -> bool:
+    """Whether to keep a checkpoint after so many epochs: at least 100 steps lie between two.
+
+    The rule knows no clock, so that all workers keep the same epochs. After the last epoch the
+    result itself is kept.
+    """
+    every = math.ceil(STEPS_BETWEEN / steps_per_epoch)
+    return epoch % every == 0 and epoch < epochs
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The last two checkpoints of one training, as safetensors in `folder`.
+
+    `damaged` gets a sentence for each file that cannot be believed.
+    """
+
+    folder: Path
+    name: str
+    damaged: Callable[[str], None] = lambda _why: None
+
+    def path(self, epoch: int) -> Path:
+        """Return the file of the checkpoint after so many epochs."""
+        return self.folder / f"{self.name}.{epoch}.safetensors"
+
+    def epochs(self) -> list[int]:
+        """Return the epochs that have a file, the newest first."""
+        pattern = re.compile(re.escape(self.name) + r"\.(\d+)\.safetensors")
+        files = self.folder.iterdir() if self.folder.is_dir() else ()
+        found = [match[1] for file in files if (match := pattern.fullmatch(file.name))]
+        return sorted(map(int, found), reverse=True)
+
+    def write(self, epoch: int, tensors: Mapping[str, Tensor], facts: Facts) -> None:
+        """Keep this checkpoint and the one before it: workers in a relay are not all as far."""
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        text = json.dumps({**facts, "epoch": epoch})
+        metadata = {"facts": text, "checksum": _checksum(plain, text)}
+        write_file(self.path(epoch), save(plain, metadata))
+        earlier = [other for other in self.epochs() if other < epoch]
+        for other in self.epochs():
+            if other != epoch and other not in earlier[:1]:
+                self.path(other).unlink(missing_ok=True)
+
+    def read(self, epoch: int) -> tuple[dict[str, Tensor], Facts]:
+        """Return what `write` was given; raises `CheckpointError` unless every byte is."""
+        path = self.path(epoch)
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata["checksum"] != _checksum(tensors, metadata["facts"]):
+                raise CheckpointError(f"'{path}' is damaged: its checksum is another.")
+            return tensors, json.loads(metadata["facts"])
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise CheckpointError(f"'{path}' is not a whole checkpoint ({error}).") from error
+
+    def readable(self) -> list[int]:
+        """Return the epochs whose checkpoints can be believed, the newest first."""
+        found = []
+        for epoch in self.epochs():
+            try:
+                self.read(epoch)
+            except CheckpointError as error:
+                if self.path(epoch).exists():  # else its worker is ahead, and has newer ones
+                    self.damaged(str(error))
+            else:
+                found.append(epoch)
+        return found
+
+
+def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+    total = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        flat = tensors[name].reshape(-1)
+        total = zlib.crc32(f"{name} {flat.dtype} {tuple(tensors[name].shape)}".encode(), total)
+        total = zlib.crc32(cast("Buffer", flat.view(torch.uint8).numpy()), total)
+    return f"{total:08x}"
+
+
+STEPS_BETWEEN = 100
+"""At least so many training steps lie between two checkpoints."""
+Facts = dict[str, Any]
+
+
+def snapshot(training: Trainee) -> tuple[dict[str, Tensor], Facts]:
+    """Return what `restore` needs; the tensors are the training's own, not copies."""
+    tensors = {
+        f"network.{name}": tensor for name, tensor in training.replacement.state_dict().items()
+    }
+    for index, moments in training.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{key}": moment for key, moment in moments.items()}
+    facts = {"rate_steps": training.rate.last_epoch, "scaler": training.scaler.state_dict()}
+    return tensors, facts
+
+
+def restore(tensors: Mapping[str, Tensor], facts: Facts, training: Trainee) -> None:
+    """Put a training into the state of a snapshot: what follows is the same, bit by bit."""
+    optimiser = training.optimiser
+    training.replacement.load_state_dict(tensors_below(tensors, "network."))
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    state = optimiser.state_dict()
+    state["state"] = {}
+    for key, saved in tensors_below(tensors, "optimiser.").items():
+        index, moment = key.split(".", 1)
+        of_parameter = state["state"].setdefault(int(index), {})
+        of_parameter[moment] = _laid_out(saved, parameters[int(index)])
+    optimiser.load_state_dict(state)
+    _set_rate(optimiser, training.rate, facts["rate_steps"])
+    if facts["scaler"]:
+        training.scaler.load_state_dict(facts["scaler"])
+
+
+def tensors_below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names start with `prefix`, without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
+    """Return a moment in its parameter's memory layout: fused kernels walk through both at once."""
+    if saved.shape != parameter.shape:
+        return saved
+    return torch.empty_like(parameter, dtype=saved.dtype).detach().copy_(saved)
+
+
+def _set_rate(
+    optimiser: torch.optim.Optimizer, rate: torch.optim.lr_scheduler.LRScheduler, steps: int
+) -> None:
+    assert isinstance(rate, torch.optim.lr_scheduler.LambdaLR)
+    rate.last_epoch = steps
+    rates = [base * factor(steps) for base, factor in zip(rate.base_lrs, rate.lr_lambdas)]  # noqa: B905
+    for group, value in zip(optimiser.param_groups, rates, strict=True):
+        group["lr"] = value

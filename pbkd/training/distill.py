@@ -1,0 +1,133 @@
+"""The inner loop of everything: train the replacements of a job on its lessons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from pbkd.core.blocks import candidate_of
+from pbkd.errors import PluginError
+from pbkd.training.failures import described, divergence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from torch import Tensor
+
+    from pbkd.protocols import Loss
+    from pbkd.training.feeds import Lessons
+    from pbkd.training.learner import Trainee
+    from pbkd.training.replicas import Team
+
+
+__all__ = ["train_block", "train_job"]
+
+
+def train_job(
+    trainees: Mapping[str, Trainee],
+    epochs: Iterable[Iterable[Lessons]],
+    loss: Loss,
+    *,
+    team: Team | None = None,
+    epoch_finished: Callable[[str, float], None] = lambda _name, _loss: None,
+) -> None:
+    """Train the replacements of one job on the lessons of every batch of every epoch.
+
+    Each learns its block's target from its lesson's input, on its own loss, with its own
+    optimiser; all candidates of a block share its lessons. A `team` shares the batches of this job
+    with other workers. `epoch_finished` gets each one's name and mean loss, epoch by epoch.
+    The first of `epochs` is that after the fewest epochs that any trainee has behind it; one that
+    is further waits until it is its turn.
+
+    A block whose loss diverges, seen at the end of an epoch, or whose replacement raises is trained
+    no further, and the others go on: its `failure` says why. In a team an error is raised, since
+    the replicas would wait for each other.
+    """
+    first = min((len(block.losses) for block in trainees.values()), default=0)
+    for epoch, batches in enumerate(epochs, first):
+        learners: dict[str, dict[str, Trainee]] = {}
+        for name, block in trainees.items():
+            if block.failure is None and len(block.losses) <= epoch:
+                learners.setdefault(candidate_of(name)[0], {})[name] = block
+        totals: dict[str, Tensor] = {}
+        steps = 0
+        for lessons in batches:
+            for name, value in _attend(learners, lessons, loss, team):
+                totals[name] = totals[name] + value if name in totals else value
+            steps += 1
+        for name, total in totals.items():
+            block = trainees[name]
+            if block.failure is None:
+                whole = team.sum(total) if team else total
+                block.losses.append(float(whole) / steps)
+                epoch_finished(name, block.losses[-1])
+                if reason := divergence(block.losses):
+                    block.fail(reason)
+
+
+def _attend(
+    learners: Mapping[str, Mapping[str, Trainee]], lessons: Lessons, loss: Loss, team: Team | None
+) -> Iterator[tuple[str, Tensor]]:
+    """Train on every lesson of one batch, handing back the outputs; yield each trainee's loss.
+
+    For a block that has failed the teacher's output is handed back. One with several candidates is
+    teacher-fed, so what is handed back for it is not used.
+    """
+    output: Tensor | None = None
+    while True:
+        try:
+            name, x, target = next(lessons) if output is None else lessons.send(output)
+        except StopIteration:
+            return
+        output = target
+        for candidate, block in learners.get(name, {}).items():
+            if block.failure is not None:
+                continue
+            try:
+                output, value = train_block(block, x, target, loss, team)
+            except Exception as error:
+                if team is not None:
+                    raise PluginError(f"block '{candidate}' fails: {described(error)}.") from error
+                block.fail(described(error))
+            else:
+                yield candidate, value
+
+
+def train_block(
+    block: Trainee, x: Tensor, target: Tensor, loss: Loss, team: Team | None = None
+) -> tuple[Tensor, Tensor]:
+    """Take one optimiser step; return the output from before it, and the loss, both detached."""
+    block.optimiser.zero_grad(set_to_none=True)
+    if block.pieces > 1:
+        output, value = _in_pieces(block, x, target, loss)
+    else:
+        output = _output(block, x, target)
+        value = loss(output, target) if team is None else team.loss(loss, output, target)
+        block.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+    if team is not None:
+        team.add_gradients(block.replacement)
+    block.step()
+    return output.detach(), value.detach()
+
+
+def _output(block: Trainee, x: Tensor, target: Tensor) -> Tensor:
+    output: Tensor = block.forward(x)
+    if output.shape != target.shape:
+        raise ValueError(f"it gives {tuple(output.shape)} instead of {tuple(target.shape)}")
+    return output
+
+
+def _in_pieces(block: Trainee, x: Tensor, target: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Add up the gradients of a batch's pieces, for less memory; BatchNorm sees each alone."""
+    scale = None if loss.scale is None else loss.safe(loss.scale(target))
+    pieces = max(1, min(block.pieces, len(x) // 2))  # BatchNorm needs two rows
+    outputs, total = [], torch.zeros((), device=x.device)
+    for rows, wanted in zip(x.tensor_split(pieces), target.tensor_split(pieces), strict=True):
+        output = _output(block, rows, wanted)
+        value = len(rows) / len(x) * loss.error(output, wanted)
+        value = value if scale is None else value / scale
+        block.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+        outputs.append(output.detach())
+        total += value.detach()
+    return torch.cat(outputs), total

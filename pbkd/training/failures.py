@@ -1,0 +1,42 @@
+"""What it means that a block fails: its loss diverges, its replacement raises, memory runs out."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pbkd.errors import out_of_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+__all__ = ["OUT_OF_MEMORY", "described", "divergence"]
+
+OUT_OF_MEMORY = "its training ran out of memory"
+_GROWTH = 10
+_FLOOR = 0.1  # a loss below it, a tenth of the target's energy for `nmse`, may grow from almost 0
+
+
+def divergence(losses: Sequence[float]) -> str | None:
+    """Say how a block's mean losses, one for each epoch, diverge; None where they do not.
+
+    They do where one is NaN or infinite, or above 0.1 and more than ten times the first one.
+    """
+    for epoch, loss in enumerate(losses, start=1):
+        if not math.isfinite(loss):
+            return f"its training diverged (the loss of epoch {epoch} is {loss})"
+        if loss > max(_FLOOR, _GROWTH * losses[0]):
+            return (
+                f"its training diverged (the loss grew from {losses[0]:.3g} to {loss:.3g} in epoch"
+                f" {epoch})"
+            )
+    return None
+
+
+def described(error: Exception) -> str:
+    """Say in one line what stopped a block's training."""
+    if out_of_memory(error):
+        return OUT_OF_MEMORY
+    text = " ".join(str(error).split())
+    return f"its training failed ({type(error).__name__}{f': {text}' if text else ''})"

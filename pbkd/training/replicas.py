@@ -1,0 +1,101 @@
+"""Workers that share the batches of one span: the same update as one worker on whole batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pbkd.protocols import Loss
+
+
+__all__ = ["Team", "team_traffic"]
+
+_Norm = nn.modules.batchnorm._BatchNorm
+
+
+def team_traffic(module: nn.Module) -> tuple[int, int]:
+    """Return the bytes of gradients and the number of exchanges that a step of a team takes.
+
+    A BatchNorm exchanges mean and variance forward and backward, a loss its scale and its
+    gradients.
+    """
+    norms = sum(isinstance(child, _Norm) for child in module.modules())
+    return sum(parameter.nbytes for parameter in module.parameters()), 4 * norms + 2
+
+
+@dataclass(frozen=True)
+class Team:
+    """The replicas of one span, and this one's share of every batch's rows.
+
+    Their updates equal those of one worker on whole batches, up to the rounding of sums.
+    """
+
+    group: dist.ProcessGroup
+    share: float
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum over the replicas, detached."""
+        whole = value.detach().clone()
+        dist.all_reduce(whole, group=self.group)
+        return whole
+
+    def loss(self, loss: Loss, output: Tensor, target: Tensor) -> Tensor:
+        """Return this replica's part of the whole batch's loss; the parts add up to it."""
+        part = self.share * loss.error(output, target)
+        if loss.scale is None:
+            return part
+        return part / loss.safe(self.sum(self.share * loss.scale(target)))
+
+    def add_gradients(self, module: nn.Module) -> None:
+        """Turn each replica's gradients into the whole batch's, in place."""
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        whole = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = torch.split(whole, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def share_norms(self, module: nn.Module) -> None:
+        """Make every BatchNorm of a replacement use the statistics of the whole batch.
+
+        torch's own SyncBatchNorm runs on accelerators only.
+        """
+        for norm in module.modules():
+            if isinstance(norm, _Norm):
+                norm.forward = partial(self._normalise, norm)  # type: ignore[method-assign]
+
+    def _normalise(self, norm: _Norm, x: Tensor) -> Tensor:
+        narrow, x = x.dtype, x.float()
+        dims = [dim for dim in range(x.ndim) if dim != 1]
+        column = [1, -1] + [1] * (x.ndim - 2)
+        mean = self._mean(x.mean(dims))
+        centred = x - mean.view(column)
+        variance = self._mean(centred.square().mean(dims))
+        self._track(norm, mean.detach(), variance.detach(), x.numel() / x.shape[1] / self.share)
+        scale = torch.rsqrt(variance + norm.eps)
+        if norm.affine:
+            weight = (norm.weight * scale).view(column)
+            return torch.addcmul(norm.bias.view(column), centred, weight).to(narrow)
+        return (centred * scale.view(column)).to(narrow)
+
+    def _mean(self, value: Tensor) -> Tensor:
+        whole: Tensor = all_reduce(self.share * value, group=self.group)  # type: ignore[no-untyped-call]
+        return whole
+
+    @torch.no_grad()
+    def _track(self, norm: _Norm, mean: Tensor, variance: Tensor, count: float) -> None:
+        if norm.running_mean is None or norm.running_var is None:
+            return
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked += 1
+        momentum = norm.momentum or 1 / float(norm.num_batches_tracked)
+        norm.running_mean.lerp_(mean, momentum)
+        norm.running_var.lerp_(variance * count / (count - 1), momentum)

@@ -1,0 +1,1 @@
+"""Models and students that are kept."""

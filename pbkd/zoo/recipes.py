@@ -1,0 +1,77 @@
+"""Models that can be teachers: what a zoo registers, and how a teacher is built from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pbkd.config.load import load_config
+from pbkd.config.options import option_types
+from pbkd.errors import ConfigError
+from pbkd.models.metrics import parameters
+from pbkd.models.teacher import build_network, find_model
+from pbkd.zoo.card import read_card
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pbkd.config.schema import RunConfig
+    from pbkd.plugin.registry import Registry
+
+
+__all__ = ["card_licence", "card_text", "compression_config", "describe"]
+
+
+def describe(registry: Registry, name: str) -> str:
+    """Return a few lines on a model: its options with their defaults, its size, its card."""
+    model, variant = find_model(registry, name)
+    network = build_network(registry, {"name": name})
+    options = [
+        f"  teacher.{option} = {default}"
+        for option, (_, default) in option_types(model.build).items()
+        if option not in variant
+    ]
+    lines = [
+        f"{name}: {model.summary}",
+        f"parameters: {parameters(network):,}",
+        f"input: {'any' if model.input_shape is None else 'x'.join(map(str, model.input_shape))}",
+        "options:",
+        *(options or ["  none"]),
+    ]
+    if model.card and model.card.is_file():
+        lines += ["card:", *("  " + line for line in card_text(model.card).splitlines())]
+    return "\n".join(lines)
+
+
+def card_text(card: Path) -> str:
+    """Return what a card says; raises `ConfigError` where it is not text."""
+    try:
+        return card.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the card '{card}' is not UTF-8 text.") from error
+
+
+def card_licence(registry: Registry, choice: Mapping[str, Any]) -> str | None:
+    """Return the licence of the weights that the zoo ships for a teacher, if it has those."""
+    model, _ = find_model(registry, choice["name"])
+    if choice.get("weights") or not (model.weights and model.card):
+        return None
+    return read_card(model.card).licence
+
+
+def compression_config(registry: Registry, name: str, overrides: Sequence[str]) -> RunConfig:
+    """Return the configuration that is recorded to compress a model well, overrides over it."""
+    model, _ = find_model(registry, name)
+    if model.recipe is None:
+        raise ConfigError(
+            f"no recipe is recorded for '{name}': compress it with `pbkd run teacher={name}`."
+        )
+    config = load_config(overrides, file=model.recipe)
+    if config.teacher["name"] != name:
+        raise ConfigError(
+            f"'teacher' is '{config.teacher['name']}', but the recipe is that of '{name}': use"
+            " `pbkd run` for another teacher."
+        )
+    for spec in config.plugins:
+        registry.provided_by(spec)
+    return config

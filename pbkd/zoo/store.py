@@ -1,0 +1,143 @@
+"""Students in zoo folders, each a folder in the layout of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pbkd.errors import RunFolderError, ZooError, did_you_mean
+from pbkd.models.student import RECIPE, WEIGHTS
+from pbkd.zoo.card import printable, read_card
+
+if TYPE_CHECKING:
+    from pbkd.zoo.card import Card
+
+
+__all__ = [
+    "CARD",
+    "README",
+    "VARIABLE",
+    "Entry",
+    "describe_student",
+    "find_student",
+    "named_folders",
+    "resolve_student",
+    "students",
+    "zoo_folders",
+]
+
+VARIABLE = "PBKD_ZOO"
+CARD, README = "card.yaml", "README.md"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A student in a zoo folder: its name is its folder's. `fault` says why there is no card."""
+
+    folder: Path
+    card: Card | None
+    fault: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that `pbkd.load` and `pbkd zoo` take."""
+        return self.folder.name
+
+    @property
+    def weights(self) -> Path:
+        """The file of weights."""
+        return self.folder / WEIGHTS
+
+
+def named_folders() -> list[Path]:
+    """Return the folders that the environment variable `PBKD_ZOO` names."""
+    named = os.environ.get(VARIABLE, "").split(os.pathsep)
+    return [Path(folder).expanduser() for folder in named if folder]
+
+
+def zoo_folders() -> list[Path]:
+    """Return the folders of students: those that `PBKD_ZOO` names, then the one that pbkd ships."""
+    package = find_spec("pbkd_zoo")
+    places = package.submodule_search_locations if package else None
+    shipped = [Path(place) / "students" for place in places or ()]
+    return [*named_folders(), *(folder for folder in shipped if folder.is_dir())]
+
+
+def students() -> list[Entry]:
+    """Return every student; of two with one name, the one in the first folder.
+
+    One whose card is damaged is among them, with the reason.
+    """
+    found: dict[str, Path] = {}
+    for zoo in zoo_folders():
+        for folder in sorted(zoo.iterdir()) if zoo.is_dir() else ():
+            if _holds_student(folder):
+                found.setdefault(folder.name, folder)
+    return [_entry(folder) for folder in found.values()]
+
+
+def find_student(name: str) -> Entry | None:
+    """Return the student called `name`, or None."""
+    folder = _folder_of(name)
+    return _entry(folder) if folder else None
+
+
+def resolve_student(where: str | Path) -> Path:
+    """Return the folder that is meant: of a run, of a student's files, or of a name in a zoo.
+
+    Raises `RunFolderError` where there is none.
+    """
+    if Path(where).exists():
+        return Path(where)
+    named = _folder_of(str(where))
+    if named is None:
+        known = [entry.name for entry in students()]
+        raise RunFolderError(
+            f"'{where}' is no folder of a run or a student, and no student of a zoo folder."
+            f"{did_you_mean(str(where), known)}"
+        )
+    return named
+
+
+def describe_student(entry: Entry) -> str:
+    """Return what a student's card says, and below it its README."""
+    if entry.card is None:
+        raise ZooError(f"the student '{entry.name}' is damaged: {entry.fault}")
+    lines = [
+        f"{entry.name}: {entry.card.summary or 'a student'}",
+        f"folder: {entry.folder}",
+        f"in Python: pbkd.load({entry.name!r})",
+        "card:",
+        *("  " + line for line in (entry.folder / CARD).read_text("utf-8").splitlines()),
+    ]
+    readme = entry.folder / README
+    if readme.is_file():
+        text = readme.read_text("utf-8", errors="replace")
+        lines += ["", text.split("\n---\n", 1)[-1].strip()]
+    return printable("\n".join(lines))
+
+
+def _folder_of(name: str) -> Path | None:
+    if Path(name).name != name:
+        return None
+    return next((zoo / name for zoo in zoo_folders() if _holds_student(zoo / name)), None)
+
+
+def _holds_student(folder: Path) -> bool:
+    if folder.name.startswith("."):
+        return False
+    return any((folder / file).is_file() for file in (RECIPE, CARD))
+
+
+def _entry(folder: Path) -> Entry:
+    try:
+        card = read_card(folder / CARD)
+    except ZooError as error:
+        return Entry(folder, None, str(error))
+    for file in (RECIPE, WEIGHTS):
+        if not (folder / file).is_file():
+            return Entry(folder, None, f"there is no '{folder / file}'.")
+    return Entry(folder, card)

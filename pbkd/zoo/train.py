@@ -1,0 +1,160 @@
+"""Train a zoo model from scratch, by the recipe on its card."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import OmegaConf
+
+from pbkd.config.load import merge_layer, read_overrides, read_yaml
+from pbkd.config.schema import ABOVE_ZERO, check_values
+from pbkd.core.devices import pick_device
+from pbkd.core.files import write_file
+from pbkd.core.process import keep_freed_memory
+from pbkd.core.seeding import derive_seed
+from pbkd.data.batching import normalise
+from pbkd.data.load import load_data
+from pbkd.errors import ConfigError, TeacherError
+from pbkd.models.metrics import accuracy, macs, parameters
+from pbkd.models.partition import check_classes
+from pbkd.models.precision import pick_dtype
+from pbkd.models.teacher import build_network, find_model
+from pbkd.models.weights import fit_weights, halved, read_weights, write_weights
+from pbkd.training.finetune import Recipe, fit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pbkd.data.datasets import Split
+    from pbkd.plugin.registry import Registry
+    from pbkd.protocols import ZooModel
+
+
+__all__ = ["TrainConfig", "train_model", "training_recipe"]
+
+_BOUNDS = {
+    "epochs": (1, math.inf),
+    "lr": (ABOVE_ZERO, math.inf),
+    "weight_decay": (0, math.inf),
+    "batch_size": (2, math.inf),  # BatchNorm needs two
+}
+
+
+@dataclass
+class TrainConfig:
+    """A recipe: the model's options, the data, and how long and how fast to train."""
+
+    model: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=lambda: {"name": "digits"})
+    epochs: int = 60
+    optimiser: str = "adamw"
+    """adamw, or sgd: with Nesterov's momentum of 0.9."""
+    lr: float = 0.003
+    weight_decay: float = 0.05
+    batch_size: int = 64
+    seed: int = 0
+    device: str = "auto"
+    autocast: str = "none"
+    """none, bf16 or fp16: the type to train in; accuracy is measured in full precision."""
+
+
+def train_model(
+    registry: Registry,
+    name: str,
+    overrides: Sequence[str],
+    out: Path,
+    epoch_finished: Callable[[int, float, float], None],
+) -> Path:
+    """Train a model by its card's recipe; write `out/NAME.safetensors` and a new card beside it.
+
+    The epoch that scores best on the validation split is kept; the test split is used once, for
+    the card. Weights are written in half precision, and the card's figures are those of the
+    weights as written. Returns the card's path. `epoch_finished` gets epoch, mean loss and
+    validation score.
+    """
+    keep_freed_memory()
+    model, _ = find_model(registry, name)
+    config = training_recipe(model, name, overrides)
+    data = load_data(config.data)
+    if not data.labelled:
+        raise ConfigError(f"the data '{data.name}' has no labels, by which a teacher is trained.")
+    device = torch.device(pick_device(config.device))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "teacher", name))
+        network = build_network(registry, config.model).to(device)
+    if len(model.mean) != data.image_shape[0]:
+        raise TeacherError(
+            f"'{name}' takes images of {len(model.mean)} channels, but '{data.name}' has"
+            f" {data.image_shape[0]}: choose other data."
+        )
+    image = normalise(data.train.images(torch.arange(1)), model.mean, model.std, device)
+    check_classes(network.eval(), data, image)
+    recipe = Recipe(
+        epochs=config.epochs,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        optimiser=config.optimiser,
+    )
+    network = network.to(memory_format=torch.channels_last)
+    fit(
+        network,
+        data,
+        recipe,
+        mean=model.mean,
+        std=model.std,
+        dtype=pick_dtype(config.autocast, device),
+        epoch_finished=epoch_finished,
+    )
+    weights = out / f"{name}.safetensors"
+    write_weights(weights, halved(network.state_dict()))
+    fit_weights(network, read_weights(weights), weights)
+
+    def score(split: Split) -> float:
+        return accuracy(network, split, mean=model.mean, std=model.std, device=device)
+
+    card = {
+        "name": name,
+        "summary": model.summary,
+        "licence": "Apache-2.0",
+        "command": shlex.join(["pbkd", "zoo", "train", name, *overrides]),
+        "recipe": OmegaConf.to_container(OmegaConf.structured(config)),
+        "accuracy": {"validation": score(data.validation), "test": score(data.test)},
+        "parameters": parameters(network),
+        "macs": macs(network, data.image_shape),
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+    path = out / f"{name}.yaml"
+    write_file(path, OmegaConf.to_yaml(OmegaConf.create(card)).encode())
+    return path
+
+
+def training_recipe(model: ZooModel, name: str, overrides: Sequence[str]) -> TrainConfig:
+    """Return the recipe on the model's card, if it has one, with the overrides over it.
+
+    Raises `ConfigError` where the card or an override says what cannot be.
+    """
+    config = TrainConfig(model={"name": name})
+    if model.card and model.card.is_file():
+        recipe = read_yaml(model.card).get("recipe", {})
+        if not isinstance(recipe, dict):
+            raise ConfigError(f"the recipe in the card '{model.card}' is no mapping of keys.")
+        config = merge_layer(config, recipe)
+    config = merge_layer(config, read_overrides(overrides))
+    check_values(config, _BOUNDS)
+    if config.model["name"] != name:
+        raise ConfigError(f"'model' is '{config.model['name']}', but '{name}' is to be trained.")
+    for key in ("weights", "mean", "std"):
+        if key in config.model:
+            raise ConfigError(
+                f"'model.{key}' cannot be set: '{name}' is trained from random weights, on images"
+                " normalised as its zoo says."
+            )
+    return config

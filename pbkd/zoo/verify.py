@@ -1,0 +1,196 @@
+"""Check that weights in the zoo are what their cards say: bytes, size, accuracy."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pbkd.config.options import option_types
+from pbkd.core.devices import pick_device
+from pbkd.data.load import load_data
+from pbkd.data.sources import SOURCES
+from pbkd.errors import PbkdError, UnknownNameError, ZooError, did_you_mean
+from pbkd.models.metrics import accuracy, macs, parameters
+from pbkd.models.student import RECIPE, read_recipe
+from pbkd.models.teacher import load_teacher
+from pbkd.pipeline.load import load
+from pbkd.zoo.card import read_card
+from pbkd.zoo.store import find_student, students
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from torch import nn
+
+    from pbkd.data.datasets import Dataset
+    from pbkd.plugin.registry import Registry
+    from pbkd.protocols import ZooModel
+    from pbkd.zoo.card import Card
+    from pbkd.zoo.store import Entry
+
+
+__all__ = ["Check", "verify"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one model. `passed` is None where it could not be made; `detail` says why."""
+
+    name: str
+    what: str
+    passed: bool | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class _Network:
+    network: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_shape: tuple[int, int, int] | None
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is checked: its card, or why there is none; its weights; how the network is loaded."""
+
+    name: str
+    weights: Path
+    card: Callable[[], Card]
+    load: Callable[[], _Network]
+
+
+def verify(
+    registry: Registry, names: Sequence[str], data: Mapping[str, Any] | None = None
+) -> Iterator[Check]:
+    """Check the models and students called `names`, or all that have weights and a card.
+
+    `data` is laid over each card's own choice of data, to say where the files are. Raises
+    `UnknownNameError` or `ZooError` for a name that cannot be checked, before anything is.
+    """
+    subjects = [_subject(registry, name) for name in names] or _all(registry)
+    for subject in subjects:
+        yield from _checks(subject, data or {})
+
+
+def _all(registry: Registry) -> list[_Subject]:
+    models = registry.strategies["model"].values()
+    shipped = [_teacher(registry, model) for model in models if model.weights and model.card]
+    return [*shipped, *map(_student, students())]
+
+
+def _subject(registry: Registry, name: str) -> _Subject:
+    models: dict[str, ZooModel] = registry.strategies["model"]
+    if name in models:
+        return _teacher(registry, models[name])
+    entry = find_student(name)
+    if entry is None:
+        known = [*models, *(student.name for student in students())]
+        raise UnknownNameError(f"unknown model or student '{name}'.{did_you_mean(name, known)}")
+    return _student(entry)
+
+
+def _teacher(registry: Registry, model: ZooModel) -> _Subject:
+    if not model.weights or not model.card:
+        raise ZooError(f"'{model.name}' comes without weights and a card: nothing to verify.")
+
+    def loaded() -> _Network:
+        teacher = load_teacher(registry, {"name": model.name})
+        return _Network(teacher.network, teacher.mean, teacher.std, model.input_shape)
+
+    return _Subject(model.name, model.weights, partial(read_card, model.card), loaded)
+
+
+def _student(entry: Entry) -> _Subject:
+    def card() -> Card:
+        if entry.card is None:
+            raise ZooError(str(entry.fault))
+        return entry.card
+
+    def loaded() -> _Network:
+        recipe = read_recipe(entry.folder / RECIPE)
+        return _Network(load(entry.folder), recipe.mean, recipe.std, recipe.image_shape)
+
+    return _Subject(entry.name, entry.weights, card, loaded)
+
+
+def _checks(subject: _Subject, override: Mapping[str, Any]) -> Iterator[Check]:
+    """Check one; where it cannot even be read, that is the failure and the last check."""
+    check = partial(Check, subject.name)
+    step = "card"
+    try:
+        card = subject.card()
+        step = "checksum"
+        yield check(step, *_compare(_checksum(subject.weights), card.sha256))
+        step = "network"
+        found = subject.load()
+        yield check("parameters", *_compare(parameters(found.network), card.parameters))
+        step = "data"
+        data, missing = _data(card, override)
+        shape = found.image_shape or (data.image_shape if data else None)
+        if data and data.image_shape != shape:
+            raise ZooError(f"images of {data.image_shape} where it takes those of {shape}.")
+        count = macs(found.network, shape) if shape else None
+        yield check("MACs", *(_compare(count, card.macs) if shape else (None, missing)))
+        step = "accuracy"
+        yield check(step, *(_accuracy(found, data, card) if data else (None, missing)))
+    except PbkdError as error:
+        yield check(step, False, str(error))
+    except OSError as error:
+        yield check(step, False, f"the weights cannot be read: {error}.")
+
+
+def _checksum(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _compare(found: object, recorded: object) -> tuple[bool | None, str]:
+    if recorded is None:
+        return None, "the card does not say"
+    shown = f"{found:,}" if isinstance(found, int) else str(found)
+    return (
+        found == recorded,
+        shown if found == recorded else f"{shown}, but the card has {recorded}",
+    )
+
+
+def _data(card: Card, override: Mapping[str, Any]) -> tuple[Dataset | None, str]:
+    """Return the card's data if it is at hand, or why not; raises `PbkdError` for what is not data.
+
+    A path on a card is of the machine that wrote it, so only a path that is given counts.
+    """
+    if card.data is None:
+        return None, "the card names no data"
+    renamed = override.get("name", card.data["name"]) != card.data["name"]
+    choice = {**({} if renamed else card.data), **override}
+    source = SOURCES.get(choice["name"])
+    has_path = source is not None and "path" in option_types(source)
+    if has_path and "path" not in override:
+        return None, "data not at hand (give data.path=FILE)"
+    if not has_path:
+        choice.pop("path", None)
+    choice.pop("download", None)
+    return load_data(choice), ""
+
+
+def _accuracy(found: _Network, data: Dataset, card: Card) -> tuple[bool | None, str]:
+    if card.test is None:
+        return None, "the card does not say"
+    if not data.labelled:
+        return None, "the data has no labels"
+    device = pick_device("auto")
+    network = found.network.to(device)
+    score = accuracy(network, data.test, mean=found.mean, std=found.std, device=device)
+    # Kernels differ between machines in the order of their sums, so an image on the edge of two
+    # classes may fall either way: one in a thousand, or one alone in a small split.
+    images = max(1, len(data.test) // 1000)
+    passed = abs(score - card.test) * len(data.test) <= images + 0.5
+    told = f"{100 * score:.2f} % of {len(data.test):,} test images"
+    return passed, told if passed else f"{told}, but the card has {100 * card.test:.2f} %"

@@ -1,0 +1,151 @@
+"""A Ray cluster of three nodes on this machine, of which one is killed in mid-run."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from pbkd.config.load import load_config
+from pbkd.pipeline.run import run
+from pbkd.plugin.registry import build_registry
+from pbkd.runs.events import read_events
+from pbkd.runs.folder import newest_run
+from tests.integration.test_kill import wait_until
+from tests.soak.kill import digests, settings, undisturbed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'pbkd[ray]'")
+
+pytestmark = pytest.mark.slow
+
+CPUS = 3  # of each node, so that one can do the work of all
+
+
+class Cluster:
+    """A Ray cluster of nodes on this machine, each started by `ray start`."""
+
+    def __init__(self, nodes: int) -> None:
+        with socket.socket() as probe:
+            probe.bind(("localhost", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        # A short name: Ray's sockets lie in it.
+        self._folder = tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True)
+        port = self.address.split(":")[1]
+        head = ["--head", "--port", port, "--temp-dir", self._folder.name]
+        self.nodes = [self._start(*head, "--include-dashboard=false")]
+        self.nodes += [self._start("--address", self.address) for _ in range(nodes - 1)]
+
+    def _start(self, *options: str) -> subprocess.Popen[str]:
+        command = [
+            str(Path(sys.executable).with_name("ray")), "start", "--block", *options,
+            "--num-cpus", str(CPUS), "--num-gpus", "0", "--object-store-memory", "100000000",
+            "--disable-usage-stats",
+        ]  # fmt: skip
+        node = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert node.stdout is not None
+        for line in node.stdout:
+            if "--block" in line:  # the last paragraph, once it runs
+                return node
+        raise AssertionError("the node has not started")
+
+    def kill(self, number: int) -> None:
+        """Kill a node with all that runs on it."""
+        parent = psutil.Process(self.nodes[number].pid)
+        for process in [parent, *parent.children(recursive=True)]:
+            process.kill()
+        self.nodes[number].wait()
+
+    def close(self) -> None:
+        ray.shutdown()
+        for number, node in enumerate(self.nodes):
+            if node.poll() is None:
+                self.kill(number)
+        self._folder.cleanup()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or it leaves a token in the home folder
+    made = Cluster(nodes=3)
+    yield made
+    made.close()
+    monkeypatch.undo()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return undisturbed(tmp_path_factory.mktemp("alone"))
+
+
+def after_epochs(count: int, act: Callable[[], None]) -> Callable[[dict[str, Any]], None]:
+    """Return what acts once, when a run has told of so many epochs."""
+    seen: list[str] = []
+
+    def tell(event: dict[str, Any]) -> None:
+        if event["event"].endswith("-fed epoch"):
+            seen.append(event["block"])
+            if len(seen) == count:
+                act()
+
+    return tell
+
+
+@pytest.mark.parametrize(("scheduler", "victim"), [("lpt-scheduler", 2), ("pipeline", 1)])
+def test_a_node_is_lost_and_the_students_are_those_of_one_worker(
+    scheduler: str, victim: int, cluster: Cluster, alone: dict[str, str], tmp_path: Path
+) -> None:
+    changes = [
+        f"scheduler={scheduler}", "workers=3", "launcher=ray",
+        f"launcher.address={cluster.address}",
+    ]  # fmt: skip
+    config = load_config([*settings(tmp_path), *changes])
+    result = run(config, build_registry(), after_epochs(8, lambda: cluster.kill(victim)))
+    folder = Path(result.folder)
+    assert digests(folder) == alone
+    events = read_events(folder)
+    assert [e for e in events if e["event"] == "restart"]
+    assert {e["worker"] for e in events if e["event"] == "block"} == {0, 1, 2}
+
+
+def test_ctrl_c_gives_everything_back(cluster: Cluster, tmp_path: Path) -> None:
+    ray.shutdown()  # runs of this process have their workers still
+    changes = [
+        "scheduler=greedy", "workers=2", "distill.epochs=500", "launcher=ray",
+        f"launcher.address={cluster.address}",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "pbkd", "run", *settings(tmp_path), *changes]
+    # What a shell starts in the background hands on that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    wait_until(lambda: any(b"epoch" in f.read_bytes() for f in tmp_path.glob("*/events/rank*")))
+    ray.init(cluster.address, log_to_driver=False)
+    assert in_use() == 2
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"go on with `pbkd run --resume {newest_run(tmp_path)}`" in told
+    wait_until(lambda: in_use() == 0)
+
+
+def in_use() -> float:
+    """Return how many of the cluster's CPUs are taken."""
+    there, free = ray.cluster_resources(), ray.available_resources()
+    return float(there["CPU"] - free.get("CPU", 0))

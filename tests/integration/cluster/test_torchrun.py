@@ -1,0 +1,157 @@
+"""Four hosts with addresses of their own, no folder in common, and torchrun over them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from pbkd.models.weights import read_weights
+from pbkd.runs.events import read_events
+from pbkd.runs.folder import newest_run, times_resumed
+from tests.integration.test_kill import wait_until
+from tests.soak.kill import settings, undisturbed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOSTS = 4
+HOST = [str(Path(__file__).with_name("hosts")), f"pbkd-{os.getpid()}"]
+ROOM = os.geteuid() == 0 and shutil.which("ip") and shutil.which("unshare")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not ROOM, reason="network namespaces need root and iproute2"),
+]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run by one worker."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("alone")
+    undisturbed(out)
+    return newest_run(out)
+
+
+@pytest.fixture
+def hosts() -> Iterator[None]:
+    made = subprocess.run([*HOST, "up", str(HOSTS)], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"this system makes no network namespaces: {made.stderr.strip()}")
+    yield
+    subprocess.run([*HOST, "down", str(HOSTS)], capture_output=True, check=True)
+
+
+# Spans of a relay that no workers share: those that share batches add up in another order.
+EVEN_SPANS = """
+import numpy
+from pbkd import Job, Schedule, hookimpl
+
+class EvenSpans:
+    name = "even-spans"
+
+    def schedule(self, costs, workers):
+        names = [cost.name for cost in costs]
+        spans = [tuple(map(str, span)) for span in numpy.array_split(names, len(workers))]
+        return Schedule(tuple((Job(span),) if span else () for span in spans), feed="relay")
+
+@hookimpl
+def register_schedulers():
+    return [EvenSpans]
+"""
+
+
+def assert_alike(folder: Path, alone: Path) -> None:
+    """Teacher-fed weights are the same, bit by bit; of a relay that workers share, up to rounding.
+
+    The student-fed phase takes whichever relay is fastest, so that in it some may share a span.
+    """
+    for file in (alone / "teacher-fed").iterdir():
+        assert (folder / "teacher-fed" / file.name).read_bytes() == file.read_bytes(), file.name
+    for file in (alone / "student-fed").iterdir():
+        theirs = read_weights(folder / "student-fed" / file.name)
+        for name, tensor in read_weights(file).items():
+            torch.testing.assert_close(theirs[name], tensor, rtol=1e-2, atol=1e-3)
+
+
+class Cluster:
+    """`pbkd run` under torchrun, a process on each host; each host has its own `out`."""
+
+    def __init__(self, folder: Path, least: int, *changes: str) -> None:
+        self.outs = [folder / f"host{number}" for number in range(1, HOSTS + 1)]
+        self.processes = [
+            self._start(number, out, f"{least}:{HOSTS}", changes)
+            for number, out in enumerate(self.outs, 1)
+        ]
+
+    def _start(
+        self, number: int, out: Path, nodes: str, changes: tuple[str, ...]
+    ) -> subprocess.Popen[str]:
+        out.mkdir()
+        (out / "even.py").write_text(EVEN_SPANS)
+        command = [
+            *HOST, "run", str(number), sys.executable, "-m", "torch.distributed.run",
+            "--nnodes", nodes, "--nproc-per-node", "1", "--max-restarts", "5",
+            "--rdzv-backend", "c10d", "--rdzv-endpoint", "10.77.0.1:29500",
+            "--rdzv-conf", "last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=3",
+            "--local-addr", f"10.77.0.{number}",
+            "-m", "pbkd", "run", *settings(out), f"plugins=[{out}/often.py, {out}/even.py]",
+            *changes,
+        ]  # fmt: skip
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def run_folder(self) -> Path:
+        """Return the one folder that there is, on the host of rank 0."""
+        (folder,) = {newest_run(out) for out in self.outs if any(out.glob("*/config.yaml"))}
+        return folder
+
+    def ended(self, *numbers: int) -> None:
+        """Wait until the processes on these hosts have ended well."""
+        for number in numbers:
+            told, _ = self.processes[number - 1].communicate(timeout=150)
+            assert self.processes[number - 1].returncode == 0, f"host {number}: {told[-3000:]}"
+
+    def epochs(self) -> int:
+        """Return how many epochs the run's host has heard of."""
+        found = [out for out in self.outs if any(out.glob("*/events/*.jsonl"))]
+        return sum("epoch" in e["event"] for out in found for e in read_events(newest_run(out)))
+
+
+@pytest.mark.parametrize("scheduler", ["even-spans", "lpt-scheduler"])
+@pytest.mark.usefixtures("hosts")
+def test_four_hosts_give_the_students_of_one_worker(
+    scheduler: str, alone: Path, tmp_path: Path
+) -> None:
+    cluster = Cluster(tmp_path, HOSTS, f"scheduler={scheduler}")
+    cluster.ended(1, 2, 3, 4)
+    folder = cluster.run_folder()
+    assert_alike(folder, alone)
+    trained = {event["worker"] for event in read_events(folder) if event["event"] == "block"}
+    assert trained == {0, 1, 2, 3}
+    assert times_resumed(folder) == 0
+
+
+@pytest.mark.usefixtures("hosts")
+def test_a_host_is_cut_off_and_another_is_killed(alone: Path, tmp_path: Path) -> None:
+    cluster = Cluster(
+        tmp_path, 2, "scheduler=even-spans", "launcher=torchrun", "launcher.patience=5"
+    )
+    wait_until(lambda: cluster.epochs() >= 4)
+    subprocess.run([*HOST, "cut", "4"], check=True)
+    folder = cluster.run_folder()
+    wait_until(lambda: times_resumed(folder) == 1)
+    before = cluster.epochs()
+    wait_until(lambda: cluster.epochs() > before)
+    subprocess.run([*HOST, "kill", "3"], check=True)
+    cluster.ended(1, 2)
+    assert_alike(folder, alone)
+    assert times_resumed(folder) == 2

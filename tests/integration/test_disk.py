@@ -1,0 +1,151 @@
+"""Disks that are full, folders that cannot be written or that vanish: each is one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import nn
+
+from pbkd import cli
+from pbkd.core.blocks import Block
+from pbkd.errors import CacheError, RunFolderError
+from pbkd.report.console.lines import Lines
+from pbkd.runs.events import record
+from pbkd.training.activation_cache import Cache, open_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BLOCKS = [Block("one", 0, (2, 3, 3), (3, 2, 2))]
+ROWS = 4
+SHORT = [
+    "threads=1",
+    "keep=[stem*, head*, conv1*, conv2*, conv3_1]",
+    "distill.epochs=2",
+    "distill.student_fed_epochs=1",
+    "finetune.epochs=1",
+    "max_drop=1",
+    "meters=[]",
+]
+
+
+def _no_space(*_args: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _open(folder: Path) -> Cache:
+    chain = nn.Sequential(nn.Conv2d(2, 3, 2)).requires_grad_(False)
+    share = [(slice(0, ROWS), torch.rand(ROWS, 2, 3, 3))]
+    return open_cache(folder, BLOCKS, ROWS, chain, share, rank=0, workers=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="disk space cannot be reserved here")
+def test_a_cache_that_the_disk_has_no_room_for_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr("os.posix_fallocate", _no_space)
+        with pytest.raises(CacheError) as caught:
+            _open(tmp_path / "cache")
+    told = f"the cache '{tmp_path / 'cache'}' cannot be opened: [Errno {errno.ENOSPC}] No space"
+    assert str(caught.value).startswith(told)
+    # Once there is room again, the same folder will do.
+    assert _open(tmp_path / "cache").arrays.keys() == {0, 1}
+    assert Cache.load(tmp_path / "cache", BLOCKS, ROWS)
+
+
+def test_a_cache_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    # Permissions do not stop root, so files are where folders are needed.
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
+        with pytest.raises(CacheError, match=f"the cache '{folder}' cannot be opened: "):
+            _open(folder)
+    (tmp_path / "cache" / "boundary-0.bin").mkdir(parents=True)
+    with pytest.raises(CacheError, match="cannot be opened: .*Is a directory"):
+        _open(tmp_path / "cache")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_an_event_that_the_disk_has_no_room_for_is_told(tmp_path: Path) -> None:
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "rank0.jsonl").symlink_to("/dev/full")
+    with pytest.raises(RunFolderError, match=r"rank0\.jsonl' cannot be written: No space left"):
+        record(tmp_path, "rank0", "epoch")
+
+
+@pytest.fixture
+def told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Return a function that starts a run, which must fail, and returns its one sentence."""
+
+    def start(*overrides: str) -> str:
+        arguments = ["pbkd", "run", "--quiet", *SHORT, f"out={tmp_path / 'runs'}", *overrides]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert (ended.value.code, out) == (2, "")
+        assert err.startswith("pbkd: ")
+        assert err.endswith(".\n")
+        assert err.count("\n") == 1
+        return err.removeprefix("pbkd: ").rstrip()
+
+    return start
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "config.yaml",
+        "initial/conv3_2.safetensors",
+        "teacher-fed/conv3_2.safetensors",
+        "student-fed/conv3_2.safetensors",
+        "student/model.safetensors",
+        "student/config.json",
+        "result.json",
+        "README.md",
+    ],
+)
+def test_a_disk_that_is_full_ends_a_run_with_one_sentence(
+    told: Callable[..., str], monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if str(target).endswith(file):
+            _no_space()
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    sentence = told()
+    assert sentence.endswith(f"{file}' cannot be written: No space left on device.")
+    target = Path(sentence.split("'")[1])
+    assert not target.exists()
+    assert not list(target.parent.glob(".*.partial"))
+
+
+@pytest.mark.parametrize("moment", ["plan", "teacher-fed epoch", "block", "score"])
+def test_a_run_folder_that_vanishes_is_told(
+    told: Callable[..., str], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    folders: list[Path] = []
+
+    def show(_self: Lines, event: dict[str, Any]) -> None:
+        if event["event"] == "plan":
+            folders.append(Path(event["folder"]))
+        if event["event"] == moment and len(folders) == 1:
+            # A rename is one step, which a worker that writes meanwhile cannot disturb.
+            folders.append(folders[0].rename(folders[0].with_name("elsewhere")))
+
+    monkeypatch.setattr(Lines, "show", show)
+    sentence = told()
+    assert sentence.startswith(f"'{folders[0]}' was deleted or moved while its run needed it (")
+    assert (folders[1] / "config.yaml").exists()

@@ -1,0 +1,371 @@
+"""A block that fails is trained once more, then keeps the teacher's segment; the others go on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from pbkd_squared_error import NMSE
+from torch import Tensor, nn
+
+import pbkd
+from pbkd.config.load import load_config
+from pbkd.errors import PluginError, out_of_memory
+from pbkd.models.weights import read_weights
+from pbkd.pipeline.run import run
+from pbkd.plugin.registry import build_registry
+from pbkd.runs.assignment import Assignment, write_assignment
+from pbkd.training.distill import train_job
+from pbkd.training.failures import described, divergence
+from pbkd.training.feeds import recompute, teach
+from pbkd.training.learner import trainee
+
+if TYPE_CHECKING:
+    from pbkd.core.results import BlockResult, RunResult
+
+FAULTY = """
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pbkd import hookimpl
+from pbkd_separable import SeparableBuilder
+
+HERE = Path(__file__).parent
+
+
+class Diverging(nn.Module):
+    # Its output grows with every step at the full rate, so that its loss does too.
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        y = self.inner(x)
+        return y * torch.inf if self.training and (HERE / "diverge").exists() else y
+
+
+class Raising(Diverging):
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.steps = 0
+
+    def forward(self, x):
+        self.steps += self.training
+        if self.steps > 12 and ERROR is not None:
+            raise ERROR
+        return self.inner(x)
+
+
+class Hungry(Diverging):
+    # More than 32 rows are too much for it, once the plan is made.
+    def forward(self, x):
+        if self.training and len(x) > 32 and (HERE / "planned").exists():
+            raise MemoryError
+        return self.inner(x)
+
+
+class Later(Diverging):
+    def forward(self, x):
+        if self.training and (HERE / "later").exists():
+            raise ValueError("not again")
+        return self.inner(x)
+
+
+class Faulty(SeparableBuilder):
+    name = "faulty"
+
+    def build(self, segment, block):
+        built = super().build(segment, block)
+        return KIND(built) if built is not None and block.name == "conv2_1" else built
+
+
+@hookimpl
+def register_builders():
+    return [Faulty]
+"""
+
+RAISING = "ERROR = ValueError('no such luck')\nKIND = Raising\n"
+OUT_OF_MEMORY = (
+    'ERROR = RuntimeError("[enforce fail] DefaultCPUAllocator: can\'t allocate memory")\n'
+    "KIND = Raising\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        ([], None),
+        ([5.0, 0.5], None),
+        ([0.3, 2.9], None),
+        ([0.3, 3.1], "grew from 0.3 to 3.1 in epoch 2"),
+        ([1e-9, 0.09], None),
+        ([1e-9, 0.11], "grew"),
+        ([1.0, math.nan], "the loss of epoch 2 is nan"),
+        ([math.inf], "the loss of epoch 1 is inf"),
+    ],
+)
+def test_what_counts_as_diverging(losses: list[float], said: str | None) -> None:
+    found = divergence(losses)
+    assert found is None if said is None else said in str(found)
+
+
+def test_memory_errors_of_every_kind_are_known() -> None:
+    for error in (
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+    ):
+        assert out_of_memory(error)
+        assert described(error) == "its training ran out of memory"
+    assert not out_of_memory(RuntimeError("shapes"))
+
+
+class _Fails(nn.Module):
+    """A linear layer that raises, gives NaN or a wrong shape from its third step on."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.inner = nn.Linear(5, 6)
+        self.how = how
+        self.steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x)
+        self.steps += 1
+        if self.steps > 2 and self.how == "raise":
+            raise ValueError("no such luck")
+        if self.steps > 2 and self.how == "nan":
+            return y * math.nan
+        return y[:, :1] if self.steps > 2 and self.how == "shape" else y
+
+
+def _chain() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(6, 7)]
+    return nn.Sequential(*layers).requires_grad_(False)
+
+
+def _train(replacements: dict[str, nn.Module], *, student_fed: bool = False) -> dict[str, Any]:
+    trainees = {
+        name: trainee(replacement, lr=0.01, weight_decay=0, steps=12)
+        for name, replacement in replacements.items()
+    }
+    generator = torch.Generator().manual_seed(1)
+    epochs = [[torch.rand(8, 4, generator=generator) for _ in range(3)] for _ in range(4)]
+    lessons = (recompute(_chain(), trainees, b, student_fed=student_fed) for b in epochs)
+    train_job(trainees, lessons, NMSE)
+    return trainees
+
+
+def _last() -> nn.Module:
+    torch.manual_seed(2)
+    return nn.Linear(6, 7)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raise", r"its training failed (ValueError: no such luck)"),
+        ("nan", "its training diverged (the loss of epoch 1 is nan)"),
+        ("shape", "its training failed (ValueError: it gives (8, 1) instead of (8, 6))"),
+    ],
+)
+def test_the_others_of_a_job_learn_what_they_learn_without_the_one_that_fails(
+    how: str, said: str
+) -> None:
+    together = _train({"1": _Fails(how), "2": _last()})
+    assert together["1"].failure == said
+    assert together["1"].replacement.steps == 3, "it is trained no further"
+    alone = _train({"2": _last()})
+    assert together["2"].failure is None
+    assert together["2"].losses == alone["2"].losses
+    assert torch.equal(together["2"].replacement.weight, alone["2"].replacement.weight)
+
+
+@pytest.mark.parametrize("how", ["raise", "nan"])
+def test_student_fed_the_teachers_output_stands_in_for_one_that_fails(how: str) -> None:
+    together = _train({"1": _Fails(how), "2": _last()}, student_fed=True)
+    assert together["1"].failure
+    assert together["2"].failure is None
+    assert len(together["2"].losses) == 4
+    assert together["2"].replacement.weight.isfinite().all()
+
+
+def test_student_fed_a_sound_output_is_handed_on_to_the_bit() -> None:
+    lessons = teach(_chain(), ["0", "1"], (torch.ones(2, 4), torch.ones(2, 4)), student_fed=True)
+    next(lessons)
+    handed = torch.rand(2, 5)
+    _, x, _ = lessons.send(handed)
+    assert torch.equal(x, handed)
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> list[str]:
+    return [
+        f"out={tmp_path / 'runs'}",
+        "threads=1",
+        "distill.epochs=2",
+        "distill.student_fed_epochs=1",
+        "finetune.epochs=0",
+        "recalibrate_batches=0",
+        "meters=[]",
+        "builder.stem=true",
+    ]
+
+
+def _run(plugin: Path, overrides: list[str]) -> tuple[RunResult, list[dict[str, Any]]]:
+    registry = build_registry([str(plugin)])
+    events: list[dict[str, Any]] = []
+
+    def tell(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "plan":  # not before: the plan trains a little to measure
+            (plugin.parent / "diverge").touch()
+            (plugin.parent / "planned").touch()
+        if event["event"] == "score":  # after it, blocks are fed by the student
+            (plugin.parent / "later").touch()
+        if event["event"] == "block" and event["failure"]:
+            (plugin.parent / "diverge").unlink(missing_ok=True)
+
+    config = load_config(overrides, plugins=registry.provided([str(plugin)]))
+    return run(config, registry, tell), events
+
+
+def _block(result: RunResult, name: str) -> BlockResult:
+    return next(block for block in result.blocks if block.name == name)
+
+
+def _plugin(folder: Path, text: str) -> Path:
+    path = folder / "faulty.py"
+    path.write_text(FAULTY + text)
+    return path
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_block_that_diverged_succeeds_the_second_time(
+    short: list[str], tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assigned: list[Assignment] = []
+
+    def write(folder: Path, assignment: Assignment) -> None:
+        assigned.append(assignment)
+        write_assignment(folder, assignment)
+
+    monkeypatch.setattr("pbkd.pipeline.distill_blocks.write_assignment", write)
+    plugin = _plugin(tmp_path, "KIND = Diverging\n")
+    result, events = _run(plugin, [*short, f"workers={workers}"])
+    block = _block(result, "conv2_1")
+    assert block.first_failure == "its training diverged (the loss of epoch 1 is nan)"
+    assert block.replaced == (block.solo_drop is not None and block.solo_drop <= 0.15)
+    assert len(block.teacher_fed_losses) == 2
+    assert any("'conv2_1' was trained a second time" in note for note in result.notes)
+    assert {e["block"] for e in events if e["event"] == "retry epoch"} == {"conv2_1"}
+    assert pbkd.load(result.folder, plugins=[str(plugin)])
+    # A second training takes a tenth of the rate, from the same first weights.
+    phases = [(a.phase, a.start, a.rates) for a in assigned]
+    assert phases[:2] == [
+        ("teacher-fed", "initial", {}),
+        ("retry", "initial", {"conv2_1": 0.1}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (RAISING, "its training failed (ValueError: no such luck)"),
+        (OUT_OF_MEMORY, "its training ran out of memory"),
+    ],
+)
+def test_a_block_that_fails_twice_keeps_the_teachers_segment(
+    short: list[str], tmp_path: Path, text: str, reason: str
+) -> None:
+    result, events = _run(_plugin(tmp_path, text), short)
+    block = _block(result, "conv2_1")
+    assert (block.replaced, block.reason, block.first_failure) == (False, reason, reason)
+    assert [e["phase"] for e in events if e.get("failure")] == ["teacher-fed", "retry"]
+    assert f"again {reason}, so it keeps the teacher's segment" in " ".join(result.notes)
+    assert reason in (Path(result.folder) / "README.md").read_text()
+    others = [b for b in result.blocks if b.name != "conv2_1"]
+    assert sum(b.replaced for b in others) >= 3
+    # What the others learnt is what they learn beside a block that does not fail.
+    plain, _ = _run(_plugin(tmp_path, "ERROR = None\nKIND = Raising\n"), short)
+    for other in others:
+        name = f"teacher-fed/{other.name}.safetensors"
+        faulty, sound = (read_weights(Path(r.folder) / name) for r in (result, plain))
+        assert all(torch.equal(faulty[key], sound[key]) for key in sound), other.name
+
+
+@pytest.mark.parametrize("scheduler", ["round-robin", "pipeline"])
+def test_a_block_that_ran_out_of_memory_succeeds_in_pieces_of_each_batch(
+    short: list[str], tmp_path: Path, scheduler: str
+) -> None:
+    workers = 2 if scheduler == "pipeline" else 1
+    plugin = _plugin(tmp_path, "KIND = Hungry\n")
+    result, events = _run(plugin, [*short, f"scheduler={scheduler}", f"workers={workers}"])
+    block = _block(result, "conv2_1")
+    assert block.first_failure == "its training ran out of memory"
+    assert block.replaced
+    assert (len(block.teacher_fed_losses), len(block.student_fed_losses)) == (2, 1)
+    assert block.teacher_fed_losses[1] < block.teacher_fed_losses[0]
+    assert [e["phase"] for e in events if e.get("failure")] == ["teacher-fed"]
+
+
+def _digests(result: RunResult, phase: str) -> dict[str, bytes]:
+    files = (Path(result.folder) / phase).glob("*.safetensors")
+    return {path.stem: path.read_bytes() for path in files}
+
+
+def test_a_failing_block_stops_no_other_in_a_relay(short: list[str], tmp_path: Path) -> None:
+    plugin = _plugin(tmp_path, RAISING)
+    alone, _ = _run(plugin, [*short, "scheduler=round-robin"])
+    relay, events = _run(plugin, [*short, "scheduler=pipeline", "workers=2"])
+    plan = next(event["plan"] for event in events if event["event"] == "plan")
+    assert plan.schedule.feed == "relay"
+    assert _digests(alone, "teacher-fed") == _digests(relay, "teacher-fed")
+    assert "conv2_1" not in _digests(relay, "teacher-fed")
+    assert _block(alone, "conv2_1").reason == _block(relay, "conv2_1").reason is not None
+    assert [b.replaced for b in alone.blocks] == [b.replaced for b in relay.blocks]
+
+
+def test_a_failing_block_stops_no_other_that_reads_the_cache(
+    short: list[str], tmp_path: Path
+) -> None:
+    cached = ["scheduler=cached", "cache_gigabytes=1", "data.crop=0"]
+    result, events = _run(_plugin(tmp_path, RAISING), [*short, *cached])
+    plan = next(event["plan"] for event in events if event["event"] == "plan")
+    assert plan.schedule.feed == "cache"
+    assert [b.name for b in result.blocks if b.first_failure] == ["conv2_1"]
+    assert sum(b.replaced for b in result.blocks) >= 3
+
+
+def test_a_block_that_fails_student_fed_keeps_its_teacher_fed_weights(
+    short: list[str], tmp_path: Path
+) -> None:
+    plugin = _plugin(tmp_path, "KIND = Later\n")
+    result, _ = _run(plugin, [*short, "max_drop=1"])
+    block = _block(result, "conv2_1")
+    assert (block.replaced, block.first_failure, block.student_fed_losses) == (True, None, ())
+    note = "Block 'conv2_1' keeps its teacher-fed weights: in the student-fed phase its training"
+    assert any(text.startswith(f"{note} failed (ValueError: not again)") for text in result.notes)
+    student = pbkd.load(result.folder, plugins=[str(plugin)])
+    for other in result.blocks:
+        phase = "teacher-fed" if other is block else "student-fed"
+        trained = read_weights(Path(result.folder) / phase / f"{other.name}.safetensors")
+        loaded = student.get_submodule(other.name).state_dict()
+        assert all(torch.equal(trained[key], loaded[key]) for key in trained), other.name
+
+
+def test_one_that_cannot_be_trained_at_all_is_told_before_training(
+    short: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "later").touch()
+    with pytest.raises(PluginError, match="replacement of block 'conv2_1' cannot .*not again"):
+        _run(_plugin(tmp_path, "KIND = Later\n"), short)
+    assert not (tmp_path / "runs").exists()

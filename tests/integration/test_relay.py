@@ -1,0 +1,166 @@
+"""Workers that run at the same time: relay, replicas, cache; each against one worker alone."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from pbkd_local import LocalLauncher
+from pbkd_squared_error import NMSE
+from torch import Tensor, nn
+
+from pbkd import Worker
+from pbkd.config.load import load_config
+from pbkd.execution.process_group import process_group
+from pbkd.models.weights import read_weights, write_weights
+from pbkd.pipeline.run import run
+from pbkd.training.link import Rows, rows_of, shared_rows
+from pbkd.training.replicas import Team
+
+if TYPE_CHECKING:
+    from pbkd.core.results import RunResult
+    from pbkd.plugin.registry import Registry
+
+PHASES = ("teacher-fed", "student-fed")
+
+
+def weights(result: RunResult, phase: str) -> dict[str, dict[str, Tensor]]:
+    files = sorted((Path(result.folder) / phase).glob("*.safetensors"))
+    return {file.stem: read_weights(file) for file in files}
+
+
+@pytest.fixture(scope="module")
+def alone(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return run(load_config(overrides(tmp_path_factory.mktemp("alone"))), registry)
+
+
+def overrides(out: Path) -> list[str]:
+    return [
+        f"out={out}", "threads=1", "batch_size=63", "data.crop=0", "distill.epochs=2",
+        "distill.student_fed_epochs=1", "finetune.epochs=0", "meters=[]",
+    ]  # fmt: skip
+
+
+def assert_same(first: RunResult, second: RunResult, tolerance: float = 0.0) -> None:
+    for phase in PHASES:
+        one, two = weights(first, phase), weights(second, phase)
+        assert one.keys() == two.keys()
+        assert len(one) >= 5
+        for block, tensors in one.items():
+            for name, tensor in tensors.items():
+                torch.testing.assert_close(
+                    tensor, two[block][name], rtol=tolerance, atol=tolerance, msg=f"{block} {name}"
+                )
+
+
+def test_a_relay_trains_the_student_of_one_worker(
+    registry: Registry, alone: RunResult, tmp_path: Path
+) -> None:
+    events: list[dict[str, Any]] = []
+    settings = [*overrides(tmp_path), "workers=2", "scheduler=pipeline"]
+    together = run(load_config(settings), registry, events.append)
+    assert_same(alone, together)
+    told = [event for event in events if event["event"] == "block"]
+    for phase in PHASES:
+        assert {event["worker"] for event in told if event["phase"] == phase} == {0, 1}
+
+
+def test_a_cache_trains_the_student_of_one_worker(
+    registry: Registry, alone: RunResult, tmp_path: Path
+) -> None:
+    settings = [*overrides(tmp_path), "workers=2", "scheduler=cached", "cache_gigabytes=1"]
+    first = run(load_config(settings), registry)
+    assert_same(alone, first)
+    (cache,) = (tmp_path / "cache").iterdir()
+    filled = (cache / "complete.json").stat().st_mtime_ns
+    again = run(load_config([*settings, "workers=1"]), registry)
+    assert_same(alone, again)
+    assert (cache / "complete.json").stat().st_mtime_ns == filled
+
+
+def test_replicas_train_the_student_of_one_worker(registry: Registry, tmp_path: Path) -> None:
+    plugin = tmp_path / "sharers.py"
+    plugin.write_text(
+        "import pbkd\n"
+        "class Sharers:\n"
+        "    name = 'sharers'\n"
+        "    def schedule(self, costs, workers):\n"
+        "        names = tuple(cost.name for cost in costs)\n"
+        "        first, second = pbkd.Job(names[:3]), pbkd.Job(names[3:])\n"
+        "        return pbkd.Schedule(((first,), (second,), (second,)), feed='relay')\n"
+        "@pbkd.hookimpl\n"
+        "def register_schedulers():\n"
+        "    return [Sharers]\n"
+    )
+    settings = [*overrides(tmp_path), "workers=3", "distill.student_fed_epochs=0"]
+    settings += ["distill.epochs=1", "distill.lr=0.0001"]
+    shared = run(load_config(settings, plugins=registry.provided([str(plugin)])), registry)
+    single = run(load_config([*settings, "workers=1", "scheduler=greedy"]), registry)
+    before, together = weights(single, "initial"), weights(shared, "teacher-fed")
+    for name, tensors in weights(single, "teacher-fed").items():
+        for key, tensor in tensors.items():
+            if key == "0.1.bias":  # of the wide convolution
+                continue  # BatchNorm takes it away again: its gradient is nothing but rounding
+            moved = (tensor - before[name][key]).float().norm()
+            # Sums over a batch are added in another order, and AdamW turns the rounding of a
+            # gradient near zero into whole steps: single weights may differ, not all together.
+            assert (tensor - together[name][key]).float().norm() <= 0.1 * moved, (name, key)
+
+
+def test_rows_are_shared_evenly_and_all() -> None:
+    assert rows_of([4, 7], 5) == [Rows(4, 0, 2), Rows(7, 2, 5)]
+    assert [r.stop - r.start for r in rows_of(range(3), 64)] == [21, 21, 22]
+
+
+def test_each_receiver_gets_its_rows_from_whoever_has_them() -> None:
+    two, three = rows_of([0, 1], 6), rows_of([2, 3, 4], 6)
+    assert shared_rows(two[0], three) == [Rows(2, 0, 2), Rows(3, 2, 3)]
+    assert shared_rows(three[1], two) == [Rows(0, 0, 1), Rows(1, 1, 2)]
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3))
+
+
+def _train_once(folder: Path, rank: int) -> None:
+    """Take one gradient of a team of two on parts of unequal size."""
+    data = read_weights(folder / "data.safetensors")
+    parts = {0: slice(0, 3), 1: slice(3, 8)}
+    network = _network()
+    with process_group(torch.device("cpu"), rank, 2, "test"):
+        group = dist.group.WORLD
+        assert group is not None
+        team = Team(group, share=len(range(8)[parts[rank]]) / 8)
+        team.share_norms(network)
+        output = network(data["x"][parts[rank]])
+        loss = team.loss(NMSE, output, data["target"][parts[rank]])
+        loss.backward()  # type: ignore[no-untyped-call]
+        team.add_gradients(network)
+        total = team.sum(loss)
+    result = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    buffers = {name: b.float() for name, b in network.named_buffers()}
+    write_weights(folder / f"rank{rank}.safetensors", {**result, **buffers, "loss": total})
+
+
+def test_a_team_has_the_gradients_and_statistics_of_the_whole_batch(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(8, 3, 6, 6, generator=generator)
+    target = torch.randn(8, 2, 2, 2, generator=generator)
+    write_weights(tmp_path / "data.safetensors", {"x": x, "target": target})
+    LocalLauncher().launch(_train_once, tmp_path, [Worker(0), Worker(1)])
+    network = _network()
+    loss = NMSE(network(x), target)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for rank in (0, 1):
+        found = read_weights(tmp_path / f"rank{rank}.safetensors")
+        torch.testing.assert_close(found["loss"], loss.detach())
+        for name, parameter in network.named_parameters():
+            # float32 sums in another order
+            torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-6)
+        for name, buffer in islice(network.named_buffers(), 2):
+            torch.testing.assert_close(found[name], buffer, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,252 @@
+"""A run that was stopped anywhere gives, once it is resumed, what it would have given."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from pbkd.config.load import load_config
+from pbkd.core.files import write_file
+from pbkd.errors import CheckpointError, IdentityError, RunFolderError
+from pbkd.pipeline.run import run
+from pbkd.runs.events import read_events, record
+from pbkd.runs.folder import is_finished, is_held, locked, newest_run
+from pbkd.runs.progress import finished_blocks, first_epochs, shelf
+from pbkd.training.checkpoint import Shelf, due, restore, snapshot
+from pbkd.training.learner import OPTIMISERS, trainee
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pbkd.core.results import RunResult
+    from pbkd.plugin.registry import Registry
+
+
+class Crash(BaseException):
+    """What a test raises where a process would have been killed."""
+
+
+@pytest.fixture(autouse=True)
+def _checkpoints_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pbkd.training.checkpoint.STEPS_BETWEEN", 1)
+
+
+def settings(out: Path) -> list[str]:
+    return [
+        f"out={out}", "threads=1", "distill.epochs=3", "distill.student_fed_epochs=3",
+        "finetune.epochs=3", "batch_size=128", "data.crop=0", "meters=[]", "keep=[head*,conv1_*]",
+    ]  # fmt: skip
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return a digest of every file of weights that a run leaves."""
+    files = [path for path in folder.rglob("*.safetensors") if "checkpoints" not in path.parts]
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    torch.set_num_threads(1)
+    return run(load_config(settings(tmp_path_factory.mktemp("undisturbed"))), registry)
+
+
+def crash_at(
+    count: int, out: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, *changes: str
+) -> Path:
+    """Run until the file of weights or checkpoint number `count` is to be written."""
+    left = iter(range(count))
+
+    def write(path: Path, content: bytes) -> None:
+        if next(left, None) is None:
+            raise Crash
+        write_file(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pbkd.models.weights.write_file", write)
+        patch.setattr("pbkd.training.checkpoint.write_file", write)
+        with pytest.raises(Crash):
+            run(load_config([*settings(out), *changes]), registry)
+    return newest_run(out)
+
+
+def resumed(folder: Path, registry: Registry, *changes: str) -> tuple[RunResult, list[Any]]:
+    events: list[Any] = []
+    config = load_config(list(changes), file=folder / "config.yaml")
+    return run(config, registry, events.append, resume=folder), events
+
+
+def assert_same(result: RunResult, undisturbed: RunResult) -> None:
+    assert digests(Path(result.folder)) == digests(Path(undisturbed.folder))
+    assert result.accuracies == undisturbed.accuracies
+    for found, wanted in zip(result.blocks, undisturbed.blocks, strict=True):
+        assert found.teacher_fed_losses == wanted.teacher_fed_losses
+        assert found.student_fed_losses == wanted.student_fed_losses
+        assert found.solo_drop == wanted.solo_drop
+
+
+# Of 4 blocks: 4 first weights, then of each phase 8 checkpoints and 4 results, then 2 and 1.
+@pytest.mark.parametrize("count", [4, 7, 13, 16, 22, 28, 30])
+def test_a_run_that_is_resumed_gives_what_it_would_have_given(
+    count: int,
+    registry: Registry,
+    undisturbed: RunResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = crash_at(count, tmp_path, registry, monkeypatch)
+    assert not is_finished(folder)
+    result, events = resumed(folder, registry)
+    assert result.folder == str(folder)
+    assert is_finished(folder)
+    assert_same(result, undisturbed)
+    told = [(e["event"], e.get("block"), e.get("epoch")) for e in events if "epoch" in e["event"]]
+    assert len(set(told)) == len(told)
+    assert any("resumed 1 time" in note for note in result.notes)
+    assert not (folder / "checkpoints").exists()
+
+
+def test_a_run_that_is_stopped_before_training_cannot_be_resumed(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = crash_at(2, tmp_path, registry, monkeypatch)
+    with pytest.raises(RunFolderError, match="stopped before training began"):
+        resumed(folder, registry)
+
+
+def test_a_damaged_checkpoint_or_result_is_told_of_and_not_used(
+    registry: Registry, undisturbed: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = crash_at(4 + 8 + 2, tmp_path, registry, monkeypatch)
+    finished = sorted((folder / "teacher-fed").glob("*.safetensors"))
+    assert len(finished) == 2
+    finished[0].write_bytes(finished[0].read_bytes()[:-1])
+    newest = sorted((folder / "checkpoints" / "teacher-fed").glob("*.2.safetensors"))
+    assert len(newest) == 4
+    for path, at in zip(newest, (100, -3), strict=False):
+        content = bytearray(path.read_bytes())
+        content[at] ^= 1
+        path.write_bytes(content)
+    newest[2].write_bytes(newest[2].read_bytes()[:99])
+    result, events = resumed(folder, registry)
+    assert_same(result, undisturbed)
+    damaged = [e["reason"] for e in read_events(folder) if e["event"] == "checkpoint damaged"]
+    assert len(damaged) == 3
+    assert all("is damaged" in why or "is not a whole checkpoint" in why for why in damaged)
+    assert {e["block"] for e in events if e["event"] == "block"} >= {p.stem for p in finished}
+
+
+def test_what_would_change_the_result_is_refused(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = crash_at(6, tmp_path, registry, monkeypatch)
+    for change, message in (
+        ("seed=1", "seed was 0 and is 1"),
+        ("distill.epochs=4", "distill.epochs was 3 and is 4"),
+        ("builder.rank=2", "builder.rank was not set and is 2"),
+        ("teacher=digits-resnet", "teacher.name was digits-vgg and is digits-resnet"),
+    ):
+        with pytest.raises(IdentityError, match=message):
+            resumed(folder, registry, change)
+
+
+def test_other_workers_and_schedulers_may_go_on(
+    registry: Registry, undisturbed: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = crash_at(4 + 5, tmp_path, registry, monkeypatch, "scheduler=greedy")
+    result, _ = resumed(folder, registry, "workers=2", "scheduler=pipeline")
+    assert_same(result, undisturbed)
+
+
+def test_two_runs_never_share_a_folder(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = crash_at(6, tmp_path, registry, monkeypatch)
+    assert not is_held(folder)
+    with locked(folder):
+        assert is_held(folder)
+        with pytest.raises(RunFolderError, match="another process runs in"):
+            resumed(folder, registry)
+
+
+def test_checkpoints_lie_at_least_so_many_steps_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pbkd.training.checkpoint.STEPS_BETWEEN", 50)
+    assert [e for e in range(1, 13) if due(e, 12, 16)] == [4, 8]
+    assert [e for e in range(1, 4) if due(e, 3, 700)] == [1, 2]
+
+
+def test_a_shelf_keeps_the_last_two(tmp_path: Path) -> None:
+    kept = Shelf(tmp_path, "a.b")
+    other = Shelf(tmp_path, "a")
+    for epoch in (1, 2, 9, 3):
+        kept.write(epoch, {"x": torch.full((2, 2), epoch)}, {"note": epoch})
+    other.write(7, {"x": torch.zeros(1)}, {})
+    assert kept.epochs() == [3, 2]
+    assert other.epochs() == [7]
+    tensors, facts = kept.read(3)
+    assert torch.equal(tensors["x"], torch.full((2, 2), 3))
+    assert facts == {"note": 3, "epoch": 3}
+    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+        kept.read(1)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_training_goes_on_bit_by_bit_from_its_snapshot(tmp_path: Path, optimiser: str) -> None:
+    def steps(learner: Any, numbers: Iterator[int]) -> None:
+        for number in numbers:
+            x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(number))
+            learner.optimiser.zero_grad()
+            learner.replacement(x).square().mean().backward()
+            learner.optimiser.step()
+            learner.rate.step()
+
+    def learner() -> Any:
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+        network = network.to(memory_format=torch.channels_last)
+        return trainee(network, lr=0.01, weight_decay=0.1, steps=20, optimiser=optimiser)
+
+    whole, half, rest = learner(), learner(), learner()
+    steps(whole, iter(range(20)))
+    steps(half, iter(range(9)))
+    Shelf(tmp_path, "half").write(9, *snapshot(half))
+    restore(*Shelf(tmp_path, "half").read(9), rest)
+    steps(rest, iter(range(9, 20)))
+    for name, tensor in whole.replacement.state_dict().items():
+        assert torch.equal(tensor, rest.replacement.state_dict()[name]), name
+
+
+def test_blocks_start_where_they_can(tmp_path: Path) -> None:
+    for name, epochs in {"a": (1, 2), "b": (2, 3), "c": ()}.items():
+        for epoch in epochs:
+            shelf(tmp_path, "teacher-fed", name).write(epoch, {"x": torch.zeros(1)}, {})
+            shelf(tmp_path, "student-fed", name).write(epoch, {"x": torch.zeros(1)}, {})
+    assert first_epochs(tmp_path, "teacher-fed", "abc", 9) == {"a": 2, "b": 3, "c": 0}
+    assert first_epochs(tmp_path, "student-fed", "abc", 9) == {"a": 0, "b": 0, "c": 0}
+    assert first_epochs(tmp_path, "student-fed", "ab", 9) == {"a": 2, "b": 2}
+
+
+def test_a_block_without_its_event_or_its_file_is_not_done(tmp_path: Path) -> None:
+    record(tmp_path, "rank0", "block", phase="teacher-fed", block="a", checksum="00000000")
+    assert finished_blocks(tmp_path, "teacher-fed") == {}
+    (tmp_path / "teacher-fed").mkdir()
+    (tmp_path / "teacher-fed" / "a.safetensors").write_bytes(b"x")
+    assert finished_blocks(tmp_path, "teacher-fed") == {}
+
+
+def test_the_newest_run_is_found(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="there is no run in"):
+        newest_run(tmp_path)
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("")
+    shutil.copystat(tmp_path / "a" / "config.yaml", tmp_path / "b" / "config.yaml")
+    (tmp_path / "a" / "config.yaml").write_text("newer")
+    assert newest_run(tmp_path).name == "a"

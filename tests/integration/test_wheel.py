@@ -1,0 +1,55 @@
+"""What pip installs is enough: the tutorial for plugin authors, to the letter, beside the wheel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from pbkd.config.load import load_config
+from tests.docs.test_docs import TUTORIAL, Example, environment_of, examples, run
+from tests.paths import ROOT
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables of a new virtual environment: pbkd from its wheel, all else from this one."""
+    wheels = tmp_path_factory.mktemp("wheels")
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(ROOT)]
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", *build], check=True)
+    (wheel,) = wheels.glob("pbkd-*.whl")
+    home = tmp_path_factory.mktemp("environment")
+    venv.create(home, with_pip=True, symlinks=True)
+    # pip builds the reader's projects with what is here, and asks no index for more.
+    offline = {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1"}
+    variables = {**environment_of(home / "bin"), **offline}
+    variables.pop("PYTHONPATH", None)
+    subprocess.run(["pip", "install", "--quiet", str(wheel)], env=variables, check=True)
+    # Found after the environment's own packages; where a source tree lies, no path here says.
+    libraries = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
+    (site,) = home.glob("lib/python*/site-packages")
+    (site / "libraries.pth").write_text("\n".join(libraries))
+    return variables
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_tutorial_for_plugin_authors_needs_nothing_but_the_wheel(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    where = Example("python", "import pbkd, sys; print(sys.prefix, pbkd.__file__)", None)
+    prefix, file = run(where, tmp_path, environment).split()
+    assert Path(file).is_relative_to(prefix)
+    assert Path(prefix) != Path(sys.prefix)
+
+    outputs = {example.code: run(example, tmp_path, environment) for example in examples(TUTORIAL)}
+    (tested,) = (output for code, output in outputs.items() if "python -m pytest" in code)
+    assert "2 passed" in tested
+    folder = tmp_path / "runs" / "latest"
+    scheduler = load_config(file=folder / "config.yaml").scheduler
+    assert scheduler == {"name": "work-sharing", "share": 0.5}
+    assert (folder / "result.json").is_file()

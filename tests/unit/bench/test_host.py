@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from pbkd_squared_error import NMSE
+from torch import nn
+
+from pbkd.bench.host import bench
+from pbkd.bench.procedures import Rig, run_jobs
+from pbkd.core.schedule import Job, Schedule
+from pbkd.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pbkd.plugin.registry import Registry
+
+
+def test_every_procedure_is_measured_predicted_and_compared(
+    registry: Registry, tmp_path: Path
+) -> None:
+    result = bench(
+        registry, "digits", tmp_path, workers=2, threads=1, rounds=2, meters=["estimate"]
+    )
+    assert [p.name for p in result.procedures] == [
+        "serial", "paper", "single-pass", "pipeline", "cache", "serial-plain",
+    ]  # fmt: skip
+    for procedure in result.procedures:
+        assert 0 < procedure.seconds.least <= procedure.seconds.median <= procedure.seconds.most
+        assert procedure.cpu_seconds > 0
+        assert (procedure.predicted_seconds is None) == (procedure.name == "serial-plain")
+        assert procedure.joules is None
+    assert all(saving.share is None for saving in result.savings)
+    assert all("without being asked" in (saving.reason or "") for saving in result.savings)
+    workers = {p.name: len(p.peak_bytes) for p in result.procedures}
+    assert workers["serial"] == workers["single-pass"] == 1
+    assert workers["cache"] == 2
+    # It leaves out five of six teacher passes, whatever the machine does besides.
+    assert result.speedups["single-pass / serial"].most > 1
+    events = [
+        json.loads(line)
+        for line in (tmp_path / "events/rank0.jsonl").read_text().split("\n")
+        if line
+    ]
+    assert sum(event["event"] == "procedure" for event in events) == 5 * 2 + 1
+
+
+def test_an_unknown_meter_is_told_before_anything_runs(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'nvml'"):
+        bench(registry, "digits", tmp_path, workers=2, threads=1, rounds=1, meters=["nvlm"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("preset", "workers", "message"),
+    [("vgg", 2, "unknown preset 'vgg'"), ("digits", 1, "2 or more workers")],
+)
+def test_what_cannot_be_measured_is_told(
+    registry: Registry, tmp_path: Path, preset: str, workers: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        bench(registry, preset, tmp_path, workers=workers, threads=1, rounds=1)
+
+
+def test_a_shared_job_is_claimed_only_when_the_last_one_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    jobs = tuple(Job((name,)) for name in "abc")
+    schedule = Schedule(((), ()), jobs)
+    rig = Rig(nn.Sequential(), {}, {}, [], NMSE, rank=0)
+    order: list[str] = []
+    tickets = iter([0, 2, 3])
+
+    def ticket() -> int:
+        order.append("claim")
+        return next(tickets)
+
+    monkeypatch.setattr(rig, "train", lambda names, _lessons: order.append(*names))
+    monkeypatch.setattr("pbkd.execution.job_queue._shared_counter", lambda _name: ticket)
+    run_jobs(rig, schedule, 1, "jobs")
+    assert order == ["claim", "a", "claim", "c", "claim"]

@@ -1,0 +1,81 @@
+"""`pbkd baseline` and `pbkd compare`, on a short run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pbkd.cli import app
+from pbkd.config.load import load_config
+from pbkd.errors import ConfigError, RunFolderError
+from pbkd.pipeline.run import run
+from pbkd.plugin.registry import build_registry
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    overrides = [
+        f"out={tmp_path_factory.mktemp('runs')}",
+        "threads=1",
+        "distill.epochs=1",
+        "distill.student_fed_epochs=0",
+        "finetune.epochs=1",
+        "meters=[]",
+    ]
+    torch.set_num_threads(1)
+    return Path(run(load_config(overrides), build_registry()).folder)
+
+
+def pbkd(*arguments: object) -> str:
+    ended = CliRunner().invoke(app, list(map(str, arguments)))
+    if ended.exception:
+        raise ended.exception
+    return ended.output
+
+
+def test_a_baseline_is_told_of_and_stands_beside_its_run(folder: Path, tmp_path: Path) -> None:
+    lines = pbkd("baseline", folder, "scratch", "--seconds", "0.4", "--lr", "0.002").splitlines()
+    (row,) = json.loads((folder / "baselines.json").read_text())
+    assert (row["method"], row["lr"], row["seconds_given"]) == ("scratch", 0.002, 0.4)
+    epochs = [line for line in lines if line.startswith("scratch, epoch ")]
+    assert len(epochs) == row["epochs"]
+    start = rf"scratch, epoch 1 of {row['epochs']}: loss \d+\.\d{{4}}, validation \d+\.\d\d %"
+    assert re.fullmatch(start, epochs[0])
+    student = json.loads((folder / "result.json").read_text())["student"]["accuracy"]
+    table = [re.split(r" {2,}", line.strip()) for line in lines[len(epochs) : len(epochs) + 3]]
+    assert table[0] == ["training", "test accuracy", "seconds", "epochs"]
+    assert table[1][:2] == ["blockwise (the run)", f"{100 * student:.2f} %"]
+    assert table[2] == [
+        "scratch",
+        f"{100 * row['accuracy']:.2f} %",
+        f"{row['seconds']:.1f}",
+        str(row["epochs"]),
+    ]
+
+    output = pbkd("compare", folder, folder, "--csv", tmp_path / "runs.csv")
+    head, *rows = [re.split(r" {2,}", line.strip()) for line in output.splitlines()[:3]]
+    assert rows[0] == rows[1]
+    shown = dict(zip(head, rows[0], strict=True))
+    assert shown["run"] == folder.name
+    assert shown["MACs"].endswith("x")
+    assert shown["scratch"] == f"{100 * row['accuracy']:.2f} %"
+    with (tmp_path / "runs.csv").open() as file:
+        (first, second) = csv.DictReader(file)
+    assert first == second
+    assert float(first["scratch_accuracy"]) == row["accuracy"]
+    assert float(first["student_accuracy"]) == student
+
+
+def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="holds no finished run"):
+        pbkd("compare", folder, tmp_path)
+    with pytest.raises(ConfigError, match="unknown method 'distilation'"):
+        pbkd("baseline", folder, "distilation")
+    with pytest.raises(ConfigError, match=r"'finetune\.epochs' cannot be changed"):
+        pbkd("baseline", folder, "finetune.epochs=3")

@@ -1,0 +1,150 @@
+"""`pbkd run --json` and `pbkd watch`: the same events, from the run itself and from its folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pbkd import cli
+from pbkd.runs.events import record
+from pbkd.runs.folder import locked
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Pbkd = Callable[..., Ended]
+
+
+@pytest.fixture
+def pbkd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Pbkd:
+    """Return a function that calls the command line in this process."""
+
+    def call(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["pbkd", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Ended(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+def test_every_event_of_a_run_is_a_line_of_json_and_is_in_its_folder(
+    pbkd: Pbkd, quick: list[str]
+) -> None:
+    told = pbkd("run", "--json", *quick)
+    assert (told.code, told.err) == (0, "")
+    kinds = [event["event"] for event in told.events]
+    wanted = ["phase", "teacher", "plan", "job", "teacher-fed epoch", "block", "score"]
+    wanted += ["student-fed epoch", "fine-tuning epoch", "result"]
+    assert [kind for kind in dict.fromkeys(kinds) if kind != "steps"] == wanted
+    phases = [event["phase"] for event in told.events if event["event"] == "phase"]
+    result = told.events[-1]["result"]
+    assert phases == [phase["name"] for phase in result["phases"]]
+    folder = Path(result["folder"])
+    assert result == json.loads((folder / "result.json").read_text())
+    plan = next(event for event in told.events if event["event"] == "plan")
+    assert plan["folder"] == str(folder)
+    for phase, total in plan["totals"].items():
+        assert kinds.count(f"{phase} epoch") == total - (phase == "student-fed")  # one is rejected
+    assert [e["epoch"] for e in told.events if e["event"] == "fine-tuning epoch"] == [1]
+
+    again = pbkd("watch", folder, "--json")
+    assert (again.code, again.err) == (0, "")
+    by_time = sorted(told.events[:-1], key=lambda event: event["time"])
+    assert again.events[:-1] == by_time
+    assert again.events[-1]["result"] == result
+    lines = pbkd("watch", folder).out.splitlines()
+    assert f"run folder: {folder}" in lines
+    assert lines[-1] == f"everything is in {folder}; README.md there is the model card"
+    (line,) = pbkd("run", "--json", "--resume", folder).events
+    assert (line["event"], line["result"]) == ("result", result)
+
+
+@pytest.mark.parametrize("option", ["--quiet", "--plan", "--print-config"])
+def test_json_does_not_go_with_what_prints_something_else(pbkd: Pbkd, option: str) -> None:
+    ended = pbkd("run", "--json", option)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "pbkd: --json does not go with --plan, --print-config or --quiet.\n"
+
+
+def test_what_is_printed_beside_json_goes_to_standard_error(
+    pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(_config: object, _registry: object, tell: Callable[..., None], **_: object) -> None:
+        print("a plugin prints")
+        tell({"event": "block", "time": 1.0, "losses": [float("nan")]})
+
+    monkeypatch.setattr("pbkd.pipeline.run.run", run)
+    ended = pbkd("run", "--json")
+    assert ended.err == "a plugin prints\n"
+    assert ended.events == [{"event": "block", "time": 1.0, "losses": [None]}]
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """The folder of a run that has begun."""
+    (tmp_path / "config.yaml").touch()
+    record(tmp_path, "host", "note", text="begun")
+    return tmp_path
+
+
+def test_a_run_is_followed_until_it_stops(pbkd: Pbkd, begun: Path) -> None:
+    def go_on() -> None:
+        with locked(begun):
+            ready.set()
+            assert asked.wait(20)
+            for number in range(3):
+                record(begun, f"rank{number % 2}", "note", text=f"number {number}")
+
+    ready, asked = threading.Event(), threading.Event()
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    assert ready.wait(20)
+    threading.Timer(0.5, asked.set).start()  # while it is watched
+    ended = pbkd("watch", begun)
+    thread.join()
+    stopped = f"stopped; go on with `pbkd run --resume {begun}`"
+    assert ended.out.splitlines() == ["begun", *(f"number {n}" for n in range(3)), stopped]
+    assert (ended.code, ended.err) == (1, "")
+    ended = pbkd("watch", "--json", begun)
+    assert [event["event"] for event in ended.events] == ["note"] * 4 + ["stopped"]
+    assert ended.code == 1
+
+
+def test_ctrl_c_ends_the_watching_alone(
+    pbkd: Pbkd, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pbkd.cli.watch.time.sleep", interrupted)
+    with locked(begun):
+        ended = pbkd("watch", begun)
+    assert (ended.code, ended.out) == (130, "begun\n")
+    assert ended.err == f"pbkd: no longer watching '{begun}'; the run is left alone.\n"
+
+
+def test_what_is_no_run_is_a_mistake(pbkd: Pbkd, begun: Path, tmp_path: Path) -> None:
+    ended = pbkd("watch", tmp_path / "none")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"pbkd: '{tmp_path / 'none'}' is no run's folder: ")
+    record(begun, "host", "score")
+    ended = pbkd("watch", begun)
+    assert (ended.code, ended.out) == (2, "begun\n")
+    assert ended.err == (
+        f"pbkd: '{begun / 'events'}' has an event 'score' that is none of this version of pbkd.\n"
+    )

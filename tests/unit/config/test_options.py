@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+from omegaconf import MISSING
+
+from pbkd.config.options import option_types, typed_options
+from pbkd.errors import ConfigError, PluginError, UnknownNameError, first_line
+from pbkd.plugin.registry import chosen
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from pbkd.plugin.registry import Registry
+
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+@dataclass(frozen=True)
+class Strategy:
+    name: ClassVar[str] = "strategy"
+    count: int = 3
+    share: float = 1  # an int on purpose: authors write it
+    on: bool = False
+    label: str | None = None
+    path: Path = Path("somewhere")
+    colour: Colour = Colour.RED
+    names: list[str] = field(default_factory=lambda: ["a"])
+    mean: tuple[float, ...] = (0.5,)
+    anything: Any = None
+
+
+@dataclass(frozen=True)
+class Demanding:
+    name: ClassVar[str] = "demanding"
+    path: str
+    rank: int = 1
+
+
+def test_without_any_given_the_options_are_the_defaults() -> None:
+    assert Strategy(**typed_options(Strategy, {}, where="slot")) == Strategy()
+
+
+def test_options_get_the_types_that_the_fields_have() -> None:
+    given = {
+        "count": "7",
+        "share": 2,
+        "on": "true",
+        "label": "x",
+        "path": "there",
+        "colour": "BLUE",
+        "names": ("b", "c"),
+        "mean": [1, 0.25],
+        "anything": {"deep": [1, None]},
+    }
+    found = typed_options(Strategy, given, where="slot")
+    assert found == {
+        "count": 7,
+        "share": 2.0,
+        "on": True,
+        "label": "x",
+        "path": Path("there"),
+        "colour": Colour.BLUE,
+        "names": ["b", "c"],
+        "mean": (1.0, 0.25),
+        "anything": {"deep": [1, None]},
+    }
+    kinds = {name: type(value) for name, value in found.items()}
+    assert kinds["share"] is float
+    assert kinds["mean"] is tuple
+    assert kinds["names"] is list
+
+
+def test_a_default_list_belongs_to_one_object_only() -> None:
+    typed_options(Strategy, {}, where="slot")["names"].append("changed")
+    assert typed_options(Strategy, {}, where="slot")["names"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"count": "many"}, r"'slot\.count': .*'many'"),
+        ({"count": 1.5}, r"'slot\.count': .*'1\.5'"),
+        ({"count": None}, r"'slot\.count': "),
+        ({"share": [1]}, r"'slot\.share': "),
+        ({"on": "perhaps"}, r"'slot\.on': .*'perhaps'"),
+        ({"colour": "GREEN"}, r"'slot\.colour': .*RED, BLUE"),
+        ({"names": "a"}, r"'slot\.names': "),
+        ({"names": {"a": 1}}, r"'slot\.names'"),
+        ({"mean": 3}, r"'slot\.mean': "),
+        ({"mean": ["x"]}, r"'slot\.mean.*: .*could not be converted to Float"),
+        ({"cuont": 3}, r"unknown option 'slot\.cuont'\. Did you mean 'count'\? Known: anything, "),
+        ({"name": "x"}, r"unknown option 'slot\.name'"),
+        ({5: 1}, r"unknown option 'slot\.5'"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_place(given: dict[Any, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        typed_options(Strategy, given, where="slot")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_option_without_default_must_be_given() -> None:
+    assert option_types(Demanding) == {"path": (str, MISSING), "rank": (int, 1)}
+    with pytest.raises(ConfigError, match=r"^'data\.path' must be given\.$"):
+        typed_options(Demanding, {"rank": 2}, where="data")
+    assert typed_options(Demanding, {"path": "x"}, where="data") == {"path": "x", "rank": 1}
+
+
+@dataclass(frozen=True)
+class Calls:
+    back: Callable[[int], int] = abs
+
+
+@dataclass(frozen=True)
+class Abstract:
+    sizes: Sequence[int] = (1,)
+
+
+@dataclass(frozen=True)
+class Contradictory:
+    count: int = "three"  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("target", "option"), [(Calls, "back"), (Abstract, "sizes"), (Contradictory, "count")]
+)
+def test_an_option_that_no_configuration_can_hold_is_the_plugins_fault(
+    target: type, option: str
+) -> None:
+    with pytest.raises(PluginError, match=rf"the option 'builder\.{option}' has a type or default"):
+        typed_options(target, {}, where="builder")
+
+
+@dataclass(frozen=True)
+class ForTypeCheckers:
+    part: Fraction | None = None
+    count: int = 1
+
+
+def test_annotations_that_only_a_type_checker_can_read_leave_the_options_untyped() -> None:
+    given = {"part": "1/2", "count": 2}
+    assert typed_options(ForTypeCheckers, given, where="slot") == given
+
+
+def build(*, width: int = 16, depth: float = 1.0, **_more: Any) -> None:
+    """Stand for a model's build function."""
+
+
+def test_the_options_of_a_function_are_its_named_parameters() -> None:
+    assert option_types(build) == {"width": (int, 16), "depth": (float, 1.0)}
+    found = typed_options(build, {"width": "8"}, where="teacher")
+    assert found == {"width": 8, "depth": 1.0}
+    with pytest.raises(ConfigError, match=r"unknown option 'teacher\.more'.*Known: depth, width"):
+        typed_options(build, {"more": 1}, where="teacher")
+
+
+def test_a_choice_becomes_the_strategy_with_its_options(registry: Registry) -> None:
+    builder = chosen(registry, "builder", {"name": "separable", "rank": "2"})
+    assert (builder.name, builder.rank, builder.form) == ("separable", 2, "decoupled")
+    with pytest.raises(UnknownNameError, match="Did you mean 'separable'"):
+        chosen(registry, "builder", {"name": "seperable"})
+    with pytest.raises(ConfigError, match=r"unknown option 'builder\.rnak'.*Did you mean 'rank'"):
+        chosen(registry, "builder", {"name": "separable", "rnak": 2})
+
+
+def test_a_strategy_that_refuses_its_options_is_told_as_one_sentence(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(frozen=True)
+    class Picky:
+        name: ClassVar[str] = "picky"
+        rank: int = 1
+
+        def __post_init__(self) -> None:
+            if self.rank < 1:
+                raise ValueError("the rank must be positive\nand so on")
+
+    monkeypatch.setitem(registry.strategies["builder"], "picky", Picky)
+    with pytest.raises(ConfigError, match=r"^the builder 'picky' refuses: the rank .* positive\.$"):
+        chosen(registry, "builder", {"name": "picky", "rank": 0})
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("one.\n  full_key: x"), "one."),
+        (ValueError("one"), "one."),
+        (ValueError("\n one\n"), "one."),
+        (KeyError(), "KeyError."),
+    ],
+)
+def test_the_first_line_of_an_error_is_a_sentence(error: Exception, line: str) -> None:
+    assert first_line(error) == line

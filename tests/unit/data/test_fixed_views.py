@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from pbkd.config.load import load_config
+from pbkd.data.datasets import ArraySplit
+from pbkd.data.fixed_views import Views
+from pbkd.data.transforms import Augmentation
+from pbkd.models.weights import read_weights
+from pbkd.pipeline.run import run
+from pbkd.planning.scheduler_choice import cache_obstacle
+from pbkd.training.task import prepare
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pbkd.plugin.registry import Registry
+
+AUGMENTATION = Augmentation(crop=2, flip=True)
+
+
+def _split() -> ArraySplit:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(1, 256, (50, 1, 6, 6), dtype=torch.uint8, generator=generator)
+    return ArraySplit(pixels, torch.arange(50))
+
+
+def test_a_view_is_always_the_same_and_views_differ() -> None:
+    views = Views(_split(), AUGMENTATION, 3, seed=1)
+    assert len(views) == 150
+    rows = torch.arange(150)
+    images = views.images(rows)
+    assert torch.equal(views.images(rows.flip(0)), images.flip(0))
+    assert views.labels[[7, 57, 107]].tolist() == [7, 7, 7]
+    same = [torch.equal(images[row], images[row + 50]) for row in range(50)]
+    assert sum(same) < 10  # of 50 ways to shift and mirror, two are seldom the same
+    again = Views(_split(), AUGMENTATION, 3, seed=1)
+    assert torch.equal(again.images(torch.arange(150)), views.images(torch.arange(150)))
+
+
+def test_a_view_is_a_shift_of_its_image() -> None:
+    split = _split()
+    views = Views(split, Augmentation(crop=1), 1, seed=0)
+    padded = torch.nn.functional.pad(split.pixels, (1, 1, 1, 1))
+    for row in range(len(split)):
+        (image,) = views.images(torch.tensor([row]))
+        shifts = [
+            padded[row, :, top : top + 6, left : left + 6] for top in range(3) for left in range(3)
+        ]
+        assert any(torch.equal(image, shift) for shift in shifts)
+
+
+@pytest.mark.parametrize("scheduler", ["greedy", "cached"])
+def test_every_feed_sees_the_same_views(
+    registry: Registry, tmp_path: Path, quick: list[str], scheduler: str
+) -> None:
+    settings = [*quick, "views=2", "cache_gigabytes=1", "distill.student_fed_epochs=0"]
+    settings += ["finetune.epochs=0"]
+    prepared = prepare(load_config(settings), registry, "cpu")
+    assert len(prepared.training.train) == 2 * len(prepared.data.train)
+    assert prepared.data.augment != prepared.training.augment  # fine-tuning draws anew
+    assert cache_obstacle(load_config(settings), prepared, [], []) is None
+    folders = [
+        run(load_config([*settings, f"scheduler={name}"]), registry).folder
+        for name in ("round-robin", scheduler)
+    ]
+    one, other = (
+        read_weights(path)
+        for folder in folders
+        for path in [tmp_path / "runs" / folder / "teacher-fed" / "conv2_1.safetensors"]
+    )
+    assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())

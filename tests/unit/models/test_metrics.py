@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pbkd.data.datasets import ArraySplit
+from pbkd.errors import ConfigError
+from pbkd.models.metrics import accuracy, latencies, macs, parameters
+
+
+class Brightest(nn.Module):
+    """Predicts the brightest of the pixels in the top row, and notes the batches it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        self.batches.append(len(x))
+        return x[:, 0, 0]
+
+
+def bright_split(count: int, wrong: int) -> ArraySplit:
+    labels = torch.arange(count) % 4
+    pixels = torch.zeros(count, 1, 4, 4, dtype=torch.uint8)
+    pixels[torch.arange(count), 0, 0, labels] = 200
+    shown = torch.where(torch.arange(count) < wrong, (labels + 1) % 4, labels)
+    return ArraySplit(pixels, shown)
+
+
+@pytest.mark.parametrize(("count", "wrong"), [(10, 3), (8, 0), (3, 3)])
+def test_accuracy_counts_every_image_once(count: int, wrong: int) -> None:
+    model = Brightest()
+    split = bright_split(count, wrong)
+    found = accuracy(model, split, mean=[0.5], std=[0.25], device="cpu", batch_size=4)
+    assert found == (count - wrong) / count
+    assert sum(model.batches) == count
+
+
+def test_a_wrong_image_in_the_small_last_batch_counts_as_much_as_any_other() -> None:
+    split = bright_split(9, 0)
+    split.labels[8] = (split.labels[8] + 1) % 4
+    found = accuracy(Brightest(), split, mean=[0.5], std=[0.25], device="cpu", batch_size=4)
+    assert found == 8 / 9
+
+
+def partly_frozen() -> nn.Sequential:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 4))
+    model.train()
+    model[1].eval()
+    return model
+
+
+def test_measuring_leaves_modes_and_buffers_as_they_were() -> None:
+    model = partly_frozen()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    accuracy(model, bright_split(5, 0), mean=[0.5], std=[0.25], device="cpu")
+    macs(model, (1, 4, 4))
+    latencies({"model": model}, torch.rand(2, 1, 4, 4), repeats=1)
+    assert (
+        [module.training for module in model.modules()] == modes == [True, True, False, True, True]
+    )
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert torch.is_grad_enabled()
+
+
+def test_modes_come_back_after_an_error() -> None:
+    model = partly_frozen()
+    with pytest.raises(RuntimeError):
+        macs(model, (2, 4, 4))
+    assert model.training
+    assert not model[1].training
+
+
+def test_a_shared_parameter_counts_once() -> None:
+    layer = nn.Linear(5, 5)
+    assert parameters(layer) == 30
+    assert parameters(nn.Sequential(layer, nn.ReLU(), layer)) == 30
+    assert parameters(nn.Sequential(layer, nn.Linear(5, 2, bias=False))) == 40
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (nn.Conv2d(3, 8, 3, padding=1), (3, 10, 12), 10 * 12 * 8 * 3 * 9),
+        (nn.Conv2d(3, 8, 3, stride=2, padding=1), (3, 10, 12), 5 * 6 * 8 * 3 * 9),
+        (nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), (8, 10, 12), 10 * 12 * 8 * 9),
+        (nn.Conv2d(8, 24, 3, padding=1, groups=8), (8, 10, 12), 10 * 12 * 24 * 9),
+        (nn.Conv2d(8, 16, 3, padding=1, groups=4), (8, 10, 12), 10 * 12 * 16 * 2 * 9),
+        (nn.Conv2d(8, 16, 1, bias=False), (8, 10, 12), 10 * 12 * 16 * 8),
+        (nn.Linear(20, 7), (20,), 20 * 7),
+        (nn.Linear(20, 7, bias=False), (20,), 20 * 7),
+        (nn.BatchNorm2d(8), (8, 10, 12), 0),
+        (nn.Identity(), (8, 10, 12), 0),
+    ],
+)
+def test_macs_follow_the_closed_formula(
+    layer: nn.Module, shape: tuple[int, ...], expected: int
+) -> None:
+    assert macs(layer, shape) == expected
+
+
+def test_macs_of_a_network_are_those_of_its_layers() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+    )
+    assert macs(model, (3, 6, 6)) == 36 * 8 * 27 + 40
+    assert macs(model.to(memory_format=torch.channels_last), (3, 6, 6)) == 36 * 8 * 27 + 40
+
+
+class Recorder(nn.Module):
+    """Writes its name into a shared log at every pass."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        super().__init__()
+        self.called = name
+        self.log = log
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        self.log.append(self.called)
+        return x
+
+
+def test_the_models_take_turns() -> None:
+    log: list[str] = []
+    models = {"teacher": Recorder("teacher", log), "student": Recorder("student", log)}
+    found = latencies(models, torch.rand(6, 1, 4, 4), repeats=5)
+    assert list(found) == ["teacher", "student"]
+    assert log == ["teacher", "student"] * (len(log) // 2)
+    assert len(log) > 10  # some passes are warm-up
+
+
+def test_latencies_are_seconds_of_the_whole_batch() -> None:
+    small, large = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 64, 7, padding=3)
+    found = latencies({"small": small, "large": large}, torch.rand(6, 8, 24, 24), repeats=9)
+    for latency in found.values():
+        assert 0 < latency.median_seconds <= latency.p95_seconds
+        assert (latency.batch, latency.repeats) == (6, 9)
+    # 392 times the MACs.
+    assert found["small"].median_seconds < found["large"].median_seconds
+
+
+def test_median_and_p95_are_those_of_the_timed_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 9.0] * 3 + [0.0, 1.0, 0.0, 2.0, 0.0, 3.0, 0.0, 4.0, 0.0, 5.0])
+    monkeypatch.setattr("pbkd.models.metrics.time.perf_counter", lambda: next(clock))
+    found = latencies({"model": nn.Identity()}, torch.rand(1, 1), repeats=5)["model"]
+    assert found.median_seconds == 3.0
+    assert found.p95_seconds == pytest.approx(4.8)
+
+
+def test_timing_no_pass_at_all_is_refused() -> None:
+    with pytest.raises(ConfigError, match="0 times"):
+        latencies({"model": nn.Identity()}, torch.rand(1, 1), repeats=0)

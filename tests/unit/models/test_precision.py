@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from pbkd_squared_error import NMSE
+from torch import nn
+
+from pbkd.config.load import load_config
+from pbkd.errors import ConfigError
+from pbkd.models.precision import Autocast, autocast, pick_dtype, slowness
+from pbkd.plugin.registry import Registry
+from pbkd.training.distill import train_block
+from pbkd.training.learner import trainee
+from pbkd.training.task import prepare
+
+
+def test_none_leaves_a_module_as_it_is() -> None:
+    module = nn.Linear(2, 2)
+    assert autocast(module, torch.float32) is module
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "message"),
+    [
+        ("fp16", "cpu", "fp16, which is slow on a CPU: use bf16 or none"),
+        ("bf16", "meta", "bf16, which meta does not have: use none"),
+    ],
+)
+def test_a_type_that_the_device_lacks_is_told(name: str, device: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        pick_dtype(name, torch.device(device))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "capabilities", "slow"),
+    [
+        (torch.bfloat16, {"avx2": True, "avx512_bf16": False, "amx_bf16": False}, True),
+        (torch.bfloat16, {"avx2": True, "avx512_bf16": True, "amx_bf16": False}, False),
+        (torch.bfloat16, {"neon": True, "bf16": True}, False),
+        (torch.bfloat16, {}, False),
+        (torch.float32, {"avx2": True, "avx512_bf16": False}, False),
+    ],
+)
+def test_a_type_without_instructions_is_told(
+    dtype: torch.dtype,
+    capabilities: dict[str, bool],
+    slow: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    told = slowness(dtype, torch.device("cpu"))
+    assert (told is not None) == slow
+    assert told is None or "as long as autocast=none" in told
+
+
+def test_the_feeding_chain_is_close_to_the_full_one_and_gives_its_type(registry: Registry) -> None:
+    prepared = prepare(load_config(["autocast=bf16"]), registry, "cpu")
+    x = prepared.fed(prepared.data.train.images(torch.arange(64)))
+    with torch.no_grad():
+        y = prepared.feeding(x)
+        expected = prepared.folded(x.float())
+    assert y.dtype == torch.bfloat16
+    assert (y.argmax(1) == expected.argmax(1)).float().mean() > 0.95
+
+
+def test_a_block_learns_in_half_precision_with_weights_in_full() -> None:
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU())
+    x = torch.randn(16, 3, 4, 4).to(torch.bfloat16)
+    target = torch.randn(16, 8, 4, 4).relu().to(torch.bfloat16)
+    own = trainee(block, lr=0.03, weight_decay=0, steps=30, dtype=torch.bfloat16)
+    assert isinstance(own.forward, Autocast)
+    losses = [train_block(own, x, target, NMSE) for _ in range(30)]
+    assert losses[0][0].dtype == torch.bfloat16
+    assert float(losses[-1][1]) < 0.8 * float(losses[0][1])
+    assert {tensor.dtype for tensor in block.parameters()} == {torch.float32}

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import nn
+
+import pbkd
+from pbkd.config.load import load_config
+from pbkd.errors import RunFolderError, UnknownNameError, WeightsError
+from pbkd.models.chain import blocks_of
+from pbkd.models.metrics import accuracy
+from pbkd.models.replacement import build_replacement
+from pbkd.models.student import assemble
+from pbkd.models.weights import read_weights
+from pbkd.pipeline.finish import recalibrate, save
+from pbkd.pipeline.select import solo_scores
+from pbkd.plugin.registry import chosen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pbkd.plugin.registry import Registry
+    from pbkd.training.task import Prepared
+
+NAMES = ["conv1_2", "conv2_1", "conv3_2"]
+
+
+def _replacements(digits: Prepared, registry: Registry, rank: int) -> dict[str, nn.Module]:
+    builder = chosen(registry, "builder", {"name": "separable", "rank": rank})
+    built = {
+        block.name: build_replacement(builder, digits.chain[block.position], block, 0)
+        for block in blocks_of(digits.chain, digits.images[:1], NAMES)
+    }
+    return {name: replacement for name, replacement in built.items() if replacement is not None}
+
+
+def _score(digits: Prepared, network: nn.Module) -> float:
+    teacher = digits.teacher
+    return accuracy(
+        network, digits.data.validation, mean=teacher.mean, std=teacher.std, device="cpu"
+    )
+
+
+@torch.no_grad()
+def _divergence(digits: Prepared, network: nn.Module) -> float:
+    split = digits.data.validation
+    x = digits.normalised(split.images(torch.arange(len(split))))
+    logs = [net(x).double().log_softmax(1) for net in (digits.folded, network)]
+    return float((logs[0].exp() * (logs[0] - logs[1])).sum(1).mean())
+
+
+def test_exact_replacements_lose_nothing_alone(digits: Prepared, registry: Registry) -> None:
+    scores = solo_scores(digits, _replacements(digits, registry, 9), digits.data.validation)
+    assert {name: score.drop for name, score in scores.items()} == dict.fromkeys(NAMES, 0.0)
+    assert all(abs(score.divergence) < 1e-5 for score in scores.values())
+
+
+def test_a_solo_drop_is_that_of_the_teacher_with_one_block_swapped(
+    digits: Prepared, registry: Registry
+) -> None:
+    replacements = _replacements(digits, registry, 1)
+    scores = solo_scores(digits, replacements, digits.data.validation)
+    for name, replacement in replacements.items():
+        swapped = copy.deepcopy(digits.folded)
+        setattr(swapped, name, copy.deepcopy(replacement))
+        lost = _score(digits, digits.folded) - _score(digits, swapped)
+        assert scores[name].drop == pytest.approx(lost, abs=1e-9)
+        assert scores[name].divergence == pytest.approx(_divergence(digits, swapped), rel=1e-3)
+    assert max(score.drop for score in scores.values()) > 0.1
+
+
+def test_candidates_of_one_block_are_scored_each_alone(
+    digits: Prepared, registry: Registry
+) -> None:
+    one, two = (_replacements(digits, registry, rank) for rank in (1, 3))
+    together = solo_scores(digits, {**one, "conv2_1.1": two["conv2_1"]}, digits.data.validation)
+    alone = solo_scores(digits, {"conv2_1": two["conv2_1"]}, digits.data.validation)
+    assert together["conv2_1.1"] == alone["conv2_1"]
+    assert together["conv2_1.1"].divergence < together["conv2_1"].divergence
+
+
+def test_assembly_copies(digits: Prepared, registry: Registry) -> None:
+    replacements = _replacements(digits, registry, 1)
+    student = assemble(digits.chain, replacements)
+    assert [n for n, _ in student.named_children()] == [n for n, _ in digits.chain.named_children()]
+    for parameter in student.parameters():
+        parameter.data.zero_()
+    assert all(
+        p.abs().sum() > 0 for r in replacements.values() for p in r.parameters() if p.ndim > 1
+    )
+    assert _score(digits, digits.teacher.network) > 0.9
+
+
+def test_recalibration_is_the_mean_over_the_batches(digits: Prepared) -> None:
+    student = assemble(digits.chain, {})
+    norm = next(m for m in student.modules() if isinstance(m, nn.BatchNorm2d))
+    momentum = norm.momentum
+    inputs: list[torch.Tensor] = []
+    norm.register_forward_hook(lambda _m, args, _out: inputs.append(args[0]))
+    recalibrate(student, digits, count=20, batch_size=64)
+    assert len(inputs) == 20
+    means = torch.stack([x.mean((0, 2, 3)) for x in inputs]).mean(0)
+    assert norm.running_mean is not None
+    torch.testing.assert_close(norm.running_mean, means, rtol=1e-4, atol=1e-5)
+    assert norm.momentum == momentum
+    assert not any(m.training for m in student.modules())
+
+
+def _saved(digits: Prepared, registry: Registry, folder: Path) -> nn.Module:
+    student = assemble(digits.chain, _replacements(digits, registry, 2))
+    config = load_config(["builder=separable", "builder.rank=2"])
+    save(folder, student, config, digits, dict.fromkeys(NAMES, config.builder))
+    return student
+
+
+def test_a_student_loads_in_a_fresh_process_with_the_same_logits(
+    digits: Prepared, registry: Registry, tmp_path: Path
+) -> None:
+    student = _saved(digits, registry, tmp_path)
+    with torch.no_grad():
+        expected = student(digits.images)
+    torch.save({"images": digits.images, "logits": expected}, tmp_path / "expected.pt")
+    script = (
+        "import sys, torch, pickle, pbkd\n"
+        "torch.set_num_threads(1)\n"
+        "e = torch.load(sys.argv[1] + '/expected.pt', weights_only=True)\n"
+        "def refuse(*a, **k): raise AssertionError('pickle was used')\n"
+        "pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
+        "s = pbkd.load(sys.argv[1])\n"
+        "assert not s.training\n"
+        "images = e['images'].to(memory_format=torch.channels_last)\n"
+        "print(torch.equal(s(images), e['logits']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True"
+
+
+def test_loading_needs_no_teachers_weights(
+    digits: Prepared, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = _saved(digits, registry, tmp_path)
+    read: list[str] = []
+
+    def spy(path: Path) -> dict[str, torch.Tensor]:
+        read.append(path.name)
+        return read_weights(path)
+
+    monkeypatch.setattr("pbkd.pipeline.load.read_weights", spy)
+    monkeypatch.setattr("pbkd.models.teacher.read_weights", spy)
+    loaded = pbkd.load(tmp_path)
+    assert read == ["model.safetensors"]
+    pairs = zip(loaded.state_dict().values(), student.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_loading_leaves_the_callers_random_numbers_alone(
+    digits: Prepared, registry: Registry, tmp_path: Path
+) -> None:
+    _saved(digits, registry, tmp_path)
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    pbkd.load(tmp_path)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_a_folder_without_a_student(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="is this a finished run's folder"):
+        pbkd.load(tmp_path)
+
+
+def test_a_recipe_resolves_names_through_the_registry_only(
+    digits: Prepared, registry: Registry, tmp_path: Path
+) -> None:
+    _saved(digits, registry, tmp_path)
+    path = tmp_path / "student" / "config.json"
+    recipe = json.loads(path.read_text())
+    recipe["plugins"] = [str(tmp_path / "evil.py")]
+    (tmp_path / "evil.py").write_text("raise AssertionError('a recipe ran code')")
+    path.write_text(json.dumps(recipe))
+    pbkd.load(tmp_path)
+    recipe["replaced"]["conv1_2"] = {"name": "os.system"}
+    path.write_text(json.dumps(recipe))
+    with pytest.raises(UnknownNameError, match="unknown builder 'os.system'"):
+        pbkd.load(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["teacher", "partitioner", "replaced"])
+def test_a_recipe_that_names_weights_is_refused(
+    digits: Prepared, registry: Registry, tmp_path: Path, key: str
+) -> None:
+    _saved(digits, registry, tmp_path)
+    path = tmp_path / "student" / "config.json"
+    recipe = json.loads(path.read_text())
+    choice = recipe["replaced"]["conv2_1"] if key == "replaced" else recipe[key]
+    choice["weights"] = str(tmp_path / "student" / "model.safetensors")
+    path.write_text(json.dumps(recipe))
+    with pytest.raises(RunFolderError, match="names a file of weights, which no"):
+        pbkd.load(tmp_path)
+
+
+def test_a_recipe_of_another_format(digits: Prepared, registry: Registry, tmp_path: Path) -> None:
+    _saved(digits, registry, tmp_path)
+    (tmp_path / "student" / "config.json").write_text('{"format": 99}')
+    with pytest.raises(RunFolderError, match="not a recipe of this version"):
+        pbkd.load(tmp_path)
+
+
+def test_weights_of_another_student(digits: Prepared, registry: Registry, tmp_path: Path) -> None:
+    _saved(digits, registry, tmp_path)
+    path = tmp_path / "student" / "config.json"
+    recipe = json.loads(path.read_text())
+    recipe["replaced"]["conv1_2"]["rank"] = 3
+    path.write_text(json.dumps(recipe))
+    with pytest.raises(WeightsError, match="depthwise"):
+        pbkd.load(tmp_path)

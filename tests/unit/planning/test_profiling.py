@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import copy
+import time
+
+import pytest
+import torch
+from pbkd_squared_error import MSE
+from torch import Tensor, nn
+
+from pbkd.planning.profiling import measure_costs
+
+
+class _Slow(nn.Module):
+    """A linear layer that takes so many seconds forward."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.seconds = seconds
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(self.seconds)
+        result: Tensor = self.linear(x)
+        return result
+
+
+def test_costs_are_those_of_prefix_block_and_training() -> None:
+    chain = nn.Sequential()
+    for name, seconds in [("stem", 0.01), ("one", 0.02), ("two", 0.03)]:
+        chain.add_module(name, _Slow(seconds))
+    chain.requires_grad_(False)
+    costs = measure_costs(chain, {"one": _Slow(0.04), "two": _Slow(0.0)}, torch.rand(2, 4), MSE)
+    one, two = costs
+    assert (one.name, two.name) == ("one", "two")
+    # A sleep never ends early; on a busy machine it may end late.
+    assert one.prefix_seconds == pytest.approx(0.01, rel=0.5)
+    assert one.teacher_seconds == pytest.approx(0.02, rel=0.5)
+    assert one.train_seconds >= 0.04
+    assert two.prefix_seconds == pytest.approx(one.prefix_seconds + one.teacher_seconds)
+
+
+def test_overhead_is_what_a_smaller_batch_does_not_save() -> None:
+    chain = nn.Sequential()
+    chain.add_module("one", _Slow(0.02))
+    chain.requires_grad_(False)
+    (cost,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(32, 4), MSE)
+    # A sleep does not depend on the batch, so nearly all of both is overhead.
+    assert cost.overhead_seconds == pytest.approx(0.06, rel=0.4)
+    (alone,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(8, 4), MSE)
+    assert alone.overhead_seconds == 0  # an eighth of it is no batch
+
+
+def test_measuring_trains_nothing() -> None:
+    chain = nn.Sequential()
+    chain.add_module("one", nn.Linear(4, 4).requires_grad_(False))
+    replacement = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    before = copy.deepcopy(replacement.state_dict())
+    measure_costs(chain, {"one": replacement}, torch.rand(2, 4), MSE)
+    after = replacement.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_an_offset_changes_the_order_of_measuring_and_nothing_else() -> None:
+    order: list[str] = []
+
+    class Witness(nn.Module):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4).requires_grad_(False)
+            self.name = name
+
+        def forward(self, x: Tensor) -> Tensor:
+            order.append(self.name)
+            result: Tensor = self.linear(x)
+            return result
+
+    chain = nn.Sequential()
+    for name in "abc":
+        chain.add_module(name, Witness(name))
+    replacements = {name: nn.Linear(4, 4) for name in "abc"}
+    images = torch.rand(2, 4)
+    costs = measure_costs(chain, replacements, images, MSE, offset=2)
+    assert [cost.name for cost in costs] == ["a", "b", "c"]
+    # On the way to `c` the others run once; measured, each runs six times more.
+    assert "".join(order) == "abc" + "c" * 6 + "a" + "a" * 6 + "b" + "b" * 6
+    assert costs[2].prefix_seconds == costs[1].prefix_seconds + costs[1].teacher_seconds

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import re
+
+from pbkd.plugin.reference import hooks_markdown
+from pbkd.plugin.registry import PROTOCOLS, SLOTS
+
+
+def test_every_hook_and_method_is_there_with_its_signature_and_who_calls_it() -> None:
+    text = hooks_markdown()
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    assert list(sections) == [*SLOTS.values(), "block_finished", "run_finished"]
+    for slot, hook in SLOTS.items():
+        assert f"    def {hook}() -> Iterable[" in sections[hook]
+        if slot in PROTOCOLS:
+            assert f"### {PROTOCOLS[slot].__name__}\n" in sections[hook]
+    described = re.findall(r"^    def .*?(?=^    def |^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert len(described) == len(sections) + 6
+    for one in described:
+        assert re.search(r"Called (by|with|once|in)\b", one), one
+        assert re.search(r"in the\s+host\s+process", one), one
+
+
+def test_a_signature_is_that_of_the_source() -> None:
+    text = hooks_markdown()
+    assert (
+        "    def launch(self, work: Callable[[Path, int], None], folder: Path,"
+        " workers: Sequence[Worker]) -> None\n"
+    ) in text
+    assert "    EnergyReading(joules: Mapping[str, float], lost: Mapping[str, str], " in text
+    assert "    Loss(name: str, error: Callable[[Tensor, Tensor], Tensor]," in text
+    assert "    def run_finished(result: RunResult) -> None\n" in text

@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import pbkd
+from pbkd.errors import PluginError, UnknownNameError
+from pbkd.hookspecs import CONTRACT
+from pbkd.plugin.registry import SLOTS, BrokenPlugin, Registry, build_registry, load_plugin
+
+OWN = [
+    "amd",
+    "cached",
+    "cosine",
+    "estimate",
+    "fx",
+    "ghost",
+    "greedy",
+    "identity",
+    "inverted-residual",
+    "local",
+    "low-rank",
+    "lpt-scheduler",
+    "nvml",
+    "pipeline",
+    "rapl",
+    "ray",
+    "resnet",
+    "round-robin",
+    "separable",
+    "squared-error",
+    "torchrun",
+    "vgg",
+    "zeus",
+    "zoo",
+]
+
+HEAD = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pbkd import hookimpl
+"""
+
+SCHEDULER = """
+@dataclass(frozen=True)
+class Mine:
+    name: ClassVar[str] = "{name}"
+
+    def schedule(self, costs, workers):
+        raise NotImplementedError
+
+
+@hookimpl
+def register_schedulers():
+    return [Mine]
+"""
+
+
+def scheduler(name: str) -> str:
+    return HEAD + SCHEDULER.format(name=name)
+
+
+def registers(body: str, hook: str = "register_schedulers") -> str:
+    return HEAD + f"\n@hookimpl\ndef {hook}():\n    {body}\n"
+
+
+MISSPELT = registers("return []", hook="register_sheduler")
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Return a function that installs a plugin as pip does, but only for this test."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+    before = set(sys.modules)
+
+    def write(name: str, source: str, *, dist: str = "third-party", version: str = "2.1") -> None:
+        module = f"installed_{name.replace('-', '_')}"
+        (site / f"{module}.py").write_text(dedent(source))
+        info = site / f"{dist}-{version}.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: {version}\n")
+        points = info / "entry_points.txt"
+        head = points.read_text() if points.exists() else "[pbkd]\n"
+        points.write_text(f"{head}{name} = {module}\n")
+
+    yield write
+    for module in set(sys.modules) - before:
+        if module.startswith(("installed_", "pbkd_plugin_", "loose_")):
+            del sys.modules[module]
+
+
+def broken(registry: Registry) -> BrokenPlugin:
+    """Return the one broken plugin; all of pbkd's own must work."""
+    assert [name for name in registry.plugins if name in OWN] == OWN
+    (found,) = registry.broken
+    return found
+
+
+def test_pbkds_own_plugins_all_load(registry: Registry) -> None:
+    assert list(registry.plugins) == OWN
+    assert registry.broken == []
+    assert registry.strategies.keys() == SLOTS.keys()
+    assert registry.plugins["greedy"].provides == {"scheduler": ("greedy",)}
+    assert all(plugin.provides for plugin in registry.plugins.values())
+    for (slot, name), owner in registry.owners.items():
+        assert name in registry.strategies[slot]
+        assert name in registry.plugins[owner].provides[slot]
+
+
+def test_an_installed_plugin_is_found(install: Install) -> None:
+    install("thrifty", scheduler("thrifty"))
+    registry = build_registry()
+    assert registry.find("scheduler", "thrifty").__name__ == "Mine"
+    plugin = registry.plugins["thrifty"]
+    assert (plugin.version, plugin.origin) == ("2.1", "third-party 2.1")
+    assert plugin.provides == {"scheduler": ("thrifty",)}
+    assert list(registry.plugins) == [*OWN, "thrifty"]
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def (", "SyntaxError: "),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        (MISSPELT, "unknown hook 'register_sheduler'"),
+        ("register_schedulers = list", "it has no function marked @pbkd.hookimpl"),
+        (HEAD + "@hookimpl\ndef register_models(registry): return []", "PluginValidationError: "),
+        (registers("return None"), "register_schedulers hands over None, not a list"),
+        (registers("return [object]"), "which has no name"),
+        (registers("return [type('X', (), {'name': ''})]"), "which has no name"),
+        (registers("return [type('X', (), {'name': 'x'})()]"), "which is not a class"),
+        (registers("return [type('X', (), {'name': 'x'})]"), "which has no method schedule"),
+        (
+            registers("return [type('X', (), {'name': 'x'})]", hook="register_models"),
+            "which is not a pbkd.ZooModel",
+        ),
+        (
+            registers("return [type('X', (), {'name': 'x'})]", hook="register_losses"),
+            "which is not a pbkd.Loss",
+        ),
+        (registers("raise SystemExit"), "SystemExit"),
+        (registers("1 / 0"), "ZeroDivisionError: division by zero"),
+        (
+            registers("return 2 * [type('X', (), {'name': 'x', 'schedule': print})]"),
+            "it registers the scheduler 'x', a name already taken by 'sick'",
+        ),
+        (
+            scheduler("greedy"),
+            "it registers the scheduler 'greedy', a name already taken by 'greedy'",
+        ),
+    ],
+)
+def test_a_broken_plugin_is_set_aside_and_stops_nothing_else(
+    install: Install, source: str, reason: str
+) -> None:
+    install("healthy", scheduler("healthy"))
+    install("sick", source)
+    install("well", scheduler("well"))
+    registry = build_registry()
+    found = broken(registry)
+    assert (found.name, found.origin) == ("sick", "third-party 2.1")
+    assert reason in found.reason
+    assert "\n" not in found.reason
+    assert list(registry.plugins) == [*OWN, "healthy", "well"]
+    schedulers = ["cached", "greedy", "lpt-scheduler", "pipeline", "round-robin", "healthy", "well"]
+    assert list(registry.strategies["scheduler"]) == schedulers
+    assert not registry.manager.has_plugin("sick")
+    assert registry.find("scheduler", "greedy").__module__ == "pbkd_greedy"
+
+
+def test_what_a_broken_plugin_registered_before_it_broke_is_taken_back(install: Install) -> None:
+    nameless = "@hookimpl\ndef register_builders():\n    return [object]\n"
+    observer = "@hookimpl\ndef run_finished(result):\n    1 / 0\n"
+    install("half", scheduler("half") + nameless + observer)
+    registry = build_registry()
+    assert broken(registry).reason.startswith("register_builders hands over")
+    assert "half" not in registry.strategies["scheduler"]
+    assert ("scheduler", "half") not in registry.owners
+    assert registry.manager.hook.run_finished(result=None) == []
+
+
+def test_a_taken_plugin_name_stays_with_its_first_owner(install: Install) -> None:
+    install("greedy", scheduler("other"), dist="imposter")
+    found = broken(build_registry())
+    assert (found.name, found.origin) == ("greedy", "imposter 2.1")
+    assert found.reason == "the plugin name 'greedy' is taken by pbkd 0.1.0."
+
+
+def test_two_third_parties_cannot_have_one_name(install: Install) -> None:
+    install("thrifty", scheduler("thrifty"), dist="alpha")
+    install("thrifty", scheduler("thrifty"), dist="beta")
+    registry = build_registry()
+    owner = registry.plugins["thrifty"].origin
+    (loser,) = {"alpha 2.1", "beta 2.1"} - {owner}
+    assert broken(registry) == BrokenPlugin(
+        "thrifty", loser, f"the plugin name 'thrifty' is taken by {owner}."
+    )
+
+
+def test_a_taken_strategy_name_names_the_plugin_that_has_it(install: Install) -> None:
+    install("first", scheduler("mine"))
+    install("second", scheduler("mine"))
+    found = broken(build_registry())
+    assert found.name == "second"
+    assert found.reason == "it registers the scheduler 'mine', a name already taken by 'first'."
+
+
+def test_the_same_name_in_two_slots_is_no_clash(install: Install) -> None:
+    members = "{'name': 'greedy', 'accepts': print, 'partition': print}"
+    body = f"return [type('X', (), {members})]"
+    install("cutter", registers(body, hook="register_partitioners"))
+    registry = build_registry()
+    assert registry.broken == []
+    assert registry.owners["partitioner", "greedy"] == "cutter"
+    assert registry.owners["scheduler", "greedy"] == "greedy"
+
+
+def test_an_unknown_name_tells_of_the_plugins_that_failed(install: Install) -> None:
+    install("thrifty", "import no_such_module")
+    with pytest.raises(UnknownNameError) as caught:
+        build_registry().find("scheduler", "thrifty")
+    assert str(caught.value) == (
+        "unknown scheduler 'thrifty'. Known: cached, greedy, lpt-scheduler, pipeline, round-robin."
+        " Plugins that failed to load: thrifty (ModuleNotFoundError:"
+        " No module named 'no_such_module')"
+    )
+
+
+def test_an_unknown_name_suggests_the_nearest(registry: Registry) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        registry.find("scheduler", "gredy")
+    assert str(caught.value) == (
+        "unknown scheduler 'gredy'. Did you mean 'greedy'?"
+        " Known: cached, greedy, lpt-scheduler, pipeline, round-robin."
+    )
+
+
+def test_plugins_can_be_disabled(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("thrifty", "import no_such_module")
+    monkeypatch.setenv("PBKD_DISABLE_PLUGINS", "thrifty, greedy")
+    registry = build_registry()
+    assert registry.broken == []
+    assert list(registry.plugins) == [name for name in OWN if name != "greedy"]
+
+
+def test_a_plugin_is_asked_for_by_name_module_or_file(install: Install, tmp_path: Path) -> None:
+    install("thrifty", scheduler("thrifty"))
+    (tmp_path / "site" / "loose_module.py").write_text(scheduler("loose"))
+    file = tmp_path / "my-file.py"
+    file.write_text(scheduler("filed"))
+    specs = ["thrifty", "loose_module", str(file)]
+    registry = build_registry(specs)
+    assert [registry.provided_by(spec) for spec in specs] == [
+        {"scheduler": ("thrifty",)},
+        {"scheduler": ("loose",)},
+        {"scheduler": ("filed",)},
+    ]
+    assert registry.plugins["loose_module"].origin == str(tmp_path / "site" / "loose_module.py")
+    assert registry.plugins[str(file)].origin == str(file)
+    assert list(registry.plugins) == [*OWN, *specs]
+
+
+def test_an_installed_plugin_may_also_be_asked_for_by_its_module(registry: Registry) -> None:
+    assert load_plugin(registry, "pbkd_greedy") is registry.plugins["greedy"]
+
+
+@pytest.mark.usefixtures("install")
+def test_two_files_of_the_same_name_are_two_plugins(tmp_path: Path) -> None:
+    files = [tmp_path / "a" / "plugin.py", tmp_path / "b" / "plugin.py"]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(scheduler(file.parent.name))
+    registry = build_registry([str(file) for file in files])
+    modules = {sys.modules[registry.find("scheduler", name).__module__] for name in ("a", "b")}
+    assert {module.__file__ for module in modules} == {str(file) for file in files}
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("def (", "SyntaxError: "),
+        ("import no_such_module", "No module named 'no_such_module'"),
+        (MISSPELT, "PluginValidationError: unknown hook 'register_sheduler'"),
+        (scheduler("greedy"), "it registers the scheduler 'greedy', a name already taken by"),
+        ("x = 1", "it has no function marked @pbkd.hookimpl."),
+    ],
+)
+def test_a_broken_plugin_that_was_asked_for_is_an_error(
+    install: Install, tmp_path: Path, source: str, reason: str
+) -> None:
+    install("sick", source)
+    file = tmp_path / "sick.py"
+    file.write_text(source)
+    for spec, told in [
+        ("sick", "the plugin 'sick' (third-party 2.1) is broken: "),
+        ("installed_sick", "the plugin 'installed_sick' "),
+        (str(file), f"the plugin '{file}' "),
+    ]:
+        with pytest.raises(PluginError) as caught:
+            build_registry([spec])
+        assert str(caught.value).startswith(told)
+        assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("gredy", "there is no plugin 'gredy': .* Did you mean 'greedy'"),
+        ("no-such.module", "there is no plugin 'no-such.module': "),
+        ("pbkd.no_such_module", "fails to import: No module named 'pbkd.no_such_module'"),
+        ("nowhere/file.py", "there is no file 'nowhere/file.py'"),
+        ("../folder", "the plugin '../folder' fails to import"),
+        ("", "the plugin '' fails to import"),
+        ("sys", "the plugin 'sys' is broken: it has no function"),  # has no file either
+    ],
+)
+def test_what_is_no_plugin_is_an_error(spec: str, reason: str) -> None:
+    with pytest.raises(PluginError, match=reason) as caught:
+        build_registry([spec])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        (CONTRACT + 1, "install a newer pbkd."),
+        (CONTRACT - 1, "install a newer version of the plugin, or an older pbkd."),
+        ("one", "install a newer version of the plugin, or an older pbkd."),
+    ],
+)
+def test_a_plugin_for_another_contract_is_set_aside_with_what_to_do(
+    install: Install, stated: object, told: str
+) -> None:
+    # Whatever hooks another contract has, they are not what is wrong.
+    install("thrifty", f"PBKD_CONTRACT = {stated!r}\n{MISSPELT}")
+    assert broken(build_registry()).reason == (
+        f"'thrifty' 2.1 is written for contract {stated!r} between pbkd and its plugins, but pbkd"
+        f" {pbkd.__version__} has contract {CONTRACT}: {told}"
+    )
+
+
+def test_a_plugin_for_this_contract_is_loaded(install: Install) -> None:
+    install("thrifty", f"PBKD_CONTRACT = {CONTRACT}\n{scheduler('thrifty')}")
+    assert "thrifty" in build_registry().plugins
+
+
+def test_the_file_of_an_installed_plugin_is_that_plugin(install: Install, tmp_path: Path) -> None:
+    install("thrifty", scheduler("thrifty"))
+    registry = build_registry([str(tmp_path / "site" / "installed_thrifty.py")])
+    assert list(registry.plugins) == [*OWN, "thrifty"]
+
+
+def test_ctrl_c_while_a_plugin_loads_is_not_swallowed(install: Install) -> None:
+    install("slow", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        build_registry()

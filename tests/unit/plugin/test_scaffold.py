@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pbkd.errors import ConfigError
+from pbkd.plugin.registry import PROTOCOLS, build_registry
+from pbkd.plugin.scaffold import KINDS, new_plugin
+from tests.integration.test_layout import install
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pbkd.plugin.registry import Registry
+
+
+@pytest.mark.parametrize(("kind", "slot"), [(kind, slot) for kind, (slot, _) in KINDS.items()])
+def test_a_new_plugin_registers_its_name_and_nothing_of_its_originals(
+    registry: Registry, tmp_path: Path, kind: str, slot: str
+) -> None:
+    folder = new_plugin(registry, kind, f"my-{kind}", tmp_path)
+    module = folder / f"pbkd_my_{kind}.py"
+    assert {path.name for path in folder.iterdir()} == {
+        module.name, f"test_{module.name}", "README.md", "pyproject.toml",
+    }  # fmt: skip
+    fresh = build_registry([str(module)])
+    assert fresh.provided_by(str(module)) == {slot: (f"my-{kind}",)}
+    strategy = fresh.find(slot, f"my-{kind}")
+    if slot in PROTOCOLS:
+        assert strategy.__name__ == f"My{kind.capitalize()}"
+        original = fresh.find(slot, KINDS[kind][1]).__name__
+        assert not re.search(rf"\b{original}\b", module.read_text())
+    assert "PBKD_CONTRACT = 1\n" in module.read_text()
+
+
+def test_the_tests_of_new_plugins_pass_beside_each_other(
+    registry: Registry, tmp_path: Path
+) -> None:
+    kinds = [kind for kind in KINDS if kind != "launcher"]  # which starts processes for a while
+    folders = [new_plugin(registry, kind, f"my-{kind}", tmp_path) for kind in kinds]
+    for folder in folders:
+        install(folder)
+    path = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        capture_output=True,
+        text=True,
+    )
+    assert f"{2 * len(kinds)} passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("sheduler", "mine", "unknown kind of plugin 'sheduler'. Did you mean 'scheduler'?"),
+        ("scheduler", "Mine", "the name 'Mine' is not fit for a plugin: take small letters"),
+        ("scheduler", "../mine", "the name '../mine' is not fit for a plugin"),
+        ("scheduler", "greedy", "the name 'greedy' is taken by the plugin 'greedy'"),
+        ("meter", "zoo", "the name 'zoo' is taken by the plugin 'zoo'"),
+        ("scheduler", "there", "pbkd-there' is there already: choose another name."),
+    ],
+)
+def test_what_cannot_be_made_is_told_and_writes_nothing(
+    registry: Registry, tmp_path: Path, kind: str, name: str, told: str
+) -> None:
+    (tmp_path / "pbkd-there").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        new_plugin(registry, kind, name, tmp_path)
+    assert told in str(caught.value)
+    assert [path.name for path in tmp_path.rglob("*")] == ["pbkd-there"]
+
+
+def test_a_name_that_a_class_has_already_gets_its_kind_behind_it(
+    registry: Registry, tmp_path: Path
+) -> None:
+    folder = new_plugin(registry, "meter", "energy-meter", tmp_path)
+    assert "\nclass EnergyMeterMeter:\n" in (folder / "pbkd_energy_meter.py").read_text()

@@ -1,0 +1,122 @@
+"""Made-up runs for the tests of the pages, and a page taken apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+
+from pbkd.core.blocks import BlockCost
+from pbkd.core.events import Event
+from pbkd.core.results import BaselineResult, RunResult
+from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.planning.cost_files import CostTable
+from pbkd.planning.plan import Workload
+from pbkd.report.report_data import Record
+from pbkd.runs.finished import Finished
+from pbkd.runs.plan_files import RecordedPlan
+from tests.unit.report.test_card import BLOCK, result
+
+VOID = {"meta", "link", "img"}
+
+
+@dataclass
+class Element:
+    """An element of a page: its attributes, the text and the elements in it."""
+
+    tag: str
+    attributes: dict[str, str | None]
+    inside: list[Element] = field(default_factory=list)
+    content: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.content)
+
+    def find(self, tag: str, class_: str = "") -> list[Element]:
+        """Return the elements below of a tag and, where it is given, a class."""
+        found = [element for element in self.inside if element.tag == tag]
+        return [
+            e for e in found if class_ in (e.attributes.get("class") or "").split() or not class_
+        ]
+
+
+class Page(HTMLParser):
+    """A page taken apart; raises `AssertionError` where elements are not closed in their order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.root = Element("page", {})
+        self._open = [self.root]
+        self.feed(text)
+        self.close()
+        assert self._open == [self.root]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = Element(tag, dict(attrs))
+        for outer in self._open:
+            outer.inside.append(element)
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop().tag == tag
+
+    def handle_data(self, data: str) -> None:
+        for outer in self._open:
+            outer.content.append(data)
+
+
+def section(text: str, key: str) -> Element:
+    """Return the section of a page with this id."""
+    (found,) = (e for e in Page(text).root.find("section") if e.attributes["id"] == key)
+    return found
+
+
+def finished(whole: RunResult | None = None, name: str = "a", **changes: object) -> Finished:
+    baselines: dict[str, BaselineResult] = {}
+    run = Finished(name, whole or result(), baselines, resumed=False)
+    return replace(run, **changes)  # type: ignore[arg-type]
+
+
+def record(run: Finished | None = None, **changes: object) -> Record:
+    """Return a run of a plan for one block, on one worker, without events."""
+    return replace(Record(run or finished(), PLAN, [], "seed: 1\n"), **changes)  # type: ignore[arg-type]
+
+
+def block_event(block: str, worker: int, end: float, seconds: float) -> Event:
+    told = {"phase": "teacher-fed", "job_seconds": seconds, "losses": [1.0], "failure": None}
+    return {"event": "block", "time": end, "worker": worker, "block": block, **told}
+
+
+PLAN = RecordedPlan(
+    CostTable("vgg on digits", (BlockCost("conv1", 0.25, 0.25, 0.5),), Workload(10, 10)),
+    (Worker(0),),
+    Schedule(((Job(("conv1",)),),)),
+    "greedy",
+    "predicted fastest",
+)
+
+
+def large() -> Record:
+    """Return a run of 27 blocks, each with long curves, on 4 workers."""
+    names = [f"layer{index // 9 + 1}_{index % 9}" for index in range(27)]
+    losses = tuple(1 / epoch for epoch in range(1, 3001))
+    blocks = tuple(
+        replace(BLOCK, name=name, teacher_fed_losses=losses, student_fed_losses=losses)
+        for name in names
+    )
+    costs = tuple(BlockCost(name, 0.01 * at, 0.01, 0.02) for at, name in enumerate(names))
+    schedule = Schedule(tuple(tuple(Job((name,)) for name in names[rank::4]) for rank in range(4)))
+    workers = tuple(map(Worker, range(4)))
+    plan = RecordedPlan(
+        CostTable("resnet56", costs, Workload(600, 600)), workers, schedule, "round-robin", "chosen"
+    )
+    events: list[Event] = [
+        block_event(name, at % 4, 1e9 + 100 * (at // 4 + 1), 90 + at)
+        for at, name in enumerate(names)
+    ]
+    events += [
+        {"event": "fine-tuning epoch", "time": 1e9, "epoch": epoch, "loss": 1.5, "accuracy": 0.9}
+        for epoch in range(1, 2001)
+    ]
+    return record(finished(result(blocks=blocks)), plan=plan, events=events)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pbkd.core.results import BaselineResult, Latency, NetworkResult, PhaseResult, RunResult
+from pbkd.report import write_report
+from pbkd.report.compare import compare_csv, compare_notes, compare_rows
+from pbkd.runs.events import record
+from pbkd.runs.finished import Finished, add_baseline, read_finished
+from tests.unit.report.test_card import BLOCK
+
+SECONDS = {
+    "planning": 1.0,
+    "teacher-fed": 2.0,
+    "scoring": 4.0,
+    "student-fed": 8.0,
+    "recalibration": 16.0,
+    "fine-tuning": 32.0,
+    "evaluation": 64.0,
+}
+RESULT = RunResult(
+    folder="elsewhere/before",
+    command="pbkd run seed=1 'keep=[a, b]'",
+    teacher=NetworkResult(
+        "vgg", 0.75, 1000, 6000, (Latency(0.002, 0.003, 1, 30), Latency(0.03, 0.04, 64, 30))
+    ),
+    student=NetworkResult(
+        "vgg student", 0.625, 300, 4000, (Latency(0.004, 0.005, 1, 30), Latency(0.01, 0.02, 64, 30))
+    ),
+    accuracies={"assembled": 0.5, "recalibrated": None, "fine-tuned": 0.625},
+    blocks=(BLOCK,),
+    phases=tuple(
+        PhaseResult(name, seconds, 1.0, {"gpu0": 2 * seconds}, None)
+        for name, seconds in SECONDS.items()
+    ),
+    notes=("Recalibration was not asked for.",),
+    environment={"torch": "2.14"},
+    candidates=(replace(BLOCK, name="conv1.1"),),
+    validation={"assembled": 0.4375, "recalibrated": None, "fine-tuned": 0.6875},
+)
+SCRATCH = BaselineResult(
+    method="scratch",
+    accuracy=0.5625,
+    validation_accuracy=0.5,
+    seconds=61.25,
+    seconds_given=62.0,
+    epochs=3,
+    lr=0.003,
+    weight_decay=0.05,
+    seed=0,
+    command="pbkd baseline runs/a",
+    note=None,
+)
+
+
+def finished(folder: Path, result: RunResult = RESULT) -> Finished:
+    folder.mkdir()
+    write_report(result, folder)
+    return read_finished(folder)
+
+
+def cells(runs: list[Finished]) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(compare_csv(runs))))
+
+
+def test_csv_has_every_figure_in_full_and_the_command_last(tmp_path: Path) -> None:
+    run = finished(tmp_path / "a")
+    (row,) = cells([run])
+    assert list(row)[:2] == ["run", "teacher"]
+    assert list(row)[-1] == "command"
+    assert (row["run"], row["teacher"]) == ("a", "vgg")
+    assert row["command"] == "pbkd run seed=1 'keep=[a, b]'"
+    figures = {
+        "teacher_macs": 6000,
+        "student_macs": 4000,
+        "macs_ratio": 1.5,
+        "parameters_ratio": 1000 / 300,
+        "teacher_accuracy": 0.75,
+        "assembled_accuracy": 0.5,
+        "assembled_validation": 0.4375,
+        "fine_tuned_accuracy": 0.625,
+        "fine_tuned_validation": 0.6875,
+        "student_accuracy": 0.625,
+        "points_lost": 12.5,
+        "teacher_latency_seconds_batch_1": 0.002,
+        "latency_ratio_batch_1": 0.5,
+        "latency_ratio_batch_64": 3.0,
+        "seconds": 127,
+        "blockwise_seconds": 10,
+        "fine_tuning_seconds": 32,
+        "joules_gpu0": 254,
+    }
+    assert {name: float(row[name]) for name in figures} == pytest.approx(figures, rel=1e-15)
+    assert row["recalibrated_accuracy"] == row["joules_reason"] == ""
+    assert not any("scratch" in name for name in row)
+
+
+def test_the_table_says_the_same_for_people(tmp_path: Path) -> None:
+    heads, (row,) = compare_rows([finished(tmp_path / "a")])
+    assert dict(zip(heads, row, strict=True)) == {
+        "run": "a",
+        "teacher": "vgg",
+        "MACs": "1.50x",
+        "parameters": "3.33x",
+        "teacher's": "75.00 %",
+        "assembled": "50.00 %",
+        "recalibrated": "not measured",
+        "fine-tuned": "62.50 %",
+        "student's": "62.50 %",
+        "points lost": "12.50",
+        "latency at 1": "0.50x",
+        "latency at 64": "3.00x",
+        "seconds": "127.0",
+        "blockwise s": "10.0",
+        "tuning s": "32.0",
+        "joules": "gpu0 254.0",
+    }
+
+
+def test_rows_are_in_the_order_given_and_columns_those_of_all_runs(tmp_path: Path) -> None:
+    first = finished(tmp_path / "b")
+    large = replace(RESULT.teacher, latencies=(Latency(0.5, 0.5, 128, 30),))
+    other = replace(RESULT, teacher=large, student=replace(large, name="x"))
+    second = finished(tmp_path / "a", other)
+    rows = cells([first, second, first])
+    assert [row["run"] for row in rows] == ["b", "a", "b"]
+    assert [row["latency_ratio_batch_64"] for row in rows[:2]] == ["3.0", ""]
+    assert [row["latency_ratio_batch_128"] for row in rows[:2]] == ["", "1.0"]
+
+
+def test_baselines_are_further_columns(tmp_path: Path) -> None:
+    without = finished(tmp_path / "a")
+    finished(tmp_path / "b")
+    add_baseline(tmp_path / "b", replace(SCRATCH, method="distillation", accuracy=0.5))
+    add_baseline(tmp_path / "b", replace(SCRATCH, accuracy=0.25))
+    assert list(add_baseline(tmp_path / "b", SCRATCH)) == ["scratch", "distillation"]
+    rows = cells([without, read_finished(tmp_path / "b")])
+    assert [row["scratch_accuracy"] for row in rows] == ["", "0.5625"]
+    assert [row["distillation_accuracy"] for row in rows] == ["", "0.5"]
+    assert [row["scratch_seconds"] for row in rows] == ["", "61.25"]
+    assert "61.2" in compare_rows([read_finished(tmp_path / "b")])[1][0]
+
+
+def test_what_was_not_measured_is_empty_and_has_its_reason(tmp_path: Path) -> None:
+    phases = (RESULT.phases[0], replace(RESULT.phases[1], joules=None, joules_reason="no sensor"))
+    run = finished(tmp_path / "a", replace(RESULT, phases=phases))
+    (row,) = cells([run])
+    assert "joules_gpu0" not in row  # one phase of two is not the run
+    assert row["joules_reason"] == "no sensor"
+    assert compare_rows([run])[1][0][-1] == "not measured"
+    other = finished(tmp_path / "b", replace(RESULT, phases=phases))
+    assert compare_notes([run, other]) == [
+        "a, b: Joules not measured: no sensor.",
+        "a: pbkd run seed=1 'keep=[a, b]'",
+        "b: pbkd run seed=1 'keep=[a, b]'",
+    ]
+
+
+def test_a_resumed_run_has_no_seconds_and_no_joules(tmp_path: Path) -> None:
+    """Its phases were measured only since it was resumed: their sum would be too small."""
+    finished(tmp_path / "a")
+    record(tmp_path / "a", "host", "resumed")
+    run = read_finished(tmp_path / "a")
+    (row,) = cells([run])
+    assert row["seconds"] == row["blockwise_seconds"] == row["fine_tuning_seconds"] == ""
+    assert "joules_gpu0" not in row
+    assert row["joules_reason"] == "the run was resumed"
+    assert compare_notes([run])[0].startswith("a: Seconds, joules not measured: ")
+
+
+def test_a_student_without_macs_has_no_ratio(tmp_path: Path) -> None:
+    nothing = replace(RESULT, student=replace(RESULT.student, macs=0))
+    assert cells([finished(tmp_path / "a", nothing)])[0]["macs_ratio"] == ""

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pbkd.core.results import RunResult
+from pbkd.errors import RunFolderError
+from pbkd.runs.finished import Finished, read_finished
+from tests.unit.report.test_compare import RESULT, SCRATCH, finished
+
+
+def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    run = finished(tmp_path / "a")
+    assert run == Finished("a", RESULT, {}, resumed=False)
+
+
+def test_the_phases_add_up(tmp_path: Path) -> None:
+    run = finished(tmp_path / "a")
+    assert run.seconds == 127
+    assert run.blockwise_seconds == 10
+    assert run.fine_tuning_seconds == 32
+    assert run.training_seconds == 62
+
+
+@pytest.mark.parametrize("gone", ["result.json", "README.md"])
+def test_a_run_that_has_not_finished_is_refused(tmp_path: Path, gone: str) -> None:
+    finished(tmp_path / "a")
+    (tmp_path / "a" / gone).unlink()
+    with pytest.raises(RunFolderError, match="a' holds no finished run: name the folder of a run"):
+        read_finished(tmp_path / "a")
+
+
+def plain(result: RunResult) -> dict[str, Any]:
+    return json.loads(json.dumps(result.to_dict()))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        [],
+        {},
+        {**plain(RESULT), "student": None},
+        {**plain(RESULT), "speed": 9000},
+        {**plain(RESULT), "phases": [{"name": "planning"}]},
+        {**plain(RESULT), "phases": [{**asdict(RESULT.phases[0]), "joules": ["gpu0"]}]},
+        {**plain(RESULT), "accuracies": {"assembled": "good"}},
+        {**plain(RESULT), "teacher": {**asdict(RESULT.teacher), "macs": "many"}},
+        {**plain(RESULT), "teacher": {**asdict(RESULT.teacher), "macs": float("nan")}},
+    ],
+)
+def test_a_result_of_something_else_is_refused(tmp_path: Path, tree: object) -> None:
+    finished(tmp_path / "a")
+    (tmp_path / "a" / "result.json").write_text(json.dumps(tree))
+    with pytest.raises(RunFolderError, match="result.json' is no result of this version of pbkd"):
+        read_finished(tmp_path / "a")
+
+
+@pytest.mark.parametrize("tree", [3, [3], [{"method": "scratch"}], [{**asdict(SCRATCH), "x": 1}]])
+def test_baselines_of_something_else_are_refused(tmp_path: Path, tree: object) -> None:
+    finished(tmp_path / "a")
+    (tmp_path / "a" / "baselines.json").write_text(json.dumps(tree))
+    with pytest.raises(RunFolderError, match="baselines.json' holds no baselines"):
+        read_finished(tmp_path / "a")

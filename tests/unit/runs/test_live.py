@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pbkd.runs.live import LiveRun
+
+PLAN = {
+    "event": "plan",
+    "time": 0.0,
+    "workers": [{"rank": 0, "device": "cpu"}, {"rank": 1, "device": "cpu"}],
+    "epochs": {"teacher-fed": 4, "student-fed": 2, "fine-tuning": 3},
+    "totals": {"teacher-fed": 16, "student-fed": 6, "fine-tuning": 3},
+    "lanes": [
+        [{"blocks": ["a"], "seconds": 10.0}, {"blocks": ["b"], "seconds": 20.0}],
+        [{"blocks": ["c"], "seconds": 25.0}],
+    ],
+}
+
+
+def run(*events: dict[str, Any]) -> LiveRun:
+    state = LiveRun()
+    for event in (PLAN, {"event": "phase", "time": 100.0, "phase": "teacher-fed"}, *events):
+        state.see(event)
+    return state
+
+
+def job(time: float, worker: int | None, *blocks: str, **facts: Any) -> dict[str, Any]:
+    told = {"event": "job", "time": time, "worker": worker, "blocks": list(blocks)}
+    sizes = {"phase": "teacher-fed", "begun": 0, "epochs": 4, "steps": 10, "images": 64}
+    return {**told, **sizes, **facts}
+
+
+def epoch(time: float, worker: int, block: str, number: int, loss: float) -> dict[str, Any]:
+    told = {"event": "teacher-fed epoch", "time": time, "worker": worker}
+    return {**told, "block": block, "epoch": number, "loss": loss}
+
+
+def block(worker: int, name: str, **facts: Any) -> dict[str, Any]:
+    told = {"event": "block", "time": 0.0, "phase": "teacher-fed", "worker": worker}
+    return {**told, "block": name, "losses": [1.0] * 4, "failure": None, **facts}
+
+
+def test_speed_and_time_left_are_those_of_the_job_in_hand_and_of_the_plan() -> None:
+    state = run(job(100, 0, "a"), epoch(105, 0, "a", 1, 0.5))
+    first, second = state.lanes(now=106)
+    assert first.doing
+    assert (first.doing.epoch, first.doing.epochs, first.loss) == (2, 4, 0.5)
+    assert first.doing.images_per_second == pytest.approx(10 * 64 / 5)
+    # Of four epochs of 5 s one is over, and a second of the next. It was to take 10 s, so b, which
+    # was to take 20 s, will take 40 s.
+    assert first.seconds_left == pytest.approx(15 - 1 + 40)
+    assert first.jobs == [(10.0, 0.25), (20.0, 0.0)]
+    assert (second.doing, second.seconds_left, second.jobs) == (None, None, [(25.0, 0.0)])
+
+
+def test_steps_are_counted_within_an_epoch() -> None:
+    count = {"event": "steps", "phase": "teacher-fed", "worker": 1}
+    state = run(job(100, 1, "c"), {**count, "time": 105.0, "steps": 15})
+    _, lane = state.lanes(now=105)
+    assert lane.doing
+    assert (lane.doing.epoch, lane.loss) == (2, None)
+    assert lane.doing.images_per_second == pytest.approx(15 * 64 / 5)
+    assert lane.seconds_left == pytest.approx(25 / 3)
+    assert lane.jobs == [(25.0, 15 / 40)]
+    state.see({**count, "time": 106.0, "steps": 9})  # of before a restart
+    state.see({**count, "time": 107.0, "steps": 30, "phase": "student-fed"})
+    assert lane.doing.done == 15
+
+
+def test_speed_is_that_of_late_not_of_the_start() -> None:
+    slow, fast = [10.0 * n for n in range(1, 4)], [30.0 + n for n in range(1, 7)]
+    times = [100 + time for time in (*slow, *fast)]
+    told = [epoch(time, 0, "a", number, 1.0) for number, time in enumerate(times, 1)]
+    state = run(job(100, 0, "a", epochs=20), *told)
+    assert state.doing[0].images_per_second == pytest.approx(10 * 64 / 1)
+
+
+def test_a_job_is_in_hand_until_its_last_block_is_done() -> None:
+    state = run(job(100, 0, "a", "b"), epoch(102, 0, "a", 1, 0.2), epoch(102, 0, "b", 1, 0.4))
+    lane, _ = state.lanes(102)
+    assert lane.doing
+    assert lane.doing.blocks == ("a", "b")
+    assert lane.loss == pytest.approx(0.3)
+    state.see(block(0, "a"))
+    assert state.doing[0].blocks == ("b",)
+    assert state.done("teacher-fed") == 4 + 1
+    state.see(block(0, "b", failure="it diverged", losses=[0.4, float("nan")]))
+    assert state.doing == {}
+    assert state.done("teacher-fed") == 8
+    assert state.lanes(103)[0].jobs == [(10.0, 1.0), (20.0, 1.0)]
+
+
+def test_workers_that_share_a_job_are_done_with_it_together() -> None:
+    state = run(job(100, 0, "a", images=32), job(100, 1, "a", images=32), epoch(104, 0, "a", 1, 1))
+    assert [lane.doing and lane.doing.images_per_second for lane in state.lanes(104)] == [80, 80]
+    state.see(block(0, "a"))
+    assert [lane.doing for lane in state.lanes(104)] == [None, None]
+
+
+def test_candidates_count_towards_their_blocks_job() -> None:
+    state = run(job(100, 0, "a", "a.1"))
+    for name in ("a", "a.1"):
+        state.see(epoch(101, 0, name, 1, 1.0))
+    assert state.lanes(101)[0].jobs[0] == (10.0, 0.25)
+    for name in ("a", "a.1"):
+        state.see(block(0, name))
+    assert state.lanes(101)[0].jobs == [(10.0, 1.0), (20.0, 0.0)]
+
+
+def test_a_job_goes_on_from_where_it_was_left() -> None:
+    state = run(epoch(10, 0, "a", 2, 1.0), job(100, 0, "a", begun=2))
+    lane, _ = state.lanes(100)
+    assert lane.doing
+    assert (lane.doing.epoch, lane.doing.images_per_second) == (3, None)
+    assert lane.jobs[0] == (10.0, 0.5)
+    state.see(epoch(104, 0, "a", 3, 1.0))
+    assert lane.doing.images_per_second == pytest.approx(10 * 64 / 4)
+
+
+def test_a_job_of_which_nothing_is_left_is_not_in_hand() -> None:
+    assert run(job(100, 0, "a"), job(101, 0, begun=4)).doing == {}
+
+
+def test_a_phase_that_begins_and_a_plan_made_anew_leave_nothing_in_hand() -> None:
+    for event in ({"event": "phase", "time": 200.0, "phase": "student-fed"}, PLAN):
+        state = run(job(100, 0, "a"), epoch(101, 0, "a", 1, 1.0), event)
+        assert state.doing == {}
+        assert state.done("teacher-fed") == 1
+    assert state.lanes(200)[0].jobs[0] == (10.0, 0.25)
+
+
+def test_the_host_fine_tunes() -> None:
+    told = {"time": 301.0, "worker": None, "epoch": 1, "loss": 0.7, "accuracy": 0.9}
+    state = run(
+        {"event": "phase", "time": 300.0, "phase": "fine-tuning"},
+        job(300, None, "student", phase="fine-tuning", epochs=3),
+        {"event": "fine-tuning epoch", **told},
+    )
+    (lane,) = state.lanes(301)
+    assert (lane.worker, lane.loss, lane.seconds_left) == (None, 0.7, 2.0)
+    assert lane.jobs == [(1.0, 1 / 3)]
+    assert state.done("fine-tuning") == 1
+
+
+def test_events_that_say_nothing_of_progress_are_passed_over() -> None:
+    state = run(job(100, 0, "a"))
+    before = repr(state)
+    for kind in ("note", "score", "restart", "result", "teacher", "resumed", "later"):
+        state.see({"event": kind, "time": 101.0})
+    assert repr(state) == before
+    state.see({"event": "power", "time": 102.0, "watts": {"gpu0": 71.5}})
+    assert state.watts == {"gpu0": 71.5}

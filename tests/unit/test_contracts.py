@@ -1,0 +1,88 @@
+"""Contracts that every registered strategy and model keeps, whoever wrote it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import pytest
+import torch
+
+from pbkd.config.options import typed_options
+from pbkd.data.sources import SOURCES
+from pbkd.models.chain import blocks_of, fold, freeze
+from pbkd.models.partition import pick_partitioner
+from pbkd.plugin.registry import PROTOCOLS, SLOTS, build_registry, chosen
+from pbkd.protocols import ZooModel
+from pbkd.testing import check_partitioner, examine
+
+REGISTRY = build_registry()
+STRATEGIES = [(slot, name) for slot in PROTOCOLS for name in REGISTRY.strategies[slot]]
+MODELS = [name for name, model in REGISTRY.strategies["model"].items() if not model.variants]
+FAMILIES = {"torchvision": ("vgg11_bn", "resnet18"), "timm": ("vgg11", "resnet18", "resnet26d")}
+
+
+def test_nothing_built_in_is_broken() -> None:
+    assert REGISTRY.broken == []
+    assert all(REGISTRY.strategies[slot] for slot in SLOTS)
+
+
+@pytest.mark.parametrize(("slot", "name"), STRATEGIES)
+def test_a_strategy_is_a_frozen_picklable_dataclass(slot: str, name: str) -> None:
+    strategy = chosen(REGISTRY, slot, {"name": name})
+    assert dataclasses.is_dataclass(strategy)
+    assert getattr(type(strategy), "__dataclass_params__").frozen  # noqa: B009
+    assert pickle.loads(pickle.dumps(strategy)) == strategy
+    assert type(strategy).__doc__
+
+
+# The launcher torchrun works in processes that torchrun started; its own test starts them.
+@pytest.mark.parametrize("name", [name for name in REGISTRY.plugins if name != "torchrun"])
+def test_a_plugin_keeps_its_contract(name: str) -> None:
+    failed = [check for check in examine(REGISTRY, REGISTRY.plugins[name]) if not check.passed]
+    assert failed == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_are_cut_checked_and_folded(name: str) -> None:
+    model: ZooModel = REGISTRY.find("model", name)
+    network = freeze(model.build(**typed_options(model.build, {}, where="teacher")))
+    channels, height, width = model.input_shape or (len(model.mean), 32, 32)
+    images = torch.rand(2, channels, height, width)
+    partitioner = pick_partitioner(REGISTRY, {"name": "auto"}, network)
+    check_partitioner(partitioner, network, images)
+    chain = partitioner.partition(network)
+    assert chain[-1] is chain.head
+    blocks = blocks_of(chain, images[:1], [n for n, _ in chain.named_children()])
+    assert blocks[-1].output_shape == (10,)
+    folded = fold(chain, images)
+    expected = network(images)
+    scale = float(expected.abs().max())
+    # BatchNorm folded into the kernels rounds differently.
+    torch.testing.assert_close(folded(images), expected, rtol=1e-3, atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize(("family", "variant"), [(f, v) for f, vs in FAMILIES.items() for v in vs])
+def test_family_members_are_cut(family: str, variant: str) -> None:
+    model: ZooModel = REGISTRY.find("model", family)
+    network = freeze(model.build(variant=variant, num_classes=7))
+    partitioner = pick_partitioner(REGISTRY, {"name": "auto"}, network)
+    check_partitioner(partitioner, network, torch.rand(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shipped_weights_have_a_card(name: str) -> None:
+    model: ZooModel = REGISTRY.find("model", name)
+    if model.weights is None:
+        assert model.card is None
+    else:
+        assert model.weights.is_file()
+        assert model.card is not None
+        assert model.card.is_file()
+
+
+def test_every_source_says_what_it_is() -> None:
+    for name, source in SOURCES.items():
+        assert source.name == name
+        assert dataclasses.is_dataclass(source)
+        assert source.__doc__

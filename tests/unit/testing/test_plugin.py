@@ -1,0 +1,384 @@
+"""The kit for plugin authors finds what is wrong, and says what it is."""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+import torch
+from pbkd_greedy import Greedy
+from pbkd_low_rank import LowRankBuilder
+from pbkd_vgg import VggPartitioner
+from torch import Tensor, nn
+
+import pbkd
+from pbkd.core.schedule import Schedule
+from pbkd.errors import MeterUnavailableError, ScheduleError
+from pbkd.models.partition import cut
+from pbkd.protocols import EnergyReading, Loss, ZooModel
+from pbkd.testing import (
+    FakeClock,
+    FakeMeter,
+    check_builder,
+    check_launcher,
+    check_loss,
+    check_meter,
+    check_model,
+    check_partitioner,
+    check_plugin,
+    check_scheduler,
+    meters,
+    tiny_costs,
+    tiny_data,
+    tiny_teacher,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pbkd import Block, BlockCost, Worker
+
+IMAGES = torch.rand(2, 3, 8, 8)
+
+
+class _Scheduler:
+    """Greedy, but for what a test puts before or after it."""
+
+    name: ClassVar[str] = "mine"
+
+    def __init__(self, before: Any = None, after: Any = None) -> None:
+        self.before, self.after = before, after
+
+    def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
+        if self.before:
+            self.before(costs)
+        schedule = Greedy().schedule(costs, workers)
+        return self.after(schedule) if self.after else schedule
+
+
+def _flicker() -> Callable[[Schedule], Schedule]:
+    turns = iter(range(1000))
+    return lambda schedule: (
+        Schedule(schedule.assigned[::-1]) if next(turns) % 2 else Schedule(schedule.assigned)
+    )
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "told"),
+    [
+        (_Scheduler(before=lambda costs: costs.clear()), "changes"),
+        (_Scheduler(after=_flicker()), "another schedule for the same"),
+        (_Scheduler(after=lambda s: Schedule((*s.assigned, ()))), "assigns jobs to 2 workers"),
+        (_Scheduler(after=lambda s: Schedule(((),) * len(s.assigned))), "drops the blocks block0"),
+        (_Scheduler(after=lambda s: s.assigned), "gives tuple, not a pbkd.Schedule"),
+    ],
+)
+def test_a_scheduler_that_is_wrong(scheduler: Any, told: str) -> None:
+    with pytest.raises((AssertionError, ScheduleError), match=told):
+        check_scheduler(scheduler)
+
+
+@pytest.mark.parametrize("hypothesis", [True, False])
+def test_a_scheduler_is_tried_on_costs_that_its_author_did_not_think_of(
+    hypothesis: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Careless(_Scheduler):
+        def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
+            if any(worker.speed < 0.5 for worker in workers):
+                return Schedule(((),) * len(workers))
+            return Greedy().schedule(costs, workers)
+
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **options: Any) -> Any:
+        if name == "hypothesis":
+            raise ImportError(name)
+        return real(name, *rest, **options)
+
+    if not hypothesis:
+        monkeypatch.setattr(builtins, "__import__", without)
+    check_scheduler(Careless(), tiny_costs(9), workers=3)
+    with pytest.raises(ScheduleError, match="drops the blocks"):
+        check_scheduler(Careless())
+
+
+class _Partitioner(VggPartitioner):
+    name: ClassVar[str] = "mine"
+
+    def accepts(self, teacher: nn.Module) -> Any:
+        return super().accepts(teacher) or None
+
+
+class _Vandal(VggPartitioner):
+    def partition(self, teacher: nn.Module) -> nn.Sequential:
+        next(teacher.parameters()).data.mul_(2)
+        return super().partition(teacher)
+
+
+class _Copier(VggPartitioner):
+    def partition(self, teacher: nn.Module) -> nn.Sequential:
+        return super().partition(copy.deepcopy(teacher))
+
+
+@pytest.mark.parametrize(
+    ("partitioner", "told"),
+    [
+        (_Partitioner(), "accepts says None of a Identity, not True or False"),
+        (_Vandal(), "partition changes the teacher's weights"),
+        (_Copier(), "holds tensors that are not the teacher's: .'conv1_1.0.weight'"),
+    ],
+)
+def test_a_partitioner_that_is_wrong(partitioner: VggPartitioner, told: str) -> None:
+    with pytest.raises(AssertionError, match=told):
+        check_partitioner(partitioner, tiny_teacher(), IMAGES)
+
+
+class _Builder:
+    """Builds what a test's function makes of the segment."""
+
+    name: ClassVar[str] = "mine"
+
+    def __init__(self, make: Callable[[nn.Module, Block], Any]) -> None:
+        self.make = make
+
+    def build(self, segment: nn.Module, block: Block) -> Any:
+        return self.make(segment, block)
+
+
+def _low_rank(segment: nn.Module, block: Block) -> nn.Module:
+    built = LowRankBuilder().build(segment, block)
+    assert built is not None
+    return built
+
+
+def _unpicklable(segment: nn.Module, block: Block) -> nn.Module:
+    built = _low_rank(segment, block)
+    built.register_forward_hook(lambda *_: None)
+    return built
+
+
+def _in_place(segment: nn.Module, block: Block) -> nn.Module:
+    return nn.Sequential(nn.ReLU(inplace=True), _low_rank(segment, block))
+
+
+def _spoiling(segment: nn.Module, block: Block) -> nn.Module:
+    next(segment.parameters()).data[0] = 0
+    return _low_rank(segment, block)
+
+
+def _noisy(segment: nn.Module, block: Block) -> nn.Module:
+    torch.seed()
+    built = _low_rank(segment, block)
+    next(built.parameters()).data.normal_()
+    return built
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda *_: None, "gives none of the kit's segments a replacement"),
+        (lambda *_: "a network", "build gives a str, not a torch module or None"),
+        (lambda segment, _: segment, "shares a tensor with the teacher's segment"),
+        (lambda *_: nn.Conv2d(8, 16, 1), "gives .1, 16, 6, 6. for .1, 8, 6, 6., not .1, 16, 3, 3."),
+        (_unpicklable, "cannot be pickled"),
+        (_in_place, "changes its input in place"),
+        (_spoiling, "the builder changes the teacher's segment"),
+        (_noisy, "other weights for the same seed"),
+    ],
+)
+def test_a_builder_that_is_wrong(make: Callable[[nn.Module, Block], Any], told: str) -> None:
+    with pytest.raises(AssertionError, match=told):
+        check_builder(_Builder(make))
+
+
+def test_a_meter_that_closes_and_opens_again_is_good(fake_meter: FakeMeter) -> None:
+    check_meter(fake_meter)
+    assert fake_meter.closed
+    assert len(fake_meter.reads) == 6
+
+
+def _mse(output: Tensor, target: Tensor) -> Tensor:
+    return (output - target).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (Loss("m", lambda y, t: (y - t).square()), "has the shape"),
+        (Loss("m", lambda y, t: (y - t).square().sum()), "not the mean of its halves' errors"),
+        (Loss("m", lambda y, t: _mse(y, t).sqrt()), "not the mean of its halves' errors"),
+        (Loss("m", _mse, lambda t: t.square().sum()), "scale of a batch is not the mean"),
+        (Loss("m", lambda y, t: -_mse(y, t)), "a perfect output has no less loss"),
+        (Loss("m", lambda y, t: _mse(y.detach(), t)), "no gradient flows to the output"),
+        (Loss("m", lambda y, t: _mse(y, t) / 0), "the loss is inf"),
+        (Loss("m", lambda y, t: _mse(y.sub_(t), 0 * t)), "changes the output"),
+        (Loss("m", lambda y, t: _mse(y, t) + t.abs_().sum() * 0), "changes the target"),
+        (
+            Loss("m", lambda y, t: (y - t).flatten(1).norm(dim=1).mean() / t.norm()),
+            "halves' errors",
+        ),
+        (Loss("m", lambda y, t: ((y - t) / t).square().mean()), "is not finite"),
+    ],
+)
+def test_a_loss_that_is_wrong(loss: Loss, told: str) -> None:
+    with pytest.raises(AssertionError, match=told):
+        check_loss(loss)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        Loss("huber", nn.functional.huber_loss),
+        Loss("l1", nn.functional.l1_loss),
+        Loss("relative", _mse, lambda target: target.abs().mean()),
+    ],
+    ids=lambda loss: loss.name,
+)
+def test_a_loss_that_is_right(loss: Loss) -> None:
+    check_loss(loss)
+
+
+class _Falling(FakeMeter):
+    def read(self) -> EnergyReading:
+        self.joules["gpu0"] -= 1
+        return super().read()
+
+
+class _Once(FakeMeter):
+    @contextmanager
+    def open(self) -> Iterator[Callable[[], EnergyReading]]:
+        if self.closed:
+            raise MeterUnavailableError("taken.")
+        with super().open() as read:
+            yield read
+
+
+class _Dict(FakeMeter):
+    def read(self) -> Any:
+        return {"gpu0": 1.0}
+
+
+class _Endless(FakeMeter):
+    def read(self) -> EnergyReading:
+        time.sleep(3)
+        return super().read()
+
+
+@pytest.mark.parametrize(
+    ("meter", "told"),
+    [
+        (_Falling(), "gpu0 runs backwards"),
+        (_Once(), "cannot be opened a second time"),
+        (_Dict(), "it reads dict, not pbkd.EnergyReading"),
+        (_Endless(), "did not open, answer 3 times and close within 0.2 s"),
+        (FakeMeter({}), "an open meter has no domain"),
+        (FakeMeter({"gpu0": float("nan")}), "gpu0 has nan joules"),
+        (FakeMeter(estimates={"gpu0": "a guess"}), "gpu0 is an estimate, and its name does not"),
+        (FakeMeter(unavailable=MeterUnavailableError()), "must give its reason"),
+        (FakeMeter(failure=OSError("unplugged")), "the meter fails .OSError: unplugged"),
+        (FakeMeter(close_failure=OSError("stuck")), "the meter fails .OSError: stuck"),
+    ],
+    ids=str,
+)
+def test_a_meter_that_is_wrong(
+    meter: FakeMeter, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meters, "_PATIENCE", 0.2)
+    with pytest.raises(AssertionError, match=told):
+        check_meter(meter)
+
+
+class _Launcher:
+    """Does the work of as many workers as a test says, in this process."""
+
+    name: ClassVar[str] = "mine"
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def launch(
+        self, work: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]
+    ) -> None:
+        for worker in workers[: self.most]:
+            work(folder, worker.rank)
+
+
+@pytest.mark.parametrize(
+    ("most", "told"),
+    [
+        (0, "returned after 0 pieces of work, but there are 1 workers"),
+        (1, "returned after 1 pieces of work, but there are 2 workers"),
+        (2, "worker 0 finds no RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT"),
+    ],
+)
+def test_a_launcher_that_is_wrong(most: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(AssertionError, match=told):
+        check_launcher(_Launcher(most))
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (
+            ZooModel("m", tiny_teacher, "tiny", (0.5,), (0.5,)),
+            "expected input.* to have 3 channels",
+        ),
+        (ZooModel("m", tiny_teacher, "tiny", (0.5,) * 3, (0.0,) * 3), "std must be above 0"),
+        (ZooModel("m", tiny_teacher, "", (0.5,) * 3, (0.5,) * 3), "no summary"),
+        (ZooModel("m", lambda: nn.Conv2d(3, 3, 3), "c", (0.5,) * 3, (0.5,) * 3), "not .2, classes"),
+        (ZooModel("m", lambda: 3, "c", (0.5,) * 3, (0.5,) * 3), "build gives a int"),  # type: ignore[arg-type, return-value]
+    ],
+)
+def test_a_model_that_is_wrong(model: ZooModel, told: str) -> None:
+    with pytest.raises((AssertionError, RuntimeError), match=told):
+        check_model(model)
+
+
+def test_a_plugin_is_checked_in_all_that_it_registers() -> None:
+    class Wrong(_Scheduler):
+        name = "wrong"
+
+        def __init__(self) -> None:
+            super().__init__(after=lambda _: None)
+
+    class Model:
+        @pbkd.hookimpl
+        def register_schedulers(self) -> list[type]:
+            return [Wrong]
+
+        @pbkd.hookimpl
+        def register_models(self) -> list[ZooModel]:
+            return [ZooModel("sound", tiny_teacher, "tiny", (0.5,) * 3, (0.5,) * 3)]
+
+    with pytest.raises(AssertionError) as caught:
+        check_plugin(Model())
+    # In the development of pbkd itself pytest adds lines of its own.
+    told, *_ = str(caught.value).splitlines()
+    assert told == "scheduler wrong: it gives NoneType, not a pbkd.Schedule."
+
+
+def test_a_clock_moves_only_when_it_is_moved(fake_clock: FakeClock) -> None:
+    assert (fake_clock(), fake_clock()) == (0.0, 0.0)
+    fake_clock.advance(1.5)
+    assert fake_clock() == 1.5
+
+
+def test_the_tiny_data_can_be_learnt_by_its_brightest_quarter(tiny_data: Any) -> None:
+    for split in (tiny_data.train, tiny_data.validation, tiny_data.test):
+        means = split.images(torch.arange(len(split))).float().mean(1)
+        quarters = means.unfold(1, 4, 4).unfold(2, 4, 4).mean((3, 4)).flatten(1)
+        assert torch.equal(quarters.argmax(1), split.labels)
+
+
+def test_the_tiny_teacher_is_cut_and_takes_the_tiny_data(tiny_teacher: nn.Module) -> None:
+    images = tiny_data().train.images(torch.arange(2)) / 255
+    chain = cut(VggPartitioner(), tiny_teacher, images)
+    assert [name for name, _ in chain.named_children()] == ["conv1_1", "pool1", "conv2_1", "head"]
+    assert chain(images).shape == (2, 4)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as PoolTimeoutError
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from filelock import FileLock
+from torch import nn
+
+from pbkd.errors import CacheError
+from pbkd.models.chain import blocks_of
+from pbkd.models.precision import autocast
+from pbkd.training.activation_cache import (
+    Cache,
+    boundaries,
+    cache_bytes,
+    cache_key,
+    cached,
+    fill,
+    open_cache,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pbkd.core.blocks import Block
+    from pbkd.training.task import Prepared
+
+
+@pytest.fixture
+def blocks(digits: Prepared) -> list[Block]:
+    return blocks_of(digits.chain, digits.images[:1], ["conv1_2", "conv2_1", "conv2_2"])
+
+
+def _opened(
+    folder: Path, blocks: list[Block], digits: Prepared, dtype: torch.dtype = torch.float32
+) -> Cache:
+    split = digits.data.train
+    rows = torch.split(torch.arange(len(split)), 64)
+    share = (
+        (slice(int(r[0]), int(r[-1]) + 1), digits.normalised(split.images(r)).to(dtype))
+        for r in rows
+    )
+    chain = nn.Sequential(*(autocast(segment, dtype) for segment in digits.folded))
+    return open_cache(folder, blocks, len(split), chain, share, rank=0, workers=1, dtype=dtype)
+
+
+def test_neighbours_share_a_boundary(blocks: list[Block]) -> None:
+    positions = [block.position for block in blocks]
+    assert positions == [1, 3, 4]  # a pooling lies between the first two
+    assert list(boundaries(blocks)) == [1, 2, 3, 4, 5]
+    sizes = [32 * 64, 32 * 64, 32 * 16, 64 * 16, 64 * 16]
+    assert cache_bytes(blocks, rows=10) == 10 * 4 * sum(sizes)
+
+
+def test_what_is_read_is_what_the_teacher_gave(
+    digits: Prepared, blocks: list[Block], tmp_path: Path
+) -> None:
+    cache = _opened(tmp_path / "cache", blocks, digits)
+    rows = torch.tensor([700, 3, 1076, 3])
+    with torch.no_grad():
+        x = digits.folded[:3](digits.normalised(digits.data.train.images(rows)))
+    # A batch of 4 may be rounded by other kernels than one of 64.
+    torch.testing.assert_close(cache.read(3, rows.numpy()), x, rtol=1e-4, atol=1e-5)
+
+
+def test_lessons_are_each_blocks_input_and_output(
+    digits: Prepared, blocks: list[Block], tmp_path: Path
+) -> None:
+    cache = _opened(tmp_path / "cache", blocks, digits)
+    rows = torch.arange(64)
+    (lessons,) = cached(cache, blocks, [rows], torch.device("cpu"))
+    given = [next(lessons)]
+    given += [lessons.send(given[-1][2]), lessons.send(given[-1][2])]
+    assert [name for name, _, _ in given] == [block.name for block in blocks]
+    for block, (_, x, y) in zip(blocks, given, strict=True):
+        assert (tuple(x.shape[1:]), tuple(y.shape[1:])) == (block.input_shape, block.output_shape)
+        with torch.no_grad():
+            assert torch.equal(digits.folded[block.position](x), y)
+        assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_half_precision_takes_half_the_disk_and_loses_no_bit(
+    digits: Prepared, blocks: list[Block], tmp_path: Path
+) -> None:
+    cache = _opened(tmp_path, blocks, digits, torch.bfloat16)
+    size = sum(path.stat().st_size for path in tmp_path.glob("*.bin"))
+    assert size == cache_bytes(blocks, len(digits.data.train), torch.bfloat16)
+    rows = torch.arange(64)
+    with torch.no_grad():
+        x = digits.normalised(digits.data.train.images(rows)).to(torch.bfloat16)
+        for segment in digits.folded[:2]:
+            x = autocast(segment, torch.bfloat16)(x)
+    assert torch.equal(cache.read(2, rows.numpy()), x)
+
+
+def test_a_second_run_waits_for_the_first_to_fill_the_cache(
+    digits: Prepared, blocks: list[Block], tmp_path: Path
+) -> None:
+    Cache.create(tmp_path / "cache", blocks, len(digits.data.train))
+    lock = FileLock(tmp_path / "cache" / "lock")
+    with ThreadPoolExecutor(1) as pool, torch.no_grad():
+        with lock:
+            second = pool.submit(_opened, tmp_path / "cache", blocks, digits)
+            with pytest.raises(PoolTimeoutError):
+                second.result(timeout=0.3)
+        assert second.result(timeout=60).arrays[1][1076].any()
+
+
+def test_a_finished_cache_is_not_filled_again(
+    digits: Prepared, blocks: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _opened(tmp_path, blocks, digits)
+    expected = first.read(4, torch.arange(5).numpy()).clone()
+    monkeypatch.setattr("pbkd.training.activation_cache.fill", None)
+    again = _opened(tmp_path, blocks, digits)
+    assert torch.equal(again.read(4, torch.arange(5).numpy()), expected)
+
+
+def test_an_unfinished_cache_is_filled_again(
+    digits: Prepared, blocks: list[Block], tmp_path: Path
+) -> None:
+    Cache.create(tmp_path, blocks, len(digits.data.train))
+    cache = _opened(tmp_path, blocks, digits)
+    assert cache.arrays[1][1076].any()
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_a_damaged_cache_is_told(
+    digits: Prepared, blocks: list[Block], tmp_path: Path, damage: str
+) -> None:
+    _opened(tmp_path, blocks, digits)
+    path = tmp_path / "boundary-3.bin"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content if damage == "flip" else content[:-4])
+    with pytest.raises(CacheError, match=r"boundary-3\.bin'? (is damaged|has)|cannot be opened"):
+        _opened(tmp_path, blocks, digits)
+
+
+def test_the_key_changes_with_every_fact() -> None:
+    facts = {"teacher": "a", "data": {"name": "digits"}, "cut": [1, 2]}
+    keys = {
+        cache_key(facts),
+        cache_key({**facts, "teacher": "b"}),
+        cache_key({**facts, "cut": [1]}),
+    }
+    assert len(keys) == 3
+    assert cache_key(dict(reversed(facts.items()))) == cache_key(facts)
+
+
+def test_filling_runs_the_teacher_no_further_than_the_last_boundary(tmp_path: Path) -> None:
+    class Untouchable(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+            raise AssertionError("the teacher was run too far")
+
+    chain = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 3, 1), Untouchable())
+    blocks = blocks_of(chain[:2], torch.rand(1, 1, 2, 2), ["0", "1"])
+    cache = Cache.create(tmp_path, blocks, 4)
+    images = torch.rand(4, 1, 2, 2)
+    fill(cache, chain, [(slice(0, 4), images)])
+    assert torch.equal(cache.read(0, torch.arange(4).numpy()), images)
+    with torch.no_grad():
+        assert torch.equal(cache.read(2, torch.arange(4).numpy()), chain[:2](images))

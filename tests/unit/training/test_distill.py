@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from pbkd_squared_error import MSE, NMSE
+from torch import Tensor, nn
+
+from pbkd.protocols import Loss
+from pbkd.training.distill import train_block, train_job
+from pbkd.training.feeds import recompute
+from pbkd.training.learner import Trainee, trainee, warmup_cosine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+mse = MSE
+
+
+def _chain() -> nn.Sequential:
+    torch.manual_seed(0)
+    chain = nn.Sequential()
+    for index, (inputs, outputs) in enumerate([(4, 5), (5, 6), (6, 7), (7, 3)]):
+        chain.add_module(f"block{index}", nn.Sequential(nn.Linear(inputs, outputs), nn.Tanh()))
+    return chain.requires_grad_(False).eval()
+
+
+def _replacement(seed: int, inputs: int, outputs: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Linear(inputs, outputs)
+
+
+def _epochs(epochs: int = 2, steps: int = 3) -> Iterator[list[Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(epochs):
+        yield [torch.rand(8, 4, generator=generator) for _ in range(steps)]
+
+
+def _trainees(names: list[str]) -> dict[str, Trainee]:
+    sizes = {"block0": (4, 5), "block1": (5, 6), "block2": (6, 7), "block3": (7, 3)}
+    return {
+        name: trainee(_replacement(int(name[-1]), *sizes[name]), lr=0.01, weight_decay=0, steps=6)
+        for name in names
+    }
+
+
+def test_a_batch_in_pieces_gives_the_gradients_of_the_whole() -> None:
+    x, target = torch.rand(10, 4), torch.rand(10, 5)
+    outcomes = []
+    for pieces in (1, 3, 99):
+        own = trainee(_replacement(0, 4, 5), lr=0.0, weight_decay=0, steps=6)
+        own.pieces = pieces
+        output, value = train_block(own, x, target, NMSE)
+        gradients = [p.grad for p in own.replacement.parameters() if p.grad is not None]
+        outcomes.append((output, value, torch.cat([g.flatten() for g in gradients])))
+    for found in outcomes[1:]:
+        for one, other in zip(outcomes[0], found, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def _train(
+    chain: nn.Sequential,
+    trainees: dict[str, Trainee],
+    epochs: Iterable[Iterable[Tensor]],
+    loss: Loss,
+    *,
+    student_fed: bool = False,
+    epoch_finished: Callable[[str, float], None] = lambda _name, _loss: None,
+) -> None:
+    lessons = (recompute(chain, trainees, batches, student_fed=student_fed) for batches in epochs)
+    train_job(trainees, lessons, loss, epoch_finished=epoch_finished)
+
+
+def _weights(trainees: dict[str, Trainee]) -> dict[str, Tensor]:
+    return {name: t.replacement.get_parameter("weight") for name, t in trainees.items()}
+
+
+def test_a_block_trained_with_others_gets_the_weights_it_gets_alone() -> None:
+    together = _trainees(["block0", "block1", "block3"])
+    _train(_chain(), together, _epochs(), mse)
+    for name in together:
+        alone = _trainees([name])
+        _train(_chain(), alone, _epochs(), mse)
+        assert torch.equal(_weights(alone)[name], _weights(together)[name])
+        assert alone[name].losses == together[name].losses
+
+
+def test_teacher_fed_training_is_gradient_descent_on_the_teachers_input_and_output() -> None:
+    chain, trained = _chain(), _trainees(["block1"])
+    expected = copy.deepcopy(trained["block1"].replacement)
+    optimiser = torch.optim.AdamW(expected.parameters(), lr=0.01, weight_decay=0)
+    rate = warmup_cosine(optimiser, 6)
+    losses = []
+    for batch in (b for batches in _epochs() for b in batches):
+        x = chain[0](batch)
+        loss = nn.functional.mse_loss(expected(x), chain[1](x))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        rate.step()
+        losses.append(loss.item())
+    _train(chain, trained, _epochs(), mse)
+    # The fused optimiser rounds differently from the plain one used here.
+    torch.testing.assert_close(_weights(trained)["block1"], expected.weight, rtol=1e-5, atol=1e-6)
+    assert trained["block1"].losses == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3])
+
+
+def test_student_fed_inputs_come_from_the_replacements_before_any_update() -> None:
+    chain, trained = _chain(), _trainees(["block0", "block2"])
+    batch = torch.rand(8, 4)
+    first = trained["block0"].replacement(batch).detach()
+    x_student = chain[1](first)
+    target = chain[:3](batch)
+    expected = mse(trained["block2"].replacement(x_student), target).item()
+    _train(chain, trained, [[batch]], mse, student_fed=True)
+    assert trained["block2"].losses == [expected]
+
+
+def test_student_fed_blocks_get_no_gradient_from_later_ones() -> None:
+    alone, both = _trainees(["block0"]), _trainees(["block0", "block1"])
+    _train(_chain(), alone, _epochs(), mse, student_fed=True)
+    _train(_chain(), both, _epochs(), mse, student_fed=True)
+    assert torch.equal(_weights(alone)["block0"], _weights(both)["block0"])
+
+
+def test_the_teacher_runs_no_further_than_the_last_block() -> None:
+    class Untouchable(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:  # noqa: ARG002
+            raise AssertionError("the teacher was run past the job's last block")
+
+    chain = _chain()
+    chain[3] = Untouchable()
+    trained = _trainees(["block1", "block2"])
+    _train(chain, trained, _epochs(), mse)
+    assert len(trained["block2"].losses) == 2
+
+
+def test_the_teacher_runs_once_per_batch_for_all_blocks_of_a_job() -> None:
+    chain, calls = _chain(), []
+    chain[0].register_forward_hook(lambda *_: calls.append(1))
+    _train(chain, _trainees(["block0", "block1", "block2", "block3"]), _epochs(2, 3), mse)
+    assert len(calls) == 6
+
+
+def test_the_teacher_is_not_changed() -> None:
+    chain = _chain()
+    before = copy.deepcopy(chain.state_dict())
+    _train(chain, _trainees(["block0", "block3"]), _epochs(), mse, student_fed=True)
+    assert all(torch.equal(before[name], tensor) for name, tensor in chain.state_dict().items())
+
+
+def test_every_epoch_of_every_block_is_told_of() -> None:
+    told: list[tuple[str, float]] = []
+    trained = _trainees(["block0", "block1"])
+    _train(_chain(), trained, _epochs(), mse, epoch_finished=lambda n, loss: told.append((n, loss)))
+    assert [name for name, _ in told] == ["block0", "block1"] * 2
+    assert [loss for name, loss in told if name == "block1"] == trained["block1"].losses
+
+
+def test_training_lowers_the_loss() -> None:
+    trained = _trainees(["block0", "block1", "block2"])
+    for block in trained.values():
+        block.rate = torch.optim.lr_scheduler.ConstantLR(block.optimiser, 1.0)
+    _train(_chain(), trained, _epochs(30, 10), mse)
+    assert all(block.losses[-1] < 0.2 * block.losses[0] for block in trained.values())
+
+
+def test_the_rate_rises_for_a_twentieth_of_the_steps_and_falls_to_zero() -> None:
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    rate = warmup_cosine(optimiser, 100)
+    rates = []
+    for _ in range(100):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        rate.step()
+    assert rates[:5] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0])
+    assert rates[5] == pytest.approx(2.0)
+    assert all(a >= b for a, b in pairwise(rates[5:]))
+    assert rates[-1] < 0.002
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
+)
+def test_the_optimiser_is_the_one_that_was_asked_for(
+    optimiser: str, kind: type[torch.optim.Optimizer]
+) -> None:
+    own = trainee(_replacement(0, 4, 5), lr=0.1, weight_decay=0.5, steps=6, optimiser=optimiser)
+    (group,) = own.optimiser.param_groups
+    assert type(own.optimiser) is kind
+    assert (group["initial_lr"], group["weight_decay"]) == (0.1, 0.5)
+    assert (group.get("momentum"), group.get("nesterov")) == (
+        (0.9, True) if optimiser == "sgd" else (None, None)
+    )
