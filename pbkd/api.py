@@ -14,7 +14,7 @@ from pbkd.data.batching import normalise
 from pbkd.data.load import pretrained_cfg
 from pbkd.data.torch_data import given_data
 from pbkd.errors import ConfigError
-from pbkd.models.teacher import Given
+from pbkd.models.teacher import InMemoryInputs
 from pbkd.pipeline.load import load as load_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
@@ -86,7 +86,7 @@ def _given(
     test: Any,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-) -> Given:
+) -> InMemoryInputs:
     own: Dataset | None = None
     if not isinstance(data, (str, dict)):
         own = given_data(data, validation, test)
@@ -102,11 +102,11 @@ def _given(
             "it is not known how the images are normalised: give mean and std, a number for each"
             " channel, or float images that are normalised already."
         )
-    given = Given(model, tuple(mean), tuple(std), own)
+    given = InMemoryInputs(model, tuple(mean), tuple(std), own)
     return replace(given, data=_with_classes(own, given)) if own else given
 
 
-def _with_classes(data: Dataset, given: Given) -> Dataset:
+def _with_classes(data: Dataset, given: InMemoryInputs) -> Dataset:
     """Return labelled data with as many classes as the model has, of which labels may miss some."""
     teacher = given.teacher()
     image = normalise(data.train.images(torch.tensor([0])), teacher.mean, teacher.std, "cpu")

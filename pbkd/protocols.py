@@ -125,7 +125,7 @@ class Scheduler(Protocol):
 class Launcher(Protocol):
     """Starts workers.
 
-    One whose workers are not this machine's has a method `crew(config)` too, which gives the
+    One whose workers are not this machine's has a method `workers(config)` too, which gives the
     workers that there are, with their speeds and links, as a sequence of `Worker`. It is called
     in planning, in the host process; the configuration's `workers` is then a wish.
     """

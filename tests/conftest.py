@@ -22,7 +22,7 @@ from torch.distributed.elastic.rendezvous import dynamic_rendezvous
 from pbkd.config.load import load_config
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
-from pbkd.training.task import Prepared, prepare
+from pbkd.training.task import DistillationTask, build_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,9 +58,9 @@ def registry() -> Registry:
 
 
 @pytest.fixture(scope="session")
-def digits(registry: Registry) -> Prepared:
+def digits(registry: Registry) -> DistillationTask:
     """The digits teacher, its data and its chain."""
-    return prepare(load_config(), registry, "cpu")
+    return build_task(load_config(), registry, "cpu")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pbkd.core.devices import pick_device
 from pbkd.core.files import write_json
 from pbkd.core.schedule import Worker
 from pbkd.errors import ConfigError
-from pbkd.execution.workers import crew
+from pbkd.execution.workers import local_workers
 from pbkd.planning.cost_files import CostTable, write_costs
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.plan import Workload
@@ -57,7 +57,7 @@ def bench(
         raise ConfigError("a benchmark needs 2 or more workers, and a thread and a round or more.")
     for meter in meters:
         registry.find("meter", meter)
-    ranks = crew(workers, threads, pick_device("auto"))
+    ranks = local_workers(workers, threads, pick_device("auto"))
     settings = {"preset": asdict(preset), "workers": [asdict(rank) for rank in ranks]}
     write_json(folder / "bench.json", {**settings, "rounds": rounds, "meters": [*meters]})
     chosen(registry, "launcher", {"name": "local", "restarts": 0}).launch(measure, folder, ranks)

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from pbkd.execution.job_queue import claimed
 from pbkd.training.activation_cache import cached
-from pbkd.training.checkpoint import Shelf, snapshot
+from pbkd.training.checkpoint import CheckpointStore, snapshot
 from pbkd.training.distill import train_job
 from pbkd.training.feeds import recompute
 from pbkd.training.learner import Trainee, trainee
-from pbkd.training.relay import RelayJob, relay_epochs, team_of
+from pbkd.training.relay import RelayJob, relay_epochs, replicas_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import Loss
     from pbkd.training.activation_cache import Cache
     from pbkd.training.feeds import Lessons
-    from pbkd.training.replicas import Team
+    from pbkd.training.replicas import ReplicaGroup
 
 __all__ = ["Rig", "checkpoint_seconds", "run_cache", "run_jobs", "run_relay"]
 
@@ -53,16 +53,16 @@ class Rig:
         return itertools.islice(itertools.cycle(self.images), steps)
 
     def train(
-        self, names: Iterable[str], lessons: Iterable[Lessons], team: Team | None = None
+        self, names: Iterable[str], lessons: Iterable[Lessons], replicas: ReplicaGroup | None = None
     ) -> None:
         """Train these blocks on one epoch of lessons, with a team where their span has one."""
-        trainees = {name: self._trainee(name, team) for name in names}
-        train_job(trainees, [lessons], self.loss, team=team)
+        trainees = {name: self._trainee(name, replicas) for name in names}
+        train_job(trainees, [lessons], self.loss, replicas=replicas)
 
-    def _trainee(self, name: str, team: Team | None) -> Trainee:
-        if team is not None:
+    def _trainee(self, name: str, replicas: ReplicaGroup | None) -> Trainee:
+        if replicas is not None:
             replacement = copy.deepcopy(self.replacements[name])
-            team.share_norms(replacement)
+            replicas.share_norms(replacement)
             return _trainee(replacement)
         if name not in self.trainees:
             self.trainees[name] = _trainee(self.replacements[name])
@@ -74,7 +74,7 @@ def checkpoint_seconds(rig: Rig, folder: Path) -> float:
     start = time.perf_counter()
     for name, own in rig.trainees.items():
         tensors, facts = snapshot(own)
-        Shelf(folder, name).write(1, tensors, facts)
+        CheckpointStore(folder, name).write(1, tensors, facts)
     return time.perf_counter() - start
 
 
@@ -93,10 +93,10 @@ def run_relay(rig: Rig, schedule: Schedule, steps: int) -> None:
     rows = len(rig.images[0])
     device = rig.images[0].device
     job = RelayJob(rig.chain, rig.blocks, schedule, rows, steps, student_fed=False, device=device)
-    team = team_of(schedule, rig.rank, rows)
+    replicas = replicas_of(schedule, rig.rank, rows)
     for own in schedule.assigned[rig.rank]:
         for lessons in relay_epochs(job, rig.rank, [rig.batches(steps)], steps):
-            rig.train(own.blocks, lessons, team)
+            rig.train(own.blocks, lessons, replicas)
 
 
 def run_cache(rig: Rig, schedule: Schedule, steps: int, cache: Cache) -> None:

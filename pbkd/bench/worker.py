@@ -22,7 +22,7 @@ from pbkd.core.process import give_back_memory, keep_freed_memory
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.energy.monitor import monitor_energy
 from pbkd.execution.process_group import process_group
-from pbkd.models.chain import blocks_of, fold, freeze
+from pbkd.models.chain import blocks_of, freeze, fuse_batchnorm
 from pbkd.models.partition import pick_partitioner
 from pbkd.models.replacement import propose, replaceable
 from pbkd.models.teacher import build_network
@@ -58,11 +58,11 @@ def measure(folder: Path, rank: int) -> None:
     torch.set_num_threads(workers[rank].threads)
     device = torch.device(workers[rank].device)
     registry = build_registry()
-    folded, plain = rigs(registry, Preset(**settings["preset"]), rank, device)
+    fused, plain = rigs(registry, Preset(**settings["preset"]), rank, device)
     with process_group(device, rank, len(workers), "bench"):
-        alone = _in_turn(lambda: _costs(folded), rank)
-        offset = rank * len(folded.chain) // len(workers)
-        together = mean_costs(_costs(folded, offset), device)
+        alone = _in_turn(lambda: _costs(fused), rank)
+        offset = rank * len(fused.chain) // len(workers)
+        together = mean_costs(_costs(fused, offset), device)
         workers = [Worker(**(asdict(w) | {"bandwidth": link_rate(rank, device)})) for w in workers]
         if rank == 0:
             record(
@@ -72,11 +72,11 @@ def measure(folder: Path, rank: int) -> None:
                 bandwidth=workers[0].bandwidth,
             )  # fmt: skip
         schedules = procedure_schedules(registry, alone, together, workers)
-        cache = _filled(folder / "cache", rank, folded, len(workers))
+        cache = _filled(folder / "cache", rank, fused, len(workers))
         queues = itertools.count()
 
         def run(name: str, steps: int) -> None:
-            rig = plain if name == "serial-plain" else folded
+            rig = plain if name == "serial-plain" else fused
             schedule = schedules[name]
             if schedule.feed == "relay":
                 run_relay(rig, schedule, steps)
@@ -89,7 +89,7 @@ def measure(folder: Path, rank: int) -> None:
         meters = [chosen(registry, "meter", {"name": name}) for name in names]
         _take_turns(folder, rank, settings, tuple(schedules), meters, run)
         if rank == 0:  # which has trained every block, in single-pass
-            seconds = checkpoint_seconds(folded, folder / "checkpoints")
+            seconds = checkpoint_seconds(fused, folder / "checkpoints")
             record(folder, "rank0", "checkpoint", seconds=seconds)
 
 
@@ -169,10 +169,10 @@ def rigs(registry: Registry, preset: Preset, rank: int, device: torch.device) ->
         for name, r in replacements.items()
     }
     last = [image.to(memory_format=torch.channels_last) for image in images]
-    folded = fold(chain, last[0][:2])
+    fused = fuse_batchnorm(chain, last[0][:2])
     loss = registry.find("loss", "nmse")
     return (
-        Rig(folded, replacements, trained, last, loss, rank),
+        Rig(fused, replacements, trained, last, loss, rank),
         Rig(chain, plain, trained, images, loss, rank),
     )
 

@@ -234,5 +234,5 @@ def _measured(settings: RunConfig, registry: Registry) -> tuple[CostTable, Worke
     from pbkd.config.schema import RunConfig
     from pbkd.pipeline.plan import cost_table, plan_run
 
-    prospect = plan_run(replace(settings, scheduler=RunConfig().scheduler), registry)
-    return cost_table(prospect), prospect.plan.workers[0]
+    planned_run = plan_run(replace(settings, scheduler=RunConfig().scheduler), registry)
+    return cost_table(planned_run), planned_run.plan.workers[0]

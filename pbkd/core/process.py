@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-__all__ = ["beside", "cpu_seconds", "give_back_memory", "keep_freed_memory", "thread_count"]
+__all__ = [
+    "background_thread",
+    "cpu_seconds",
+    "give_back_memory",
+    "keep_freed_memory",
+    "thread_count",
+]
 
 
 @contextmanager
@@ -56,7 +62,7 @@ def give_back_memory() -> None:
 
 
 @contextmanager
-def beside(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
+def background_thread(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
     """Run `work` in a thread until the context ends: then the event that it got is set.
 
     The context waits until `work` has returned.

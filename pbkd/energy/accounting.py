@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pbkd.energy.monitor import Domain, Energy
 
 
-__all__ = ["RUN", "devices_in_use", "spent"]
+__all__ = ["RUN", "account_energy", "devices_in_use"]
 
 RUN = "run"
 """The window around all phases of a run."""
@@ -39,7 +39,7 @@ def _indexed(device: str) -> str:
     return device if device == "cpu" or ":" in device else f"{device}:0"
 
 
-def spent(
+def account_energy(
     windows: Mapping[str, Energy],
     workers: Sequence[Worker],
     in_use: Collection[str],

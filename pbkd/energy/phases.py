@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pbkd.core.process import beside, cpu_seconds
+from pbkd.core.process import background_thread, cpu_seconds
 from pbkd.core.results import PhaseResult
 from pbkd.errors import PbkdError
 
@@ -61,5 +61,5 @@ def power_told(monitor: EnergyMonitor, tell: Callable[[Event], None]) -> Iterato
                     return
                 tell({"event": "power", "watts": watts})
 
-    with beside(watch, "pbkd-power"):
+    with background_thread(watch, "pbkd-power"):
         yield

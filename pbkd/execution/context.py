@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from pbkd.config.schema import RunConfig
     from pbkd.protocols import BlockBuilder, Loss
     from pbkd.runs.assignment import Assignment
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 
-__all__ = ["Station"]
+__all__ = ["WorkerContext"]
 
 
 @dataclass(frozen=True)
-class Station:
+class WorkerContext:
     """What a worker works with: its run, its rank, teacher and data, builders, loss, assignment."""
 
     folder: Path
     rank: int
     config: RunConfig
-    prepared: Prepared
+    task: DistillationTask
     builders: Sequence[BlockBuilder]
     loss: Loss
     assignment: Assignment
@@ -46,4 +46,4 @@ class Station:
     @property
     def steps_per_epoch(self) -> int:
         """How many batches an epoch has."""
-        return steps_per_epoch(self.prepared.training.train, self.config.batch_size)
+        return steps_per_epoch(self.task.training.train, self.config.batch_size)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from pbkd.core.process import beside
+from pbkd.core.process import background_thread
 
 if TYPE_CHECKING:
     import threading
@@ -58,7 +58,7 @@ def alive(folder: Path) -> Iterator[None]:
                 _pulse.beat()
 
     try:
-        with beside(beat, "pbkd-heartbeat"):
+        with background_thread(beat, "pbkd-heartbeat"):
             yield
     finally:
         _pulse.path = None
@@ -123,5 +123,5 @@ def watched(folder: Path, patience: float, lost: Callable[[int, float], None]) -
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    with beside(look, "pbkd-watch"):
+    with background_thread(look, "pbkd-watch"):
         yield

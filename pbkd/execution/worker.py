@@ -12,7 +12,7 @@ import torch.distributed as dist
 from pbkd.config.load import load_config
 from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.data.batching import batches, row_batches
-from pbkd.execution.context import Station
+from pbkd.execution.context import WorkerContext
 from pbkd.execution.job import blocks_start, do_job, where_blocks_start
 from pbkd.execution.job_queue import claimed
 from pbkd.execution.process_group import process_group
@@ -21,21 +21,21 @@ from pbkd.plugin.registry import build_registry
 from pbkd.runs.assignment import read_assignment
 from pbkd.training.activation_cache import cached, open_cache
 from pbkd.training.feeds import recompute
-from pbkd.training.relay import RelayJob, relay_epochs, team_of
-from pbkd.training.task import prepare
+from pbkd.training.relay import RelayJob, relay_epochs, replicas_of
+from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from pbkd.models.teacher import Given
+    from pbkd.models.teacher import InMemoryInputs
 
 
 __all__ = ["epoch_batches", "work"]
 
 
-def work(folder: Path, rank: int, given: Given | None = None) -> None:
+def work(folder: Path, rank: int, given: InMemoryInputs | None = None) -> None:
     """Do one worker's part of a blockwise phase.
 
     Everything it needs is in the run's `folder`, but for a teacher and data that are `given`.
@@ -51,122 +51,122 @@ def work(folder: Path, rank: int, given: Given | None = None) -> None:
     builders = builders_of(config, registry)
     loss = registry.find("loss", config.distill.loss)
     with thread_count(worker.threads):
-        prepared = prepare(config, registry, worker.device, given)
-        station = Station(folder, rank, config, prepared, builders, loss, assignment)
+        task = build_task(config, registry, worker.device, given)
+        context = WorkerContext(folder, rank, config, task, builders, loss, assignment)
         size = len(assignment.workers)
         together = size > 1 and assignment.schedule.feed != "recompute"
-        group = process_group(prepared.device, rank, size, assignment.phase) if together else None
+        group = process_group(task.device, rank, size, assignment.phase) if together else None
         with group or nullcontext():
-            _FEEDS[assignment.schedule.feed](station)
+            _FEEDS[assignment.schedule.feed](context)
 
 
-def _work_alone(station: Station) -> None:
+def _work_alone(context: WorkerContext) -> None:
     """Do jobs that need nothing of other workers."""
-    starts = where_blocks_start(station)
+    starts = where_blocks_start(context)
     begins = blocks_start(starts)
-    for job in claimed(station.assignment.schedule, station.rank, station.assignment.phase):
+    for job in claimed(context.assignment.schedule, context.rank, context.assignment.phase):
         first = min(begins[name] for name in job.blocks)
         epochs = (
             recompute(
-                station.prepared.feeding,
+                context.task.feeding,
                 [name for name in job.blocks if begins[name] <= epoch],
                 batches,
-                student_fed=station.student_fed,
+                student_fed=context.student_fed,
             )
-            for epoch, batches in enumerate(epoch_batches(station, first), first)
+            for epoch, batches in enumerate(epoch_batches(context, first), first)
         )
-        do_job(station, job, starts, epochs)
+        do_job(context, job, starts, epochs)
 
 
-def _work_in_relay(station: Station) -> None:
+def _work_in_relay(context: WorkerContext) -> None:
     """Do one span of a relay."""
-    schedule, prepared = station.assignment.schedule, station.prepared
-    starts = where_blocks_start(station)
+    schedule, task = context.assignment.schedule, context.task
+    starts = where_blocks_start(context)
     dist.barrier()  # nobody may write a checkpoint before everybody has looked
     first = min(starts.values())
     relay_job = RelayJob(
-        chain=prepared.feeding,
-        blocks=station.assignment.blocks,
+        chain=task.feeding,
+        blocks=context.assignment.blocks,
         schedule=schedule,
-        batch_rows=min(station.config.batch_size, len(prepared.training.train)),
-        steps=(station.epochs - first) * station.steps_per_epoch,
-        student_fed=station.student_fed,
-        device=prepared.device,
-        dtype=prepared.dtype,
+        batch_rows=min(context.config.batch_size, len(task.training.train)),
+        steps=(context.epochs - first) * context.steps_per_epoch,
+        student_fed=context.student_fed,
+        device=task.device,
+        dtype=task.dtype,
         starts=blocks_start(starts),
     )
-    team = team_of(schedule, station.rank, relay_job.batch_rows)
-    for job in schedule.assigned[station.rank]:
-        images = epoch_batches(station, first)
-        epochs = relay_epochs(relay_job, station.rank, images, station.steps_per_epoch)
-        do_job(station, job, starts, epochs, team)
+    replicas = replicas_of(schedule, context.rank, relay_job.batch_rows)
+    for job in schedule.assigned[context.rank]:
+        images = epoch_batches(context, first)
+        epochs = relay_epochs(relay_job, context.rank, images, context.steps_per_epoch)
+        do_job(context, job, starts, epochs, replicas)
 
 
-def _work_from_cache(station: Station) -> None:
+def _work_from_cache(context: WorkerContext) -> None:
     """Do jobs from the cache, which all workers fill first if there is none yet."""
-    prepared, config, assignment = station.prepared, station.config, station.assignment
+    task, config, assignment = context.task, context.config, context.assignment
     assert assignment.cache is not None, "a cached schedule comes with its cache's name"
     cache = open_cache(
         Path(config.out) / "cache" / assignment.cache,
         list(assignment.blocks.values()),
-        len(prepared.training.train),
-        prepared.feeding,
-        _share_of_rows(station),
-        rank=station.rank,
+        len(task.training.train),
+        task.feeding,
+        _share_of_rows(context),
+        rank=context.rank,
         workers=len(assignment.workers),
-        dtype=prepared.dtype,
+        dtype=task.dtype,
     )
-    starts = where_blocks_start(station)
+    starts = where_blocks_start(context)
     begins = blocks_start(starts)
-    for job in assignment.schedule.assigned[station.rank]:
+    for job in assignment.schedule.assigned[context.rank]:
         first = min(begins[name] for name in job.blocks)
         epochs = (
             cached(
                 cache,
                 [assignment.blocks[name] for name in job.blocks if begins[name] <= epoch],
                 row_batches(
-                    prepared.training.train,
+                    task.training.train,
                     config.batch_size,
                     seed=config.seed,
                     epoch=epoch,
                     phase=assignment.phase,
                 ),
-                prepared.device,
+                task.device,
             )
-            for epoch in range(first, station.epochs)
+            for epoch in range(first, context.epochs)
         )
-        do_job(station, job, starts, epochs)
+        do_job(context, job, starts, epochs)
 
 
-def _share_of_rows(station: Station) -> Iterator[tuple[slice, Tensor]]:
+def _share_of_rows(context: WorkerContext) -> Iterator[tuple[slice, Tensor]]:
     """Yield this worker's share of the training rows, with their images in whole batches.
 
     The last row is repeated where a batch is short: kernels may round by the size of a batch.
     """
-    prepared, size = station.prepared, station.config.batch_size
-    split = prepared.training.train
+    task, size = context.task, context.config.batch_size
+    split = task.training.train
     every = torch.split(torch.arange(len(split)), size)
-    for rows in every[station.rank :: len(station.assignment.workers)]:
+    for rows in every[context.rank :: len(context.assignment.workers)]:
         whole = torch.cat([rows, rows[-1:].expand(size - len(rows))])
-        yield slice(int(rows[0]), int(rows[-1]) + 1), prepared.fed(split.images(whole))
+        yield slice(int(rows[0]), int(rows[-1]) + 1), task.fed(split.images(whole))
 
 
-def epoch_batches(station: Station, first: int = 0) -> Iterator[Iterator[Tensor]]:
+def epoch_batches(context: WorkerContext, first: int = 0) -> Iterator[Iterator[Tensor]]:
     """Yield, for each epoch of the phase from the `first`, its normalised image batches.
 
     They depend on nothing but (seed, phase, epoch, step): every job of every worker sees the same.
     """
-    prepared, config = station.prepared, station.config
-    for epoch in range(first, station.epochs):
+    task, config = context.task, context.config
+    for epoch in range(first, context.epochs):
         yield (
-            prepared.fed(images)
+            task.fed(images)
             for images, _ in batches(
-                prepared.training.train,
+                task.training.train,
                 config.batch_size,
                 seed=config.seed,
                 epoch=epoch,
-                augmentation=prepared.training.augment,
-                phase=station.assignment.phase,
+                augmentation=task.training.augment,
+                phase=context.assignment.phase,
             )
         )
 

@@ -1,4 +1,4 @@
-"""The crew of a run: how many workers, on which devices, with how many threads, by whom started."""
+"""The workers of a run: number, devices, threads, and the launcher that starts them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import Launcher
 
 
-__all__ = ["crew", "launcher_of", "possible_crews"]
+__all__ = ["launcher_of", "local_workers", "possible_workers"]
 
 
 def launcher_of(config: RunConfig, registry: Registry) -> Launcher:
@@ -28,20 +28,20 @@ def launcher_of(config: RunConfig, registry: Registry) -> Launcher:
     return launcher
 
 
-def possible_crews(config: RunConfig, device: str) -> list[tuple[Worker, ...]]:
-    """Return the crew that was asked for; for `workers=auto` those to choose from.
+def possible_workers(config: RunConfig, device: str) -> list[tuple[Worker, ...]]:
+    """Return the workers of the configuration; for `workers=auto` the groups to choose from.
 
     These are one worker, two, four … up to one for each accelerator, or, without any, up to one
     for as many cores as `threads` takes.
     """
     if isinstance(config.workers, int):
-        return [crew(config.workers, config.threads, device)]
+        return [local_workers(config.workers, config.threads, device)]
     most = _devices(device) or max(1, _cores() // (config.threads or 1))
     counts = {2**power for power in range(most.bit_length())} | {most}
-    return [crew(count, config.threads, device) for count in sorted(counts)]
+    return [local_workers(count, config.threads, device) for count in sorted(counts)]
 
 
-def crew(count: int, threads: int | None, device: str) -> tuple[Worker, ...]:
+def local_workers(count: int, threads: int | None, device: str) -> tuple[Worker, ...]:
     """Return so many workers on this machine: devices in turn, cores in equal shares."""
     share = threads or max(1, _cores() // count)
     devices = _devices(device)

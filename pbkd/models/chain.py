@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-__all__ = ["blocks_of", "check_chain", "fold", "freeze"]
+__all__ = ["blocks_of", "check_chain", "freeze", "fuse_batchnorm"]
 
 # A chain runs its teacher's own kernels in its teacher's order; only a different memory layout
 # may change the last bits.
@@ -83,28 +83,28 @@ def blocks_of(chain: nn.Sequential, image: Tensor, names: Iterable[str]) -> list
 
 
 @torch.no_grad()
-def fold(chain: nn.Sequential, images: Tensor) -> nn.Sequential:
+def fuse_batchnorm(chain: nn.Sequential, images: Tensor) -> nn.Sequential:
     """Return a frozen channels-last copy whose BatchNorms are folded into the convolutions.
 
     A segment that cannot be traced, or that computes something else once folded (by more than
     0.1 % on `images`), is copied as it is.
     """
-    folded = nn.Sequential()
+    fused = nn.Sequential()
     x = images
     for name, segment in chain.named_children():
         original = copy.deepcopy(segment)
         y = original(x)
-        candidate = _fold_segment(original)
+        candidate = _fuse_segment(original)
         close = candidate is not None and torch.allclose(
             candidate(x), y, rtol=1e-3, atol=1e-3 * float(y.abs().max())
         )
-        folded.add_module(name, candidate if candidate is not None and close else original)
+        fused.add_module(name, candidate if candidate is not None and close else original)
         x = y
-    freeze(folded)
-    return folded.to(memory_format=torch.channels_last)
+    freeze(fused)
+    return fused.to(memory_format=torch.channels_last)
 
 
-def _fold_segment(segment: nn.Module) -> nn.Module | None:
+def _fuse_segment(segment: nn.Module) -> nn.Module | None:
     """Fold one segment; None where tracing it fails, whatever the reason."""
     try:
         return fuse(segment)

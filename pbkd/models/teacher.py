@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "Given",
+    "InMemoryInputs",
     "Teacher",
     "build_network",
     "find_model",
@@ -183,7 +183,7 @@ def _normalisation(
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class InMemoryInputs:
     """A trained network, which stays as it is, how its images are normalised, and maybe the data.
 
     Without `data` the configuration says what the data is.

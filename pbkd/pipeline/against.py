@@ -127,6 +127,6 @@ def _seconds(
     if cluster is not None:
         devices = cluster.devices(count)
     else:
-        crew = workers or [Worker(rank) for rank in range(count)]
-        devices = [Device(worker, Nodes("planned")) for worker in crew]
+        group = workers or [Worker(rank) for rank in range(count)]
+        devices = [Device(worker, Nodes("planned")) for worker in group]
     return simulate(schedule, costs, devices, workload, Failures()).seconds

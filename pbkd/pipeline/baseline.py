@@ -20,7 +20,7 @@ from pbkd.core.seeding import derive_seed
 from pbkd.data.batching import steps_per_epoch
 from pbkd.data.splits import Rows
 from pbkd.errors import ConfigError, did_you_mean
-from pbkd.execution.workers import crew
+from pbkd.execution.workers import local_workers
 from pbkd.models.metrics import accuracy, synchronise
 from pbkd.models.student import architecture, read_recipe
 from pbkd.models.teacher import own_maker
@@ -29,7 +29,7 @@ from pbkd.runs.finished import METHODS, add_baseline, read_finished
 from pbkd.runs.folder import locked
 from pbkd.runs.identity import check_inputs
 from pbkd.training.finetune import Recipe, fit
-from pbkd.training.task import prepare
+from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from pbkd.config.schema import RunConfig
     from pbkd.data.datasets import Split
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 
 __all__ = ["RATES", "Told", "random_student", "seconds_per_epoch", "train_baselines"]
@@ -54,11 +54,11 @@ Told = tuple[str, int, int, float, float]
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Common:
     """What the methods share: the student before training, and all that it is trained with."""
 
     config: RunConfig
-    prepared: Prepared
+    task: DistillationTask
     student: nn.Module
     seconds: float
     optimiser: str
@@ -95,19 +95,21 @@ def train_baselines(
     config = _moved(folder, overrides)
     device = pick_device(config.device)
     with locked(folder), thread_count(_threads(config, device)):
-        prepared = prepare(config, build_registry(config.plugins), crew(1, None, device)[0].device)
-        check_inputs(folder, config, prepared)
-        if not prepared.data.labelled:
+        task = build_task(
+            config, build_registry(config.plugins), local_workers(1, None, device)[0].device
+        )
+        check_inputs(folder, config, task)
+        if not task.data.labelled:
             raise ConfigError(
                 f"the data of the run in '{folder}' has no labels, by which a baseline is compared."
             )
-        student = random_student(folder, config).to(prepared.device)
-        task = _Task(
-            config, prepared, student, given, optimiser, lr or RATES[optimiser][0], command
+        student = random_student(folder, config).to(task.device)
+        common = _Common(
+            config, task, student, given, optimiser, lr or RATES[optimiser][0], command
         )
         known = finished.baselines
         for method in methods:
-            known = add_baseline(folder, _train(task, method, tell))
+            known = add_baseline(folder, _train(common, method, tell))
     return known
 
 
@@ -126,7 +128,7 @@ def _moved(folder: Path, overrides: Sequence[str]) -> RunConfig:
 def _threads(config: RunConfig, device: str) -> int:
     """Return as many CPU threads as the run's workers had together, or a thread for each core."""
     workers = config.workers if isinstance(config.workers, int) else 1
-    most = crew(1, None, device)[0].threads
+    most = local_workers(1, None, device)[0].threads
     return min(most, config.threads * workers) if config.threads else most
 
 
@@ -149,65 +151,65 @@ def random_student(folder: Path, config: RunConfig) -> nn.Sequential:
 
 
 def seconds_per_epoch(
-    student: nn.Module, prepared: Prepared, recipe: Recipe, teacher: nn.Module | None
+    student: nn.Module, task: DistillationTask, recipe: Recipe, teacher: nn.Module | None
 ) -> float:
     """Time real training steps, after a warm-up, and a validation pass, on copies."""
-    train = prepared.data.train
+    train = task.data.train
     whole = steps_per_epoch(train, recipe.batch_size)
     steps = min(_STEPS, whole)
     few = torch.arange(min(len(train), steps * recipe.batch_size))
     data = replace(
-        prepared.data,
+        task.data,
         train=Rows(train, few),
-        validation=Rows(prepared.data.validation, torch.arange(1)),
+        validation=Rows(task.data.validation, torch.arange(1)),
     )
     times: list[float] = []
     trial = copy.deepcopy(student)
     _fit(
-        trial, replace(prepared, data=data), replace(recipe, epochs=_ROUNDS), teacher,
-        lambda _epoch, _loss, _score: times.append(_now(prepared.device)),
+        trial, replace(task, data=data), replace(recipe, epochs=_ROUNDS), teacher,
+        lambda _epoch, _loss, _score: times.append(_now(task.device)),
     )  # fmt: skip
     rounds = [after - before for before, after in pairwise(times)]
-    start = _now(prepared.device)
-    _score(trial, prepared, prepared.data.validation)
-    return statistics.median(rounds) / steps * whole + _now(prepared.device) - start
+    start = _now(task.device)
+    _score(trial, task, task.data.validation)
+    return statistics.median(rounds) / steps * whole + _now(task.device) - start
 
 
-def _train(task: _Task, method: str, tell: Callable[[Told], None]) -> BaselineResult:
-    config, prepared = task.config, task.prepared
+def _train(common: _Common, method: str, tell: Callable[[Told], None]) -> BaselineResult:
+    config, task = common.config, common.task
     recipe = Recipe(
         epochs=1,
-        lr=task.lr,
-        weight_decay=RATES[task.optimiser][1],
+        lr=common.lr,
+        weight_decay=RATES[common.optimiser][1],
         batch_size=config.batch_size,
         seed=config.seed,
         temperature=config.finetune.temperature,
         soft_weight=config.finetune.soft_weight,
-        optimiser=task.optimiser,
+        optimiser=common.optimiser,
     )
-    teacher = prepared.feeding if method == "distillation" else None
-    per_epoch = seconds_per_epoch(task.student, prepared, recipe, teacher)
-    epochs = max(1, round(task.seconds / per_epoch))
-    student = copy.deepcopy(task.student)
-    start = _now(prepared.device)
+    teacher = task.feeding if method == "distillation" else None
+    per_epoch = seconds_per_epoch(common.student, task, recipe, teacher)
+    epochs = max(1, round(common.seconds / per_epoch))
+    student = copy.deepcopy(common.student)
+    start = _now(task.device)
     best = _fit(
-        student, prepared, replace(recipe, epochs=epochs), teacher,
+        student, task, replace(recipe, epochs=epochs), teacher,
         lambda epoch, loss, score: tell((method, epoch + 1, epochs, loss, score)),
     )  # fmt: skip
-    spent = _now(prepared.device) - start
+    spent = _now(task.device) - start
     return BaselineResult(
         method=method,
-        accuracy=_score(student, prepared, prepared.data.test),
+        accuracy=_score(student, task, task.data.test),
         validation_accuracy=best,
         seconds=spent,
-        seconds_given=task.seconds,
+        seconds_given=common.seconds,
         epochs=epochs,
         lr=recipe.lr,
         weight_decay=recipe.weight_decay,
         seed=config.seed,
         optimiser=recipe.optimiser,
-        command=task.command,
-        note=_note(task.seconds, per_epoch),
+        command=common.command,
+        note=_note(common.seconds, per_epoch),
     )
 
 
@@ -222,26 +224,26 @@ def _note(seconds: float, per_epoch: float) -> str | None:
 
 def _fit(
     student: nn.Module,
-    prepared: Prepared,
+    task: DistillationTask,
     recipe: Recipe,
     teacher: nn.Module | None,
     epoch_finished: Callable[[int, float, float], None],
 ) -> float:
     return fit(
         student,
-        prepared.data,
+        task.data,
         recipe,
-        mean=prepared.teacher.mean,
-        std=prepared.teacher.std,
+        mean=task.teacher.mean,
+        std=task.teacher.std,
         teacher=teacher,
-        dtype=prepared.dtype,
+        dtype=task.dtype,
         epoch_finished=epoch_finished,
     )
 
 
-def _score(network: nn.Module, prepared: Prepared, split: Split) -> float:
-    teacher = prepared.teacher
-    return accuracy(network, split, mean=teacher.mean, std=teacher.std, device=prepared.device)
+def _score(network: nn.Module, task: DistillationTask, split: Split) -> float:
+    teacher = task.teacher
+    return accuracy(network, split, mean=teacher.mean, std=teacher.std, device=task.device)
 
 
 def _now(device: torch.device) -> float:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pbkd.core.events import Event
     from pbkd.core.results import BlockResult
     from pbkd.core.schedule import Worker
-    from pbkd.pipeline.plan import Prospect
+    from pbkd.pipeline.plan import PlannedRun
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Launcher
 
@@ -35,30 +35,30 @@ if TYPE_CHECKING:
 __all__ = ["distil_student_fed", "distil_teacher_fed"]
 
 _LOWER = 0.1
-_PIECES = 4
+_MICRO_BATCHES = 4
 
 
 def distil_teacher_fed(
-    prospect: Prospect, registry: Registry, folder: Path, tell: Callable[[Event], None]
+    planned_run: PlannedRun, registry: Registry, folder: Path, tell: Callable[[Event], None]
 ) -> dict[str, Event]:
     """Train every candidate alone, as planned; return the `block` event of each.
 
     Those that fail are trained once more; an event then has its `first_failure` too.
     """
-    plan = prospect.plan
+    plan = planned_run.plan
     cache = plan.cache if plan.schedule.feed == "cache" else None
     names = tuple(planned.name for planned in plan.trained)
-    blocks = _blocks(prospect, names)
+    blocks = _blocks(planned_run, names)
     planned = Assignment(
         "teacher-fed", "initial", plan.workers, plan.schedule, blocks, cache, candidates=names
     )
-    events = _distil(prospect, registry, folder, planned, tell)
+    events = _distil(planned_run, registry, folder, planned, tell)
     failed = {name: event for name, event in events.items() if event["failure"]}
-    return events | _retried(prospect, registry, folder, failed, tell) if failed else events
+    return events | _retried(planned_run, registry, folder, failed, tell) if failed else events
 
 
 def _retried(
-    prospect: Prospect,
+    planned_run: PlannedRun,
     registry: Registry,
     folder: Path,
     failed: Mapping[str, Event],
@@ -70,16 +70,18 @@ def _retried(
     each batch in four pieces. The weights of those that succeed are put
     where the teacher-fed phase would have left them.
     """
-    blocks = _blocks(prospect, failed)
-    workers = prospect.plan.workers[: len(blocks)]
+    blocks = _blocks(planned_run, failed)
+    workers = planned_run.plan.workers[: len(blocks)]
     jobs = tuple(Job((name,)) for name in blocks)
     schedule = Schedule(((),) * len(workers), jobs)
     rates = {name: _LOWER for name, event in failed.items() if divergence(event["losses"])}
-    pieces = {name: _PIECES for name, event in failed.items() if event["failure"] == OUT_OF_MEMORY}
+    micro_batches = {
+        name: _MICRO_BATCHES for name, event in failed.items() if event["failure"] == OUT_OF_MEMORY
+    }
     again = Assignment(
-        "retry", "initial", workers, schedule, blocks, None, rates, pieces, tuple(failed)
+        "retry", "initial", workers, schedule, blocks, None, rates, micro_batches, tuple(failed)
     )
-    events = _distil(prospect, registry, folder, again, tell)
+    events = _distil(planned_run, registry, folder, again, tell)
     for name, event in events.items():
         if event["failure"] is None:
             weights = read_weights(folder / "retry" / f"{name}.safetensors")
@@ -90,7 +92,7 @@ def _retried(
 
 
 def distil_student_fed(
-    prospect: Prospect,
+    planned_run: PlannedRun,
     registry: Registry,
     folder: Path,
     accepted: Mapping[str, BlockResult],
@@ -103,37 +105,39 @@ def distil_student_fed(
     """
     costs = [
         planned.cost
-        for planned in prospect.plan.trained
+        for planned in planned_run.plan.trained
         if planned.cost is not None and planned.name in accepted
     ]
     names = [cost.name for cost in costs]
-    workers = prospect.plan.workers
+    workers = planned_run.plan.workers
     if len(workers) == 1:
         schedule = Schedule(((Job(tuple(names)),),))
     else:
         schedule = chosen(registry, "scheduler", {"name": "pipeline"}).schedule(costs, workers)
         check_schedule(schedule, costs, len(workers))
-    blocks = _blocks(prospect, accepted)
-    pieces = {n: _PIECES for n, block in accepted.items() if block.first_failure == OUT_OF_MEMORY}
+    blocks = _blocks(planned_run, accepted)
+    micro_batches = {
+        n: _MICRO_BATCHES for n, block in accepted.items() if block.first_failure == OUT_OF_MEMORY
+    }
     following = Assignment(
         "student-fed",
         "teacher-fed",
         workers,
         schedule,
         blocks,
-        pieces=pieces,
+        micro_batches=micro_batches,
         candidates=tuple(accepted),
     )
-    return _distil(prospect, registry, folder, following, tell)
+    return _distil(planned_run, registry, folder, following, tell)
 
 
-def _blocks(prospect: Prospect, names: Collection[str]) -> dict[str, Block]:
+def _blocks(planned_run: PlannedRun, names: Collection[str]) -> dict[str, Block]:
     """Return the blocks of the candidates of these names."""
-    return {p.block.name: p.block for p in prospect.plan.trained if p.name in names}
+    return {p.block.name: p.block for p in planned_run.plan.trained if p.name in names}
 
 
 def _distil(
-    prospect: Prospect,
+    planned_run: PlannedRun,
     registry: Registry,
     folder: Path,
     assignment: Assignment,
@@ -142,16 +146,16 @@ def _distil(
     """Have a phase's candidates trained, as far as they are not; return their `block` events."""
     write_assignment(folder, assignment)
     phase, names = assignment.phase, assignment.candidates
-    told = _Told(phase, tell)
+    told = _PhaseEvents(phase, tell)
     for event in read_events(folder):  # of a run that is resumed
         if event["event"] == f"{phase} epoch":
             told.seen(event)
     for event in finished_blocks(folder, phase).values():
         told.seen(event)
-    launcher = launcher_of(prospect.config, registry)
+    launcher = launcher_of(planned_run.config, registry)
     if not all(name in told.blocks for name in names):
         with follow_events(folder, told.seen, own="host"):
-            _launch(launcher, _work_of(prospect), folder, assignment.workers)
+            _launch(launcher, _work_of(planned_run), folder, assignment.workers)
     missing = [name for name in names if name not in told.blocks]
     if missing:
         raise WorkerError(
@@ -179,12 +183,12 @@ def _launch(
         ) from error
 
 
-def _work_of(prospect: Prospect) -> Callable[[Path, int], None]:
+def _work_of(planned_run: PlannedRun) -> Callable[[Path, int], None]:
     """Return what each worker does; what a program has in memory goes along with it."""
-    return partial(work, given=prospect.given) if prospect.given else work
+    return partial(work, given=planned_run.given) if planned_run.given else work
 
 
-class _Told:
+class _PhaseEvents:
     """Passes on a phase's events, each epoch and block once however often it was repeated."""
 
     def __init__(self, phase: str, tell: Callable[[Event], None]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pbkd.data.datasets import Split
-    from pbkd.pipeline.plan import Prospect
+    from pbkd.pipeline.plan import PlannedRun
 
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def evaluate_stages(
-    prospect: Prospect,
+    planned_run: PlannedRun,
     student: nn.Module,
     stages: Mapping[str, dict[str, Tensor] | None],
     split: Split,
@@ -39,43 +39,43 @@ def evaluate_stages(
         scores[stage] = None
         if state is not None:
             student.load_state_dict(state)
-            scores[stage] = _accuracy(prospect, student, split)
+            scores[stage] = _accuracy(planned_run, student, split)
     student.load_state_dict(final)
     return scores
 
 
-def predicted_classes(prospect: Prospect, student: nn.Module) -> dict[str, Tensor]:
+def predicted_classes(planned_run: PlannedRun, student: nn.Module) -> dict[str, Tensor]:
     """Return the classes that teacher and student give the test images.
 
     Those of the teacher are the labels where the data have none of their own.
     """
-    prepared, data = prospect.prepared, prospect.prepared.data
-    mean, std = prepared.teacher.mean, prepared.teacher.std
+    task, data = planned_run.task, planned_run.task.data
+    mean, std = task.teacher.mean, task.teacher.std
     networks = {"student": student}
     if data.labelled:
-        networks["teacher"] = prepared.teacher.network
+        networks["teacher"] = task.teacher.network
     found = {
-        role: answers(network, data.test, mean=mean, std=std, device=prepared.device)
+        role: answers(network, data.test, mean=mean, std=std, device=task.device)
         for role, network in networks.items()
     }
     return {"teacher": data.test.labels, **found}
 
 
 def measure_networks(
-    prospect: Prospect, student: nn.Module, given: Mapping[str, Tensor]
+    planned_run: PlannedRun, student: nn.Module, given: Mapping[str, Tensor]
 ) -> tuple[NetworkResult, NetworkResult]:
     """Measure teacher and student, their latencies in turn: of one image, and of a batch."""
-    prepared = prospect.prepared
-    networks = {"teacher": prepared.teacher.network, "student": student}
-    batches = sorted({1, len(prepared.images)})
-    timed = [latencies(networks, prepared.images[:batch]) for batch in batches]
+    task = planned_run.task
+    networks = {"teacher": task.teacher.network, "student": student}
+    batches = sorted({1, len(task.images)})
+    timed = [latencies(networks, task.images[:batch]) for batch in batches]
     teacher, student_ = (
         NetworkResult(
-            name=prepared.teacher.name if role == "teacher" else f"{prepared.teacher.name} student",
-            **_scored(prospect, role, given),
+            name=task.teacher.name if role == "teacher" else f"{task.teacher.name} student",
+            **_scored(planned_run, role, given),
             network=network if role == "student" else None,
             parameters=parameters(network),
-            macs=macs(network, prepared.data.image_shape),
+            macs=macs(network, task.data.image_shape),
             latencies=tuple(by_role[role] for by_role in timed),
             weight_bytes=weight_bytes(network),
         )
@@ -84,24 +84,26 @@ def measure_networks(
     return teacher, student_
 
 
-def _scored(prospect: Prospect, role: str, given: Mapping[str, Tensor]) -> dict[str, float | None]:
+def _scored(
+    planned_run: PlannedRun, role: str, given: Mapping[str, Tensor]
+) -> dict[str, float | None]:
     """Return the accuracy, or, where there are no labels, the student's agreement."""
-    data = prospect.prepared.data
+    data = planned_run.task.data
     score = int((given[role] == data.test.labels).sum()) / len(data.test)
     if data.labelled:
         return {"accuracy": score}
     return {"accuracy": None, "agreement": score if role == "student" else None}
 
 
-def _accuracy(prospect: Prospect, network: nn.Module, split: Split) -> float:
-    teacher = prospect.prepared.teacher
-    device = prospect.prepared.device
+def _accuracy(planned_run: PlannedRun, network: nn.Module, split: Split) -> float:
+    teacher = planned_run.task.teacher
+    device = planned_run.task.device
     return accuracy(network, split, mean=teacher.mean, std=teacher.std, device=device)
 
 
-def validation_score(prospect: Prospect, network: nn.Module) -> float:
+def validation_score(planned_run: PlannedRun, network: nn.Module) -> float:
     """Return a network's score on the validation split."""
-    return _accuracy(prospect, network, prospect.prepared.data.validation)
+    return _accuracy(planned_run, network, planned_run.task.data.validation)
 
 
 def copy_state(network: nn.Module) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from pbkd.pipeline.evaluate import (
 )
 from pbkd.pipeline.select import select
 from pbkd.runs.disagreements import find_changes, write_changes
-from pbkd.runs.progress import shelf
+from pbkd.runs.progress import checkpoint_store
 from pbkd.training.finetune import Recipe, fit
 from pbkd.training.throughput import begin_job
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from pbkd.core.events import Event
     from pbkd.core.results import BlockResult, NetworkResult
     from pbkd.energy.phases import PhaseClock
-    from pbkd.pipeline.plan import Prospect
+    from pbkd.pipeline.plan import PlannedRun
     from pbkd.plugin.registry import Registry
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
     from pbkd.training.throughput import Pace
 
     Tell = Callable[[Event], None]
@@ -67,7 +67,7 @@ class Outcome:
 
 
 def finish(
-    prospect: Prospect,
+    planned_run: PlannedRun,
     registry: Registry,
     trained: Mapping[str, BlockResult],
     folder: Path,
@@ -77,51 +77,51 @@ def finish(
     """Accept or keep, train student-fed, assemble, recalibrate, fine-tune, save, evaluate."""
     notes: list[str] = []
     with clock.phase("scoring"):
-        sound = {name: r for name, r in prospect.replacements.items() if trained[name].replaced}
-        replacements = _read(prospect, folder / "teacher-fed", sound)
-        blocks = select(prospect, trained, replacements, folder, tell, notes)
+        sound = {name: r for name, r in planned_run.replacements.items() if trained[name].replaced}
+        replacements = _read(planned_run, folder / "teacher-fed", sound)
+        blocks = select(planned_run, trained, replacements, folder, tell, notes)
         notes += failure_notes(blocks.values())
         accepted = {name: r for name, r in replacements.items() if blocks[name].replaced}
     with clock.phase("student-fed"):
-        if prospect.config.distill.student_fed_epochs and accepted:
+        if planned_run.config.distill.student_fed_epochs and accepted:
             fed = {name: blocks[name] for name in accepted}
-            events = distil_student_fed(prospect, registry, folder, fed, tell)
-            blocks |= _student_fed(prospect, folder, accepted, blocks, events, notes)
+            events = distil_student_fed(planned_run, registry, folder, fed, tell)
+            blocks |= _student_fed(planned_run, folder, accepted, blocks, events, notes)
     by_block = {candidate_of(name)[0]: replacement for name, replacement in accepted.items()}
-    student = assemble(prospect.prepared.chain, by_block)
+    student = assemble(planned_run.task.chain, by_block)
     stages: dict[str, dict[str, Tensor] | None] = {"assembled": copy_state(student)}
     with clock.phase("recalibration"):
-        stages["recalibrated"] = _recalibrate(prospect, student, notes) if accepted else None
+        stages["recalibrated"] = _recalibrate(planned_run, student, notes) if accepted else None
     with clock.phase("fine-tuning"):
-        fine_tuned = _fine_tune(prospect, student, folder, notes, tell) if accepted else None
+        fine_tuned = _fine_tune(planned_run, student, folder, notes, tell) if accepted else None
         stages["fine-tuned"] = fine_tuned
     if not accepted:
         notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
     builders = {candidate_of(name)[0]: blocks[name].builder for name in accepted}
-    save(folder, student, prospect.config, prospect.prepared, builders)
+    save(folder, student, planned_run.config, planned_run.task, builders)
     with clock.phase("evaluation"):
-        data = prospect.prepared.data
+        data = planned_run.task.data
         test, validation = (
-            evaluate_stages(prospect, student, stages, split)
+            evaluate_stages(planned_run, student, stages, split)
             for split in (data.test, data.validation)
         )
-        given = predicted_classes(prospect, student)
+        given = predicted_classes(planned_run, student)
         write_changes(folder, find_changes(data.test, **given, labelled=data.labelled))
-        teacher_result, student_result = measure_networks(prospect, student, given)
-    several = len(prospect.plan.blocks) > len({p.block.name for p in prospect.plan.blocks})
+        teacher_result, student_result = measure_networks(planned_run, student, given)
+    several = len(planned_run.plan.blocks) > len({p.block.name for p in planned_run.plan.blocks})
     return Outcome(
         teacher_result,
         student_result,
         test,
         validation,
-        _all_blocks(prospect, blocks),
+        _all_blocks(planned_run, blocks),
         tuple(blocks.values()) if several else (),
         tuple(notes),
     )
 
 
 def _student_fed(
-    prospect: Prospect,
+    planned_run: PlannedRun,
     folder: Path,
     accepted: Mapping[str, nn.Module],
     blocks: Mapping[str, BlockResult],
@@ -130,7 +130,7 @@ def _student_fed(
 ) -> dict[str, BlockResult]:
     """Fill in the weights of the student-fed phase; a block that failed in it keeps its own."""
     sound = [name for name, event in events.items() if event["failure"] is None]
-    _read(prospect, folder / "student-fed", {name: accepted[name] for name in sound})
+    _read(planned_run, folder / "student-fed", {name: accepted[name] for name in sound})
     notes += [
         f"Block '{name}' keeps its teacher-fed weights: in the student-fed phase"
         f" {event['failure']}."
@@ -144,10 +144,10 @@ def _student_fed(
 
 
 def _read(
-    prospect: Prospect, folder: Path, replacements: Mapping[str, nn.Module]
+    planned_run: PlannedRun, folder: Path, replacements: Mapping[str, nn.Module]
 ) -> dict[str, nn.Module]:
     """Fill replacements with the weights that a phase left in `folder`."""
-    device = prospect.prepared.device
+    device = planned_run.task.device
     return {
         name: read_replacement(folder, replacement, name).to(device)
         for name, replacement in replacements.items()
@@ -155,34 +155,34 @@ def _read(
 
 
 def _recalibrate(
-    prospect: Prospect, student: nn.Module, notes: list[str]
+    planned_run: PlannedRun, student: nn.Module, notes: list[str]
 ) -> dict[str, Tensor] | None:
     """Recalibrate BatchNorm, kept only where the validation split gains; return that state."""
-    count = prospect.config.recalibrate_batches
+    count = planned_run.config.recalibrate_batches
     if not count:
         notes.append("Recalibration was not asked for.")
         return None
-    before, state = validation_score(prospect, student), copy_state(student)
-    recalibrate(student, prospect.prepared, count, prospect.config.batch_size)
-    after, recalibrated = validation_score(prospect, student), copy_state(student)
+    before, state = validation_score(planned_run, student), copy_state(student)
+    recalibrate(student, planned_run.task, count, planned_run.config.batch_size)
+    after, recalibrated = validation_score(planned_run, student), copy_state(student)
     kept = after > before
     if not kept:
         student.load_state_dict(state)
     notes.append(
-        f"Recalibration took validation {prospect.prepared.data.score} from {100 * before:.2f} to"
+        f"Recalibration took validation {planned_run.task.data.score} from {100 * before:.2f} to"
         f" {100 * after:.2f} % and was {'kept' if kept else 'not kept'}."
     )
     return recalibrated
 
 
 def _fine_tune(
-    prospect: Prospect, student: nn.Module, folder: Path, notes: list[str], tell: Tell
+    planned_run: PlannedRun, student: nn.Module, folder: Path, notes: list[str], tell: Tell
 ) -> dict[str, Tensor] | None:
-    config, prepared = prospect.config, prospect.prepared
+    config, task = planned_run.config, planned_run.task
     if not config.finetune.epochs:
         notes.append("Fine-tuning was not asked for.")
         return None
-    before = validation_score(prospect, student)
+    before = validation_score(planned_run, student)
     recipe = Recipe(
         epochs=config.finetune.epochs,
         lr=config.finetune.lr,
@@ -190,7 +190,7 @@ def _fine_tune(
         batch_size=config.batch_size,
         seed=config.seed,
         temperature=config.finetune.temperature,
-        soft_weight=config.finetune.soft_weight if prepared.data.labelled else 1.0,
+        soft_weight=config.finetune.soft_weight if task.data.labelled else 1.0,
         optimiser=config.finetune.optimiser,
     )
 
@@ -198,38 +198,40 @@ def _fine_tune(
         tell({"event": event, "worker": None, **facts})
 
     def paced(begun: int, steps: int) -> Pace:
-        images = min(recipe.batch_size, len(prepared.data.train))
+        images = min(recipe.batch_size, len(task.data.train))
         sizes = {"epochs": recipe.epochs, "steps": steps, "images": images}
         return begin_job(told, "fine-tuning", ["student"], begun=begun, **sizes)
 
     after = fit(
         student,
-        prepared.data,
+        task.data,
         recipe,
-        mean=prepared.teacher.mean,
-        std=prepared.teacher.std,
-        teacher=prepared.feeding,
-        dtype=prepared.dtype,
+        mean=task.teacher.mean,
+        std=task.teacher.std,
+        teacher=task.feeding,
+        dtype=task.dtype,
         epoch_finished=lambda epoch, loss, score: told(
             "fine-tuning epoch", epoch=epoch + 1, loss=loss, accuracy=score
         ),
-        keep=shelf(folder, "fine-tuning", "student", writer="host"),
+        keep=checkpoint_store(folder, "fine-tuning", "student", writer="host"),
         paced=paced,
     )
     notes.append(
-        f"Fine-tuning took validation {prepared.data.score} from {100 * before:.2f} to"
+        f"Fine-tuning took validation {task.data.score} from {100 * before:.2f} to"
         f" {100 * after:.2f} %."
     )
     return copy_state(student)
 
 
-def _all_blocks(prospect: Prospect, blocks: Mapping[str, BlockResult]) -> tuple[BlockResult, ...]:
+def _all_blocks(
+    planned_run: PlannedRun, blocks: Mapping[str, BlockResult]
+) -> tuple[BlockResult, ...]:
     """Return every block's result in chain order, those that had no replacement included.
 
     It is that of the candidate which the block got; of the first where it got none.
     """
     found: dict[str, BlockResult] = {}
-    for planned in prospect.plan.blocks:
+    for planned in planned_run.plan.blocks:
         own = blocks.get(planned.name) or block_result(planned)
         name = planned.block.name
         if name not in found or own.replaced:
@@ -238,7 +240,7 @@ def _all_blocks(prospect: Prospect, blocks: Mapping[str, BlockResult]) -> tuple[
 
 
 @torch.no_grad()
-def recalibrate(student: nn.Module, prepared: Prepared, count: int, batch_size: int) -> None:
+def recalibrate(student: nn.Module, task: DistillationTask, count: int, batch_size: int) -> None:
     """Estimate every BatchNorm's statistics anew, in place, as the mean over `count` batches."""
     norms = [m for m in student.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -251,14 +253,14 @@ def recalibrate(student: nn.Module, prepared: Prepared, count: int, batch_size: 
     epoch = 0
     while seen < count:
         for images, _ in batches(
-            prepared.data.train,
+            task.data.train,
             batch_size,
             seed=0,
             epoch=epoch,
-            augmentation=prepared.data.augment,
+            augmentation=task.data.augment,
             phase="recalibrate",
         ):
-            student(prepared.normalised(images))
+            student(task.normalised(images))
             seen += 1
             if seen == count:
                 break
@@ -272,7 +274,7 @@ def save(
     folder: Path,
     student: nn.Module,
     config: RunConfig,
-    prepared: Prepared,
+    task: DistillationTask,
     replaced: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write the student's weights and the recipe that rebuilds its architecture.
@@ -285,11 +287,11 @@ def save(
         "library_name": "pbkd",
         "format": 2,
         "teacher": teacher,
-        "partitioner": {**config.partitioner, "name": prepared.partitioner},
+        "partitioner": {**config.partitioner, "name": task.partitioner},
         "plugins": config.plugins,
-        "image_shape": prepared.data.image_shape,
-        "mean": prepared.teacher.mean,
-        "std": prepared.teacher.std,
+        "image_shape": task.data.image_shape,
+        "mean": task.teacher.mean,
+        "std": task.teacher.std,
         "replaced": {name: dict(builder) for name, builder in replaced.items()},
     }
     write_weights(folder / "student" / "model.safetensors", student.state_dict())

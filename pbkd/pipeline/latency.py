@@ -11,7 +11,7 @@ from pbkd.config.options import option_types
 from pbkd.core.devices import pick_device
 from pbkd.core.process import thread_count
 from pbkd.errors import RunFolderError
-from pbkd.execution.workers import crew
+from pbkd.execution.workers import local_workers
 from pbkd.models.chain import freeze
 from pbkd.models.metrics import latencies, macs, parameters
 from pbkd.models.teacher import build_network, find_model
@@ -100,7 +100,7 @@ def timed(
 ) -> dict[str, Latency]:
     """Time a forward pass of `batch` images through each network, in turn."""
     device = pick_device("auto")
-    worker = crew(1, threads, device)[0]
+    worker = local_workers(1, threads, device)[0]
     shape = next(iter(networks.values())).image_shape
     images = torch.rand(batch, *shape).to(worker.device, memory_format=torch.channels_last)
     on_device = {name: one.network.to(worker.device) for name, one in networks.items()}

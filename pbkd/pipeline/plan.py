@@ -12,7 +12,7 @@ from pbkd.core.process import thread_count
 from pbkd.data.batching import steps_per_epoch
 from pbkd.data.load import with_preprocessing
 from pbkd.errors import ConfigError
-from pbkd.execution.workers import launcher_of, possible_crews
+from pbkd.execution.workers import launcher_of, possible_workers
 from pbkd.models.chain import blocks_of
 from pbkd.models.replacement import builder_choices, builders_of, propose, replaceable
 from pbkd.planning.budget import check_budget, check_candidates, forward_seconds
@@ -20,7 +20,7 @@ from pbkd.planning.cost_files import CostTable
 from pbkd.planning.plan import Plan, PlannedBlock, Workload
 from pbkd.planning.profiling import measure_costs
 from pbkd.planning.scheduler_choice import cache_name, cache_obstacle, choose_schedule, schedulers
-from pbkd.training.task import prepare
+from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,30 +32,32 @@ if TYPE_CHECKING:
     from pbkd.core.schedule import Worker
     from pbkd.data.datasets import Dataset
     from pbkd.models.replacement import Proposal
-    from pbkd.models.teacher import Given
+    from pbkd.models.teacher import InMemoryInputs
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import BlockBuilder, Loss, Scheduler
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 
-__all__ = ["Prospect", "cost_table", "plan_run"]
+__all__ = ["PlannedRun", "cost_table", "plan_run"]
 
 _DISTILL_STEPS, _STUDENT_FED_STEPS, _FINETUNE_STEPS = 600, 300, 600
 _START_SECONDS = 5.0  # of several workers, in both phases: import torch, load teacher and data
 
 
 @dataclass(frozen=True)
-class Prospect:
+class PlannedRun:
     """What is known before training: the resolved configuration, the plan, what it was made of."""
 
     config: RunConfig
-    prepared: Prepared
+    task: DistillationTask
     plan: Plan
     replacements: Mapping[str, nn.Module]
-    given: Given | None = None
+    given: InMemoryInputs | None = None
 
 
-def plan_run(config: RunConfig, registry: Registry, given: Given | None = None) -> Prospect:
+def plan_run(
+    config: RunConfig, registry: Registry, given: InMemoryInputs | None = None
+) -> PlannedRun:
     """Decide everything, train nothing: steps 4 to 7 of a run.
 
     `given` are a teacher, and maybe data, that a program has in memory.
@@ -66,14 +68,16 @@ def plan_run(config: RunConfig, registry: Registry, given: Given | None = None) 
     builders = builders_of(config, registry)
     loss: Loss = registry.find("loss", config.distill.loss)
     device = pick_device(config.device)
-    known_crew = getattr(launcher, "crew", None)
-    crews = [tuple(known_crew(config))] if known_crew else possible_crews(config, device)
-    first = crews[0][0]
+    launcher_workers = getattr(launcher, "workers", None)
+    groups = (
+        [tuple(launcher_workers(config))] if launcher_workers else possible_workers(config, device)
+    )
+    first = groups[0][0]
     here = first.device if first.node in ("", socket.gethostname()) else device
-    prepared = prepare(config, registry, here, given)
-    config = replace(config, data=with_preprocessing(config.data, prepared.teacher.network))
-    config = _with_epochs(config, prepared)
-    proposals = _propose_all(config, builders, prepared)
+    task = build_task(config, registry, here, given)
+    config = replace(config, data=with_preprocessing(config.data, task.teacher.network))
+    config = _with_epochs(config, task)
+    proposals = _propose_all(config, builders, task)
     replacements = {
         name: p.replacement for name, p in proposals.items() if p.replacement is not None
     }
@@ -81,25 +85,25 @@ def plan_run(config: RunConfig, registry: Registry, given: Given | None = None) 
         reasons = "; ".join(f"{name}: {p.reason}" for name, p in proposals.items())
         raise ConfigError(f"there is nothing to replace ({reasons or 'all are in `keep`'}).")
     plans = [
-        _plan(config, known_schedulers, prepared, proposals, costs, workers)
-        for workers in crews
-        for costs in [_costs(prepared, replacements, loss, workers[0].threads)]
+        _plan(config, known_schedulers, task, proposals, costs, workers)
+        for workers in groups
+        for costs in [_costs(task, replacements, loss, workers[0].threads)]
     ]
     plan = min(plans, key=_seconds_with_start)
     if len(plans) > 1:
         tried = ", ".join(f"{len(p.workers)}: {_seconds_with_start(p):.1f} s" for p in plans)
         plan = replace(plan, why=f"{plan.why}; workers=auto (with their start, {tried})")
     config = replace(config, workers=len(plan.workers))
-    plan = _with_forward_seconds(plan, config, prepared, replacements)
-    check_budget(config, prepared, plan)
-    return Prospect(config, prepared, plan, replacements, given)
+    plan = _with_forward_seconds(plan, config, task, replacements)
+    check_budget(config, task, plan)
+    return PlannedRun(config, task, plan, replacements, given)
 
 
-def cost_table(prospect: Prospect) -> CostTable:
+def cost_table(planned_run: PlannedRun) -> CostTable:
     """Return what every block that is trained costs, its candidates together, and on what."""
-    prepared, plan, worker = prospect.prepared, prospect.plan, prospect.plan.workers[0]
+    task, plan, worker = planned_run.task, planned_run.plan, planned_run.plan.workers[0]
     about = (
-        f"{prepared.teacher.name} on {prepared.data.name}, batch {prospect.config.batch_size},"
+        f"{task.teacher.name} on {task.data.name}, batch {planned_run.config.batch_size},"
         f" measured on {worker.device} with {worker.threads} thread(s)"
     )
     costs = sum_costs([planned.cost for planned in plan.trained if planned.cost])
@@ -112,7 +116,7 @@ def _seconds_with_start(plan: Plan) -> float:
 
 
 def _costs(
-    prepared: Prepared, replacements: Mapping[str, nn.Module], loss: Loss, threads: int
+    task: DistillationTask, replacements: Mapping[str, nn.Module], loss: Loss, threads: int
 ) -> dict[str, BlockCost]:
     """Measure every candidate, those of one builder at a time."""
     by_builder: dict[int, dict[str, nn.Module]] = {}
@@ -123,20 +127,20 @@ def _costs(
     with thread_count(threads):
         for index, modules in by_builder.items():
             measured = measure_costs(
-                prepared.feeding,
+                task.feeding,
                 modules,
-                prepared.images.to(prepared.dtype),
+                task.images.to(task.dtype),
                 loss,
-                dtype=prepared.dtype,
+                dtype=task.dtype,
             )
             costs |= {candidate_name(cost.name, index): cost for cost in measured}
     return costs
 
 
-def _with_epochs(config: RunConfig, prepared: Prepared) -> RunConfig:
+def _with_epochs(config: RunConfig, task: DistillationTask) -> RunConfig:
     """Return the configuration with every epoch count that was left open worked out."""
 
-    def epochs(given: int | None, wanted_steps: int, data: Dataset = prepared.training) -> int:
+    def epochs(given: int | None, wanted_steps: int, data: Dataset = task.training) -> int:
         steps = steps_per_epoch(data.train, config.batch_size)
         return given if given is not None else max(1, round(wanted_steps / steps))
 
@@ -146,21 +150,21 @@ def _with_epochs(config: RunConfig, prepared: Prepared) -> RunConfig:
         student_fed_epochs=epochs(config.distill.student_fed_epochs, _STUDENT_FED_STEPS),
     )
     finetune = replace(
-        config.finetune, epochs=epochs(config.finetune.epochs, _FINETUNE_STEPS, prepared.data)
+        config.finetune, epochs=epochs(config.finetune.epochs, _FINETUNE_STEPS, task.data)
     )
     return replace(config, distill=distill, finetune=finetune)
 
 
 def _propose_all(
-    config: RunConfig, builders: Sequence[BlockBuilder], prepared: Prepared
+    config: RunConfig, builders: Sequence[BlockBuilder], task: DistillationTask
 ) -> dict[str, Proposal]:
     """Return every builder's proposal for every block, by the candidate's name."""
-    names = replaceable(prepared.chain, config.keep)
+    names = replaceable(task.chain, config.keep)
     return {
         candidate_name(block.name, index): propose(
-            builder, prepared.chain[block.position], block, config.seed
+            builder, task.chain[block.position], block, config.seed
         )
-        for block in blocks_of(prepared.chain, prepared.images[:1], names)
+        for block in blocks_of(task.chain, task.images[:1], names)
         for index, builder in enumerate(builders)
     }
 
@@ -168,15 +172,15 @@ def _propose_all(
 def _plan(
     config: RunConfig,
     known_schedulers: Mapping[str, Scheduler],
-    prepared: Prepared,
+    task: DistillationTask,
     proposals: Mapping[str, Proposal],
     costs: Mapping[str, BlockCost],
     workers: tuple[Worker, ...],
 ) -> Plan:
     blocks_trained = {p.block.name: p.block for name, p in proposals.items() if name in costs}
     trained = list(blocks_trained.values())
-    workload = _workload(config, prepared.training)
-    obstacle = cache_obstacle(config, prepared, trained, workers)
+    workload = _workload(config, task.training)
+    obstacle = cache_obstacle(config, task, trained, workers)
     together = sum_costs([costs[name] for name in proposals if name in costs])
     choice = choose_schedule(known_schedulers, together, workers, workload, obstacle=obstacle)
     cached = choice.schedule.feed == "cache"
@@ -203,15 +207,15 @@ def _plan(
         choice.seconds,
         choice.scheduler,
         choice.why,
-        cache_name(config, prepared, trained) if cached else None,
+        cache_name(config, task, trained) if cached else None,
     )
 
 
 def _with_forward_seconds(
-    plan: Plan, config: RunConfig, prepared: Prepared, replacements: Mapping[str, nn.Module]
+    plan: Plan, config: RunConfig, task: DistillationTask, replacements: Mapping[str, nn.Module]
 ) -> Plan:
     """Fill in what a forward pass takes, where the budget limits it."""
-    seconds, others = forward_seconds(config, prepared, replacements)
+    seconds, others = forward_seconds(config, task, replacements)
     blocks = tuple(
         replace(p, seconds_before=seconds[p.name][0], seconds_after=seconds[p.name][1])
         if p.name in seconds

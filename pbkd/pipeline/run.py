@@ -17,7 +17,7 @@ import torch
 from pbkd._version import __version__
 from pbkd.core.process import keep_freed_memory
 from pbkd.core.results import RunResult
-from pbkd.energy.accounting import RUN, devices_in_use, spent
+from pbkd.energy.accounting import RUN, account_energy, devices_in_use
 from pbkd.energy.monitor import monitor_energy
 from pbkd.energy.phases import PhaseClock, power_told
 from pbkd.errors import ConfigError, TeacherError
@@ -32,7 +32,7 @@ from pbkd.pipeline.run_folder import open_folder, reopen_folder, resumed_note
 from pbkd.plugin.observers import observe
 from pbkd.plugin.registry import chosen
 from pbkd.report import write_report
-from pbkd.runs.events import Telling
+from pbkd.runs.events import EventLog
 from pbkd.runs.folder import folder_needed, locked, times_resumed, unfinished_run
 from pbkd.runs.identity import check_choices
 from pbkd.runs.plan_files import plan_event
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from pbkd.core.schedule import Worker
     from pbkd.data.datasets import Dataset
     from pbkd.energy.monitor import EnergyMonitor
-    from pbkd.models.teacher import Given
+    from pbkd.models.teacher import InMemoryInputs
     from pbkd.pipeline.finish import Outcome
-    from pbkd.pipeline.plan import Prospect
+    from pbkd.pipeline.plan import PlannedRun
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import EnergyMeter
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 
 __all__ = ["run"]
@@ -64,7 +64,7 @@ def run(
     tell: Callable[[Event], None] = lambda _event: None,
     *,
     resume: Path | None = None,
-    given: Given | None = None,
+    given: InMemoryInputs | None = None,
 ) -> RunResult:
     """Compress a teacher; return the result, which is in the run folder too.
 
@@ -76,7 +76,7 @@ def run(
     """
     _check_main()
     keep_freed_memory()
-    telling = Telling(tell)
+    telling = EventLog(tell)
     meters = [_meter(registry, choice) for choice in config.meters]
     with ExitStack() as stack:
         if resume:
@@ -88,24 +88,30 @@ def run(
         clock = PhaseClock(monitor, telling)
         with monitor.window(RUN):
             with clock.phase("planning"):
-                prospect = plan_run(config, registry, given)
-                _score_teacher(prospect.prepared, telling)
-                before = fingerprint(prospect.prepared.teacher.network)
-                folder = reopen_folder(prospect, resume) if resume else open_folder(prospect, stack)
+                planned_run = plan_run(config, registry, given)
+                _score_teacher(planned_run.task, telling)
+                before = fingerprint(planned_run.task.teacher.network)
+                folder = (
+                    reopen_folder(planned_run, resume)
+                    if resume
+                    else open_folder(planned_run, stack)
+                )
             telling.record_in(folder)
-            for note in _slow(prospect):
+            for note in _slow(planned_run):
                 telling({"event": "note", "text": note})
-            telling(plan_event(folder, prospect.config, prospect.plan, cost_table(prospect)))
+            telling(
+                plan_event(folder, planned_run.config, planned_run.plan, cost_table(planned_run))
+            )
             with folder_needed(folder):
                 with clock.phase("teacher-fed"):
-                    trained, faults = _teacher_fed(prospect, registry, folder, telling)
-                outcome = finish(prospect, registry, trained, folder, clock, telling)
-        if fingerprint(prospect.prepared.teacher.network) != before:
+                    trained, faults = _teacher_fed(planned_run, registry, folder, telling)
+                outcome = finish(planned_run, registry, trained, folder, clock, telling)
+        if fingerprint(planned_run.task.teacher.network) != before:
             raise TeacherError(
                 "the teacher's weights changed during the run: a plugin writes to them."
             )
-        energy = _energy(prospect, monitor, folder)
-        result = _result(prospect, folder, outcome, clock, faults, energy)
+        energy = _energy(planned_run, monitor, folder)
+        result = _result(planned_run, folder, outcome, clock, faults, energy)
         write_report(result, folder)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         for fault in observe(registry, "run_finished", result):
@@ -123,14 +129,14 @@ def _check_main() -> None:
 
 
 def _result(
-    prospect: Prospect,
+    planned_run: PlannedRun,
     folder: Path,
     outcome: Outcome,
     clock: PhaseClock,
     faults: Sequence[str],
     energy: EnergyResult,
 ) -> RunResult:
-    data = prospect.prepared.data
+    data = planned_run.task.data
     return RunResult(
         folder=str(folder),
         command=shlex.join(["pbkd", *sys.argv[1:]]),
@@ -143,36 +149,42 @@ def _result(
         blocks=outcome.blocks,
         candidates=outcome.candidates,
         phases=tuple(clock.results),
-        notes=(*_skipped(data), *_slow(prospect), *outcome.notes, *faults, *resumed_note(folder)),
-        environment=_environment(prospect.plan.workers),
+        notes=(
+            *_skipped(data),
+            *_slow(planned_run),
+            *outcome.notes,
+            *faults,
+            *resumed_note(folder),
+        ),
+        environment=_environment(planned_run.plan.workers),
         energy=energy,
     )
 
 
-def _energy(prospect: Prospect, monitor: EnergyMonitor, folder: Path) -> EnergyResult:
-    plan, host = prospect.plan, str(prospect.prepared.device)
+def _energy(planned_run: PlannedRun, monitor: EnergyMonitor, folder: Path) -> EnergyResult:
+    plan, host = planned_run.plan, str(planned_run.task.device)
     in_use = devices_in_use(plan.schedule, plan.workers, host)
-    return spent(monitor.windows, plan.workers, in_use, resumed=times_resumed(folder) > 0)
+    return account_energy(monitor.windows, plan.workers, in_use, resumed=times_resumed(folder) > 0)
 
 
-def _score_teacher(prepared: Prepared, tell: Callable[[Event], None]) -> None:
+def _score_teacher(task: DistillationTask, tell: Callable[[Event], None]) -> None:
     """Score the teacher on the test split, if that has labels, before anything happens to it."""
-    teacher, data = prepared.teacher, prepared.data
+    teacher, data = task.teacher, task.data
     score = None
     if data.labelled:
-        where = prepared.device
+        where = task.device
         score = accuracy(
             teacher.network, data.test, mean=teacher.mean, std=teacher.std, device=where
         )
-    told = {"name": teacher.name, "images": len(data.test), "cut": prepared.partitioner}
+    told = {"name": teacher.name, "images": len(data.test), "cut": task.partitioner}
     tell({"event": "teacher", "accuracy": score, **told})
 
 
 def _teacher_fed(
-    prospect: Prospect, registry: Registry, folder: Path, tell: Callable[[Event], None]
+    planned_run: PlannedRun, registry: Registry, folder: Path, tell: Callable[[Event], None]
 ) -> tuple[dict[str, BlockResult], list[str]]:
     """Distil as planned; observers hear of each block as it is finished, and may fail."""
-    planned = {p.name: p for p in prospect.plan.trained}
+    planned = {p.name: p for p in planned_run.plan.trained}
     faults: list[str] = []
 
     def seen(event: Event) -> None:
@@ -185,7 +197,7 @@ def _teacher_fed(
                     tell({"event": "note", "text": fault})
         tell(event)
 
-    events = distil_teacher_fed(prospect, registry, folder, seen)
+    events = distil_teacher_fed(planned_run, registry, folder, seen)
     return {name: block_result(planned[name], event) for name, event in events.items()}, faults
 
 
@@ -195,8 +207,8 @@ def _meter(registry: Registry, choice: Any) -> EnergyMeter:
     return meter
 
 
-def _slow(prospect: Prospect) -> list[str]:
-    note = slowness(prospect.prepared.dtype, prospect.prepared.device)
+def _slow(planned_run: PlannedRun) -> list[str]:
+    note = slowness(planned_run.task.dtype, planned_run.task.device)
     return [note] if note else []
 
 

@@ -17,29 +17,29 @@ from pbkd.runs.plan_files import write_plan
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from pbkd.pipeline.plan import Prospect
+    from pbkd.pipeline.plan import PlannedRun
 
 
 __all__ = ["open_folder", "reopen_folder", "resumed_note"]
 
 
-def open_folder(prospect: Prospect, stack: ExitStack) -> Path:
+def open_folder(planned_run: PlannedRun, stack: ExitStack) -> Path:
     """Create the run folder with everything that its workers need, locked until `stack` ends."""
-    folder = new_run_folder(Path(prospect.config.out), prospect.prepared.teacher.name)
+    folder = new_run_folder(Path(planned_run.config.out), planned_run.task.teacher.name)
     stack.enter_context(locked(folder))
-    write_file(folder / "config.yaml", to_yaml(prospect.config).encode())
-    for name, replacement in prospect.replacements.items():
+    write_file(folder / "config.yaml", to_yaml(planned_run.config).encode())
+    for name, replacement in planned_run.replacements.items():
         write_weights(folder / "initial" / f"{name}.safetensors", replacement.state_dict())
-    write_identity(folder, prospect.config, prospect.prepared)
-    write_plan(folder, prospect.plan, cost_table(prospect))
+    write_identity(folder, planned_run.config, planned_run.task)
+    write_plan(folder, planned_run.plan, cost_table(planned_run))
     return folder
 
 
-def reopen_folder(prospect: Prospect, folder: Path) -> Path:
+def reopen_folder(planned_run: PlannedRun, folder: Path) -> Path:
     """Check that the folder is of this very run; its first weights stay as they are."""
-    check_identity(folder, prospect.config, prospect.prepared)
-    write_file(folder / "config.yaml", to_yaml(prospect.config).encode())
-    write_plan(folder, prospect.plan, cost_table(prospect))
+    check_identity(folder, planned_run.config, planned_run.task)
+    write_file(folder / "config.yaml", to_yaml(planned_run.config).encode())
+    write_plan(folder, planned_run.plan, cost_table(planned_run))
     record(folder, "host", "resumed")
     return folder
 

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from pbkd.core.events import Event
     from pbkd.core.results import BlockResult
     from pbkd.data.datasets import Split
-    from pbkd.pipeline.plan import Prospect
-    from pbkd.training.task import Prepared
+    from pbkd.pipeline.plan import PlannedRun
+    from pbkd.training.task import DistillationTask
 
 
 __all__ = ["SoloScore", "select", "solo_scores"]
 
 
 def select(
-    prospect: Prospect,
+    planned_run: PlannedRun,
     trained: Mapping[str, BlockResult],
     replacements: Mapping[str, nn.Module],
     folder: Path,
@@ -42,15 +42,15 @@ def select(
     `replacements` are those whose training succeeded. A candidate that alone loses too much is
     rejected, whatever the budget; among the others the budget decides, where there is one.
     """
-    scores = _scores(prospect, replacements, folder)
-    blocks = {**trained, **_accept(prospect, trained, scores, tell)}
-    if is_limited(prospect.config.budget):
-        blocks |= _pick(prospect, blocks, folder, notes)
+    scores = _scores(planned_run, replacements, folder)
+    blocks = {**trained, **_accept(planned_run, trained, scores, tell)}
+    if is_limited(planned_run.config.budget):
+        blocks |= _pick(planned_run, blocks, folder, notes)
     return blocks
 
 
 def _scores(
-    prospect: Prospect, replacements: Mapping[str, nn.Module], folder: Path
+    planned_run: PlannedRun, replacements: Mapping[str, nn.Module], folder: Path
 ) -> dict[str, SoloScore]:
     """Score each candidate alone on the validation split, once and for all.
 
@@ -60,20 +60,20 @@ def _scores(
     path = folder / "scores.json"
     if path.exists():
         return {name: SoloScore(**score) for name, score in read_json(path).items()}
-    prepared = prospect.prepared
-    scores = solo_scores(prepared, replacements, prepared.data.validation)
+    task = planned_run.task
+    scores = solo_scores(task, replacements, task.data.validation)
     write_json(path, {name: asdict(score) for name, score in scores.items()})
     return scores
 
 
 def _accept(
-    prospect: Prospect,
+    planned_run: PlannedRun,
     trained: Mapping[str, BlockResult],
     scores: Mapping[str, SoloScore],
     tell: Callable[[Event], None],
 ) -> dict[str, BlockResult]:
     """Reject the candidates that alone lose too much."""
-    limit = prospect.config.max_drop
+    limit = planned_run.config.max_drop
     blocks = {}
     for name, score in scores.items():
         reason = None
@@ -92,7 +92,7 @@ def _accept(
 
 
 def _pick(
-    prospect: Prospect, blocks: Mapping[str, BlockResult], folder: Path, notes: list[str]
+    planned_run: PlannedRun, blocks: Mapping[str, BlockResult], folder: Path, notes: list[str]
 ) -> dict[str, BlockResult]:
     """Return those of the accepted candidates that the budget leaves out, with why.
 
@@ -103,9 +103,9 @@ def _pick(
     if path.exists():
         choice = read_json(path)
     else:
-        budget = prospect.config.budget
+        budget = planned_run.config.budget
         harms = {name: _harm(block, budget.harm) for name, block in accepted.items()}
-        picked, note = pick_candidates(budget, prospect.prepared, prospect.plan, harms)
+        picked, note = pick_candidates(budget, planned_run.task, planned_run.plan, harms)
         choice = {"picked": picked, "note": note}
         write_json(path, choice)
     notes.append(choice["note"])
@@ -142,7 +142,7 @@ class SoloScore:
 
 @torch.no_grad()
 def solo_scores(
-    prepared: Prepared, replacements: Mapping[str, nn.Module], split: Split
+    task: DistillationTask, replacements: Mapping[str, nn.Module], split: Split
 ) -> dict[str, SoloScore]:
     """Return what each candidate does when it alone is swapped into the teacher.
 
@@ -152,15 +152,15 @@ def solo_scores(
         replacement.eval()
     correct = dict.fromkeys(("", *replacements), 0)
     divergence = dict.fromkeys(("", *replacements), 0.0)
-    for images, labels in in_order(split, prepared.images.shape[0] * 4):
-        x = prepared.normalised(images)
+    for images, labels in in_order(split, task.images.shape[0] * 4):
+        x = task.normalised(images)
         swapped = {}
-        for position, (block, segment) in enumerate(prepared.folded.named_children()):
+        for position, (block, segment) in enumerate(task.fused.named_children()):
             for name, replacement in replacements.items():
                 if candidate_of(name)[0] == block:
-                    swapped[name] = prepared.folded[position + 1 :](replacement(x))
+                    swapped[name] = task.fused[position + 1 :](replacement(x))
             x = segment(x)
-        answers = labels.to(prepared.device)
+        answers = labels.to(task.device)
         for name, logits in {"": x, **swapped}.items():
             correct[name] += int((logits.argmax(1) == answers).sum())
             divergence[name] += len(labels) * float(soft_target_loss(logits, x, 1.0))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pbkd.config.schema import BudgetConfig, RunConfig
     from pbkd.planning.plan import Plan, PlannedBlock
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 
 __all__ = [
@@ -51,18 +51,18 @@ def check_candidates(config: RunConfig) -> None:
         )
 
 
-def check_budget(config: RunConfig, prepared: Prepared, plan: Plan) -> None:
+def check_budget(config: RunConfig, task: DistillationTask, plan: Plan) -> None:
     """Raise `ConfigError` for a budget that nothing meets."""
     budget = config.budget
     if not is_limited(budget):
         return
     options = _options(plan, {planned.name: 0.0 for planned in plan.trained})
-    limits = _limits(budget, prepared, plan)
+    limits = _limits(budget, task, plan)
     for key, limit in limits.items():
         least = sum(min(option.costs[key] for option in some) for some in options.values())
         if least > limit:
             given = getattr(budget, key)
-            possible = given + (least - limit) / _unit(key, prepared)
+            possible = given + (least - limit) / _unit(key, task)
             raise ConfigError(
                 f"'budget.{key}' is {given:g}, but the cheapest student comes to {possible:.3g}:"
                 " raise it, or give cheaper candidates."
@@ -72,7 +72,7 @@ def check_budget(config: RunConfig, prepared: Prepared, plan: Plan) -> None:
 
 
 def forward_seconds(
-    config: RunConfig, prepared: Prepared, replacements: Mapping[str, nn.Module]
+    config: RunConfig, task: DistillationTask, replacements: Mapping[str, nn.Module]
 ) -> tuple[dict[str, tuple[float, float]], float | None]:
     """Return what a forward pass takes, of each candidate and in all other segments together.
 
@@ -83,8 +83,8 @@ def forward_seconds(
         return {}, None
     seconds: dict[str, tuple[float, float]] = {}
     others = 0.0
-    x = prepared.images
-    for block, segment in prepared.chain.named_children():
+    x = task.images
+    for block, segment in task.chain.named_children():
         names = [name for name in replacements if candidate_of(name)[0] == block]
         networks = {"": segment, **{name: replacements[name] for name in names}}
         timed = latencies(networks, x, _REPEATS)
@@ -97,14 +97,14 @@ def forward_seconds(
 
 
 def pick_candidates(
-    budget: BudgetConfig, prepared: Prepared, plan: Plan, harms: Mapping[str, float]
+    budget: BudgetConfig, task: DistillationTask, plan: Plan, harms: Mapping[str, float]
 ) -> tuple[dict[str, str | None], str]:
     """Return the candidate that each block gets, None for the teacher's segment, and a note.
 
     `harms` has the candidates that may be chosen. Where these cannot meet the budget any more,
     each block gets its cheapest, and the note says so.
     """
-    limits = _limits(budget, prepared, plan)
+    limits = _limits(budget, task, plan)
     options = _options(plan, harms)
     chosen = choose(options, limits)
     note = "An exact choice among {count} candidates for {blocks} blocks keeps the budget."
@@ -118,7 +118,7 @@ def pick_candidates(
     return picked, note.format(count=len(harms), blocks=len(options))
 
 
-def _limits(budget: BudgetConfig, prepared: Prepared, plan: Plan) -> dict[str, float]:
+def _limits(budget: BudgetConfig, task: DistillationTask, plan: Plan) -> dict[str, float]:
     """Return what the blocks with candidates may take of each limited quantity."""
     blocks = {planned.block.name: planned for planned in plan.trained}.values()
     limits = {}
@@ -129,17 +129,17 @@ def _limits(budget: BudgetConfig, prepared: Prepared, plan: Plan) -> dict[str, f
         if key == "latency_ms":
             limits[key] = given - 1000 * (plan.other_seconds or 0.0)
         else:
-            teacher = _unit(key, prepared)
+            teacher = _unit(key, task)
             limits[key] = (given - 1) * teacher + sum(_taken(p, after=False)[key] for p in blocks)
     return limits
 
 
-def _unit(key: str, prepared: Prepared) -> float:
+def _unit(key: str, task: DistillationTask) -> float:
     """Return what a limit of 1 means: all that the teacher takes, or a millisecond."""
     if key == "latency_ms":
         return 1.0
-    network = prepared.teacher.network
-    return parameters(network) if key == "parameters" else macs(network, prepared.data.image_shape)
+    network = task.teacher.network
+    return parameters(network) if key == "parameters" else macs(network, task.data.image_shape)
 
 
 def _options(plan: Plan, harms: Mapping[str, float]) -> dict[str, list[Option]]:

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "Crew",
     "Link",
     "StageLoad",
     "StageParts",
-    "crew_of",
+    "StageWorkers",
     "job_seconds",
     "makespan",
     "relay_parts",
     "stage_load",
     "stage_parts",
     "stage_seconds",
+    "stage_workers",
     "worker_seconds",
 ]
 
@@ -60,20 +60,20 @@ def stage_seconds(
     after: Sequence[Worker] = (),
 ) -> float:
     """Return the seconds per step of a stage with this load, between those before and after it."""
-    return stage_parts(load, crew_of(workers, before, after)).seconds
+    return stage_parts(load, stage_workers(workers, before, after)).seconds
 
 
 def relay_parts(
     schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker]
 ) -> list[StageParts[float]]:
     """Return where the seconds of a step go, in each stage of a relay."""
-    crews = [[workers[rank] for rank in stage.ranks] for stage in schedule.stages]
+    groups = [[workers[rank] for rank in stage.ranks] for stage in schedule.stages]
     parts, first = [], 0
     for stage, before, own, after in zip(
-        schedule.stages, [[], *crews], crews, [*crews[1:], []], strict=False
+        schedule.stages, [[], *groups], groups, [*groups[1:], []], strict=False
     ):
         last = first + len(stage.job.blocks) - 1
-        parts.append(stage_parts(stage_load(costs, first, last), crew_of(own, before, after)))
+        parts.append(stage_parts(stage_load(costs, first, last), stage_workers(own, before, after)))
         first = last + 1
     return parts
 
@@ -165,16 +165,16 @@ class Link(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Crew(Generic[T]):
+class StageWorkers(Generic[T]):
     """The workers that share a stage: the slowest one's speed, and links.
 
-    `team` is the link among them; `inlet` and `outlet` lead to the stages before and after, as
+    `replicas` is the link among them; `inlet` and `outlet` lead to the stages before and after, as
     wide as all of them together. `overlap` is 1 where all send and receive while they compute.
     """
 
     size: int
     speed: T
-    team: Link[T]
+    replicas: Link[T]
     inlet: Link[T]
     outlet: Link[T]
     overlap: T
@@ -184,7 +184,7 @@ class Crew(Generic[T]):
 class StageParts(Generic[T]):
     """The seconds of a step of a stage, by what they are spent on, one after another.
 
-    Of a crew that can overlap only what it has to wait for counts as receiving and sending.
+    Of workers that can overlap only what they have to wait for counts as receiving and sending.
     """
 
     work: T
@@ -233,35 +233,35 @@ def stage_load(costs: Sequence[BlockCost], first: int, last: int) -> StageLoad[f
     )
 
 
-def stage_parts(load: StageLoad[T], crew: Crew[T]) -> StageParts[T]:
-    """Return where the seconds of a step go; load and crew are numbers, or arrays of them.
+def stage_parts(load: StageLoad[T], group: StageWorkers[T]) -> StageParts[T]:
+    """Return where the seconds of a step go; load and workers are numbers, or arrays of them.
 
-    A crew's workers share each batch in equal parts, so the slowest sets the pace, and, where
+    A stage's workers share each batch in equal parts, so the slowest sets the pace, and, where
     there are several, add up their gradients and wait for each other at every exchange.
     """
-    work = (load.seconds - load.overhead) / crew.size / crew.speed
-    overhead = load.overhead / crew.speed
-    shared = float(crew.size > 1)
-    gradients = shared * 2 * load.gradients / crew.team.bandwidth
-    waiting = shared * load.exchanges * crew.team.latency
-    receiving = load.received / crew.inlet.bandwidth + load.receives * crew.inlet.latency
-    sending = load.sent / crew.outlet.bandwidth + load.sends * crew.outlet.latency
+    work = (load.seconds - load.overhead) / group.size / group.speed
+    overhead = load.overhead / group.speed
+    shared = float(group.size > 1)
+    gradients = shared * 2 * load.gradients / group.replicas.bandwidth
+    waiting = shared * load.exchanges * group.replicas.latency
+    receiving = load.received / group.inlet.bandwidth + load.receives * group.inlet.latency
+    sending = load.sent / group.outlet.bandwidth + load.sends * group.outlet.latency
     meanwhile = work + overhead + gradients + waiting
     return StageParts(
         work=work,
         overhead=overhead,
-        receiving=receiving - crew.overlap * np.minimum(receiving, meanwhile),
-        sending=sending - crew.overlap * np.minimum(sending, np.maximum(receiving, meanwhile)),
+        receiving=receiving - group.overlap * np.minimum(receiving, meanwhile),
+        sending=sending - group.overlap * np.minimum(sending, np.maximum(receiving, meanwhile)),
         gradients=gradients,
         waiting=waiting,
     )
 
 
-def crew_of(
+def stage_workers(
     workers: Sequence[Worker], before: Sequence[Worker] = (), after: Sequence[Worker] = ()
-) -> Crew[float]:
+) -> StageWorkers[float]:
     """Return the workers of a stage as one, between those of the stages before and after it."""
-    return Crew(
+    return StageWorkers(
         len(workers),
         min(worker.speed for worker in workers),
         _link(workers, 1, inside=_together(workers)),

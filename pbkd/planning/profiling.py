@@ -15,7 +15,7 @@ from pbkd.models.metrics import synchronise
 from pbkd.training.distill import train_block
 from pbkd.training.failures import described
 from pbkd.training.learner import trainee
-from pbkd.training.replicas import team_traffic
+from pbkd.training.replicas import replica_traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,7 +73,7 @@ def measure_costs(
             costs.append(
                 BlockCost(
                     name, prefix, teacher[name], own.seconds, own.input_bytes,
-                    *team_traffic(replacements[name]), overhead[name], own.read_seconds,
+                    *replica_traffic(replacements[name]), overhead[name], own.read_seconds,
                     len(images),
                 )
             )  # fmt: skip

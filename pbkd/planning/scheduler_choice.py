@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pbkd.planning.plan import Workload
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Scheduler
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 
 __all__ = ["Choice", "cache_name", "cache_obstacle", "choose_schedule", "schedulers"]
@@ -91,15 +91,15 @@ def choose_schedule(
 
 
 def cache_obstacle(
-    config: RunConfig, prepared: Prepared, blocks: Sequence[Block], workers: Sequence[Worker]
+    config: RunConfig, task: DistillationTask, blocks: Sequence[Block], workers: Sequence[Worker]
 ) -> str | None:
     """Say why activations cannot be cached, with the size it would take; None if they can."""
     if len({worker.node for worker in workers}) > 1:
         return "workers on several machines share no disk"
-    gigabytes = cache_bytes(blocks, len(prepared.training.train), prepared.dtype) / 1e9
-    if prepared.training.augment.own:
+    gigabytes = cache_bytes(blocks, len(task.training.train), task.dtype) / 1e9
+    if task.training.augment.own:
         return "images that a program gives may differ from one epoch to the next"
-    if prepared.training.augment.changes:
+    if task.training.augment.changes:
         return "images are augmented at random: set views=1 or more, or data.crop=0 data.flip=false"
     if gigabytes > config.cache_gigabytes:
         return (
@@ -108,18 +108,18 @@ def cache_obstacle(
     return None
 
 
-def cache_name(config: RunConfig, prepared: Prepared, blocks: Sequence[Block]) -> str:
+def cache_name(config: RunConfig, task: DistillationTask, blocks: Sequence[Block]) -> str:
     """Return the folder name of this teacher's, these data's and this cut's cache."""
-    teacher = prepared.teacher
+    teacher = task.teacher
     return cache_key(
         {
             "teacher": fingerprint(teacher.network),
             "normalisation": [teacher.mean, teacher.std],
             "data": config.data,
             "views": [config.views, config.seed] if config.views else 0,
-            "images": len(prepared.training.train),
-            "labels": prepared.training.train.labels.tolist(),
+            "images": len(task.training.train),
+            "labels": task.training.train.labels.tolist(),
             "cut": [[block.position, block.input_shape, block.output_shape] for block in blocks],
-            "dtype": str(prepared.dtype),
+            "dtype": str(task.dtype),
         }
     )

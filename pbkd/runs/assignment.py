@@ -1,4 +1,4 @@
-"""What the host leaves in the run folder for its workers: the crew, the schedule, the blocks."""
+"""What the host leaves in the run folder for its workers: workers, schedule, blocks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Assignment:
     `phase` is `teacher-fed`, `retry` (the same again) or `student-fed`; `start` is the folder, in
     the run's, that holds the replacements' weights from before it. `cache` names the folder, in
     `out/cache`, of the teacher's activations, where they are cached. `rates` are factors on blocks'
-    learning rates, `pieces` how many parts of a batch they go through one after another, by the
+    learning rates, `micro_batches` how many parts of a batch they go through one after another, by the
     names of the `candidates` that are trained; without any, each block has one of its own name.
     """
 
@@ -36,7 +36,7 @@ class Assignment:
     blocks: Mapping[str, Block]
     cache: str | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
-    pieces: Mapping[str, int] = field(default_factory=dict)
+    micro_batches: Mapping[str, int] = field(default_factory=dict)
     candidates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ def write_assignment(folder: Path, assignment: Assignment) -> None:
         **schedule_data(assignment.schedule),
         "cache": assignment.cache,
         "rates": dict(assignment.rates),
-        "pieces": dict(assignment.pieces),
+        "micro_batches": dict(assignment.micro_batches),
         "candidates": assignment.candidates,
         "blocks": [asdict(block) for block in assignment.blocks.values()],
     }
@@ -98,5 +98,5 @@ def _assignment(data: Mapping[str, Any]) -> Assignment:
     named = {block.name: block for block in blocks}
     return Assignment(
         data["phase"], data["start"], workers, schedule_of(data), named, data["cache"],
-        data["rates"], data["pieces"], tuple(data["candidates"]),
+        data["rates"], data["micro_batches"], tuple(data["candidates"]),
     )  # fmt: skip

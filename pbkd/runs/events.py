@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pbkd.core.process import beside
+from pbkd.core.process import background_thread
 from pbkd.errors import RunFolderError
 import json
 import math
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pbkd.core.events import Event
 
 
-__all__ = ['Telling', 'finite', 'follow_events', 'new_events', 'plain', 'read_events', 'record']
+__all__ = ["EventLog", 'finite', 'follow_events', 'new_events', 'plain', 'read_events', 'record']
 
 
 
@@ -90,7 +90,7 @@ def follow_events(
         except BaseException as error:
             errors.append(error)
 
-    with beside(watch, "pbkd-events"):
+    with background_thread(watch, "pbkd-events"):
         yield
     if errors:
         raise errors[0]
@@ -117,7 +117,7 @@ def new_events(folder: Path, offsets: dict[Path, int], *, own: str | None = None
     return sorted(events, key=_time)
 
 
-class Telling:
+class EventLog:
     """Passes on a run's events, one at a time, whichever threads they come from.
 
     An event without a time is the host's own: it gets the time, and is recorded in the run's

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from pbkd.config.schema import RunConfig
     from pbkd.data.datasets import Dataset
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 
 __all__ = ['check_choices', 'check_identity', 'check_inputs', 'write_identity']
@@ -29,9 +29,9 @@ _FREE = (
 _FREE_DATA = ("path", "download")
 
 
-def write_identity(folder: Path, config: RunConfig, prepared: Prepared) -> None:
+def write_identity(folder: Path, config: RunConfig, task: DistillationTask) -> None:
     """Write what this run's result depends on; its presence says that training may start."""
-    write_json(folder / _FILE, {"choices": _choices(config), "inputs": _inputs(config, prepared)})
+    write_json(folder / _FILE, {"choices": _choices(config), "inputs": _inputs(config, task)})
 
 
 def check_choices(folder: Path, config: RunConfig) -> None:
@@ -39,15 +39,15 @@ def check_choices(folder: Path, config: RunConfig) -> None:
     _check(folder, read_json(folder / _FILE)["choices"], _choices(config))
 
 
-def check_identity(folder: Path, config: RunConfig, prepared: Prepared) -> None:
+def check_identity(folder: Path, config: RunConfig, task: DistillationTask) -> None:
     """Raise `IdentityError` where configuration, teacher, data or cut are not a run's own."""
     check_choices(folder, config)
-    check_inputs(folder, config, prepared)
+    check_inputs(folder, config, task)
 
 
-def check_inputs(folder: Path, config: RunConfig, prepared: Prepared) -> None:
+def check_inputs(folder: Path, config: RunConfig, task: DistillationTask) -> None:
     """Raise `IdentityError` where teacher, data or cut are not a run's own."""
-    _check(folder, read_json(folder / _FILE)["inputs"], _inputs(config, prepared))
+    _check(folder, read_json(folder / _FILE)["inputs"], _inputs(config, task))
 
 
 def _choices(config: RunConfig) -> dict[str, Any]:
@@ -56,8 +56,8 @@ def _choices(config: RunConfig) -> dict[str, Any]:
     return _flat(tree)
 
 
-def _inputs(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
-    teacher = prepared.teacher
+def _inputs(config: RunConfig, task: DistillationTask) -> dict[str, Any]:
+    teacher = task.teacher
     return _flat(
         {
             "teacher": {
@@ -66,18 +66,18 @@ def _inputs(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
                 "mean": list(teacher.mean),
                 "std": list(teacher.std),
             },
-            "data": {"content": _data_fingerprint(prepared.data, prepared)},
-            "partitioner": {**config.partitioner, "name": prepared.partitioner},
+            "data": {"content": _data_fingerprint(task.data, task)},
+            "partitioner": {**config.partitioner, "name": task.partitioner},
         }
     )
 
 
-def _data_fingerprint(data: Dataset, prepared: Prepared) -> str:
+def _data_fingerprint(data: Dataset, task: DistillationTask) -> str:
     """Return a digest of every label of every split and of the first training images."""
     digest = hashlib.sha256()
     for split in (data.train, data.validation, data.test):
         digest.update(f"{len(split)} ".encode() + split.labels.cpu().numpy().tobytes())
-    digest.update(prepared.images.float().cpu().contiguous().numpy().tobytes())
+    digest.update(task.images.float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

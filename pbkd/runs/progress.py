@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbkd.runs.events import read_events, record
-from pbkd.training.checkpoint import Shelf
+from pbkd.training.checkpoint import CheckpointStore
 import zlib
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ __all__ = ['file_checksum', 'finished_blocks', 'first_epochs', 'shelf']
 
 
 
-def shelf(folder: Path, phase: str, name: str, *, writer: str | None = None) -> Shelf:
+def checkpoint_store(folder: Path, phase: str, name: str, *, writer: str | None = None) -> CheckpointStore:
     """Return where the checkpoints of a block, or of a whole student, are kept.
 
     `writer` records an event for each one that is damaged.
@@ -27,7 +27,7 @@ def shelf(folder: Path, phase: str, name: str, *, writer: str | None = None) -> 
         if writer:
             record(folder, writer, "checkpoint damaged", reason=why)
 
-    return Shelf(folder / "checkpoints" / phase, name, damaged)
+    return CheckpointStore(folder / "checkpoints" / phase, name, damaged)
 
 
 def finished_blocks(folder: Path, phase: str) -> dict[str, Event]:
@@ -70,7 +70,7 @@ def first_epochs(
     finished = finished_blocks(folder, phase)
     if all(name in finished for name in names):
         return dict.fromkeys(names, epochs)
-    kept = {name: shelf(folder, phase, name, writer=writer).readable() for name in names}
+    kept = {name: checkpoint_store(folder, phase, name, writer=writer).readable() for name in names}
     if phase == "student-fed":
         common = set.intersection(*({0, *found} for found in kept.values()))
         return dict.fromkeys(names, max(common))

@@ -28,18 +28,19 @@ def check_scheduler(
 ) -> None:
     """Every block in exactly one job, the same answer twice, and a makespan that is possible.
 
-    With `costs` or a number of `workers`, for these; without, for several chains and crews, and
-    for 40 drawn at random: by hypothesis, which then shrinks what fails, if it is installed.
+    With `costs` or a number of `workers`, for these; without, for several chains and numbers of
+    workers, and for 40 drawn at random: by hypothesis, if it is installed, which shrinks what
+    fails.
     """
     if costs is not None or workers is not None:
-        crew = [Worker(rank) for rank in range(workers or 2)]
-        _check_case(scheduler, tiny_costs() if costs is None else costs, crew)
+        group = [Worker(rank) for rank in range(workers or 2)]
+        _check_case(scheduler, tiny_costs() if costs is None else costs, group)
         return
     for blocks, count in _SIZES:
         _check_case(scheduler, tiny_costs(blocks), [Worker(rank) for rank in range(count)])
 
-    def case(costs: Sequence[BlockCost], crew: Sequence[Worker]) -> None:
-        _check_case(scheduler, costs, crew)
+    def case(costs: Sequence[BlockCost], workers: Sequence[Worker]) -> None:
+        _check_case(scheduler, costs, workers)
 
     try:
         _by_hypothesis(case)
@@ -47,20 +48,22 @@ def check_scheduler(
         _at_random(case)
 
 
-def _check_case(scheduler: Scheduler, costs: Sequence[BlockCost], crew: Sequence[Worker]) -> None:
-    own_costs, own_crew = list(costs), list(crew)
-    schedule = scheduler.schedule(own_costs, own_crew)
-    assert (own_costs, own_crew) == (list(costs), list(crew)), (
+def _check_case(
+    scheduler: Scheduler, costs: Sequence[BlockCost], workers: Sequence[Worker]
+) -> None:
+    own_costs, own_workers = list(costs), list(workers)
+    schedule = scheduler.schedule(own_costs, own_workers)
+    assert (own_costs, own_workers) == (list(costs), list(workers)), (
         "schedule changes the costs or the workers that it is given"
     )
-    check_schedule(schedule, costs, len(crew))
-    assert scheduler.schedule(tuple(costs), tuple(crew)) == schedule, (
+    check_schedule(schedule, costs, len(workers))
+    assert scheduler.schedule(tuple(costs), tuple(workers)) == schedule, (
         "schedule gives another schedule for the same costs and workers"
     )
-    seconds = makespan(schedule, costs, crew)
-    power = sum(worker.speed for worker in crew)
+    seconds = makespan(schedule, costs, workers)
+    power = sum(worker.speed for worker in workers)
     # The workers of a relay may share a block; elsewhere one worker, at best the fastest, has it.
-    most = power if schedule.feed == "relay" else max(worker.speed for worker in crew)
+    most = power if schedule.feed == "relay" else max(worker.speed for worker in workers)
     largest = max(cost.train_seconds for cost in costs) / most
     mean = sum(cost.train_seconds for cost in costs) / power
     # Sums of the same numbers in another order differ in their last bits.

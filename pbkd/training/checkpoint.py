@@ -26,10 +26,18 @@ if TYPE_CHECKING:
     from pbkd.training.learner import Trainee
 
 
-__all__ = ["STEPS_BETWEEN", "Facts", "Shelf", "due", "restore", "snapshot", "tensors_below"]
+__all__ = [
+    "STEPS_BETWEEN",
+    "CheckpointStore",
+    "Facts",
+    "is_checkpoint_due",
+    "restore",
+    "snapshot",
+    "tensors_below",
+]
 
 
-def due(epoch: int, epochs: int, steps_per_epoch: int) -> bool:
+def is_checkpoint_due(epoch: int, epochs: int, steps_per_epoch: int) -> bool:
     """Whether to keep a checkpoint after so many epochs: at least 100 steps lie between two.
 
     The rule knows no clock, so that all workers keep the same epochs. After the last epoch the
@@ -40,7 +48,7 @@ def due(epoch: int, epochs: int, steps_per_epoch: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class CheckpointStore:
     """The last two checkpoints of one training, as safetensors in `folder`.
 
     `damaged` gets a sentence for each file that cannot be believed.

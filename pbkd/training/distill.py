@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import Loss
     from pbkd.training.feeds import Lessons
     from pbkd.training.learner import Trainee
-    from pbkd.training.replicas import Team
+    from pbkd.training.replicas import ReplicaGroup
 
 
 __all__ = ["train_block", "train_job"]
@@ -29,14 +29,14 @@ def train_job(
     epochs: Iterable[Iterable[Lessons]],
     loss: Loss,
     *,
-    team: Team | None = None,
+    replicas: ReplicaGroup | None = None,
     epoch_finished: Callable[[str, float], None] = lambda _name, _loss: None,
 ) -> None:
     """Train the replacements of one job on the lessons of every batch of every epoch.
 
     Each learns its block's target from its lesson's input, on its own loss, with its own
-    optimiser; all candidates of a block share its lessons. A `team` shares the batches of this job
-    with other workers. `epoch_finished` gets each one's name and mean loss, epoch by epoch.
+    optimiser; all candidates of a block share its lessons. `replicas` share the batches of
+    this job. `epoch_finished` gets each one's name and mean loss, epoch by epoch.
     The first of `epochs` is that after the fewest epochs that any trainee has behind it; one that
     is further waits until it is its turn.
 
@@ -53,13 +53,13 @@ def train_job(
         totals: dict[str, Tensor] = {}
         steps = 0
         for lessons in batches:
-            for name, value in _attend(learners, lessons, loss, team):
+            for name, value in _attend(learners, lessons, loss, replicas):
                 totals[name] = totals[name] + value if name in totals else value
             steps += 1
         for name, total in totals.items():
             block = trainees[name]
             if block.failure is None:
-                whole = team.sum(total) if team else total
+                whole = replicas.sum(total) if replicas else total
                 block.losses.append(float(whole) / steps)
                 epoch_finished(name, block.losses[-1])
                 if reason := divergence(block.losses):
@@ -67,7 +67,10 @@ def train_job(
 
 
 def _attend(
-    learners: Mapping[str, Mapping[str, Trainee]], lessons: Lessons, loss: Loss, team: Team | None
+    learners: Mapping[str, Mapping[str, Trainee]],
+    lessons: Lessons,
+    loss: Loss,
+    replicas: ReplicaGroup | None,
 ) -> Iterator[tuple[str, Tensor]]:
     """Train on every lesson of one batch, handing back the outputs; yield each trainee's loss.
 
@@ -85,9 +88,9 @@ def _attend(
             if block.failure is not None:
                 continue
             try:
-                output, value = train_block(block, x, target, loss, team)
+                output, value = train_block(block, x, target, loss, replicas)
             except Exception as error:
-                if team is not None:
+                if replicas is not None:
                     raise PluginError(f"block '{candidate}' fails: {described(error)}.") from error
                 block.fail(described(error))
             else:
@@ -95,18 +98,18 @@ def _attend(
 
 
 def train_block(
-    block: Trainee, x: Tensor, target: Tensor, loss: Loss, team: Team | None = None
+    block: Trainee, x: Tensor, target: Tensor, loss: Loss, replicas: ReplicaGroup | None = None
 ) -> tuple[Tensor, Tensor]:
     """Take one optimiser step; return the output from before it, and the loss, both detached."""
     block.optimiser.zero_grad(set_to_none=True)
-    if block.pieces > 1:
-        output, value = _in_pieces(block, x, target, loss)
+    if block.micro_batches > 1:
+        output, value = _in_micro_batches(block, x, target, loss)
     else:
         output = _output(block, x, target)
-        value = loss(output, target) if team is None else team.loss(loss, output, target)
+        value = loss(output, target) if replicas is None else replicas.loss(loss, output, target)
         block.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
-    if team is not None:
-        team.add_gradients(block.replacement)
+    if replicas is not None:
+        replicas.add_gradients(block.replacement)
     block.step()
     return output.detach(), value.detach()
 
@@ -118,12 +121,16 @@ def _output(block: Trainee, x: Tensor, target: Tensor) -> Tensor:
     return output
 
 
-def _in_pieces(block: Trainee, x: Tensor, target: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+def _in_micro_batches(
+    block: Trainee, x: Tensor, target: Tensor, loss: Loss
+) -> tuple[Tensor, Tensor]:
     """Add up the gradients of a batch's pieces, for less memory; BatchNorm sees each alone."""
     scale = None if loss.scale is None else loss.safe(loss.scale(target))
-    pieces = max(1, min(block.pieces, len(x) // 2))  # BatchNorm needs two rows
+    micro_batches = max(1, min(block.micro_batches, len(x) // 2))  # BatchNorm needs two rows
     outputs, total = [], torch.zeros((), device=x.device)
-    for rows, wanted in zip(x.tensor_split(pieces), target.tensor_split(pieces), strict=True):
+    for rows, wanted in zip(
+        x.tensor_split(micro_batches), target.tensor_split(micro_batches), strict=True
+    ):
         output = _output(block, rows, wanted)
         value = len(rows) / len(x) * loss.error(output, wanted)
         value = value if scale is None else value / scale

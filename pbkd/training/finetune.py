@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from pbkd.data.batching import batches, normalise, steps_per_epoch
 from pbkd.models.metrics import accuracy
-from pbkd.training.checkpoint import due, restore, snapshot, tensors_below
+from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot, tensors_below
 from pbkd.training.learner import trainee
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pbkd.data.datasets import Dataset
-    from pbkd.training.checkpoint import Shelf
+    from pbkd.training.checkpoint import CheckpointStore
     from pbkd.training.learner import Trainee
     from pbkd.training.throughput import Pace
 
@@ -57,7 +57,7 @@ def fit(
     teacher: nn.Module | None = None,
     dtype: torch.dtype = torch.float32,
     epoch_finished: Callable[[int, float, float], None] = lambda _epoch, _loss, _accuracy: None,
-    keep: Shelf | None = None,
+    keep: CheckpointStore | None = None,
     paced: Callable[[int, int], Pace] = lambda _epoch, _steps: iter,
 ) -> float:
     """Train in place; leave the network as it was at the epoch that scored best.
@@ -107,7 +107,7 @@ def fit(
         epoch_finished(epoch, float(total) / steps, score)
         if score > best:
             best, best_state = score, copy.deepcopy(network.state_dict())
-        if keep and due(epoch + 1, recipe.epochs, steps):
+        if keep and is_checkpoint_due(epoch + 1, recipe.epochs, steps):
             _keep(keep, epoch + 1, training, best, best_state)
     network.load_state_dict(best_state)
     network.eval()
@@ -115,14 +115,20 @@ def fit(
 
 
 def _keep(
-    shelf: Shelf, epoch: int, training: Trainee, best: float, best_state: dict[str, Tensor]
+    shelf: CheckpointStore,
+    epoch: int,
+    training: Trainee,
+    best: float,
+    best_state: dict[str, Tensor],
 ) -> None:
     tensors, facts = snapshot(training)
     tensors |= {f"best.{name}": tensor for name, tensor in best_state.items()}
     shelf.write(epoch, tensors, {**facts, "best": best})
 
 
-def _resume(shelf: Shelf, training: Trainee) -> tuple[int, float, dict[str, Tensor]] | None:
+def _resume(
+    shelf: CheckpointStore, training: Trainee
+) -> tuple[int, float, dict[str, Tensor]] | None:
     """Restore the newest checkpoint; return its epoch, the best score so far and its state."""
     for epoch in shelf.readable():
         tensors, facts = shelf.read(epoch)

@@ -32,7 +32,7 @@ class Trainee:
 
     `forward` runs the replacement in the precision of the run; `losses` holds the mean loss of
     each finished epoch; `failure` says why it is trained no further. A batch is gone through in so
-    many `pieces`, whose gradients add up.
+    many `micro_batches`, whose gradients add up.
     """
 
     replacement: nn.Module
@@ -42,7 +42,7 @@ class Trainee:
     rate: torch.optim.lr_scheduler.LRScheduler
     losses: list[float] = field(default_factory=list)
     failure: str | None = None
-    pieces: int = 1
+    micro_batches: int = 1
 
     def step(self) -> None:
         """Update by the gradients that are there, and go on to the next rate."""

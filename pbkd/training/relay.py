@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from pbkd.training.feeds import relay
 from pbkd.training.link import Outlet, receive, rows_of, shared_rows
-from pbkd.training.replicas import Team
+from pbkd.training.replicas import ReplicaGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ class RelayJob:
     starts: Mapping[str, int] = field(default_factory=dict)
 
 
-def team_of(schedule: Schedule, rank: int, batch_rows: int) -> Team | None:
+def replicas_of(schedule: Schedule, rank: int, batch_rows: int) -> ReplicaGroup | None:
     """Return the team of this rank; every rank must call it, in the same order as all others."""
     mine = None
     for stage in schedule.stages:
@@ -54,7 +54,7 @@ def team_of(schedule: Schedule, rank: int, batch_rows: int) -> Team | None:
         group = cast("dist.ProcessGroup", dist.new_group(list(stage.ranks)))
         for rows in rows_of(stage.ranks, batch_rows):
             if rows.rank == rank:
-                mine = Team(group, (rows.stop - rows.start) / batch_rows)
+                mine = ReplicaGroup(group, (rows.stop - rows.start) / batch_rows)
     return mine
 
 

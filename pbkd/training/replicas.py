@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pbkd.protocols import Loss
 
 
-__all__ = ["Team", "team_traffic"]
+__all__ = ["ReplicaGroup", "replica_traffic"]
 
 _Norm = nn.modules.batchnorm._BatchNorm
 
 
-def team_traffic(module: nn.Module) -> tuple[int, int]:
+def replica_traffic(module: nn.Module) -> tuple[int, int]:
     """Return the bytes of gradients and the number of exchanges that a step of a team takes.
 
     A BatchNorm exchanges mean and variance forward and backward, a loss its scale and its
@@ -33,7 +33,7 @@ def team_traffic(module: nn.Module) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Team:
+class ReplicaGroup:
     """The replicas of one span, and this one's share of every batch's rows.
 
     Their updates equal those of one worker on whole batches, up to the rounding of sums.

@@ -12,7 +12,7 @@ from pbkd.data.batching import normalise
 from pbkd.data.fixed_views import with_views
 from pbkd.data.load import load_data, with_preprocessing
 from pbkd.errors import TeacherError
-from pbkd.models.chain import fold
+from pbkd.models.chain import fuse_batchnorm
 from pbkd.models.partition import check_classes, cut, pick_partitioner
 from pbkd.models.precision import autocast, pick_dtype
 from pbkd.models.pseudo_labels import with_answers
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from pbkd.config.schema import RunConfig
     from pbkd.data.datasets import Dataset
-    from pbkd.models.teacher import Given, Teacher
+    from pbkd.models.teacher import InMemoryInputs, Teacher
     from pbkd.plugin.registry import Registry
 
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["DistillationTask", "build_task"]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class DistillationTask:
     """A frozen teacher on its device, its data, and its chain, plain and folded.
 
     `images` is the first batch of the training split, normalised. `training` is the data of the
@@ -41,7 +41,7 @@ class Prepared:
     teacher: Teacher
     data: Dataset
     chain: nn.Sequential
-    folded: nn.Sequential
+    fused: nn.Sequential
     images: Tensor
     partitioner: str
     training: Dataset
@@ -51,9 +51,9 @@ class Prepared:
     def feeding(self) -> nn.Sequential:
         """The folded chain that feeds blocks, under autocast where the run has one."""
         if self.dtype == torch.float32:
-            return self.folded
+            return self.fused
         feeding = nn.Sequential()
-        for name, segment in self.folded.named_children():
+        for name, segment in self.fused.named_children():
             feeding.add_module(name, autocast(segment, self.dtype))
         return feeding
 
@@ -71,9 +71,9 @@ class Prepared:
         return self.normalised(images).to(self.dtype)
 
 
-def prepare(
-    config: RunConfig, registry: Registry, device: str, given: Given | None = None
-) -> Prepared:
+def build_task(
+    config: RunConfig, registry: Registry, device: str, given: InMemoryInputs | None = None
+) -> DistillationTask:
     """Load teacher and data, or take those given; check that they fit, cut the chain, check it."""
     teacher = given.teacher() if given else load_teacher(registry, config.teacher)
     own = given.data if given else None
@@ -88,9 +88,9 @@ def prepare(
     check_classes(network, data, images[:2])
     partitioner = pick_partitioner(registry, config.partitioner, network)
     chain = cut(partitioner, network, images[:2])
-    folded = fold(chain, images[:2])
+    fused = fuse_batchnorm(chain, images[:2])
     training = with_views(data, config.views, config.seed)
-    return Prepared(teacher, data, chain, folded, images, partitioner.name, training, dtype)
+    return DistillationTask(teacher, data, chain, fused, images, partitioner.name, training, dtype)
 
 
 def _check_channels(teacher: Teacher, data: Dataset) -> None:

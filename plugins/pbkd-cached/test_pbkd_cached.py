@@ -15,17 +15,17 @@ def test_it_keeps_the_contract() -> None:
 
 
 def test_only_training_counts() -> None:
-    crew = [Worker(0), Worker(1)]
-    schedule = Cached().schedule(COSTS, crew)
+    workers = [Worker(0), Worker(1)]
+    schedule = Cached().schedule(COSTS, workers)
     assert schedule.feed == "cache"
     assert [[job.blocks for job in jobs] for jobs in schedule.assigned] == [[("b",)], [("a", "c")]]
-    assert worker_seconds(schedule, COSTS, crew) == [5, 6]
+    assert worker_seconds(schedule, COSTS, workers) == [5, 6]
 
 
 def test_the_teacher_runs_once_over_the_images_shared_by_all_workers() -> None:
-    crew = [Worker(0), Worker(1)]
-    schedule = Cached().schedule(COSTS, crew)
-    assert makespan(schedule, COSTS, crew, Workload(100, 10)) == 6 * 100 + 27 * 10 / 2
+    workers = [Worker(0), Worker(1)]
+    schedule = Cached().schedule(COSTS, workers)
+    assert makespan(schedule, COSTS, workers, Workload(100, 10)) == 6 * 100 + 27 * 10 / 2
 
 
 def test_a_slow_worker_gets_less() -> None:
@@ -39,8 +39,8 @@ def test_it_is_registered() -> None:
 
 def test_reading_counts_and_a_read_boundary_is_not_free() -> None:
     costs = [BlockCost("a", 0, 1, 2, read_seconds=3), BlockCost("b", 1, 1, 4)]
-    crew = [Worker(0)]
-    assert worker_seconds(Cached().schedule(costs, crew), costs, crew) == [9]
+    workers = [Worker(0)]
+    assert worker_seconds(Cached().schedule(costs, workers), costs, workers) == [9]
     # Alone on a worker each, the block that reads is the heavier one.
     costs.append(BlockCost("c", 2, 1, 1))
     jobs = Cached().schedule(costs, [Worker(0), Worker(1)]).assigned

@@ -38,9 +38,9 @@ def run_folder(path: Path, workers: int, then: str = "") -> Path:
     witness.write_text(WITNESS.format(folder=str(path)) + then)
     config = load_config([f"workers={workers}", f"plugins=[{witness}]"])
     (path / "config.yaml").write_text(to_yaml(config))
-    crew = tuple(Worker(rank) for rank in range(workers))
+    group = tuple(Worker(rank) for rank in range(workers))
     write_assignment(
-        path, Assignment("teacher-fed", "initial", crew, Schedule(((),) * workers), {})
+        path, Assignment("teacher-fed", "initial", group, Schedule(((),) * workers), {})
     )
     return path
 

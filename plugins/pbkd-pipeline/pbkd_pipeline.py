@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from pbkd import Job, Schedule, hookimpl
-from pbkd.planning.cost_model import Crew, Link, StageLoad, stage_load, stage_parts
+from pbkd.planning.cost_model import Link, StageLoad, StageWorkers, stage_load, stage_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,11 +51,11 @@ class Pipeline:
 class _Team(NamedTuple):
     """All teams of neighbouring workers of one size, by the first of them.
 
-    `crews` has their links by kind; `inside` tells which are of one node.
+    `groups` has their links by kind; `inside` tells which are of one node.
     """
 
     size: int
-    crews: tuple[Crew[Array], ...]
+    groups: tuple[StageWorkers[Array], ...]
     inside: Array
 
 
@@ -118,7 +118,7 @@ def _team(workers: Sequence[Worker], starts: Array, size: int) -> _Team:
     inside = (lanes == 1) & np.array([worker.node != "" for worker in first])
     far = Link[Array](each("bandwidth").min(1), each("latency").max(1))
     near = Link[Array](each("node_bandwidth").min(1), each("node_latency").max(1))
-    team = Link[Array](
+    replicas = Link[Array](
         np.where(inside, near.bandwidth, far.bandwidth), np.where(inside, near.latency, far.latency)
     )
     outside = (
@@ -126,8 +126,8 @@ def _team(workers: Sequence[Worker], starts: Array, size: int) -> _Team:
         replace(near, bandwidth=size * near.bandwidth),
     )
     speed, overlap = each("speed").min(1), each("overlap").min(1)
-    crews = tuple(Crew(size, speed, team, link, link, overlap) for link in outside)
-    return _Team(size, crews, inside)
+    groups = tuple(StageWorkers(size, speed, replicas, link, link, overlap) for link in outside)
+    return _Team(size, groups, inside)
 
 
 def _loads(costs: Sequence[BlockCost], end: int) -> StageLoad[Array]:
@@ -138,13 +138,13 @@ def _loads(costs: Sequence[BlockCost], end: int) -> StageLoad[Array]:
 
 def _fill(table: _Table, end: int, load: StageLoad[Array], teams: Sequence[_Team]) -> None:
     """Find the best relays of the first `end` blocks, all shorter ones being known."""
-    for size, crews, inside in teams:
+    for size, groups, inside in teams:
         starts = len(inside)
         for outlet in table.kinds:
             slowest = np.empty((len(table.kinds), end, starts))
             for inlet in table.kinds:
-                crew = replace(crews[inlet], outlet=crews[outlet].outlet)
-                seconds = stage_parts(load, crew).seconds
+                group = replace(groups[inlet], outlet=groups[outlet].outlet)
+                seconds = stage_parts(load, group).seconds
                 np.maximum(table.ready[:end, inlet, :starts], seconds, out=slowest[inlet])
                 if _NEAR in (inlet, outlet):
                     slowest[inlet][:, ~inside] = np.inf

@@ -23,14 +23,14 @@ EVEN = [BlockCost(name, index, 1, 2, 0, 0, ALONE) for index, name in enumerate("
 
 
 def spans(
-    costs: list[BlockCost], crew: list[Worker]
+    costs: list[BlockCost], group: list[Worker]
 ) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
-    schedule = Pipeline().schedule(costs, crew)
+    schedule = Pipeline().schedule(costs, group)
     return [(stage.job.blocks, stage.ranks) for stage in schedule.stages]
 
 
 def best_by_trying(
-    costs: list[BlockCost], crew: list[Worker], first: int = 0, used: int = 0
+    costs: list[BlockCost], group: list[Worker], first: int = 0, used: int = 0
 ) -> float:
     """The slowest stage of the best of all relays from a block on, over workers not yet used."""
     if first == len(costs):
@@ -38,12 +38,12 @@ def best_by_trying(
     return min(
         (
             max(
-                stage_seconds(stage_load(costs, first, last), crew[start:stop]),
-                best_by_trying(costs, crew, last + 1, stop),
+                stage_seconds(stage_load(costs, first, last), group[start:stop]),
+                best_by_trying(costs, group, last + 1, stop),
             )
             for last in range(first, len(costs))
-            for start in range(used, len(crew))
-            for stop in range(start + 1, len(crew) + 1)
+            for start in range(used, len(group))
+            for stop in range(start + 1, len(group) + 1)
         ),
         default=float("inf"),
     )
@@ -56,17 +56,17 @@ def test_it_keeps_the_contract() -> None:
 
 def test_even_blocks_are_cut_evenly() -> None:
     assert spans(EVEN, [Worker(0), Worker(1)]) == [(("a", "b", "c"), (0,)), (("d", "e", "f"), (1,))]
-    crew = [Worker(rank) for rank in range(2)]
+    group = [Worker(rank) for rank in range(2)]
     # A message each, of a millisecond.
-    assert worker_seconds(Pipeline().schedule(EVEN, crew), EVEN, crew) == [9.001, 9.001]
+    assert worker_seconds(Pipeline().schedule(EVEN, group), EVEN, group) == [9.001, 9.001]
 
 
 def test_the_kept_segments_before_a_block_run_on_the_worker_that_sends() -> None:
     costs = [BlockCost("a", 1, 1, 2, 0, 0, ALONE), BlockCost("b", 5, 1, 2, 0, 0, ALONE)]
-    crew = [Worker(0, latency=0), Worker(1, latency=0)]
+    group = [Worker(0, latency=0), Worker(1, latency=0)]
     schedule = Schedule(((Job(("a",)),), (Job(("b",)),)), feed="relay")
     # 3 s of kept segments lie between the two blocks.
-    assert worker_seconds(schedule, costs, crew) == [1 + 1 + 3 + 2, 1 + 2]
+    assert worker_seconds(schedule, costs, group) == [1 + 1 + 3 + 2, 1 + 2]
 
 
 def test_a_wide_activation_is_not_cut() -> None:
@@ -84,18 +84,18 @@ def test_a_heavy_block_gets_several_workers() -> None:
         BlockCost("b", 1, 10, 20, 0, 0, 10),
         BlockCost("c", 11, 1, 2, 0, 0, ALONE),
     ]
-    crew = [Worker(rank) for rank in range(6)]
-    stages = dict(spans(costs, crew))
+    group = [Worker(rank) for rank in range(6)]
+    stages = dict(spans(costs, group))
     assert len(stages[("b",)]) == 4
     # Its share of 30 s, two messages and ten exchanges, of a millisecond each.
-    seconds = max(worker_seconds(Pipeline().schedule(costs, crew), costs, crew))
+    seconds = max(worker_seconds(Pipeline().schedule(costs, group), costs, group))
     assert seconds == pytest.approx(30 / 4 + 0.002 + 0.01)
 
 
 def test_what_does_not_shrink_with_the_batch_is_not_shared() -> None:
     cost = BlockCost("a", 0, 1, 2, overhead_seconds=2)
-    crew = [Worker(rank, latency=0) for rank in range(2)]
-    (seconds, _) = worker_seconds(Pipeline().schedule([cost], crew), [cost], crew)
+    group = [Worker(rank, latency=0) for rank in range(2)]
+    (seconds, _) = worker_seconds(Pipeline().schedule([cost], group), [cost], group)
     assert seconds == pytest.approx(1 / 2 + 2)
 
 
@@ -135,10 +135,12 @@ def test_it_is_the_best_of_all_relays(
     rows: list[tuple[float, float, float, int, int, int]], speeds: list[float]
 ) -> None:
     costs = chain(rows)
-    crew = [Worker(rank, speed=speed) for rank, speed in enumerate(speeds)]
-    schedule = Pipeline().schedule(costs, crew)
-    check_schedule(schedule, costs, len(crew))
-    assert max(worker_seconds(schedule, costs, crew)) == pytest.approx(best_by_trying(costs, crew))
+    group = [Worker(rank, speed=speed) for rank, speed in enumerate(speeds)]
+    schedule = Pipeline().schedule(costs, group)
+    check_schedule(schedule, costs, len(group))
+    assert max(worker_seconds(schedule, costs, group)) == pytest.approx(
+        best_by_trying(costs, group)
+    )
 
 
 @settings(deadline=None)
@@ -155,23 +157,23 @@ def test_it_is_the_best_of_all_relays_over_nodes(
     overlap: bool,
 ) -> None:
     costs = chain(rows[:4])
-    crew: list[Worker] = []
+    group: list[Worker] = []
     for index, (count, speed) in enumerate(nodes):
         for _ in range(count):
             worker = Worker(
-                len(crew),
+                len(group),
                 speed=speed,
                 node=f"node{index}",
                 node_bandwidth=faster * 1e9,
                 node_latency=1e-3 / faster,
                 overlap=overlap and index < 2,
             )
-            crew.append(worker)
-    crew = crew[:5]
-    schedule = Pipeline().schedule(costs, crew)
-    check_schedule(schedule, costs, len(crew))
-    assert max(worker_seconds(schedule, costs, crew)) == pytest.approx(
-        min(max(worker_seconds(relay, costs, crew)) for relay in all_relays(costs, len(crew)))
+            group.append(worker)
+    group = group[:5]
+    schedule = Pipeline().schedule(costs, group)
+    check_schedule(schedule, costs, len(group))
+    assert max(worker_seconds(schedule, costs, group)) == pytest.approx(
+        min(max(worker_seconds(relay, costs, group)) for relay in all_relays(costs, len(group)))
     )
 
 
@@ -202,12 +204,12 @@ def test_the_narrowest_cut_lies_between_the_nodes() -> None:
         BlockCost(name, index, 1, 2, narrow if name == "f" else wide, 0, ALONE)
         for index, name in enumerate("abcdefgh")
     ]
-    crew = [
+    group = [
         Worker(rank, node=node, bandwidth=1e7, node_bandwidth=1e12)
         for rank, node in enumerate("xxyy")
     ]
     # Four even spans would send the wide input of e from x to y, which takes 10 s.
-    firsts = {rank: blocks[0] for blocks, ranks in spans(costs, crew) for rank in ranks}
+    firsts = {rank: blocks[0] for blocks, ranks in spans(costs, group) for rank in ranks}
     assert firsts[2] == "f"
 
 
@@ -216,8 +218,8 @@ def test_the_narrowest_cut_lies_between_the_nodes() -> None:
 def test_another_worker_never_makes_the_slowest_stage_slower(count: int, blocks: int) -> None:
     costs = tiny_costs(blocks)
     seconds = [
-        max(worker_seconds(Pipeline().schedule(costs, crew), costs, crew))
-        for crew in ([Worker(r) for r in range(count)], [Worker(r) for r in range(count + 1)])
+        max(worker_seconds(Pipeline().schedule(costs, group), costs, group))
+        for group in ([Worker(r) for r in range(count)], [Worker(r) for r in range(count + 1)])
     ]
     assert seconds[1] <= seconds[0]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pbkd import Job, Schedule, hookimpl
-from pbkd.core.process import beside
+from pbkd.core.process import background_thread
 from pbkd.errors import ConfigError, PluginError, WorkerError, one_line
 from pbkd.execution.remote.folder_sync import marks, pack, unpack, written
 from pbkd.execution.remote.probe import measured_link, stopwatch, worker_at
@@ -78,21 +78,21 @@ class _Actor:
                 finally:
                     done.set()
 
-            with beside(run, "pbkd-work"):
+            with background_thread(run, "pbkd-work"):
                 yield from written(folder, before, done)
         if failures:
             raise WorkerError(one_line(failures[0])) from failures[0]
 
 
 @dataclass
-class _Crew:
+class _ActorGroup:
     """The actors of a run, by rank, and the placement group that holds their resources."""
 
     group: Any
     actors: list[Any]
 
 
-_crews: list[_Crew] = []  # at most one: a process compresses one network at a time
+_groups: list[_ActorGroup] = []  # at most one: a process compresses one network at a time
 
 
 @dataclass(frozen=True)
@@ -110,17 +110,17 @@ class RayLauncher:
     restarts: int = 3
     patience: float = 60.0
 
-    def crew(self, config: RunConfig) -> tuple[Worker, ...]:
+    def workers(self, config: RunConfig) -> tuple[Worker, ...]:
         """Start an actor for each worker; return them with their measured speeds and links."""
         ray = _connected(self.address)
         _disband()
         count, threads, gpus = _sizes(ray.cluster_resources(), config)
-        crew = _gathered(ray, count, {"CPU": threads, **({"GPU": 1} if gpus else {})})
+        group = _gathered(ray, count, {"CPU": threads, **({"GPU": 1} if gpus else {})})
         config = replace(config, threads=threads)
-        ray.get([actor.load.remote(config) for actor in crew.actors])
-        places = ray.get([actor.place.remote() for actor in crew.actors])
+        ray.get([actor.load.remote(config) for actor in group.actors])
+        places = ray.get([actor.place.remote() for actor in group.actors])
         own = stopwatch(config)()
-        links = [measured_link(partial(_echo, actor)) for actor in crew.actors]
+        links = [measured_link(partial(_echo, actor)) for actor in group.actors]
         return tuple(
             worker_at(rank, place, own, link)
             for rank, (place, link) in enumerate(zip(places, links, strict=True))
@@ -129,10 +129,10 @@ class RayLauncher:
     def launch(self, work: Work, folder: Path, workers: Sequence[Worker]) -> None:
         """Have the work done; raises `WorkerError` where it fails, or too few workers are left."""
         ray = _connected(self.address)
-        if not _crews or len(_crews[-1].actors) < len(workers):
+        if not _groups or len(_groups[-1].actors) < len(workers):
             _disband()
             _gathered(ray, len(workers), {"CPU": max(worker.threads for worker in workers)})
-        attempt = _Attempt(ray, work, folder, _crews[-1].actors, self.patience)
+        attempt = _Attempt(ray, work, folder, _groups[-1].actors, self.patience)
         if _independent(folder, len(workers)):
             _in_turn(attempt, workers)
         else:
@@ -295,7 +295,7 @@ def _sizes(resources: Mapping[str, float], config: RunConfig) -> tuple[int, int,
     return count, config.threads or max(1, cpus // count), use_gpus
 
 
-def _gathered(ray: Any, count: int, resources: dict[str, int]) -> _Crew:
+def _gathered(ray: Any, count: int, resources: dict[str, int]) -> _ActorGroup:
     """Start an actor for each worker, over the cluster; raises `WorkerError` without room."""
     bundles = [dict(resources) for _ in range(count)]
     group = ray.util.placement_group(bundles, strategy="SPREAD")
@@ -313,8 +313,8 @@ def _gathered(ray: Any, count: int, resources: dict[str, int]) -> _Crew:
         actor.options(**options, scheduling_strategy=placed(group, index)).remote()
         for index in range(count)
     ]
-    _crews.append(_Crew(group, actors))
-    return _crews[-1]
+    _groups.append(_ActorGroup(group, actors))
+    return _groups[-1]
 
 
 def _echo(actor: Any, content: bytes) -> bytes:
@@ -323,13 +323,13 @@ def _echo(actor: Any, content: bytes) -> bytes:
 
 
 def _disband() -> None:
-    """Give the resources of an earlier crew back."""
-    while _crews:
-        crew = _crews.pop()
+    """Give the resources of an earlier group back."""
+    while _groups:
+        group = _groups.pop()
         with suppress(_ray().exceptions.RayError):
-            for actor in crew.actors:
+            for actor in group.actors:
                 _ray().kill(actor)
-            _ray().util.remove_placement_group(crew.group)
+            _ray().util.remove_placement_group(group.group)
 
 
 def _connected(address: str | None) -> Any:

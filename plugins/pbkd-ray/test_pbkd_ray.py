@@ -26,6 +26,7 @@ def cluster() -> Iterator[None]:
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or it leaves a token in the home folder
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray.shutdown()  # of what another test on this process may have left
     ray.init(
         num_cpus=2,
         num_gpus=0,
@@ -47,7 +48,7 @@ def test_the_contract_of_launchers() -> None:
 def test_a_cluster_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pbkd_ray, "_ROOM", 2.0)
     with pytest.raises(WorkerError, match="no room for 50 workers"):
-        RayLauncher().crew(load_config(["workers=50", "threads=1"]))
+        RayLauncher().workers(load_config(["workers=50", "threads=1"]))
 
 
 @pytest.mark.parametrize(
@@ -69,10 +70,10 @@ def test_how_many_workers_there_are(
 def test_a_cluster_that_is_not_there() -> None:
     ray.shutdown()
     with pytest.raises(ConfigError, match=r"the Ray cluster at .127\.0\.0\.1:9. cannot be reached"):
-        RayLauncher("127.0.0.1:9").crew(load_config())
+        RayLauncher("127.0.0.1:9").workers(load_config())
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, ray.__name__, None)
     with pytest.raises(PluginError, match=r"pip install 'pbkd\[ray\]'"):
-        RayLauncher().crew(load_config())
+        RayLauncher().workers(load_config())

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def crew(count: int) -> list[Worker]:
+def make_workers(count: int) -> list[Worker]:
     return [Worker(rank) for rank in range(count)]
 
 
 def hands(costs: Sequence[BlockCost], workers: int) -> list[list[tuple[str, ...]]]:
-    schedule = RoundRobin().schedule(costs, crew(workers))
+    schedule = RoundRobin().schedule(costs, make_workers(workers))
     assert schedule.shared == ()
     return [[job.blocks for job in jobs] for jobs in schedule.assigned]
 
@@ -44,10 +44,10 @@ def test_a_worker_too_many_has_no_job() -> None:
 
 def test_the_blocks_of_a_hand_share_its_teacher_pass() -> None:
     costs = [BlockCost("a", 0, 1, 4), BlockCost("b", 1, 1, 4), BlockCost("c", 2, 1, 4)]
-    schedule = RoundRobin().schedule(costs, crew(2))
+    schedule = RoundRobin().schedule(costs, make_workers(2))
     assert schedule.assigned == ((Job(("a", "c")),), (Job(("b",)),))
     # Worker 0 runs the teacher once, through all three blocks (3 s), and trains two (8 s).
-    assert makespan(schedule, costs, crew(2)) == 11
+    assert makespan(schedule, costs, make_workers(2)) == 11
 
 
 def test_it_is_registered() -> None:

@@ -29,9 +29,9 @@ class TorchrunLauncher:
     name: ClassVar[str] = "torchrun"
     patience: float = 60.0
 
-    def crew(self, config: RunConfig) -> tuple[Worker, ...]:
+    def workers(self, config: RunConfig) -> tuple[Worker, ...]:
         """Return all processes, with the speeds and links that were measured between them."""
-        return met().crew(config, self.patience)
+        return met().workers(config, self.patience)
 
     def launch(
         self, work: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]

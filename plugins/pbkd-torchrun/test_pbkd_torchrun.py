@@ -48,6 +48,6 @@ def test_two_processes_of_torchrun_give_the_students_of_one(tmp_path: Path) -> N
 
 def test_it_is_of_use_under_torchrun_only(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="processes that torchrun started"):
-        TorchrunLauncher().crew(load_config())
+        TorchrunLauncher().workers(load_config())
     with pytest.raises(WorkerError, match="say launcher=local"):
         TorchrunLauncher().launch(lambda _folder, _rank: None, tmp_path, [Worker(0), Worker(1)])

@@ -16,7 +16,7 @@ from pbkd.data.datasets import Split
 from pbkd.data.torch_data import given_data
 from pbkd.errors import ConfigError, DataError, IdentityError, RunFolderError, TeacherError
 from pbkd.models.weights import fingerprint
-from pbkd.training.task import Prepared
+from pbkd.training.task import DistillationTask
 
 
 class Pairs(Dataset[tuple[Tensor, int]]):
@@ -40,7 +40,7 @@ class Stream(IterableDataset[tuple[Tensor, int]]):
         return (self.pairs[row] for row in range(len(self.pairs)))
 
 
-def floats(digits: Prepared, split: Split) -> tuple[Tensor, Tensor]:
+def floats(digits: DistillationTask, split: Split) -> tuple[Tensor, Tensor]:
     """Return a split's images, normalised, and its labels."""
     images = torch.cat([images for images, _ in in_order(split, 400)])
     return digits.normalised(images).contiguous(), split.labels
@@ -60,7 +60,9 @@ def options(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def test_a_network_and_tensors_give_a_student(digits: Prepared, options: dict[str, Any]) -> None:
+def test_a_network_and_tensors_give_a_student(
+    digits: DistillationTask, options: dict[str, Any]
+) -> None:
     network = digits.teacher.network
     before, modes = fingerprint(network), [m.training for m in network.modules()]
     train, test = floats(digits, digits.data.train), floats(digits, digits.data.test)
@@ -85,7 +87,7 @@ def test_a_network_and_tensors_give_a_student(digits: Prepared, options: dict[st
 
 
 def test_loaders_and_data_sets_give_what_tensors_give(
-    digits: Prepared, options: dict[str, Any]
+    digits: DistillationTask, options: dict[str, Any]
 ) -> None:
     network = digits.teacher.network
     train, test = floats(digits, digits.data.train), floats(digits, digits.data.test)
@@ -101,7 +103,9 @@ def test_loaders_and_data_sets_give_what_tensors_give(
     assert len({r.student.accuracy for r in found}) == 1
 
 
-def test_workers_get_what_the_program_has(digits: Prepared, options: dict[str, Any]) -> None:
+def test_workers_get_what_the_program_has(
+    digits: DistillationTask, options: dict[str, Any]
+) -> None:
     train = floats(digits, digits.data.train)
     one, two = (
         pbkd.compress(digits.teacher.network, train, workers=workers, **options)
@@ -114,7 +118,7 @@ def test_workers_get_what_the_program_has(digits: Prepared, options: dict[str, A
 
 
 def test_without_labels_agreement_takes_the_place_of_accuracy(
-    digits: Prepared, options: dict[str, Any]
+    digits: DistillationTask, options: dict[str, Any]
 ) -> None:
     images, _ = floats(digits, digits.data.train)
     test, _ = floats(digits, digits.data.test)
@@ -136,7 +140,9 @@ def test_without_labels_agreement_takes_the_place_of_accuracy(
     assert f"gives its teacher's class to {100 * student.agreement:.2f} % of the test" in card
 
 
-def test_a_data_source_by_name_and_uint8_images(digits: Prepared, options: dict[str, Any]) -> None:
+def test_a_data_source_by_name_and_uint8_images(
+    digits: DistillationTask, options: dict[str, Any]
+) -> None:
     network, split = digits.teacher.network, digits.data.train
     named = pbkd.compress(network, "digits", mean=[0.5], std=[0.5], **options)
     assert named.teacher.accuracy == pytest.approx(0.9889, abs=1e-4)
@@ -149,7 +155,7 @@ def test_a_data_source_by_name_and_uint8_images(digits: Prepared, options: dict[
 
 
 def test_a_run_that_was_stopped_goes_on(
-    digits: Prepared, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    digits: DistillationTask, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_args: object) -> None:
         raise KeyboardInterrupt
@@ -203,14 +209,19 @@ IMAGES, LABELS = torch.linspace(0, 1, 2560).reshape(40, 1, 8, 8), torch.arange(4
     ],
 )
 def test_mistakes_are_told(
-    digits: Prepared, tmp_path: Path, data: Any, options: dict[str, Any], error: Any, message: str
+    digits: DistillationTask,
+    tmp_path: Path,
+    data: Any,
+    options: dict[str, Any],
+    error: Any,
+    message: str,
 ) -> None:
     with pytest.raises(error, match=message):
         pbkd.compress(digits.teacher.network, data, quiet=True, out=str(tmp_path), **options)
     assert not list(tmp_path.iterdir())
 
 
-def test_workers_are_refused_what_cannot_be_sent(digits: Prepared) -> None:
+def test_workers_are_refused_what_cannot_be_sent(digits: DistillationTask) -> None:
     class Local(nn.Sequential):
         """Cannot be pickled: its class is inside a function."""
 
@@ -219,7 +230,7 @@ def test_workers_are_refused_what_cannot_be_sent(digits: Prepared) -> None:
 
 
 def test_a_program_that_is_imported_by_its_worker_runs_nothing(
-    digits: Prepared, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    digits: DistillationTask, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
     with pytest.raises(ConfigError, match=r"belongs below `if __name__ == '__main__':`\.$"):

@@ -19,7 +19,7 @@ from pbkd.execution.process_group import process_group
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline.run import run
 from pbkd.training.link import Rows, rows_of, shared_rows
-from pbkd.training.replicas import Team
+from pbkd.training.replicas import ReplicaGroup
 
 if TYPE_CHECKING:
     from pbkd.core.results import RunResult
@@ -135,13 +135,13 @@ def _train_once(folder: Path, rank: int) -> None:
     with process_group(torch.device("cpu"), rank, 2, "test"):
         group = dist.group.WORLD
         assert group is not None
-        team = Team(group, share=len(range(8)[parts[rank]]) / 8)
-        team.share_norms(network)
+        replicas = ReplicaGroup(group, share=len(range(8)[parts[rank]]) / 8)
+        replicas.share_norms(network)
         output = network(data["x"][parts[rank]])
-        loss = team.loss(NMSE, output, data["target"][parts[rank]])
+        loss = replicas.loss(NMSE, output, data["target"][parts[rank]])
         loss.backward()  # type: ignore[no-untyped-call]
-        team.add_gradients(network)
-        total = team.sum(loss)
+        replicas.add_gradients(network)
+        total = replicas.sum(loss)
     result = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     buffers = {name: b.float() for name, b in network.named_buffers()}
     write_weights(folder / f"rank{rank}.safetensors", {**result, **buffers, "loss": total})

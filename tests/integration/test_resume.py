@@ -16,8 +16,8 @@ from pbkd.errors import CheckpointError, IdentityError, RunFolderError
 from pbkd.pipeline.run import run
 from pbkd.runs.events import read_events, record
 from pbkd.runs.folder import is_finished, is_held, locked, newest_run
-from pbkd.runs.progress import finished_blocks, first_epochs, shelf
-from pbkd.training.checkpoint import Shelf, due, restore, snapshot
+from pbkd.runs.progress import checkpoint_store, finished_blocks, first_epochs
+from pbkd.training.checkpoint import CheckpointStore, is_checkpoint_due, restore, snapshot
 from pbkd.training.learner import OPTIMISERS, trainee
 
 if TYPE_CHECKING:
@@ -178,13 +178,13 @@ def test_two_runs_never_share_a_folder(
 
 def test_checkpoints_lie_at_least_so_many_steps_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pbkd.training.checkpoint.STEPS_BETWEEN", 50)
-    assert [e for e in range(1, 13) if due(e, 12, 16)] == [4, 8]
-    assert [e for e in range(1, 4) if due(e, 3, 700)] == [1, 2]
+    assert [e for e in range(1, 13) if is_checkpoint_due(e, 12, 16)] == [4, 8]
+    assert [e for e in range(1, 4) if is_checkpoint_due(e, 3, 700)] == [1, 2]
 
 
 def test_a_shelf_keeps_the_last_two(tmp_path: Path) -> None:
-    kept = Shelf(tmp_path, "a.b")
-    other = Shelf(tmp_path, "a")
+    kept = CheckpointStore(tmp_path, "a.b")
+    other = CheckpointStore(tmp_path, "a")
     for epoch in (1, 2, 9, 3):
         kept.write(epoch, {"x": torch.full((2, 2), epoch)}, {"note": epoch})
     other.write(7, {"x": torch.zeros(1)}, {})
@@ -216,8 +216,8 @@ def test_a_training_goes_on_bit_by_bit_from_its_snapshot(tmp_path: Path, optimis
     whole, half, rest = learner(), learner(), learner()
     steps(whole, iter(range(20)))
     steps(half, iter(range(9)))
-    Shelf(tmp_path, "half").write(9, *snapshot(half))
-    restore(*Shelf(tmp_path, "half").read(9), rest)
+    CheckpointStore(tmp_path, "half").write(9, *snapshot(half))
+    restore(*CheckpointStore(tmp_path, "half").read(9), rest)
     steps(rest, iter(range(9, 20)))
     for name, tensor in whole.replacement.state_dict().items():
         assert torch.equal(tensor, rest.replacement.state_dict()[name]), name
@@ -226,8 +226,8 @@ def test_a_training_goes_on_bit_by_bit_from_its_snapshot(tmp_path: Path, optimis
 def test_blocks_start_where_they_can(tmp_path: Path) -> None:
     for name, epochs in {"a": (1, 2), "b": (2, 3), "c": ()}.items():
         for epoch in epochs:
-            shelf(tmp_path, "teacher-fed", name).write(epoch, {"x": torch.zeros(1)}, {})
-            shelf(tmp_path, "student-fed", name).write(epoch, {"x": torch.zeros(1)}, {})
+            checkpoint_store(tmp_path, "teacher-fed", name).write(epoch, {"x": torch.zeros(1)}, {})
+            checkpoint_store(tmp_path, "student-fed", name).write(epoch, {"x": torch.zeros(1)}, {})
     assert first_epochs(tmp_path, "teacher-fed", "abc", 9) == {"a": 2, "b": 3, "c": 0}
     assert first_epochs(tmp_path, "student-fed", "abc", 9) == {"a": 0, "b": 0, "c": 0}
     assert first_epochs(tmp_path, "student-fed", "ab", 9) == {"a": 2, "b": 2}

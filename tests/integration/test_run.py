@@ -24,7 +24,7 @@ from pbkd.plugin.registry import build_registry
 if TYPE_CHECKING:
     from pbkd.core.results import BlockResult, RunResult
     from pbkd.plugin.registry import Registry
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_blocks_have_losses_scores_and_reasons(
 
 
 def test_the_student_in_the_folder_is_the_one_that_was_scored(
-    finished: tuple[RunResult, list[dict[str, Any]]], digits: Prepared
+    finished: tuple[RunResult, list[dict[str, Any]]], digits: DistillationTask
 ) -> None:
     result, _ = finished
     student = pbkd.load(result.folder)
@@ -266,14 +266,14 @@ def test_an_observer_that_raises_is_told_and_ends_nothing(
 def test_planning_trains_nothing_and_writes_nothing(
     quick: list[str], registry: Registry, tmp_path: Path
 ) -> None:
-    prospect = plan_run(load_config([*quick, "workers=3"]), registry)
+    planned_run = plan_run(load_config([*quick, "workers=3"]), registry)
     assert not (tmp_path / "runs").exists()
-    assert len(prospect.plan.workers) == 3
-    assert [p.block.name for p in prospect.plan.blocks] == [
+    assert len(planned_run.plan.workers) == 3
+    assert [p.block.name for p in planned_run.plan.blocks] == [
         "conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2",
     ]  # fmt: skip
-    assert prospect.plan.workload.steps == 2 * (1077 // 64)
-    assert prospect.plan.seconds > 0
+    assert planned_run.plan.workload.steps == 2 * (1077 // 64)
+    assert planned_run.plan.seconds > 0
 
 
 def test_open_epochs_become_a_number_of_steps(registry: Registry) -> None:
@@ -290,13 +290,13 @@ def test_workers_auto_is_a_number_once_planned(
     quick: list[str], registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pbkd.execution.workers._cores", lambda: 2)
-    prospect = plan_run(load_config([*quick[:1], "workers=auto"]), registry)
+    planned_run = plan_run(load_config([*quick[:1], "workers=auto"]), registry)
     told = re.search(
-        r"workers=auto \(with their start, 1: ([\d.]+) s, 2: ([\d.]+) s\)", prospect.plan.why
+        r"workers=auto \(with their start, 1: ([\d.]+) s, 2: ([\d.]+) s\)", planned_run.plan.why
     )
     assert told
     one, two = map(float, told.groups())
-    assert prospect.config.workers == len(prospect.plan.workers) == (1 if one <= two else 2)
+    assert planned_run.config.workers == len(planned_run.plan.workers) == (1 if one <= two else 2)
 
 
 def test_segments_can_be_kept(quick: list[str], registry: Registry) -> None:
@@ -334,9 +334,9 @@ def test_a_plugin_that_writes_to_the_teacher_is_found_out(
     quick: list[str], registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def vandal(prospect: Any, *rest: Any) -> Any:
-        next(prospect.prepared.teacher.network.parameters()).data[0] += 1e-6
-        return finish(prospect, *rest)
+    def vandal(planned_run: Any, *rest: Any) -> Any:
+        next(planned_run.task.teacher.network.parameters()).data[0] += 1e-6
+        return finish(planned_run, *rest)
 
     monkeypatch.setattr("pbkd.pipeline.run.finish", vandal)
     with pytest.raises(TeacherError, match="weights changed during the run"):

@@ -110,10 +110,10 @@ def test_a_run_that_is_watched_in_a_terminal(terminal: Terminal, tmp_path: Path)
     told = {"phase": "teacher-fed", "worker": 0}
     lane = [{"blocks": ["conv1"], "seconds": 9.0}]
     facts = {"totals": {"teacher-fed": 4}, "epochs": {"teacher-fed": 4}, "lanes": [lane]}
-    crew = {"workers": [{"rank": 0, "device": "cpu"}], "blocks": ["conv1"]}
+    group = {"workers": [{"rank": 0, "device": "cpu"}], "blocks": ["conv1"]}
     with locked(folder):
         plan = {"folder": str(folder), "scheduler": "greedy", "seconds": 9.0}
-        record(folder, "host", "plan", **plan, **facts, **crew)
+        record(folder, "host", "plan", **plan, **facts, **group)
         record(folder, "host", "phase", phase="teacher-fed")
         sizes = {"begun": 0, "epochs": 4, "steps": 10, "images": 64}
         record(folder, "rank0", "job", **told, blocks=["conv1"], **sizes)

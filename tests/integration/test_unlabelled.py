@@ -19,7 +19,7 @@ from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
 from pbkd.report.compare import compare_csv, compare_rows
 from pbkd.runs.finished import read_finished
-from pbkd.training.task import prepare
+from pbkd.training.task import build_task
 from pbkd.zoo.add import enrol
 from pbkd.zoo.verify import verify
 
@@ -66,7 +66,7 @@ def test_accuracy_is_null_with_the_reason_and_agreement_measured(photographed: R
 
 def test_the_agreement_is_that_of_the_students_in_the_folder(photographed: RunResult) -> None:
     config = load_config(file=Path(photographed.folder) / "config.yaml")
-    data = prepare(config, build_registry(), "cpu")
+    data = build_task(config, build_registry(), "cpu")
     images = data.normalised(data.data.test.images(torch.arange(len(data.data.test))))
     with torch.no_grad():
         theirs = data.teacher.network(images).argmax(1)

@@ -35,7 +35,7 @@ from pbkd.planning.plan import Workload
 from pbkd.planning.prediction import predict
 from pbkd.plugin.registry import build_registry, chosen
 from pbkd.training.activation_cache import Cache, fill
-from pbkd.training.checkpoint import Shelf
+from pbkd.training.checkpoint import CheckpointStore
 from pbkd.zoo.card import read_card
 from pbkd.zoo.recipes import card_text
 from pbkd.zoo.train import training_recipe
@@ -135,7 +135,7 @@ def _try_cache(path: Path) -> None:
 
 
 def _try_checkpoint(path: Path) -> None:
-    kept = Shelf(path.parent, "block")
+    kept = CheckpointStore(path.parent, "block")
     path.rename(kept.path(_EPOCH))
     try:
         tensors, facts = kept.read(_EPOCH)
@@ -191,7 +191,7 @@ def original(kind: str) -> bytes:
         elif kind == "weights":
             write_weights(path, _network().state_dict())
         elif kind == "checkpoint":
-            kept = Shelf(Path(name), "block")
+            kept = CheckpointStore(Path(name), "block")
             kept.write(_EPOCH, _network().state_dict(), {"losses": [0.5]})
             path = kept.path(_EPOCH)
         elif kind == "card":

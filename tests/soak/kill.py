@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.load import load_config
-from pbkd.core.process import beside
+from pbkd.core.process import background_thread
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 
@@ -93,7 +93,7 @@ class Killer:
             while self._by_time and not stop.wait(self._random.uniform(0.5, 7)):
                 self._by_time -= self._kill()
 
-        with beside(kill, "killer"):
+        with background_thread(kill, "killer"):
             yield
 
     def _kill(self) -> bool:

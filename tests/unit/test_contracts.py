@@ -10,7 +10,7 @@ import torch
 
 from pbkd.config.options import typed_options
 from pbkd.data.sources import SOURCES
-from pbkd.models.chain import blocks_of, fold, freeze
+from pbkd.models.chain import blocks_of, freeze, fuse_batchnorm
 from pbkd.models.partition import pick_partitioner
 from pbkd.plugin.registry import PROTOCOLS, SLOTS, build_registry, chosen
 from pbkd.protocols import ZooModel
@@ -55,11 +55,11 @@ def test_models_are_cut_checked_and_folded(name: str) -> None:
     assert chain[-1] is chain.head
     blocks = blocks_of(chain, images[:1], [n for n, _ in chain.named_children()])
     assert blocks[-1].output_shape == (10,)
-    folded = fold(chain, images)
+    fused = fuse_batchnorm(chain, images)
     expected = network(images)
     scale = float(expected.abs().max())
     # BatchNorm folded into the kernels rounds differently.
-    torch.testing.assert_close(folded(images), expected, rtol=1e-3, atol=1e-3 * scale)
+    torch.testing.assert_close(fused(images), expected, rtol=1e-3, atol=1e-3 * scale)
 
 
 @pytest.mark.parametrize(("family", "variant"), [(f, v) for f, vs in FAMILIES.items() for v in vs])

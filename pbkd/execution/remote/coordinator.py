@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from pbkd.execution.remote.folder_sync import Parcel
 
 
-__all__ = ["Host"]
+__all__ = ["Coordinator"]
 
 _GRACE = 10.0  # seconds in which a process may end by itself
 
 
-class Host:
+class Coordinator:
     """Worker 0, and its lines to all others."""
 
     def __init__(self, connections: Mapping[int, Connection], patience: float) -> None:
@@ -47,7 +47,7 @@ class Host:
             for rank, connection in connections.items()
         }
 
-    def crew(self, config: RunConfig, patience: float) -> tuple[Worker, ...]:
+    def workers(self, config: RunConfig, patience: float) -> tuple[Worker, ...]:
         """Have everyone time the teacher; return the workers with their speeds and links.
 
         From now on whoever is silent for `patience` seconds is lost.

@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
-from pbkd.core.process import beside
+from pbkd.core.process import background_thread
 from pbkd.errors import one_line
 from pbkd.execution.remote.connection import Line
 from pbkd.execution.remote.folder_sync import marks, unpack, written
@@ -73,7 +73,7 @@ def _work(line: Line, asked: tuple[Callable[[Path, int], None], int, Parcel]) ->
             for found in written(folder, before, stop):
                 line.send("parcel", found)
 
-        with beside(send, "pbkd-courier"):
+        with background_thread(send, "pbkd-courier"):
             work(folder, rank)
 
 

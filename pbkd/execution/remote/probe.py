@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from pbkd.core.devices import pick_device
 from pbkd.core.process import thread_count
 from pbkd.core.schedule import Worker
-from pbkd.execution.workers import crew
+from pbkd.execution.workers import local_workers
 from pbkd.models.metrics import latencies
 from pbkd.plugin.registry import build_registry
-from pbkd.training.task import prepare
+from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,13 +49,13 @@ def stopwatch(config: RunConfig) -> Callable[[], Place]:
     """
     count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     index = int(os.environ.get("LOCAL_RANK", "0"))
-    own = crew(count, config.threads, pick_device(config.device))[index]
-    prepared = prepare(config, build_registry(config.plugins), own.device)
+    own = local_workers(count, config.threads, pick_device(config.device))[index]
+    task = build_task(config, build_registry(config.plugins), own.device)
 
     def timed() -> Place:
         with thread_count(own.threads):
-            images = prepared.images.to(prepared.dtype)
-            found = latencies({"teacher": prepared.feeding}, images, repeats=_REPEATS)
+            images = task.images.to(task.dtype)
+            found = latencies({"teacher": task.feeding}, images, repeats=_REPEATS)
         seconds = found["teacher"].median_seconds
         return Place(socket.gethostname(), own.device, own.threads, seconds)
 

@@ -22,7 +22,7 @@ import psutil
 from torch.distributed.rendezvous import rendezvous
 
 from pbkd.errors import WorkerError, one_line
-from pbkd.execution.remote.coordinator import Host
+from pbkd.execution.remote.coordinator import Coordinator
 from pbkd.execution.remote.follower import follow
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ __all__ = ["meet", "met"]
 
 _ARRIVAL = 300.0  # seconds until everyone must have come
 _BACKLOG = 1024
-_here: list[Host] = []
+_here: list[Coordinator] = []
 
 
-def met() -> Host:
+def met() -> Coordinator:
     """Return the host that this process is; raises `WorkerError` outside of a meeting."""
     if not _here:
         raise WorkerError(
@@ -59,13 +59,13 @@ class _Place(NamedTuple):
 
 
 @contextmanager
-def meet(folder: Path | None, patience: float = 60.0) -> Iterator[Host | None]:
+def meet(folder: Path | None, patience: float = 60.0) -> Iterator[Coordinator | None]:
     """Bring all processes of torchrun together; each must call this.
 
     The host is the first that has a `folder` to go on with, or else that of rank 0; in it the
-    context gives the `Host`. In every other process the context begins when the host's has ended,
-    and gives None: all its work is then done. Whoever hears nothing of another for `patience`
-    seconds ends.
+    context gives the `Coordinator`. In every other process the context begins when the host's has
+    ended, and gives None: all its work is then done. A process exits if a peer is silent for
+    `patience` seconds.
     """
     store, rank, world = next(iter(rendezvous("env://")))
     _use_route(os.environ["MASTER_ADDR"])
@@ -85,7 +85,7 @@ def meet(folder: Path | None, patience: float = 60.0) -> Iterator[Host | None]:
         host.close()
 
 
-def _first(store: Store, world: int, folder: Path | None, patience: float) -> Host | None:
+def _first(store: Store, world: int, folder: Path | None, patience: float) -> Coordinator | None:
     """Receive all others as rank 0; be the host, or have the one that holds the folder be it."""
     with _door() as (listener, place):
         store.set("pbkd/door", json.dumps(place))
@@ -94,7 +94,9 @@ def _first(store: Store, world: int, folder: Path | None, patience: float) -> Ho
     if folder or not holders:
         for connection, _ in arrived.values():
             connection.send(("stay", None))
-        return Host({other: connection for other, (connection, _) in arrived.items()}, patience)
+        return Coordinator(
+            {other: connection for other, (connection, _) in arrived.items()}, patience
+        )
     number = holders[0]
     leader, _ = arrived.pop(number)
     leader.send(("lead", None))
@@ -107,7 +109,7 @@ def _first(store: Store, world: int, folder: Path | None, patience: float) -> Ho
 
 def _other(
     store: Store, rank: int, world: int, folder: Path | None, patience: float
-) -> Host | None:
+) -> Coordinator | None:
     """Report to rank 0 and do as it says: work for it or for another, or be the host."""
     connection = _arrived(store, (rank, folder is not None))
     what, elsewhere = connection.recv()
@@ -115,7 +117,7 @@ def _other(
         with _door() as (listener, place):
             connection.send(place)
             arrived = _received(listener, place, world)
-        return Host({other: found for other, (found, _) in arrived.items()}, patience)
+        return Coordinator({other: found for other, (found, _) in arrived.items()}, patience)
     if what == "go":
         leader, place = elsewhere
         connection = _connected(place, ((rank - leader) % world, False))

@@ -1,4 +1,4 @@
-"""A message from one crew to the next: how long it takes the links of the nodes that it crosses."""
+"""A message from one stage to the next: seconds on the links of the nodes that it crosses."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Message:
         return max([self.inside, *self.ports.values()])
 
 
-def message_between(team: Sequence[Worker], others: Sequence[Worker], size: float) -> Message:
-    """Return the message of so many bytes, whose rows each crew shares evenly."""
+def message_between(replicas: Sequence[Worker], others: Sequence[Worker], size: float) -> Message:
+    """Return the message of so many bytes, whose rows each stage shares evenly."""
     ports: dict[Port, float] = {}
     inside: dict[int, float] = {}
     latency = 0.0
-    for sender, receiver, share in _pairs(team, others):
+    for sender, receiver, share in _pairs(replicas, others):
         nodes = node_of(sender), node_of(receiver)
         if nodes[0] == nodes[1]:
             bandwidth = min(sender.node_bandwidth, receiver.node_bandwidth)
@@ -61,12 +61,12 @@ def node_of(worker: Worker) -> str:
 
 
 def _pairs(
-    team: Sequence[Worker], others: Sequence[Worker]
+    replicas: Sequence[Worker], others: Sequence[Worker]
 ) -> Iterator[tuple[Worker, Worker, float]]:
     """Yield who sends rows to whom, and which share of all."""
     mine = theirs = done = 0
-    while mine < len(team):
-        ends = (mine + 1) * len(others), (theirs + 1) * len(team)
-        yield team[mine], others[theirs], (min(ends) - done) / (len(team) * len(others))
+    while mine < len(replicas):
+        ends = (mine + 1) * len(others), (theirs + 1) * len(replicas)
+        yield replicas[mine], others[theirs], (min(ends) - done) / (len(replicas) * len(others))
         done = min(ends)
         mine, theirs = mine + (ends[0] == done), theirs + (ends[1] == done)

@@ -98,39 +98,39 @@ class _Stage:
 def _stages(
     schedule: Schedule, costs: Sequence[BlockCost], devices: Sequence[Device]
 ) -> list[_Stage]:
-    crews = [[devices[rank] for rank in stage.ranks] for stage in schedule.stages]
+    groups = [[devices[rank] for rank in stage.ranks] for stage in schedule.stages]
     # What of a message is hidden behind work is found out by the simulation.
     workers = [replace(device.worker, overlap=False) for device in devices]
     parts = relay_parts(schedule, costs, workers)
-    busy = Counter(device.worker.node for crew in crews for device in crew)
-    stages = [_stage(crew, own, busy) for crew, own in zip(crews, parts, strict=True)]
+    busy = Counter(device.worker.node for group in groups for device in group)
+    stages = [_stage(group, own, busy) for group, own in zip(groups, parts, strict=True)]
     moved = {cost.name: cost.input_bytes for cost in costs}
     for index, following in enumerate(schedule.stages[1:]):
-        if _overlap(crews[index]) and _overlap(crews[index + 1]):
-            stage, team = stages[index], [device.worker for device in crews[index]]
-            others = [device.worker for device in crews[index + 1]]
-            stage.message = message_between(team, others, moved[following.job.blocks[0]])
+        if _overlap(groups[index]) and _overlap(groups[index + 1]):
+            stage, replicas = stages[index], [device.worker for device in groups[index]]
+            others = [device.worker for device in groups[index + 1]]
+            stage.message = message_between(replicas, others, moved[following.job.blocks[0]])
             if stage.pace > stage.computing + stage.adding:
                 stage.parts = replace(stage.parts, sending=stage.pace)
     return stages
 
 
-def _stage(crew: Sequence[Device], parts: StageParts[float], busy: Mapping[str, int]) -> _Stage:
-    stretch = max(1 + device.nodes.contention * (busy[device.worker.node] - 1) for device in crew)
-    if not _overlap(crew):
+def _stage(group: Sequence[Device], parts: StageParts[float], busy: Mapping[str, int]) -> _Stage:
+    stretch = max(1 + device.nodes.contention * (busy[device.worker.node] - 1) for device in group)
+    if not _overlap(group):
         extra = parts.computing * (stretch - 1)
         return _Stage(parts, parts.seconds + extra)
     parts = replace(parts, receiving=0.0, sending=0.0)
     computing = parts.computing * stretch + parts.waiting
-    nodes = dict.fromkeys(node_of(device.worker) for device in crew)
+    nodes = dict.fromkeys(node_of(device.worker) for device in group)
     if len(nodes) == 1:
         return _Stage(parts, computing + parts.gradients)
     ports = tuple((way, node) for node in nodes for way in ("out", "in"))
     return _Stage(parts, computing, parts.gradients, ports)
 
 
-def _overlap(crew: Sequence[Device]) -> bool:
-    return all(device.worker.overlap for device in crew)
+def _overlap(group: Sequence[Device]) -> bool:
+    return all(device.worker.overlap for device in group)
 
 
 class _Relay:

@@ -13,7 +13,7 @@ from rich.control import Control
 from rich.file_proxy import FileProxy
 from rich.segment import ControlType
 
-from pbkd.core.process import beside
+from pbkd.core.process import background_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ def pinned(console: Console, rows: Callable[[int, int], list[Text]]) -> Iterator
         console.push_render_hook(hook)
         stack.callback(console.pop_render_hook)
         stack.callback(hook.erase)
-        with beside(draw, "pbkd-display"):
+        with background_thread(draw, "pbkd-display"):
             yield hook.lock
 
 
@@ -84,8 +84,8 @@ class _Rows(RenderHook):
 
     def _back(self, width: int) -> Control:
         """Return what moves the cursor up to the first of the rows, and empties them all."""
-        folded = sum(max(1, -(-cells // width)) for cells in self._widths)
-        up = [(ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)] * folded
+        fused = sum(max(1, -(-cells // width)) for cells in self._widths)
+        up = [(ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)] * fused
         return Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), *up)
 
 

@@ -12,7 +12,7 @@ from pbkd.data.transforms import Augmentation
 from pbkd.models.weights import read_weights
 from pbkd.pipeline.run import run
 from pbkd.planning.scheduler_choice import cache_obstacle
-from pbkd.training.task import prepare
+from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,10 +59,10 @@ def test_every_feed_sees_the_same_views(
 ) -> None:
     settings = [*quick, "views=2", "cache_gigabytes=1", "distill.student_fed_epochs=0"]
     settings += ["finetune.epochs=0"]
-    prepared = prepare(load_config(settings), registry, "cpu")
-    assert len(prepared.training.train) == 2 * len(prepared.data.train)
-    assert prepared.data.augment != prepared.training.augment  # fine-tuning draws anew
-    assert cache_obstacle(load_config(settings), prepared, [], []) is None
+    task = build_task(load_config(settings), registry, "cpu")
+    assert len(task.training.train) == 2 * len(task.data.train)
+    assert task.data.augment != task.training.augment  # fine-tuning draws anew
+    assert cache_obstacle(load_config(settings), task, [], []) is None
     folders = [
         run(load_config([*settings, f"scheduler={name}"]), registry).folder
         for name in ("round-robin", scheduler)

@@ -4,7 +4,7 @@ import pytest
 
 from pbkd.core.results import EnergyResult
 from pbkd.core.schedule import Job, Schedule, Worker
-from pbkd.energy.accounting import devices_in_use, spent
+from pbkd.energy.accounting import account_energy, devices_in_use
 from pbkd.energy.monitor import Domain, Energy
 
 GPUS = {"gpu0": Domain("nvml", "cuda:0"), "gpu1": Domain("nvml", "cuda:1")}
@@ -40,7 +40,7 @@ def figures(result: EnergyResult) -> dict[str, tuple[float | None, ...]]:
 
 
 def test_idle_power_is_in_the_joules_and_not_in_those_above_idle() -> None:
-    result = spent(WINDOWS, WORKERS, EVERYTHING)
+    result = account_energy(WINDOWS, WORKERS, EVERYTHING)
     assert figures(result) == {
         "gpu0": (20.0, 1700.0, 1300.0),
         "gpu1": (30.0, 1500.0, 900.0),
@@ -52,14 +52,14 @@ def test_idle_power_is_in_the_joules_and_not_in_those_above_idle() -> None:
 
 
 def test_a_worker_has_the_joules_of_its_device_by_phase() -> None:
-    first, second = spent(WINDOWS, WORKERS, EVERYTHING).workers
+    first, second = account_energy(WINDOWS, WORKERS, EVERYTHING).workers
     assert first.joules == {"teacher-fed": 1000.0, "student-fed": 500.0}
     assert second.joules == {"teacher-fed": 900.0, "student-fed": 450.0}
     assert first.reason is second.reason is None
 
 
 def test_devices_that_did_nothing_can_be_left_out() -> None:
-    result = spent(WINDOWS, WORKERS[:1], {"cpu", "cuda:0"})
+    result = account_energy(WINDOWS, WORKERS[:1], {"cpu", "cuda:0"})
     assert result.all_devices.domains == ("gpu0", "gpu1", "cpu-package-0")
     assert result.in_use.domains == ("gpu0", "cpu-package-0")
     assert (result.in_use.joules, result.in_use.above_idle) == (2300.0, 1700.0)
@@ -90,7 +90,7 @@ def test_a_worker_without_a_sensor_of_its_own_says_why(
         name: energy(1.0, dict.fromkeys(domains, 1.0), domains)
         for name in ("run", "teacher-fed", "student-fed")
     }
-    for worker in spent(windows, workers, EVERYTHING).workers:
+    for worker in account_energy(windows, workers, EVERYTHING).workers:
         assert (worker.joules, worker.reason) == (None, reason)
 
 
@@ -101,7 +101,7 @@ def test_a_sensor_that_is_lost_leaves_no_sum_and_what_was_right_stays() -> None:
         "student-fed": energy(5.0, {"gpu0": 500.0, "cpu-package-0": 150.0}, lost=gone),
         "run": energy(20.0, {"gpu0": 1700.0, "cpu-package-0": 600.0}, lost=gone),
     }
-    result = spent(windows, WORKERS, EVERYTHING)
+    result = account_energy(windows, WORKERS, EVERYTHING)
     assert figures(result)["gpu0"] == (20.0, 1700.0, 1300.0)
     assert figures(result)["gpu1"] == (30.0, None, None)
     assert result.domains[1].reason == "GPU is lost"
@@ -109,13 +109,13 @@ def test_a_sensor_that_is_lost_leaves_no_sum_and_what_was_right_stays() -> None:
     assert result.all_devices.reason == "gpu1: GPU is lost"
     assert result.workers[1].joules == {"teacher-fed": 900.0}
     assert result.workers[1].reason == "student-fed, gpu1: GPU is lost"
-    assert spent(windows, WORKERS[:1], {"cpu", "cuda:0"}).in_use.joules == 2300.0
+    assert account_energy(windows, WORKERS[:1], {"cpu", "cuda:0"}).in_use.joules == 2300.0
 
 
 def test_a_meter_that_dies_in_mid_run_is_a_reason_too() -> None:
     dead = {"nvml": "it gave no reading within 5 s"}
     windows = {**WINDOWS, "run": energy(20.0, {"cpu-package-0": 600.0}, CPU, absent=dead)}
-    result = spent(windows, WORKERS, EVERYTHING)
+    result = account_energy(windows, WORKERS, EVERYTHING)
     assert figures(result)["gpu0"] == (20.0, None, None)
     assert result.domains[0].reason == "it gave no reading within 5 s"
     assert result.all_devices.joules is None
@@ -127,7 +127,7 @@ def test_a_meter_that_never_measured_is_not_in_the_sum_which_says_so() -> None:
         name: energy(window.seconds, {"gpu0": 10.0}, {"gpu0": GPUS["gpu0"]}, absent=absent)
         for name, window in WINDOWS.items()
     }
-    result = spent(windows, WORKERS[:1], {"cpu", "cuda:0"})
+    result = account_energy(windows, WORKERS[:1], {"cpu", "cuda:0"})
     assert (result.all_devices.domains, result.all_devices.joules) == (("gpu0",), 10.0)
     assert result.all_devices.reason == "not in it, rapl: no permission"
 
@@ -135,7 +135,7 @@ def test_a_meter_that_never_measured_is_not_in_the_sum_which_says_so() -> None:
 def test_without_a_sensor_there_are_no_figures_and_the_reason() -> None:
     empty = {name: Energy(1.0, None, "no energy meter is chosen", ()) for name in WINDOWS}
     del empty["idle"]
-    result = spent(empty, WORKERS, EVERYTHING)
+    result = account_energy(empty, WORKERS, EVERYTHING)
     assert result.domains == ()
     assert result.idle_seconds is None
     for sum_ in (result.all_devices, result.in_use):
@@ -148,7 +148,7 @@ def test_which_gpus_were_idle_is_not_known_without_their_devices() -> None:
         name: energy(window.seconds, {"gpu0": 10.0, "cpu-package-0": 1.0}, unknown)
         for name, window in WINDOWS.items()
     }
-    result = spent(windows, WORKERS, EVERYTHING)
+    result = account_energy(windows, WORKERS, EVERYTHING)
     assert result.all_devices.joules == 11.0
     assert result.in_use.joules is None
     assert "gpu0: it is not known which device that is" in (result.in_use.reason or "")
@@ -160,7 +160,7 @@ def test_an_estimate_is_in_no_sum_and_has_no_idle_power() -> None:
         for name in WINDOWS
     }
     del windows["idle"]
-    result = spent(windows, WORKERS[:1], EVERYTHING)
+    result = account_energy(windows, WORKERS[:1], EVERYTHING)
     assert result.domains[1].joules == 7.0
     assert result.domains[1].estimate == "CPU seconds x 15 W"
     assert result.domains[1].idle_watts is None
@@ -168,7 +168,7 @@ def test_an_estimate_is_in_no_sum_and_has_no_idle_power() -> None:
     assert result.all_devices.domains == result.in_use.domains == ("gpu0",)
     assert result.all_devices.joules == 5.0
     only = {name: energy(1.0, {"cpu-estimate": 7.0}, ESTIMATE) for name in windows}
-    alone = spent(only, WORKERS, EVERYTHING)
+    alone = account_energy(only, WORKERS, EVERYTHING)
     assert (alone.all_devices.joules, alone.all_devices.reason) == (
         None,
         "there are only estimates",
@@ -176,7 +176,7 @@ def test_an_estimate_is_in_no_sum_and_has_no_idle_power() -> None:
 
 
 def test_a_resumed_run_has_no_figures_for_the_whole() -> None:
-    result = spent(WINDOWS, WORKERS, EVERYTHING, resumed=True)
+    result = account_energy(WINDOWS, WORKERS, EVERYTHING, resumed=True)
     assert figures(result)["gpu0"] == (20.0, None, None)
     assert "resumed" in (result.domains[0].reason or "")
     assert result.all_devices.joules is None

@@ -6,30 +6,30 @@ import pytest
 import torch
 
 from pbkd.config.load import load_config
-from pbkd.execution.workers import crew, possible_crews
+from pbkd.execution.workers import local_workers, possible_workers
 
 CORES = len(os.sched_getaffinity(0))
 
 
 def test_workers_share_the_cores() -> None:
-    workers = crew(CORES, None, "cpu")
+    workers = local_workers(CORES, None, "cpu")
     assert [worker.rank for worker in workers] == list(range(CORES))
     assert [worker.threads for worker in workers] == [1] * CORES
 
 
 def test_more_workers_than_cores_get_one_thread_each() -> None:
-    workers = crew(CORES + 3, None, "cpu")
+    workers = local_workers(CORES + 3, None, "cpu")
     assert len(workers) == CORES + 3
     assert all(worker.threads == 1 for worker in workers)
 
 
 def test_threads_may_be_given() -> None:
-    assert [w.threads for w in crew(2, 3, "cpu")] == [3, 3]
+    assert [w.threads for w in local_workers(2, 3, "cpu")] == [3, 3]
 
 
 def test_workers_take_accelerators_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
-    devices = [worker.device for worker in crew(3, None, "cuda")]
+    devices = [worker.device for worker in local_workers(3, None, "cuda")]
     assert devices == ["cuda:0", "cuda:1", "cuda:0"]
 
 
@@ -47,11 +47,11 @@ def test_auto_tries_powers_of_two_up_to_what_there_is(
     monkeypatch.setattr("pbkd.execution.workers._cores", lambda: 12)
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: devices)
     settings = ["workers=auto"] if threads is None else ["workers=auto", f"threads={threads}"]
-    crews = possible_crews(load_config(settings), device)
+    crews = possible_workers(load_config(settings), device)
     assert [len(workers) for workers in crews] == counts
     if device == "cpu":
         assert all(len(workers) * workers[0].threads <= 12 for workers in crews)
 
 
 def test_a_given_number_is_not_chosen() -> None:
-    assert [len(workers) for workers in possible_crews(load_config(["workers=3"]), "cpu")] == [3]
+    assert [len(workers) for workers in possible_workers(load_config(["workers=3"]), "cpu")] == [3]

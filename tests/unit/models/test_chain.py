@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.errors import ChainError
-from pbkd.models.chain import blocks_of, check_chain, fold, freeze
+from pbkd.models.chain import blocks_of, check_chain, freeze, fuse_batchnorm
 
 
 def _teacher() -> nn.Sequential:
@@ -110,18 +110,18 @@ def test_blocks_have_the_shapes_of_one_sample() -> None:
 
 def test_folding_removes_batchnorm_and_keeps_the_function() -> None:
     teacher = _teacher()
-    folded = fold(teacher, IMAGES)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    fused = fuse_batchnorm(teacher, IMAGES)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in fused.modules())
     # Folding multiplies weights beforehand instead of activations afterwards: rounding differs.
-    torch.testing.assert_close(folded(IMAGES), teacher(IMAGES), rtol=1e-4, atol=1e-5)
-    assert [name for name, _ in folded.named_children()] == ["one", "two", "head"]
+    torch.testing.assert_close(fused(IMAGES), teacher(IMAGES), rtol=1e-4, atol=1e-5)
+    assert [name for name, _ in fused.named_children()] == ["one", "two", "head"]
 
 
 def test_folding_leaves_the_teacher_alone() -> None:
     teacher = _teacher()
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
-    folded = fold(teacher, IMAGES)
-    for parameter in folded.parameters():
+    fused = fuse_batchnorm(teacher, IMAGES)
+    for parameter in fused.parameters():
         parameter.data.zero_()
     assert all(torch.equal(teacher.state_dict()[name], t) for name, t in before.items())
 
@@ -130,7 +130,7 @@ def test_folding_a_shortcut_keeps_both_branches() -> None:
     segment = nn.Sequential(_Shortcut())
     freeze(segment)
     x = torch.rand(2, 8, 5, 5)
-    torch.testing.assert_close(fold(segment, x)(x), segment(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(fuse_batchnorm(segment, x)(x), segment(x), rtol=1e-4, atol=1e-5)
 
 
 def test_a_segment_that_cannot_be_traced_is_copied_as_it_is() -> None:
@@ -145,7 +145,7 @@ def test_a_segment_that_cannot_be_traced_is_copied_as_it_is() -> None:
 
     segment = nn.Sequential(Branching())
     freeze(segment)
-    folded = fold(segment, IMAGES)
-    assert isinstance(folded[0], Branching)
-    assert folded[0] is not segment[0]
-    assert torch.equal(folded(IMAGES), segment(IMAGES))
+    fused = fuse_batchnorm(segment, IMAGES)
+    assert isinstance(fused[0], Branching)
+    assert fused[0] is not segment[0]
+    assert torch.equal(fused(IMAGES), segment(IMAGES))

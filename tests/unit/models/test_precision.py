@@ -11,7 +11,7 @@ from pbkd.models.precision import Autocast, autocast, pick_dtype, slowness
 from pbkd.plugin.registry import Registry
 from pbkd.training.distill import train_block
 from pbkd.training.learner import trainee
-from pbkd.training.task import prepare
+from pbkd.training.task import build_task
 
 
 def test_none_leaves_a_module_as_it_is() -> None:
@@ -54,11 +54,11 @@ def test_a_type_without_instructions_is_told(
 
 
 def test_the_feeding_chain_is_close_to_the_full_one_and_gives_its_type(registry: Registry) -> None:
-    prepared = prepare(load_config(["autocast=bf16"]), registry, "cpu")
-    x = prepared.fed(prepared.data.train.images(torch.arange(64)))
+    task = build_task(load_config(["autocast=bf16"]), registry, "cpu")
+    x = task.fed(task.data.train.images(torch.arange(64)))
     with torch.no_grad():
-        y = prepared.feeding(x)
-        expected = prepared.folded(x.float())
+        y = task.feeding(x)
+        expected = task.fused(x.float())
     assert y.dtype == torch.bfloat16
     assert (y.argmax(1) == expected.argmax(1)).float().mean() > 0.95
 

@@ -15,7 +15,7 @@ from pbkd.models.replacement import build_replacement, builders_of, is_kept, pro
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 BLOCK = Block("conv", 1, (8, 6, 6), (16, 6, 6))
 
@@ -152,7 +152,7 @@ def test_a_builder_that_raises_is_named_with_its_block(error: BaseException) -> 
 
 
 def test_first_weights_do_not_depend_on_the_hosts_threads(
-    registry: Registry, digits: Prepared
+    registry: Registry, digits: DistillationTask
 ) -> None:
     (builder,) = builders_of(load_config(), registry)
     (block,) = blocks_of(digits.chain, digits.images[:1], ["conv3_2"])

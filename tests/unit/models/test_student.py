@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pbkd.plugin.registry import Registry
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 NAMES = ["conv1_2", "conv2_1", "conv3_2"]
 
 
-def _replacements(digits: Prepared, registry: Registry, rank: int) -> dict[str, nn.Module]:
+def _replacements(digits: DistillationTask, registry: Registry, rank: int) -> dict[str, nn.Module]:
     builder = chosen(registry, "builder", {"name": "separable", "rank": rank})
     built = {
         block.name: build_replacement(builder, digits.chain[block.position], block, 0)
@@ -40,7 +40,7 @@ def _replacements(digits: Prepared, registry: Registry, rank: int) -> dict[str, 
     return {name: replacement for name, replacement in built.items() if replacement is not None}
 
 
-def _score(digits: Prepared, network: nn.Module) -> float:
+def _score(digits: DistillationTask, network: nn.Module) -> float:
     teacher = digits.teacher
     return accuracy(
         network, digits.data.validation, mean=teacher.mean, std=teacher.std, device="cpu"
@@ -48,35 +48,37 @@ def _score(digits: Prepared, network: nn.Module) -> float:
 
 
 @torch.no_grad()
-def _divergence(digits: Prepared, network: nn.Module) -> float:
+def _divergence(digits: DistillationTask, network: nn.Module) -> float:
     split = digits.data.validation
     x = digits.normalised(split.images(torch.arange(len(split))))
-    logs = [net(x).double().log_softmax(1) for net in (digits.folded, network)]
+    logs = [net(x).double().log_softmax(1) for net in (digits.fused, network)]
     return float((logs[0].exp() * (logs[0] - logs[1])).sum(1).mean())
 
 
-def test_exact_replacements_lose_nothing_alone(digits: Prepared, registry: Registry) -> None:
+def test_exact_replacements_lose_nothing_alone(
+    digits: DistillationTask, registry: Registry
+) -> None:
     scores = solo_scores(digits, _replacements(digits, registry, 9), digits.data.validation)
     assert {name: score.drop for name, score in scores.items()} == dict.fromkeys(NAMES, 0.0)
     assert all(abs(score.divergence) < 1e-5 for score in scores.values())
 
 
 def test_a_solo_drop_is_that_of_the_teacher_with_one_block_swapped(
-    digits: Prepared, registry: Registry
+    digits: DistillationTask, registry: Registry
 ) -> None:
     replacements = _replacements(digits, registry, 1)
     scores = solo_scores(digits, replacements, digits.data.validation)
     for name, replacement in replacements.items():
-        swapped = copy.deepcopy(digits.folded)
+        swapped = copy.deepcopy(digits.fused)
         setattr(swapped, name, copy.deepcopy(replacement))
-        lost = _score(digits, digits.folded) - _score(digits, swapped)
+        lost = _score(digits, digits.fused) - _score(digits, swapped)
         assert scores[name].drop == pytest.approx(lost, abs=1e-9)
         assert scores[name].divergence == pytest.approx(_divergence(digits, swapped), rel=1e-3)
     assert max(score.drop for score in scores.values()) > 0.1
 
 
 def test_candidates_of_one_block_are_scored_each_alone(
-    digits: Prepared, registry: Registry
+    digits: DistillationTask, registry: Registry
 ) -> None:
     one, two = (_replacements(digits, registry, rank) for rank in (1, 3))
     together = solo_scores(digits, {**one, "conv2_1.1": two["conv2_1"]}, digits.data.validation)
@@ -85,7 +87,7 @@ def test_candidates_of_one_block_are_scored_each_alone(
     assert together["conv2_1.1"].divergence < together["conv2_1"].divergence
 
 
-def test_assembly_copies(digits: Prepared, registry: Registry) -> None:
+def test_assembly_copies(digits: DistillationTask, registry: Registry) -> None:
     replacements = _replacements(digits, registry, 1)
     student = assemble(digits.chain, replacements)
     assert [n for n, _ in student.named_children()] == [n for n, _ in digits.chain.named_children()]
@@ -97,7 +99,7 @@ def test_assembly_copies(digits: Prepared, registry: Registry) -> None:
     assert _score(digits, digits.teacher.network) > 0.9
 
 
-def test_recalibration_is_the_mean_over_the_batches(digits: Prepared) -> None:
+def test_recalibration_is_the_mean_over_the_batches(digits: DistillationTask) -> None:
     student = assemble(digits.chain, {})
     norm = next(m for m in student.modules() if isinstance(m, nn.BatchNorm2d))
     momentum = norm.momentum
@@ -112,7 +114,7 @@ def test_recalibration_is_the_mean_over_the_batches(digits: Prepared) -> None:
     assert not any(m.training for m in student.modules())
 
 
-def _saved(digits: Prepared, registry: Registry, folder: Path) -> nn.Module:
+def _saved(digits: DistillationTask, registry: Registry, folder: Path) -> nn.Module:
     student = assemble(digits.chain, _replacements(digits, registry, 2))
     config = load_config(["builder=separable", "builder.rank=2"])
     save(folder, student, config, digits, dict.fromkeys(NAMES, config.builder))
@@ -120,7 +122,7 @@ def _saved(digits: Prepared, registry: Registry, folder: Path) -> nn.Module:
 
 
 def test_a_student_loads_in_a_fresh_process_with_the_same_logits(
-    digits: Prepared, registry: Registry, tmp_path: Path
+    digits: DistillationTask, registry: Registry, tmp_path: Path
 ) -> None:
     student = _saved(digits, registry, tmp_path)
     with torch.no_grad():
@@ -144,7 +146,7 @@ def test_a_student_loads_in_a_fresh_process_with_the_same_logits(
 
 
 def test_loading_needs_no_teachers_weights(
-    digits: Prepared, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: DistillationTask, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     student = _saved(digits, registry, tmp_path)
     read: list[str] = []
@@ -162,7 +164,7 @@ def test_loading_needs_no_teachers_weights(
 
 
 def test_loading_leaves_the_callers_random_numbers_alone(
-    digits: Prepared, registry: Registry, tmp_path: Path
+    digits: DistillationTask, registry: Registry, tmp_path: Path
 ) -> None:
     _saved(digits, registry, tmp_path)
     torch.manual_seed(3)
@@ -178,7 +180,7 @@ def test_a_folder_without_a_student(tmp_path: Path) -> None:
 
 
 def test_a_recipe_resolves_names_through_the_registry_only(
-    digits: Prepared, registry: Registry, tmp_path: Path
+    digits: DistillationTask, registry: Registry, tmp_path: Path
 ) -> None:
     _saved(digits, registry, tmp_path)
     path = tmp_path / "student" / "config.json"
@@ -195,7 +197,7 @@ def test_a_recipe_resolves_names_through_the_registry_only(
 
 @pytest.mark.parametrize("key", ["teacher", "partitioner", "replaced"])
 def test_a_recipe_that_names_weights_is_refused(
-    digits: Prepared, registry: Registry, tmp_path: Path, key: str
+    digits: DistillationTask, registry: Registry, tmp_path: Path, key: str
 ) -> None:
     _saved(digits, registry, tmp_path)
     path = tmp_path / "student" / "config.json"
@@ -207,14 +209,18 @@ def test_a_recipe_that_names_weights_is_refused(
         pbkd.load(tmp_path)
 
 
-def test_a_recipe_of_another_format(digits: Prepared, registry: Registry, tmp_path: Path) -> None:
+def test_a_recipe_of_another_format(
+    digits: DistillationTask, registry: Registry, tmp_path: Path
+) -> None:
     _saved(digits, registry, tmp_path)
     (tmp_path / "student" / "config.json").write_text('{"format": 99}')
     with pytest.raises(RunFolderError, match="not a recipe of this version"):
         pbkd.load(tmp_path)
 
 
-def test_weights_of_another_student(digits: Prepared, registry: Registry, tmp_path: Path) -> None:
+def test_weights_of_another_student(
+    digits: DistillationTask, registry: Registry, tmp_path: Path
+) -> None:
     _saved(digits, registry, tmp_path)
     path = tmp_path / "student" / "config.json"
     recipe = json.loads(path.read_text())

@@ -23,7 +23,7 @@ from pbkd.plugin.registry import Registry, build_registry
 from pbkd.runs.events import record
 from pbkd.runs.finished import read_finished
 from pbkd.training.finetune import Recipe
-from pbkd.training.task import Prepared
+from pbkd.training.task import DistillationTask
 
 RECIPE = Recipe(epochs=1, lr=0.003, weight_decay=0.05, batch_size=64, seed=0)
 
@@ -166,7 +166,7 @@ def test_a_method_trained_again_takes_the_place_of_its_earlier_row(folder: Path)
 
 
 def test_an_epochs_seconds_are_worked_out_from_steps_and_a_validation_pass(
-    digits: Prepared, monkeypatch: pytest.MonkeyPatch
+    digits: DistillationTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a clock of 2 s for each training step and 5 s for a validation pass."""
     clock = [0.0]
@@ -190,7 +190,7 @@ def test_an_epochs_seconds_are_worked_out_from_steps_and_a_validation_pass(
     assert all(torch.equal(before[name], t) for name, t in student.state_dict().items())
 
 
-def test_an_epoch_of_few_steps_can_be_timed_too(digits: Prepared) -> None:
+def test_an_epoch_of_few_steps_can_be_timed_too(digits: DistillationTask) -> None:
     student = copy.deepcopy(digits.chain).requires_grad_(True)
     for batch_size in (720, 5000):  # one step, of all images or more than there are
         recipe = replace(RECIPE, batch_size=batch_size)

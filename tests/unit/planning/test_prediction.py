@@ -68,12 +68,12 @@ def fixed(*assigned: tuple[Job, ...], feed: str = "recompute", **more: Any) -> C
 
 
 def only(make: Callable[[], Any], workers: int) -> Prediction:
-    (row,) = predict(COSTS, crew(workers), WORKLOAD, {"fixed": make})
+    (row,) = predict(COSTS, make_workers(workers), WORKLOAD, {"fixed": make})
     assert isinstance(row, Prediction), row
     return row
 
 
-def crew(count: int) -> list[Worker]:
+def make_workers(count: int) -> list[Worker]:
     return [Worker(rank, bandwidth=1e12, latency=0) for rank in range(count)]
 
 
@@ -138,7 +138,7 @@ def test_a_scheduler_that_fails_says_why_and_stops_no_other() -> None:
         "drops": fixed((Job(("a", "b")),)),
         "works": fixed((Job(("a", "b", "c")),)),
     }
-    rows = predict(COSTS, crew(1), WORKLOAD, makers)
+    rows = predict(COSTS, make_workers(1), WORKLOAD, makers)
     assert [row.scheduler for row in rows] == list(makers)
     reasons = [row.reason for row in rows if isinstance(row, Unpredicted)]
     assert reasons[:2] == ["'scheduler.patience' must be given.", "ZeroDivisionError: a problem"]
@@ -155,18 +155,18 @@ def test_a_scheduler_that_fails_says_why_and_stops_no_other() -> None:
 
 def test_a_cache_that_is_never_read_again_is_not_predicted() -> None:
     maker = {"fixed": fixed((Job(("a", "b", "c")),), feed="cache")}
-    (row,) = predict(COSTS, crew(1), Workload(10, 10), maker)
+    (row,) = predict(COSTS, make_workers(1), Workload(10, 10), maker)
     assert isinstance(row, Unpredicted)
     assert "would never be read twice" in row.reason
 
 
 def test_costs_of_zero_are_an_error() -> None:
     with pytest.raises(ConfigError, match="the costs are all zero"):
-        predict([BlockCost("a", 0, 0, 0)], crew(1), WORKLOAD, SCHEDULERS)
+        predict([BlockCost("a", 0, 0, 0)], make_workers(1), WORKLOAD, SCHEDULERS)
 
 
 def test_the_fastest_are_all_that_are_alike() -> None:
-    rows = predict(COSTS, crew(1), WORKLOAD, {**SCHEDULERS, "refuses": refuses})
+    rows = predict(COSTS, make_workers(1), WORKLOAD, {**SCHEDULERS, "refuses": refuses})
     names = [row.scheduler for row in fastest([row for row in rows if row.scheduler != "cached"])]
     assert {"greedy", "pipeline", "round-robin"} <= set(names)
     assert "lpt-scheduler" not in names
@@ -174,7 +174,7 @@ def test_the_fastest_are_all_that_are_alike() -> None:
 
 
 def test_on_one_worker_a_single_pass_saves_the_teachers_prefixes() -> None:
-    rows = predict(COSTS, crew(1), WORKLOAD, SCHEDULERS)
+    rows = predict(COSTS, make_workers(1), WORKLOAD, SCHEDULERS)
     found = {row.scheduler: row for row in rows if isinstance(row, Prediction)}
     assert found["round-robin"].seconds == 10 * (7 + 9)
     assert found["lpt-scheduler"].speedup == pytest.approx(1)

@@ -12,12 +12,12 @@ from pbkd.errors import ScheduleError, UnknownNameError
 from pbkd.planning.plan import Workload
 from pbkd.planning.scheduler_choice import cache_name, cache_obstacle, choose_schedule, schedulers
 from pbkd.testing import tiny_costs
-from pbkd.training.task import prepare
+from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Scheduler
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 OWN = f"the plugin '{__name__}'"
 CREW = [Worker(0), Worker(1)]
@@ -131,10 +131,10 @@ def test_a_scheduler_that_raises_or_reorders_what_it_is_given_stops_no_other(
     assert f"the scheduler 'sick' of {OWN} fails in schedule ({told})" in choice.why
 
 
-def test_what_stands_in_the_way_of_a_cache(registry: Registry, digits: Prepared) -> None:
+def test_what_stands_in_the_way_of_a_cache(registry: Registry, digits: DistillationTask) -> None:
     config = load_config(["cache_gigabytes=1"])
     assert "augmented at random" in (cache_obstacle(config, digits, BLOCKS, CREW) or "")
-    plain = prepare(load_config(["data.crop=0"]), registry, "cpu")
+    plain = build_task(load_config(["data.crop=0"]), registry, "cpu")
     assert cache_obstacle(config, plain, BLOCKS, CREW) is None
     apart = [replace(worker, node=f"node{worker.rank}") for worker in CREW]
     assert "share no disk" in (cache_obstacle(config, plain, BLOCKS, apart) or "")
@@ -142,7 +142,7 @@ def test_what_stands_in_the_way_of_a_cache(registry: Registry, digits: Prepared)
     assert "it would take 0.0176 GB, and cache_gigabytes is 0.001" in little  # 1,077 x 16 KiB
 
 
-def test_another_cut_has_another_cache(digits: Prepared) -> None:
+def test_another_cut_has_another_cache(digits: DistillationTask) -> None:
     config = load_config()
     other = [Block("conv2_1", 3, (32, 4, 4), (64, 4, 4))]
     assert cache_name(config, digits, BLOCKS) == cache_name(config, digits, BLOCKS)

@@ -7,13 +7,13 @@ import pytest
 
 from pbkd.core.events import Event
 from pbkd.errors import RunFolderError
-from pbkd.runs.events import Telling, finite, plain, read_events
+from pbkd.runs.events import EventLog, finite, plain, read_events
 from pbkd.runs.finished import read_finished
 
 
 def test_what_the_host_tells_is_recorded_even_from_before_the_folder(tmp_path: Path) -> None:
     heard: list[Event] = []
-    telling = Telling(heard.append)
+    telling = EventLog(heard.append)
     telling({"event": "teacher", "images": 3})
     telling({"event": "plan", "folder": "runs/1", "plan": object()})
     telling.record_in(tmp_path)
@@ -30,7 +30,7 @@ def test_what_the_host_tells_is_recorded_even_from_before_the_folder(tmp_path: P
 
 def test_an_event_that_cannot_be_recorded_is_told_to_nobody(tmp_path: Path) -> None:
     heard: list[Event] = []
-    telling = Telling(heard.append)
+    telling = EventLog(heard.append)
     telling.record_in(tmp_path / "gone")
     with pytest.raises(RunFolderError, match=r"host\.jsonl' cannot be written"):
         telling({"event": "score"})

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pbkd.core.blocks import Block
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 
 @pytest.fixture
-def blocks(digits: Prepared) -> list[Block]:
+def blocks(digits: DistillationTask) -> list[Block]:
     return blocks_of(digits.chain, digits.images[:1], ["conv1_2", "conv2_1", "conv2_2"])
 
 
 def _opened(
-    folder: Path, blocks: list[Block], digits: Prepared, dtype: torch.dtype = torch.float32
+    folder: Path, blocks: list[Block], digits: DistillationTask, dtype: torch.dtype = torch.float32
 ) -> Cache:
     split = digits.data.train
     rows = torch.split(torch.arange(len(split)), 64)
@@ -43,7 +43,7 @@ def _opened(
         (slice(int(r[0]), int(r[-1]) + 1), digits.normalised(split.images(r)).to(dtype))
         for r in rows
     )
-    chain = nn.Sequential(*(autocast(segment, dtype) for segment in digits.folded))
+    chain = nn.Sequential(*(autocast(segment, dtype) for segment in digits.fused))
     return open_cache(folder, blocks, len(split), chain, share, rank=0, workers=1, dtype=dtype)
 
 
@@ -56,18 +56,18 @@ def test_neighbours_share_a_boundary(blocks: list[Block]) -> None:
 
 
 def test_what_is_read_is_what_the_teacher_gave(
-    digits: Prepared, blocks: list[Block], tmp_path: Path
+    digits: DistillationTask, blocks: list[Block], tmp_path: Path
 ) -> None:
     cache = _opened(tmp_path / "cache", blocks, digits)
     rows = torch.tensor([700, 3, 1076, 3])
     with torch.no_grad():
-        x = digits.folded[:3](digits.normalised(digits.data.train.images(rows)))
+        x = digits.fused[:3](digits.normalised(digits.data.train.images(rows)))
     # A batch of 4 may be rounded by other kernels than one of 64.
     torch.testing.assert_close(cache.read(3, rows.numpy()), x, rtol=1e-4, atol=1e-5)
 
 
 def test_lessons_are_each_blocks_input_and_output(
-    digits: Prepared, blocks: list[Block], tmp_path: Path
+    digits: DistillationTask, blocks: list[Block], tmp_path: Path
 ) -> None:
     cache = _opened(tmp_path / "cache", blocks, digits)
     rows = torch.arange(64)
@@ -78,12 +78,12 @@ def test_lessons_are_each_blocks_input_and_output(
     for block, (_, x, y) in zip(blocks, given, strict=True):
         assert (tuple(x.shape[1:]), tuple(y.shape[1:])) == (block.input_shape, block.output_shape)
         with torch.no_grad():
-            assert torch.equal(digits.folded[block.position](x), y)
+            assert torch.equal(digits.fused[block.position](x), y)
         assert x.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_half_precision_takes_half_the_disk_and_loses_no_bit(
-    digits: Prepared, blocks: list[Block], tmp_path: Path
+    digits: DistillationTask, blocks: list[Block], tmp_path: Path
 ) -> None:
     cache = _opened(tmp_path, blocks, digits, torch.bfloat16)
     size = sum(path.stat().st_size for path in tmp_path.glob("*.bin"))
@@ -91,13 +91,13 @@ def test_half_precision_takes_half_the_disk_and_loses_no_bit(
     rows = torch.arange(64)
     with torch.no_grad():
         x = digits.normalised(digits.data.train.images(rows)).to(torch.bfloat16)
-        for segment in digits.folded[:2]:
+        for segment in digits.fused[:2]:
             x = autocast(segment, torch.bfloat16)(x)
     assert torch.equal(cache.read(2, rows.numpy()), x)
 
 
 def test_a_second_run_waits_for_the_first_to_fill_the_cache(
-    digits: Prepared, blocks: list[Block], tmp_path: Path
+    digits: DistillationTask, blocks: list[Block], tmp_path: Path
 ) -> None:
     Cache.create(tmp_path / "cache", blocks, len(digits.data.train))
     lock = FileLock(tmp_path / "cache" / "lock")
@@ -110,7 +110,7 @@ def test_a_second_run_waits_for_the_first_to_fill_the_cache(
 
 
 def test_a_finished_cache_is_not_filled_again(
-    digits: Prepared, blocks: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: DistillationTask, blocks: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = _opened(tmp_path, blocks, digits)
     expected = first.read(4, torch.arange(5).numpy()).clone()
@@ -120,7 +120,7 @@ def test_a_finished_cache_is_not_filled_again(
 
 
 def test_an_unfinished_cache_is_filled_again(
-    digits: Prepared, blocks: list[Block], tmp_path: Path
+    digits: DistillationTask, blocks: list[Block], tmp_path: Path
 ) -> None:
     Cache.create(tmp_path, blocks, len(digits.data.train))
     cache = _opened(tmp_path, blocks, digits)
@@ -129,7 +129,7 @@ def test_an_unfinished_cache_is_filled_again(
 
 @pytest.mark.parametrize("damage", ["flip", "cut"])
 def test_a_damaged_cache_is_told(
-    digits: Prepared, blocks: list[Block], tmp_path: Path, damage: str
+    digits: DistillationTask, blocks: list[Block], tmp_path: Path, damage: str
 ) -> None:
     _opened(tmp_path, blocks, digits)
     path = tmp_path / "boundary-3.bin"

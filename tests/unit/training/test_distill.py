@@ -51,9 +51,9 @@ def _trainees(names: list[str]) -> dict[str, Trainee]:
 def test_a_batch_in_pieces_gives_the_gradients_of_the_whole() -> None:
     x, target = torch.rand(10, 4), torch.rand(10, 5)
     outcomes = []
-    for pieces in (1, 3, 99):
+    for micro_batches in (1, 3, 99):
         own = trainee(_replacement(0, 4, 5), lr=0.0, weight_decay=0, steps=6)
-        own.pieces = pieces
+        own.micro_batches = micro_batches
         output, value = train_block(own, x, target, NMSE)
         gradients = [p.grad for p in own.replacement.parameters() if p.grad is not None]
         outcomes.append((output, value, torch.cat([g.flatten() for g in gradients])))

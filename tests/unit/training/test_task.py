@@ -15,27 +15,27 @@ from pbkd.errors import ChainError, ConfigError, PbkdError, PluginError, Teacher
 from pbkd.models.partition import cut, pick_partitioner
 from pbkd.plugin.registry import Registry, build_registry
 from pbkd.testing import tiny_teacher
-from pbkd.training.task import Prepared, prepare
+from pbkd.training.task import DistillationTask, build_task
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_chain_is_the_teacher_and_the_folded_one_is_near_it(digits: Prepared) -> None:
+def test_the_chain_is_the_teacher_and_the_folded_one_is_near_it(digits: DistillationTask) -> None:
     with torch.no_grad():
         expected = digits.teacher.network(digits.images)
         assert torch.equal(digits.chain(digits.images), expected)
         # Folding rounds differently.
-        torch.testing.assert_close(digits.folded(digits.images), expected, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(digits.fused(digits.images), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_teacher_and_folded_chain_are_frozen(digits: Prepared) -> None:
-    for network in (digits.teacher.network, digits.folded):
+def test_teacher_and_folded_chain_are_frozen(digits: DistillationTask) -> None:
+    for network in (digits.teacher.network, digits.fused):
         assert not any(p.requires_grad for p in network.parameters())
         assert not any(m.training for m in network.modules())
 
 
-def test_the_first_batch_is_normalised_as_the_teacher_needs(digits: Prepared) -> None:
+def test_the_first_batch_is_normalised_as_the_teacher_needs(digits: DistillationTask) -> None:
     raw = digits.data.train.images(torch.arange(64)).float() / 255
     torch.testing.assert_close(digits.images, (raw - 0.5) / 0.5)
 
@@ -149,7 +149,7 @@ def test_a_teacher_that_does_not_fit_the_data(
     registry: Registry, overrides: list[str], error: type[PbkdError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        prepare(load_config(overrides), registry, "cpu")
+        build_task(load_config(overrides), registry, "cpu")
 
 
 def test_images_too_small_for_the_teacher(registry: Registry, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_images_too_small_for_the_teacher(registry: Registry, tmp_path: Path) ->
         f"data.path={path}",
     ]
     with pytest.raises(TeacherError, match=r"cannot take images of shape \(3, 4, 4\)"):
-        prepare(load_config(overrides), registry, "cpu")
+        build_task(load_config(overrides), registry, "cpu")
 
 
 def test_a_device_that_is_not_there() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pbkd.data.datasets import Split
     from pbkd.plugin.registry import Registry
-    from pbkd.training.task import Prepared
+    from pbkd.training.task import DistillationTask
 
 # Eight classes of coarse patterns on 16x16 images: a narrow ResNet learns them in an epoch.
 SMALL = [
@@ -98,7 +98,7 @@ def test_the_seed_and_nothing_else_decides_the_weights(registry: Registry, tmp_p
 
 
 def test_the_test_split_is_for_the_card_alone(
-    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Prepared
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: DistillationTask
 ) -> None:
     scored: list[Split] = []
 

@@ -10,7 +10,7 @@ import pytest
 from pbkd.core.schedule import Worker
 from pbkd.errors import WorkerError
 from pbkd.execution.remote.connection import Line
-from pbkd.execution.remote.coordinator import Host
+from pbkd.execution.remote.coordinator import Coordinator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,7 @@ def answering(connection: Connection, *answers: tuple[str, Any]) -> None:
 def test_what_a_worker_writes_lands_in_the_runs_folder(
     ends: tuple[Connection, Connection], tmp_path: Path
 ) -> None:
-    host = Host({1: ends[0]}, 30)
+    host = Coordinator({1: ends[0]}, 30)
 
     def other() -> None:
         while ends[1].recv()[0] != "work":
@@ -124,7 +124,7 @@ def test_what_a_worker_writes_lands_in_the_runs_folder(
 
 
 def test_a_worker_that_fails_is_named(ends: tuple[Connection, Connection], tmp_path: Path) -> None:
-    host = Host({1: ends[0]}, 30)
+    host = Coordinator({1: ends[0]}, 30)
     answering(ends[1], ("failed", "there is no 'cifar10.npz'"))
     with pytest.raises(WorkerError, match=r"worker 1 failed: there is no 'cifar10.npz'"):
         host.launch(work, tmp_path, [Worker(0), Worker(1)])
@@ -134,7 +134,7 @@ def test_a_worker_that_fails_is_named(ends: tuple[Connection, Connection], tmp_p
 def test_one_that_was_lost_while_nothing_was_asked_of_it_fails_the_next_request(
     ends: tuple[Connection, Connection], tmp_path: Path
 ) -> None:
-    host = Host({1: ends[0]}, 30)
+    host = Coordinator({1: ends[0]}, 30)
     ends[1].close()
     while not host._failure:  # lost during the work, it would end this process
         time.sleep(0.01)
