@@ -23,7 +23,6 @@ from pbkd.execution.workers import local_workers
 from pbkd.planning.cost_files import CostTable, write_costs
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.plan import Workload
-from pbkd.plugin.registry import chosen
 from pbkd.runs.events import read_events
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def bench(
     ranks = local_workers(workers, threads, pick_device("auto"))
     settings = {"preset": asdict(preset), "workers": [asdict(rank) for rank in ranks]}
     write_json(folder / "bench.json", {**settings, "rounds": rounds, "meters": [*meters]})
-    chosen(registry, "launcher", {"name": "local", "restarts": 0}).launch(measure, folder, ranks)
+    registry.create("launcher", {"name": "local", "restarts": 0}).launch(measure, folder, ranks)
     events = read_events(folder)
     write_costs(folder / "costs.json", _cost_table(name, preset, ranks, events))
     predicted = _predicted(registry, preset, ranks, events)

@@ -27,7 +27,7 @@ from pbkd.models.partition import pick_partitioner
 from pbkd.models.replacement import propose, replaceable
 from pbkd.models.teacher import build_network
 from pbkd.planning.profiling import measure_costs
-from pbkd.plugin.registry import build_registry, chosen
+from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import record
 from pbkd.training.activation_cache import open_cache
 
@@ -86,7 +86,7 @@ def measure(folder: Path, rank: int) -> None:
                 run_jobs(rig, schedule, steps, f"bench {next(queues)}")
 
         names = settings["meters"] if rank == 0 else []
-        meters = [chosen(registry, "meter", {"name": name}) for name in names]
+        meters = [registry.create("meter", {"name": name}) for name in names]
         _take_turns(folder, rank, settings, tuple(schedules), meters, run)
         if rank == 0:  # which has trained every block, in single-pass
             seconds = checkpoint_seconds(fused, folder / "checkpoints")
@@ -159,7 +159,7 @@ def rigs(registry: Registry, preset: Preset, rank: int, device: torch.device) ->
     _settle(network, images[0])
     chain = pick_partitioner(registry, {"name": "auto"}, freeze(network)).partition(network)
     names = replaceable(chain, RunConfig().keep)
-    builder = chosen(registry, "builder", preset.builder)
+    builder = registry.create("builder", preset.builder)
     blocks = blocks_of(chain, images[0][:1], names)
     proposals = [propose(builder, chain[block.position], block, 0) for block in blocks]
     replacements = {p.block.name: p.replacement for p in proposals if p.replacement is not None}
@@ -210,7 +210,7 @@ def procedure_schedules(
     by_block = tuple(Job((name,)) for name in names)
 
     def scheduled(name: str) -> Schedule:
-        schedule: Schedule = chosen(registry, "scheduler", {"name": name}).schedule(
+        schedule: Schedule = registry.create("scheduler", {"name": name}).schedule(
             together, workers
         )
         return schedule

@@ -195,15 +195,11 @@ def _schedulers(
     registry: Registry, settings: RunConfig, wanted: str | None
 ) -> dict[str, Callable[[], Scheduler]]:
     """Return how to make each registered scheduler; the chosen one has its options."""
-    from pbkd.plugin.registry import chosen
-
     choices: dict[str, Any] = {name: {"name": name} for name in registry.strategies["scheduler"]}
     if wanted:
         registry.find("scheduler", wanted)
         choices[wanted] = settings.scheduler
-    return {
-        name: partial(chosen, registry, "scheduler", choice) for name, choice in choices.items()
-    }
+    return {name: partial(registry.create, "scheduler", choice) for name, choice in choices.items()}
 
 
 def _costs(

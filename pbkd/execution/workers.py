@@ -9,7 +9,6 @@ import torch
 
 from pbkd.core.schedule import Worker
 from pbkd.execution.torchrun import under_torchrun
-from pbkd.plugin.registry import chosen
 
 if TYPE_CHECKING:
     from pbkd.config.schema import RunConfig
@@ -24,7 +23,7 @@ def launcher_of(config: RunConfig, registry: Registry) -> Launcher:
     """Return the launcher that was asked for; instead of `local` the one for torchrun, under it."""
     local = config.launcher["name"] == "local"
     choice = {"name": "torchrun"} if local and under_torchrun() else config.launcher
-    launcher: Launcher = chosen(registry, "launcher", choice)
+    launcher: Launcher = registry.create("launcher", choice)
     return launcher
 
 

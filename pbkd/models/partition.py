@@ -19,7 +19,6 @@ from pbkd.errors import (
 from pbkd.models.chain import check_chain
 from pbkd.models.weights import fingerprint
 from pbkd.plugin.attribution import failure_of, named
-from pbkd.plugin.registry import chosen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,13 +41,13 @@ def pick_partitioner(
     Those that say `fallback = True` are asked after all others.
     """
     if choice["name"] != "auto":
-        named: Partitioner = chosen(registry, "partitioner", choice)
+        named: Partitioner = registry.create("partitioner", choice)
         return named
     options = {key: value for key, value in choice.items() if key != "name"}
     strategies = registry.strategies["partitioner"].items()
     for name, strategy in sorted(strategies, key=lambda item: getattr(item[1], "fallback", False)):
         if _accepts(strategy, network):
-            found: Partitioner = chosen(registry, "partitioner", {"name": name, **options})
+            found: Partitioner = registry.create("partitioner", {"name": name, **options})
             return found
     known = ", ".join(registry.strategies["partitioner"])
     raise ChainError(

@@ -16,7 +16,6 @@ from pbkd.errors import PLUGIN_FAILURES, PluginError
 from pbkd.models.metrics import macs, parameters
 from pbkd.models.weights import fingerprint, fit_weights, read_weights
 from pbkd.plugin.attribution import failure_of, named
-from pbkd.plugin.registry import chosen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +78,7 @@ def builder_choices(config: RunConfig) -> list[dict[str, Any]]:
 
 def builders_of(config: RunConfig, registry: Registry) -> list[BlockBuilder]:
     """Return all builders of a run, each with its options."""
-    return [chosen(registry, "builder", choice) for choice in builder_choices(config)]
+    return [registry.create("builder", choice) for choice in builder_choices(config)]
 
 
 def build_replacement(

@@ -16,7 +16,7 @@ from pbkd.models.chain import blocks_of, freeze
 from pbkd.models.partition import cut, pick_partitioner
 from pbkd.models.replacement import build_replacement
 from pbkd.models.teacher import build_network, is_own
-from pbkd.plugin.registry import build_registry, chosen
+from pbkd.plugin.registry import build_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +59,7 @@ def architecture(
     chain = cut(pick_partitioner(registry, recipe.partitioner, network), network, image)
     replacements = {}
     for block in blocks_of(chain, image, recipe.replaced):
-        builder = chosen(registry, "builder", recipe.replaced[block.name])
+        builder = registry.create("builder", recipe.replaced[block.name])
         replacements[block.name] = build_replacement(builder, chain[block.position], block, seed=0)
     return assemble(chain, {name: r for name, r in replacements.items() if r is not None})
 

@@ -13,7 +13,6 @@ from pbkd.execution.worker import work
 from pbkd.execution.workers import launcher_of
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.plugin.attribution import failure_of, named
-from pbkd.plugin.registry import chosen
 from pbkd.runs.assignment import Assignment, write_assignment
 from pbkd.runs.events import follow_events, read_events
 from pbkd.runs.progress import finished_blocks
@@ -113,7 +112,7 @@ def distil_student_fed(
     if len(workers) == 1:
         schedule = Schedule(((Job(tuple(names)),),))
     else:
-        schedule = chosen(registry, "scheduler", {"name": "pipeline"}).schedule(costs, workers)
+        schedule = registry.create("scheduler", {"name": "pipeline"}).schedule(costs, workers)
         check_schedule(schedule, costs, len(workers))
     blocks = _blocks(planned_run, accepted)
     micro_batches = {

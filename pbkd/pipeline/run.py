@@ -30,7 +30,6 @@ from pbkd.pipeline.finish import finish
 from pbkd.pipeline.plan import cost_table, plan_run
 from pbkd.pipeline.run_folder import open_folder, reopen_folder, resumed_note
 from pbkd.plugin.observers import observe
-from pbkd.plugin.registry import chosen
 from pbkd.report import write_report
 from pbkd.runs.events import EventLog
 from pbkd.runs.folder import folder_needed, locked, times_resumed, unfinished_run
@@ -203,7 +202,7 @@ def _teacher_fed(
 
 def _meter(registry: Registry, choice: Any) -> EnergyMeter:
     named = choice if isinstance(choice, dict) else {"name": choice}
-    meter: EnergyMeter = chosen(registry, "meter", named)
+    meter: EnergyMeter = registry.create("meter", named)
     return meter
 
 

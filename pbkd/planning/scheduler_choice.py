@@ -10,7 +10,6 @@ from pbkd.errors import PLUGIN_FAILURES, ScheduleError
 from pbkd.models.weights import fingerprint
 from pbkd.planning.cost_model import makespan
 from pbkd.plugin.attribution import failure_of
-from pbkd.plugin.registry import chosen
 from pbkd.training.activation_cache import cache_bytes, cache_key
 
 if TYPE_CHECKING:
@@ -41,10 +40,10 @@ class Choice:
 def schedulers(config: RunConfig, registry: Registry) -> dict[str, Scheduler]:
     """Return the schedulers to choose from, by name: one, or for `auto` every installed one."""
     if config.scheduler["name"] != "auto":
-        scheduler = chosen(registry, "scheduler", config.scheduler)
+        scheduler = registry.create("scheduler", config.scheduler)
         return {scheduler.name: scheduler}
     names = registry.strategies["scheduler"]
-    return {name: chosen(registry, "scheduler", {"name": name}) for name in names}
+    return {name: registry.create("scheduler", {"name": name}) for name in names}
 
 
 def choose_schedule(

@@ -43,7 +43,6 @@ __all__ = [
     "Plugin",
     "Registry",
     "build_registry",
-    "chosen",
 ]
 
 FROM_FILE = "pbkd_plugin_"
@@ -104,6 +103,32 @@ class Registry:
         if self.broken:
             message += f" Plugins that failed to load: {_reasons(self.broken)}"
         raise UnknownNameError(message)
+
+    def create(self, slot: str, choice: Mapping[str, Any]) -> Any:
+        """Build the strategy that a choice of the configuration names, with its options.
+
+        Args:
+            slot: a key of `SLOTS`, such as `"scheduler"`.
+            choice: the strategy's `name` and its options, such as `{"name": "greedy"}`.
+
+        Returns:
+            An instance of the registered class.
+
+        Raises:
+            UnknownNameError: no strategy of that name is registered for the slot.
+            ConfigError: an option is unknown, ill-typed, missing, or rejected by the strategy.
+            PluginError: the strategy declares an option that cannot be configured.
+        """
+        name = choice["name"]
+        strategy = self.find(slot, name)
+        options = {key: value for key, value in choice.items() if key != "name"}
+        keywords = typed_options(strategy, options, where=slot)
+        try:
+            return strategy(**keywords)
+        except PbkdError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"the {slot} '{name}' refuses: {first_line(error)}") from error
 
     def add(self, name: str, module: object, *, version: str, origin: str) -> Plugin:
         """Register one plugin; raise `PluginError`, leaving no trace of it, where it is broken."""
@@ -285,16 +310,3 @@ def _import_file(path: Path) -> ModuleType:
 
 def _reasons(broken: Iterable[BrokenPlugin]) -> str:
     return "; ".join(f"{plugin.name} ({plugin.reason})" for plugin in broken)
-
-
-def chosen(registry: Registry, slot: str, choice: Mapping[str, Any]) -> Any:
-    """Return the strategy that `choice` (its `name` and its options) asks for."""
-    strategy = registry.find(slot, choice["name"])
-    given = {key: value for key, value in choice.items() if key != "name"}
-    options = typed_options(strategy, given, where=slot)
-    try:
-        return strategy(**options)
-    except PbkdError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"the {slot} '{choice['name']}' refuses: {first_line(error)}") from error

@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from pbkd.config.options import option_types, typed_options
 from pbkd.errors import PLUGIN_FAILURES, one_line
-from pbkd.plugin.registry import PROTOCOLS, build_registry, chosen
+from pbkd.plugin.registry import PROTOCOLS, build_registry
 from pbkd.testing.builders import check_builder
 from pbkd.testing.launchers import check_launcher
 from pbkd.testing.losses import check_loss
@@ -80,7 +80,7 @@ def _examined(registry: Registry, plugin: Plugin, slot: str, name: str) -> Check
         detail = f"its option {unset} has no default: check it in a test of its own"
         return Check(subject, what, None, detail)
     try:
-        made = chosen(registry, slot, {"name": name}) if slot in PROTOCOLS else strategy
+        made = registry.create(slot, {"name": name}) if slot in PROTOCOLS else strategy
         if slot != "partitioner":
             _CHECKS[slot][1](made)
         elif not _check_cuts(registry, plugin, made):

@@ -35,7 +35,7 @@ from pbkd.planning.cluster import Failures, Nodes, read_cluster
 from pbkd.planning.cost_files import read_costs
 from pbkd.planning.simulation.scaling import Scaled, scale
 from pbkd.plugin.reference import hooks_markdown
-from pbkd.plugin.registry import PROTOCOLS, chosen
+from pbkd.plugin.registry import PROTOCOLS
 from pbkd.report.gantt import duration
 from tests.paths import ROOT
 
@@ -373,7 +373,7 @@ def test_the_tables_of_strong_scaling_are_what_is_simulated(
         read_costs(folder / f"{network}-imagenet.json"),
         read_cluster(folder / f"{cluster}.yaml"),
         [1, 2, 4, 8, 16, 32, 64],
-        {"pipeline": partial(chosen, registry, "scheduler", {"name": "pipeline"})},
+        {"pipeline": partial(registry.create, "scheduler", {"name": "pipeline"})},
     )
     wanted = [
         [

@@ -33,7 +33,7 @@ from pbkd.pipeline.load import load
 from pbkd.planning.cost_files import CostTable, read_costs, write_costs
 from pbkd.planning.plan import Workload
 from pbkd.planning.prediction import predict
-from pbkd.plugin.registry import build_registry, chosen
+from pbkd.plugin.registry import build_registry
 from pbkd.training.activation_cache import Cache, fill
 from pbkd.training.checkpoint import CheckpointStore
 from pbkd.zoo.card import read_card
@@ -76,7 +76,7 @@ def _try_config(path: Path) -> None:
     for slot in ("partitioner", "builder", "scheduler", "launcher"):
         choice = getattr(config, slot)
         if choice["name"] != "auto":
-            chosen(_registry(), slot, choice)
+            _registry().create(slot, choice)
     source = SOURCES.get(config.data["name"])
     if source is not None:
         given = {key: value for key, value in config.data.items() if key != "name"}
@@ -104,7 +104,7 @@ def _try_costs(path: Path) -> None:
 
 
 def _maker(name: str) -> Callable[[], Scheduler]:
-    return lambda: chosen(_registry(), "scheduler", {"name": name})
+    return lambda: _registry().create("scheduler", {"name": name})
 
 
 def _try_weights(path: Path) -> None:

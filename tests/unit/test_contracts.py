@@ -12,7 +12,7 @@ from pbkd.config.options import typed_options
 from pbkd.data.sources import SOURCES
 from pbkd.models.chain import blocks_of, freeze, fuse_batchnorm
 from pbkd.models.partition import pick_partitioner
-from pbkd.plugin.registry import PROTOCOLS, SLOTS, build_registry, chosen
+from pbkd.plugin.registry import PROTOCOLS, SLOTS, build_registry
 from pbkd.protocols import ZooModel
 from pbkd.testing import check_partitioner, examine
 
@@ -29,7 +29,7 @@ def test_nothing_built_in_is_broken() -> None:
 
 @pytest.mark.parametrize(("slot", "name"), STRATEGIES)
 def test_a_strategy_is_a_frozen_picklable_dataclass(slot: str, name: str) -> None:
-    strategy = chosen(REGISTRY, slot, {"name": name})
+    strategy = REGISTRY.create(slot, {"name": name})
     assert dataclasses.is_dataclass(strategy)
     assert getattr(type(strategy), "__dataclass_params__").frozen  # noqa: B009
     assert pickle.loads(pickle.dumps(strategy)) == strategy

@@ -11,7 +11,6 @@ from omegaconf import MISSING
 
 from pbkd.config.options import option_types, typed_options
 from pbkd.errors import ConfigError, PluginError, UnknownNameError, first_line
-from pbkd.plugin.registry import chosen
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -164,12 +163,12 @@ def test_the_options_of_a_function_are_its_named_parameters() -> None:
 
 
 def test_a_choice_becomes_the_strategy_with_its_options(registry: Registry) -> None:
-    builder = chosen(registry, "builder", {"name": "separable", "rank": "2"})
+    builder = registry.create("builder", {"name": "separable", "rank": "2"})
     assert (builder.name, builder.rank, builder.form) == ("separable", 2, "decoupled")
     with pytest.raises(UnknownNameError, match="Did you mean 'separable'"):
-        chosen(registry, "builder", {"name": "seperable"})
+        registry.create("builder", {"name": "seperable"})
     with pytest.raises(ConfigError, match=r"unknown option 'builder\.rnak'.*Did you mean 'rank'"):
-        chosen(registry, "builder", {"name": "separable", "rnak": 2})
+        registry.create("builder", {"name": "separable", "rnak": 2})
 
 
 def test_a_strategy_that_refuses_its_options_is_told_as_one_sentence(
@@ -186,7 +185,7 @@ def test_a_strategy_that_refuses_its_options_is_told_as_one_sentence(
 
     monkeypatch.setitem(registry.strategies["builder"], "picky", Picky)
     with pytest.raises(ConfigError, match=r"^the builder 'picky' refuses: the rank .* positive\.$"):
-        chosen(registry, "builder", {"name": "picky", "rank": 0})
+        registry.create("builder", {"name": "picky", "rank": 0})
 
 
 @pytest.mark.parametrize(

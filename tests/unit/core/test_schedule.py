@@ -9,7 +9,7 @@ from pbkd.core.schedule import Job, Schedule, Worker, check_schedule
 from pbkd.errors import ScheduleError
 from pbkd.planning.cost_model import job_seconds, makespan, worker_seconds
 from pbkd.planning.plan import Workload
-from pbkd.plugin.registry import build_registry, chosen
+from pbkd.plugin.registry import build_registry
 
 COSTS = [BlockCost("a", 1, 2, 3), BlockCost("b", 3, 4, 5), BlockCost("c", 7, 1, 1)]
 REGISTRY = build_registry()
@@ -40,7 +40,7 @@ def crews(draw: st.DrawFn) -> list[Worker]:
 def test_every_schedule_is_complete_and_possible(
     name: str, costs: list[BlockCost], workers: list[Worker]
 ) -> None:
-    schedule = chosen(REGISTRY, "scheduler", {"name": name}).schedule(costs, workers)
+    schedule = REGISTRY.create("scheduler", {"name": name}).schedule(costs, workers)
     check_schedule(schedule, costs, len(workers))
     names = [block for job in schedule.jobs for block in job.blocks]
     assert sorted(names) == sorted(cost.name for cost in costs)
@@ -61,7 +61,7 @@ def test_every_schedule_is_complete_and_possible(
 def test_greedy_is_never_worse_than_one_worker(
     costs: list[BlockCost], workers: list[Worker]
 ) -> None:
-    schedule = chosen(REGISTRY, "scheduler", {"name": "greedy"}).schedule(costs, workers)
+    schedule = REGISTRY.create("scheduler", {"name": "greedy"}).schedule(costs, workers)
     alone = Schedule(((Job(tuple(cost.name for cost in costs)),),))
     fastest = max(worker.speed for worker in workers)
     single = makespan(alone, costs, [Worker(0, speed=fastest)])

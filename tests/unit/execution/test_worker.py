@@ -17,7 +17,6 @@ from pbkd.execution.worker import epoch_batches, work
 from pbkd.models.replacement import read_replacement
 from pbkd.models.weights import write_weights
 from pbkd.pipeline.plan import plan_run
-from pbkd.plugin.registry import chosen
 from pbkd.runs.assignment import Assignment, write_assignment
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def test_batches_are_the_same_for_every_job(registry: Registry, digits: Distilla
     def context(phase: str) -> WorkerContext:
         assignment = Assignment(phase, "initial", (Worker(0),), Schedule(((),)), {})
         config = load_config(["distill.epochs=2", "distill.student_fed_epochs=2"])
-        builder = chosen(registry, "builder", config.builder)
+        builder = registry.create("builder", config.builder)
         loss = registry.find("loss", config.distill.loss)
         return WorkerContext(Path(), 0, config, digits, builder, loss, assignment)
 

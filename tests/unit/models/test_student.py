@@ -20,7 +20,6 @@ from pbkd.models.student import assemble
 from pbkd.models.weights import read_weights
 from pbkd.pipeline.finish import recalibrate, save
 from pbkd.pipeline.select import solo_scores
-from pbkd.plugin.registry import chosen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +31,7 @@ NAMES = ["conv1_2", "conv2_1", "conv3_2"]
 
 
 def _replacements(digits: DistillationTask, registry: Registry, rank: int) -> dict[str, nn.Module]:
-    builder = chosen(registry, "builder", {"name": "separable", "rank": rank})
+    builder = registry.create("builder", {"name": "separable", "rank": rank})
     built = {
         block.name: build_replacement(builder, digits.chain[block.position], block, 0)
         for block in blocks_of(digits.chain, digits.images[:1], NAMES)

@@ -23,7 +23,7 @@ from pbkd.planning.prediction import (
     serial_seconds,
 )
 from pbkd.planning.timeline import timeline
-from pbkd.plugin.registry import build_registry, chosen
+from pbkd.plugin.registry import build_registry
 
 COSTS = [
     BlockCost("a", 0, 2, 3, input_bytes=10, parameter_bytes=7),
@@ -33,7 +33,7 @@ COSTS = [
 WORKLOAD = Workload(steps=10, distinct_steps=2)
 REGISTRY = build_registry()
 SCHEDULERS: dict[str, Callable[[], Any]] = {
-    name: partial(chosen, REGISTRY, "scheduler", {"name": name})
+    name: partial(REGISTRY.create, "scheduler", {"name": name})
     for name in REGISTRY.strategies["scheduler"]
 }
 

@@ -11,7 +11,7 @@ from pbkd.core.schedule import Worker
 from pbkd.errors import ConfigError
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.published_costs import NETWORKS, choose_run, split_seconds, workload_of
-from pbkd.plugin.registry import build_registry, chosen
+from pbkd.plugin.registry import build_registry
 from tests.paths import PUBLISHED
 
 RUNS = json.loads(PUBLISHED.read_text())["runs"]
@@ -23,7 +23,7 @@ REGISTRY = build_registry()
 
 def seconds(scheduler: str, count: int) -> float:
     workers = [Worker(rank, bandwidth=12e9) for rank in range(count)]
-    schedule = chosen(REGISTRY, "scheduler", {"name": scheduler}).schedule(COSTS, workers)
+    schedule = REGISTRY.create("scheduler", {"name": scheduler}).schedule(COSTS, workers)
     return makespan(schedule, COSTS, workers, WORKLOAD)
 
 

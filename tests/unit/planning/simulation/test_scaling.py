@@ -12,12 +12,12 @@ from pbkd.planning.cost_files import CostTable
 from pbkd.planning.plan import Workload
 from pbkd.planning.prediction import Unpredicted
 from pbkd.planning.simulation.scaling import Scaled, quickest, scale
-from pbkd.plugin.registry import build_registry, chosen
+from pbkd.plugin.registry import build_registry
 from pbkd.testing import tiny_costs
 
 REGISTRY = build_registry()
 SCHEDULERS: dict[str, Callable[[], Any]] = {
-    name: partial(chosen, REGISTRY, "scheduler", {"name": name})
+    name: partial(REGISTRY.create, "scheduler", {"name": name})
     for name in REGISTRY.strategies["scheduler"]
 }
 TABLE = CostTable("tiny", tuple(tiny_costs(13)), Workload(10_000, 10_000))

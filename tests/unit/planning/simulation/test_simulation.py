@@ -13,11 +13,11 @@ from pbkd.planning.cluster import Cluster, Device, Failures, Nodes
 from pbkd.planning.cost_model import makespan, worker_seconds
 from pbkd.planning.plan import Workload
 from pbkd.planning.simulation import Simulation, simulate
-from pbkd.plugin.registry import build_registry, chosen
+from pbkd.plugin.registry import build_registry
 
 REGISTRY = build_registry()
 SCHEDULERS = [
-    chosen(REGISTRY, "scheduler", {"name": name}) for name in REGISTRY.strategies["scheduler"]
+    REGISTRY.create("scheduler", {"name": name}) for name in REGISTRY.strategies["scheduler"]
 ]
 ALONE = Nodes("alone")
 COSTS = [BlockCost("a", 0, 2, 3), BlockCost("b", 2, 4, 5)]
