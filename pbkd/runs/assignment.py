@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
 from pbkd.core.blocks import Block
 from pbkd.core.files import read_json, write_json
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.errors import RunFolderError
-from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 
-__all__ = ['Assignment', 'read_assignment', 'schedule_data', 'schedule_of', 'write_assignment']
-
+__all__ = ["Assignment", "read_assignment", "schedule_data", "schedule_of", "write_assignment"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Assignment:
     `phase` is `teacher-fed`, `retry` (the same again) or `student-fed`; `start` is the folder, in
     the run's, that holds the replacements' weights from before it. `cache` names the folder, in
     `out/cache`, of the teacher's activations, where they are cached. `rates` are factors on blocks'
-    learning rates, `micro_batches` how many parts of a batch they go through one after another, by the
-    names of the `candidates` that are trained; without any, each block has one of its own name.
+    learning rates, `micro_batches` their micro-batches per batch, by the names of the `candidates`
+    that are trained; without any, each block has one candidate of its own name.
     """
 
     phase: str

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict, dataclass
-from pbkd.core.files import read_json, write_json
-from pbkd.errors import RunFolderError
 import base64
 import io
+from collections import Counter
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from pbkd.core.files import read_json, write_json
+from pbkd.errors import RunFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from pbkd.data.datasets import Split
+
     from torch import Tensor
 
+    from pbkd.data.datasets import Split
 
-__all__ = ['Answer', 'Changes', 'find_changes', 'read_changes', 'write_changes']
+
+__all__ = ["Answer", "Changes", "find_changes", "read_changes", "write_changes"]
 
 _FILE = "changes.json"
 _MOST_CONFUSIONS, _MOST_PICTURES, _MOST_BYTES = 20, 12, 2**15

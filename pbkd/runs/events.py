@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from pbkd.core.process import background_thread
-from pbkd.errors import RunFolderError
 import json
 import math
 import os
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pbkd.core.process import background_thread
+from pbkd.errors import RunFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
     from pbkd.core.events import Event
 
 
-__all__ = ["EventLog", 'finite', 'follow_events', 'new_events', 'plain', 'read_events', 'record']
-
+__all__ = ["EventLog", "finite", "follow_events", "new_events", "plain", "read_events", "record"]
 
 
 def record(folder: Path, writer: str, event: str, /, **facts: Any) -> None:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
 from pbkd.core.files import read_json, write_json
-from pbkd.core.results import BaselineResult, BlockResult, DomainEnergy, EnergyResult, EnergySum, Latency, NetworkResult, PhaseResult, RunResult, WorkerEnergy
+from pbkd.core.results import (
+    BaselineResult,
+    BlockResult,
+    DomainEnergy,
+    EnergyResult,
+    EnergySum,
+    Latency,
+    NetworkResult,
+    PhaseResult,
+    RunResult,
+    WorkerEnergy,
+)
 from pbkd.errors import RunFolderError
 from pbkd.runs.folder import is_finished, times_resumed
-import math
-from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-__all__ = ['Finished', 'METHODS', 'add_baseline', 'read_finished']
+__all__ = ["METHODS", "Finished", "add_baseline", "read_finished"]
 
 METHODS = ("scratch", "distillation")
 """The ordinary ways to train a student, in the order in which they are shown."""

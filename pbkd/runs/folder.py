@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
 from filelock import FileLock, Timeout
+
 from pbkd.errors import PbkdError, RunFolderError
 from pbkd.runs.events import read_events
-import time
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-__all__ = ['folder_needed', 'is_finished', 'is_held', 'locked', 'new_run_folder', 'newest_run', 'times_resumed', 'unfinished_run']
-
+__all__ = [
+    "folder_needed",
+    "is_finished",
+    "is_held",
+    "locked",
+    "new_run_folder",
+    "newest_run",
+    "times_resumed",
+    "unfinished_run",
+]
 
 
 def new_run_folder(out: Path, name: str) -> Path:

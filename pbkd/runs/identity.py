@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
 from pbkd.core.files import read_json, write_json
 from pbkd.errors import IdentityError
 from pbkd.models.weights import fingerprint
-import hashlib
-from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
     from pbkd.config.schema import RunConfig
     from pbkd.data.datasets import Dataset
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ['check_choices', 'check_identity', 'check_inputs', 'write_identity']
+__all__ = ["check_choices", "check_identity", "check_inputs", "write_identity"]
 
 _FILE = "identity.json"
 # Everything else in the configuration may change what comes out. Teacher and data are compared by

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from pbkd.core.blocks import candidate_of
 from typing import TYPE_CHECKING
+
+from pbkd.core.blocks import candidate_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
     from pbkd.core.events import Event
 
 
-__all__ = ['Doing', 'Lane', 'LiveRun']
+__all__ = ["Doing", "Lane", "LiveRun"]
 
 _PLANNED = "teacher-fed"
 _PACES = 6  # by so many times and counts of steps a worker's speed is known

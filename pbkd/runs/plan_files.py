@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
 from pbkd.core.files import read_json, write_json
 from pbkd.core.schedule import Worker, check_schedule
 from pbkd.errors import RunFolderError, ScheduleError
@@ -10,12 +13,11 @@ from pbkd.planning.cost_files import read_costs, write_costs
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.timeline import job_lanes
 from pbkd.runs.assignment import schedule_data, schedule_of
-import math
-from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
     from pbkd.config.schema import RunConfig
     from pbkd.core.events import Event
     from pbkd.core.schedule import Schedule
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pbkd.planning.plan import Plan
 
 
-__all__ = ['RecordedPlan', 'plan_event', 'read_plan', 'write_plan']
+__all__ = ["RecordedPlan", "plan_event", "read_plan", "write_plan"]
 
 _COSTS, _PLAN = "costs.json", "plan.json"
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from pbkd.runs.events import read_events, record
-from pbkd.training.checkpoint import CheckpointStore
 import zlib
 from typing import TYPE_CHECKING
+
+from pbkd.runs.events import read_events, record
+from pbkd.training.checkpoint import CheckpointStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
+
     from pbkd.core.events import Event
 
 
-__all__ = ['file_checksum', 'finished_blocks', 'first_epochs', 'shelf']
+__all__ = ["checkpoint_store", "file_checksum", "finished_blocks", "first_epochs"]
 
 
-
-def checkpoint_store(folder: Path, phase: str, name: str, *, writer: str | None = None) -> CheckpointStore:
+def checkpoint_store(
+    folder: Path, phase: str, name: str, *, writer: str | None = None
+) -> CheckpointStore:
     """Return where the checkpoints of a block, or of a whole student, are kept.
 
     `writer` records an event for each one that is damaged.
