@@ -142,6 +142,24 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert [circle for circle in circles() if circle not in KNOWN_CIRCLES] == []
 
 
+def test_the_table_of_the_documentation_is_this_one() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").split("\n## ")[1]
+    cells = [
+        [c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line
+    ]
+    documented: dict[str, set[str]] = {}
+    for number, names, _, ranges in cells[2:]:
+        for name in names.replace("`", "").split(", "):
+            assert number == ("-" if name in SHELLS else str(LAYERS.index(name) + 1))
+            documented[name] = set()
+            if ranges == "everything":
+                documented[name] = {*LAYERS, *SHELLS} - {"cli"}
+            for first, _, last in (part.partition("-") for part in ranges.split(", ")):
+                if first.isdigit():
+                    documented[name] |= rows(*range(int(first), int(last or first) + 1))
+    assert documented == MAY_IMPORT
+
+
 def test_every_package_stands_in_the_table() -> None:
     packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     files = {path.stem for path in PACKAGE.glob("*.py")}
