@@ -285,9 +285,9 @@ def default(field: Field[Any]) -> Any:
     ("heading", "schema", "prefix"),
     [
         ("The run", RunConfig, ""),
-        ("`distill`: every replacement alone", DistillConfig, "distill."),
-        ("`finetune`: the whole student", FineTuneConfig, "finetune."),
-        ("`budget`: what the student may cost", BudgetConfig, "budget."),
+        ("`distill`: blockwise training", DistillConfig, "distill."),
+        ("`finetune`: fine-tuning the student", FineTuneConfig, "finetune."),
+        ("`budget`: limits on the student's cost", BudgetConfig, "budget."),
     ],
 )
 def test_the_configurations_tables_are_the_code(heading: str, schema: type, prefix: str) -> None:
@@ -302,7 +302,7 @@ def test_every_data_source_is_listed_with_its_options() -> None:
     assert list(found) == list(SOURCES)
     for name, source in SOURCES.items():
         wanted = [
-            [f"data.{f.name}", "must be given" if f.default is MISSING else shown(f.default)]
+            [f"data.{f.name}", "required" if f.default is MISSING else shown(f.default)]
             for f in fields(source)  # type: ignore[arg-type]
         ]
         assert rows(found[name]) == wanted, name
@@ -356,7 +356,7 @@ def test_the_zoos_students_are_their_cards() -> None:
 def test_every_key_of_a_cluster_file_is_listed(heading: str, kind: type) -> None:
     section = CLUSTER.split(f"\n{heading}")[1].split("\n\n")[1]
     wanted = [
-        [field.name, "must be given" if field.default is MISSING else shown(field.default)]
+        [field.name, "required" if field.default is MISSING else shown(field.default)]
         for field in fields(kind)
     ]
     assert [row[:2] for row in rows(section)] == wanted
