@@ -406,7 +406,7 @@ def test_the_reference_of_hooks_is_the_code() -> None:
 
 def test_every_fault_is_proved_by_a_test_that_exists() -> None:
     text = (ROOT / "docs" / "reliability.md").read_text()
-    faults = rows(section_of(text, "What goes wrong, and what then"))
+    faults = rows(section_of(text, "Failures, outcomes, tests"))
     assert len(faults) >= 35
     for fault, _, tests in faults:
         for test in tests.split("`, `"):
