@@ -16,7 +16,6 @@ from pbkd.cli import (
     doctor,
     export,
     latency,
-    plan,
     plugins,
     report,
     run,
@@ -24,6 +23,7 @@ from pbkd.cli import (
     watch,
     zoo,
 )
+from pbkd.cli.plan.command import plan
 
 __all__ = ["app", "main"]
 
@@ -37,7 +37,7 @@ app = typer.Typer(
 app.command(name="run")(run.run)
 app.command(name="status")(status.status)
 app.command(name="watch")(watch.watch)
-app.command(name="plan")(plan.plan)
+app.command(name="plan")(plan)
 app.command(name="cut")(cut.cut)
 app.command(name="compare")(compare.compare)
 app.command(name="report")(report.report)

@@ -1,34 +1,52 @@
-"""What every scheduler would take, from costs alone: seconds, speed-up, idle share, bytes moved."""
+"""Predictions of every scheduler's run from costs: seconds, speed-up, idle share, bytes moved."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pbkd.core.files import write_json
 from pbkd.core.schedule import Job, Schedule, check_schedule
 from pbkd.errors import PLUGIN_FAILURES, ConfigError, ScheduleError, one_line
 from pbkd.planning.cost_model import makespan, worker_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from pbkd.core.blocks import BlockCost
     from pbkd.core.schedule import Worker
+    from pbkd.planning.cost_files import CostTable
     from pbkd.planning.plan import Workload
     from pbkd.protocols import Scheduler
 
 
-__all__ = ["Prediction", "Unpredicted", "fastest", "link_bytes", "predict", "serial_seconds"]
+__all__ = [
+    "Prediction",
+    "Unpredicted",
+    "fastest",
+    "link_bytes",
+    "predict_schedulers",
+    "serial_seconds",
+    "write_predictions",
+]
 
-_ALIKE = 1 + 1e-9
+_TIE = 1 + 1e-9  # relative tolerance within which predictions are equal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """A scheduler's schedule for these workers, and what it should take.
+    """A scheduler's schedule for some workers, and its predicted figures.
 
-    `speedup` is over the paper's procedure on the first of the workers alone (`serial_seconds`).
-    `idle` is the share of the workers' time until the makespan in which they do nothing.
+    Attributes:
+        scheduler: Name of the scheduler.
+        workers: The workers that it was asked to schedule.
+        schedule: Its answer.
+        seconds: The makespan.
+        speedup: Over the paper's procedure on the first worker alone (`serial_seconds`).
+        idle: Fraction of the workers' time until the makespan in which they are idle.
+        step_bytes: Bytes moved between workers per step.
+        total_bytes: Bytes moved between workers in all steps.
     """
 
     scheduler: str
@@ -41,7 +59,7 @@ class Prediction:
     total_bytes: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures for a JSON file."""
+        """Return the figures in the form of a JSON file."""
         return {
             "workers": len(self.workers),
             "scheduler": self.scheduler,
@@ -59,27 +77,38 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Unpredicted:
-    """A scheduler that gave no valid schedule for these workers, and why."""
+    """A scheduler that returned no valid schedule for some workers, and the reason."""
 
     scheduler: str
     workers: tuple[Worker, ...]
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the same keys as a prediction's that have a value here."""
+        """Return the keys of `Prediction.to_dict` that have a value here."""
         figures = {"seconds": None, "reason": self.reason}
         return {"workers": len(self.workers), "scheduler": self.scheduler, **figures}
 
 
-def predict(
+def predict_schedulers(
     costs: Sequence[BlockCost],
     workers: Sequence[Worker],
     workload: Workload,
     schedulers: Mapping[str, Callable[[], Scheduler]],
 ) -> list[Prediction | Unpredicted]:
-    """Ask every scheduler for its schedule of `costs` over `workers`; return a row for each.
+    """Ask every scheduler for a schedule and predict its figures.
 
-    A scheduler that cannot be made, fails, or gives an invalid schedule stops no other.
+    Args:
+        costs: Costs per step, in the order of the chain.
+        workers: The workers to schedule, ordered by rank.
+        workload: The number of training steps.
+        schedulers: A factory for each scheduler, by name.
+
+    Returns:
+        A row per scheduler. One that cannot be built, raises, or returns an invalid schedule gets
+        an `Unpredicted` row and does not affect the others.
+
+    Raises:
+        ConfigError: If all costs are zero.
     """
     serial = serial_seconds(costs, workers[0], workload)
     rows: list[Prediction | Unpredicted] = []
@@ -95,9 +124,10 @@ def predict(
 
 
 def serial_seconds(costs: Sequence[BlockCost], worker: Worker, workload: Workload) -> float:
-    """Return the seconds of the paper's procedure on one worker: a job for each block, recomputed.
+    """Return the seconds of the paper's procedure on one worker: one job per block, recomputed.
 
-    Raises `ConfigError` where they are zero, to which nothing can be compared.
+    Raises:
+        ConfigError: If all costs are zero, so that no speed-up can be computed.
     """
     schedule = Schedule((tuple(Job((cost.name,)) for cost in costs),))
     seconds = makespan(schedule, costs, [worker], workload)
@@ -107,17 +137,17 @@ def serial_seconds(costs: Sequence[BlockCost], worker: Worker, workload: Workloa
 
 
 def fastest(rows: Sequence[Prediction | Unpredicted]) -> list[Prediction]:
-    """Return the rows with the least seconds: several where they are alike."""
-    found = [row for row in rows if isinstance(row, Prediction)]
-    least = min((row.seconds for row in found), default=0.0)
-    return [row for row in found if row.seconds <= least * _ALIKE]
+    """Return the predictions with the least seconds, several if they tie."""
+    predictions = [row for row in rows if isinstance(row, Prediction)]
+    least = min((row.seconds for row in predictions), default=0.0)
+    return [row for row in predictions if row.seconds <= least * _TIE]
 
 
 def link_bytes(schedule: Schedule, costs: Sequence[BlockCost]) -> int:
     """Return the bytes that one step moves between workers.
 
-    Over every cut of a relay goes the input of the block behind it. The n workers of a shared
-    stage add up their gradients in a ring, which moves them 2 (n - 1) times.
+    A relay sends over every cut the input of the next block. The n replicas of a stage all-reduce
+    their gradients in a ring, which moves every gradient 2 (n - 1) times.
     """
     if schedule.feed != "relay":
         return 0
@@ -131,9 +161,28 @@ def link_bytes(schedule: Schedule, costs: Sequence[BlockCost]) -> int:
     return cuts + gradients
 
 
+def write_predictions(
+    path: Path, table: CostTable, worker: Worker, rows: Sequence[Prediction | Unpredicted]
+) -> None:
+    """Write the assumptions and every row to a JSON file."""
+    write_json(
+        path,
+        {
+            "format": 1,
+            "about": table.about,
+            **asdict(table.workload),
+            "link_bytes_per_second": worker.bandwidth,
+            "serial_seconds": serial_seconds(table.costs, worker, table.workload),
+            "predictions": [row.to_dict() for row in rows],
+        },
+    )
+
+
 def _check_cache(schedule: Schedule, workload: Workload) -> None:
     if schedule.feed == "cache" and workload.distinct_steps >= workload.steps:
-        raise ScheduleError("no step shows images again, so a cache would never be read twice.")
+        raise ScheduleError(
+            "a cache has no use here: no step repeats the images of an earlier one."
+        )
 
 
 def _predicted(
@@ -146,15 +195,15 @@ def _predicted(
 ) -> Prediction:
     seconds = makespan(schedule, costs, workers, workload)
     busy = [per_step * workload.steps for per_step in worker_seconds(schedule, costs, workers)]
-    if schedule.feed == "cache":  # all workers write it, before anything else
+    if schedule.feed == "cache":  # all workers write the cache before they train
         writing = seconds - max(busy)
-        busy = [writing + own for own in busy]
+        busy = [writing + training for training in busy]
     moved = link_bytes(schedule, costs)
     return Prediction(
-        name,
-        tuple(workers),
-        schedule,
-        seconds,
+        scheduler=name,
+        workers=tuple(workers),
+        schedule=schedule,
+        seconds=seconds,
         speedup=serial / seconds,
         idle=max(0.0, 1 - sum(busy) / len(busy) / seconds),
         step_bytes=moved,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.core.schedule import Schedule
-from pbkd.planning.cost_model import job_seconds, makespan, stage_load, worker_seconds
+from pbkd.planning.cost_model import job_seconds, makespan, worker_seconds
+from pbkd.planning.stage_cost import stage_load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from pbkd import Job, Schedule, hookimpl
-from pbkd.planning.cost_model import Link, StageLoad, StageWorkers, stage_load, stage_parts
+from pbkd.planning.stage_cost import Link, StageLoad, StageWorkers, stage_load, stage_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,14 +126,21 @@ def _team(workers: Sequence[Worker], starts: Array, size: int) -> _Team:
         replace(near, bandwidth=size * near.bandwidth),
     )
     speed, overlap = each("speed").min(1), each("overlap").min(1)
-    groups = tuple(StageWorkers(size, speed, replicas, link, link, overlap) for link in outside)
+    groups = tuple(
+        StageWorkers(
+            size=size, speed=speed, replicas=replicas, inlet=link, outlet=link, overlap=overlap
+        )
+        for link in outside
+    )
     return _Team(size, groups, inside)
 
 
 def _loads(costs: Sequence[BlockCost], end: int) -> StageLoad[Array]:
     """Return the loads of the stages that end before block `end`, a row for each first block."""
-    loads = [astuple(stage_load(costs, first, end - 1)) for first in range(end)]
-    return StageLoad(*np.array(loads).T[:, :, None])
+    loads = [asdict(stage_load(costs, first, end - 1)) for first in range(end)]
+    return StageLoad(
+        **{key: np.array([[load[key]] for load in loads], dtype=float) for key in loads[0]}
+    )
 
 
 def _fill(table: _Table, end: int, load: StageLoad[Array], teams: Sequence[_Team]) -> None:

@@ -33,7 +33,7 @@ from pbkd.data.sources import SOURCES
 from pbkd.models.weights import write_weights
 from pbkd.planning.cluster import Failures, Nodes, read_cluster
 from pbkd.planning.cost_files import read_costs
-from pbkd.planning.simulation.scaling import Scaled, scale
+from pbkd.planning.simulation.scaling import SimulatedSchedule, simulate_schedulers
 from pbkd.plugin.reference import hooks_markdown
 from pbkd.plugin.registry import PROTOCOLS
 from pbkd.report.gantt import duration
@@ -369,7 +369,7 @@ def test_the_tables_of_strong_scaling_are_what_is_simulated(
 ) -> None:
     folder = ROOT / "docs" / "clusters"
     section = CLUSTER.split(f"`{network}-imagenet.json` on `{cluster}.yaml`")[1].split("\n\n")[1]
-    found = scale(
+    found = simulate_schedulers(
         read_costs(folder / f"{network}-imagenet.json"),
         read_cluster(folder / f"{cluster}.yaml"),
         [1, 2, 4, 8, 16, 32, 64],
@@ -387,7 +387,7 @@ def test_the_tables_of_strong_scaling_are_what_is_simulated(
             row.simulation.limit,
         ]
         for row in found
-        if isinstance(row, Scaled) and row.simulation.joules is not None
+        if isinstance(row, SimulatedSchedule) and row.simulation.joules is not None
     ]
     assert rows(section) == wanted
 

@@ -32,7 +32,7 @@ from pbkd.models.weights import fit_weights, read_weights, write_weights
 from pbkd.pipeline.load import load
 from pbkd.planning.cost_files import CostTable, read_costs, write_costs
 from pbkd.planning.plan import Workload
-from pbkd.planning.prediction import predict
+from pbkd.planning.prediction import predict_schedulers
 from pbkd.plugin.registry import build_registry
 from pbkd.training.activation_cache import Cache, fill
 from pbkd.training.checkpoint import CheckpointStore
@@ -100,7 +100,7 @@ def _try_costs(path: Path) -> None:
 
     table = read_costs(path)
     schedulers = {name: _maker(name) for name in ("greedy", "pipeline")}
-    assert predict(table.costs, [Worker(0), Worker(1)], table.workload, schedulers)
+    assert predict_schedulers(table.costs, [Worker(0), Worker(1)], table.workload, schedulers)
 
 
 def _maker(name: str) -> Callable[[], Scheduler]:

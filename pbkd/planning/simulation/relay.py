@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pbkd.core.blocks import BlockCost
     from pbkd.core.schedule import Schedule
     from pbkd.planning.cluster import Device
-    from pbkd.planning.cost_model import StageParts
     from pbkd.planning.simulation.message import Message, Port
+    from pbkd.planning.stage_cost import StageParts
 
 
 __all__ = ["RelayTimes", "relay_times"]

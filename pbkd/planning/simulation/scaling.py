@@ -1,18 +1,20 @@
-"""Every scheduler on the first devices of a cluster: how far it pays to add workers."""
+"""Simulations of every scheduler on growing parts of a cluster."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pbkd.core.files import write_json
 from pbkd.core.schedule import Job
 from pbkd.errors import ScheduleError
 from pbkd.planning.cost_model import job_seconds
-from pbkd.planning.prediction import Unpredicted, predict, serial_seconds
+from pbkd.planning.prediction import Unpredicted, predict_schedulers, serial_seconds
 from pbkd.planning.simulation.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from pbkd.planning.cluster import Cluster
     from pbkd.planning.cost_files import CostTable
@@ -21,16 +23,25 @@ if TYPE_CHECKING:
     from pbkd.protocols import Scheduler
 
 
-__all__ = ["Scaled", "quickest", "scale"]
+__all__ = [
+    "SimulatedSchedule",
+    "doubling_counts",
+    "fastest_simulated",
+    "simulate_schedulers",
+    "write_simulations",
+]
 
 
 @dataclass(frozen=True)
-class Scaled:
-    """A scheduler's schedule on so many devices, simulated.
+class SimulatedSchedule:
+    """A scheduler's schedule on the first devices of a cluster, simulated.
 
-    Two speed-ups, both over the first device alone: over the paper's procedure, a job for each
-    block, and over a single pass for all blocks. `efficiency` is of the latter: what the devices'
-    speeds add up to would give 1.
+    Attributes:
+        prediction: The schedule, with the figures of the cost model.
+        simulation: The simulated figures.
+        over_paper: Speed-up over the paper's procedure (one job per block) on the first device.
+        over_single_pass: Speed-up over a single pass for all blocks on the first device.
+        efficiency: `over_single_pass` divided by the sum of the devices' relative speeds.
     """
 
     prediction: Prediction
@@ -41,11 +52,11 @@ class Scaled:
 
     @property
     def workers(self) -> int:
-        """How many devices."""
+        """The number of devices."""
         return len(self.prediction.workers)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures for a JSON file; `model_seconds` are those that schedulers compare."""
+        """Return the figures as in a JSON file; `model_seconds` is the cost model's makespan."""
         planned = self.prediction.to_dict()
         simulated = asdict(self.simulation)
         return {
@@ -56,48 +67,79 @@ class Scaled:
             "speedup_over_single_pass": self.over_single_pass,
             "efficiency": self.efficiency,
             **simulated,
-            "joules_reason": _why(simulated["joules"], "busy_watts and idle_watts"),
-            "cost_reason": _why(simulated["cost"], "price"),
+            "joules_reason": _missing(simulated["joules"], "busy_watts and idle_watts"),
+            "cost_reason": _missing(simulated["cost"], "price"),
             **{key: planned[key] for key in ("bytes_per_step", "jobs", "shared_jobs", "reason")},
         }
 
 
-def scale(
+def simulate_schedulers(
     table: CostTable,
     cluster: Cluster,
     counts: Sequence[int],
     schedulers: Mapping[str, Callable[[], Scheduler]],
-) -> list[Scaled | Unpredicted]:
-    """Return a row for every scheduler on the first so many devices, for each of `counts`."""
+) -> list[SimulatedSchedule | Unpredicted]:
+    """Simulate every scheduler on the first devices of a cluster.
+
+    Args:
+        table: Costs per step and the workload.
+        cluster: Nodes, links and failures.
+        counts: The numbers of devices to simulate.
+        schedulers: A factory for each scheduler, by name.
+
+    Returns:
+        A row per count and scheduler; `Unpredicted` without a valid schedule, or where devices
+        fail too often for the run to end.
+
+    Raises:
+        ConfigError: If a count exceeds the cluster's devices, or all costs are zero.
+    """
     costs, workload = table.costs, table.workload
     first = cluster.devices(1)[0].worker
     paper = serial_seconds(costs, first, workload)
     every = Job(tuple(cost.name for cost in costs))
     single_pass = job_seconds(every, costs) / first.speed * workload.steps
-    rows: list[Scaled | Unpredicted] = []
+    rows: list[SimulatedSchedule | Unpredicted] = []
     for count in counts:
         devices = cluster.devices(count)
         workers = [device.worker for device in devices]
         power = sum(worker.speed for worker in workers) / first.speed
-        for row in predict(costs, workers, workload, schedulers):
+        for row in predict_schedulers(costs, workers, workload, schedulers):
             if isinstance(row, Unpredicted):
                 rows.append(row)
                 continue
             try:
-                found = simulate(row.schedule, costs, devices, workload, cluster.failures)
+                simulation = simulate(row.schedule, costs, devices, workload, cluster.failures)
             except ScheduleError as error:
                 rows.append(Unpredicted(row.scheduler, row.workers, str(error)))
                 continue
-            over = single_pass / found.seconds
-            rows.append(Scaled(row, found, paper / found.seconds, over, over / power))
+            over = single_pass / simulation.seconds
+            rows.append(
+                SimulatedSchedule(row, simulation, paper / simulation.seconds, over, over / power)
+            )
     return rows
 
 
-def quickest(rows: Sequence[Scaled | Unpredicted]) -> Scaled | None:
-    """Return the row with the least seconds, if there is any."""
-    found = [row for row in rows if isinstance(row, Scaled)]
-    return min(found, key=lambda row: row.simulation.seconds, default=None)
+def fastest_simulated(rows: Sequence[SimulatedSchedule | Unpredicted]) -> SimulatedSchedule | None:
+    """Return the simulated schedule with the least seconds; None if there is none."""
+    simulated = [row for row in rows if isinstance(row, SimulatedSchedule)]
+    return min(simulated, key=lambda row: row.simulation.seconds, default=None)
 
 
-def _why(figure: float | None, keys: str) -> str | None:
-    return f"the cluster file gives no {keys} of a device" if figure is None else None
+def doubling_counts(size: int) -> list[int]:
+    """Return the device counts 1, 2, 4, … and `size`."""
+    return [*(2**power for power in range((size - 1).bit_length())), size]
+
+
+def write_simulations(
+    path: Path, table: CostTable, cluster: Cluster, rows: Sequence[SimulatedSchedule | Unpredicted]
+) -> None:
+    """Write the assumptions and every row to a JSON file."""
+    head = {"format": 1, "about": table.about, **asdict(table.workload)}
+    write_json(
+        path, {**head, "cluster": asdict(cluster), "simulations": [row.to_dict() for row in rows]}
+    )
+
+
+def _missing(figure: float | None, keys: str) -> str | None:
+    return f"the cluster file gives no {keys} for a device" if figure is None else None

@@ -61,7 +61,7 @@ def test_a_file_of_costs_loads_no_teacher(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_predicting_needs_no_torch() -> None:
-    modules = "pbkd.cli.plan, pbkd.cli.forecast, pbkd.planning.cost_files"
+    modules = "pbkd.cli.plan.command, pbkd.cli.plan.predict, pbkd.planning.cost_files"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
@@ -130,7 +130,7 @@ def test_a_scheduler_that_breaks_says_why_in_its_row_and_stops_no_other(tmp_path
         (["--workers", "1,4097"], "must be from 1 to 4096"),
         (["--setting", "VGG"], "give --costs too"),
         (["--costs", PUBLISHED, "--setting", "AlexNet"], "has no setting with 'AlexNet'"),
-        (["--costs", PUBLISHED, "teacher=vgg16"], "leave 'teacher' out"),
+        (["--costs", PUBLISHED, "teacher=vgg16"], "so 'teacher' has no effect: omit it"),
         (["--costs", PUBLISHED, "--link", "0"], "--link is 0.0, but must be"),
         (["--costs", PUBLISHED, "--link", "nan"], "--link is nan, but must be"),
         (["--costs", PUBLISHED, "scheduler=gredy"], "unknown scheduler 'gredy'. Did you mean"),

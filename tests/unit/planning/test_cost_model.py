@@ -7,13 +7,8 @@ import pytest
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker
-from pbkd.planning.cost_model import (
-    StageLoad,
-    StageParts,
-    stage_parts,
-    stage_workers,
-    worker_seconds,
-)
+from pbkd.planning.cost_model import worker_seconds
+from pbkd.planning.stage_cost import StageLoad, StageParts, stage_parts, stage_workers
 
 LOAD = StageLoad(
     seconds=8.0,

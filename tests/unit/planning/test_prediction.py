@@ -19,7 +19,7 @@ from pbkd.planning.prediction import (
     Unpredicted,
     fastest,
     link_bytes,
-    predict,
+    predict_schedulers,
     serial_seconds,
 )
 from pbkd.planning.timeline import timeline
@@ -68,7 +68,7 @@ def fixed(*assigned: tuple[Job, ...], feed: str = "recompute", **more: Any) -> C
 
 
 def only(make: Callable[[], Any], workers: int) -> Prediction:
-    (row,) = predict(COSTS, make_workers(workers), WORKLOAD, {"fixed": make})
+    (row,) = predict_schedulers(COSTS, make_workers(workers), WORKLOAD, {"fixed": make})
     assert isinstance(row, Prediction), row
     return row
 
@@ -138,7 +138,7 @@ def test_a_scheduler_that_fails_says_why_and_stops_no_other() -> None:
         "drops": fixed((Job(("a", "b")),)),
         "works": fixed((Job(("a", "b", "c")),)),
     }
-    rows = predict(COSTS, make_workers(1), WORKLOAD, makers)
+    rows = predict_schedulers(COSTS, make_workers(1), WORKLOAD, makers)
     assert [row.scheduler for row in rows] == list(makers)
     reasons = [row.reason for row in rows if isinstance(row, Unpredicted)]
     assert reasons[:2] == ["'scheduler.patience' must be given.", "ZeroDivisionError: a problem"]
@@ -155,18 +155,18 @@ def test_a_scheduler_that_fails_says_why_and_stops_no_other() -> None:
 
 def test_a_cache_that_is_never_read_again_is_not_predicted() -> None:
     maker = {"fixed": fixed((Job(("a", "b", "c")),), feed="cache")}
-    (row,) = predict(COSTS, make_workers(1), Workload(10, 10), maker)
+    (row,) = predict_schedulers(COSTS, make_workers(1), Workload(10, 10), maker)
     assert isinstance(row, Unpredicted)
-    assert "would never be read twice" in row.reason
+    assert "no step repeats the images" in row.reason
 
 
 def test_costs_of_zero_are_an_error() -> None:
     with pytest.raises(ConfigError, match="the costs are all zero"):
-        predict([BlockCost("a", 0, 0, 0)], make_workers(1), WORKLOAD, SCHEDULERS)
+        predict_schedulers([BlockCost("a", 0, 0, 0)], make_workers(1), WORKLOAD, SCHEDULERS)
 
 
 def test_the_fastest_are_all_that_are_alike() -> None:
-    rows = predict(COSTS, make_workers(1), WORKLOAD, {**SCHEDULERS, "refuses": refuses})
+    rows = predict_schedulers(COSTS, make_workers(1), WORKLOAD, {**SCHEDULERS, "refuses": refuses})
     names = [row.scheduler for row in fastest([row for row in rows if row.scheduler != "cached"])]
     assert {"greedy", "pipeline", "round-robin"} <= set(names)
     assert "lpt-scheduler" not in names
@@ -174,7 +174,7 @@ def test_the_fastest_are_all_that_are_alike() -> None:
 
 
 def test_on_one_worker_a_single_pass_saves_the_teachers_prefixes() -> None:
-    rows = predict(COSTS, make_workers(1), WORKLOAD, SCHEDULERS)
+    rows = predict_schedulers(COSTS, make_workers(1), WORKLOAD, SCHEDULERS)
     found = {row.scheduler: row for row in rows if isinstance(row, Prediction)}
     assert found["round-robin"].seconds == 10 * (7 + 9)
     assert found["lpt-scheduler"].speedup == pytest.approx(1)
@@ -184,7 +184,7 @@ def test_on_one_worker_a_single_pass_saves_the_teachers_prefixes() -> None:
 @given(costs=chains(), count=st.integers(1, 9), slow=st.floats(0.2, 5))
 def test_figures_and_bars_agree(costs: list[BlockCost], count: int, slow: float) -> None:
     workers = [Worker(rank, speed=slow if rank % 2 else 1.0) for rank in range(count)]
-    for row in predict(costs, workers, Workload(50, 5), SCHEDULERS):
+    for row in predict_schedulers(costs, workers, Workload(50, 5), SCHEDULERS):
         assert isinstance(row, Prediction), row
         bars = timeline(row.schedule, costs, workers, Workload(50, 5))
         busy = worker_seconds(row.schedule, costs, workers)

@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pbkd.cli.scaling import scaling_counts
 from pbkd.errors import PbkdError
 from tests.paths import PUBLISHED
 from tests.unit.cli.test_plan import plan, rows
@@ -23,12 +22,6 @@ failures: {per_device_hour: 0.01, restart_seconds: 30}
 def cluster(tmp_path: Path) -> Path:
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
     return tmp_path / "cluster.yaml"
-
-
-def test_numbers_of_workers_double_up_to_all_devices() -> None:
-    assert scaling_counts(1) == [1]
-    assert scaling_counts(6) == [1, 2, 4, 6]
-    assert scaling_counts(64) == [1, 2, 4, 8, 16, 32, 64]
 
 
 def test_every_scheduler_is_simulated_on_the_first_devices(cluster: Path, tmp_path: Path) -> None:
@@ -69,7 +62,7 @@ def test_runs_that_were_measured_are_compared(cluster: Path, tmp_path: Path) -> 
     ("arguments", "message"),
     [
         (["--workers", "7"], "--workers is '7', but must be from 1 to 6 (the cluster's devices)"),
-        (["--link", "1e9"], "the cluster file gives the links: leave --link out"),
+        (["--link", "1e9"], "--link cannot be combined with --cluster"),
         (["--against", "nowhere.json"], "'nowhere.json' cannot be read"),
     ],
 )

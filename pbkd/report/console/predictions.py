@@ -1,15 +1,14 @@
-"""What `pbkd plan` shows: a row for every scheduler, the fastest, and a Gantt chart."""
+"""Tables and Gantt charts of predicted schedules in the terminal."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 from rich.table import Table
 
-from pbkd.core.files import write_file, write_json
+from pbkd.core.files import write_file
 from pbkd.planning.prediction import Prediction, fastest, serial_seconds
 from pbkd.planning.timeline import timeline
 from pbkd.report.console.display import open_console
@@ -23,16 +22,16 @@ if TYPE_CHECKING:
     from pbkd.planning.cost_files import CostTable
     from pbkd.planning.prediction import Unpredicted
 
-__all__ = ["chart", "draw", "show_forecast", "write_forecast"]
+__all__ = ["show_gantt", "show_predictions"]
 
 _HEADS = ("workers", "scheduler", "feed", "takes", "speed-up", "idle", "moved a step", "in total")
 _LEFT = ("scheduler", "feed", "why not")
 
 
-def show_forecast(
+def show_predictions(
     table: CostTable, worker: Worker, rows: Sequence[Prediction | Unpredicted]
 ) -> None:
-    """Print what was assumed, every row, and the fastest for each number of workers."""
+    """Print the assumptions, a row for every scheduler, and the fastest for each worker count."""
     console = open_console()
     steps = f"{table.workload.steps:,} steps"
     console.print(f"costs: {table.about}; {len(table.costs)} blocks, {steps} each")
@@ -49,13 +48,8 @@ def show_forecast(
             console.print(f"fastest on {count} worker(s): {names} ({figures})")
 
 
-def chart(rows: Sequence[Prediction | Unpredicted], wanted: str | None) -> Prediction | None:
-    """Return the row to draw: the fastest, of the wanted scheduler's if there is one."""
-    return next(iter(fastest([row for row in rows if wanted in (None, row.scheduler)])), None)
-
-
-def draw(row: Prediction, table: CostTable, svg: Path | None) -> None:
-    """Print the Gantt chart of a row, and write it to `svg` if given."""
+def show_gantt(row: Prediction, table: CostTable, svg: Path | None) -> None:
+    """Print the Gantt chart of a prediction, and write it to the file `svg`, unless None."""
     console = open_console()
     bars = timeline(row.schedule, table.costs, row.workers, table.workload)
     names = [cost.name for cost in table.costs]
@@ -68,23 +62,6 @@ def draw(row: Prediction, table: CostTable, svg: Path | None) -> None:
         picture = gantt_svg(bars, count, names, row.seconds, title, table.about)
         write_file(svg, picture.encode())
         console.print(f"drawn in {svg}")
-
-
-def write_forecast(
-    path: Path, table: CostTable, worker: Worker, rows: Sequence[Prediction | Unpredicted]
-) -> None:
-    """Write everything that was assumed and predicted as JSON."""
-    write_json(
-        path,
-        {
-            "format": 1,
-            "about": table.about,
-            **asdict(table.workload),
-            "link_bytes_per_second": worker.bandwidth,
-            "serial_seconds": serial_seconds(table.costs, worker, table.workload),
-            "predictions": [row.to_dict() for row in rows],
-        },
-    )
 
 
 def _cells(row: Prediction | Unpredicted) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""`pbkd plan`: predict training time, simulate a cluster, or compare simulations with runs."""

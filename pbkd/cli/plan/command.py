@@ -1,0 +1,57 @@
+"""The command `pbkd plan`, which predicts, simulates or compares."""
+
+from __future__ import annotations
+
+from pbkd.cli.arguments import ConfigFile, Overrides, Plugins
+from pbkd.cli.plan.options import (
+    Against,
+    ClusterFile,
+    CostFile,
+    JsonFile,
+    Link,
+    SaveCosts,
+    Setting,
+    SvgFile,
+    WorkerCounts,
+)
+
+
+def plan(
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    plugin: Plugins = None,
+    workers: WorkerCounts = None,
+    cluster: ClusterFile = None,
+    against: Against = None,
+    costs: CostFile = None,
+    save_costs: SaveCosts = None,
+    setting: Setting = None,
+    link: Link = None,
+    svg: SvgFile = None,
+    json: JsonFile = None,
+) -> None:
+    """Predict time, speed-up, idle share and bytes moved for every scheduler, without training.
+
+    Costs are measured on this machine or read from a file. Every worker is assumed to be like this
+    machine, or like the devices of the cluster file, on which every step is then simulated.
+    """
+    from pbkd.cli.plan.compare import compare
+    from pbkd.cli.plan.inputs import check_link, read_inputs, worker_counts
+    from pbkd.cli.plan.predict import predict
+    from pbkd.cli.plan.simulate import simulate
+    from pbkd.planning.cluster import read_cluster
+    from pbkd.planning.cost_files import write_costs
+
+    nodes = read_cluster(cluster) if cluster else None
+    if against:
+        compare(against, nodes, setting)
+        return
+    check_link(link, nodes)
+    counts = worker_counts(workers, nodes)
+    inputs = read_inputs(overrides or [], config, plugin or [], costs, setting)
+    if save_costs:
+        write_costs(save_costs, inputs.table)
+    if nodes:
+        simulate(inputs, nodes, counts, svg=svg, json=json)
+    else:
+        predict(inputs, link, counts, svg=svg, json=json)
