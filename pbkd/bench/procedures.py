@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from pbkd.execution.job_queue import claimed
+from pbkd.execution.job_queue import claim_jobs
 from pbkd.training.activation_cache import cached
 from pbkd.training.checkpoint import CheckpointStore, snapshot
 from pbkd.training.distill import train_job
@@ -84,7 +84,7 @@ def _trainee(replacement: nn.Module) -> Trainee:
 
 def run_jobs(rig: Rig, schedule: Schedule, steps: int, queue: str) -> None:
     """Run this rank's jobs, each with its own teacher prefix, then claim those of the queue."""
-    for job in claimed(schedule, rig.rank, queue):
+    for job in claim_jobs(schedule, rig.rank, queue):
         rig.train(job.blocks, recompute(rig.chain, job.blocks, rig.batches(steps)))
 
 

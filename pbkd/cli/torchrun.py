@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pbkd.execution.torchrun import times_restarted, under_torchrun
+from pbkd.execution.torchrun import restart_count, under_torchrun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,15 +26,15 @@ def carries_out(run_here: Callable[[], Path | None]) -> Iterator[bool]:
     if not under_torchrun():
         yield True
         return
-    from pbkd.execution.remote.rendezvous import meet
+    from pbkd.execution.remote.rendezvous import rendezvous
 
-    with meet(run_here()) as host:
+    with rendezvous(run_here()) as host:
         yield host is not None
 
 
 def begun_run(out: Callable[[], Path]) -> Path | None:
     """Return the run in `out` that was begun before torchrun started its processes anew, if any."""
-    if not times_restarted():
+    if not restart_count():
         return None
     import psutil
 

@@ -1,1 +1,74 @@
-"""Workers: processes, machines, jobs."""
+"""Workers: processes, machines, jobs. These names are the interface for launcher plugins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbkd.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pbkd.execution.heartbeat import emit_heartbeats, watch_heartbeats
+    from pbkd.execution.job_pool import JobPool, independent_jobs, pack_job
+    from pbkd.execution.launcher_events import record_lost_process, record_restart
+    from pbkd.execution.preload import modules_to_preload
+    from pbkd.execution.remote.coordinator import Coordinator
+    from pbkd.execution.remote.folder_sync import FolderDelta, apply_delta, pack_folder
+    from pbkd.execution.remote.probe import (
+        WorkerProbe,
+        measure_link,
+        prepare_probe,
+        worker_from_probe,
+    )
+    from pbkd.execution.remote.reachability import check_reachable
+    from pbkd.execution.remote.rendezvous import current_coordinator
+    from pbkd.execution.remote.working_copy import stream_work
+    from pbkd.execution.workers import divide_resources
+
+__all__ = [
+    "Coordinator",
+    "FolderDelta",
+    "JobPool",
+    "WorkerProbe",
+    "apply_delta",
+    "check_reachable",
+    "current_coordinator",
+    "divide_resources",
+    "emit_heartbeats",
+    "independent_jobs",
+    "measure_link",
+    "modules_to_preload",
+    "pack_folder",
+    "pack_job",
+    "prepare_probe",
+    "record_lost_process",
+    "record_restart",
+    "stream_work",
+    "watch_heartbeats",
+    "worker_from_probe",
+]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "Coordinator": "remote.coordinator",
+        "FolderDelta": "remote.folder_sync",
+        "JobPool": "job_pool",
+        "WorkerProbe": "remote.probe",
+        "apply_delta": "remote.folder_sync",
+        "check_reachable": "remote.reachability",
+        "current_coordinator": "remote.rendezvous",
+        "divide_resources": "workers",
+        "emit_heartbeats": "heartbeat",
+        "independent_jobs": "job_pool",
+        "measure_link": "remote.probe",
+        "modules_to_preload": "preload",
+        "pack_folder": "remote.folder_sync",
+        "pack_job": "job_pool",
+        "prepare_probe": "remote.probe",
+        "record_lost_process": "launcher_events",
+        "record_restart": "launcher_events",
+        "stream_work": "remote.working_copy",
+        "watch_heartbeats": "heartbeat",
+        "worker_from_probe": "remote.probe",
+    },
+)

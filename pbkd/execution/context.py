@@ -1,4 +1,4 @@
-"""One rank: claims jobs, feeds them from the teacher, trains them, writes what they learnt."""
+"""The context of one worker: its run, rank, task, builders, loss and assignment."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["WorkerContext"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WorkerContext:
-    """What a worker works with: its run, its rank, teacher and data, builders, loss, assignment."""
+    """Everything that a worker's functions share during one blockwise phase."""
 
     folder: Path
     rank: int
@@ -39,11 +39,11 @@ class WorkerContext:
 
     @property
     def epochs(self) -> int:
-        """How many epochs the phase has."""
+        """Number of epochs of the phase."""
         distill = self.config.distill
         return (distill.student_fed_epochs if self.student_fed else distill.epochs) or 0
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many batches an epoch has."""
+        """Number of batches per epoch."""
         return steps_per_epoch(self.task.training.train, self.config.batch_size)

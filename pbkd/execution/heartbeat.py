@@ -1,4 +1,4 @@
-"""Signs of life: each worker touches a file; whoever started it ends one that stopped doing so."""
+"""Heartbeats: each worker process touches a file; its launcher kills it when that stops."""
 
 from __future__ import annotations
 
@@ -18,89 +18,92 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["alive", "beating", "watched"]
+__all__ = ["emit_heartbeats", "heartbeat_per_item", "watch_heartbeats"]
 
-_EVERY = 1.0  # seconds
+_INTERVAL = 1.0  # seconds
 T = TypeVar("T")
 
 
 @dataclass
-class _Pulse:
-    """This process's sign of life; `by_steps` is whether training gives it, instead of a thread."""
+class _Heartbeat:
+    """The heartbeat file of this process; `per_item`: beats come from training, not a thread."""
 
     path: Path | None = None
-    by_steps: bool = False
+    per_item: bool = False
 
     def beat(self) -> None:
         if self.path is not None:
-            with suppress(OSError):  # a full disk is no reason to die
+            with suppress(OSError):  # a full disk is no reason to exit
                 self.path.touch()
 
 
-_pulse = _Pulse()
+_heartbeat = _Heartbeat()
 
 
 @contextmanager
-def alive(folder: Path) -> Iterator[None]:
-    """Give signs of life from a thread, as long as training does not give them step by step.
+def emit_heartbeats(folder: Path) -> Iterator[None]:
+    """Emit heartbeats from a background thread while training does not emit them per step.
 
-    Loading, waiting for others and checking a cache may take any time: there a thread shows that
-    the process at least runs.
+    Loading data, waiting for peers and checking a cache may take any time: in these, the thread
+    shows that the process is running.
+
+    Args:
+        folder: the run folder, as `launch` receives it.
     """
     path = folder / "heartbeats" / str(os.getpid())
     path.parent.mkdir(parents=True, exist_ok=True)
-    _pulse.path = path
-    _pulse.beat()
+    _heartbeat.path = path
+    _heartbeat.beat()
 
     def beat(stop: threading.Event) -> None:
-        while not stop.wait(_EVERY):
-            if not _pulse.by_steps:
-                _pulse.beat()
+        while not stop.wait(_INTERVAL):
+            if not _heartbeat.per_item:
+                _heartbeat.beat()
 
     try:
         with background_thread(beat, "pbkd-heartbeat"):
             yield
     finally:
-        _pulse.path = None
+        _heartbeat.path = None
         path.unlink(missing_ok=True)
 
 
-def beating(items: Iterable[T]) -> Iterator[T]:
-    """Yield the items of an epoch, with a sign of life for each, and none in between."""
-    _pulse.by_steps = True
+def heartbeat_per_item(items: Iterable[T]) -> Iterator[T]:
+    """Yield the items of an epoch, with one heartbeat per item and none in between."""
+    _heartbeat.per_item = True
     try:
         for item in items:
-            _pulse.beat()
+            _heartbeat.beat()
             yield item
     finally:
-        _pulse.by_steps = False
-        _pulse.beat()
+        _heartbeat.per_item = False
+        _heartbeat.beat()
 
 
 @dataclass
 class _Watch:
-    """When each worker was last seen to do something, by this process's clock."""
+    """The last heartbeat of each child process, by this process's clock."""
 
     folder: Path
     patience: float
-    seen: dict[int, tuple[float, float]] = field(default_factory=dict)
+    last_beats: dict[int, tuple[float, float]] = field(default_factory=dict)
 
-    def silent(self) -> list[tuple[int, float]]:
-        """Return the process ids and the silent seconds of those out of patience."""
+    def silent_processes(self) -> list[tuple[int, float]]:
+        """Return process id and seconds of silence of each child that exceeds `patience`."""
         now = time.monotonic()
-        lost = []
+        silent = []
         for process in multiprocessing.active_children():
             if process.pid is None:
                 continue
-            touched = self._touched(process.pid)
-            before, since = self.seen.get(process.pid, (touched, now))
-            since = now if touched != before else since
-            self.seen[process.pid] = touched, since
+            modified = self._modified(process.pid)
+            previous, since = self.last_beats.get(process.pid, (modified, now))
+            since = now if modified != previous else since
+            self.last_beats[process.pid] = modified, since
             if now - since > self.patience:
-                lost.append((process.pid, now - since))
-        return lost
+                silent.append((process.pid, now - since))
+        return silent
 
-    def _touched(self, pid: int) -> float:
+    def _modified(self, pid: int) -> float:
         try:
             return (self.folder / "heartbeats" / str(pid)).stat().st_mtime
         except FileNotFoundError:
@@ -108,20 +111,27 @@ class _Watch:
 
 
 @contextmanager
-def watched(folder: Path, patience: float, lost: Callable[[int, float], None]) -> Iterator[None]:
-    """Kill each child process that gives no sign of life for `patience` seconds.
+def watch_heartbeats(
+    folder: Path, patience: float, on_lost: Callable[[int, float], None]
+) -> Iterator[None]:
+    """Kill each child process that emits no heartbeat for `patience` seconds.
 
-    From its start on: a worker that hangs before it can give one is lost as well. `lost` gets its
-    process id and the seconds.
+    The time counts from the child's start, so that one which hangs before its first heartbeat is
+    killed too.
+
+    Args:
+        folder: the run folder, as `launch` receives it.
+        patience: maximum silence, in seconds.
+        on_lost: called with the process id and the seconds of silence before each kill.
     """
     watch = _Watch(folder, patience)
 
-    def look(stop: threading.Event) -> None:
-        while not stop.wait(min(_EVERY, patience / 4)):
-            for pid, seconds in watch.silent():
-                lost(pid, seconds)
+    def poll(stop: threading.Event) -> None:
+        while not stop.wait(min(_INTERVAL, patience / 4)):
+            for pid, seconds in watch.silent_processes():
+                on_lost(pid, seconds)
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    with background_thread(look, "pbkd-watch"):
+    with background_thread(poll, "pbkd-watch"):
         yield

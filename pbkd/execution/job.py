@@ -1,4 +1,4 @@
-"""One job on a worker: trained from where it was left, kept as it goes, written when it is done."""
+"""One job on one worker: resumed from its checkpoints, trained, and written to the run folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_of
 from pbkd.errors import PluginError
-from pbkd.execution.heartbeat import beating
+from pbkd.execution.heartbeat import heartbeat_per_item
 from pbkd.models.replacement import build_replacement, read_replacement
 from pbkd.models.weights import write_weights
 from pbkd.plugin.attribution import named
@@ -23,6 +23,8 @@ from pbkd.training.throughput import begin_job
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from torch import nn
+
     from pbkd.core.schedule import Job
     from pbkd.execution.context import WorkerContext
     from pbkd.training.feeds import Lessons
@@ -31,13 +33,13 @@ if TYPE_CHECKING:
     from pbkd.training.throughput import Pace
 
 
-__all__ = ["blocks_start", "do_job", "where_blocks_start"]
+__all__ = ["block_starts", "candidate_starts", "run_job"]
 
 
-def where_blocks_start(context: WorkerContext) -> dict[str, int]:
-    """Return the epoch at which each candidate goes on, from what the run folder holds.
+def candidate_starts(context: WorkerContext) -> dict[str, int]:
+    """Return the epoch from which each candidate resumes, as the run folder says.
 
-    One that is done starts after the last one.
+    A finished candidate starts after the last epoch.
     """
     assignment = context.assignment
     return first_epochs(
@@ -49,63 +51,72 @@ def where_blocks_start(context: WorkerContext) -> dict[str, int]:
     )
 
 
-def blocks_start(starts: Mapping[str, int]) -> dict[str, int]:
-    """Return the epoch at which each block goes on: that of the first of its candidates."""
-    first: dict[str, int] = {}
+def block_starts(starts: Mapping[str, int]) -> dict[str, int]:
+    """Return the epoch from which each block resumes: the earliest among its candidates."""
+    earliest: dict[str, int] = {}
     for name, start in starts.items():
         block, _ = candidate_of(name)
-        first[block] = min(start, first.get(block, start))
-    return first
+        earliest[block] = min(start, earliest.get(block, start))
+    return earliest
 
 
-def do_job(
+def run_job(
     context: WorkerContext,
     job: Job,
     starts: Mapping[str, int],
     epochs: Iterable[Iterable[Lessons]],
     replicas: ReplicaGroup | None = None,
 ) -> None:
-    """Train what is left of a job; its first worker keeps checkpoints, writes results and tells.
+    """Train the rest of a job; its first worker writes checkpoints, results and events.
 
-    `epochs` gives the lessons of each epoch from the job's earliest start on.
+    Args:
+        context: this worker's context.
+        job: the blocks to train.
+        starts: first epoch by candidate, from `candidate_starts`.
+        epochs: the lessons of each epoch, from the job's earliest start on.
+        replicas: the workers that share this job's batches, if any.
+
+    Raises:
+        PluginError: a builder no longer replaces a block that it replaced before.
     """
     begin = time.perf_counter()
-    own = [name for name in context.assignment.candidates if candidate_of(name)[0] in job.blocks]
-    left = [name for name in own if starts[name] < context.epochs]
-    learners = {name: _learner(context, name, starts[name], replicas) for name in left}
-    tells = context.rank == min(
-        (rank for rank, jobs in enumerate(context.assignment.schedule.assigned) if job in jobs),
-        default=context.rank,
-    )
-
-    def epoch_finished(name: str, loss: float) -> None:
-        if tells:
-            _keep(context, name, learners[name], loss)
-
-    pace = _begin(context, left, starts, replicas)
+    names = [
+        name
+        for name in context.assignment.candidates
+        if candidate_of(name)[0] in job.blocks and starts[name] < context.epochs
+    ]
+    trainees = {name: _build_trainee(context, name, starts[name], replicas) for name in names}
+    is_writer = context.rank == _writer_rank(context, job)
+    count_steps = _record_begin(context, names, starts, replicas)
     train_job(
-        learners,
-        map(beating, map(pace, epochs)),
+        trainees,
+        map(heartbeat_per_item, map(count_steps, epochs)),
         context.loss,
         replicas=replicas,
-        epoch_finished=epoch_finished,
+        epoch_finished=partial(_write_epoch, context, trainees) if is_writer else _ignore_epoch,
     )
-    seconds = time.perf_counter() - begin
-    for name, learner in learners.items():
-        if tells:
-            _finish(context, name, learner, seconds)
+    if is_writer:
+        seconds = time.perf_counter() - begin
+        for name, block in trainees.items():
+            _write_result(context, name, block, seconds)
 
 
-def _begin(
+def _writer_rank(context: WorkerContext, job: Job) -> int:
+    """Return the first of the workers that a job is assigned to; this one for a shared job."""
+    assigned = enumerate(context.assignment.schedule.assigned)
+    return min((rank for rank, jobs in assigned if job in jobs), default=context.rank)
+
+
+def _record_begin(
     context: WorkerContext,
     names: Sequence[str],
     starts: Mapping[str, int],
     replicas: ReplicaGroup | None,
 ) -> Pace:
-    """Tell that a job begins; return what counts this worker's steps."""
+    """Record that a job begins; return the function that counts this worker's steps."""
     rows = min(context.config.batch_size, len(context.task.training.train))
     return begin_job(
-        partial(_tell, context),
+        partial(_record, context),
         context.assignment.phase,
         names,
         begun=min((starts[name] for name in names), default=context.epochs),
@@ -115,58 +126,71 @@ def _begin(
     )
 
 
-def _learner(
+def _build_trainee(
     context: WorkerContext, name: str, epoch: int, replicas: ReplicaGroup | None
 ) -> Trainee:
-    """Build a candidate and its training, as they are at the start of `epoch`."""
-    of, index = candidate_of(name)
-    block, builder = context.assignment.blocks[of], context.builders[index]
+    """Build a candidate and its optimiser in their state at the start of `epoch`."""
+    replacement = _build_candidate(context, name)
+    if replicas is not None:
+        replicas.share_norms(replacement)
+    assignment, distill = context.assignment, context.config.distill
+    block = trainee(
+        replacement.to(context.task.device),
+        lr=distill.lr * assignment.rates.get(name, 1),
+        weight_decay=distill.weight_decay,
+        steps=context.epochs * context.steps_per_epoch,
+        dtype=context.task.dtype,
+        optimiser=distill.optimiser,
+    )
+    block.micro_batches = assignment.micro_batches.get(name, 1)
+    if epoch:
+        store = checkpoint_store(context.folder, assignment.phase, name)
+        tensors, facts = store.read(epoch)
+        restore(tensors, facts, block)
+        block.losses.extend(facts["losses"])
+        if reason := divergence(block.losses):
+            block.fail(reason)
+    return block
+
+
+def _build_candidate(context: WorkerContext, name: str) -> nn.Module:
+    """Build a candidate's module with the weights from which the phase starts."""
+    block_name, index = candidate_of(name)
+    block, builder = context.assignment.blocks[block_name], context.builders[index]
     segment = context.task.chain[block.position]
     replacement = build_replacement(builder, segment, block, context.config.seed)
     if replacement is None:
-        raise PluginError(f"{named('builder', builder)} no longer replaces '{of}'.")
+        raise PluginError(f"{named('builder', builder)} no longer replaces '{block_name}'.")
     read_replacement(context.folder / context.assignment.start, replacement, name)
-    if replicas is not None:
-        replicas.share_norms(replacement)
-    learner = trainee(
-        replacement.to(context.task.device),
-        lr=context.config.distill.lr * context.assignment.rates.get(name, 1),
-        weight_decay=context.config.distill.weight_decay,
-        steps=context.epochs * context.steps_per_epoch,
-        dtype=context.task.dtype,
-        optimiser=context.config.distill.optimiser,
-    )
-    learner.micro_batches = context.assignment.micro_batches.get(name, 1)
-    if epoch:
-        tensors, facts = checkpoint_store(context.folder, context.assignment.phase, name).read(
-            epoch
-        )
-        restore(tensors, facts, learner)
-        learner.losses.extend(facts["losses"])
-        if reason := divergence(learner.losses):
-            learner.fail(reason)
-    return learner
+    return replacement
 
 
-def _keep(context: WorkerContext, name: str, learner: Trainee, loss: float) -> None:
-    """Keep a checkpoint after an epoch, where one is due, and tell of the epoch."""
-    phase, epoch = context.assignment.phase, len(learner.losses)
+def _ignore_epoch(_name: str, _loss: float) -> None:
+    pass
+
+
+def _write_epoch(
+    context: WorkerContext, trainees: Mapping[str, Trainee], name: str, loss: float
+) -> None:
+    """Write a checkpoint after an epoch, if one is due, and record the epoch."""
+    block = trainees[name]
+    phase, epoch = context.assignment.phase, len(block.losses)
     if is_checkpoint_due(epoch, context.epochs, context.steps_per_epoch):
-        tensors, facts = snapshot(learner)
-        facts["losses"] = learner.losses
+        tensors, facts = snapshot(block)
+        facts["losses"] = block.losses
         checkpoint_store(context.folder, phase, name).write(epoch, tensors, facts)
-    _tell(context, f"{phase} epoch", block=name, epoch=epoch, loss=loss)
+    _record(context, f"{phase} epoch", block=name, epoch=epoch, loss=loss)
 
 
-def _finish(context: WorkerContext, name: str, learner: Trainee, seconds: float) -> None:
-    """Write a block's weights, unless it failed, and tell that it is done."""
+def _write_result(context: WorkerContext, name: str, block: Trainee, seconds: float) -> None:
+    """Write a candidate's weights, unless it failed, and record that it is finished."""
     phase = context.assignment.phase
     path = context.folder / phase / f"{name}.safetensors"
-    if learner.failure is None:
-        write_weights(path, learner.replacement.state_dict())
-    _tell(context, "block", phase=phase, block=name, job_seconds=seconds, losses=learner.losses,
-          failure=learner.failure, checksum=file_checksum(path))  # fmt: skip
+    if block.failure is None:
+        write_weights(path, block.replacement.state_dict())
+    _record(context, "block", phase=phase, block=name, job_seconds=seconds, losses=block.losses,
+            failure=block.failure, checksum=file_checksum(path))  # fmt: skip
 
 
-def _tell(context: WorkerContext, event: str, **facts: object) -> None:
+def _record(context: WorkerContext, event: str, **facts: object) -> None:
     record(context.folder, f"rank{context.rank}", event, worker=context.rank, **facts)

@@ -1,4 +1,4 @@
-"""Jobs of a shared queue, each claimed by whichever worker is free first."""
+"""The shared job queue: each job is claimed by one worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch.distributed import is_torchelastic_launched
 from torch.distributed.rendezvous import rendezvous
 
-from pbkd.execution.torchrun import meeting_key
+from pbkd.execution.torchrun import store_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,27 +17,30 @@ if TYPE_CHECKING:
     from pbkd.core.schedule import Job, Schedule
 
 
-__all__ = ["claimed"]
+__all__ = ["claim_jobs"]
 
 
-def claimed(schedule: Schedule, rank: int, queue: str) -> Iterator[Job]:
-    """Yield the worker's own jobs, then shared ones, each claimed by one worker only.
+def claim_jobs(schedule: Schedule, rank: int, queue: str) -> Iterator[Job]:
+    """Yield the jobs assigned to a worker, then shared jobs, each claimed by one worker only.
 
-    `queue` names the queue among all that the workers of this launch share.
+    Args:
+        schedule: the assigned and the shared jobs.
+        rank: the worker that claims.
+        queue: name of the queue, unique among those of one launch.
     """
     yield from schedule.assigned[rank]
     if schedule.shared:
-        ticket = _shared_counter(queue)
-        while (index := ticket()) < len(schedule.shared):
+        next_index = _shared_counter(queue)
+        while (index := next_index()) < len(schedule.shared):
             yield schedule.shared[index]
 
 
 def _shared_counter(name: str) -> Callable[[], int]:
-    """Count 0, 1, 2 … over all workers, in their TCPStore, or alone in one process."""
+    """Return a counter over all workers, in their TCPStore, or a local one in one process."""
     if not is_torchelastic_launched():
         return itertools.count().__next__
     store, _, _ = next(iter(rendezvous("env://")))
-    # Workers that are started again in the same store must not miss what was claimed before.
+    # Workers restarted with the same store must not skip jobs that were claimed before.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    key = meeting_key(f"{name}/{attempt}")
+    key = store_key(f"{name}/{attempt}")
     return lambda: store.add(key, 1) - 1

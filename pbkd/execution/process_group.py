@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from pbkd.execution.torchrun import meeting_key
+from pbkd.execution.torchrun import store_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,24 +19,28 @@ if TYPE_CHECKING:
 
 __all__ = ["process_group"]
 
-# A rank without a job waits as long as the phase takes; who hangs is told by its heartbeat.
-_LONGEST_WAIT = timedelta(days=1)
+# A rank without a job waits as long as the phase takes; heartbeats detect one that hangs.
+_TIMEOUT = timedelta(days=1)
 
 
 @contextmanager
 def process_group(device: torch.device, rank: int, size: int, name: str) -> Iterator[None]:
-    """Join the group of all workers, which find each other by what torch's launchers set.
+    """Initialise torch's process group of all workers, and destroy it after a barrier.
 
-    `name` tells this group from others of the same start of all processes.
+    Args:
+        device: this worker's device: NCCL is used on CUDA, gloo elsewhere.
+        rank: this worker's rank.
+        size: number of workers.
+        name: key of the group, unique among those of one launch.
     """
     backend = "nccl" if device.type == "cuda" else "gloo"
     store, _, _ = next(iter(rendezvous("env://")))
     dist.init_process_group(
         backend,
-        store=dist.PrefixStore(meeting_key(name), store),  # type: ignore[attr-defined]
+        store=dist.PrefixStore(store_key(name), store),  # type: ignore[attr-defined]
         rank=rank,
         world_size=size,
-        timeout=_LONGEST_WAIT,
+        timeout=_TIMEOUT,
     )
     try:
         yield

@@ -1,25 +1,25 @@
-"""What torchrun tells the processes that it starts, in their environment."""
+"""Environment variables by which torchrun's processes know their launch."""
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["MEETING", "meeting_key", "times_restarted", "under_torchrun"]
+__all__ = ["LAUNCH_ID", "restart_count", "store_key", "under_torchrun"]
 
-MEETING = "PBKD_MEETING"
-"""A variable that tells one start of all processes from the next; torch's store may outlive it."""
+LAUNCH_ID = "PBKD_LAUNCH_ID"
+"""Variable that identifies one start of all processes; torch's store may outlive several."""
 
 
 def under_torchrun() -> bool:
-    """Whether torchrun started this process as one of several."""
+    """Tell whether torchrun started this process as one of several."""
     return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def meeting_key(name: str) -> str:
-    """Return a name for torch's store that no other start of the same processes uses."""
-    return f"pbkd/{os.environ.get(MEETING, '')}/{name}"
+def store_key(name: str) -> str:
+    """Return a key for torch's store that no other start of the same processes uses."""
+    return f"pbkd/{os.environ.get(LAUNCH_ID, '')}/{name}"
 
 
-def times_restarted() -> int:
-    """How often torchrun has started all its processes anew."""
+def restart_count() -> int:
+    """Return the number of times torchrun has restarted its processes."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))

@@ -1,4 +1,4 @@
-"""One rank: claims jobs, feeds them from the teacher, trains them, writes what they learnt."""
+"""One worker of a blockwise phase: feeds its jobs from the teacher and trains them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pbkd.config.load import load_config
 from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.data.batching import batches, row_batches
 from pbkd.execution.context import WorkerContext
-from pbkd.execution.job import blocks_start, do_job, where_blocks_start
-from pbkd.execution.job_queue import claimed
+from pbkd.execution.job import block_starts, candidate_starts, run_job
+from pbkd.execution.job_queue import claim_jobs
 from pbkd.execution.process_group import process_group
 from pbkd.models.replacement import builders_of
 from pbkd.plugin.registry import build_registry
@@ -35,13 +35,16 @@ if TYPE_CHECKING:
 __all__ = ["epoch_batches", "work"]
 
 
-def work(folder: Path, rank: int, given: InMemoryInputs | None = None) -> None:
+def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     """Do one worker's part of a blockwise phase.
 
-    Everything it needs is in the run's `folder`, but for a teacher and data that are `given`.
-
-    Each trained replacement is written to `folder/PHASE/NAME.safetensors`, and told of as an
+    Each trained replacement is written to `folder/PHASE/NAME.safetensors`, and recorded as an
     event `block`.
+
+    Args:
+        folder: the run folder, with configuration, assignment and initial weights.
+        rank: this worker's rank in the assignment.
+        inputs: the teacher and data of a program that passes them in memory, if any.
     """
     keep_freed_memory()
     config = load_config(file=folder / "config.yaml")
@@ -51,8 +54,16 @@ def work(folder: Path, rank: int, given: InMemoryInputs | None = None) -> None:
     builders = builders_of(config, registry)
     loss = registry.find("loss", config.distill.loss)
     with thread_count(worker.threads):
-        task = build_task(config, registry, worker.device, given)
-        context = WorkerContext(folder, rank, config, task, builders, loss, assignment)
+        task = build_task(config, registry, worker.device, inputs)
+        context = WorkerContext(
+            folder=folder,
+            rank=rank,
+            config=config,
+            task=task,
+            builders=builders,
+            loss=loss,
+            assignment=assignment,
+        )
         size = len(assignment.workers)
         together = size > 1 and assignment.schedule.feed != "recompute"
         group = process_group(task.device, rank, size, assignment.phase) if together else None
@@ -61,10 +72,10 @@ def work(folder: Path, rank: int, given: InMemoryInputs | None = None) -> None:
 
 
 def _work_alone(context: WorkerContext) -> None:
-    """Do jobs that need nothing of other workers."""
-    starts = where_blocks_start(context)
-    begins = blocks_start(starts)
-    for job in claimed(context.assignment.schedule, context.rank, context.assignment.phase):
+    """Run jobs that need no activations from other workers."""
+    starts = candidate_starts(context)
+    begins = block_starts(starts)
+    for job in claim_jobs(context.assignment.schedule, context.rank, context.assignment.phase):
         first = min(begins[name] for name in job.blocks)
         epochs = (
             recompute(
@@ -75,14 +86,14 @@ def _work_alone(context: WorkerContext) -> None:
             )
             for epoch, batches in enumerate(epoch_batches(context, first), first)
         )
-        do_job(context, job, starts, epochs)
+        run_job(context, job, starts, epochs)
 
 
 def _work_in_relay(context: WorkerContext) -> None:
-    """Do one span of a relay."""
+    """Run one stage of a relay."""
     schedule, task = context.assignment.schedule, context.task
-    starts = where_blocks_start(context)
-    dist.barrier()  # nobody may write a checkpoint before everybody has looked
+    starts = candidate_starts(context)
+    dist.barrier()  # every rank reads the checkpoints before any rank writes one
     first = min(starts.values())
     relay_job = RelayJob(
         chain=task.feeding,
@@ -93,19 +104,19 @@ def _work_in_relay(context: WorkerContext) -> None:
         student_fed=context.student_fed,
         device=task.device,
         dtype=task.dtype,
-        starts=blocks_start(starts),
+        starts=block_starts(starts),
     )
     replicas = replicas_of(schedule, context.rank, relay_job.batch_rows)
     for job in schedule.assigned[context.rank]:
         images = epoch_batches(context, first)
         epochs = relay_epochs(relay_job, context.rank, images, context.steps_per_epoch)
-        do_job(context, job, starts, epochs, replicas)
+        run_job(context, job, starts, epochs, replicas)
 
 
 def _work_from_cache(context: WorkerContext) -> None:
-    """Do jobs from the cache, which all workers fill first if there is none yet."""
+    """Run jobs from the activation cache, which all workers fill first if it is missing."""
     task, config, assignment = context.task, context.config, context.assignment
-    assert assignment.cache is not None, "a cached schedule comes with its cache's name"
+    assert assignment.cache is not None, "a cached schedule names its cache"
     cache = open_cache(
         Path(config.out) / "cache" / assignment.cache,
         list(assignment.blocks.values()),
@@ -116,8 +127,8 @@ def _work_from_cache(context: WorkerContext) -> None:
         workers=len(assignment.workers),
         dtype=task.dtype,
     )
-    starts = where_blocks_start(context)
-    begins = blocks_start(starts)
+    starts = candidate_starts(context)
+    begins = block_starts(starts)
     for job in assignment.schedule.assigned[context.rank]:
         first = min(begins[name] for name in job.blocks)
         epochs = (
@@ -135,26 +146,33 @@ def _work_from_cache(context: WorkerContext) -> None:
             )
             for epoch in range(first, context.epochs)
         )
-        do_job(context, job, starts, epochs)
+        run_job(context, job, starts, epochs)
 
 
 def _share_of_rows(context: WorkerContext) -> Iterator[tuple[slice, Tensor]]:
-    """Yield this worker's share of the training rows, with their images in whole batches.
+    """Yield this worker's share of the training rows, with their images in full batches.
 
-    The last row is repeated where a batch is short: kernels may round by the size of a batch.
+    A short batch is padded with its last row: a kernel's rounding may depend on the batch size.
     """
     task, size = context.task, context.config.batch_size
     split = task.training.train
-    every = torch.split(torch.arange(len(split)), size)
-    for rows in every[context.rank :: len(context.assignment.workers)]:
-        whole = torch.cat([rows, rows[-1:].expand(size - len(rows))])
-        yield slice(int(rows[0]), int(rows[-1]) + 1), task.fed(split.images(whole))
+    chunks = torch.split(torch.arange(len(split)), size)
+    for rows in chunks[context.rank :: len(context.assignment.workers)]:
+        padded = torch.cat([rows, rows[-1:].expand(size - len(rows))])
+        yield slice(int(rows[0]), int(rows[-1]) + 1), task.fed(split.images(padded))
 
 
 def epoch_batches(context: WorkerContext, first: int = 0) -> Iterator[Iterator[Tensor]]:
-    """Yield, for each epoch of the phase from the `first`, its normalised image batches.
+    """Yield the normalised image batches of each epoch of the phase.
 
-    They depend on nothing but (seed, phase, epoch, step): every job of every worker sees the same.
+    They depend only on (seed, phase, epoch, step), so that every job of every worker sees the same.
+
+    Args:
+        context: this worker's context.
+        first: the epoch to begin with.
+
+    Yields:
+        One iterator per epoch, over tensors of shape (batch, channels, height, width).
     """
     task, config = context.task, context.config
     for epoch in range(first, context.epochs):

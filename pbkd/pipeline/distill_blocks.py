@@ -184,7 +184,7 @@ def _launch(
 
 def _work_of(planned_run: PlannedRun) -> Callable[[Path, int], None]:
     """Return what each worker does; what a program has in memory goes along with it."""
-    return partial(work, given=planned_run.given) if planned_run.given else work
+    return partial(work, inputs=planned_run.given) if planned_run.given else work
 
 
 class _PhaseEvents:

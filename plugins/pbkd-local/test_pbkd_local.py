@@ -90,8 +90,8 @@ def test_a_worker_that_leaves_no_error_is_told_of_by_its_log(tmp_path: Path) -> 
     log = tmp_path / "run_a" / "attempt_0" / "1" / "stderr.log"
     log.parent.mkdir(parents=True)
     failure = ProcessFailure(1, pid=1, exitcode=1, error_file="<N/A>")
-    unsaid = "it ended with exit code 1 before its work, and said why above"
-    assert _message(failure, tmp_path) == unsaid
+    default = "exit code 1 before its work began, with the reason above"
+    assert _message(failure, tmp_path) == default
     log.write_text("Traceback (most recent call last):\nSystemExit: no room\n\n")
     assert _message(failure, tmp_path) == "SystemExit: no room"
     killed = ProcessFailure(1, pid=1, exitcode=-9, error_file="<N/A>")

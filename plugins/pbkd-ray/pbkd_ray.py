@@ -1,108 +1,73 @@
-"""Workers on a Ray cluster: an actor for each device; no folder is needed in common."""
+"""Workers on a Ray cluster: one actor per device; the machines need no shared folder."""
 
 from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import threading
 import time
-from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pbkd import Job, Schedule, hookimpl
-from pbkd.core.process import background_thread
+from pbkd import execution, hookimpl
 from pbkd.errors import ConfigError, PluginError, WorkerError, one_line
-from pbkd.execution.remote.folder_sync import marks, pack, unpack, written
-from pbkd.execution.remote.probe import measured_link, stopwatch, worker_at
-from pbkd.runs.assignment import read_assignment, write_assignment
-from pbkd.runs.events import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
+    from pathlib import Path
 
     from pbkd import RunConfig, Worker
-    from pbkd.execution.remote.folder_sync import Parcel
-    from pbkd.execution.remote.probe import Place
+    from pbkd.execution import FolderDelta, JobPool, WorkerProbe
     from pbkd.protocols import Launcher
 
     Work = Callable[[Path, int], None]
 
 PBKD_CONTRACT = 1
 
-_ROOM = 60.0  # seconds that the cluster has to make room for the workers
-_GRACE = 10.0  # seconds in which those that wait for a lost worker may fail by themselves
+_PLACEMENT_TIMEOUT = 60.0  # seconds that the cluster has to reserve the workers' resources
+_GRACE = 10.0  # seconds in which workers that wait for a lost one may fail by themselves
 
 
 class _Actor:
-    """A worker in the cluster, on a device of its own."""
+    """A worker process in the cluster, with a device of its own."""
 
     def load(self, config: RunConfig) -> None:
-        """Load the teacher that is going to be timed."""
-        self._timed = stopwatch(config)
+        self._probe = execution.prepare_probe(config)
 
-    def place(self) -> Place:
-        return self._timed()
+    def probe(self) -> WorkerProbe:
+        return self._probe()
 
     def echo(self, content: bytes) -> bytes:
         return content
 
-    def address(self) -> tuple[str, int]:
-        """Return where workers could meet on this one's machine."""
+    def free_address(self) -> tuple[str, int]:
+        """Return this machine's address and a free port on it."""
         with socket.socket() as probe:
             probe.bind(("", 0))
             return _ray().util.get_node_ip_address(), probe.getsockname()[1]
 
     def work(
-        self, work: Work, rank: int, parcel: Parcel, environment: Mapping[str, str]
-    ) -> Iterator[Parcel]:
-        """Do a worker's part in a folder of its own; yield what it writes there."""
+        self, work: Work, rank: int, contents: FolderDelta, environment: Mapping[str, str]
+    ) -> Iterator[FolderDelta]:
         os.environ.update(environment)
-        failures: list[BaseException] = []
-        with tempfile.TemporaryDirectory(prefix="pbkd-") as name:
-            folder = Path(name)
-            unpack(parcel, folder)
-            before, done = marks(folder), threading.Event()
-
-            def run(_stop: threading.Event) -> None:
-                try:
-                    work(folder, rank)
-                except BaseException as error:
-                    failures.append(error)
-                finally:
-                    done.set()
-
-            with background_thread(run, "pbkd-work"):
-                yield from written(folder, before, done)
-        if failures:
-            raise WorkerError(one_line(failures[0])) from failures[0]
+        yield from execution.stream_work(work, rank, contents)
 
 
-@dataclass
-class _ActorGroup:
-    """The actors of a run, by rank, and the placement group that holds their resources."""
-
-    group: Any
-    actors: list[Any]
-
-
-_groups: list[_ActorGroup] = []  # at most one: a process compresses one network at a time
+# At most one placement group, with its actors by rank: a process has one run at a time.
+_groups: list[tuple[Any, list[Any]]] = []
 
 
 @dataclass(frozen=True)
 class RayLauncher:
-    """Use the Ray cluster at `address`, or the one that runs here, or start one on this machine.
+    """Use the Ray cluster at `address`, or the local one, or start one on this machine.
 
     `workers=auto` takes every GPU of the cluster, or, without any, its CPUs in shares of `threads`.
-    Jobs that need nothing of each other go to whichever worker is free; one whose worker was lost
-    goes to another. Workers of a relay are started again together, at most `restarts` times. A
-    worker that was lost has `patience` seconds to come back.
+    Independent jobs go to the first free worker; the job of a lost worker goes to another one.
+    Workers of a relay are restarted together, at most `restarts` times. A lost worker has
+    `patience` seconds to come back.
     """
 
     name: ClassVar[str] = "ray"
@@ -111,37 +76,54 @@ class RayLauncher:
     patience: float = 60.0
 
     def workers(self, config: RunConfig) -> tuple[Worker, ...]:
-        """Start an actor for each worker; return them with their measured speeds and links."""
-        ray = _connected(self.address)
-        _disband()
-        count, threads, gpus = _sizes(ray.cluster_resources(), config)
-        group = _gathered(ray, count, {"CPU": threads, **({"GPU": 1} if gpus else {})})
+        """Start one actor per worker; describe the workers with measured speeds and links.
+
+        Raises:
+            ConfigError: the cluster cannot be reached.
+            WorkerError: the cluster has no room for the workers.
+        """
+        ray = _connect(self.address)
+        _release_actors()
+        resources = ray.cluster_resources()
+        cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+        count, threads, use_gpus = execution.divide_resources(config, cpus, gpus)
+        actors = _start_actors(ray, count, {"CPU": threads, **({"GPU": 1} if use_gpus else {})})
         config = replace(config, threads=threads)
-        ray.get([actor.load.remote(config) for actor in group.actors])
-        places = ray.get([actor.place.remote() for actor in group.actors])
-        own = stopwatch(config)()
-        links = [measured_link(partial(_echo, actor)) for actor in group.actors]
+        ray.get([actor.load.remote(config) for actor in actors])
+        probes = ray.get([actor.probe.remote() for actor in actors])
+        reference = execution.prepare_probe(config)()
+        links = [
+            execution.measure_link(lambda content, echo=actor.echo: ray.get(echo.remote(content)))
+            for actor in actors
+        ]
         return tuple(
-            worker_at(rank, place, own, link)
-            for rank, (place, link) in enumerate(zip(places, links, strict=True))
+            execution.worker_from_probe(rank, probe, reference, link)
+            for rank, (probe, link) in enumerate(zip(probes, links, strict=True))
         )
 
     def launch(self, work: Work, folder: Path, workers: Sequence[Worker]) -> None:
-        """Have the work done; raises `WorkerError` where it fails, or too few workers are left."""
-        ray = _connected(self.address)
-        if not _groups or len(_groups[-1].actors) < len(workers):
-            _disband()
-            _gathered(ray, len(workers), {"CPU": max(worker.threads for worker in workers)})
-        attempt = _Attempt(ray, work, folder, _groups[-1].actors, self.patience)
-        if _independent(folder, len(workers)):
-            _in_turn(attempt, workers)
+        """Have the actors do all workers' parts; write their results into the run folder.
+
+        Raises:
+            WorkerError: a worker fails, or too few workers are left.
+        """
+        ray = _connect(self.address)
+        actors = _groups[-1][1] if _groups else []
+        if len(actors) < len(workers):
+            _release_actors()
+            threads = max(worker.threads for worker in workers)
+            actors = _start_actors(ray, len(workers), {"CPU": threads})
+        launch = _Launch(ray, work, folder, actors, self.patience)
+        jobs = execution.independent_jobs(folder) if len(workers) > 1 else None
+        if jobs is not None:
+            _run_jobs(launch, jobs, workers)
         else:
-            _together(attempt, len(workers), self.restarts)
+            _run_together(launch, len(workers), self.restarts)
 
 
 @dataclass
-class _Attempt:
-    """One launch: what is to be done, where, and by whom."""
+class _Launch:
+    """One launch of work on the actors."""
 
     ray: Any
     work: Work
@@ -149,195 +131,147 @@ class _Attempt:
     actors: list[Any]
     patience: float
     lock: threading.Lock = field(default_factory=threading.Lock)
-    over: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
-    def threads(self, count: int) -> Iterator[ThreadPoolExecutor]:
-        """Give a thread for each worker; an error, or Ctrl-C, ends what their actors do."""
+    def thread_pool(self, count: int) -> Iterator[ThreadPoolExecutor]:
+        """Open a pool with one thread per worker; an error, or Ctrl-C, kills the actors."""
         with ThreadPoolExecutor(count) as pool:
             try:
                 yield pool
             except BaseException:
-                self.over.set()
-                _disband()
+                self.stopped.set()
+                _release_actors()
                 raise
 
-    def carry_out(self, rank: int, parcel: Parcel, environment: Mapping[str, str]) -> None:
-        """Have one actor do its part, putting what it writes into the run's folder."""
-        written = self.actors[rank].work.options(num_returns="streaming")
+    def run_worker(self, rank: int, contents: FolderDelta, environment: Mapping[str, str]) -> None:
+        """Run one worker on its actor; write what it sends into the run folder."""
+        remote_work = self.actors[rank].work.options(num_returns="streaming")
         try:
-            for part in written.remote(self.work, rank, parcel, environment):
-                found = self.ray.get(part)
+            for reference in remote_work.remote(self.work, rank, contents, environment):
+                delta = self.ray.get(reference)
                 with self.lock:
-                    unpack(found, self.folder)
+                    execution.apply_delta(delta, self.folder)
         except self.ray.exceptions.RayTaskError as error:
             raise WorkerError(f"worker {rank} failed ({one_line(error.cause)}).") from error
 
-    def is_back(self, rank: int) -> bool:
-        """Wait for an actor that was lost to be started again, on another machine if need be."""
+    def wait_for_restart(self, rank: int) -> bool:
+        """Wait until Ray has restarted a lost actor, possibly on another machine."""
         end = time.monotonic() + self.patience
-        while (left := end - time.monotonic()) > 0 and not self.over.is_set():
+        while (left := end - time.monotonic()) > 0 and not self.stopped.is_set():
             try:
                 self.ray.get(self.actors[rank].echo.remote(b""), timeout=left)
             except self.ray.exceptions.RayError:
-                time.sleep(0.5)  # it is not yet known where it will be
+                time.sleep(0.5)  # Ray has not placed it yet
             else:
                 return True
         return False
 
+    def record_loss(self, rank: int, error: BaseException) -> None:
+        execution.record_restart(self.folder, f"worker {rank} was lost: {one_line(error)}")
 
-def _in_turn(attempt: _Attempt, workers: Sequence[Worker]) -> None:
-    """Do jobs that need nothing of each other: each worker its own, then whichever is left."""
-    schedule = read_assignment(attempt.folder).schedule
-    own = [deque(jobs) for jobs in schedule.assigned]
-    shared = deque(schedule.shared)
+
+def _run_jobs(launch: _Launch, jobs: JobPool, workers: Sequence[Worker]) -> None:
+    """Run independent jobs one at a time; a lost worker's jobs go to the others."""
 
     def serve(rank: int) -> None:
-        while job := _next_job(own[rank], shared, attempt.lock):
+        while job := jobs.take(rank):
             try:
-                attempt.carry_out(rank, _job_parcel(attempt.folder, rank, job), {})
-            except attempt.ray.exceptions.RayError as error:
-                with attempt.lock:
-                    shared.extend([job, *own[rank]])
-                    own[rank].clear()
-                _tell(attempt.folder, rank, error)
-                if not attempt.is_back(rank):
+                launch.run_worker(rank, execution.pack_job(launch.folder, rank, job), {})
+            except launch.ray.exceptions.RayError as error:
+                jobs.give_up(rank, job)
+                launch.record_loss(rank, error)
+                if not launch.wait_for_restart(rank):
                     return
 
-    with attempt.threads(len(workers)) as pool:
+    with launch.thread_pool(len(workers)) as pool:
         for served in [pool.submit(serve, worker.rank) for worker in workers]:
             served.result()
-    if shared:
-        left = ", ".join(name for job in shared for name in job.blocks)
+    if left := ", ".join(jobs.blocks_left):
         raise WorkerError(f"too few workers of the Ray cluster are left to train {left}.")
 
 
-def _next_job(own: deque[Job], shared: deque[Job], lock: threading.Lock) -> Job | None:
-    with lock:
-        if own:
-            return own.popleft()
-        return shared.popleft() if shared else None
-
-
-def _job_parcel(folder: Path, rank: int, job: Job) -> Parcel:
-    """Return the run's folder with an assignment in which this worker has this one job."""
-    assignment = read_assignment(folder)
-    ranks = range(len(assignment.workers))
-    assigned = tuple((job,) if other == rank else () for other in ranks)
-    with tempfile.TemporaryDirectory(prefix="pbkd-") as name:
-        write_assignment(Path(name), replace(assignment, schedule=Schedule(assigned)))
-        return {**pack(folder), **pack(Path(name))}
-
-
-def _together(attempt: _Attempt, count: int, restarts: int) -> None:
-    """Do what workers do together; when one is lost, start all again from their checkpoints."""
+def _run_together(launch: _Launch, count: int, restarts: int) -> None:
+    """Run workers that need each other; if one is lost, restart all from their checkpoints."""
     ranks = range(count)
-    for turn in range(restarts + 1):
-        host, port = attempt.ray.get(attempt.actors[0].address.remote())
-        parcel = pack(attempt.folder)
+    for attempt in range(restarts + 1):
+        host, port = launch.ray.get(launch.actors[0].free_address.remote())
+        contents = execution.pack_folder(launch.folder)
         environment = {"WORLD_SIZE": str(count), "MASTER_ADDR": host, "MASTER_PORT": str(port)}
-        with attempt.threads(count) as pool:
-            parts = [
-                pool.submit(attempt.carry_out, r, parcel, {**environment, "RANK": str(r)})
+        with launch.thread_pool(count) as pool:
+            results = [
+                pool.submit(launch.run_worker, r, contents, {**environment, "RANK": str(r)})
                 for r in ranks
             ]
-            lost = _first_loss(attempt, parts)
-        if lost is None:
+            loss = _first_loss(launch, results)
+        if loss is None:
             return
-        rank, error = lost
-        if turn == restarts or not all(map(attempt.is_back, ranks)):
+        rank, error = loss
+        if attempt == restarts or not all(map(launch.wait_for_restart, ranks)):
             raise WorkerError(
                 f"worker {rank} of the Ray cluster was lost ({one_line(error)}), and the cluster"
                 " has no room for another."
             ) from error
-        _tell(attempt.folder, rank, error)
+        launch.record_loss(rank, error)
 
 
-def _first_loss(attempt: _Attempt, parts: Sequence[Future[None]]) -> tuple[int, Exception] | None:
-    """Wait for all; return who was lost first, with the error, or None where all is done.
+def _first_loss(launch: _Launch, results: Sequence[Future[None]]) -> tuple[int, Exception] | None:
+    """Wait for all workers; return rank and error of the first one lost, or None.
 
-    Once one has failed, those that wait for it are stopped. Raises the `WorkerError` of work that
-    failed by itself.
+    After an error all actors are restarted. An error of the work itself is raised.
     """
-    wait(parts, return_when=FIRST_EXCEPTION)
-    if any(part.done() and part.exception() for part in parts):
-        wait(parts, timeout=_GRACE)  # who was lost is often told after those that missed it
-        failed = {rank: part.exception() for rank, part in enumerate(parts) if part.done()}
-        for actor in attempt.actors:
-            with suppress(attempt.ray.exceptions.RayError):
-                attempt.ray.kill(actor, no_restart=False)
-        errors = {rank: error for rank, error in failed.items() if isinstance(error, Exception)}
-        losses = {
-            rank: error
-            for rank, error in errors.items()
-            if isinstance(error, attempt.ray.exceptions.RayError)
-        }
-        if not losses:
-            raise next(iter(errors.values()))
-        return next(iter(losses.items()))
-    return None
+    wait(results, return_when=FIRST_EXCEPTION)
+    if not any(result.done() and result.exception() for result in results):
+        return None
+    wait(results, timeout=_GRACE)  # Ray often reports a loss after the workers that noticed it
+    errors = {rank: result.exception() for rank, result in enumerate(results) if result.done()}
+    for actor in launch.actors:
+        with suppress(launch.ray.exceptions.RayError):
+            launch.ray.kill(actor, no_restart=False)
+    failures = [(rank, error) for rank, error in errors.items() if isinstance(error, Exception)]
+    losses = [item for item in failures if isinstance(item[1], launch.ray.exceptions.RayError)]
+    if not losses:
+        raise failures[0][1]
+    return losses[0]
 
 
-def _independent(folder: Path, count: int) -> bool:
-    """Whether the jobs of this phase need nothing of each other."""
-    if count < 2 or not (folder / "assignment.json").exists():
-        return False
-    return read_assignment(folder).schedule.feed == "recompute"
-
-
-def _sizes(resources: Mapping[str, float], config: RunConfig) -> tuple[int, int, bool]:
-    """Return how many workers there are to be, the CPUs of each, and whether each has a GPU."""
-    cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-    use_gpus = gpus > 0 and config.device != "cpu"
-    count = config.workers
-    if not isinstance(count, int):
-        count = gpus if use_gpus else max(1, cpus // (config.threads or 1))
-    return count, config.threads or max(1, cpus // count), use_gpus
-
-
-def _gathered(ray: Any, count: int, resources: dict[str, int]) -> _ActorGroup:
-    """Start an actor for each worker, over the cluster; raises `WorkerError` without room."""
-    bundles = [dict(resources) for _ in range(count)]
-    group = ray.util.placement_group(bundles, strategy="SPREAD")
-    if not group.wait(timeout_seconds=_ROOM):
-        ray.util.remove_placement_group(group)
-        there = {name: ray.cluster_resources().get(name, 0) for name in resources}
+def _start_actors(ray: Any, count: int, resources: dict[str, int]) -> list[Any]:
+    """Start one actor per worker, spread over the cluster."""
+    placement = ray.util.placement_group([dict(resources) for _ in range(count)], strategy="SPREAD")
+    if not placement.wait(timeout_seconds=_PLACEMENT_TIMEOUT):
+        ray.util.remove_placement_group(placement)
+        total = {name: ray.cluster_resources().get(name, 0) for name in resources}
         raise WorkerError(
-            f"the Ray cluster has no room for {count} workers with {resources} each (it has"
-            f" {there} in all, each machine in whole shares): ask for fewer workers or threads."
+            f"the Ray cluster has no room for {count} workers with {resources} each (it has {total}"
+            " in total, and a worker cannot span machines): ask for fewer workers or threads."
         )
-    placed = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
-    actor = ray.remote(max_restarts=-1)(_Actor)
-    options = {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0)}
+    scheduling = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
+    cpus, gpus = resources["CPU"], resources.get("GPU", 0)
+    actor = ray.remote(max_restarts=-1, num_cpus=cpus, num_gpus=gpus)(_Actor)
     actors = [
-        actor.options(**options, scheduling_strategy=placed(group, index)).remote()
+        actor.options(scheduling_strategy=scheduling(placement, index)).remote()
         for index in range(count)
     ]
-    _groups.append(_ActorGroup(group, actors))
-    return _groups[-1]
+    _groups.append((placement, actors))
+    return actors
 
 
-def _echo(actor: Any, content: bytes) -> bytes:
-    returned: bytes = _ray().get(actor.echo.remote(content))
-    return returned
-
-
-def _disband() -> None:
-    """Give the resources of an earlier group back."""
+def _release_actors() -> None:
+    """Kill the actors of an earlier run and free their resources."""
     while _groups:
-        group = _groups.pop()
+        placement, actors = _groups.pop()
         with suppress(_ray().exceptions.RayError):
-            for actor in group.actors:
+            for actor in actors:
                 _ray().kill(actor)
-            _ray().util.remove_placement_group(group.group)
+            _ray().util.remove_placement_group(placement)
 
 
-def _connected(address: str | None) -> Any:
-    """Return Ray, connected to its cluster."""
+def _connect(address: str | None) -> Any:
+    """Return the module `ray`, connected to its cluster."""
     ray = _ray()
     if not ray.is_initialized():
         try:
-            _knock(address)
+            execution.check_reachable(address)
             ray.init(address=address, log_to_driver=False, configure_logging=False)
         except (OSError, ValueError, ray.exceptions.RayError) as error:
             raise ConfigError(
@@ -345,13 +279,6 @@ def _connected(address: str | None) -> Any:
                 " launcher.address out to use the one that runs here, or to start one."
             ) from error
     return ray
-
-
-def _knock(address: str | None) -> None:
-    """Raise `OSError` where nobody answers at `address`, for which Ray would wait minutes."""
-    host, _, port = (address or "").rpartition(":")
-    if host and port.isdecimal() and "/" not in host:
-        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _ray() -> Any:
@@ -365,12 +292,7 @@ def _ray() -> Any:
     return ray
 
 
-def _tell(folder: Path, rank: int, error: BaseException) -> None:
-    reason = f"worker {rank} was lost: {one_line(error)}"
-    record(folder, "launcher", "restart", reason=reason)
-
-
 @hookimpl
 def register_launchers() -> list[type[Launcher]]:
-    """Hand over the launcher `ray`."""
+    """Register the launcher `ray`."""
     return [RayLauncher]

@@ -7,7 +7,7 @@ import pbkd_ray
 import pytest
 from pbkd_ray import RayLauncher
 
-from pbkd.config.load import load_config
+from pbkd import RunConfig
 from pbkd.errors import ConfigError, PluginError, WorkerError
 from pbkd.testing import check_launcher
 
@@ -46,34 +46,18 @@ def test_the_contract_of_launchers() -> None:
 
 @pytest.mark.usefixtures("cluster")
 def test_a_cluster_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pbkd_ray, "_ROOM", 2.0)
+    monkeypatch.setattr(pbkd_ray, "_PLACEMENT_TIMEOUT", 2.0)
     with pytest.raises(WorkerError, match="no room for 50 workers"):
-        RayLauncher().workers(load_config(["workers=50", "threads=1"]))
-
-
-@pytest.mark.parametrize(
-    ("resources", "settings", "sizes"),
-    [
-        ({"CPU": 32.0, "GPU": 8.0}, ["workers=auto"], (8, 4, True)),
-        ({"CPU": 32.0, "GPU": 8.0}, ["workers=auto", "device=cpu"], (32, 1, False)),
-        ({"CPU": 32.0}, ["workers=auto", "threads=4"], (8, 4, False)),
-        ({"CPU": 32.0}, ["workers=3"], (3, 10, False)),
-        ({"CPU": 2.0}, ["workers=3"], (3, 1, False)),
-    ],
-)
-def test_how_many_workers_there_are(
-    resources: dict[str, float], settings: list[str], sizes: tuple[int, int, bool]
-) -> None:
-    assert pbkd_ray._sizes(resources, load_config(settings)) == sizes
+        RayLauncher().workers(RunConfig(workers=50, threads=1))
 
 
 def test_a_cluster_that_is_not_there() -> None:
     ray.shutdown()
     with pytest.raises(ConfigError, match=r"the Ray cluster at .127\.0\.0\.1:9. cannot be reached"):
-        RayLauncher("127.0.0.1:9").workers(load_config())
+        RayLauncher("127.0.0.1:9").workers(RunConfig())
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, ray.__name__, None)
     with pytest.raises(PluginError, match=r"pip install 'pbkd\[ray\]'"):
-        RayLauncher().workers(load_config())
+        RayLauncher().workers(RunConfig())

@@ -1,4 +1,4 @@
-"""Workers that torchrun started, on one machine or many, which need no folder in common."""
+"""Workers in the processes that torchrun started, on one machine or many."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pbkd import hookimpl
-from pbkd.execution.remote.rendezvous import met
+from pbkd.execution import current_coordinator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,27 +20,44 @@ PBKD_CONTRACT = 1
 
 @dataclass(frozen=True)
 class TorchrunLauncher:
-    """Use the processes of `torchrun -m pbkd run`; it is what `local` means in them.
+    """Use the processes of `torchrun -m pbkd run`; in them, `local` means this launcher.
 
-    Each is one worker, whatever `workers` says, on its own device with its share of the cores. When
-    one is silent for `patience` seconds the run ends, and goes on when torchrun starts it again.
+    Each process is one worker, whatever the option `workers` says, with its own device and its
+    share of the cores. The machines need no shared folder. If a process is silent for `patience`
+    seconds, the run ends, and resumes when torchrun restarts it.
     """
 
     name: ClassVar[str] = "torchrun"
     patience: float = 60.0
 
     def workers(self, config: RunConfig) -> tuple[Worker, ...]:
-        """Return all processes, with the speeds and links that were measured between them."""
-        return met().workers(config, self.patience)
+        """Describe all processes, with measured speeds and links.
+
+        Args:
+            config: the run's configuration.
+
+        Raises:
+            WorkerError: torchrun did not start this process, or a process is lost.
+        """
+        return current_coordinator().workers(config, self.patience)
 
     def launch(
         self, work: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]
     ) -> None:
-        """Have every process do its part; raises `WorkerError` where one fails or is lost."""
-        met().launch(work, folder, workers)
+        """Have every process do its part.
+
+        Args:
+            work: does one worker's part, for the run folder and a rank.
+            folder: the run folder.
+            workers: the workers of the schedule.
+
+        Raises:
+            WorkerError: a process fails or is lost.
+        """
+        current_coordinator().launch(work, folder, workers)
 
 
 @hookimpl
 def register_launchers() -> list[type[Launcher]]:
-    """Hand over the launcher `torchrun`."""
+    """Register the launcher `torchrun`."""
     return [TorchrunLauncher]

@@ -289,7 +289,7 @@ def test_open_epochs_become_a_number_of_steps(registry: Registry) -> None:
 def test_workers_auto_is_a_number_once_planned(
     quick: list[str], registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pbkd.execution.workers._cores", lambda: 2)
+    monkeypatch.setattr("pbkd.execution.workers._core_count", lambda: 2)
     planned_run = plan_run(load_config([*quick[:1], "workers=auto"]), registry)
     told = re.search(
         r"workers=auto \(with their start, 1: ([\d.]+) s, 2: ([\d.]+) s\)", planned_run.plan.why

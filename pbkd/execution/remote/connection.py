@@ -1,4 +1,4 @@
-"""A connection between a run's host and a worker elsewhere, with signs of life both ways."""
+"""A connection between the coordinator and a worker elsewhere, with heartbeats both ways."""
 
 from __future__ import annotations
 
@@ -12,73 +12,80 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 
-__all__ = ["Line"]
+__all__ = ["PeerConnection"]
 
-_BEAT = 1.0  # seconds
+_INTERVAL = 1.0  # seconds between heartbeats
 
 
-class Line:
-    """Messages to and from one other process; `heard` gets each, in a thread of the line's own.
+class PeerConnection:
+    """Messages to and from one other process, received in a background thread.
 
-    `lost` is called once, with the reason, when the other side is silent for `patience` seconds or
-    gone before `close`. Messages are pickled: the two sides must trust each other.
+    Messages are pickled: the two processes must trust each other.
     """
 
     def __init__(
         self,
         connection: Connection,
         patience: float,
-        heard: Callable[[str, Any], None],
-        lost: Callable[[str], None],
+        on_message: Callable[[str, Any], None],
+        on_lost: Callable[[str], None],
     ) -> None:
-        """Start to listen and to give signs of life."""
+        """Start to receive messages and to send heartbeats.
+
+        Args:
+            connection: the open connection.
+            patience: maximum silence of the peer, in seconds.
+            on_message: called with kind and content of each message, in the receiving thread.
+            on_lost: called once, with the reason, when the peer is silent for too long or
+                disconnects before `close`.
+        """
         self._connection = connection
         self.patience = patience
-        self._heard = heard
-        self._lost = lost
+        self._on_message = on_message
+        self._on_lost = on_lost
         self._sending = threading.Lock()
         self._closed = threading.Event()
-        _give_up_after(connection, patience)
-        for work in (self._listen, self._beat):
-            threading.Thread(target=work, name="pbkd-line", daemon=True).start()
+        _set_tcp_options(connection, patience)
+        for loop in (self._receive, self._send_heartbeats):
+            threading.Thread(target=loop, name="pbkd-peer", daemon=True).start()
 
     def send(self, kind: str, content: Any = None) -> None:
-        """Send a message; one that cannot leave is lost with the line, of which `lost` tells."""
+        """Send a message; if that fails, the receiving thread reports the lost connection."""
         with suppress(OSError), self._sending:
             self._connection.send((kind, content))
 
     def close(self) -> None:
-        """End the line, after a message `end` with which the other side expects that."""
+        """Close the connection; a message `end` must have announced this to the peer."""
         self._closed.set()
         with suppress(OSError):
             self._connection.close()
 
-    def _listen(self) -> None:
+    def _receive(self) -> None:
         try:
             while self._connection.poll(self.patience):
                 kind, content = self._connection.recv()
                 if kind == "end":
                     self._closed.set()
-                if kind != "beat":
-                    self._heard(kind, content)
+                if kind != "heartbeat":
+                    self._on_message(kind, content)
                 if self._closed.is_set():
                     return
-            reason = f"it gave no sign of life for {self.patience:g} seconds"
+            reason = f"no heartbeat for {self.patience:g} seconds"
         except (EOFError, OSError):
             reason = "its connection broke"
         if not self._closed.is_set():
             self._closed.set()
-            self._lost(reason)
+            self._on_lost(reason)
 
-    def _beat(self) -> None:
-        while not self._closed.wait(_BEAT):
-            self.send("beat")
+    def _send_heartbeats(self) -> None:
+        while not self._closed.wait(_INTERVAL):
+            self.send("heartbeat")
 
 
-def _give_up_after(connection: Connection, patience: float) -> None:
-    """Have the system break a connection whose other side no longer answers, where it can."""
-    with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as own:
-        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def _set_tcp_options(connection: Connection, patience: float) -> None:
+    """Disable Nagle's algorithm; let the system break an unanswered connection, if it can."""
+    with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as duplicate:
+        duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             milliseconds = int(1000 * patience)
-            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

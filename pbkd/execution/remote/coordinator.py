@@ -1,4 +1,4 @@
-"""The host's side of a run whose workers are elsewhere: it sends work and gathers what it gave."""
+"""The coordinator's side of a run with workers elsewhere: it sends work and collects results."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
 from pbkd.errors import PbkdError, WorkerError
-from pbkd.execution.remote.connection import Line
-from pbkd.execution.remote.folder_sync import pack, unpack
-from pbkd.execution.remote.probe import measured_link, stopwatch, worker_at
-from pbkd.execution.torchrun import MEETING
+from pbkd.execution.remote.connection import PeerConnection
+from pbkd.execution.remote.folder_sync import apply_delta, pack_folder
+from pbkd.execution.remote.probe import measure_link, prepare_probe, worker_from_probe
+from pbkd.execution.torchrun import LAUNCH_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,62 +25,86 @@ if TYPE_CHECKING:
 
     from pbkd.config.schema import RunConfig
     from pbkd.core.schedule import Worker
-    from pbkd.execution.remote.folder_sync import Parcel
+    from pbkd.execution.remote.folder_sync import FolderDelta
 
 
 __all__ = ["Coordinator"]
 
-_GRACE = 10.0  # seconds in which a process may end by itself
+_GRACE = 10.0  # seconds in which a process may exit by itself
 
 
 class Coordinator:
-    """Worker 0, and its lines to all others."""
+    """Worker 0, with a connection to each of the others."""
 
     def __init__(self, connections: Mapping[int, Connection], patience: float) -> None:
-        """Take over the connections, by worker."""
+        """Take over the open connections.
+
+        Args:
+            connections: one for each other worker, by rank.
+            patience: maximum silence of a worker, in seconds.
+        """
         self._answers: dict[int, Queue[tuple[str, Any]]] = {rank: Queue() for rank in connections}
         self._folder: Path | None = None
         self._failure: str | None = None
-        os.environ[MEETING] = self._meeting = secrets.token_hex(8)
-        self._lines = {
-            rank: Line(connection, patience, partial(self._heard, rank), partial(self._lost, rank))
+        os.environ[LAUNCH_ID] = self._launch_id = secrets.token_hex(8)
+        self._peers = {
+            rank: PeerConnection(
+                connection, patience, partial(self._on_message, rank), partial(self._on_lost, rank)
+            )
             for rank, connection in connections.items()
         }
 
     def workers(self, config: RunConfig, patience: float) -> tuple[Worker, ...]:
-        """Have everyone time the teacher; return the workers with their speeds and links.
+        """Have all workers time the teacher at once; describe them by their speeds and links.
 
-        From now on whoever is silent for `patience` seconds is lost.
+        Args:
+            config: the run's configuration.
+            patience: maximum silence of a worker from now on, in seconds.
+
+        Returns:
+            All workers, this process first.
+
+        Raises:
+            WorkerError: a worker fails or is lost.
         """
-        for line in self._lines.values():
-            line.patience = patience
-            line.send("load", (config, patience, self._meeting))
-        timed = stopwatch(config)
-        for rank in self._lines:
+        for peer in self._peers.values():
+            peer.patience = patience
+            peer.send("load", (config, patience, self._launch_id))
+        probe = prepare_probe(config)
+        for rank in self._peers:
             self._answer(rank)
-        for line in self._lines.values():
-            line.send("time")
-        own = timed()
-        places = {rank: self._answer(rank) for rank in sorted(self._lines)}
+        for peer in self._peers.values():
+            peer.send("time")
+        reference = probe()
+        probes = {rank: self._answer(rank) for rank in sorted(self._peers)}
         others = (
-            worker_at(rank, place, own, measured_link(partial(self._echo, rank)))
-            for rank, place in places.items()
+            worker_from_probe(rank, probe, reference, measure_link(partial(self._echo, rank)))
+            for rank, probe in probes.items()
         )
-        return worker_at(0, own, own), *others
+        return worker_from_probe(0, reference, reference), *others
 
     def launch(
         self, work: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]
     ) -> None:
-        """Have the work done by all `workers`; what others write is put into `folder`."""
+        """Have all workers do their part, this process that of rank 0.
+
+        Args:
+            work: the function that `launch` receives.
+            folder: the run folder, into which the results of the others are written.
+            workers: the workers of the schedule.
+
+        Raises:
+            WorkerError: a worker fails or is lost.
+        """
         self._folder = folder
         others = [worker.rank for worker in workers if worker.rank]
-        parcel = pack(folder)
+        contents = pack_folder(folder)
         for rank in others:
-            self._lines[rank].send("work", (work, rank, parcel))
+            self._peers[rank].send("work", (work, rank, contents))
         try:
             work(folder, 0)
         except Exception as error:
-            # Where another one failed, that is why this one did.
+            # If another worker failed, that is the cause.
             deadline = time.monotonic() + _GRACE
             while not self._failure and time.monotonic() < deadline:
                 time.sleep(0.1)
@@ -90,30 +114,30 @@ class Coordinator:
         self._folder = None
 
     def close(self) -> None:
-        """Let all others go."""
-        for line in self._lines.values():
-            line.send("end")
-            line.close()
+        """Let all other processes end."""
+        for peer in self._peers.values():
+            peer.send("end")
+            peer.close()
 
-    def _heard(self, rank: int, kind: str, content: Any) -> None:
-        """Take in what a worker sent, in its line's own thread."""
-        if kind == "parcel" and self._folder:
-            self._put(content, self._folder)
+    def _on_message(self, rank: int, kind: str, content: Any) -> None:
+        """Receive a message of a worker, in its connection's thread."""
+        if kind == "delta" and self._folder:
+            self._apply(content, self._folder)
         elif kind == "failed":
             self._failure = f"worker {rank} failed: {content}"
             self._answers[rank].put((kind, self._failure))
         else:
             self._answers[rank].put((kind, content))
 
-    def _put(self, parcel: Parcel, folder: Path) -> None:
+    def _apply(self, delta: FolderDelta, folder: Path) -> None:
         try:
-            unpack(parcel, folder)
+            apply_delta(delta, folder)
         except PbkdError as error:
             self._failure = str(error)
-            self._give_up()
+            self._abort()
 
     def _answer(self, rank: int) -> Any:
-        """Wait for what a worker answers; raises `WorkerError` where that is a failure."""
+        """Wait for a worker's answer; raise `WorkerError` if it is a failure."""
         while True:
             try:
                 kind, content = self._answers[rank].get(timeout=0.5)
@@ -126,19 +150,19 @@ class Coordinator:
             return content
 
     def _echo(self, rank: int, content: bytes) -> None:
-        self._lines[rank].send("echo", content)
+        self._peers[rank].send("echo", content)
         self._answer(rank)
 
-    def _lost(self, rank: int, reason: str) -> None:
-        """End this process: what it waits for may never come, and torchrun starts all anew."""
-        if self._failure:  # it has told why it ends
+    def _on_lost(self, rank: int, reason: str) -> None:
+        """End this process: it may wait for the lost worker, and torchrun restarts all."""
+        if self._failure:  # already reported
             return
         self._failure = f"worker {rank} was lost: {reason}."
-        if self._folder is not None:  # else nothing is asked of it
-            self._give_up()
+        if self._folder is not None:  # otherwise the worker is idle, and the next request fails
+            self._abort()
 
-    def _give_up(self) -> None:
-        """Interrupt the main thread; end the process where that waits outside of Python."""
+    def _abort(self) -> None:
+        """Interrupt the main thread; end the process if that is blocked outside of Python."""
         sys.stderr.write(f"pbkd: {self._failure}\n")
         _thread.interrupt_main()
         timer = threading.Timer(_GRACE, os._exit, [1])

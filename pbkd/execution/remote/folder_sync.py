@@ -1,7 +1,7 @@
-"""What goes between a run's folder and a worker that does not see it: files, in parcels.
+"""Synchronisation of a run folder with the copy of a worker that cannot see it.
 
-A worker elsewhere works in a folder of its own, which starts as a copy. What it then writes is sent
-home as it appears, so that the run's folder is what it would be had the worker written there.
+A worker elsewhere works in a copy of the run folder. What it writes there is sent back as it
+appears, so that the run folder ends up as if the worker had written to it directly.
 """
 
 from __future__ import annotations
@@ -19,35 +19,55 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["Marks", "Parcel", "marks", "pack", "unpack", "written"]
+__all__ = [
+    "FolderDelta",
+    "Snapshot",
+    "apply_delta",
+    "folder_deltas",
+    "pack_folder",
+    "take_snapshot",
+]
 
-Parcel = dict[str, bytes | None]
-"""Contents by path in the folder; None for a file that is gone. Files below `events` are added to
-what is there, and come last; all others take the place of what is there."""
+FolderDelta = dict[str, bytes | None]
+"""New file contents by relative path; None deletes a file. Contents below `events` are appended to
+the existing file, and come last; all others replace it."""
 _EVENTS = "events"
-_OWN = ("heartbeats", "lock", "logs")  # of the processes on one machine
-_EVERY = 0.5  # seconds between two looks
+_LOCAL = ("heartbeats", "lock", "logs")  # of the processes on one machine
+_INTERVAL = 0.5  # seconds between two snapshots
 
 
-class _Mark(NamedTuple):
-    """What tells one content of a file from another: files appear whole, under a new inode."""
+class _FileState(NamedTuple):
+    """Identifies one content of a file: files are replaced as a whole, with a new inode."""
 
     inode: int
     nanoseconds: int
     size: int
 
 
-Marks = dict[str, _Mark]
+Snapshot = dict[str, _FileState]
+"""The state of every file of a folder, by relative path."""
 
 
-def pack(folder: Path) -> Parcel:
-    """Return everything in a run's folder that a worker may need."""
-    return _contents(folder, marks(folder), {})
+def pack_folder(folder: Path) -> FolderDelta:
+    """Return the whole run folder, as a delta to an empty one, without what is local to a machine.
+
+    Args:
+        folder: the run folder.
+    """
+    return _delta(folder, take_snapshot(folder), {})
 
 
-def unpack(parcel: Parcel, folder: Path) -> None:
-    """Put a parcel's files into a folder; raises `RunFolderError`."""
-    for name, content in parcel.items():
+def apply_delta(delta: FolderDelta, folder: Path) -> None:
+    """Write a delta's files into a folder.
+
+    Args:
+        delta: from `pack_folder` or `folder_deltas`.
+        folder: the folder to change.
+
+    Raises:
+        RunFolderError: a path is outside of the folder, or a file cannot be written.
+    """
+    for name, content in delta.items():
         path = folder / _inside(name)
         if content is None:
             path.unlink(missing_ok=True)
@@ -57,58 +77,65 @@ def unpack(parcel: Parcel, folder: Path) -> None:
             write_file(path, content)
 
 
-def written(folder: Path, known: Marks, stop: threading.Event) -> Iterator[Parcel]:
-    """Yield what a worker has written in its own folder since that was `known`, until it stops.
+def folder_deltas(folder: Path, since: Snapshot, stop: threading.Event) -> Iterator[FolderDelta]:
+    """Yield the changes of a folder every half second, until `stop` is set.
 
-    Whatever was written before an event is in the same parcel, or in an earlier one.
+    All files that were written before an event are in the same delta or in an earlier one.
+
+    Args:
+        folder: the folder to watch.
+        since: the state that the first delta starts from.
+        stop: ends the watch, after one last delta.
+
+    Yields:
+        Deltas that are not empty.
     """
-    over = False
-    while not over:
-        over = stop.wait(_EVERY)
-        now = marks(folder)
-        parcel = _contents(folder, now, known)
-        if parcel:
-            yield parcel
-        known = now
+    stopped = False
+    while not stopped:
+        stopped = stop.wait(_INTERVAL)
+        now = take_snapshot(folder)
+        if delta := _delta(folder, now, since):
+            yield delta
+        since = now
 
 
-def marks(folder: Path) -> Marks:
-    """Return how all files of a folder are now, to be compared with later.
+def take_snapshot(folder: Path) -> Snapshot:
+    """Return the state of all files of a folder.
 
-    Those of events are looked at first: what had been written when an event was is found too.
+    Event files are read first, so that all files written before an event are found with it.
     """
-    found: Marks = {}
-    for place in (folder / _EVENTS, folder):
-        for parent, folders, files in os.walk(place):
-            inside = PurePosixPath(os.path.relpath(parent, folder).replace(os.sep, "/"))
-            folders[:] = [name for name in folders if name not in (*_OWN, _EVENTS)]
+    snapshot: Snapshot = {}
+    for top in (folder / _EVENTS, folder):
+        for parent, folders, files in os.walk(top):
+            relative = PurePosixPath(os.path.relpath(parent, folder).replace(os.sep, "/"))
+            folders[:] = [name for name in folders if name not in (*_LOCAL, _EVENTS)]
             for name in files:
-                if not name.startswith(".") and name not in _OWN:
-                    _look(folder, str(inside / name), found)
-    return found
+                if not name.startswith(".") and name not in _LOCAL:
+                    _add_state(folder, str(relative / name), snapshot)
+    return snapshot
 
 
-def _look(folder: Path, name: str, found: Marks) -> None:
+def _add_state(folder: Path, name: str, snapshot: Snapshot) -> None:
     try:
-        facts = (folder / name).stat()
-    except FileNotFoundError:  # an old checkpoint made room for a new one
+        status = (folder / name).stat()
+    except FileNotFoundError:  # an old checkpoint was deleted meanwhile
         return
-    found[name] = _Mark(facts.st_ino, facts.st_mtime_ns, facts.st_size)
+    snapshot[name] = _FileState(status.st_ino, status.st_mtime_ns, status.st_size)
 
 
-def _contents(folder: Path, now: Marks, known: Marks) -> Parcel:
-    """Return what is new in a folder since it was `known`, and what is gone; events come last."""
-    parcel: Parcel = {name: None for name in known if name not in now}
+def _delta(folder: Path, now: Snapshot, since: Snapshot) -> FolderDelta:
+    """Return the difference of two snapshots with the contents of new files; events come last."""
+    delta: FolderDelta = {name: None for name in since if name not in now}
     for name in sorted(now, key=lambda name: name.startswith(f"{_EVENTS}/")):
-        if now[name] == known.get(name):
+        if now[name] == since.get(name):
             continue
-        start = known[name].size if name in known and name.startswith(f"{_EVENTS}/") else 0
+        start = since[name].size if name in since and name.startswith(f"{_EVENTS}/") else 0
         try:
             content = (folder / name).read_bytes()[start : now[name].size]
         except FileNotFoundError:
             continue
-        parcel[name] = content
-    return parcel
+        delta[name] = content
+    return delta
 
 
 def _append(path: Path, content: bytes) -> None:
@@ -123,5 +150,5 @@ def _append(path: Path, content: bytes) -> None:
 def _inside(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise RunFolderError(f"a parcel holds '{name}', which is outside of the folder.")
+        raise RunFolderError(f"a worker sent the file '{name}', which is outside of the folder.")
     return path

@@ -1,87 +1,82 @@
-"""A worker that does not see the run's folder: it does what the host sends, in its own."""
+"""A worker that cannot see the run folder: it does what the coordinator asks, in a copy."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-import tempfile
-from pathlib import Path
+from functools import partial
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
-from pbkd.core.process import background_thread
 from pbkd.errors import one_line
-from pbkd.execution.remote.connection import Line
-from pbkd.execution.remote.folder_sync import marks, unpack, written
-from pbkd.execution.remote.probe import stopwatch
-from pbkd.execution.torchrun import MEETING
+from pbkd.execution.remote.connection import PeerConnection
+from pbkd.execution.remote.probe import prepare_probe
+from pbkd.execution.remote.working_copy import work_in_copy
+from pbkd.execution.torchrun import LAUNCH_ID
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
     from pbkd.config.schema import RunConfig
-    from pbkd.execution.remote.folder_sync import Parcel
-    from pbkd.execution.remote.probe import Place
+    from pbkd.execution.remote.folder_sync import FolderDelta
+    from pbkd.execution.remote.probe import WorkerProbe
 
 
 __all__ = ["follow"]
 
-_loaded: list[Callable[[], Place]] = []
+_prepared: list[Callable[[], WorkerProbe]] = []
 
 
 def follow(connection: Connection, patience: float) -> None:
-    """Do what the host asks for until it says that all is done.
+    """Serve the coordinator's requests until it sends `end`.
 
-    This process ends where it hears nothing of the host for `patience` seconds.
+    This process exits if the coordinator is silent for too long.
+
+    Args:
+        connection: an open connection to the coordinator.
+        patience: maximum silence, in seconds; a request `load` may change it.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its folders are removed
-    asked: Queue[tuple[str, Any]] = Queue()
-    line = Line(connection, patience, lambda kind, content: asked.put((kind, content)), _lost)
-    while (request := asked.get())[0] != "end":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # removes the temporary folders
+    requests: Queue[tuple[str, Any]] = Queue()
+    peer = PeerConnection(
+        connection, patience, lambda kind, content: requests.put((kind, content)), _exit
+    )
+    while (request := requests.get())[0] != "end":
         kind, content = request
         try:
-            answer = _ANSWERS[kind](line, content)
+            answer = _HANDLERS[kind](peer, content)
         except Exception as error:
-            line.send("failed", one_line(error))
+            peer.send("failed", one_line(error))
             raise
-        line.send("answer", answer)
-    line.close()
+        peer.send("answer", answer)
+    peer.close()
 
 
-def _load(line: Line, asked: tuple[RunConfig, float, str]) -> None:
-    """Load the teacher that the host is going to ask to be timed."""
-    config, line.patience, os.environ[MEETING] = asked
-    _loaded.append(stopwatch(config))
+def _load(peer: PeerConnection, request: tuple[RunConfig, float, str]) -> None:
+    """Load the teacher that the coordinator is going to have timed."""
+    config, peer.patience, os.environ[LAUNCH_ID] = request
+    _prepared.append(prepare_probe(config))
 
 
-def _time(_line: Line, _content: None) -> Place:
-    return _loaded.pop()()
+def _time(_peer: PeerConnection, _content: None) -> WorkerProbe:
+    return _prepared.pop()()
 
 
-def _work(line: Line, asked: tuple[Callable[[Path, int], None], int, Parcel]) -> None:
-    """Do a phase's work; send what it writes."""
-    work, rank, parcel = asked
-    with tempfile.TemporaryDirectory(prefix="pbkd-") as place:
-        folder = Path(place)
-        unpack(parcel, folder)
-        before = marks(folder)
-
-        def send(stop: threading.Event) -> None:
-            for found in written(folder, before, stop):
-                line.send("parcel", found)
-
-        with background_thread(send, "pbkd-courier"):
-            work(folder, rank)
+def _work(
+    peer: PeerConnection, request: tuple[Callable[[Path, int], None], int, FolderDelta]
+) -> None:
+    """Do a phase's work; send back what it writes."""
+    work_in_copy(*request, partial(peer.send, "delta"))
 
 
-def _echo(_line: Line, content: bytes) -> bytes:
+def _echo(_peer: PeerConnection, content: bytes) -> bytes:
     return content
 
 
-_ANSWERS: dict[str, Callable[[Line, Any], Any]] = {
+_HANDLERS: dict[str, Callable[[PeerConnection, Any], Any]] = {
     "load": _load,
     "time": _time,
     "work": _work,
@@ -89,7 +84,7 @@ _ANSWERS: dict[str, Callable[[Line, Any], Any]] = {
 }
 
 
-def _lost(reason: str) -> None:
-    sys.stderr.write(f"pbkd: the run's host was lost: {reason}.\n")
+def _exit(reason: str) -> None:
+    sys.stderr.write(f"pbkd: the run's coordinator was lost: {reason}.\n")
     sys.stderr.flush()
-    os._exit(1)  # its main thread may wait for another worker, outside of Python
+    os._exit(1)  # the main thread may be blocked in torch, waiting for another worker

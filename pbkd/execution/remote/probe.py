@@ -1,4 +1,4 @@
-"""Where a worker elsewhere is: its machine and device, how fast these are, the way to it."""
+"""Measurement of a worker elsewhere: its machine, device and speed, and the link to it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,24 @@ if TYPE_CHECKING:
     from pbkd.config.schema import RunConfig
 
 
-__all__ = ["Place", "measured_link", "stopwatch", "worker_at"]
+__all__ = ["WorkerProbe", "measure_link", "prepare_probe", "worker_from_probe"]
 
 _REPEATS = 15
-_ALIKE = 0.2  # speeds that differ by less are taken to be equal: timing is no better
+_SAME_SPEED = 0.2  # relative difference below which speeds count as equal: timing is no better
 _ECHO_BYTES = 4 * 2**20
-_UNKNOWN = (Worker.latency, Worker.bandwidth)
+_UNKNOWN_LINK = (Worker.latency, Worker.bandwidth)
 
 
 @dataclass(frozen=True)
-class Place:
-    """A process's machine, device and threads; `seconds` is a teacher's pass of a batch there."""
+class WorkerProbe:
+    """What was measured in a worker's process.
+
+    Attributes:
+        host: name of its machine.
+        device: its device, such as `cuda:0`.
+        threads: its CPU threads.
+        seconds: the teacher's forward pass of one batch.
+    """
 
     host: str
     device: str
@@ -40,30 +47,42 @@ class Place:
     seconds: float
 
 
-def stopwatch(config: RunConfig) -> Callable[[], Place]:
-    """Load the teacher on this process's device; return what times it there.
+def prepare_probe(config: RunConfig) -> Callable[[], WorkerProbe]:
+    """Load the teacher on this process's device, to time it later.
 
-    The device is the process's own among those of the machine; where torchrun started several
-    processes on it, each has its share of the cores. Workers that time at once disturb each other
-    as they do at work.
+    Where torchrun started several processes on a machine, each has its own device and its share of
+    the cores. Workers should time at once, since they disturb each other as they will at work.
+
+    Args:
+        config: the run's configuration.
+
+    Returns:
+        A function that times the teacher.
     """
     count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     index = int(os.environ.get("LOCAL_RANK", "0"))
-    own = local_workers(count, config.threads, pick_device(config.device))[index]
-    task = build_task(config, build_registry(config.plugins), own.device)
+    worker = local_workers(count, config.threads, pick_device(config.device))[index]
+    task = build_task(config, build_registry(config.plugins), worker.device)
 
-    def timed() -> Place:
-        with thread_count(own.threads):
+    def probe() -> WorkerProbe:
+        with thread_count(worker.threads):
             images = task.images.to(task.dtype)
-            found = latencies({"teacher": task.feeding}, images, repeats=_REPEATS)
-        seconds = found["teacher"].median_seconds
-        return Place(socket.gethostname(), own.device, own.threads, seconds)
+            timings = latencies({"teacher": task.feeding}, images, repeats=_REPEATS)
+        seconds = timings["teacher"].median_seconds
+        return WorkerProbe(socket.gethostname(), worker.device, worker.threads, seconds)
 
-    return timed
+    return probe
 
 
-def measured_link(echo: Callable[[bytes], object]) -> tuple[float, float]:
-    """Return the seconds of a message, and the bytes per second, to who sends back what it gets."""
+def measure_link(echo: Callable[[bytes], object]) -> tuple[float, float]:
+    """Measure latency and bandwidth of the link to a worker.
+
+    Args:
+        echo: sends bytes to the worker and waits until they are back.
+
+    Returns:
+        Seconds per message, and bytes per second.
+    """
     seconds = []
     for size in (1, 1, _ECHO_BYTES):
         start = time.perf_counter()
@@ -72,21 +91,34 @@ def measured_link(echo: Callable[[bytes], object]) -> tuple[float, float]:
     return seconds[1] / 2, 2 * _ECHO_BYTES / max(1e-6, seconds[2] - seconds[1])
 
 
-def worker_at(rank: int, place: Place, own: Place, link: tuple[float, float] = _UNKNOWN) -> Worker:
-    """Return the worker at a place; its speed is relative to this process's `own`.
+def worker_from_probe(
+    rank: int,
+    probe: WorkerProbe,
+    reference: WorkerProbe,
+    link: tuple[float, float] = _UNKNOWN_LINK,
+) -> Worker:
+    """Describe a worker to the schedulers.
 
-    `link` is that to this process: one within a machine, or one between two.
+    Args:
+        rank: the worker's rank.
+        probe: its measurement.
+        reference: the measurement of this process, whose speed is 1.
+        link: latency and bandwidth of the link to this process, from `measure_link`; within one
+            machine it is the node's link.
+
+    Returns:
+        The worker, with its speed relative to `reference`.
     """
-    speed = own.seconds / place.seconds
+    speed = reference.seconds / probe.seconds
     latency, bandwidth = link
     worker = Worker(
         rank,
-        place.device,
-        place.threads,
-        speed=1.0 if abs(speed - 1) < _ALIKE else round(speed, 2),
-        node=place.host,
-        overlap=not place.device.startswith("cpu"),
+        probe.device,
+        probe.threads,
+        speed=1.0 if abs(speed - 1) < _SAME_SPEED else round(speed, 2),
+        node=probe.host,
+        overlap=not probe.device.startswith("cpu"),
     )
-    if place.host == own.host:
+    if probe.host == reference.host:
         return replace(worker, node_latency=latency, node_bandwidth=bandwidth)
     return replace(worker, latency=latency, bandwidth=bandwidth)

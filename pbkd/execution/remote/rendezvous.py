@@ -1,7 +1,7 @@
-"""Processes that torchrun started come together: one is the run's host, the others work for it.
+"""Rendezvous of the processes that torchrun started: one coordinates, the others follow it.
 
-The host is worker 0; it alone sees the run folder. Every other one connects to it, and is sent what
-it needs for a phase; what it writes comes back as it appears.
+The coordinator is worker 0, and the only process that sees the run folder. Each other process
+connects to it, receives what it needs for a phase, and sends back what it writes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from multiprocessing.connection import Client, Listener
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed.rendezvous import rendezvous as torch_rendezvous
 
 from pbkd.errors import WorkerError, one_line
 from pbkd.execution.remote.coordinator import Coordinator
@@ -33,25 +33,30 @@ if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
 
-__all__ = ["meet", "met"]
+__all__ = ["current_coordinator", "rendezvous"]
 
-_ARRIVAL = 300.0  # seconds until everyone must have come
+_TIMEOUT = 300.0  # seconds until all processes must have connected
 _BACKLOG = 1024
-_here: list[Coordinator] = []
+_ENDPOINT_KEY = "pbkd/endpoint"
+_active: list[Coordinator] = []
 
 
-def met() -> Coordinator:
-    """Return the host that this process is; raises `WorkerError` outside of a meeting."""
-    if not _here:
+def current_coordinator() -> Coordinator:
+    """Return the coordinator that this process is.
+
+    Raises:
+        WorkerError: torchrun did not start this process, or it is no coordinator.
+    """
+    if not _active:
         raise WorkerError(
             "the launcher 'torchrun' works in processes that torchrun started: run `torchrun"
             " --nproc-per-node=2 -m pbkd run …`, or say launcher=local."
         )
-    return _here[-1]
+    return _active[-1]
 
 
-class _Place(NamedTuple):
-    """Where a process waits for the others, and the secret that they know it by."""
+class _Endpoint(NamedTuple):
+    """Address on which a process accepts its peers, and their shared secret."""
 
     address: str
     port: int
@@ -59,151 +64,164 @@ class _Place(NamedTuple):
 
 
 @contextmanager
-def meet(folder: Path | None, patience: float = 60.0) -> Iterator[Coordinator | None]:
-    """Bring all processes of torchrun together; each must call this.
+def rendezvous(folder: Path | None, patience: float = 60.0) -> Iterator[Coordinator | None]:
+    """Connect all processes of torchrun; each of them must call this.
 
-    The host is the first that has a `folder` to go on with, or else that of rank 0; in it the
-    context gives the `Coordinator`. In every other process the context begins when the host's has
-    ended, and gives None: all its work is then done. A process exits if a peer is silent for
-    `patience` seconds.
+    The coordinator is the first process that has a `folder`, or else rank 0. A process exits if a
+    peer is silent for `patience` seconds.
+
+    Args:
+        folder: the run folder to resume, if this machine has it.
+        patience: maximum silence of a peer, in seconds.
+
+    Yields:
+        The `Coordinator` in its own process. In every other process None, once the coordinator's
+        context has ended and all work is done.
+
+    Raises:
+        WorkerError: a process cannot be reached.
     """
-    store, rank, world = next(iter(rendezvous("env://")))
-    _use_route(os.environ["MASTER_ADDR"])
-    host = (
-        _first(store, world, folder, patience)
+    store, rank, world_size = next(iter(torch_rendezvous("env://")))
+    _choose_gloo_interface(os.environ["MASTER_ADDR"])
+    coordinator = (
+        _join_as_rank_zero(store, world_size, folder, patience)
         if rank == 0
-        else _other(store, rank, world, folder, patience)
+        else _join(store, rank, world_size, folder, patience)
     )
-    if host is None:
+    if coordinator is None:
         yield None
         return
-    _here.append(host)
+    _active.append(coordinator)
     try:
-        yield host
+        yield coordinator
     finally:
-        _here.remove(host)
-        host.close()
+        _active.remove(coordinator)
+        coordinator.close()
 
 
-def _first(store: Store, world: int, folder: Path | None, patience: float) -> Coordinator | None:
-    """Receive all others as rank 0; be the host, or have the one that holds the folder be it."""
-    with _door() as (listener, place):
-        store.set("pbkd/door", json.dumps(place))
-        arrived = _received(listener, place, world)
-    holders = [other for other, (_, holds) in sorted(arrived.items()) if holds]
-    if folder or not holders:
-        for connection, _ in arrived.values():
+def _join_as_rank_zero(
+    store: Store, world_size: int, folder: Path | None, patience: float
+) -> Coordinator | None:
+    """Accept all others; coordinate them, or follow the process that has the run folder."""
+    with _open_endpoint() as (listener, endpoint):
+        store.set(_ENDPOINT_KEY, json.dumps(endpoint))
+        peers = _accept_peers(listener, endpoint, world_size)
+    folder_ranks = [rank for rank, (_, has_folder) in sorted(peers.items()) if has_folder]
+    if folder or not folder_ranks:
+        for connection, _ in peers.values():
             connection.send(("stay", None))
-        return Coordinator(
-            {other: connection for other, (connection, _) in arrived.items()}, patience
-        )
-    number = holders[0]
-    leader, _ = arrived.pop(number)
+        return Coordinator({rank: connection for rank, (connection, _) in peers.items()}, patience)
+    leader_rank = folder_ranks[0]
+    leader, _ = peers.pop(leader_rank)
     leader.send(("lead", None))
-    place = leader.recv()
-    for connection, _ in arrived.values():
-        connection.send(("go", (number, place)))
-    follow(_connected(place, (world - number, False)), patience)
+    endpoint = leader.recv()
+    for connection, _ in peers.values():
+        connection.send(("move", (leader_rank, endpoint)))
+    follow(_connect(endpoint, (world_size - leader_rank, False)), patience)
     return None
 
 
-def _other(
-    store: Store, rank: int, world: int, folder: Path | None, patience: float
+def _join(
+    store: Store, rank: int, world_size: int, folder: Path | None, patience: float
 ) -> Coordinator | None:
-    """Report to rank 0 and do as it says: work for it or for another, or be the host."""
-    connection = _arrived(store, (rank, folder is not None))
-    what, elsewhere = connection.recv()
-    if what == "lead":
-        with _door() as (listener, place):
-            connection.send(place)
-            arrived = _received(listener, place, world)
-        return Coordinator({other: found for other, (found, _) in arrived.items()}, patience)
-    if what == "go":
-        leader, place = elsewhere
-        connection = _connected(place, ((rank - leader) % world, False))
+    """Connect to rank 0 and do as it says: follow it or another process, or coordinate."""
+    connection = _connect_to_rank_zero(store, (rank, folder is not None))
+    instruction, target = connection.recv()
+    if instruction == "lead":
+        with _open_endpoint() as (listener, endpoint):
+            connection.send(endpoint)
+            peers = _accept_peers(listener, endpoint, world_size)
+        return Coordinator({other: peer for other, (peer, _) in peers.items()}, patience)
+    if instruction == "move":
+        leader_rank, endpoint = target
+        connection = _connect(endpoint, ((rank - leader_rank) % world_size, False))
     follow(connection, patience)
     return None
 
 
 @contextmanager
-def _door() -> Iterator[tuple[Listener, _Place]]:
-    """Open a port for the others."""
+def _open_endpoint() -> Iterator[tuple[Listener, _Endpoint]]:
+    """Listen on a free port."""
     key = secrets.token_hex(32)
     master = os.environ["MASTER_ADDR"]
     with Listener(("", 0), backlog=_BACKLOG, authkey=key.encode()) as listener:
-        own = _address_towards(master)
-        # Others may not reach a name that means this very machine: where this process is on the
-        # master's machine, they know its address.
-        address = master if ipaddress.ip_address(own).is_loopback else own
-        yield listener, _Place(address, listener.address[1], key)
+        address = _address_towards(master)
+        # If this machine is the master itself, only the master's address reaches it from others.
+        if ipaddress.ip_address(address).is_loopback:
+            address = master
+        yield listener, _Endpoint(address, listener.address[1], key)
 
 
-def _received(listener: Listener, place: _Place, world: int) -> dict[int, tuple[Connection, bool]]:
-    """Wait for all others; return their connections by number, and whether they hold a folder."""
-    arrived: dict[int, tuple[Connection, bool]] = {}
-    over = threading.Event()
+def _accept_peers(
+    listener: Listener, endpoint: _Endpoint, world_size: int
+) -> dict[int, tuple[Connection, bool]]:
+    """Wait for all others; return by rank the connection, and whether the peer has a folder."""
+    peers: dict[int, tuple[Connection, bool]] = {}
+    timed_out = threading.Event()
 
     def accept() -> None:
-        while len(arrived) < world - 1 and not over.is_set():
+        while len(peers) < world_size - 1 and not timed_out.is_set():
             try:
                 connection = listener.accept()
-                number, holds = connection.recv()
-                arrived[number] = connection, holds
-            except Exception:  # someone else's connection, or one that broke
+                rank, has_folder = connection.recv()
+                peers[rank] = connection, has_folder
+            except Exception:  # a stranger's connection, or one that broke
                 continue
 
-    thread = threading.Thread(target=accept, name="pbkd-arrivals", daemon=True)
+    thread = threading.Thread(target=accept, name="pbkd-accept", daemon=True)
     thread.start()
-    thread.join(_ARRIVAL)
+    thread.join(_TIMEOUT)
     if thread.is_alive():
-        over.set()
-        with suppress(OSError), socket.create_connection(("localhost", place.port)):
-            pass  # the thread waits for one more
+        timed_out.set()
+        with suppress(OSError), socket.create_connection(("localhost", endpoint.port)):
+            pass  # wakes the thread
         raise WorkerError(
-            f"of {world} processes {world - 1 - len(arrived)} did not reach"
-            f" {place.address}:{place.port} within {_ARRIVAL:.0f} seconds: may they connect to it?"
+            f"{world_size - 1 - len(peers)} of {world_size} processes did not connect to"
+            f" {endpoint.address}:{endpoint.port} within {_TIMEOUT:.0f} seconds: check that a"
+            " firewall does not block that address."
         )
-    return arrived
+    return peers
 
 
-def _arrived(store: Store, greeting: tuple[int, bool]) -> Connection:
-    """Connect to rank 0, whose door may still be that of an earlier start of all processes."""
-    end = time.monotonic() + _ARRIVAL
+def _connect_to_rank_zero(store: Store, greeting: tuple[int, bool]) -> Connection:
+    """Connect to rank 0; retry, since the store may hold the endpoint of an earlier start."""
+    end = time.monotonic() + _TIMEOUT
     while True:
         try:
-            return _connected(_Place(*json.loads(store.get("pbkd/door"))), greeting)
+            return _connect(_Endpoint(*json.loads(store.get(_ENDPOINT_KEY))), greeting)
         except WorkerError:
             if time.monotonic() > end:
                 raise
             time.sleep(0.2)
 
 
-def _connected(place: _Place, greeting: tuple[int, bool]) -> Connection:
+def _connect(endpoint: _Endpoint, greeting: tuple[int, bool]) -> Connection:
     try:
-        connection = Client((place.address, place.port), authkey=place.key.encode())
+        connection = Client((endpoint.address, endpoint.port), authkey=endpoint.key.encode())
         connection.send(greeting)
     except (OSError, EOFError, AuthenticationError) as error:
         raise WorkerError(
-            f"{socket.gethostname()} cannot connect to the run's host at {place.address}:"
-            f"{place.port} ({one_line(error)}): may it?"
+            f"{socket.gethostname()} cannot connect to the run's coordinator at"
+            f" {endpoint.address}:{endpoint.port} ({one_line(error)}): check that a firewall does"
+            " not block that address."
         ) from error
     return connection
 
 
-def _address_towards(name: str) -> str:
-    """Return the address by which this machine reaches another one."""
+def _address_towards(host: str) -> str:
+    """Return the address of this machine on the route to another one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((name, 9))  # nothing is sent
+        probe.connect((host, 9))  # sends nothing
         return str(probe.getsockname()[0])
 
 
-def _use_route(master: str) -> None:
-    """Have torch's gloo talk over the interface that leads to the master, unless it was told.
+def _choose_gloo_interface(master: str) -> None:
+    """Have torch's gloo use the interface on the route to the master, unless the user chose one.
 
-    It would look up this machine's own name, which means the loopback on many.
+    Gloo would resolve this machine's own name, which means the loopback interface on many.
     """
-    own = _address_towards(master)
+    address = _address_towards(master)
     for interface, addresses in psutil.net_if_addrs().items():
-        if any(address.address == own for address in addresses):
+        if any(entry.address == address for entry in addresses):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
             return

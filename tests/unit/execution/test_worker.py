@@ -74,7 +74,15 @@ def test_batches_are_the_same_for_every_job(registry: Registry, digits: Distilla
         config = load_config(["distill.epochs=2", "distill.student_fed_epochs=2"])
         builder = registry.create("builder", config.builder)
         loss = registry.find("loss", config.distill.loss)
-        return WorkerContext(Path(), 0, config, digits, builder, loss, assignment)
+        return WorkerContext(
+            folder=Path(),
+            rank=0,
+            config=config,
+            task=digits,
+            builders=[builder],
+            loss=loss,
+            assignment=assignment,
+        )
 
     first, second = (
         [batch for batches in epoch_batches(context("teacher-fed")) for batch in batches]

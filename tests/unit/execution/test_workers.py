@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pbkd.config.load import load_config
-from pbkd.execution.workers import local_workers, possible_workers
+from pbkd.execution.workers import divide_resources, local_workers, possible_workers
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -44,14 +44,30 @@ def test_auto_tries_powers_of_two_up_to_what_there_is(
     threads: int | None,
     counts: list[int],
 ) -> None:
-    monkeypatch.setattr("pbkd.execution.workers._cores", lambda: 12)
+    monkeypatch.setattr("pbkd.execution.workers._core_count", lambda: 12)
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: devices)
     settings = ["workers=auto"] if threads is None else ["workers=auto", f"threads={threads}"]
-    crews = possible_workers(load_config(settings), device)
-    assert [len(workers) for workers in crews] == counts
+    groups = possible_workers(load_config(settings), device)
+    assert [len(workers) for workers in groups] == counts
     if device == "cpu":
-        assert all(len(workers) * workers[0].threads <= 12 for workers in crews)
+        assert all(len(workers) * workers[0].threads <= 12 for workers in groups)
 
 
 def test_a_given_number_is_not_chosen() -> None:
     assert [len(workers) for workers in possible_workers(load_config(["workers=3"]), "cpu")] == [3]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "settings", "division"),
+    [
+        (32, 8, ["workers=auto"], (8, 4, True)),
+        (32, 8, ["workers=auto", "device=cpu"], (32, 1, False)),
+        (32, 0, ["workers=auto", "threads=4"], (8, 4, False)),
+        (32, 0, ["workers=3"], (3, 10, False)),
+        (2, 0, ["workers=3"], (3, 1, False)),
+    ],
+)
+def test_workers_of_a_cluster_share_its_resources(
+    cpus: int, gpus: int, settings: list[str], division: tuple[int, int, bool]
+) -> None:
+    assert divide_resources(load_config(settings), cpus, gpus) == division

@@ -259,6 +259,6 @@ def test_an_unfinished_run_has_no_baseline(tmp_path: Path) -> None:
 def test_it_has_the_threads_of_all_the_runs_workers(
     monkeypatch: pytest.MonkeyPatch, workers: int, threads: int | None, wanted: int
 ) -> None:
-    monkeypatch.setattr("pbkd.execution.workers._cores", lambda: 8)
+    monkeypatch.setattr("pbkd.execution.workers._core_count", lambda: 8)
     config = replace(load_config(), workers=workers, threads=threads)
     assert baseline._threads(config, "cpu") == wanted

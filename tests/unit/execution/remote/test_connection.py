@@ -9,7 +9,7 @@ import pytest
 
 from pbkd.core.schedule import Worker
 from pbkd.errors import WorkerError
-from pbkd.execution.remote.connection import Line
+from pbkd.execution.remote.connection import PeerConnection
 from pbkd.execution.remote.coordinator import Coordinator
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ def ends() -> Iterator[tuple[Connection, Connection]]:
         arrived[0].close()
 
 
-class Heard:
-    """What a line brought, and why it was lost."""
+class Received:
+    """The messages of a connection, and why it was lost."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, Any]] = []
         self.losses: list[str] = []
 
-    def line(self, connection: Connection, patience: float = 30) -> Line:
-        return Line(
+    def connect(self, connection: Connection, patience: float = 30) -> PeerConnection:
+        return PeerConnection(
             connection, patience, lambda *message: self.messages.append(message), self.losses.append
         )
 
@@ -51,43 +51,45 @@ class Heard:
             time.sleep(0.01)
 
 
-def test_messages_arrive_and_signs_of_life_are_none(ends: tuple[Connection, Connection]) -> None:
-    heard, other = Heard(), Heard()
-    line, back = heard.line(ends[0], 2.5), other.line(ends[1], 2.5)
+def test_messages_arrive_and_heartbeats_are_not_messages(
+    ends: tuple[Connection, Connection],
+) -> None:
+    received, other = Received(), Received()
+    peer, back = received.connect(ends[0], 2.5), other.connect(ends[1], 2.5)
     time.sleep(3)  # longer than either has patience
     back.send("answer", {"a": b"b"})
-    heard.wait()
-    assert heard.messages == [("answer", {"a": b"b"})]
-    assert heard.losses == other.losses == []
+    received.wait()
+    assert received.messages == [("answer", {"a": b"b"})]
+    assert received.losses == other.losses == []
     back.send("end")
     back.close()
-    line.close()
+    peer.close()
 
 
 def test_silence_is_a_loss(ends: tuple[Connection, Connection]) -> None:
-    heard = Heard()
-    heard.line(ends[0], 0.3)
-    heard.wait()
-    assert heard.losses == ["it gave no sign of life for 0.3 seconds"]
+    received = Received()
+    received.connect(ends[0], 0.3)
+    received.wait()
+    assert received.losses == ["no heartbeat for 0.3 seconds"]
 
 
 def test_so_is_a_connection_that_breaks(ends: tuple[Connection, Connection]) -> None:
-    heard = Heard()
-    heard.line(ends[0])
+    received = Received()
+    received.connect(ends[0])
     ends[1].close()
-    heard.wait()
-    assert heard.losses == ["its connection broke"]
+    received.wait()
+    assert received.losses == ["its connection broke"]
 
 
 def test_but_not_one_that_was_ended(ends: tuple[Connection, Connection]) -> None:
-    heard = Heard()
-    heard.line(ends[0])
+    received = Received()
+    received.connect(ends[0])
     ends[1].send(("end", None))
     ends[1].close()
-    heard.wait()
+    received.wait()
     time.sleep(0.1)
-    assert heard.messages == [("end", None)]
-    assert heard.losses == []
+    assert received.messages == [("end", None)]
+    assert received.losses == []
 
 
 def work(folder: Path, rank: int) -> None:
@@ -99,7 +101,7 @@ def answering(connection: Connection, *answers: tuple[str, Any]) -> None:
 
     def answer() -> None:
         for reply in answers:
-            while connection.recv()[0] == "beat":
+            while connection.recv()[0] == "heartbeat":
                 pass
             connection.send(reply)
 
@@ -114,7 +116,7 @@ def test_what_a_worker_writes_lands_in_the_runs_folder(
     def other() -> None:
         while ends[1].recv()[0] != "work":
             pass
-        ends[1].send(("parcel", {"rank1": b"done"}))
+        ends[1].send(("delta", {"rank1": b"done"}))
         ends[1].send(("answer", None))
 
     threading.Thread(target=other, daemon=True).start()

@@ -7,7 +7,14 @@ import pytest
 
 from pbkd.core.files import write_file
 from pbkd.errors import RunFolderError
-from pbkd.execution.remote.folder_sync import Marks, Parcel, marks, pack, unpack, written
+from pbkd.execution.remote.folder_sync import (
+    FolderDelta,
+    Snapshot,
+    apply_delta,
+    folder_deltas,
+    pack_folder,
+    take_snapshot,
+)
 from pbkd.runs.events import record
 
 
@@ -23,35 +30,35 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_a_copy_has_what_a_worker_may_need(home: Path, tmp_path: Path) -> None:
-    parcel = pack(home)
-    assert list(parcel) == ["config.yaml", "initial/conv1.safetensors", "events/host.jsonl"]
-    unpack(parcel, tmp_path / "away")
-    assert pack(tmp_path / "away") == parcel
+    delta = pack_folder(home)
+    assert list(delta) == ["config.yaml", "initial/conv1.safetensors", "events/host.jsonl"]
+    apply_delta(delta, tmp_path / "away")
+    assert pack_folder(tmp_path / "away") == delta
 
 
-def seen(folder: Path, before: Marks) -> list[Parcel]:
+def changes(folder: Path, before: Snapshot) -> list[FolderDelta]:
     """Return what a worker that has stopped had written."""
     stop = threading.Event()
     stop.set()
-    return list(written(folder, before, stop))
+    return list(folder_deltas(folder, before, stop))
 
 
-def test_what_is_written_elsewhere_is_as_if_written_at_home(home: Path, tmp_path: Path) -> None:
+def test_changes_of_a_copy_give_the_same_folder_at_home(home: Path, tmp_path: Path) -> None:
     away = tmp_path / "away"
-    unpack(pack(home), away)
+    apply_delta(pack_folder(home), away)
     record(away, "rank1", "earlier")
-    before = marks(away)
+    before = take_snapshot(away)
     record(away, "rank1", "block", block="conv1")
     write_file(away / "teacher-fed" / "conv1.safetensors", b"trained")
     write_file(away / "config.yaml", b"changed")
     (away / "initial" / "conv1.safetensors").unlink()
-    (parcel,) = seen(away, before)
-    *files, last = parcel
+    (delta,) = changes(away, before)
+    *files, last = delta
     assert sorted(files) == [
         "config.yaml", "initial/conv1.safetensors", "teacher-fed/conv1.safetensors"
     ]  # fmt: skip
     assert last == "events/rank1.jsonl"  # an event tells of files that are there
-    unpack(parcel, home)
+    apply_delta(delta, home)
     assert (home / "teacher-fed" / "conv1.safetensors").read_bytes() == b"trained"
     assert (home / "config.yaml").read_bytes() == b"changed"
     assert not (home / "initial" / "conv1.safetensors").exists()
@@ -59,17 +66,17 @@ def test_what_is_written_elsewhere_is_as_if_written_at_home(home: Path, tmp_path
     assert b'"conv1"' in line  # and not the one that was there before
 
 
-def test_a_file_that_takes_another_ones_place_is_seen(home: Path) -> None:
-    before = marks(home)
+def test_a_file_that_takes_another_ones_place_is_changes(home: Path) -> None:
+    before = take_snapshot(home)
     write_file(home / "config.yaml", b"config.yml!")  # of the same length
-    assert seen(home, before) == [{"config.yaml": b"config.yml!"}]
+    assert changes(home, before) == [{"config.yaml": b"config.yml!"}]
 
 
-def test_nothing_new_is_no_parcel(home: Path) -> None:
-    assert seen(home, marks(home)) == []
+def test_nothing_new_is_no_delta(home: Path) -> None:
+    assert changes(home, take_snapshot(home)) == []
 
 
 @pytest.mark.parametrize("name", ["../config.yaml", "/etc/pbkd", "a/../../b"])
-def test_no_parcel_reaches_out_of_its_folder(name: str, home: Path) -> None:
+def test_no_delta_reaches_out_of_its_folder(name: str, home: Path) -> None:
     with pytest.raises(RunFolderError, match="outside of the folder"):
-        unpack({name: b""}, home)
+        apply_delta({name: b""}, home)

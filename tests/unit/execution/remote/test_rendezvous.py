@@ -9,7 +9,7 @@ import pytest
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from pbkd.errors import WorkerError
-from pbkd.execution.remote import rendezvous as meeting
+from pbkd.execution.remote import rendezvous as rendezvous_module
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -18,19 +18,19 @@ WORLD = 3
 
 
 class Ranks:
-    """Three ranks of torchrun, each a thread: who was host, who followed."""
+    """Three ranks of torchrun, each a thread: the coordinators and the followers."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.store = HashStore()
         self.store.set_timeout(timedelta(seconds=20))
-        self.hosts: dict[int, list[int]] = {}
+        self.coordinators: dict[int, list[int]] = {}
         self.followers: list[int] = []
         self.errors: list[BaseException] = []
         self._own = threading.local()
         monkeypatch.setenv("MASTER_ADDR", "localhost")
         monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-        monkeypatch.setattr(meeting, "rendezvous", self._rendezvous)
-        monkeypatch.setattr(meeting, "follow", self._follow)
+        monkeypatch.setattr(rendezvous_module, "torch_rendezvous", self._rendezvous)
+        monkeypatch.setattr(rendezvous_module, "follow", self._follow)
 
     def _rendezvous(self, _url: str) -> list[tuple[HashStore, int, int]]:
         return [(self.store, self._own.rank, WORLD)]
@@ -40,19 +40,19 @@ class Ranks:
             pass
         self.followers.append(self._own.rank)
 
-    def _meet(self, rank: int, folder: Path | None) -> None:
+    def _join(self, rank: int, folder: Path | None) -> None:
         self._own.rank = rank
         try:
-            with meeting.meet(folder, patience=20) as host:
-                if host is not None:
-                    self.hosts[rank] = sorted(host._lines)
+            with rendezvous_module.rendezvous(folder, patience=20) as coordinator:
+                if coordinator is not None:
+                    self.coordinators[rank] = sorted(coordinator._peers)
         except BaseException as error:
             self.errors.append(error)
 
-    def meet(self, holders: set[int]) -> None:
-        """Have all ranks meet, of which `holders` hold a run's folder."""
+    def join_all(self, holders: set[int]) -> None:
+        """Have all ranks join, of which `holders` have the run folder."""
         threads = [
-            threading.Thread(target=self._meet, args=(rank, Path() if rank in holders else None))
+            threading.Thread(target=self._join, args=(rank, Path() if rank in holders else None))
             for rank in range(WORLD)
         ]
         for thread in threads:
@@ -65,30 +65,30 @@ class Ranks:
 @pytest.mark.parametrize(
     ("holders", "host"), [(set(), 0), ({0}, 0), ({1}, 1), ({2}, 2), ({1, 2}, 1)]
 )
-def test_whoever_holds_the_runs_folder_is_the_host(
+def test_the_first_process_with_the_run_folder_coordinates(
     holders: set[int], host: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranks = Ranks(monkeypatch)
-    ranks.meet(holders)
-    assert ranks.hosts == {host: [1, 2]}  # it is worker 0
+    ranks.join_all(holders)
+    assert ranks.coordinators == {host: [1, 2]}  # it is worker 0
     assert sorted(ranks.followers) == [rank for rank in range(WORLD) if rank != host]
 
 
-def test_the_door_of_an_earlier_start_is_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_endpoint_of_an_earlier_start_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     ranks = Ranks(monkeypatch)
-    ranks.store.set("pbkd/door", '["localhost", 9, "key"]')
-    ranks.meet(set())
-    assert ranks.hosts == {0: [1, 2]}
+    ranks.store.set("pbkd/endpoint", '["localhost", 9, "key"]')
+    ranks.join_all(set())
+    assert ranks.coordinators == {0: [1, 2]}
 
 
-def test_who_does_not_come_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_do_not_connect_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     ranks = Ranks(monkeypatch)
-    monkeypatch.setattr(meeting, "_ARRIVAL", 0.2)
-    ranks._meet(0, None)
+    monkeypatch.setattr(rendezvous_module, "_TIMEOUT", 0.2)
+    ranks._join(0, None)
     (error,) = ranks.errors
     assert isinstance(error, WorkerError)
-    assert "of 3 processes 2 did not reach" in str(error)
+    assert "2 of 3 processes did not connect" in str(error)
     for thread in threading.enumerate():
-        if thread.name == "pbkd-arrivals":
+        if thread.name == "pbkd-accept":
             thread.join(10)
             assert not thread.is_alive()

@@ -1,0 +1,30 @@
+"""Lazy package exports: a package whose names are imported when they are first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+__all__ = ["lazy_exports"]
+
+
+def lazy_exports(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a package (PEP 562).
+
+    Importing the package then stays cheap, and its modules can import each other freely.
+
+    Args:
+        package: the package's `__name__`.
+        modules: by exported name, the module of the package that defines it.
+    """
+
+    def import_name(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        return getattr(import_module(f"{package}.{modules[name]}"), name)
+
+    return import_name

@@ -1,0 +1,38 @@
+"""Events that a launcher records in the run folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbkd.runs.events import record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+__all__ = ["record_lost_process", "record_restart"]
+
+_WRITER = "launcher"
+
+
+def record_restart(folder: Path, reason: str, attempt: int | None = None) -> None:
+    """Record that workers are started again, for the live view and the report.
+
+    Args:
+        folder: the run folder, as `launch` receives it.
+        reason: what happened to which worker.
+        attempt: number of the restart, from 1, where restarts are counted.
+    """
+    counted = {} if attempt is None else {"attempt": attempt}
+    record(folder, _WRITER, "restart", **counted, reason=reason)
+
+
+def record_lost_process(folder: Path, pid: int, silent_seconds: float) -> None:
+    """Record that a worker process was killed for its silence.
+
+    Args:
+        folder: the run folder, as `launch` receives it.
+        pid: the process id.
+        silent_seconds: time since its last heartbeat.
+    """
+    record(folder, _WRITER, "worker lost", pid=pid, silent_seconds=silent_seconds)

@@ -1,0 +1,19 @@
+"""Modules worth importing before worker processes are forked."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["modules_to_preload"]
+
+# torch imports torch._dynamo for its first optimiser.
+_SLOW_IMPORTS = ("torch._dynamo", "torchvision", "timm", "sklearn.datasets")
+
+
+def modules_to_preload() -> list[str]:
+    """Return the modules that a process should import before it is forked into workers.
+
+    They start no threads and use no device. Beside the worker's own module these are slow imports
+    that this process has already needed for teacher and data.
+    """
+    return ["pbkd.execution.worker", *(name for name in _SLOW_IMPORTS if name in sys.modules)]

@@ -1,0 +1,82 @@
+"""Work in a private copy of the run folder, whose changes are sent back as they appear."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from queue import Queue
+from typing import TYPE_CHECKING
+
+from pbkd.core.process import background_thread
+from pbkd.errors import WorkerError, one_line
+from pbkd.execution.remote.folder_sync import apply_delta, folder_deltas, take_snapshot
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+
+    from pbkd.execution.remote.folder_sync import FolderDelta
+
+
+__all__ = ["stream_work", "work_in_copy"]
+
+
+def work_in_copy(
+    work: Callable[[Path, int], None],
+    rank: int,
+    contents: FolderDelta,
+    send: Callable[[FolderDelta], None],
+) -> None:
+    """Run a worker in a temporary copy of the run folder.
+
+    Args:
+        work: the function that `launch` receives.
+        rank: the worker's rank.
+        contents: the run folder, from `pack_folder`.
+        send: called with each change of the copy, in a background thread.
+    """
+    with tempfile.TemporaryDirectory(prefix="pbkd-") as name:
+        folder = Path(name)
+        apply_delta(contents, folder)
+        before = take_snapshot(folder)
+
+        def send_changes(stop: threading.Event) -> None:
+            for delta in folder_deltas(folder, before, stop):
+                send(delta)
+
+        with background_thread(send_changes, "pbkd-folder-sync"):
+            work(folder, rank)
+
+
+def stream_work(
+    work: Callable[[Path, int], None], rank: int, contents: FolderDelta
+) -> Iterator[FolderDelta]:
+    """Run a worker in a temporary copy of the run folder, in a thread; yield the copy's changes.
+
+    Args:
+        work: the function that `launch` receives.
+        rank: the worker's rank.
+        contents: the run folder, from `pack_folder`.
+
+    Yields:
+        Changes for `apply_delta` on the run folder, until the worker is done.
+
+    Raises:
+        WorkerError: `work` raised an error.
+    """
+    deltas: Queue[FolderDelta | None] = Queue()
+    errors: list[BaseException] = []
+
+    def run(_stop: threading.Event) -> None:
+        try:
+            work_in_copy(work, rank, contents, deltas.put)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            deltas.put(None)
+
+    with background_thread(run, "pbkd-work"):
+        while (delta := deltas.get()) is not None:
+            yield delta
+    if errors:
+        raise WorkerError(one_line(errors[0])) from errors[0]
