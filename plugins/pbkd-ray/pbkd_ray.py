@@ -92,13 +92,13 @@ class RayLauncher:
         ray.get([actor.load.remote(config) for actor in actors])
         probes = ray.get([actor.probe.remote() for actor in actors])
         reference = execution.prepare_probe(config)()
-        links = [
-            execution.measure_link(lambda content, echo=actor.echo: ray.get(echo.remote(content)))
-            for actor in actors
-        ]
+
+        def link(actor: Any) -> tuple[float, float]:
+            return execution.measure_link(lambda content: ray.get(actor.echo.remote(content)))
+
         return tuple(
-            execution.worker_from_probe(rank, probe, reference, link)
-            for rank, (probe, link) in enumerate(zip(probes, links, strict=True))
+            execution.worker_from_probe(rank, probe, reference, link(actor))
+            for rank, (probe, actor) in enumerate(zip(probes, actors, strict=True))
         )
 
     def launch(self, work: Work, folder: Path, workers: Sequence[Worker]) -> None:
