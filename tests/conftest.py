@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 # As the command line does, before torch is imported.
@@ -19,10 +20,12 @@ import torch
 from hypothesis import settings
 from torch.distributed.elastic.rendezvous import dynamic_rendezvous
 
+from pbkd import cli
 from pbkd.config.load import load_config
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
 from pbkd.training.task import DistillationTask, build_task
+from tests.command_line import Ended, Pbkd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +78,24 @@ def quick(tmp_path: Path) -> list[str]:
         "meters=[]",
         "builder.stem=true",
     ]
+
+
+@pytest.fixture
+def pbkd(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Pbkd:
+    """A function that calls the command line in this process, in an empty folder."""
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def call(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["pbkd", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Ended(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture(scope="session")

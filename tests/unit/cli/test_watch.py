@@ -3,43 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-from pbkd import cli
 from pbkd.runs.events import record
 from pbkd.runs.folder import locked
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Pbkd = Callable[..., Ended]
-
-
-@pytest.fixture
-def pbkd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Pbkd:
-    """Return a function that calls the command line in this process."""
-
-    def call(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["pbkd", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return Ended(int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
+from tests.command_line import Pbkd
 
 
 def test_every_event_of_a_run_is_a_line_of_json_and_is_in_its_folder(

@@ -1,0 +1,88 @@
+"""`pbkd run` without training: configuration, plugins, plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pbkd.config.load import load_config
+from pbkd.config.schema import RunConfig
+from pbkd.report.console.display import open_console
+from tests.command_line import SCHEDULER_PLUGIN, Pbkd, mistake
+
+
+def test_the_configuration_is_printed_so_that_it_can_be_loaded(pbkd: Pbkd) -> None:
+    overrides = ["builder.rank=2", "distill={epochs: 3, lr: 1e-2}", "out=a b", "keep=[stem*]"]
+    ended = pbkd("run", *overrides, "--print-config")
+    assert (ended.code, ended.err) == (0, "")
+    Path("saved.yaml").write_text(ended.out)
+    assert load_config(file=Path("saved.yaml")) == load_config(overrides)
+    again = pbkd("run", "--config", "saved.yaml", "--print-config")
+    assert again.out == ended.out
+    assert pbkd(
+        "run", "-c", "saved.yaml", "--seed", "7", "--print-config"
+    ).out == ended.out.replace("seed: 0", "seed: 7")
+    assert [path.name for path in Path.cwd().iterdir()] == ["saved.yaml"]
+
+
+def test_the_option_seed_is_the_override_seed(pbkd: Pbkd) -> None:
+    assert "seed: 5" in pbkd("run", "--seed", "5", "--print-config").out.splitlines()
+
+
+def test_a_plugin_file_is_loaded_and_selected(pbkd: Pbkd) -> None:
+    Path("mine.py").write_text(SCHEDULER_PLUGIN)
+    ended = pbkd("run", "--plugin", "mine.py", "scheduler.seed=3", "--print-config")
+    Path("saved.yaml").write_text(ended.out)
+    config = load_config(file=Path("saved.yaml"))
+    assert config == RunConfig(scheduler={"name": "mine", "seed": 3}, plugins=["mine.py"])
+    assert pbkd("run", "-c", "saved.yaml", "--print-config").out == ended.out
+    ended = pbkd("run", "--plugin", "mine.py", "scheduler=greedy", "--print-config")
+    assert "scheduler:\n  name: greedy\n" in ended.out
+
+
+def test_two_plugins_for_one_slot_are_a_mistake(pbkd: Pbkd) -> None:
+    Path("mine.py").write_text(SCHEDULER_PLUGIN)
+    Path("yours.py").write_text(SCHEDULER_PLUGIN.replace('"mine"', '"yours"'))
+    told = mistake(pbkd("run", "--plugin", "mine.py", "--plugin", "yours.py"))
+    assert told.startswith("'mine' of mine.py and 'yours' of yours.py claim the slot 'scheduler'")
+
+
+@pytest.mark.parametrize("source", ["raise SystemExit(0)", "def (", "import no_such_module"])
+def test_a_plugin_file_that_fails_is_a_mistake(pbkd: Pbkd, source: str) -> None:
+    Path("sick.py").write_text(source)
+    told = mistake(pbkd("run", "--plugin", "sick.py", "--print-config"))
+    assert told.startswith("the plugin 'sick.py' fails to import: ")
+
+
+def test_the_plan_is_shown_and_nothing_is_written_or_trained(
+    pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pbkd.pipeline.run.distil_teacher_fed", None)
+    ended = pbkd(
+        "run",
+        "--plan",
+        "threads=1",
+        "workers=2",
+        "keep=[stem*, head*, conv3*]",
+        "scheduler=greedy",
+        "builder.stem=true",
+    )
+    assert (ended.code, ended.err) == (0, "")
+    head, *rows, last, scheduler = ended.out.splitlines()
+    assert head.split() == ["block", "input", "output", "parameters", "MACs", "ms/step", "worker"]
+    assert [row.split()[0] for row in rows] == ["conv1_1", "conv1_2", "conv2_1", "conv2_2"]
+    assert {row.split()[-1] for row in rows} == {"0", "1"}
+    assert last.startswith("4 of 4 blocks, 608 steps each, on 2 worker(s): about ")
+    assert scheduler == "scheduler greedy"
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_lines_are_printed_as_they_are_however_long_and_bracketed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = "[/conv1] [red] :warning: " + 100 * "long "
+    open_console().print(line)
+    assert capsys.readouterr().out == line + "\n"
+    open_console(quiet=True).print(line)
+    assert capsys.readouterr().out == ""
