@@ -1,23 +1,10 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import pytest
 import torch
 
-from pbkd.config.load import load_config
 from pbkd.data.datasets import ArraySplit
 from pbkd.data.fixed_views import Views
 from pbkd.data.transforms import Augmentation
-from pbkd.models.weights import read_weights
-from pbkd.pipeline.run import run
-from pbkd.planning.scheduler_choice import cache_obstacle
-from pbkd.training.task import build_task
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pbkd.plugin.registry import Registry
 
 AUGMENTATION = Augmentation(crop=2, flip=True)
 
@@ -51,25 +38,3 @@ def test_a_view_is_a_shift_of_its_image() -> None:
             padded[row, :, top : top + 6, left : left + 6] for top in range(3) for left in range(3)
         ]
         assert any(torch.equal(image, shift) for shift in shifts)
-
-
-@pytest.mark.parametrize("scheduler", ["greedy", "cached"])
-def test_every_feed_sees_the_same_views(
-    registry: Registry, tmp_path: Path, quick: list[str], scheduler: str
-) -> None:
-    settings = [*quick, "views=2", "cache_gigabytes=1", "distill.student_fed_epochs=0"]
-    settings += ["finetune.epochs=0"]
-    task = build_task(load_config(settings), registry, "cpu")
-    assert len(task.training.train) == 2 * len(task.data.train)
-    assert task.data.augment != task.training.augment  # fine-tuning draws anew
-    assert cache_obstacle(load_config(settings), task, [], []) is None
-    folders = [
-        run(load_config([*settings, f"scheduler={name}"]), registry).folder
-        for name in ("round-robin", scheduler)
-    ]
-    one, other = (
-        read_weights(path)
-        for folder in folders
-        for path in [tmp_path / "runs" / folder / "teacher-fed" / "conv2_1.safetensors"]
-    )
-    assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())

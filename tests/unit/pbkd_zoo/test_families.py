@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import inspect
-import os
-import subprocess
-import sys
 import typing
 from typing import Any
 from urllib.error import URLError
@@ -126,18 +123,3 @@ def test_a_failed_timm_download_is_one_sentence(
 def test_pretrained_torchvision_weights_have_a_fixed_number_of_classes() -> None:
     with pytest.raises(ConfigError, match="have 1000 classes, so num_classes cannot be 10"):
         families.build_torchvision(variant="resnet18", num_classes=10, pretrained=True)
-
-
-def test_registering_imports_neither_library() -> None:
-    program = (
-        "import sys, pbkd_zoo; pbkd_zoo.register_models();"
-        "print(sorted({'timm', 'torchvision'} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "[]"

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +8,6 @@ import pytest
 from pbkd.errors import ConfigError
 from pbkd.plugin.registry import PROTOCOLS, build_registry
 from pbkd.plugin.scaffold import KINDS, new_plugin
-from tests.integration.test_layout import install
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,24 +32,6 @@ def test_a_new_plugin_registers_its_name_and_nothing_of_its_originals(
         original = fresh.find(slot, KINDS[kind][1]).__name__
         assert not re.search(rf"\b{original}\b", module.read_text())
     assert "PBKD_CONTRACT = 1\n" in module.read_text()
-
-
-def test_the_tests_of_new_plugins_pass_beside_each_other(
-    registry: Registry, tmp_path: Path
-) -> None:
-    kinds = [kind for kind in KINDS if kind != "launcher"]  # which starts processes for a while
-    folders = [new_plugin(registry, kind, f"my-{kind}", tmp_path) for kind in kinds]
-    for folder in folders:
-        install(folder)
-    path = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
-        capture_output=True,
-        text=True,
-    )
-    assert f"{2 * len(kinds)} passed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

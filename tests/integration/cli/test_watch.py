@@ -1,0 +1,40 @@
+"""`pbkd run --json` and `pbkd watch` on a whole run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.command_line import Pbkd
+
+
+def test_every_event_of_a_run_is_a_line_of_json_and_is_in_its_folder(
+    pbkd: Pbkd, quick: list[str]
+) -> None:
+    told = pbkd("run", "--json", *quick)
+    assert (told.code, told.err) == (0, "")
+    kinds = [event["event"] for event in told.events]
+    wanted = ["phase", "teacher", "plan", "job", "teacher-fed epoch", "block", "score"]
+    wanted += ["student-fed epoch", "fine-tuning epoch", "result"]
+    assert [kind for kind in dict.fromkeys(kinds) if kind != "steps"] == wanted
+    phases = [event["phase"] for event in told.events if event["event"] == "phase"]
+    result = told.events[-1]["result"]
+    assert phases == [phase["name"] for phase in result["phases"]]
+    folder = Path(result["folder"])
+    assert result == json.loads((folder / "result.json").read_text())
+    plan = next(event for event in told.events if event["event"] == "plan")
+    assert plan["folder"] == str(folder)
+    for phase, total in plan["totals"].items():
+        assert kinds.count(f"{phase} epoch") == total - (phase == "student-fed")  # one is rejected
+    assert [e["epoch"] for e in told.events if e["event"] == "fine-tuning epoch"] == [1]
+
+    again = pbkd("watch", folder, "--json")
+    assert (again.code, again.err) == (0, "")
+    by_time = sorted(told.events[:-1], key=lambda event: event["time"])
+    assert again.events[:-1] == by_time
+    assert again.events[-1]["result"] == result
+    lines = pbkd("watch", folder).out.splitlines()
+    assert f"run folder: {folder}" in lines
+    assert lines[-1] == f"everything is in {folder}; README.md there is the model card"
+    (line,) = pbkd("run", "--json", "--resume", folder).events
+    assert (line["event"], line["result"]) == ("result", result)
