@@ -12,8 +12,8 @@ def test_a_phase_has_its_seconds_and_cpu_seconds() -> None:
         with clock.phase("sleep"):
             time.sleep(0.2)
         with clock.phase("work"):
-            end = time.perf_counter() + 0.2
-            while time.perf_counter() < end:
+            end = time.process_time() + 0.2
+            while time.process_time() < end:
                 pass
     sleep, work = clock.results
     assert (sleep.name, work.name) == ("sleep", "work")
