@@ -12,7 +12,7 @@ from pbkd.config.load import load_config
 from pbkd.config.options import MEMORY
 from pbkd.data.batching import normalise
 from pbkd.data.load import pretrained_cfg
-from pbkd.data.torch_data import given_data
+from pbkd.data.torch_data import dataset_from_torch
 from pbkd.errors import ConfigError
 from pbkd.models.teacher import InMemoryInputs
 from pbkd.pipeline.load import load as load_student
@@ -89,7 +89,7 @@ def _given(
 ) -> InMemoryInputs:
     own: Dataset | None = None
     if not isinstance(data, (str, dict)):
-        own = given_data(data, validation, test)
+        own = dataset_from_torch(data, validation, test)
     elif validation is not None or test is not None:
         raise ConfigError("a data choice has its own validation and test splits: give neither.")
     cfg = pretrained_cfg(model)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.core.seeding import derive_seed
-from pbkd.data.prefetch import read_ahead
+from pbkd.data.prefetch import prefetch_images
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from pbkd.data.transforms import Augmentation
 
 
-__all__ = ["batches", "in_order", "normalise", "row_batches", "steps_per_epoch"]
+__all__ = [
+    "normalise",
+    "sequential_batches",
+    "shuffled_batches",
+    "shuffled_rows",
+    "steps_per_epoch",
+]
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -33,7 +39,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
     return max(1, len(split) // batch_size)
 
 
-def batches(
+def shuffled_batches(
     split: Split,
     batch_size: int,
     *,
@@ -49,15 +55,15 @@ def batches(
     are full, rows left over wait for another epoch's order; a split smaller than `batch_size` is
     one batch.
     """
-    order = list(row_batches(split, batch_size, seed=seed, epoch=epoch, phase=phase))
+    order = list(shuffled_rows(split, batch_size, seed=seed, epoch=epoch, phase=phase))
     parts = derive_seed(seed, phase, epoch, "parts")
     wanted = ((rows, augmentation.seeds(rows, parts)) for rows in order)
-    for step, images in enumerate(read_ahead(split, wanted)):
+    for step, images in enumerate(prefetch_images(split, wanted)):
         generator = _generator(seed, phase, epoch, "augmentation", step)
         yield augmentation.augment(images, generator), split.labels[order[step]]
 
 
-def row_batches(
+def shuffled_rows(
     split: Split, batch_size: int, *, seed: int, epoch: int, phase: str
 ) -> Iterator[Tensor]:
     """Yield the rows, int64 (B,), of each batch of one epoch, in the order of `batches`."""
@@ -66,13 +72,13 @@ def row_batches(
         yield order[step * batch_size : (step + 1) * batch_size]
 
 
-def in_order(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def sequential_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield every image once, unchanged and in order, with its label; the last batch may be small.
 
     Images are uint8, or floats, (B, C, H, W), labels int64 (B,).
     """
     order = torch.split(torch.arange(len(split)), batch_size)
-    for rows, images in zip(order, read_ahead(split, ((r, None) for r in order)), strict=True):
+    for rows, images in zip(order, prefetch_images(split, ((r, None) for r in order)), strict=True):
         yield images, split.labels[rows]
 
 

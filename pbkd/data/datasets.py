@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pbkd.data.transforms import Augmentation
 
 
-__all__ = ["ArraySplit", "Batch", "Dataset", "Split", "no_labels"]
+__all__ = ["ArraySplit", "Batch", "Dataset", "Split", "missing_labels"]
 
 
 class Split(Protocol):
@@ -88,8 +88,8 @@ class Dataset:
     test: Split
     num_classes: int | None
     image_shape: tuple[int, int, int]
-    augment: Augmentation
-    skipped: tuple[str, ...] = ()
+    augmentation: Augmentation
+    skipped_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the labels, the sizes and that the crop fits the images."""
@@ -100,10 +100,10 @@ class Dataset:
         for split in ("train", "validation", "test"):
             self._check_split(split, getattr(self, split))
         smallest = min(self.image_shape[1:])
-        if not 0 <= self.augment.crop < smallest:
+        if not 0 <= self.augmentation.crop < smallest:
             raise DataError(
-                f"data.crop is {self.augment.crop}, but for images of {self.image_shape} pixels it"
-                f" must be 0 … {smallest - 1}."
+                f"data.crop is {self.augmentation.crop}, but for images of {self.image_shape}"
+                f" pixels it must be 0 … {smallest - 1}."
             )
 
     @property
@@ -112,7 +112,7 @@ class Dataset:
         return self.num_classes is not None
 
     @property
-    def score(self) -> str:
+    def score_name(self) -> str:
         """What a network's score on a split is."""
         return "accuracy" if self.labelled else "agreement with the teacher"
 
@@ -129,7 +129,7 @@ class Dataset:
             )
 
 
-def no_labels(count: int) -> Tensor:
+def missing_labels(count: int) -> Tensor:
     """Return the labels of so many images that have none."""
     return torch.full((count,), -1)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.core.seeding import derive_seed
-from pbkd.data.prefetch import read_ahead
+from pbkd.data.prefetch import prefetch_images
 from pbkd.data.transforms import Augmentation
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pbkd.data.datasets import Batch, Dataset, Split
 
 
-__all__ = ["Views", "with_views"]
+__all__ = ["FixedViews", "with_fixed_views"]
 
 
-class Views:
+class FixedViews:
     """`count` augmented views of each row, drawn once: view v of row r is v * len + r."""
 
     def __init__(self, split: Split, augmentation: Augmentation, count: int, seed: int) -> None:
@@ -54,13 +54,13 @@ class Views:
                 seeds = self._augmentation.seeds(indices, self._seeds)
                 yield indices % len(self._split), seeds
 
-        for images in read_ahead(self._split, rows()):
+        for images in prefetch_images(self._split, rows()):
             yield self._augmentation.apply(images, self._draws[:, views.popleft()])
 
 
-def with_views(data: Dataset, count: int, seed: int) -> Dataset:
+def with_fixed_views(data: Dataset, count: int, seed: int) -> Dataset:
     """Return the data with so many fixed views for new random ones; 0 leaves it as it is."""
     if count == 0:
         return data
-    views = Views(data.train, data.augment, count, seed)
-    return replace(data, train=views, augment=Augmentation())
+    views = FixedViews(data.train, data.augmentation, count, seed)
+    return replace(data, train=views, augmentation=Augmentation())

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from pbkd.data.datasets import Dataset, no_labels
-from pbkd.data.prefetch import by_processes, by_threads
-from pbkd.data.splits import hold_out, hold_out_twice
-from pbkd.data.transforms import Augmentation, Frame
+from pbkd.data.datasets import Dataset, missing_labels
+from pbkd.data.prefetch import read_with_processes, read_with_threads
+from pbkd.data.splits import split_validation, split_validation_and_test
+from pbkd.data.transforms import Augmentation, ImageDecoder
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class FolderSplit:
 
     paths: tuple[str, ...]
     labels: Tensor
-    frame: Frame
+    frame: ImageDecoder
     workers: int = 0
 
     def __len__(self) -> int:
@@ -49,18 +49,18 @@ class FolderSplit:
     def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
         """Yield the images of each batch, decoded ahead."""
         if self.workers:
-            yield from by_processes(self, batches, self.workers, torch.stack, seeded=True)
+            yield from read_with_processes(self, batches, self.workers, torch.stack, seeded=True)
         else:
-            yield from by_threads(self.read_one, batches)
+            yield from read_with_threads(self.read_one, batches)
 
     def images(self, indices: Tensor) -> Tensor:
         """Return the images of these rows."""
-        (images,) = by_threads(self.read_one, [(indices, None)])
+        (images,) = read_with_threads(self.read_one, [(indices, None)])
         return images
 
     def without_corrupt(self) -> tuple[FolderSplit, tuple[str, ...]]:
         """Decode every file once; return the split of those that can be, and the other paths."""
-        checked = by_threads(self._sound, [(torch.arange(len(self)), None)])
+        checked = read_with_threads(self._sound, [(torch.arange(len(self)), None)])
         sound = next(checked) if len(self) else torch.zeros(0, dtype=torch.bool)
         kept = tuple(path for path, good in zip(self.paths, sound, strict=True) if good)
         corrupt = tuple(path for path, good in zip(self.paths, sound, strict=True) if not good)
@@ -85,7 +85,7 @@ class ImageFolderSource:
     test/, or below `path` itself; what is missing of validation and test is cut off train.
 
     `size`, `channels`, `crop_pct` and `interpolation` make images of the pictures, see
-    `Frame`; those that are not given are the teacher's own, where it has them. With
+    `ImageDecoder`; those that are not given are the teacher's own, where it has them. With
     `area` below 1, training images are random parts of the pictures. `workers` processes decode,
     or, with 0, threads of the process that uses the images.
 
@@ -113,7 +113,7 @@ class ImageFolderSource:
             raise DataError(f"data.corrupt is '{self.corrupt}', but must be fail or skip.")
         if self.workers < 0:
             raise DataError(f"data.workers is {self.workers}, but must be 0 or more.")
-        frame = Frame(self.size, self.channels, self.crop_pct, self.interpolation, self.area)
+        frame = ImageDecoder(self.size, self.channels, self.crop_pct, self.interpolation, self.area)
         skipped: list[str] = []
         found = {
             name: self._listed(folder, frame, skipped)
@@ -146,13 +146,13 @@ class ImageFolderSource:
         everything = found["train"]
         test = found.get("test", found.get("val"))
         if test is None:
-            return hold_out_twice(everything, self.validation)
+            return split_validation_and_test(everything, self.validation)
         if len(found) == 3:
             return everything, found["val"], test
-        return (*hold_out(everything, self.validation), test)
+        return (*split_validation(everything, self.validation), test)
 
     def _listed(
-        self, folder: Path, frame: Frame, skipped: list[str]
+        self, folder: Path, frame: ImageDecoder, skipped: list[str]
     ) -> tuple[FolderSplit, list[str]]:
         paths, labels, classes = (
             _list_classes(folder) if self.labelled else _list_unlabelled(folder)
@@ -184,7 +184,7 @@ def _list_unlabelled(folder: Path) -> tuple[tuple[str, ...], Tensor, list[str]]:
     paths = tuple(sorted(str(path) for path in folder.rglob("*") if is_image_file(path.name)))
     if not paths:
         raise DataError(f"there are no images below '{folder}'; set data.path to their folder.")
-    return paths, no_labels(len(paths)), []
+    return paths, missing_labels(len(paths)), []
 
 
 def _check_same_classes(folder: Path, found: list[str], classes: list[str]) -> None:

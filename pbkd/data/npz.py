@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from pbkd.data.datasets import ArraySplit, Dataset, no_labels
-from pbkd.data.splits import hold_out, hold_out_twice
+from pbkd.data.datasets import ArraySplit, Dataset, missing_labels
+from pbkd.data.splits import split_validation, split_validation_and_test
 from pbkd.data.transforms import Augmentation
 from pbkd.errors import DataError
 
@@ -31,7 +31,7 @@ def array_split(images: Any, labels: Any) -> ArraySplit:
     pixels = pixels[..., np.newaxis] if pixels.ndim == 3 else pixels
     pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     if labels is None:
-        return ArraySplit(torch.from_numpy(pixels), no_labels(len(pixels)))
+        return ArraySplit(torch.from_numpy(pixels), missing_labels(len(pixels)))
     flat = np.asarray(labels).astype(np.int64).reshape(-1)
     return ArraySplit(torch.from_numpy(pixels), torch.from_numpy(flat))
 
@@ -70,9 +70,11 @@ class NpzSource:
         shape = image_shape(everything)
         if "x_test" in arrays:
             test: Split = self._scored(arrays, shape)
-            train, validation = hold_out(everything, self.validation, self.train_limit)
+            train, validation = split_validation(everything, self.validation, self.train_limit)
         else:
-            train, validation, test = hold_out_twice(everything, self.validation, self.train_limit)
+            train, validation, test = split_validation_and_test(
+                everything, self.validation, self.train_limit
+            )
         classes = int(everything.labels.max()) + 1 if self.labelled else None
         augment = Augmentation(self.crop, self.flip)
         return Dataset(self.name, train, validation, test, classes, shape, augment)

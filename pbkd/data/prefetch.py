@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pbkd.data.datasets import Batch, Split
 
 
-__all__ = ["by_processes", "by_threads", "read_ahead"]
+__all__ = ["prefetch_images", "read_with_processes", "read_with_threads"]
 
 _AHEAD = 2
 
 
-def read_ahead(split: Split, batches: Iterable[Batch]) -> Iterator[Tensor]:
+def prefetch_images(split: Split, batches: Iterable[Batch]) -> Iterator[Tensor]:
     """Yield the images of each batch, in turn; a split that has a `read` knows how to be ahead."""
     read = getattr(split, "read", None)
     if read is None:
@@ -34,7 +34,7 @@ def read_ahead(split: Split, batches: Iterable[Batch]) -> Iterator[Tensor]:
         yield from read(batches)
 
 
-def by_threads(
+def read_with_threads(
     read: Callable[[int, int | None], Tensor], batches: Iterable[Batch]
 ) -> Iterator[Tensor]:
     """Yield each batch of what `read(row, seed)` gives, read by threads, two batches ahead."""
@@ -51,7 +51,7 @@ def by_threads(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def by_processes(
+def read_with_processes(
     dataset: Any,
     batches: Iterable[Batch],
     workers: int,

@@ -20,7 +20,7 @@ from torch.nn import functional
 from pbkd.data.datasets import ArraySplit, Dataset
 from pbkd.data.image_folder import ImageFolderSource
 from pbkd.data.npz import NpzSource, array_split, image_shape
-from pbkd.data.splits import Rows, fixed_order, hold_out
+from pbkd.data.splits import Subset, fixed_permutation, split_validation
 from pbkd.data.transforms import Augmentation
 from pbkd.errors import DataError
 
@@ -69,8 +69,8 @@ class DigitsSource:
         digits = load_digits()
         everything = array_split(np.rint(digits.images * 255 / 16).astype(np.uint8), digits.target)
         train, validation, test = (
-            Rows(everything, rows)
-            for rows in torch.split(fixed_order(len(everything)), [1077, 360, 360])
+            Subset(everything, rows)
+            for rows in torch.split(fixed_permutation(len(everything)), [1077, 360, 360])
         )
         augment = Augmentation(self.crop, self.flip)
         return Dataset(self.name, train, validation, test, 10, image_shape(everything), augment)
@@ -133,7 +133,7 @@ _TorchvisionSource = Cifar10Source | Cifar100Source | FashionMnistSource
 def _torchvision_dataset(source: _TorchvisionSource, kind: str, num_classes: int) -> Dataset:
     everything = _torchvision_split(source, kind, train=True)
     test = _torchvision_split(source, kind, train=False)
-    train, validation = hold_out(everything, source.validation, source.train_limit)
+    train, validation = split_validation(everything, source.validation, source.train_limit)
     return Dataset(
         source.name,
         train,
@@ -185,7 +185,9 @@ class SyntheticSource:
         generator = torch.Generator().manual_seed(0)
         coarse = torch.rand(self.classes, self.channels, 4, 4, generator=generator) * 128
         patterns = functional.interpolate(coarse, (self.height, self.width)).to(torch.uint8)
-        train, validation = hold_out(self._draw(self.count, patterns, generator), self.validation)
+        train, validation = split_validation(
+            self._draw(self.count, patterns, generator), self.validation
+        )
         test = self._draw(self.count // 4, patterns, generator)
         shape = (self.channels, self.height, self.width)
         augment = Augmentation(self.crop, self.flip)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pbkd.data.prefetch import read_ahead
+from pbkd.data.prefetch import prefetch_images
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from pbkd.data.datasets import Batch, Split
 
 
-__all__ = ["Rows", "fixed_order", "hold_out", "hold_out_twice"]
+__all__ = ["Subset", "fixed_permutation", "split_validation", "split_validation_and_test"]
 
 
-def hold_out(train: Split, share: float, limit: int = 0) -> tuple[Split, Split]:
+def split_validation(train: Split, share: float, limit: int = 0) -> tuple[Split, Split]:
     """Cut the training rows into (train, validation), by a rule that depends on no seed.
 
     Validation is the last `share` of the first `limit` rows (0: of all rows). Rows that are sorted
@@ -34,7 +34,7 @@ def hold_out(train: Split, share: float, limit: int = 0) -> tuple[Split, Split]:
         raise DataError(f"data.train_limit is {limit}, but must be 0 (all rows) or more.")
     rows = torch.arange(len(train))
     if bool((train.labels.diff() >= 0).all()):
-        rows = fixed_order(len(train))
+        rows = fixed_permutation(len(train))
     rows = rows[: limit or None]
     kept = len(rows) - round(len(rows) * share)
     if not 0 < kept < len(rows):
@@ -42,23 +42,25 @@ def hold_out(train: Split, share: float, limit: int = 0) -> tuple[Split, Split]:
             f"data.validation={share} of {len(rows)} training images leaves none on one side; use"
             " more images or another share."
         )
-    return Rows(train, rows[:kept]), Rows(train, rows[kept:])
+    return Subset(train, rows[:kept]), Subset(train, rows[kept:])
 
 
-def hold_out_twice(train: Split, share: float, limit: int = 0) -> tuple[Split, Split, Split]:
+def split_validation_and_test(
+    train: Split, share: float, limit: int = 0
+) -> tuple[Split, Split, Split]:
     """Cut rows into (train, validation, test), the last two of the same share each."""
-    rest, test = hold_out(train, share, limit)
-    kept, validation = hold_out(rest, share)
+    rest, test = split_validation(train, share, limit)
+    kept, validation = split_validation(rest, share)
     return kept, validation, test
 
 
-def fixed_order(count: int) -> Tensor:
+def fixed_permutation(count: int) -> Tensor:
     """Return the rows 0 … count - 1, int64, in one random order that never changes."""
     # RandomState's stream is frozen, so this order is the same in every version of numpy.
     return torch.from_numpy(np.random.RandomState(0).permutation(count)).to(torch.int64)
 
 
-class Rows:
+class Subset:
     """Some rows of another split, in the order given; shares its images."""
 
     def __init__(self, split: Split, rows: Tensor) -> None:
@@ -77,4 +79,4 @@ class Rows:
 
     def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
         """Yield the images of each batch."""
-        return read_ahead(self._split, ((self._rows[rows], seeds) for rows, seeds in batches))
+        return prefetch_images(self._split, ((self._rows[rows], seeds) for rows, seeds in batches))

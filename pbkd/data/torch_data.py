@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 from pbkd.config.options import MEMORY
-from pbkd.data.datasets import ArraySplit, Dataset, no_labels
-from pbkd.data.prefetch import by_processes
-from pbkd.data.splits import hold_out, hold_out_twice
+from pbkd.data.datasets import ArraySplit, Dataset, missing_labels
+from pbkd.data.prefetch import read_with_processes
+from pbkd.data.splits import split_validation, split_validation_and_test
 from pbkd.data.transforms import Augmentation
 from pbkd.errors import DataError
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pbkd.data.datasets import Batch, Split
 
 
-__all__ = ["LoadedSplit", "given_data"]
+__all__ = ["TorchSplit", "dataset_from_torch"]
 
 _BATCH = 256
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedSplit:
+class TorchSplit:
     """A map-style torch data set, whose items are read anew each time, ahead of their use.
 
     Read and collated as its loader would, by as many processes. If its transforms are random, so
@@ -51,11 +51,11 @@ class LoadedSplit:
 
     def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
         """Yield the images of each batch."""
-        read = by_processes(self.dataset, batches, self.workers, self.collate, seeded=False)
+        read = read_with_processes(self.dataset, batches, self.workers, self.collate, seeded=False)
         yield from map(_images_of, read)
 
 
-def given_data(train: Any, validation: Any, test: Any, held_out: float = 0.1) -> Dataset:
+def dataset_from_torch(train: Any, validation: Any, test: Any, held_out: float = 0.1) -> Dataset:
     """Make a data set of images that a program has.
 
     Each of the three is a torch `DataLoader`, a map-style data set, a tensor of images, or a pair
@@ -65,10 +65,10 @@ def given_data(train: Any, validation: Any, test: Any, held_out: float = 0.1) ->
     """
     everything = _split(train)
     if test is None:
-        kept, held, last = hold_out_twice(everything, held_out)
+        kept, held, last = split_validation_and_test(everything, held_out)
         held = held if validation is None else _split(validation)
     elif validation is None:
-        (kept, held), last = hold_out(everything, held_out), _split(test)
+        (kept, held), last = split_validation(everything, held_out), _split(test)
     else:
         kept, held, last = everything, _split(validation), _split(test)
     splits = (kept, held, last)
@@ -77,7 +77,7 @@ def given_data(train: Any, validation: Any, test: Any, held_out: float = 0.1) ->
         *splits,
         _classes_of(splits),
         _image_shape(splits),
-        Augmentation(own=True),
+        Augmentation(external=True),
     )
 
 
@@ -105,7 +105,7 @@ def _image_shape(splits: Sequence[Split]) -> tuple[int, int, int]:
 def _split(source: Any) -> Split:
     """Return a split of what torch can read."""
     if isinstance(source, Tensor):
-        return ArraySplit(_pixels(source), no_labels(len(source)))
+        return ArraySplit(_pixels(source), missing_labels(len(source)))
     if isinstance(source, (tuple, list)) and len(source) == 2:
         images, labels = map(torch.as_tensor, source)
         return ArraySplit(_pixels(images), labels.to(torch.int64))
@@ -121,7 +121,7 @@ def _split(source: Any) -> Split:
             f"a {type(source).__name__} cannot be read from: give a torch DataLoader, a data set"
             " with __getitem__ and __len__, a tensor of images, or a pair of images and labels."
         )
-    return LoadedSplit(source, _labels_of(source, collate, workers), collate, workers)
+    return TorchSplit(source, _labels_of(source, collate, workers), collate, workers)
 
 
 def _labels_of(dataset: Any, collate: Callable[[list[Any]], Any], workers: int) -> Tensor:
@@ -130,11 +130,13 @@ def _labels_of(dataset: Any, collate: Callable[[list[Any]], Any], workers: int) 
     if known is not None and getattr(dataset, "target_transform", None) is None:
         return torch.as_tensor(known).to(torch.int64)
     if not len(dataset):
-        return no_labels(0)
+        return missing_labels(0)
     if _labels_in(collate([dataset[0]])) is None:
-        return no_labels(len(dataset))
+        return missing_labels(len(dataset))
     rows = torch.split(torch.arange(len(dataset)), _BATCH)
-    read = by_processes(dataset, ((some, None) for some in rows), workers, collate, seeded=False)
+    read = read_with_processes(
+        dataset, ((some, None) for some in rows), workers, collate, seeded=False
+    )
     labels = [_labels_in(batch) for batch in read]
     return torch.cat([part for part in labels if part is not None])
 
@@ -149,7 +151,7 @@ def _kept_in_memory(loader: DataLoader[Any]) -> ArraySplit:
         raise DataError("the loader gives no batches.")
     found = [part for part in labels if part is not None]
     pixels = torch.cat(images)
-    return ArraySplit(pixels, torch.cat(found) if found else no_labels(len(pixels)))
+    return ArraySplit(pixels, torch.cat(found) if found else missing_labels(len(pixels)))
 
 
 def _images_of(batch: Any) -> Tensor:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torchvision.transforms import InterpolationMode
 
 
-__all__ = ["Augmentation", "Frame"]
+__all__ = ["Augmentation", "ImageDecoder"]
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,18 @@ class Augmentation:
     place: a shift by up to `crop` pixels each way. `flip` mirrors left to right, with probability
     one half. Both are the standard augmentation of CIFAR (He et al. 2015, arXiv:1512.03385, 4.2).
     With `area` below 1, what reads pictures from files cuts a random part of at least that share.
-    With `own`, whoever gives the images changes them at random, or may.
+    With `external`, whoever gives the images changes them at random, or may.
     """
 
     crop: int = 0
     flip: bool = False
     area: float = 1.0
-    own: bool = False
+    external: bool = False
 
     @property
-    def changes(self) -> bool:
+    def is_random(self) -> bool:
         """Whether images differ from one epoch to the next."""
-        return bool(self.crop or self.flip or self.area < 1 or self.own)
+        return bool(self.crop or self.flip or self.area < 1 or self.external)
 
     def seeds(self, rows: Tensor, seed: int) -> Tensor | None:
         """Return a seed for each row's random part, int64, if parts are to be cut."""
@@ -82,7 +82,7 @@ _LONGEST = 4 / 3  # of a random part's sides
 
 
 @dataclass(frozen=True)
-class Frame:
+class ImageDecoder:
     """How a picture becomes an image of `channels` x `size` x `size`.
 
     Whole: resized so that a square of `size` is the part `crop_pct` of its shorter side, then that

@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from pbkd.config.load import load_config
 from pbkd.core.process import keep_freed_memory, thread_count
-from pbkd.data.batching import batches, row_batches
+from pbkd.data.batching import shuffled_batches, shuffled_rows
 from pbkd.execution.context import WorkerContext
 from pbkd.execution.job import block_starts, candidate_starts, run_job
 from pbkd.execution.job_queue import claim_jobs
@@ -135,7 +135,7 @@ def _work_from_cache(context: WorkerContext) -> None:
             cached(
                 cache,
                 [assignment.blocks[name] for name in job.blocks if begins[name] <= epoch],
-                row_batches(
+                shuffled_rows(
                     task.training.train,
                     config.batch_size,
                     seed=config.seed,
@@ -178,12 +178,12 @@ def epoch_batches(context: WorkerContext, first: int = 0) -> Iterator[Iterator[T
     for epoch in range(first, context.epochs):
         yield (
             task.fed(images)
-            for images, _ in batches(
+            for images, _ in shuffled_batches(
                 task.training.train,
                 config.batch_size,
                 seed=config.seed,
                 epoch=epoch,
-                augmentation=task.training.augment,
+                augmentation=task.training.augmentation,
                 phase=context.assignment.phase,
             )
         )

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pbkd.core.results import Latency
-from pbkd.data.batching import in_order, normalise
+from pbkd.data.batching import normalise, sequential_batches
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def answers(
     with _evaluating(model):
         found = [
             model(normalise(images, mean, std, device)).argmax(1)
-            for images, _ in in_order(split, batch_size)
+            for images, _ in sequential_batches(split, batch_size)
         ]
     return torch.cat(found).cpu()
 

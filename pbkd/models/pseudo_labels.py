@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pbkd.data.prefetch import read_ahead
+from pbkd.data.prefetch import prefetch_images
 from pbkd.models.metrics import answers
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Answered:
 
     def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
         """Yield the images of each batch."""
-        return read_ahead(self._split, batches)
+        return prefetch_images(self._split, batches)
 
     @cached_property
     def labels(self) -> Tensor:

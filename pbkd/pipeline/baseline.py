@@ -18,7 +18,7 @@ from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.core.results import BaselineResult
 from pbkd.core.seeding import derive_seed
 from pbkd.data.batching import steps_per_epoch
-from pbkd.data.splits import Rows
+from pbkd.data.splits import Subset
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.execution.workers import local_workers
 from pbkd.models.metrics import accuracy, synchronise
@@ -160,8 +160,8 @@ def seconds_per_epoch(
     few = torch.arange(min(len(train), steps * recipe.batch_size))
     data = replace(
         task.data,
-        train=Rows(train, few),
-        validation=Rows(task.data.validation, torch.arange(1)),
+        train=Subset(train, few),
+        validation=Subset(task.data.validation, torch.arange(1)),
     )
     times: list[float] = []
     trial = copy.deepcopy(student)

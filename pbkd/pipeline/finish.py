@@ -10,7 +10,7 @@ from torch import nn
 
 from pbkd.core.blocks import candidate_of
 from pbkd.core.files import write_json
-from pbkd.data.batching import batches
+from pbkd.data.batching import shuffled_batches
 from pbkd.models.replacement import read_replacement
 from pbkd.models.student import assemble
 from pbkd.models.weights import write_weights
@@ -169,8 +169,8 @@ def _recalibrate(
     if not kept:
         student.load_state_dict(state)
     notes.append(
-        f"Recalibration took validation {planned_run.task.data.score} from {100 * before:.2f} to"
-        f" {100 * after:.2f} % and was {'kept' if kept else 'not kept'}."
+        f"Recalibration took validation {planned_run.task.data.score_name} from"
+        f" {100 * before:.2f} to {100 * after:.2f} % and was {'kept' if kept else 'not kept'}."
     )
     return recalibrated
 
@@ -217,7 +217,7 @@ def _fine_tune(
         paced=paced,
     )
     notes.append(
-        f"Fine-tuning took validation {task.data.score} from {100 * before:.2f} to"
+        f"Fine-tuning took validation {task.data.score_name} from {100 * before:.2f} to"
         f" {100 * after:.2f} %."
     )
     return copy_state(student)
@@ -252,12 +252,12 @@ def recalibrate(student: nn.Module, task: DistillationTask, count: int, batch_si
     seen = 0
     epoch = 0
     while seen < count:
-        for images, _ in batches(
+        for images, _ in shuffled_batches(
             task.data.train,
             batch_size,
             seed=0,
             epoch=epoch,
-            augmentation=task.data.augment,
+            augmentation=task.data.augmentation,
             phase="recalibrate",
         ):
             student(task.normalised(images))

@@ -229,4 +229,4 @@ def _workload(config: RunConfig, data: Dataset) -> Workload:
     """Return the teacher-fed phase's steps; images that are augmented are never seen again."""
     per_epoch = steps_per_epoch(data.train, config.batch_size)
     steps = (config.distill.epochs or 0) * per_epoch
-    return Workload(steps, steps if data.augment.changes else per_epoch)
+    return Workload(steps, steps if data.augmentation.is_random else per_epoch)

@@ -213,7 +213,7 @@ def _slow(planned_run: PlannedRun) -> list[str]:
 
 def _skipped(data: Dataset) -> list[str]:
     """Say which corrupt images were left out, if any."""
-    count, first = len(data.skipped), ", ".join(data.skipped[:3])
+    count, first = len(data.skipped_files), ", ".join(data.skipped_files[:3])
     more = ", …" if count > 3 else ""
     return [f"Left out {count} corrupt image(s): {first}{more}."] if count else []
 

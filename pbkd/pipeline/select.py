@@ -9,7 +9,7 @@ import torch
 
 from pbkd.core.blocks import candidate_of
 from pbkd.core.files import read_json, write_json
-from pbkd.data.batching import in_order
+from pbkd.data.batching import sequential_batches
 from pbkd.planning.budget import is_limited, pick_candidates
 from pbkd.training.finetune import soft_target_loss
 
@@ -152,7 +152,7 @@ def solo_scores(
         replacement.eval()
     correct = dict.fromkeys(("", *replacements), 0)
     divergence = dict.fromkeys(("", *replacements), 0.0)
-    for images, labels in in_order(split, task.images.shape[0] * 4):
+    for images, labels in sequential_batches(split, task.images.shape[0] * 4):
         x = task.normalised(images)
         swapped = {}
         for position, (block, segment) in enumerate(task.fused.named_children()):

@@ -96,9 +96,9 @@ def cache_obstacle(
     if len({worker.node for worker in workers}) > 1:
         return "workers on several machines share no disk"
     gigabytes = cache_bytes(blocks, len(task.training.train), task.dtype) / 1e9
-    if task.training.augment.own:
+    if task.training.augmentation.external:
         return "images that a program gives may differ from one epoch to the next"
-    if task.training.augment.changes:
+    if task.training.augmentation.is_random:
         return "images are augmented at random: set views=1 or more, or data.crop=0 data.flip=false"
     if gigabytes > config.cache_gigabytes:
         return (

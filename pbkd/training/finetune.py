@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from pbkd.data.batching import batches, normalise, steps_per_epoch
+from pbkd.data.batching import normalise, shuffled_batches, steps_per_epoch
 from pbkd.models.metrics import accuracy
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot, tensors_below
 from pbkd.training.learner import trainee
@@ -88,12 +88,12 @@ def fit(
     for epoch in range(first, recipe.epochs):
         network.train()
         total = torch.zeros((), device=device)
-        epoch_batches = batches(
+        epoch_batches = shuffled_batches(
             data.train,
             recipe.batch_size,
             seed=recipe.seed,
             epoch=epoch,
-            augmentation=data.augment,
+            augmentation=data.augmentation,
             phase="fit",
         )
         for images, labels in pace(epoch_batches):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pbkd.data.batching import normalise
-from pbkd.data.fixed_views import with_views
+from pbkd.data.fixed_views import with_fixed_views
 from pbkd.data.load import load_data, with_preprocessing
 from pbkd.errors import TeacherError
 from pbkd.models.chain import fuse_batchnorm
@@ -89,7 +89,7 @@ def build_task(
     partitioner = pick_partitioner(registry, config.partitioner, network)
     chain = cut(partitioner, network, images[:2])
     fused = fuse_batchnorm(chain, images[:2])
-    training = with_views(data, config.views, config.seed)
+    training = with_fixed_views(data, config.views, config.seed)
     return DistillationTask(teacher, data, chain, fused, images, partitioner.name, training, dtype)
 
 

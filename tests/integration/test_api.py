@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import pbkd
-from pbkd.data.batching import in_order
+from pbkd.data.batching import sequential_batches
 from pbkd.data.datasets import Split
-from pbkd.data.torch_data import given_data
+from pbkd.data.torch_data import dataset_from_torch
 from pbkd.errors import ConfigError, DataError, IdentityError, RunFolderError, TeacherError
 from pbkd.models.weights import fingerprint
 from pbkd.training.task import DistillationTask
@@ -42,7 +42,7 @@ class Stream(IterableDataset[tuple[Tensor, int]]):
 
 def floats(digits: DistillationTask, split: Split) -> tuple[Tensor, Tensor]:
     """Return a split's images, normalised, and its labels."""
-    images = torch.cat([images for images, _ in in_order(split, 400)])
+    images = torch.cat([images for images, _ in sequential_batches(split, 400)])
     return digits.normalised(images).contiguous(), split.labels
 
 
@@ -146,7 +146,7 @@ def test_a_data_source_by_name_and_uint8_images(
     network, split = digits.teacher.network, digits.data.train
     named = pbkd.compress(network, "digits", mean=[0.5], std=[0.5], **options)
     assert named.teacher.accuracy == pytest.approx(0.9889, abs=1e-4)
-    images = torch.cat([images for images, _ in in_order(split, 400)])
+    images = torch.cat([images for images, _ in sequential_batches(split, 400)])
     with pytest.raises(ConfigError, match="not known how the images are normalised"):
         pbkd.compress(network, (images, split.labels), **options)
     given = pbkd.compress(network, (images, split.labels), mean=[0.5], std=[0.5], **options)
@@ -240,7 +240,7 @@ def test_a_program_that_is_imported_by_its_worker_runs_nothing(
 
 def test_labels_are_read_once_where_a_data_set_does_not_have_them() -> None:
     pairs = Pairs(IMAGES, LABELS)
-    data = given_data(pairs, None, None)
+    data = dataset_from_torch(pairs, None, None)
     assert (data.num_classes, data.image_shape, data.labelled) == (10, (1, 8, 8), True)
     held = len(data.train), len(data.validation), len(data.test)
     assert held == (32, 4, 4)

@@ -27,7 +27,7 @@ def test_every_feed_sees_the_same_views(
     settings += ["finetune.epochs=0"]
     task = build_task(load_config(settings), registry, "cpu")
     assert len(task.training.train) == 2 * len(task.data.train)
-    assert task.data.augment != task.training.augment  # fine-tuning draws anew
+    assert task.data.augmentation != task.training.augmentation  # fine-tuning draws anew
     assert cache_obstacle(load_config(settings), task, [], []) is None
     folders = [
         run(load_config([*settings, f"scheduler={name}"]), registry).folder

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pbkd.config.load import load_config
-from pbkd.data.batching import batches
+from pbkd.data.batching import shuffled_batches
 from pbkd.errors import ConfigError, IdentityError, RunFolderError
 from pbkd.models.metrics import accuracy, macs, parameters
 from pbkd.models.teacher import load_teacher
@@ -173,7 +173,7 @@ def test_an_epochs_seconds_are_worked_out_from_steps_and_a_validation_pass(
     monkeypatch.setattr("pbkd.pipeline.baseline.time.perf_counter", lambda: clock[0])
 
     def slow_batches(*given: Any, **settings: Any) -> Any:
-        for batch in batches(*given, **settings):
+        for batch in shuffled_batches(*given, **settings):
             clock[0] += 2.0
             yield batch
 
@@ -181,7 +181,7 @@ def test_an_epochs_seconds_are_worked_out_from_steps_and_a_validation_pass(
         clock[0] += 5.0
         return accuracy(*given, **settings)
 
-    monkeypatch.setattr("pbkd.training.finetune.batches", slow_batches)
+    monkeypatch.setattr("pbkd.training.finetune.shuffled_batches", slow_batches)
     monkeypatch.setattr(baseline, "accuracy", slow_accuracy)
     student = copy.deepcopy(digits.chain).requires_grad_(True)
     before = copy.deepcopy(student.state_dict())

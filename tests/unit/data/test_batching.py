@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pbkd.data.batching import batches, in_order, normalise, steps_per_epoch
+from pbkd.data.batching import normalise, sequential_batches, shuffled_batches, steps_per_epoch
 from pbkd.data.datasets import ArraySplit, Dataset, Split
-from pbkd.data.splits import Rows
+from pbkd.data.splits import Subset
 from pbkd.data.transforms import Augmentation
 from pbkd.errors import DataError
 
@@ -30,7 +30,9 @@ def numbered(count: int, height: int = 6, width: int = 7) -> ArraySplit:
 def epoch_of(
     split: Split, *, seed: int = 1, epoch: int = 0, phase: str = "train", batch_size: int = 8
 ) -> list[tuple[Tensor, Tensor]]:
-    return list(batches(split, batch_size, seed=seed, epoch=epoch, augmentation=BOTH, phase=phase))
+    return list(
+        shuffled_batches(split, batch_size, seed=seed, epoch=epoch, augmentation=BOTH, phase=phase)
+    )
 
 
 def same(first: Sequence[tuple[Tensor, Tensor]], second: Sequence[tuple[Tensor, Tensor]]) -> bool:
@@ -117,7 +119,7 @@ def test_a_batch_does_not_depend_on_what_was_drawn_before_it() -> None:
     torch.manual_seed(99)
     epoch_of(split, epoch=2)
     found = []
-    for batch in batches(split, 8, seed=1, epoch=3, augmentation=BOTH):
+    for batch in shuffled_batches(split, 8, seed=1, epoch=3, augmentation=BOTH):
         torch.rand(7)
         found.append(batch)
     assert same(found, expected)
@@ -135,7 +137,7 @@ def test_augmentation_depends_on_the_step_and_not_on_the_images_before() -> None
 
 def test_images_keep_their_labels() -> None:
     split = numbered(50)
-    for images, labels in batches(split, 8, seed=0, epoch=0, augmentation=PLAIN):
+    for images, labels in shuffled_batches(split, 8, seed=0, epoch=0, augmentation=PLAIN):
         assert torch.equal(images, split.pixels[labels])
 
 
@@ -162,7 +164,7 @@ def test_a_batch_size_of_zero_is_refused() -> None:
 @pytest.mark.parametrize(("count", "sizes"), [(10, [4, 4, 2]), (8, [4, 4]), (3, [3])])
 def test_in_order_gives_every_image_once_and_in_order(count: int, sizes: list[int]) -> None:
     split = numbered(count)
-    passed = list(in_order(split, 4))
+    passed = list(sequential_batches(split, 4))
     assert [len(labels) for _, labels in passed] == sizes
     assert torch.equal(torch.cat([images for images, _ in passed]), split.pixels)
     assert torch.equal(torch.cat([labels for _, labels in passed]), split.labels)
@@ -170,7 +172,7 @@ def test_in_order_gives_every_image_once_and_in_order(count: int, sizes: list[in
 
 def test_rows_are_those_of_the_split_below() -> None:
     split = numbered(10)
-    rows = Rows(Rows(split, torch.tensor([9, 1, 5, 3])), torch.tensor([2, 0]))
+    rows = Subset(Subset(split, torch.tensor([9, 1, 5, 3])), torch.tensor([2, 0]))
     assert len(rows) == 2
     assert rows.labels.tolist() == [5, 9]
     assert torch.equal(rows.images(torch.tensor([1, 0])), split.pixels[[9, 5]])
@@ -206,8 +208,10 @@ def test_arrays_of_a_wrong_type_or_shape_are_refused(pixels: Tensor, labels: Ten
         ArraySplit(pixels, labels)
 
 
-def dataset(train: Split, test: Split, classes: int = 3, augment: Augmentation = PLAIN) -> Dataset:
-    return Dataset("toy", train, numbered(3), test, classes, (3, 6, 7), augment)
+def dataset(
+    train: Split, test: Split, classes: int = 3, augmentation: Augmentation = PLAIN
+) -> Dataset:
+    return Dataset("toy", train, numbered(3), test, classes, (3, 6, 7), augmentation)
 
 
 def test_a_data_set_refuses_labels_out_of_range() -> None:
@@ -228,6 +232,8 @@ def test_a_data_set_refuses_an_empty_split_and_a_single_class() -> None:
 
 @pytest.mark.parametrize("crop", [-1, 6])
 def test_a_data_set_refuses_a_crop_that_could_leave_nothing(crop: int) -> None:
-    assert dataset(numbered(3), numbered(3), augment=Augmentation(crop=5)).augment.crop == 5
+    assert (
+        dataset(numbered(3), numbered(3), augmentation=Augmentation(crop=5)).augmentation.crop == 5
+    )
     with pytest.raises(DataError, match=r"data\.crop"):
-        dataset(numbered(3), numbered(3), augment=Augmentation(crop=crop))
+        dataset(numbered(3), numbered(3), augmentation=Augmentation(crop=crop))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from pbkd.data.datasets import ArraySplit
-from pbkd.data.fixed_views import Views
+from pbkd.data.fixed_views import FixedViews
 from pbkd.data.transforms import Augmentation
 
 AUGMENTATION = Augmentation(crop=2, flip=True)
@@ -16,7 +16,7 @@ def _split() -> ArraySplit:
 
 
 def test_a_view_is_always_the_same_and_views_differ() -> None:
-    views = Views(_split(), AUGMENTATION, 3, seed=1)
+    views = FixedViews(_split(), AUGMENTATION, 3, seed=1)
     assert len(views) == 150
     rows = torch.arange(150)
     images = views.images(rows)
@@ -24,13 +24,13 @@ def test_a_view_is_always_the_same_and_views_differ() -> None:
     assert views.labels[[7, 57, 107]].tolist() == [7, 7, 7]
     same = [torch.equal(images[row], images[row + 50]) for row in range(50)]
     assert sum(same) < 10  # of 50 ways to shift and mirror, two are seldom the same
-    again = Views(_split(), AUGMENTATION, 3, seed=1)
+    again = FixedViews(_split(), AUGMENTATION, 3, seed=1)
     assert torch.equal(again.images(torch.arange(150)), views.images(torch.arange(150)))
 
 
 def test_a_view_is_a_shift_of_its_image() -> None:
     split = _split()
-    views = Views(split, Augmentation(crop=1), 1, seed=0)
+    views = FixedViews(split, Augmentation(crop=1), 1, seed=0)
     padded = torch.nn.functional.pad(split.pixels, (1, 1, 1, 1))
     for row in range(len(split)):
         (image,) = views.images(torch.tensor([row]))

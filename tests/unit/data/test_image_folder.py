@@ -10,16 +10,16 @@ import torch
 from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
-from pbkd.data.batching import batches, in_order, row_batches
+from pbkd.data.batching import sequential_batches, shuffled_batches, shuffled_rows
 from pbkd.data.datasets import Split
-from pbkd.data.fixed_views import with_views
+from pbkd.data.fixed_views import with_fixed_views
 from pbkd.data.image_folder import ImageFolderSource
-from pbkd.data.transforms import Augmentation, Frame
+from pbkd.data.transforms import Augmentation, ImageDecoder
 from pbkd.errors import DataError
 
 
 def everything(split: Split) -> torch.Tensor:
-    return torch.cat([images for images, _ in in_order(split, 64)])
+    return torch.cat([images for images, _ in sequential_batches(split, 64)])
 
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
@@ -77,7 +77,8 @@ def test_image_files_make_the_same_batches_again(tmp_path: Path) -> None:
         paint(tmp_path, part, 4)
     data = ImageFolderSource(str(tmp_path), size=8, crop=2, flip=True, validation=0.25).load()
     first, second = (
-        list(batches(data.train, 3, seed=0, epoch=0, augmentation=data.augment)) for _ in range(2)
+        list(shuffled_batches(data.train, 3, seed=0, epoch=0, augmentation=data.augmentation))
+        for _ in range(2)
     )
     assert len(first) == 3
     for (images, labels), (images_again, labels_again) in zip(first, second, strict=True):
@@ -133,7 +134,7 @@ def test_corrupt_images_are_left_out_and_counted_where_that_is_wanted(tmp_path: 
     broken[0].write_bytes(broken[0].read_bytes()[:60])
     broken[1].write_bytes(b"")
     data = ImageFolderSource(str(tmp_path), size=8, validation=0.25, corrupt="skip").load()
-    assert data.skipped == tuple(map(str, broken))
+    assert data.skipped_files == tuple(map(str, broken))
     assert len(data.train) + len(data.validation) == 11
     assert len(data.test) == 11
     for part_ in (data.train, data.validation, data.test):
@@ -148,7 +149,7 @@ def test_a_corrupt_image_among_many_ends_training_with_its_name(tmp_path: Path) 
     (tmp_path / "train" / "red" / "3.png").write_bytes(b"no image")
     data = ImageFolderSource(str(tmp_path), size=8, validation=0.1).load()
     with pytest.raises(DataError, match=r"red/3\.png cannot be read .* data\.corrupt=skip"):
-        list(batches(data.train, 4, seed=0, epoch=0, augmentation=Augmentation()))
+        list(shuffled_batches(data.train, 4, seed=0, epoch=0, augmentation=Augmentation()))
 
 
 def test_the_next_batch_is_decoded_while_one_is_used(
@@ -158,16 +159,16 @@ def test_the_next_batch_is_decoded_while_one_is_used(
         paint(tmp_path, part, 4)
     data = ImageFolderSource(str(tmp_path), size=8, validation=0.25).load()
     decoded = threading.Semaphore(0)
-    read = Frame.read
+    read = ImageDecoder.read
 
-    def watched(frame: Frame, path: str, seed: int | None = None) -> torch.Tensor:
+    def watched(frame: ImageDecoder, path: str, seed: int | None = None) -> torch.Tensor:
         try:
             return read(frame, path, seed)
         finally:
             decoded.release()
 
-    monkeypatch.setattr(Frame, "read", watched)
-    epoch = batches(data.train, 3, seed=0, epoch=0, augmentation=Augmentation())
+    monkeypatch.setattr(ImageDecoder, "read", watched)
+    epoch = shuffled_batches(data.train, 3, seed=0, epoch=0, augmentation=Augmentation())
     next(epoch)
     for _ in range(6):
         assert decoded.acquire(timeout=10), "the second batch is decoded though nobody asked for it"
@@ -176,7 +177,7 @@ def test_the_next_batch_is_decoded_while_one_is_used(
 
 def drawn(source: ImageFolderSource) -> torch.Tensor:
     data = source.load()
-    read = batches(data.train, 3, seed=5, epoch=0, augmentation=data.augment)
+    read = shuffled_batches(data.train, 3, seed=5, epoch=0, augmentation=data.augmentation)
     return torch.cat([images for images, _ in read])
 
 
@@ -206,9 +207,9 @@ def test_random_parts_depend_on_seed_phase_epoch_and_row_alone(tmp_path: Path) -
     def parts(epoch: int, batch_size: int) -> dict[int, torch.Tensor]:
         source = ImageFolderSource(str(tmp_path), size=8, channels=1, validation=0.25, area=0.25)
         data = source.load()
-        order = row_batches(data.train, batch_size, seed=1, epoch=epoch, phase="fit")
-        read = batches(
-            data.train, batch_size, seed=1, epoch=epoch, augmentation=data.augment, phase="fit"
+        order = shuffled_rows(data.train, batch_size, seed=1, epoch=epoch, phase="fit")
+        read = shuffled_batches(
+            data.train, batch_size, seed=1, epoch=epoch, augmentation=data.augmentation, phase="fit"
         )
         rows = torch.cat(list(order)).tolist()
         return dict(zip(rows, torch.cat([images for images, _ in read]), strict=True))
@@ -224,7 +225,7 @@ def test_views_of_random_parts_are_drawn_once(tmp_path: Path) -> None:
     for part in ("train", "test"):
         paint(tmp_path, part, 4)
     source = ImageFolderSource(str(tmp_path), size=8, validation=0.25, area=0.2, flip=True)
-    seen = with_views(source.load(), 3, seed=0).train
+    seen = with_fixed_views(source.load(), 3, seed=0).train
     assert len(seen) == 27
     whole = everything(seen)
     assert torch.equal(seen.images(torch.tensor([20, 2])), whole[[20, 2]])
@@ -235,7 +236,7 @@ def test_images_without_labels_are_found_wherever_they_are(tmp_path: Path) -> No
     paint(tmp_path / "deep", "down", 10)
     (tmp_path / "notes.txt").write_text("no image")
     data = ImageFolderSource(str(tmp_path), size=8, labelled=False, validation=0.2).load()
-    assert (data.num_classes, data.labelled, data.score) == (
+    assert (data.num_classes, data.labelled, data.score_name) == (
         None, False, "agreement with the teacher",
     )  # fmt: skip
     assert [len(part) for part in (data.train, data.validation, data.test)] == [19, 5, 6]
@@ -281,5 +282,5 @@ def test_the_centre_is_the_one_that_torchvision_scores_on(tmp_path: Path) -> Non
     # torchvision's own preset resizes PIL images as this does; it then turns them into floats.
     preset = ImageClassification(crop_size=24, resize_size=32, antialias=True)
     preset.mean, preset.std = [0.0] * 3, [1.0] * 3
-    mine = Frame(24, crop_pct=24 / 32).read(str(tmp_path / "picture.png"))
+    mine = ImageDecoder(24, crop_pct=24 / 32).read(str(tmp_path / "picture.png"))
     assert torch.equal(mine, (preset(picture) * 255).round().to(torch.uint8))

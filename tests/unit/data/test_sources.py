@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pbkd.data.batching import in_order
+from pbkd.data.batching import sequential_batches
 from pbkd.data.datasets import ArraySplit, Dataset, Split
 from pbkd.data.npz import NpzSource
 from pbkd.data.sources import (
@@ -20,13 +20,13 @@ from pbkd.data.sources import (
     FashionMnistSource,
     SyntheticSource,
 )
-from pbkd.data.splits import hold_out
+from pbkd.data.splits import split_validation
 from pbkd.data.transforms import Augmentation
 from pbkd.errors import DataError
 
 
 def everything(split: Split) -> torch.Tensor:
-    return torch.cat([images for images, _ in in_order(split, 64)])
+    return torch.cat([images for images, _ in sequential_batches(split, 64)])
 
 
 def rows_of(count: int, labels: list[int] | None = None) -> ArraySplit:
@@ -56,42 +56,42 @@ def test_sources_go_by_their_own_names() -> None:
 
 
 def test_validation_is_the_end_of_the_training_rows() -> None:
-    train, validation = hold_out(rows_of(40), 0.25)
+    train, validation = split_validation(rows_of(40), 0.25)
     assert row_numbers(train) == list(range(30))
     assert row_numbers(validation) == list(range(30, 40))
 
 
 def test_a_limit_takes_the_first_rows_and_cuts_validation_off_them() -> None:
-    train, validation = hold_out(rows_of(40), 0.25, limit=8)
+    train, validation = split_validation(rows_of(40), 0.25, limit=8)
     assert row_numbers(train) == [0, 1, 2, 3, 4, 5]
     assert row_numbers(validation) == [6, 7]
-    assert len(hold_out(rows_of(40), 0.25, limit=1000)[0]) == 30
+    assert len(split_validation(rows_of(40), 0.25, limit=1000)[0]) == 30
 
 
 def test_rows_sorted_by_class_are_mixed_so_that_both_sides_have_every_class() -> None:
     sorted_rows = rows_of(90, [row // 30 for row in range(90)])
-    train, validation = hold_out(sorted_rows, 0.3)
+    train, validation = split_validation(sorted_rows, 0.3)
     assert set(train.labels.tolist()) == set(validation.labels.tolist()) == {0, 1, 2}
     assert sorted(row_numbers(train) + row_numbers(validation)) == list(range(90))
-    again, _ = hold_out(sorted_rows, 0.3)
+    again, _ = split_validation(sorted_rows, 0.3)
     assert row_numbers(again) == row_numbers(train)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(DataError, match=r"data\.validation"):
-        hold_out(rows_of(40), share)
+        split_validation(rows_of(40), share)
 
 
 @pytest.mark.parametrize(("count", "share"), [(4, 0.1), (4, 0.9), (1, 0.5), (0, 0.5)])
 def test_too_few_rows_to_cut_are_refused(count: int, share: float) -> None:
     with pytest.raises(DataError, match="leaves none on one side"):
-        hold_out(rows_of(count), share)
+        split_validation(rows_of(count), share)
 
 
 def test_a_negative_limit_is_refused() -> None:
     with pytest.raises(DataError, match=r"data\.train_limit is -1"):
-        hold_out(rows_of(40), 0.1, limit=-1)
+        split_validation(rows_of(40), 0.1, limit=-1)
 
 
 def test_digits_are_the_1797_real_ones_each_in_one_split() -> None:
@@ -101,7 +101,7 @@ def test_digits_are_the_1797_real_ones_each_in_one_split() -> None:
     parts = [data.train, data.validation, data.test]
     assert [len(part) for part in parts] == [1077, 360, 360]
     assert (data.num_classes, data.image_shape) == (10, (1, 8, 8))
-    assert data.augment == Augmentation(crop=1, flip=False)
+    assert data.augmentation == Augmentation(crop=1, flip=False)
     found = sorted(
         (label, *image.flatten().tolist())
         for part in parts
@@ -148,7 +148,7 @@ def test_npz_gives_the_arrays_channels_first(tmp_path: Path) -> None:
     assert data.validation.labels.tolist() == given["y_train"][15:].tolist()
     assert torch.equal(everything(data.test), torch.from_numpy(given["x_test"]).permute(0, 3, 1, 2))
     assert (data.num_classes, data.image_shape) == (4, (3, 5, 6))
-    assert data.augment == Augmentation(crop=2, flip=True)
+    assert data.augmentation == Augmentation(crop=2, flip=True)
 
 
 def test_npz_takes_grey_images_and_labels_in_a_column(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_fashion_mnist_is_read_from_torchvisions_folder(tmp_path: Path) -> None:
     files = write_fashion_mnist(tmp_path)
     data = FashionMnistSource(str(tmp_path)).load()
     assert (data.num_classes, data.image_shape) == (10, (1, 28, 28))
-    assert data.augment == Augmentation(crop=2, flip=True)
+    assert data.augmentation == Augmentation(crop=2, flip=True)
     images = torch.from_numpy(files["train-images-idx3-ubyte"])[:, None]
     assert torch.equal(everything(data.train), images[:18])
     assert torch.equal(everything(data.validation), images[18:])
@@ -300,7 +300,7 @@ def test_cifar_is_converted(
     data: Dataset = source("there").load()
     assert (data.name, data.num_classes) == (source.name, classes)
     assert data.image_shape == (3, 32, 32)
-    assert data.augment == Augmentation(crop=4, flip=True)
+    assert data.augmentation == Augmentation(crop=4, flip=True)
     expected = torch.from_numpy(stored_cifar(30)).permute(0, 3, 1, 2)
     assert torch.equal(everything(data.train), expected[:27])
     assert torch.equal(everything(data.validation), expected[27:])
