@@ -1,4 +1,4 @@
-"""The project's folders and its two lists of plugins agree, and a plugin folder is a template."""
+"""Wheel and editable installation hold every plugin's folder, and each folder is a template."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from configparser import ConfigParser
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -27,14 +29,18 @@ else:
 
 PLUGINS = sorted((ROOT / "plugins").glob("pbkd-*"))
 OBSERVERS = {"block_finished", "run_finished"}
-# Observers take part in every run that loads them, so pbkd's own are loaded by `--plugin` alone.
-ON_DEMAND = {"pbkd-tensorboard"}
-# Copied and renamed as the tutorial says.
-COPIED = [plugin for plugin in PLUGINS if plugin.name not in ON_DEMAND]
 
 
 def project(folder: Path) -> dict[str, Any]:
     return tomllib.loads((folder / "pyproject.toml").read_text())
+
+
+def on_demand(plugin: Path) -> bool:
+    return bool(project(plugin).get("tool", {}).get("pbkd", {}).get("on-demand", False))
+
+
+# Copied and renamed as the tutorial says.
+COPIED = [plugin for plugin in PLUGINS if not on_demand(plugin)]
 
 
 def module_of(plugin: Path) -> str:
@@ -43,20 +49,71 @@ def module_of(plugin: Path) -> str:
 
 def points_of_plugins() -> dict[str, str]:
     points = {"zoo": "pbkd_zoo"}
-    for plugin in (plugin for plugin in PLUGINS if plugin.name not in ON_DEMAND):
+    for plugin in COPIED:
         points |= project(plugin)["project"]["entry-points"]["pbkd"]
     return points
 
 
-def test_the_root_lists_the_entry_points_of_every_plugin() -> None:
-    assert project(ROOT)["project"]["entry-points"]["pbkd"] == points_of_plugins()
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, zipfile.ZipFile]:
+    """The wheel, and the one that an editable installation unpacks, built by hatchling."""
+    wheel = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed")
+    versions = ("standard", "editable")
+    folders = {version: str(tmp_path_factory.mktemp(version)) for version in versions}
+    return {
+        version: zipfile.ZipFile(
+            next(wheel.WheelBuilder(str(ROOT)).build(directory=folder, versions=[version]))
+        )
+        for version, folder in folders.items()
+    }
 
 
-def test_the_root_packs_the_module_of_every_plugin() -> None:
-    packed = project(ROOT)["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    modules = [f"plugins/{plugin.name}/{module_of(plugin)}.py" for plugin in PLUGINS]
-    assert sorted(packed) == sorted(["pbkd", "zoo/pbkd_zoo", *modules])
-    assert all((ROOT / path).exists() for path in packed)
+@pytest.mark.parametrize("version", ["standard", "editable"])
+def test_a_wheel_has_the_entry_points_of_every_plugin(
+    version: str, wheels: dict[str, zipfile.ZipFile]
+) -> None:
+    (path,) = (name for name in wheels[version].namelist() if name.endswith("entry_points.txt"))
+    points = ConfigParser(delimiters=["="])
+    points.read_string(wheels[version].read(path).decode())
+    assert dict(points["pbkd"]) == points_of_plugins()
+    assert dict(points["console_scripts"]) == {"pbkd": "pbkd.cli:main"}
+    assert dict(points["pytest11"]) == {"pbkd": "pbkd.testing.pytest_plugin"}
+
+
+def test_the_wheel_holds_the_module_of_every_plugin_the_core_and_the_zoo(
+    wheels: dict[str, zipfile.ZipFile],
+) -> None:
+    wheel = wheels["standard"]
+    names = set(wheel.namelist())
+    for plugin in PLUGINS:
+        source = plugin / f"{module_of(plugin)}.py"
+        assert wheel.read(source.name) == source.read_bytes()
+    modules = {f"{module_of(plugin)}.py" for plugin in PLUGINS}
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
+        "pbkd",
+        "pbkd_zoo",
+        *modules,
+    }
+    for folder, package in ((ROOT, "pbkd"), (ROOT / "zoo", "pbkd_zoo")):
+        tree = [path for path in (folder / package).rglob("*") if path.is_file()]
+        files = {path.relative_to(folder).as_posix() for path in tree if path.suffix != ".pyc"}
+        assert files == {name for name in names if name.startswith(f"{package}/")}
+
+
+def test_an_editable_installation_finds_the_core_the_zoo_and_every_plugin(
+    wheels: dict[str, zipfile.ZipFile],
+) -> None:
+    wheel = wheels["editable"]
+    paths = [name for name in wheel.namelist() if name.endswith(".pth")]
+    lines = [line for path in paths for line in wheel.read(path).decode().splitlines()]
+    assert sorted(lines) == sorted(map(str, (ROOT, ROOT / "zoo", *PLUGINS)))
+    assert [name for name in wheel.namelist() if name.endswith(".py")] == []
+
+
+def test_built_in_plugins_that_only_observe_are_loaded_on_demand() -> None:
+    for plugin in PLUGINS:
+        source = (plugin / f"{module_of(plugin)}.py").read_text()
+        assert ("\ndef register_" in source) != on_demand(plugin), plugin.name
 
 
 def test_this_environment_has_the_entry_points_of_the_root() -> None:
@@ -65,7 +122,7 @@ def test_this_environment_has_the_entry_points_of_the_root() -> None:
         for point in entry_points(group="pbkd")
         if point.dist is not None and point.dist.name == "pbkd"
     }
-    assert installed == points_of_plugins(), "install anew: pip install --editable '.[dev]'"
+    assert installed == points_of_plugins(), "install anew: make unit"
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)

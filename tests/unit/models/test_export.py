@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -20,6 +19,8 @@ from pbkd.models.export import FORMATS, Exported, export
 from pbkd.pipeline.load import Reloaded, reload
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs pip install 'pbkd[export]'")
 
 
 @pytest.fixture(scope="module")
