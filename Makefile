@@ -1,30 +1,72 @@
-# make run    compresses the quickstart's network; ARGS="teacher=digits-resnet" changes the run
-# make test   ruff, mypy, pytest
-# make slow   the tests that take minutes: clusters on this machine, copies of all plugins, the wheel
-# All make the virtual environment VENV first, and install pbkd anew when pyproject.toml changes.
+# The virtual environment VENV is made with PYTHON when it is missing. It has three levels of
+# installation (run-time packages, the extra `dev`, the extra `dev-full`), each with a stamp file,
+# and each is redone when pyproject.toml or a plugin's pyproject.toml changes.
 
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
 
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.pbkd-installed
+PROJECT := pyproject.toml hatch_build.py $(wildcard plugins/*/pyproject.toml)
+RUN_TIME := $(VENV)/.pbkd-run-time
+DEV := $(VENV)/.pbkd-dev
+DEV_FULL := $(VENV)/.pbkd-dev-full
 
-.PHONY: run test slow
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --editable
+PYTEST := $(BIN)/pytest --numprocesses=auto --maxprocesses=4
 
-run: $(INSTALLED)
-	$(BIN)/pbkd run $(ARGS)
+.DEFAULT_GOAL := help
+.PHONY: help install lint format types unit test slow docs run
 
-test: $(INSTALLED)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(DEV_FULL) ## install pbkd with everything that the targets below need
+
+lint: $(DEV) ## check style and formatting (ruff)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+format: $(DEV) ## format the code and sort its imports (ruff)
+	$(BIN)/ruff check --fix-only --select I
+	$(BIN)/ruff format
+
+types: $(DEV) ## check the types (mypy --strict)
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
-slow: $(INSTALLED)
-	$(BIN)/pytest -m slow
+unit: $(DEV) ## run the unit tests; ARGS are pytest's
+	$(PYTEST) tests/unit $(ARGS)
 
-$(INSTALLED): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+ifeq ($(ARGS),)
+test: $(DEV_FULL) ## lint, types and all tests that are not slow; ARGS=path runs that path only
+	@$(MAKE) --no-print-directory lint types
+	$(PYTEST)
+else
+test: $(DEV_FULL)
+	$(BIN)/pytest $(ARGS)
+endif
+
+slow: $(DEV_FULL) ## run the tests that take minutes: clusters, all plugins' copies, the wheel
+	$(BIN)/pytest -m slow $(ARGS)
+
+docs: $(DEV_FULL) ## build the documentation's site in build/site
+	$(BIN)/mkdocs build
+
+run: $(RUN_TIME) ## run `pbkd run` with run-time packages only; ARGS are its arguments
+	$(BIN)/pbkd run $(ARGS)
+
+$(RUN_TIME): $(PROJECT)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) .
 	touch $@
+
+# A level holds the levels below it, so that these need no installation of their own.
+$(DEV): $(PROJECT)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) '.[dev]'
+	touch $(RUN_TIME) $@
+
+$(DEV_FULL): $(PROJECT)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) '.[dev-full]'
+	touch $(RUN_TIME) $(DEV) $@
