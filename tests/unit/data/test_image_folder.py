@@ -175,25 +175,6 @@ def test_the_next_batch_is_decoded_while_one_is_used(
     epoch.close()  # type: ignore[attr-defined]
 
 
-def drawn(source: ImageFolderSource) -> torch.Tensor:
-    data = source.load()
-    read = shuffled_batches(data.train, 3, seed=5, epoch=0, augmentation=data.augmentation)
-    return torch.cat([images for images, _ in read])
-
-
-def test_processes_read_what_threads_read(tmp_path: Path) -> None:
-    for part in ("train", "test"):
-        paint(tmp_path, part, 4)
-    threads, processes = (
-        ImageFolderSource(str(tmp_path), size=8, validation=0.25, area=0.3, workers=workers)
-        for workers in (0, 2)
-    )
-    assert torch.equal(drawn(threads), drawn(processes))
-    before = torch.get_rng_state()
-    drawn(processes)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_random_parts_depend_on_seed_phase_epoch_and_row_alone(tmp_path: Path) -> None:
     """Pictures are a ramp of grey, so that a part tells what it was cut from."""
     for part in ("train", "test"):
