@@ -19,12 +19,12 @@ def lazy_exports(package: str, modules: Mapping[str, str]) -> Callable[[str], An
 
     Args:
         package: the package's `__name__`.
-        modules: by exported name, the module of the package that defines it.
+        modules: by exported name, the full name of the module that defines it.
     """
 
     def import_name(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
-        return getattr(import_module(f"{package}.{modules[name]}"), name)
+        return getattr(import_module(modules[name]), name)
 
     return import_name

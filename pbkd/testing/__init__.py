@@ -6,6 +6,9 @@ its contract. `check_plugin` picks those for whatever a plugin registers.
 
 from __future__ import annotations
 
+from pbkd.core.schedule import check_schedule
+from pbkd.models.chain import blocks_of
+from pbkd.models.metrics import macs, parameters
 from pbkd.testing.builders import check_builder
 from pbkd.testing.fakes import FakeClock, FakeMeter
 from pbkd.testing.launchers import check_launcher
@@ -20,6 +23,7 @@ from pbkd.testing.tiny import tiny_costs, tiny_data, tiny_segment, tiny_teacher
 __all__ = [
     "FakeClock",
     "FakeMeter",
+    "blocks_of",
     "check_builder",
     "check_launcher",
     "check_loss",
@@ -27,8 +31,11 @@ __all__ = [
     "check_model",
     "check_partitioner",
     "check_plugin",
+    "check_schedule",
     "check_scheduler",
     "examine",
+    "macs",
+    "parameters",
     "tiny_costs",
     "tiny_data",
     "tiny_segment",

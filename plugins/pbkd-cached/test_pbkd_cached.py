@@ -3,8 +3,7 @@ from __future__ import annotations
 from pbkd_cached import Cached, register_schedulers
 
 from pbkd import BlockCost, Worker
-from pbkd.planning.cost_model import makespan, worker_seconds
-from pbkd.planning.plan import Workload
+from pbkd.planning import Workload, makespan, worker_seconds
 from pbkd.testing import check_scheduler
 
 COSTS = [BlockCost("a", 0, 9, 2), BlockCost("b", 9, 9, 5), BlockCost("c", 18, 9, 4)]

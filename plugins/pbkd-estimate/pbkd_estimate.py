@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pbkd import hookimpl
-from pbkd.core.process import cpu_seconds
+from pbkd.energy import cpu_seconds
 from pbkd.errors import MeterUnavailableError
 from pbkd.protocols import EnergyReading
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from pbkd_estimate import EstimateMeter
 
-from pbkd.energy.monitor import monitor_energy
+from pbkd.energy import monitor_energy
 from pbkd.errors import MeterUnavailableError
 from pbkd.testing import check_meter
 

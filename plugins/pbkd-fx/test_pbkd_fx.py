@@ -150,9 +150,9 @@ def test_paths_say_where_to_cut() -> None:
         (("layer9",), "'partitioner.paths' has no module 'layer9'. Did you mean 'layer"),
         (
             ("layer1.0.conv1",),
-            "the chain cannot be cut after 'layer1.0.conv1': more than its",
+            "the network cannot be cut after 'layer1.0.conv1': later layers need",
         ),
-        (("layer2", "layer1"), "the chain cannot be cut after 'layer1': more than its output"),
+        (("layer2", "layer1"), "the network cannot be cut after 'layer1': later layers need more"),
     ],
 )
 def test_paths_that_cannot_be_cut_after(paths: tuple[str, ...], told: str) -> None:

@@ -8,10 +8,9 @@ from pbkd_ghost import GhostBuilder, GhostConv2d, register_builders
 from pbkd_zoo.resnet import BasicBlock
 from torch import nn
 
-from pbkd.core.blocks import Block
+from pbkd import Block
 from pbkd.errors import ConfigError
-from pbkd.models.metrics import macs
-from pbkd.testing import check_builder
+from pbkd.testing import check_builder, macs
 
 
 def build(builder: GhostBuilder, segment: nn.Module) -> nn.Module | None:

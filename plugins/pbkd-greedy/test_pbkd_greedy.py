@@ -6,7 +6,7 @@ from pbkd_greedy import Greedy, register_schedulers
 from pbkd_round_robin import RoundRobin
 
 from pbkd import BlockCost, Worker
-from pbkd.planning.cost_model import makespan, worker_seconds
+from pbkd.planning import makespan, worker_seconds
 from pbkd.testing import check_scheduler
 
 if TYPE_CHECKING:

@@ -4,9 +4,8 @@ import torch
 from pbkd_identity import IdentityBuilder, register_builders
 from torch import nn
 
-from pbkd.core.blocks import Block
-from pbkd.models.metrics import macs
-from pbkd.testing import check_builder
+from pbkd import Block
+from pbkd.testing import check_builder, macs
 
 
 def build(before: tuple[int, ...], after: tuple[int, ...]) -> nn.Module | None:

@@ -11,7 +11,7 @@ from pbkd import hookimpl
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pbkd.core.blocks import Block
+    from pbkd import Block
     from pbkd.protocols import BlockBuilder
 
 PBKD_CONTRACT = 1

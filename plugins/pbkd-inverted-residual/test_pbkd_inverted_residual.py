@@ -9,10 +9,9 @@ from pbkd_inverted_residual import (
 )
 from torch import nn
 
-from pbkd.core.blocks import Block
+from pbkd import Block
 from pbkd.errors import ConfigError
-from pbkd.models.metrics import macs
-from pbkd.testing import check_builder
+from pbkd.testing import check_builder, macs
 
 
 def build(

@@ -9,9 +9,7 @@ from pbkd_zoo.resnet import BasicBlock
 from torch import Tensor, nn
 
 from pbkd.errors import ConfigError
-from pbkd.models.chain import blocks_of
-from pbkd.models.metrics import macs
-from pbkd.testing import check_builder
+from pbkd.testing import blocks_of, check_builder, macs
 
 
 def dense(*args: Any, **options: Any) -> nn.Conv2d:

@@ -4,7 +4,7 @@ import pytest
 from pbkd_lpt_scheduler import LptScheduler, register_schedulers
 
 from pbkd import BlockCost, Job, Worker
-from pbkd.planning.cost_model import makespan, worker_seconds
+from pbkd.planning import makespan, worker_seconds
 from pbkd.testing import check_scheduler
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from pbkd import Job, Schedule, hookimpl
-from pbkd.planning.stage_cost import Link, StageLoad, StageWorkers, stage_load, stage_parts
+from pbkd.planning import Link, StageLoad, StageWorkers, stage_load, stage_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

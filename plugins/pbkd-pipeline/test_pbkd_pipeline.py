@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 from pbkd_pipeline import Pipeline, register_schedulers
 
 from pbkd import BlockCost, Job, Schedule, Worker
-from pbkd.core.schedule import check_schedule
-from pbkd.planning.cost_model import makespan, worker_seconds
-from pbkd.planning.plan import Workload
-from pbkd.planning.stage_cost import stage_load, stage_seconds
-from pbkd.testing import check_scheduler, tiny_costs
+from pbkd.planning import Workload, makespan, worker_seconds
+from pbkd.planning import stage_load, stage_seconds
+from pbkd.testing import check_schedule, check_scheduler, tiny_costs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pbkd_round_robin import RoundRobin, register_schedulers
 
 from pbkd import BlockCost, Job, Worker
-from pbkd.planning.cost_model import makespan
+from pbkd.planning import makespan
 from pbkd.testing import check_scheduler, tiny_costs
 
 if TYPE_CHECKING:

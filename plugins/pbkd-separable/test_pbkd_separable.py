@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from pbkd.config.options import typed_options
 from pbkd.errors import ConfigError
-from pbkd.models.chain import blocks_of
-from pbkd.models.metrics import macs, parameters
-from pbkd.testing import check_builder, tiny_segment
+from pbkd.testing import blocks_of, check_builder, macs, parameters, tiny_segment
 
 
 def dense(*args: Any, **options: Any) -> nn.Conv2d:

@@ -10,8 +10,8 @@ from pbkd import hookimpl
 from pbkd.runs.events import read_events
 
 if TYPE_CHECKING:
+    from pbkd import RunResult
     from pbkd.core.events import Event
-    from pbkd.core.results import RunResult
 
 PBKD_CONTRACT = 1
 

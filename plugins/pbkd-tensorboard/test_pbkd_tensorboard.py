@@ -16,7 +16,7 @@ from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import record
 
 if TYPE_CHECKING:
-    from pbkd.core.results import RunResult
+    from pbkd import RunResult
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[float, int, float]]]:
