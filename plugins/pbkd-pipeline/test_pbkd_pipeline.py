@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from pbkd_pipeline import Pipeline, register_schedulers
 
 from pbkd import BlockCost, Job, Schedule, Worker
-from pbkd.planning import Workload, makespan, worker_seconds
-from pbkd.planning import stage_load, stage_seconds
+from pbkd.planning import Workload, makespan, stage_load, stage_seconds, worker_seconds
 from pbkd.testing import check_schedule, check_scheduler, tiny_costs
 
 if TYPE_CHECKING:
