@@ -77,13 +77,14 @@ def named(document: Path) -> str:
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
     """Return a folder with what a reader of the documentation has: a clone, weights, data."""
-    for name in ("Makefile", "pyproject.toml"):
+    for name in ("Makefile", "hatch_build.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "docs" / "clusters", tmp_path / "docs" / "clusters")
     # This environment, which has pbkd, in the place of one that would take minutes to install.
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(BIN)
-    (tmp_path / ".venv" / ".pbkd-installed").touch()
+    for stamp in (".pbkd-run-time", ".pbkd-dev", ".pbkd-dev-full"):
+        (tmp_path / ".venv" / stamp).touch()
     torch.manual_seed(0)
     write_weights(tmp_path / "resnet20.safetensors", resnet20().state_dict())
     flowers = torchvision.models.resnet18(num_classes=3)
@@ -179,7 +180,7 @@ def test_every_example_runs_and_gives_what_the_document_shows(
         output = run(example, desk, warm)
         if example.code == "make test\n":
             tools = [Path(line.split()[0]).name for line in output.splitlines()]
-            assert tools == ["ruff", "ruff", "mypy", "pytest"]
+            assert tools == ["make", "ruff", "ruff", "mypy", "pytest"]
         if example.output is not None:
             assert len(sizes(example.output)) > 3
             assert sizes(output) == sizes(example.output)
