@@ -187,27 +187,27 @@ def _plan(
     choices = builder_choices(config)
     blocks = tuple(
         PlannedBlock(
-            name,
-            choices[candidate_of(name)[1]],
-            p.block,
-            p.reason,
-            p.parameters_before,
-            p.parameters_after,
-            p.macs_before,
-            p.macs_after,
-            costs.get(name),
+            name=name,
+            builder=choices[candidate_of(name)[1]],
+            block=p.block,
+            reason=p.reason,
+            parameters_before=p.parameters_before,
+            parameters_after=p.parameters_after,
+            macs_before=p.macs_before,
+            macs_after=p.macs_after,
+            cost=costs.get(name),
         )
         for name, p in proposals.items()
     )
     return Plan(
-        blocks,
-        workers,
-        choice.schedule,
-        workload,
-        choice.seconds,
-        choice.scheduler,
-        choice.why,
-        cache_name(config, task, trained) if cached else None,
+        blocks=blocks,
+        workers=workers,
+        schedule=choice.schedule,
+        workload=workload,
+        seconds=choice.seconds,
+        scheduler=choice.scheduler,
+        why=choice.why,
+        cache=cache_name(config, task, trained) if cached else None,
     )
 
 

@@ -1,9 +1,10 @@
-"""A cluster file: nodes with their devices, links, watts and prices, and how often they fail."""
+"""Cluster files: nodes with devices, links, power, prices and failure rates."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.load import read_yaml
@@ -41,16 +42,27 @@ _BOUNDS = {
 
 @dataclass(frozen=True)
 class Nodes:
-    """So many equal nodes, each with so many equal devices; a device is a worker.
+    """A group of identical nodes with identical devices; a device is a worker.
 
-    `speed` is relative to the device on which costs were measured. A device that can `overlap`
-    sends and receives while it computes. Each further busy device of a node makes all of them
-    slower by the share `contention`. `bandwidth` (bytes per second) and `latency` (seconds per
-    message) are of a node's link to other nodes, `device_bandwidth` and `device_latency` of a
-    device's to others of its node, by default the same. `price` is per device and hour.
+    Attributes:
+        name: Name of the group.
+        count: Number of nodes.
+        devices: Devices per node.
+        device: Kind of device, for the report.
+        speed: Speed relative to the device on which the costs were measured.
+        overlap: Whether a device communicates while it computes.
+        contention: Slowdown of all devices of a node per further busy device, as a fraction.
+        bandwidth: Bytes per second of a node's link to other nodes.
+        latency: Seconds per message between nodes.
+        device_bandwidth: Bytes per second of a device within its node (default: `bandwidth`).
+        device_latency: Seconds per message within a node (default: `latency`).
+        busy_watts: Power of a busy device; None if unknown.
+        idle_watts: Power of an idle device; None if unknown.
+        price: Price per device and hour; None if unknown.
     """
 
     name: str
+    _: KW_ONLY
     count: int = 1
     devices: int = 1
     device: str = "cpu"
@@ -68,7 +80,13 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Failures:
-    """How often a device fails (with exponential gaps), and how long all then take to restart."""
+    """Failures of devices, with exponentially distributed gaps.
+
+    Attributes:
+        per_device_hour: Failure rate per device and hour.
+        restart_seconds: Seconds that all workers need to restart after a failure.
+        seed: Seed of the simulated failures.
+    """
 
     per_device_hour: float = 0.0
     restart_seconds: float = 60.0
@@ -77,7 +95,7 @@ class Failures:
 
 @dataclass(frozen=True)
 class Device:
-    """A device of a cluster: the worker on it, and the nodes that it is one of."""
+    """A device of a cluster: its worker and its group of nodes."""
 
     worker: Worker
     nodes: Nodes
@@ -85,33 +103,28 @@ class Device:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Nodes in the order of ranks, and their failures."""
+    """Groups of nodes in the order of ranks, and their failures."""
 
     nodes: tuple[Nodes, ...]
     failures: Failures = field(default_factory=Failures)
 
     @property
     def size(self) -> int:
-        """How many devices there are."""
+        """The number of devices."""
         return sum(nodes.count * nodes.devices for nodes in self.nodes)
 
     def devices(self, count: int) -> list[Device]:
-        """Return the first so many devices; raises `ConfigError` where there are fewer."""
+        """Return the first `count` devices; raise `ConfigError` if there are fewer."""
         if not 1 <= count <= self.size:
             raise ConfigError(
                 f"--workers asks for {count} workers, but the cluster has {self.size} devices."
             )
-        found = [Device(worker, nodes) for nodes, worker in self._workers()]
-        return found[:count]
+        return [Device(worker, nodes) for nodes, worker in islice(self._workers(), count)]
 
     def _workers(self) -> Iterator[tuple[Nodes, Worker]]:
         rank = 0
         for nodes in self.nodes:
-            inside = (nodes.device_bandwidth, nodes.device_latency)
-            bandwidth, latency = (
-                outer if inner is None else inner
-                for inner, outer in zip(inside, (nodes.bandwidth, nodes.latency), strict=True)
-            )
+            bandwidth, latency = nodes.device_bandwidth, nodes.device_latency
             for index in range(nodes.count * nodes.devices):
                 yield (
                     nodes,
@@ -122,8 +135,8 @@ class Cluster:
                         bandwidth=nodes.bandwidth,
                         latency=nodes.latency,
                         node=f"{nodes.name}-{index // nodes.devices}",
-                        node_bandwidth=bandwidth,
-                        node_latency=latency,
+                        node_bandwidth=nodes.bandwidth if bandwidth is None else bandwidth,
+                        node_latency=nodes.latency if latency is None else latency,
                         overlap=nodes.overlap,
                     ),
                 )
@@ -131,7 +144,12 @@ class Cluster:
 
 
 def read_cluster(path: Path) -> Cluster:
-    """Read a cluster file, as docs/cluster.md describes it; raises `ConfigError`."""
+    """Read a cluster file (YAML, described in docs/cluster.md).
+
+    Raises:
+        ConfigError: If the file is missing, damaged, or has unknown, ill-typed or out-of-range
+            values.
+    """
     where = f"the cluster file '{path}'"
     tree = read_yaml(path)
     for key in tree:
@@ -176,7 +194,7 @@ def _check_bounds(values: Mapping[str, Any], key: str, where: str) -> None:
 
 
 def _check_links(nodes: Nodes, where: str) -> None:
-    """Raise `ConfigError` where a device's link is worse than its node's, which must cross both."""
+    """Raise `ConfigError` if the link within a node is slower than the link between nodes."""
     if nodes.bandwidth > (nodes.device_bandwidth or math.inf):
         raise ConfigError(f"{where}: 'device_bandwidth' is below 'bandwidth': swap them.")
     if nodes.latency < (nodes.device_latency or 0):

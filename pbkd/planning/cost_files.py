@@ -1,8 +1,8 @@
-"""Files of costs: what one training step of every block took, and how many steps there are.
+"""Cost files: the measured costs of every block, and the number of steps.
 
-pbkd's own layout is JSON: `{"format": 1, "about": TEXT, "unit": "seconds per step", "steps": N,
-"distinct_steps": N, "blocks": [...]}`, each block with the fields of `pbkd.BlockCost`. Files
-of whole seconds per job, as in `pbkd.published`, are read too.
+The format is JSON: `{"format": 1, "about": TEXT, "unit": "seconds per step", "steps": N,
+"distinct_steps": N, "blocks": [...]}`, each block with the fields of `pbkd.BlockCost`. Published
+seconds per job (`pbkd.planning.published_costs`) are read too.
 """
 
 from __future__ import annotations
@@ -29,13 +29,19 @@ _FORMAT = 1
 _UNIT = "seconds per step"
 _MAX_FILE_BYTES = 8 * 2**20
 _MAX_BLOCKS = 10_000
-_MOST = {"float": 1e9, "int": 10**15}  # seconds, bytes, steps: what is beyond is a mistake
+_MOST = {"float": 1e9, "int": 10**15}  # largest plausible seconds; bytes and steps
 _FIELDS = {field.name: field for field in fields(BlockCost)}
 
 
 @dataclass(frozen=True)
 class CostTable:
-    """Costs per step of every block in the chain's order, for so many steps; `about` says whose."""
+    """Costs of a teacher's blocks.
+
+    Attributes:
+        about: Teacher, data and device, for people.
+        costs: Costs per step, in the order of the chain.
+        workload: The training steps of every block.
+    """
 
     about: str
     costs: tuple[BlockCost, ...]
@@ -43,22 +49,30 @@ class CostTable:
 
 
 def read_costs(path: Path, setting: str | None = None) -> CostTable:
-    """Read a file of costs of either layout; `setting` chooses a run of a published one.
+    """Read a cost file, or published seconds as costs.
 
-    Raises `ConfigError` for a file that is missing, damaged, too large or out of range.
+    Args:
+        path: The file.
+        setting: The run of a file of published seconds, as `choose_run` takes it.
+
+    Returns:
+        The costs.
+
+    Raises:
+        ConfigError: If the file is missing, damaged, too large, or has a value out of range.
     """
     tree = _read(path)
     if "runs" in tree:
-        record = choose_run(tree["runs"], setting, path)
-        about = f"{record.setting}, record of {record.workers} worker(s), split by MACs"
-        return CostTable(about, tuple(split_seconds(record)), workload_of(record.setting))
+        run = choose_run(tree["runs"], setting, path)
+        about = f"{run.setting}, record of {run.workers} worker(s), split by MACs"
+        return CostTable(about, tuple(split_seconds(run)), workload_of(run.setting))
     if setting is not None:
-        raise ConfigError(f"'{path}' holds one table of costs: leave --setting out.")
-    return _own(tree, f"the cost file '{path}'")
+        raise ConfigError(f"'{path}' is a cost file of a single run: omit --setting.")
+    return _table(tree, f"the cost file '{path}'")
 
 
 def write_costs(path: Path, table: CostTable) -> None:
-    """Write a table in pbkd's own layout."""
+    """Write a cost file."""
     blocks = [asdict(cost) for cost in table.costs]
     head = {"format": _FORMAT, "about": table.about, "unit": _UNIT, **asdict(table.workload)}
     write_json(path, {**head, "blocks": blocks})
@@ -80,10 +94,10 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _own(tree: Mapping[str, Any], where: str) -> CostTable:
+def _table(tree: Mapping[str, Any], where: str) -> CostTable:
     _check_keys(tree, ("format", "about", "unit", "steps", "distinct_steps", "blocks"), (), where)
     if tree["format"] != _FORMAT or tree["unit"] != _UNIT:
-        raise ConfigError(f"{where} is not of format {_FORMAT} in {_UNIT}, which pbkd reads.")
+        raise ConfigError(f"{where} must have format {_FORMAT} and the unit '{_UNIT}'.")
     steps = _number(tree["steps"], "int", f"{where}, 'steps'")
     distinct = _number(tree["distinct_steps"], "int", f"{where}, 'distinct_steps'")
     if not 1 <= distinct <= steps:
@@ -101,8 +115,8 @@ def _costs(blocks: Any, where: str) -> tuple[BlockCost, ...]:
     for before, after in pairwise(costs):
         if after.prefix_seconds < before.prefix_seconds:
             raise ConfigError(
-                f"{where}: the prefix of '{after.name}' takes less than that of '{before.name}'"
-                " before it, so these are not blocks of a chain in order."
+                f"{where}: prefix_seconds of '{after.name}' is less than of '{before.name}' before"
+                " it: list the blocks in the order of the chain."
             )
     return tuple(costs)
 
@@ -110,8 +124,8 @@ def _costs(blocks: Any, where: str) -> tuple[BlockCost, ...]:
 def _cost(block: Any, where: str) -> BlockCost:
     if not isinstance(block, dict):
         raise ConfigError(f"{where} must be a mapping.")
-    needed = [name for name, field in _FIELDS.items() if field.default is MISSING]
-    _check_keys(block, needed, [name for name in _FIELDS if name not in needed], where)
+    required = [name for name, field in _FIELDS.items() if field.default is MISSING]
+    _check_keys(block, required, [name for name in _FIELDS if name not in required], where)
     values: dict[str, Any] = {
         name: _text(value, f"{where}, '{name}'")
         if _FIELDS[name].type == "str"
@@ -122,19 +136,19 @@ def _cost(block: Any, where: str) -> BlockCost:
 
 
 def _check_keys(
-    tree: Mapping[str, Any], needed: Sequence[str], more: Sequence[str], where: str
+    tree: Mapping[str, Any], required: Sequence[str], optional: Sequence[str], where: str
 ) -> None:
-    known = (*needed, *more)
+    known = (*required, *optional)
     for key in tree:
         if key not in known:
             raise ConfigError(f"{where} has an unknown key '{key}'.{did_you_mean(key, known)}")
-    missing = [key for key in needed if key not in tree]
+    missing = [key for key in required if key not in tree]
     if missing:
         raise ConfigError(f"{where} lacks {', '.join(missing)}.")
 
 
 def _number(value: Any, kind: str, where: str) -> Any:
-    """Return a finite number that is not negative, whole where `kind` is int."""
+    """Check a number: finite, not negative, and whole if `kind` is int."""
     whole = kind == "int"
     if type(value) not in ((int,) if whole else (int, float)) or not 0 <= value <= _MOST[kind]:
         wanted = f"a {'whole ' * whole}number from 0 to {_MOST[kind]:,}"

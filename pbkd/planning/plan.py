@@ -1,4 +1,4 @@
-"""Who trains what, and how long it should take: blocks, costs, jobs, schedules."""
+"""The plan of a run: blocks, candidates, costs, schedule and predicted seconds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,23 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "PlannedBlock", "Workload"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedBlock:
-    """A candidate for a segment's place: what it saves, and what training it costs.
+    """A candidate replacement of a block, with its size and cost.
 
-    With one builder a block has one candidate, of the block's own name. `reason` says why there is
-    no replacement; it is None where there is one. `cost` is None where there is nothing to train.
-    Seconds are those of a forward pass of one batch, None where the budget is not one of latency.
+    Attributes:
+        name: The candidate's name; with one builder, the block's name.
+        builder: The builder's name and options.
+        block: The block.
+        reason: Why there is no replacement; None if there is one.
+        parameters_before: Parameters of the teacher's segment.
+        parameters_after: Parameters of the replacement.
+        macs_before: MACs of the teacher's segment, for one image.
+        macs_after: MACs of the replacement, for one image.
+        cost: Cost of one training step; None if there is nothing to train.
+        seconds_before: Seconds of the segment's forward pass on one batch; None unless the budget
+            limits latency.
+        seconds_after: The same for the replacement.
     """
 
     name: str
@@ -39,20 +49,32 @@ class PlannedBlock:
 
 @dataclass(frozen=True)
 class Workload:
-    """How many steps every block is trained, and how many of them show images not seen before."""
+    """Training steps of every block.
+
+    Attributes:
+        steps: All steps.
+        distinct_steps: The steps whose images no earlier step has shown.
+    """
 
     steps: int
     distinct_steps: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything that is decided before training starts.
 
-    `blocks` holds every candidate of every block, in the order of the chain. `why` says why this
-    scheduler's schedule was taken, where there was a choice. `cache` names the folder of the
-    teacher's activations, where they are cached. `other_seconds` is what a forward pass takes in
-    the segments that have no candidate, where the budget is one of latency.
+    Attributes:
+        blocks: Every candidate of every block, in the order of the chain.
+        workers: The workers, ordered by rank.
+        schedule: Which worker trains which blocks.
+        workload: The training steps.
+        seconds: The predicted makespan.
+        scheduler: Name of the scheduler.
+        why: Why this schedule was selected; empty if there was no choice.
+        cache: Folder name of the activation cache; None without a cache.
+        other_seconds: Seconds of a forward pass through the segments without candidates; None
+            unless the budget limits latency.
     """
 
     blocks: tuple[PlannedBlock, ...]
@@ -71,7 +93,7 @@ class Plan:
         return tuple(planned for planned in self.blocks if planned.cost is not None)
 
     def worker_of(self, name: str) -> int | None:
-        """Return the rank that a block is assigned to; None if it waits in the shared queue."""
+        """Return the rank that a block is assigned to; None if it is in the shared queue."""
         for rank, jobs in enumerate(self.schedule.assigned):
             if any(name in job.blocks for job in jobs):
                 return rank

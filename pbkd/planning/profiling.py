@@ -1,4 +1,4 @@
-"""Seconds per segment, measured on the device that will do the work."""
+"""Measurement of training costs on the device that will train."""
 
 from __future__ import annotations
 
@@ -28,15 +28,19 @@ if TYPE_CHECKING:
 __all__ = ["measure_costs"]
 
 _REPEATS = 5
-_FEWER = 8  # a small batch is an eighth of a whole one: what it takes beyond that is overhead
+_FEWER = 8  # the small batch, an eighth of a batch, shows the overhead
 
 
-class _Training(NamedTuple):
-    """A training step's seconds, its input's bytes, the seconds of reading input and output."""
+class _StepCost(NamedTuple):
+    """Seconds of a training step, bytes of its input, seconds of reading input and output."""
 
     seconds: float
     input_bytes: int
     read_seconds: float
+
+
+_Timings = tuple[dict[str, float], dict[str, _StepCost]]
+"""Seconds of every segment's forward pass, and the cost of every replacement's training step."""
 
 
 def measure_costs(
@@ -48,37 +52,57 @@ def measure_costs(
     offset: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> list[BlockCost]:
-    """Time a teacher pass and a training step of every replaced block on one batch of `images`.
+    """Measure the teacher's forward pass and a training step of every replaced block.
 
-    `chain` is the folded teacher; the replacements are copied, not trained, and run in `dtype`.
-    Each figure is the median of five repeats after one warm-up, on the calling process's threads.
-    Measuring starts with the segment at `offset` and comes back to those before it: workers that
-    measure at the same time, each from an offset of its own, disturb each other as they do at work.
-    Raises `PluginError` for a replacement that cannot be trained with this loss.
+    Every figure is the median of five repeats after one warm-up, with the threads of the calling
+    process. The part of a step that does not shrink with the batch comes from a smaller batch.
+
+    Args:
+        chain: The teacher, with BatchNorm fused into convolutions.
+        replacements: The replacement of each block; they are copied and stay untrained.
+        images: One batch, (N, C, H, W).
+        loss: The loss of blockwise training.
+        offset: The segment to start with; the ones before it are measured last. Workers that
+            measure at the same time from different offsets slow each other down as they do in
+            training.
+        dtype: The dtype of the replacements' forward pass (autocast).
+
+    Returns:
+        Costs per step of the blocks with a replacement, in the order of the chain.
+
+    Raises:
+        PluginError: If a replacement cannot be trained with this loss.
     """
-    teacher, training = _timed(chain, replacements, images, loss, offset, dtype)
     few = images[: len(images) // _FEWER]
-    overhead = dict.fromkeys(training, 0.0)
+    whole = _timed(chain, replacements, images, loss, offset, dtype)
+    overhead = dict.fromkeys(whole[1], 0.0)
     if len(few) > 1:  # BatchNorm needs two
-        teacher_few, training_few = _timed(chain, replacements, few, loss, offset, dtype)
-        for name in training:
-            whole = teacher[name] + training[name].seconds
-            part = teacher_few[name] + training_few[name].seconds
-            share = len(few) / len(images)
-            overhead[name] = min(whole, max(0.0, part - share * whole) / (1 - share))
+        part = _timed(chain, replacements, few, loss, offset, dtype)
+        overhead = _overhead(whole, part, len(few) / len(images))
+    teacher, training = whole
     costs, prefix = [], 0.0
     for name, _ in chain.named_children():
         if name in training:
-            own = training[name]
+            step = training[name]
             costs.append(
                 BlockCost(
-                    name, prefix, teacher[name], own.seconds, own.input_bytes,
-                    *replica_traffic(replacements[name]), overhead[name], own.read_seconds,
+                    name, prefix, teacher[name], step.seconds, step.input_bytes,
+                    *replica_traffic(replacements[name]), overhead[name], step.read_seconds,
                     len(images),
                 )
             )  # fmt: skip
         prefix += teacher[name]
     return costs
+
+
+def _overhead(whole: _Timings, part: _Timings, share: float) -> dict[str, float]:
+    """Return the seconds that do not shrink with the batch; `part` is of a `share` of the batch."""
+    overhead = {}
+    for name, step in whole[1].items():
+        seconds = whole[0][name] + step.seconds
+        few = part[0][name] + part[1][name].seconds
+        overhead[name] = min(seconds, max(0.0, few - share * seconds) / (1 - share))
+    return overhead
 
 
 def _timed(
@@ -88,10 +112,10 @@ def _timed(
     loss: Loss,
     offset: int,
     dtype: torch.dtype,
-) -> tuple[dict[str, float], dict[str, _Training]]:
-    """Return the seconds of every segment's forward pass, and what every replacement takes."""
+) -> _Timings:
+    """Measure every segment's forward pass and every replacement's training step."""
     teacher: dict[str, float] = {}
-    training: dict[str, _Training] = {}
+    training: dict[str, _StepCost] = {}
     for start, stop in ((offset, len(chain)), (0, offset)):
         x = images
         for position, (name, segment) in enumerate(chain.named_children()):
@@ -102,7 +126,7 @@ def _timed(
             if position >= start:
                 teacher[name] = _seconds(_forward(segment, x), images.device)
                 if name in replacements:
-                    training[name] = _training(name, replacements[name], (x, y), loss, dtype)
+                    training[name] = _step_cost(name, replacements[name], (x, y), loss, dtype)
             x = y
     return teacher, training
 
@@ -116,7 +140,7 @@ def _forward(segment: nn.Module, x: Tensor) -> Callable[[], None]:
 
 
 def _reading(x: Tensor, y: Tensor) -> Callable[[], None]:
-    """Return what gathers a shuffled batch of two activations, as a cache in memory does."""
+    """Return a function that gathers a shuffled batch of activations, as the cache feed does."""
     rows = torch.randperm(len(x))
     stored = [activation.movedim(1, -1).contiguous().cpu() for activation in (x, y)]
 
@@ -127,17 +151,17 @@ def _reading(x: Tensor, y: Tensor) -> Callable[[], None]:
     return run
 
 
-def _training(
+def _step_cost(
     name: str,
     replacement: nn.Module,
-    lesson: tuple[Tensor, Tensor],
+    activations: tuple[Tensor, Tensor],
     loss: Loss,
     dtype: torch.dtype,
-) -> _Training:
-    x, y = lesson
+) -> _StepCost:
+    x, y = activations
     try:
         seconds = _seconds(_training_step(replacement, x, y, loss, dtype), x.device)
-        return _Training(seconds, x.nbytes, _seconds(_reading(x, y), x.device))
+        return _StepCost(seconds, x.nbytes, _seconds(_reading(x, y), x.device))
     except Exception as error:
         if out_of_memory(error):
             raise
@@ -150,8 +174,8 @@ def _training(
 def _training_step(
     replacement: nn.Module, x: Tensor, y: Tensor, loss: Loss, dtype: torch.dtype
 ) -> Callable[[], None]:
-    own = copy.deepcopy(replacement)
-    block = trainee(own, lr=1e-3, weight_decay=0.0, steps=_REPEATS + 1, dtype=dtype)
+    copied = copy.deepcopy(replacement)
+    block = trainee(copied, lr=1e-3, weight_decay=0.0, steps=_REPEATS + 1, dtype=dtype)
 
     def run() -> None:
         train_block(block, x, y, loss)

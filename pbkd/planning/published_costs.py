@@ -1,19 +1,19 @@
-"""Seconds per job that others published, as costs per step, by a split in proportion to MACs.
+"""Costs per step from published seconds per job, split in proportion to MACs.
 
-The layout is `{"runs": [{"setting": TEXT, "by_workers": {N: {"blocks": [{"name", "seconds"}]}}}]}`:
-whole seconds of the paper's jobs (arXiv 2012.03096), each a pass of the teacher up to its block
-and the training of that block, over a whole run. The split into the two is a model:
+The format is `{"runs": [{"setting": TEXT, "by_workers": {N: {"blocks": [{"name", "seconds"}]}}}]}`,
+with the seconds of the paper's jobs (arXiv 2012.03096) over a whole run. Each job runs the teacher
+up to its block and trains that block. The split into teacher and training is a model:
 
-- Of a job's seconds, the teacher has the share of its MACs; the replacement's count three times,
-  forward and backward.
-- A later job contains the teacher of every earlier one. So the teacher up to a block takes no more
-  than any later job leaves for it: the least over this job and all after it.
-- The rest of each job's seconds is training. Teacher and training together are therefore what was
-  recorded, to the last digit, and schedules of one job per block are predicted from records alone.
+- The teacher gets the fraction of a job's seconds that its MACs have of all MACs, where the
+  replacement's count three times, for forward and backward.
+- A later job contains the teacher pass of every earlier one. So the teacher's seconds up to a block
+  are at most the teacher's seconds of any later job: the minimum over this job and all after it.
+- The rest of each job's seconds is training. Teacher and training therefore add up exactly to the
+  published seconds, and schedules with one job per block are predicted from these alone.
 
-Where later jobs show the teacher to be faster than a job's own split, the difference counts as its
-training, which it shares with no other block. What takes time without MACs (images, launches) is
-taken to divide as MACs do. docs/plan.md says how far off this can be.
+If later jobs show that the teacher is faster than the split says, the difference counts as
+training. Time without MACs (loading images, kernel launches) is assumed to divide as MACs do.
+docs/plan.md gives the error.
 """
 
 from __future__ import annotations
@@ -33,18 +33,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["NETWORKS", "Record", "Target", "choose_run", "split_seconds", "workload_of"]
+__all__ = ["NETWORKS", "PublishedRun", "Target", "choose_run", "split_seconds", "workload_of"]
 
 _CIFAR_IMAGES = 50_000
-_LIMIT = 1e9  # seconds: what is beyond is a mistake
-_SETTING = 400  # characters
+_MAX_SECONDS = 1e9
+_MAX_CHARACTERS = 400  # of a setting
 
 
 @dataclass(frozen=True)
 class Target:
-    """A 3x3 convolution of a teacher, on maps of `side` x `side`.
+    """A 3x3 convolution that the paper replaces.
 
-    `gap` is the MACs of one image between the target before (or the image) and this one.
+    Attributes:
+        name: Name of the block.
+        inputs: Input channels.
+        outputs: Output channels.
+        side: Height and width of the feature maps.
+        gap: The teacher's MACs per image between the previous target (or the image) and this one.
     """
 
     name: str
@@ -55,18 +60,18 @@ class Target:
 
     @property
     def macs(self) -> int:
-        """The convolution's own, for one image."""
+        """MACs of the convolution, for one image."""
         return 9 * self.inputs * self.outputs * self.side**2
 
     @property
     def replacement_parameters(self) -> int:
-        """Those of the paper's replacement, without biases: two depthwise-separable pairs."""
+        """Parameters of the paper's replacement, two depthwise-separable pairs without biases."""
         wide = self.outputs
         return (9 + wide) * self.inputs + (9 + wide) * wide
 
     @property
     def replacement_macs(self) -> int:
-        """Those of the paper's replacement, for one image."""
+        """MACs of the paper's replacement, for one image."""
         return self.replacement_parameters * self.side**2
 
 
@@ -101,59 +106,82 @@ NETWORKS = {"VGG-16": _vgg16(), "ResNet-50": _resnet50()}
 
 
 @dataclass(frozen=True)
-class Record:
-    """Whole seconds of every job, by block, in a run of so many workers."""
+class PublishedRun:
+    """A published run.
+
+    Attributes:
+        setting: Network, data, batch size and epochs, as published.
+        workers: Number of workers.
+        seconds: Seconds of each job, by block.
+    """
 
     setting: str
     workers: int
     seconds: Mapping[str, float]
 
 
-def choose_run(runs: Any, wanted: str | None, path: Path) -> Record:
-    """Return the record of the run that `wanted` asks for.
+def choose_run(runs: Any, wanted: str | None, path: Path) -> PublishedRun:
+    """Select one run of a file of published seconds.
 
-    `wanted` is a part of one setting's text, with `@N` behind it for the record of N workers
-    (otherwise: of the most). Raises `ConfigError`, which lists the settings, where it fits none or
-    several.
+    Args:
+        runs: The file's `runs`, unchecked.
+        wanted: A part of one setting's text, optionally followed by `@N` for N workers (default:
+            the most workers). None if the file has a single setting.
+        path: The file, for messages.
+
+    Returns:
+        The run.
+
+    Raises:
+        ConfigError: If `runs` is malformed, or no or several settings match.
     """
     text, _, count = (wanted or "").partition("@")
-    found = [run for run in _listed(runs, path) if text.strip().lower() in run["setting"].lower()]
-    if len(found) != 1:
-        those = "; ".join(run["setting"] for run in found or runs)
-        which = f"{'several settings' if found else 'no setting'} with '{text}'"
-        raise ConfigError(f"'{path}' has {which}: choose with --setting one of {those}.")
-    records = found[0]["by_workers"]
+    part = text.strip().lower()
+    matches = [run for run in _checked(runs, path) if part in run["setting"].lower()]
+    if len(matches) != 1:
+        settings = "; ".join(run["setting"] for run in matches or runs)
+        which = f"{'several settings' if matches else 'no setting'} with '{text}'"
+        raise ConfigError(f"'{path}' has {which}: select one with --setting from {settings}.")
+    records = matches[0]["by_workers"]
     key = count.strip() or max(records, key=int)
     if key not in records:
         raise ConfigError(
-            f"'{path}' has no record of {key} workers in that setting, but of {', '.join(records)}."
+            f"'{path}' has no record of {key} workers for this setting, only of"
+            f" {', '.join(records)}."
         )
-    setting = found[0]["setting"]
-    return Record(setting, int(key), _seconds(records[key], f"'{path}', {setting}@{key}"))
+    setting = matches[0]["setting"]
+    return PublishedRun(setting, int(key), _seconds(records[key], f"'{path}', {setting}@{key}"))
 
 
-def split_seconds(record: Record) -> list[BlockCost]:
-    """Return costs per step from whole seconds of each job; raises `ConfigError`.
+def split_seconds(run: PublishedRun) -> list[BlockCost]:
+    """Split a run's seconds into costs per step.
 
-    `input_bytes` are of float32, `parameter_bytes` the paper's replacement's.
+    Args:
+        run: The seconds of each job.
+
+    Returns:
+        Costs in the order of the chain; bytes are those of float32 and the paper's replacement.
+
+    Raises:
+        ConfigError: If the setting is not understood, or a block of the network is missing.
     """
-    setting, seconds = record.setting, record.seconds
+    setting, seconds = run.setting, run.seconds
     targets = _targets(setting)
     if set(seconds) != {target.name for target in targets}:
         wanted = f"{targets[0].name} to {targets[-1].name}"
         raise ConfigError(
-            f"the record of '{setting}' must have all blocks, {wanted}, and no other."
+            f"the record of '{setting}' must have exactly the blocks {wanted} of the network."
         )
     steps, batch = workload_of(setting).steps, _number(r"batch (\d+)", setting)
     before = 0.0
     costs = []
-    for target, until in zip(targets, _teacher(targets, seconds), strict=True):
-        own = (until - before) * target.macs / (target.gap + target.macs)
+    for target, until in zip(targets, _teacher_seconds(targets, seconds), strict=True):
+        teacher = (until - before) * target.macs / (target.gap + target.macs)
         costs.append(
             BlockCost(
                 target.name,
-                prefix_seconds=(until - own) / steps,
-                teacher_seconds=own / steps,
+                prefix_seconds=(until - teacher) / steps,
+                teacher_seconds=teacher / steps,
                 train_seconds=(seconds[target.name] - until) / steps,
                 input_bytes=4 * batch * target.inputs * target.side**2,
                 parameter_bytes=4 * target.replacement_parameters,
@@ -166,16 +194,16 @@ def split_seconds(record: Record) -> list[BlockCost]:
 
 
 def workload_of(setting: str) -> Workload:
-    """Return the steps that a setting's text gives; all are distinct, as images are augmented."""
+    """Read the steps from a setting's text; all are distinct, because images are augmented."""
     if "CIFAR-10" not in setting:
-        raise ConfigError(f"the setting '{setting}' does not say that the images are CIFAR-10's.")
+        raise ConfigError(f"the setting '{setting}' must name CIFAR-10, the only supported data.")
     batch, epochs = _number(r"batch (\d+)", setting), _number(r"(\d+) epochs", setting)
     steps = epochs * math.ceil(_CIFAR_IMAGES / batch)
     return Workload(steps, steps)
 
 
-def _teacher(targets: Sequence[Target], seconds: Mapping[str, float]) -> list[float]:
-    """Return the teacher's seconds up to and with each target."""
+def _teacher_seconds(targets: Sequence[Target], seconds: Mapping[str, float]) -> list[float]:
+    """Return the teacher's seconds up to and including each target."""
     shares = []
     until = 0
     for target in targets:
@@ -189,18 +217,18 @@ def _targets(setting: str) -> tuple[Target, ...]:
     for name, targets in NETWORKS.items():
         if name in setting:
             return targets
-    raise ConfigError(f"the setting '{setting}' names no network of {', '.join(NETWORKS)}.")
+    raise ConfigError(f"the setting '{setting}' must name one of {', '.join(NETWORKS)}.")
 
 
 def _number(pattern: str, setting: str) -> int:
-    found = re.search(pattern, setting)
-    if not found or not 0 < int(found[1]) <= _CIFAR_IMAGES:
-        raise ConfigError(f"the setting '{setting}' must say 'batch N' and 'N epochs'.")
-    return int(found[1])
+    match = re.search(pattern, setting)
+    if not match or not 0 < int(match[1]) <= _CIFAR_IMAGES:
+        raise ConfigError(f"the setting '{setting}' must contain 'batch N' and 'N epochs'.")
+    return int(match[1])
 
 
-def _listed(runs: Any, path: Path) -> list[dict[str, Any]]:
-    """Return the runs, if each has a setting and records by numbers of workers."""
+def _checked(runs: Any, path: Path) -> list[dict[str, Any]]:
+    """Return the runs; raise `ConfigError` unless each has a setting and records by workers."""
     if not isinstance(runs, list) or not runs or not all(map(_is_run, runs)):
         raise ConfigError(f"'{path}': each of 'runs' must have a 'setting' and 'by_workers'.")
     return runs
@@ -210,7 +238,7 @@ def _is_run(run: Any) -> bool:
     if not isinstance(run, dict):
         return False
     setting, records = run.get("setting"), run.get("by_workers")
-    if not isinstance(setting, str) or not setting.isprintable() or len(setting) > _SETTING:
+    if not isinstance(setting, str) or not setting.isprintable() or len(setting) > _MAX_CHARACTERS:
         return False
     return isinstance(records, dict) and bool(records) and all(map(_is_count, records))
 
@@ -220,7 +248,7 @@ def _is_count(key: str) -> bool:
 
 
 def _seconds(record: Any, where: str) -> dict[str, float]:
-    """Return seconds by block; raises `ConfigError` for what is no list of them."""
+    """Return the seconds by block; raise `ConfigError` if the record is malformed."""
     blocks = record.get("blocks") if isinstance(record, dict) else None
     if not isinstance(blocks, list) or not all(map(_is_block, blocks)):
         raise ConfigError(f"{where}: each of 'blocks' must have a 'name' and 'seconds'.")
@@ -234,4 +262,4 @@ def _is_block(block: Any) -> bool:
     if not isinstance(block, dict) or not isinstance(block.get("name"), str):
         return False
     seconds: Any = block.get("seconds")
-    return type(seconds) in (int, float) and bool(0 <= seconds <= _LIMIT)
+    return type(seconds) in (int, float) and bool(0 <= seconds <= _MAX_SECONDS)

@@ -1,8 +1,8 @@
-"""Which schedule a run takes: the one asked for, or of all installed the one predicted fastest."""
+"""Selection of a run's schedule: the configured scheduler's, or the one predicted fastest."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pbkd.core.schedule import check_schedule
@@ -29,7 +29,14 @@ __all__ = ["Choice", "cache_name", "cache_obstacle", "choose_schedule", "schedul
 
 @dataclass(frozen=True)
 class Choice:
-    """A schedule, the scheduler it came from, its predicted seconds, and why it was taken."""
+    """The selected schedule.
+
+    Attributes:
+        scheduler: Name of the scheduler.
+        schedule: Its schedule.
+        seconds: The predicted makespan.
+        why: Why it was selected; empty if there was no choice.
+    """
 
     scheduler: str
     schedule: Schedule
@@ -38,7 +45,7 @@ class Choice:
 
 
 def schedulers(config: RunConfig, registry: Registry) -> dict[str, Scheduler]:
-    """Return the schedulers to choose from, by name: one, or for `auto` every installed one."""
+    """Return the schedulers to select from, by name: every installed one for `auto`."""
     if config.scheduler["name"] != "auto":
         scheduler = registry.create("scheduler", config.scheduler)
         return {scheduler.name: scheduler}
@@ -54,20 +61,34 @@ def choose_schedule(
     *,
     obstacle: str | None,
 ) -> Choice:
-    """Return the schedule with the least predicted seconds.
+    """Ask schedulers for a schedule and select the one with the least predicted seconds.
 
-    Where there is an `obstacle` to a cache, schedules that need one run the teacher instead.
-    One that fails, or whose schedule is wrong, is passed over; `ScheduleError` if none is left.
+    A scheduler that raises or returns an invalid schedule does not affect the others.
+
+    Args:
+        candidates: The schedulers, by name.
+        costs: Costs per step, in the order of the chain.
+        workers: The workers, ordered by rank.
+        workload: The training steps.
+        obstacle: Why no activation cache can be used; None if one can. With an obstacle, the
+            schedule of a single candidate is changed from the cache to the recompute feed, and
+            one of several candidates is dropped.
+
+    Returns:
+        The selected schedule.
+
+    Raises:
+        ScheduleError: If no candidate returns a valid schedule.
     """
     choices = []
-    broken = []
+    failures = []
     for name, scheduler in candidates.items():
         try:
-            # In tuples nobody can reorder or drop what the next scheduler is asked about.
+            # Tuples: a scheduler cannot change what the next one is asked.
             schedule = scheduler.schedule(tuple(costs), tuple(workers))
             check_schedule(schedule, costs, len(workers))
         except PLUGIN_FAILURES as error:
-            broken.append(failure_of("scheduler", scheduler, "schedule", error))
+            failures.append(failure_of("scheduler", scheduler, "schedule", error))
             continue
         why = ""
         if schedule.feed == "cache" and obstacle is not None:
@@ -78,37 +99,39 @@ def choose_schedule(
         seconds = makespan(schedule, costs, workers, workload)
         choices.append(Choice(name, schedule, seconds, why))
     if not choices:
-        raise ScheduleError(f"there is no schedule: {'; '.join(broken)}.")
+        raise ScheduleError(f"no scheduler returned a valid schedule: {'; '.join(failures)}.")
     best = min(choices, key=lambda choice: choice.seconds)
-    if len(candidates) == 1:
-        return best
-    others = ", ".join(
-        [*(f"{c.scheduler} {c.seconds:.1f} s" for c in choices if c is not best), *broken]
-    )
+    return best if len(candidates) == 1 else _explained(best, choices, failures)
+
+
+def _explained(best: Choice, choices: Sequence[Choice], failures: Sequence[str]) -> Choice:
+    """Say that a schedule was predicted fastest, and what the others were predicted to take."""
+    seconds = (f"{c.scheduler} {c.seconds:.1f} s" for c in choices if c is not best)
+    others = ", ".join([*seconds, *failures])
     why = f"predicted fastest, {best.seconds:.1f} s (others: {others})"
-    return Choice(best.scheduler, best.schedule, best.seconds, why)
+    return replace(best, why=why)
 
 
 def cache_obstacle(
     config: RunConfig, task: DistillationTask, blocks: Sequence[Block], workers: Sequence[Worker]
 ) -> str | None:
-    """Say why activations cannot be cached, with the size it would take; None if they can."""
+    """Return why the teacher's activations cannot be cached; None if they can."""
     if len({worker.node for worker in workers}) > 1:
-        return "workers on several machines share no disk"
+        return "workers on several machines have no common disk"
     gigabytes = cache_bytes(blocks, len(task.training.train), task.dtype) / 1e9
     if task.training.augmentation.external:
-        return "images that a program gives may differ from one epoch to the next"
+        return "images passed from Python may differ from one epoch to the next"
     if task.training.augmentation.is_random:
         return "images are augmented at random: set views=1 or more, or data.crop=0 data.flip=false"
     if gigabytes > config.cache_gigabytes:
         return (
-            f"it would take {gigabytes:.3g} GB, and cache_gigabytes is {config.cache_gigabytes:g}"
+            f"it would need {gigabytes:.3g} GB, but cache_gigabytes is {config.cache_gigabytes:g}"
         )
     return None
 
 
 def cache_name(config: RunConfig, task: DistillationTask, blocks: Sequence[Block]) -> str:
-    """Return the folder name of this teacher's, these data's and this cut's cache."""
+    """Return the name of the activation cache's folder: a hash of teacher, data and blocks."""
     teacher = task.teacher
     return cache_key(
         {

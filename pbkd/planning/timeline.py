@@ -1,4 +1,4 @@
-"""When each worker does what, as the prediction model has it: the bars of a Gantt chart."""
+"""The bars of a Gantt chart, as the cost model predicts them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,17 @@ KINDS = ("teacher", "training", "transfer", "cache")
 
 @dataclass(frozen=True)
 class Bar:
-    """A stretch of a worker's time, in seconds; `block` is set where a block is trained.
+    """An interval of a worker's time.
 
-    A job does its parts in turn at every step; its bars show the share of each, one after another.
+    A job alternates between its activities at every step; the bars show each activity's total, one
+    after another.
+
+    Attributes:
+        worker: Rank of the worker.
+        start: Seconds from the start of training.
+        seconds: Duration.
+        kind: One of `KINDS`.
+        block: The block, if one is trained.
     """
 
     worker: int
@@ -39,7 +47,7 @@ class Bar:
 def timeline(
     schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker], workload: Workload
 ) -> list[Bar]:
-    """Return the bars of a schedule, worker by worker, each worker's in the order of time."""
+    """Return the bars of a schedule, by worker and then by time."""
     if schedule.feed == "relay":
         return list(_relay(schedule, costs, workers, workload.steps))
     start = 0.0
@@ -49,7 +57,7 @@ def timeline(
         start = makespan(schedule, costs, workers, workload) - busy
         bars = [Bar(index, 0.0, start, "cache") for index in range(len(workers))]
     free = [start] * len(workers)
-    for index, job in _claims(schedule, costs, workers):
+    for index, job in _assignments(schedule, costs, workers):
         scale = workload.steps / workers[index].speed
         for kind, block, seconds in _parts(job, costs, teacher=schedule.feed == "recompute"):
             bars.append(Bar(index, free[index], seconds * scale, kind, block))
@@ -60,9 +68,9 @@ def timeline(
 def job_lanes(
     schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker], workload: Workload
 ) -> list[list[tuple[Job, float]]]:
-    """Return, for each worker, its jobs in the order of time with their seconds.
+    """Return each worker's jobs in the order of time, with their seconds.
 
-    What a worker does before or between the trainings of a job counts as part of the job.
+    Teacher passes, transfers and cache writing before a block's training count as part of its job.
     """
     job_of = {name: job for job in schedule.jobs for name in job.blocks}
     lanes: list[dict[Job, float]] = [{} for _ in workers]
@@ -79,10 +87,10 @@ def job_lanes(
     return [list(lane.items()) for lane in lanes]
 
 
-def _claims(
+def _assignments(
     schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker]
 ) -> Iterator[tuple[int, Job]]:
-    """Yield (worker, job) in order; a shared job's worker is the one whose seconds it adds to."""
+    """Yield (rank, job) in order; a shared job belongs to the worker whose seconds it increases."""
     for index, jobs in enumerate(schedule.assigned):
         for job in jobs:
             yield index, job
@@ -98,22 +106,22 @@ def _claims(
 def _parts(
     job: Job, costs: Sequence[BlockCost], *, teacher: bool
 ) -> Iterator[tuple[str, str | None, float]]:
-    """Yield (kind, block, seconds per step) of a job's teacher pass and of every training.
+    """Yield (kind, block, seconds per step) of a job's activities.
 
-    Where there is no teacher, reading from the cache counts as part of the training.
+    Without a teacher pass, reading from the cache counts as part of training.
     """
-    own = [cost for cost in costs if cost.name in job.blocks]
-    train = sum(cost.train_seconds for cost in own)
+    trained = [cost for cost in costs if cost.name in job.blocks]
+    train = sum(cost.train_seconds for cost in trained)
     if teacher:
         yield "teacher", None, job_seconds(job, costs) - train
-    for cost in own:
+    for cost in trained:
         yield "training", cost.name, cost.train_seconds + cost.read_seconds * (not teacher)
 
 
 def _relay(
     schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker], steps: int
 ) -> Iterator[Bar]:
-    """Yield the bars of a relay; a stage starts when its first batch is there."""
+    """Yield the bars of a relay; a stage starts when its first batch has arrived."""
     busy = worker_seconds(schedule, costs, workers)
     start, first = 0.0, 0
     for stage in schedule.stages:
@@ -134,11 +142,11 @@ def _relay(
 def _stage_parts(
     stage: Stage, costs: Sequence[BlockCost], first: int, share: float, work: float, busy: float
 ) -> list[tuple[str, str | None, float]]:
-    own = costs[first : first + len(stage.job.blocks)]
-    train = sum(cost.train_seconds for cost in own) / share
+    trained = costs[first : first + len(stage.job.blocks)]
+    train = sum(cost.train_seconds for cost in trained) / share
     parts: list[tuple[str, str | None, float]] = [
         ("teacher", None, work - train),
-        *(("training", cost.name, cost.train_seconds / share) for cost in own),
+        *(("training", cost.name, cost.train_seconds / share) for cost in trained),
     ]
     if busy > work:
         parts.append(("transfer", None, busy - work))

@@ -1,4 +1,4 @@
-"""Discrete-event simulation of schedules on clusters that are not at hand."""
+"""Discrete-event simulation of schedules on clusters."""
 
 from pbkd.planning.simulation.simulation import Simulation, simulate
 

@@ -1,4 +1,4 @@
-"""Devices that fail: what is lost since the last checkpoint, and the restart of all workers."""
+"""Simulation of device failures, with restarts from the last checkpoint."""
 
 from __future__ import annotations
 
@@ -12,20 +12,30 @@ if TYPE_CHECKING:
     from pbkd.planning.cluster import Failures
 
 
-__all__ = ["disturbed"]
+__all__ = ["with_failures"]
 
 _RUNS = 100
-_MOST_PER_INTERVAL = 3.0  # failures between two checkpoints; with more, a run hardly gets on
+_MOST_PER_INTERVAL = 3.0  # failures between two checkpoints, beyond which a run hardly advances
 
 
-def disturbed(
+def with_failures(
     seconds: float, interval: float, devices: int, failures: Failures
 ) -> tuple[float, float]:
-    """Return the seconds of a run, and its failures: the mean of 100 runs, drawn from the seed.
+    """Simulate the failures of a run.
 
-    `seconds` is what it takes undisturbed, `interval` what lies between two checkpoints. When a
-    device fails, all workers restart and go on from the last checkpoint. Raises `ScheduleError`
-    where so many fail that the run would hardly ever end.
+    When a device fails, all workers restart from the last checkpoint.
+
+    Args:
+        seconds: Duration of the run without failures.
+        interval: Seconds between two checkpoints.
+        devices: Number of devices.
+        failures: Failure rate, restart time and seed.
+
+    Returns:
+        The run's seconds and its number of failures, the means of 100 simulated runs.
+
+    Raises:
+        ScheduleError: If failures are so frequent that the run would hardly ever end.
     """
     rate = devices * failures.per_device_hour / 3600
     if not rate:
@@ -33,22 +43,24 @@ def disturbed(
     span = min(seconds, interval) + failures.restart_seconds
     if rate * span > _MOST_PER_INTERVAL:
         raise ScheduleError(
-            f"it would hardly ever end: a device fails every {1 / rate:,.0f} s, and from one"
-            f" checkpoint to the next takes {span:,.0f} s, with a restart."
+            f"the run would hardly ever end: a device fails every {1 / rate:,.0f} s, but a restart"
+            f" and the steps between two checkpoints take {span:,.0f} s."
         )
-    drawn = random.Random(failures.seed)
-    runs = [_run(seconds, interval, rate, failures.restart_seconds, drawn) for _ in range(_RUNS)]
-    took, failed = zip(*runs, strict=True)
-    return sum(took) / _RUNS, sum(failed) / _RUNS
+    generator = random.Random(failures.seed)
+    runs = [
+        _run(seconds, interval, rate, failures.restart_seconds, generator) for _ in range(_RUNS)
+    ]
+    durations, counts = zip(*runs, strict=True)
+    return sum(durations) / _RUNS, sum(counts) / _RUNS
 
 
 def _run(
-    seconds: float, interval: float, rate: float, restart: float, drawn: random.Random
+    seconds: float, interval: float, rate: float, restart: float, generator: random.Random
 ) -> tuple[float, int]:
-    """Return what one run takes, and how often it fails; a restart may fail, too."""
+    """Return the seconds and the failures of one run; a restart may fail, too."""
     clock, kept, failed = 0.0, 0.0, 0
     while True:
-        gap = drawn.expovariate(rate)
+        gap = generator.expovariate(rate)
         starting = restart if failed else 0.0
         if gap >= starting + seconds - kept:
             return clock + starting + seconds - kept, failed

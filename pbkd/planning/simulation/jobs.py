@@ -1,4 +1,4 @@
-"""Jobs that need nothing of each other: each worker does its own, then claims shared ones."""
+"""Simulation of independent jobs: workers run their assigned jobs, then claim shared ones."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ __all__ = ["job_ends", "writing_seconds"]
 def job_ends(
     schedule: Schedule, costs: Sequence[BlockCost], devices: Sequence[Device]
 ) -> list[float]:
-    """Return when each worker has done its last job, in seconds per step; 0 without a job.
+    """Return when each worker finishes its last job, in seconds per step; 0 without a job.
 
-    Busy devices of a node slow each other, until one has nothing left to claim.
+    Busy devices of one node slow each other down.
     """
     teacher = schedule.feed == "recompute"
-    floor = _Floor(devices)
+    simulation = _JobSimulation(devices)
     shared = iter(schedule.shared)
     for index, jobs in enumerate(schedule.assigned):
-        floor.start(index, sum(job_seconds(job, costs, teacher=teacher) for job in jobs))
-    for index in floor.finished():
+        simulation.start(index, sum(job_seconds(job, costs, teacher=teacher) for job in jobs))
+    for index in simulation.finished():
         if (job := next(shared, None)) is not None:
-            floor.start(index, job_seconds(job, costs, teacher=teacher))
-    return floor.ends
+            simulation.start(index, job_seconds(job, costs, teacher=teacher))
+    return simulation.ends
 
 
 def writing_seconds(
     costs: Sequence[BlockCost], devices: Sequence[Device], workload: Workload
 ) -> float:
-    """Return the seconds in which all devices write a cache: each an equal share of the batches."""
+    """Return the seconds to fill the cache; every device writes an equal share of the batches."""
     batches = math.ceil(workload.distinct_steps / len(devices))
     teacher = max(cost.prefix_seconds + cost.teacher_seconds for cost in costs)
     return _slowest(devices) * teacher * batches
 
 
 def _slowest(devices: Sequence[Device]) -> float:
-    """Return by what the slowest device stretches a second of work, with all of them busy."""
+    """Return the seconds that the slowest device needs per second of work, with all busy."""
     return max(
         (1 + device.nodes.contention * (min(device.nodes.devices, len(devices)) - 1))
         / device.worker.speed
@@ -56,8 +56,8 @@ def _slowest(devices: Sequence[Device]) -> float:
     )
 
 
-class _Floor:
-    """The devices at work: what each has left, and how many of its node work with it."""
+class _JobSimulation:
+    """Busy devices with their remaining work, slowed by the busy devices of the same node."""
 
     def __init__(self, devices: Sequence[Device]) -> None:
         self._devices = devices
@@ -71,25 +71,25 @@ class _Floor:
         self.ends = [0.0] * len(devices)
 
     def start(self, index: int, seconds: float) -> None:
-        """Give a device work, in seconds at speed 1 on a node of its own."""
+        """Start work on a device; `seconds` is for speed 1 and no contention."""
         device = self._devices[index]
         self._change_busy(device, 1)
-        took = seconds / device.worker.speed * self._stretch(device)
-        self._expect(index, self._now + took)
+        duration = seconds / device.worker.speed * self._stretch(device)
+        self._expect(index, self._now + duration)
 
     def finished(self) -> Iterator[int]:
-        """Yield devices in the order in which they are done, until none has anything to do."""
+        """Yield devices in the order in which they finish, until none is busy."""
         while self._events:
             time, index = heapq.heappop(self._events)
             if self._due.get(index) != time:
-                continue  # its node became slower or faster in the meantime
+                continue  # outdated: contention changed since
             self._now = self.ends[index] = time
             del self._due[index]
             self._change_busy(self._devices[index], -1)
             yield index
 
     def _change_busy(self, device: Device, change: int) -> None:
-        """Stretch or shorten what the others of the node have left."""
+        """Rescale the remaining work of the node's other devices."""
         node, before = device.worker.node, self._stretch(device)
         self._busy[node] += change
         after = self._stretch(device)

@@ -1,4 +1,4 @@
-"""A message from one stage to the next: seconds on the links of the nodes that it crosses."""
+"""Messages between the stages of a relay, and the links that they occupy."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["Message", "Port", "message_between", "node_of"]
 
 Port = tuple[str, str]
-"""`out` or `in`, and a node: one way of its link to other nodes."""
+"""A direction, `out` or `in`, and a node: one direction of the node's link to other nodes."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """The seconds for which a message takes each port; its parts go at the same time.
+    """The seconds for which a message occupies each port; its parts are sent in parallel.
 
-    What stays in a node takes no port, since each device there has a link of its own, but the
-    seconds `inside`. All has arrived `latency` after that.
+    Attributes:
+        ports: Seconds on each port between nodes.
+        inside: Seconds of the parts within a node, where every device has its own link.
+        latency: Seconds from the end of the transfer until all parts have arrived.
     """
 
     ports: Mapping[Port, float]
@@ -31,12 +33,12 @@ class Message:
 
     @property
     def seconds(self) -> float:
-        """Those for which the busiest link is taken."""
+        """Seconds on the busiest link."""
         return max([self.inside, *self.ports.values()])
 
 
 def message_between(replicas: Sequence[Worker], others: Sequence[Worker], size: float) -> Message:
-    """Return the message of so many bytes, whose rows each stage shares evenly."""
+    """Return a message of `size` bytes, whose rows are split evenly over either stage's workers."""
     ports: dict[Port, float] = {}
     inside: dict[int, float] = {}
     latency = 0.0
@@ -56,14 +58,14 @@ def message_between(replicas: Sequence[Worker], others: Sequence[Worker], size: 
 
 
 def node_of(worker: Worker) -> str:
-    """Return the worker's node; one without is alone on its own."""
+    """Return the worker's node; a worker without one has a node to itself."""
     return worker.node or f"worker {worker.rank}"
 
 
 def _pairs(
     replicas: Sequence[Worker], others: Sequence[Worker]
 ) -> Iterator[tuple[Worker, Worker, float]]:
-    """Yield who sends rows to whom, and which share of all."""
+    """Yield (sender, receiver, fraction of all rows)."""
     mine = theirs = done = 0
     while mine < len(replicas):
         ends = (mine + 1) * len(others), (theirs + 1) * len(replicas)

@@ -1,4 +1,4 @@
-"""A relay, step by step: stages that compute, messages on their way, links that several share."""
+"""Simulation of a relay: stages that compute, messages in transit, shared links."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ if TYPE_CHECKING:
 
 __all__ = ["RelayTimes", "relay_times"]
 
-AHEAD = 2  # batches on their way over a link at a time, as in pbkd.link
-_FEW, _PER_STAGE = 256, 16  # steps, and more for each stage, after which the pace is steady
+MAX_IN_FLIGHT = 2  # batches in transit per link, as in pbkd.training.link
+_MIN_STEPS, _STEPS_PER_STAGE = 256, 16  # simulated steps, after which the pace is steady
 
 
 @dataclass(frozen=True)
 class RelayTimes:
-    """Seconds until the last stage is done, and of each worker's work in one step.
+    """Simulated times of a relay.
 
-    `slowest` is the stage with most to do, and `parts` says where its time goes; of the seconds
-    between two steps, `links` are beyond those, since messages wait for each other.
+    Attributes:
+        seconds: Seconds until the last stage has finished.
+        busy: Busy seconds of each worker in one step.
+        slowest: Index of the stage with the most work per step.
+        parts: The seconds per step of that stage, by activity.
+        links: Seconds per step beyond these, in which messages wait for each other.
     """
 
     seconds: float
@@ -44,41 +48,51 @@ class RelayTimes:
 def relay_times(
     schedule: Schedule, costs: Sequence[BlockCost], devices: Sequence[Device], steps: int
 ) -> RelayTimes:
-    """Simulate a relay of so many steps.
+    """Simulate a relay.
 
-    A stage begins a step when it has its input and is done with the step before; it waits where
-    two of its outputs are still on their way. Where all devices of a stage can overlap, a message
-    takes time on links alone, and what leaves, or reaches, one node follows each other.
-    A few hundred steps are simulated; further ones take the pace of the half amid these.
+    A stage begins a step when its input has arrived and it has finished the previous step; it
+    waits while two of its outputs are in transit. If all devices of a stage overlap communication
+    with computing, a message occupies links only, and messages that leave or reach one node are
+    sent one after another.
+
+    Args:
+        schedule: A schedule with the relay feed.
+        costs: Costs per step, in the order of the chain.
+        devices: The device of each rank.
+        steps: The number of steps. A few hundred are simulated; the others are extrapolated from
+            the pace of the middle half of these.
+
+    Returns:
+        The times of the whole relay.
     """
     stages = _stages(schedule, costs, devices)
-    window = min(steps, _FEW + _PER_STAGE * len(stages))
+    window = min(steps, _MIN_STEPS + _STEPS_PER_STAGE * len(stages))
     ends = _Relay(stages, window).run()
     early, late = window // 4, 3 * window // 4
     pace = (ends[late] - ends[early]) / max(1, late - early)
     seconds = ends[-1] + (steps - window) * pace
     busy = [0.0] * len(devices)
-    for stage, own in zip(schedule.stages, stages, strict=True):
-        for rank in stage.ranks:
-            busy[rank] = own.computing + own.adding
+    for scheduled, stage in zip(schedule.stages, stages, strict=True):
+        for rank in scheduled.ranks:
+            busy[rank] = stage.computing + stage.all_reduce
     slowest = max(range(len(stages)), key=lambda index: stages[index].pace)
     links = max(0.0, pace - stages[slowest].pace)
     return RelayTimes(seconds, tuple(busy), slowest, stages[slowest].parts, links)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Stage:
-    """A stage's seconds of computing in a step, then of adding up gradients over `ports`.
+    """A stage: seconds of computing per step, then of the all-reduce over `ports`.
 
-    Its output leaves as a `message`, unless workers at either end spend time of their own on it.
+    `message` is its output; None if sending is part of the workers' computing.
     """
 
     parts: StageParts[float]
     computing: float
-    adding: float = 0.0
+    all_reduce: float = 0.0
     ports: tuple[Port, ...] = ()
     message: Message | None = None
-    # What changes in the course of the simulation:
+    # State of the simulation:
     working: bool = False
     begun: int = 0
     finished: int = 0
@@ -90,27 +104,27 @@ class _Stage:
 
     @property
     def pace(self) -> float:
-        """The seconds of a step where nothing has to be waited for."""
+        """The seconds per step without waiting."""
         sending = self.message.seconds if self.message else 0.0
-        return max(self.computing + self.adding, sending)
+        return max(self.computing + self.all_reduce, sending)
 
 
 def _stages(
     schedule: Schedule, costs: Sequence[BlockCost], devices: Sequence[Device]
 ) -> list[_Stage]:
     groups = [[devices[rank] for rank in stage.ranks] for stage in schedule.stages]
-    # What of a message is hidden behind work is found out by the simulation.
+    # The simulation, not the cost model, decides what overlaps.
     workers = [replace(device.worker, overlap=False) for device in devices]
     parts = relay_parts(schedule, costs, workers)
     busy = Counter(device.worker.node for group in groups for device in group)
-    stages = [_stage(group, own, busy) for group, own in zip(groups, parts, strict=True)]
-    moved = {cost.name: cost.input_bytes for cost in costs}
+    stages = [_stage(*pair, busy) for pair in zip(groups, parts, strict=True)]
+    input_bytes = {cost.name: cost.input_bytes for cost in costs}
     for index, following in enumerate(schedule.stages[1:]):
         if _overlap(groups[index]) and _overlap(groups[index + 1]):
             stage, replicas = stages[index], [device.worker for device in groups[index]]
             others = [device.worker for device in groups[index + 1]]
-            stage.message = message_between(replicas, others, moved[following.job.blocks[0]])
-            if stage.pace > stage.computing + stage.adding:
+            stage.message = message_between(replicas, others, input_bytes[following.job.blocks[0]])
+            if stage.pace > stage.computing + stage.all_reduce:
                 stage.parts = replace(stage.parts, sending=stage.pace)
     return stages
 
@@ -119,14 +133,14 @@ def _stage(group: Sequence[Device], parts: StageParts[float], busy: Mapping[str,
     stretch = max(1 + device.nodes.contention * (busy[device.worker.node] - 1) for device in group)
     if not _overlap(group):
         extra = parts.computing * (stretch - 1)
-        return _Stage(parts, parts.seconds + extra)
+        return _Stage(parts=parts, computing=parts.seconds + extra)
     parts = replace(parts, receiving=0.0, sending=0.0)
     computing = parts.computing * stretch + parts.waiting
     nodes = dict.fromkeys(node_of(device.worker) for device in group)
     if len(nodes) == 1:
-        return _Stage(parts, computing + parts.gradients)
+        return _Stage(parts=parts, computing=computing + parts.gradients)
     ports = tuple((way, node) for node in nodes for way in ("out", "in"))
-    return _Stage(parts, computing, parts.gradients, ports)
+    return _Stage(parts=parts, computing=computing, all_reduce=parts.gradients, ports=ports)
 
 
 def _overlap(group: Sequence[Device]) -> bool:
@@ -134,7 +148,7 @@ def _overlap(group: Sequence[Device]) -> bool:
 
 
 class _Relay:
-    """The events of a relay, in the order of time."""
+    """The event queue of a relay."""
 
     def __init__(self, stages: Sequence[_Stage], steps: int) -> None:
         self._stages = stages
@@ -146,7 +160,7 @@ class _Relay:
         stages[0].arrived = steps
 
     def run(self) -> list[float]:
-        """Return when the last stage was done with each step."""
+        """Return the time at which the last stage finished each step."""
         self._begin(0)
         while self._events:
             self._now, _, happen, index = heapq.heappop(self._events)
@@ -154,7 +168,7 @@ class _Relay:
         return self._stages[-1].times
 
     def _after(self, seconds: float, happen: Callable[[int], None], index: int) -> None:
-        self._count += 1  # events of the same time in the order in which they were expected
+        self._count += 1  # events at the same time are handled in the order of scheduling
         heapq.heappush(self._events, (self._now + seconds, self._count, happen, index))
 
     def _begin(self, index: int) -> None:
@@ -164,12 +178,12 @@ class _Relay:
             return
         stage.working = True
         stage.begun += 1
-        self._after(stage.computing, self._computed if stage.adding else self._finish, index)
+        self._after(stage.computing, self._computed if stage.all_reduce else self._finish, index)
 
     def _computed(self, index: int) -> None:
         stage = self._stages[index]
-        taken = [self._take(port, stage.adding) for port in stage.ports]
-        self._after(max(taken), self._finish, index)
+        waits = [self._occupy(port, stage.all_reduce) for port in stage.ports]
+        self._after(max(waits), self._finish, index)
 
     def _finish(self, index: int) -> None:
         stage = self._stages[index]
@@ -181,17 +195,17 @@ class _Relay:
             stage.held = True
             self._send(index)
         if index:
-            self._send(index - 1)  # which may have waited for this one to take its next input
+            self._send(index - 1)  # it may have waited for room at this stage
         self._begin(index)
 
     def _send(self, index: int) -> None:
-        """Send what the stage's outlet may: two messages at a time, no more than are awaited."""
+        """Send finished outputs, at most `MAX_IN_FLIGHT` ahead of the next stage."""
         stage, following = self._stages[index], self._stages[index + 1]
-        if stage.held and stage.finished - stage.left <= AHEAD:
+        if stage.held and stage.finished - stage.left <= MAX_IN_FLIGHT:
             stage.held = False
-        while stage.sent < stage.finished and stage.sent <= following.finished + AHEAD:
+        while stage.sent < stage.finished and stage.sent <= following.finished + MAX_IN_FLIGHT:
             stage.sent += 1
-            self._after(self._on_links(stage.message), self._arrive, index)
+            self._after(self._transfer(stage.message), self._arrive, index)
 
     def _arrive(self, index: int) -> None:
         stage = self._stages[index]
@@ -201,14 +215,14 @@ class _Relay:
         self._begin(index)
         self._begin(index + 1)
 
-    def _on_links(self, message: Message | None) -> float:
-        """Return the seconds until a message has arrived, if it takes links at all."""
+    def _transfer(self, message: Message | None) -> float:
+        """Return the seconds until a message arrives; 0 without a message."""
         if message is None:
             return 0.0
-        taken = [self._take(port, seconds) for port, seconds in message.ports.items()]
-        return max(message.inside, *taken, 0.0) + message.latency
+        waits = [self._occupy(port, seconds) for port, seconds in message.ports.items()]
+        return max(message.inside, *waits, 0.0) + message.latency
 
-    def _take(self, port: Port, seconds: float) -> float:
-        """Return the seconds until a port is through with this, after what it has to do."""
+    def _occupy(self, port: Port, seconds: float) -> float:
+        """Occupy a port after its earlier messages; return the seconds until it is free again."""
         self._free[port] = max(self._free.get(port, 0.0), self._now) + seconds
         return self._free[port] - self._now

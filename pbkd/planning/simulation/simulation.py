@@ -1,4 +1,4 @@
-"""What a schedule takes on a cluster, with its links, its contention and its failures."""
+"""Simulation of a schedule on a cluster, with links, contention and failures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.planning.cost_model import job_seconds
-from pbkd.planning.simulation.failures import disturbed
+from pbkd.planning.simulation.failures import with_failures
 from pbkd.planning.simulation.jobs import job_ends, writing_seconds
 from pbkd.planning.simulation.relay import relay_times
 from pbkd.training.checkpoint import STEPS_BETWEEN
@@ -24,20 +24,26 @@ __all__ = ["Simulation", "simulate"]
 
 _PARTS = {
     "work": "teacher and training",
-    "overhead": "what does not shrink with the batch",
+    "overhead": "overhead per step",
     "receiving": "receiving",
     "sending": "sending",
-    "gradients": "adding up gradients",
-    "waiting": "waiting for each other",
+    "gradients": "all-reduce",
+    "waiting": "waiting for replicas",
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """The seconds of a schedule, with so many `failures`; `undisturbed` without any.
+    """Simulated figures of a schedule.
 
-    `busy_share` is of the devices' time until then. Joules and cost are None where a device has no
-    watts or no price. `limit` says who sets the pace, and what that time goes into.
+    Attributes:
+        seconds: Duration with failures.
+        undisturbed: Duration in seconds without failures.
+        failures: Mean number of failures.
+        busy_share: Fraction of the devices' time in which they are busy.
+        joules: Energy; None if the power of a device is unknown.
+        cost: Price of the devices; None if the price of a device is unknown.
+        limit: The bottleneck, and the shares of its time by activity.
     """
 
     seconds: float
@@ -56,25 +62,36 @@ def simulate(
     workload: Workload,
     failures: Failures,
 ) -> Simulation:
-    """Simulate a schedule as its workers would run it, one on each of these devices.
+    """Simulate a schedule on a cluster.
 
-    Raises `ScheduleError` where devices fail so often that it would hardly ever end.
+    Args:
+        schedule: A valid schedule for these devices.
+        costs: Costs per step, in the order of the chain.
+        devices: The device of each rank.
+        workload: The training steps.
+        failures: Failure rate and restart time.
+
+    Returns:
+        Seconds, energy, cost and bottleneck.
+
+    Raises:
+        ScheduleError: If failures are so frequent that the run would hardly ever end.
     """
     simulated = _relay if schedule.feed == "relay" else _jobs
     undisturbed, busy, step, limit = simulated(schedule, costs, devices, workload)
     interval = STEPS_BETWEEN * step
-    seconds, failed = disturbed(undisturbed, interval, len(devices), failures)
-    # What was lost is done again; while they restart, devices are idle.
+    seconds, failed = with_failures(undisturbed, interval, len(devices), failures)
+    # Lost work is repeated; devices are idle during restarts.
     again = max(0.0, seconds - failed * failures.restart_seconds) / undisturbed
-    busy = [own * again for own in busy]
+    busy = [busy_seconds * again for busy_seconds in busy]
     return Simulation(
-        seconds,
-        undisturbed,
-        failed,
-        min(1.0, sum(busy) / len(devices) / seconds),
-        _joules(devices, busy, seconds),
-        _cost(devices, seconds),
-        limit,
+        seconds=seconds,
+        undisturbed=undisturbed,
+        failures=failed,
+        busy_share=min(1.0, sum(busy) / len(devices) / seconds),
+        joules=_joules(devices, busy, seconds),
+        cost=_cost(devices, seconds),
+        limit=limit,
     )
 
 
@@ -85,11 +102,11 @@ def _relay(
     stage = schedule.stages[times.slowest]
     first, last = stage.job.blocks[0], stage.job.blocks[-1]
     blocks = first if first == last else f"{first} to {last}"
-    who = f" on {len(stage.ranks)} workers" if len(stage.ranks) > 1 else ""
+    replicas = f" on {len(stage.ranks)} workers" if len(stage.ranks) > 1 else ""
     seconds = {_PARTS[part]: spent for part, spent in asdict(times.parts).items()}
     seconds["waiting for links"] = times.links
-    busy = [own * workload.steps for own in times.busy]
-    return times.seconds, busy, max(times.busy), _limit(f"{blocks}{who}", seconds)
+    busy = [per_step * workload.steps for per_step in times.busy]
+    return times.seconds, busy, max(times.busy), _limit(f"{blocks}{replicas}", seconds)
 
 
 def _jobs(
@@ -104,27 +121,27 @@ def _jobs(
     training = sum(cost.train_seconds for cost in costs if cost.name in job.blocks)
     other = "reading" if cached else "the teacher's pass"
     first, more = job.blocks[0], len(job.blocks) - 1
-    who = f"{first} and {more} more" if more else first
+    blocks = f"{first} and {more} more" if more else first
     slowest = min(device.worker.speed for device in devices)
-    limit = _limit(who, {other: step - training, "training": training})
+    limit = _limit(blocks, {other: step - training, "training": training})
     return max(busy), busy, step / slowest, limit
 
 
-def _limit(who: str, seconds: dict[str, float]) -> str:
-    """Return who sets the pace, and the shares of what takes at least a hundredth of the time."""
+def _limit(bottleneck: str, seconds: dict[str, float]) -> str:
+    """Describe the bottleneck, with the activities that take at least 1 % of its time."""
     whole = sum(seconds.values()) or 1.0
     shares = sorted(((spent / whole, what) for what, spent in seconds.items()), reverse=True)
-    told = ", ".join(f"{what} {100 * share:.0f} %" for share, what in shares if share >= 0.01)
-    return f"{who}: {told}"
+    text = ", ".join(f"{what} {100 * share:.0f} %" for share, what in shares if share >= 0.01)
+    return f"{bottleneck}: {text}"
 
 
 def _joules(devices: Sequence[Device], busy: Sequence[float], seconds: float) -> float | None:
     total = 0.0
-    for device, own in zip(devices, busy, strict=True):
+    for device, busy_seconds in zip(devices, busy, strict=True):
         watts, idle = device.nodes.busy_watts, device.nodes.idle_watts
         if watts is None or idle is None:
             return None
-        total += watts * own + idle * max(0.0, seconds - own)
+        total += watts * busy_seconds + idle * max(0.0, seconds - busy_seconds)
     return total
 
 

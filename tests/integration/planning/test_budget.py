@@ -108,8 +108,8 @@ def test_a_budget_of_milliseconds_is_made_of_measured_ones(registry: Registry) -
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        ([RANKS], "'candidates' needs a budget to choose by: set budget.macs"),
-        (["budget.macs=0.01"], "'budget.macs' is 0.01, but the cheapest student comes to 0.1"),
+        ([RANKS], "'candidates' needs a budget: set budget.macs"),
+        (["budget.macs=0.01"], "'budget.macs' is 0.01, but the cheapest student needs 0.1"),
         (["budget.parameters=0.01"], "'budget.parameters' is 0.01, but the cheapest student"),
     ],
 )
@@ -124,13 +124,13 @@ def test_a_budget_that_cannot_be_kept_is_told_before_training(
 def test_the_least_possible_budget_that_is_told_is_possible(registry: Registry) -> None:
     with pytest.raises(ConfigError) as caught:
         plan_run(load_config([*QUICK, "budget.macs=0.01"]), registry)
-    least = float(str(caught.value).split("comes to ")[1].split(":")[0])
+    least = float(str(caught.value).split("student needs ")[1].split(":")[0])
     assert plan_run(load_config([*QUICK, f"budget.macs={least + 0.001}"]), registry).plan.trained
 
 
 def test_candidates_that_were_rejected_leave_the_cheapest_with_a_note(tmp_path: Path) -> None:
     result = compressed(tmp_path, "budget.macs=0.13", "max_drop=0.01")
-    assert any("cannot keep the budget" in note for note in result.notes)
+    assert any("cannot meet the budget" in note for note in result.notes)
     assert any("alone it loses" in (block.reason or "") for block in result.blocks)
     assert result.student.macs / result.teacher.macs > 0.13
 

@@ -20,9 +20,15 @@ from tests.paths import PUBLISHED
 MEASURED = json.loads(PUBLISHED.read_text())
 TABLE = CostTable("a teacher", (BlockCost("a", 0, 1, 2), BlockCost("b", 1, 1, 2)), Workload(10, 10))
 PLAN = Plan(
-    (), (Worker(0), Worker(1)), Schedule(((Job(("a",)),), (Job(("b",)),))), TABLE.workload,
-    40.0, "greedy", "", None,
-)  # fmt: skip
+    blocks=(),
+    workers=(Worker(0), Worker(1)),
+    schedule=Schedule(((Job(("a",)),), (Job(("b",)),))),
+    workload=TABLE.workload,
+    seconds=40.0,
+    scheduler="greedy",
+    why="",
+    cache=None,
+)
 
 
 def runs(tmp_path: Path, **changes: Any) -> Path:

@@ -61,8 +61,8 @@ def test_a_published_record_is_read_with_its_steps(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "is not of format 1 in seconds per step"),
-        ({"unit": "hours"}, "is not of format 1 in seconds per step"),
+        ({"format": 2}, "must have format 1 and the unit 'seconds per step'"),
+        ({"unit": "hours"}, "must have format 1 and the unit 'seconds per step'"),
         ({"steps": 0}, "1 <= distinct_steps <= steps"),
         ({"distinct_steps": 601}, "1 <= distinct_steps <= steps"),
         ({"steps": 1.5}, "'steps' must be a whole number"),
@@ -80,7 +80,7 @@ def test_a_published_record_is_read_with_its_steps(tmp_path: Path) -> None:
         ({"block_train_seconds": "1"}, "'train_seconds' must be a number from 0"),
         ({"block_train_seconds": 10**400}, "'train_seconds' must be a number from 0"),
         ({"block_input_bytes": 0.5}, "'input_bytes' must be a whole number"),
-        ({"block_prefix_seconds": 9.0}, "the prefix of 'b' takes less than that of 'a'"),
+        ({"block_prefix_seconds": 9.0}, "prefix_seconds of 'b' is less than of 'a'"),
     ],
 )
 def test_a_table_that_is_wrong_says_where(
@@ -116,5 +116,5 @@ def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
 
 
 def test_a_setting_for_one_table_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="leave --setting out"):
+    with pytest.raises(ConfigError, match="omit --setting"):
         read_costs(changed(tmp_path), "VGG-16")

@@ -120,10 +120,10 @@ def test_a_part_of_a_setting_and_a_number_of_workers_choose_a_record() -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (None, "several settings with ''.*one of VGG-16.*schedule; VGG-16.*cluster"),
+        (None, "several settings with ''.*from VGG-16.*schedule; VGG-16.*cluster"),
         ("vgg", "several settings with 'vgg'"),
         ("AlexNet", "no setting with 'AlexNet'"),
-        ("cluster@3", "no record of 3 workers in that setting, but of 4, 2"),
+        ("cluster@3", "no record of 3 workers for this setting, only of 4, 2"),
     ],
 )
 def test_a_choice_that_is_not_one_lists_what_there_is(wanted: str | None, message: str) -> None:
@@ -160,11 +160,11 @@ def test_seconds_that_are_none_are_an_error(value: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("VGG-16", "AlexNet"), "names no network of VGG-16, ResNet-50"),
-        (("VGG-16", "ResNet-50"), "conv2_block1_2_conv to conv5_block3_2_conv, and no other"),
-        (("CIFAR-10", "ImageNet"), "does not say that the images are CIFAR-10's"),
-        (("batch 256", "batches"), "must say 'batch N' and 'N epochs'"),
-        (("30 epochs", "0 epochs"), "must say 'batch N' and 'N epochs'"),
+        (("VGG-16", "AlexNet"), "must name one of VGG-16, ResNet-50"),
+        (("VGG-16", "ResNet-50"), "conv2_block1_2_conv to conv5_block3_2_conv of the network"),
+        (("CIFAR-10", "ImageNet"), "must name CIFAR-10"),
+        (("batch 256", "batches"), "must contain 'batch N' and 'N epochs'"),
+        (("30 epochs", "0 epochs"), "must contain 'batch N' and 'N epochs'"),
     ],
 )
 def test_a_setting_must_say_what_the_split_needs(change: tuple[str, str], message: str) -> None:
@@ -177,5 +177,7 @@ def test_a_setting_must_say_what_the_split_needs(change: tuple[str, str], messag
 def test_a_record_with_a_block_missing_is_an_error() -> None:
     runs = copy.deepcopy(RUNS)
     runs[0]["by_workers"]["4"]["blocks"].pop()
-    with pytest.raises(ConfigError, match="must have all blocks, block1_conv1 to block5_conv3"):
+    with pytest.raises(
+        ConfigError, match="must have exactly the blocks block1_conv1 to block5_conv3"
+    ):
         split_seconds(choose_run(runs, None, PUBLISHED))

@@ -99,7 +99,8 @@ def test_what_is_no_schedule_is_told(given: Any, told: str) -> None:
     with pytest.raises(ScheduleError) as caught:
         choose_schedule(confused, tiny_costs(2), CREW, Workload(9, 9), obstacle=None)
     assert str(caught.value) == (
-        f"there is no schedule: the scheduler 'confused' of {OWN} fails in schedule ({told})."
+        f"no scheduler returned a valid schedule: the scheduler 'confused' of {OWN} fails in"
+        f" schedule ({told})."
     )
 
 
@@ -137,9 +138,9 @@ def test_what_stands_in_the_way_of_a_cache(registry: Registry, digits: Distillat
     plain = build_task(load_config(["data.crop=0"]), registry, "cpu")
     assert cache_obstacle(config, plain, BLOCKS, CREW) is None
     apart = [replace(worker, node=f"node{worker.rank}") for worker in CREW]
-    assert "share no disk" in (cache_obstacle(config, plain, BLOCKS, apart) or "")
+    assert "have no common disk" in (cache_obstacle(config, plain, BLOCKS, apart) or "")
     little = cache_obstacle(load_config(["cache_gigabytes=0.001"]), plain, BLOCKS, CREW) or ""
-    assert "it would take 0.0176 GB, and cache_gigabytes is 0.001" in little  # 1,077 x 16 KiB
+    assert "it would need 0.0176 GB, but cache_gigabytes is 0.001" in little  # 1,077 x 16 KiB
 
 
 def test_another_cut_has_another_cache(digits: DistillationTask) -> None:

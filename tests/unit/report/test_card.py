@@ -211,15 +211,15 @@ def test_the_report_is_three_files_that_say_the_same(tmp_path: Path) -> None:
 
 
 PLANNED = PlannedBlock(
-    "conv1",
-    {"name": "separable", "rank": 2},
-    Block("conv1", 1, (3, 8, 8), (4, 8, 8)),
-    None,
-    8000,
-    1000,
-    90000,
-    45000,
-    BlockCost("conv1", 0.1, 0.2, 0.3),
+    name="conv1",
+    builder={"name": "separable", "rank": 2},
+    block=Block("conv1", 1, (3, 8, 8), (4, 8, 8)),
+    reason=None,
+    parameters_before=8000,
+    parameters_after=1000,
+    macs_before=90000,
+    macs_after=45000,
+    cost=BlockCost("conv1", 0.1, 0.2, 0.3),
 )
 
 

@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbkd.planning.budget import Option, cheapest, choose
+from pbkd.planning.knapsack import Option, cheapest_options, solve_knapsack
 
 OPTIONS = {
     "a": [Option(None, 0.0, {"macs": 10}), Option("a", 0.5, {"macs": 1})],
@@ -18,7 +18,7 @@ OPTIONS = {
 
 
 def picked(limit: float) -> list[str | None] | None:
-    found = choose(OPTIONS, {"macs": limit})
+    found = solve_knapsack(OPTIONS, {"macs": limit})
     return None if found is None else [option.name for option in found.values()]
 
 
@@ -33,12 +33,12 @@ def test_the_least_harm_that_fits() -> None:
 
 
 def test_without_limits_nothing_is_replaced_and_without_blocks_nothing_is_chosen() -> None:
-    assert choose(OPTIONS, {}) == {"a": OPTIONS["a"][0], "b": OPTIONS["b"][0]}
-    assert choose({}, {"macs": 1.0}) == {}
+    assert solve_knapsack(OPTIONS, {}) == {"a": OPTIONS["a"][0], "b": OPTIONS["b"][0]}
+    assert solve_knapsack({}, {"macs": 1.0}) == {}
 
 
 def test_the_cheapest_of_each_block() -> None:
-    assert [o.name for o in cheapest(OPTIONS, {"macs": 0.0}).values()] == ["a", "b"]
+    assert [o.name for o in cheapest_options(OPTIONS, {"macs": 0.0}).values()] == ["a", "b"]
 
 
 figures = st.floats(0, 1e9)
@@ -71,7 +71,7 @@ def test_no_other_choice_within_the_limits_does_less_harm(
         return sum(option.harm for option in taken)
 
     every = list(product(*options.values()))
-    found = choose(options, limits)
+    found = solve_knapsack(options, limits)
     # The solver takes a constraint as kept within 1e-6, and an optimum as found within 1e-4 of it.
     if found is None:
         assert not any(fits(taken, -1e-6) for taken in every)
