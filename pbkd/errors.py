@@ -27,6 +27,8 @@ __all__ = [
     "WeightsError",
     "WorkerError",
     "ZooError",
+    "did_you_mean",
+    "one_line",
     "out_of_memory",
 ]
 

@@ -128,6 +128,9 @@ def new(
 @app.command("hooks")
 def hooks() -> None:
     """Print every hook and method that pbkd calls: signature, when, by what, in which process."""
+    from importlib import import_module
+
+    from pbkd.plugin.interfaces import PACKAGES
     from pbkd.plugin.reference import hooks_markdown
 
-    typer.echo(hooks_markdown(), nl=False)
+    typer.echo(hooks_markdown(map(import_module, PACKAGES)), nl=False)

@@ -18,8 +18,8 @@ def lazy_exports(package: str, modules: Mapping[str, str]) -> Callable[[str], An
     Importing the package then stays cheap, and its modules can import each other freely.
 
     Args:
-        package: the package's `__name__`.
-        modules: by exported name, the full name of the module that defines it.
+        package: The package's `__name__`.
+        modules: By exported name, the full name of the module that defines it.
     """
 
     def import_name(name: str) -> Any:

@@ -48,7 +48,7 @@ def emit_heartbeats(folder: Path) -> Iterator[None]:
     shows that the process is running.
 
     Args:
-        folder: the run folder, as `launch` receives it.
+        folder: The run folder, as `launch` receives it.
     """
     path = folder / "heartbeats" / str(os.getpid())
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,9 +120,9 @@ def watch_heartbeats(
     killed too.
 
     Args:
-        folder: the run folder, as `launch` receives it.
-        patience: maximum silence, in seconds.
-        on_lost: called with the process id and the seconds of silence before each kill.
+        folder: The run folder, as `launch` receives it.
+        patience: Maximum silence, in seconds.
+        on_lost: Called with the process id and the seconds of silence before each kill.
     """
     watch = _Watch(folder, patience)
 

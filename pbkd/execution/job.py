@@ -70,14 +70,14 @@ def run_job(
     """Train the rest of a job; its first worker writes checkpoints, results and events.
 
     Args:
-        context: this worker's context.
-        job: the blocks to train.
-        starts: first epoch by candidate, from `candidate_starts`.
-        epochs: the lessons of each epoch, from the job's earliest start on.
-        replicas: the workers that share this job's batches, if any.
+        context: This worker's context.
+        job: The blocks to train.
+        starts: First epoch by candidate, from `candidate_starts`.
+        epochs: The lessons of each epoch, from the job's earliest start on.
+        replicas: The workers that share this job's batches, if any.
 
     Raises:
-        PluginError: a builder no longer replaces a block that it replaced before.
+        PluginError: A builder no longer replaces a block that it replaced before.
     """
     begin = time.perf_counter()
     names = [

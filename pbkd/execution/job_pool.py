@@ -55,7 +55,7 @@ def independent_jobs(folder: Path) -> JobPool | None:
     """Return the jobs of the current phase if they need no activations from each other.
 
     Args:
-        folder: the run folder, as `launch` receives it.
+        folder: The run folder, as `launch` receives it.
 
     Returns:
         All jobs of the phase; None where workers exchange activations or fill a cache together,
@@ -71,9 +71,9 @@ def pack_job(folder: Path, rank: int, job: Job) -> FolderDelta:
     """Pack the run folder with an assignment that gives one worker this one job.
 
     Args:
-        folder: the run folder, as `launch` receives it.
-        rank: the worker that is going to run the job.
-        job: a job from the phase's `JobPool`.
+        folder: The run folder, as `launch` receives it.
+        rank: The worker that is going to run the job.
+        job: A job from the phase's `JobPool`.
 
     Returns:
         The contents of a folder in which the worker runs only this job.

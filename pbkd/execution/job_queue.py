@@ -24,9 +24,9 @@ def claim_jobs(schedule: Schedule, rank: int, queue: str) -> Iterator[Job]:
     """Yield the jobs assigned to a worker, then shared jobs, each claimed by one worker only.
 
     Args:
-        schedule: the assigned and the shared jobs.
-        rank: the worker that claims.
-        queue: name of the queue, unique among those of one launch.
+        schedule: The assigned and the shared jobs.
+        rank: The worker that claims.
+        queue: Name of the queue, unique among those of one launch.
     """
     yield from schedule.assigned[rank]
     if schedule.shared:

@@ -19,9 +19,9 @@ def record_restart(folder: Path, reason: str, attempt: int | None = None) -> Non
     """Record that workers are started again, for the live view and the report.
 
     Args:
-        folder: the run folder, as `launch` receives it.
-        reason: what happened to which worker.
-        attempt: number of the restart, from 1, where restarts are counted.
+        folder: The run folder, as `launch` receives it.
+        reason: What happened to which worker.
+        attempt: Number of the restart, from 1, where restarts are counted.
     """
     counted = {} if attempt is None else {"attempt": attempt}
     record(folder, _WRITER, "restart", **counted, reason=reason)
@@ -31,8 +31,8 @@ def record_lost_process(folder: Path, pid: int, silent_seconds: float) -> None:
     """Record that a worker process was killed for its silence.
 
     Args:
-        folder: the run folder, as `launch` receives it.
-        pid: the process id.
-        silent_seconds: time since its last heartbeat.
+        folder: The run folder, as `launch` receives it.
+        pid: The process id.
+        silent_seconds: Time since its last heartbeat.
     """
     record(folder, _WRITER, "worker lost", pid=pid, silent_seconds=silent_seconds)

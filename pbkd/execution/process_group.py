@@ -28,10 +28,10 @@ def process_group(device: torch.device, rank: int, size: int, name: str) -> Iter
     """Initialise torch's process group of all workers, and destroy it after a barrier.
 
     Args:
-        device: this worker's device: NCCL is used on CUDA, gloo elsewhere.
-        rank: this worker's rank.
-        size: number of workers.
-        name: key of the group, unique among those of one launch.
+        device: This worker's device: NCCL is used on CUDA, gloo elsewhere.
+        rank: This worker's rank.
+        size: Number of workers.
+        name: Key of the group, unique among those of one launch.
     """
     backend = "nccl" if device.type == "cuda" else "gloo"
     store, _, _ = next(iter(rendezvous("env://")))

@@ -42,9 +42,9 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     event `block`.
 
     Args:
-        folder: the run folder, with configuration, assignment and initial weights.
-        rank: this worker's rank in the assignment.
-        inputs: the teacher and data of a program that passes them in memory, if any.
+        folder: The run folder, with configuration, assignment and initial weights.
+        rank: This worker's rank in the assignment.
+        inputs: The teacher and data of a program that passes them in memory, if any.
     """
     keep_freed_memory()
     config = load_config(file=folder / "config.yaml")
@@ -168,8 +168,8 @@ def epoch_batches(context: WorkerContext, first: int = 0) -> Iterator[Iterator[T
     They depend only on (seed, phase, epoch, step), so that every job of every worker sees the same.
 
     Args:
-        context: this worker's context.
-        first: the epoch to begin with.
+        context: This worker's context.
+        first: The epoch to begin with.
 
     Yields:
         One iterator per epoch, over tensors of shape (batch, channels, height, width).

@@ -34,8 +34,8 @@ def possible_workers(config: RunConfig, device: str) -> list[tuple[Worker, ...]]
     per `threads` cores.
 
     Args:
-        config: the run's configuration.
-        device: the device type, such as `cpu` or `cuda`.
+        config: The run's configuration.
+        device: The device type, such as `cpu` or `cuda`.
     """
     if isinstance(config.workers, int):
         return [local_workers(config.workers, config.threads, device)]
@@ -48,9 +48,9 @@ def local_workers(count: int, threads: int | None, device: str) -> tuple[Worker,
     """Return workers of this machine: devices round-robin, cores in equal shares.
 
     Args:
-        count: number of workers.
+        count: Number of workers.
         threads: CPU threads per worker; None divides the cores equally.
-        device: the device type, such as `cpu` or `cuda`.
+        device: The device type, such as `cpu` or `cuda`.
     """
     share = threads or max(1, _core_count() // count)
     devices = _device_count(device)
@@ -64,10 +64,10 @@ def divide_resources(config: RunConfig, cpus: int, gpus: int) -> tuple[int, int,
     """Divide the resources of a cluster among the workers of a run.
 
     Args:
-        config: the run's configuration; `workers=auto` takes every GPU, or, without any, the CPUs
+        config: The run's configuration; `workers=auto` takes every GPU, or, without any, the CPUs
             in shares of `threads`.
-        cpus: the cluster's CPUs.
-        gpus: the cluster's GPUs.
+        cpus: The cluster's CPUs.
+        gpus: The cluster's GPUs.
 
     Returns:
         The number of workers, the CPUs of each, and whether each has a GPU.

@@ -23,11 +23,11 @@ class TracedNetwork:
     """A network's operations in order of execution, and the places where one tensor carries all.
 
     Attributes:
-        input: the placeholder of the network's only input.
-        nodes: the operations, in order of execution.
-        modules: the network's modules, by path.
-        positions: by module path, the indices in `nodes` of its operations.
-        cuts: the operations after which the network can be cut, because their result is the only
+        input: The placeholder of the network's only input.
+        nodes: The operations, in order of execution.
+        modules: The network's modules, by path.
+        positions: By module path, the indices in `nodes` of its operations.
+        cuts: The operations after which the network can be cut, because their result is the only
             value that later operations need.
     """
 
@@ -41,12 +41,12 @@ class TracedNetwork:
         """Trace a network (torch.fx, arXiv 2112.08429).
 
         Args:
-            network: a module that takes one tensor; in evaluation mode its dropout disappears.
-            leaf_modules: module types that are one operation, beside torch's own.
-            leaf_functions: functions that are one operation.
+            network: A module that takes one tensor; in evaluation mode its dropout disappears.
+            leaf_modules: Module types that are one operation, beside torch's own.
+            leaf_functions: Functions that are one operation.
 
         Raises:
-            ChainError: the network cannot be traced, or takes several inputs.
+            ChainError: The network cannot be traced, or takes several inputs.
         """
         graph = _trace(network, _Tracer(leaf_modules, leaf_functions))
         _localise_batch_sizes(graph)
@@ -73,7 +73,7 @@ class TracedNetwork:
         """Return the indices of a module's first and last operation, if it can be cut out.
 
         Args:
-            path: the module's path, such as `layer1.0`.
+            path: The module's path, such as `layer1.0`.
         """
         positions = self.positions.get(path, [])
         if not positions or positions[-1] - positions[0] + 1 != len(positions):
@@ -87,7 +87,7 @@ class TracedNetwork:
         """Make a module of one input from consecutive operations.
 
         Args:
-            nodes: operations between two cuts.
+            nodes: Operations between two cuts.
 
         Returns:
             A module that holds the network's own layers.

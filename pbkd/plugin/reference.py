@@ -10,10 +10,12 @@ from omegaconf import MISSING
 
 from pbkd import hookspecs, protocols
 from pbkd.config.options import option_types
+from pbkd.plugin.interfaces import interfaces_markdown
 from pbkd.plugin.registry import PROTOCOLS, SLOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from types import ModuleType
 
     from pbkd.plugin.registry import Plugin, Registry
 
@@ -30,8 +32,12 @@ them: `pbkd plugins hooks` makes this page. [write-a-plugin.md](write-a-plugin.m
 _HANDED = {"loss": protocols.Loss, "meter": protocols.EnergyReading}
 
 
-def hooks_markdown() -> str:
-    """Return docs/hooks.md: signature and docstring of each hook, then of what it hands over."""
+def hooks_markdown(packages: Iterable[ModuleType]) -> str:
+    """Write docs/hooks.md: each hook and its protocol, then the modules that plugins may import.
+
+    Args:
+        packages: The modules of `pbkd.plugin.interfaces.PACKAGES`, imported.
+    """
     parts = [_HEAD, f"{inspect.getdoc(hookspecs)}\n", f"This is contract {hookspecs.CONTRACT}.\n"]
     slots = {hook: slot for slot, hook in SLOTS.items()}
     for function in _hooks():
@@ -41,6 +47,7 @@ def hooks_markdown() -> str:
             parts += _protocol(PROTOCOLS[slot])
         if slot in _HANDED:
             parts += _dataclass(_HANDED[slot])
+    parts += interfaces_markdown(packages)
     return "\n".join(parts)
 
 

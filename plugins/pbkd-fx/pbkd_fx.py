@@ -62,13 +62,13 @@ class FxPartitioner:
         """Trace the teacher and cut it into named segments.
 
         Args:
-            teacher: a network that takes one tensor (batch, channels, height, width).
+            teacher: A network that takes one tensor (batch, channels, height, width).
 
         Returns:
             A chain of graph modules that hold the teacher's own layers.
 
         Raises:
-            ChainError: the teacher cannot be traced, or not be cut after one of `paths`.
+            ChainError: The teacher cannot be traced, or not be cut after one of `paths`.
         """
         from timm import layers
 

@@ -59,12 +59,12 @@ class LocalLauncher:
         """Run all workers to their end.
 
         Args:
-            work: does one worker's part, for the run folder and a rank.
-            folder: the run folder.
-            workers: the workers of the schedule; a single one runs in this process.
+            work: Does one worker's part, for the run folder and a rank.
+            folder: The run folder.
+            workers: The workers of the schedule; a single one runs in this process.
 
         Raises:
-            WorkerError: a worker failed twice in the same way, or too often.
+            WorkerError: A worker failed twice in the same way, or too often.
         """
         if len(workers) == 1:
             work(folder, workers[0].rank)

@@ -79,8 +79,8 @@ class RayLauncher:
         """Start one actor per worker; describe the workers with measured speeds and links.
 
         Raises:
-            ConfigError: the cluster cannot be reached.
-            WorkerError: the cluster has no room for the workers.
+            ConfigError: The cluster cannot be reached.
+            WorkerError: The cluster has no room for the workers.
         """
         ray = _connect(self.address)
         _release_actors()
@@ -105,7 +105,7 @@ class RayLauncher:
         """Have the actors do all workers' parts; write their results into the run folder.
 
         Raises:
-            WorkerError: a worker fails, or too few workers are left.
+            WorkerError: A worker fails, or too few workers are left.
         """
         ray = _connect(self.address)
         actors = _groups[-1][1] if _groups else []

@@ -34,10 +34,10 @@ class TorchrunLauncher:
         """Describe all processes, with measured speeds and links.
 
         Args:
-            config: the run's configuration.
+            config: The run's configuration.
 
         Raises:
-            WorkerError: torchrun did not start this process, or a process is lost.
+            WorkerError: Torchrun did not start this process, or a process is lost.
         """
         return current_coordinator().workers(config, self.patience)
 
@@ -47,12 +47,12 @@ class TorchrunLauncher:
         """Have every process do its part.
 
         Args:
-            work: does one worker's part, for the run folder and a rank.
-            folder: the run folder.
-            workers: the workers of the schedule.
+            work: Does one worker's part, for the run folder and a rank.
+            folder: The run folder.
+            workers: The workers of the schedule.
 
         Raises:
-            WorkerError: a process fails or is lost.
+            WorkerError: A process fails or is lost.
         """
         current_coordinator().launch(work, folder, workers)
 

@@ -33,10 +33,10 @@ class PeerConnection:
         """Start to receive messages and to send heartbeats.
 
         Args:
-            connection: the open connection.
-            patience: maximum silence of the peer, in seconds.
-            on_message: called with kind and content of each message, in the receiving thread.
-            on_lost: called once, with the reason, when the peer is silent for too long or
+            connection: The open connection.
+            patience: Maximum silence of the peer, in seconds.
+            on_message: Called with kind and content of each message, in the receiving thread.
+            on_lost: Called once, with the reason, when the peer is silent for too long or
                 disconnects before `close`.
         """
         self._connection = connection

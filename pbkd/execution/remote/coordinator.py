@@ -40,8 +40,8 @@ class Coordinator:
         """Take over the open connections.
 
         Args:
-            connections: one for each other worker, by rank.
-            patience: maximum silence of a worker, in seconds.
+            connections: One for each other worker, by rank.
+            patience: Maximum silence of a worker, in seconds.
         """
         self._answers: dict[int, Queue[tuple[str, Any]]] = {rank: Queue() for rank in connections}
         self._folder: Path | None = None
@@ -58,14 +58,14 @@ class Coordinator:
         """Have all workers time the teacher at once; describe them by their speeds and links.
 
         Args:
-            config: the run's configuration.
-            patience: maximum silence of a worker from now on, in seconds.
+            config: The run's configuration.
+            patience: Maximum silence of a worker from now on, in seconds.
 
         Returns:
             All workers, this process first.
 
         Raises:
-            WorkerError: a worker fails or is lost.
+            WorkerError: A worker fails or is lost.
         """
         for peer in self._peers.values():
             peer.patience = patience
@@ -89,12 +89,12 @@ class Coordinator:
         """Have all workers do their part, this process that of rank 0.
 
         Args:
-            work: the function that `launch` receives.
-            folder: the run folder, into which the results of the others are written.
-            workers: the workers of the schedule.
+            work: The function that `launch` receives.
+            folder: The run folder, into which the results of the others are written.
+            workers: The workers of the schedule.
 
         Raises:
-            WorkerError: a worker fails or is lost.
+            WorkerError: A worker fails or is lost.
         """
         self._folder = folder
         others = [worker.rank for worker in workers if worker.rank]

@@ -52,7 +52,7 @@ def pack_folder(folder: Path) -> FolderDelta:
     """Return the whole run folder, as a delta to an empty one, without what is local to a machine.
 
     Args:
-        folder: the run folder.
+        folder: The run folder.
     """
     return _delta(folder, take_snapshot(folder), {})
 
@@ -61,11 +61,11 @@ def apply_delta(delta: FolderDelta, folder: Path) -> None:
     """Write a delta's files into a folder.
 
     Args:
-        delta: from `pack_folder` or `folder_deltas`.
-        folder: the folder to change.
+        delta: From `pack_folder` or `folder_deltas`.
+        folder: The folder to change.
 
     Raises:
-        RunFolderError: a path is outside of the folder, or a file cannot be written.
+        RunFolderError: A path is outside of the folder, or a file cannot be written.
     """
     for name, content in delta.items():
         path = folder / _inside(name)
@@ -83,9 +83,9 @@ def folder_deltas(folder: Path, since: Snapshot, stop: threading.Event) -> Itera
     All files that were written before an event are in the same delta or in an earlier one.
 
     Args:
-        folder: the folder to watch.
-        since: the state that the first delta starts from.
-        stop: ends the watch, after one last delta.
+        folder: The folder to watch.
+        since: The state that the first delta starts from.
+        stop: Ends the watch, after one last delta.
 
     Yields:
         Deltas that are not empty.

@@ -36,8 +36,8 @@ def follow(connection: Connection, patience: float) -> None:
     This process exits if the coordinator is silent for too long.
 
     Args:
-        connection: an open connection to the coordinator.
-        patience: maximum silence, in seconds; a request `load` may change it.
+        connection: An open connection to the coordinator.
+        patience: Maximum silence, in seconds; a request `load` may change it.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # removes the temporary folders
     requests: Queue[tuple[str, Any]] = Queue()

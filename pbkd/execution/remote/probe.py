@@ -35,10 +35,10 @@ class WorkerProbe:
     """What was measured in a worker's process.
 
     Attributes:
-        host: name of its machine.
-        device: its device, such as `cuda:0`.
-        threads: its CPU threads.
-        seconds: the teacher's forward pass of one batch.
+        host: Name of its machine.
+        device: Its device, such as `cuda:0`.
+        threads: Its CPU threads.
+        seconds: The teacher's forward pass of one batch.
     """
 
     host: str
@@ -54,7 +54,7 @@ def prepare_probe(config: RunConfig) -> Callable[[], WorkerProbe]:
     the cores. Workers should time at once, since they disturb each other as they will at work.
 
     Args:
-        config: the run's configuration.
+        config: The run's configuration.
 
     Returns:
         A function that times the teacher.
@@ -78,7 +78,7 @@ def measure_link(echo: Callable[[bytes], object]) -> tuple[float, float]:
     """Measure latency and bandwidth of the link to a worker.
 
     Args:
-        echo: sends bytes to the worker and waits until they are back.
+        echo: Sends bytes to the worker and waits until they are back.
 
     Returns:
         Seconds per message, and bytes per second.
@@ -100,10 +100,10 @@ def worker_from_probe(
     """Describe a worker to the schedulers.
 
     Args:
-        rank: the worker's rank.
-        probe: its measurement.
-        reference: the measurement of this process, whose speed is 1.
-        link: latency and bandwidth of the link to this process, from `measure_link`; within one
+        rank: The worker's rank.
+        probe: Its measurement.
+        reference: The measurement of this process, whose speed is 1.
+        link: Latency and bandwidth of the link to this process, from `measure_link`; within one
             machine it is the node's link.
 
     Returns:

@@ -16,7 +16,7 @@ def check_reachable(address: str | None) -> None:
         address: `host:port`; None, URLs and names without a port are not checked.
 
     Raises:
-        OSError: nothing accepts connections at the address.
+        OSError: Nothing accepts connections at the address.
     """
     host, _, port = (address or "").rpartition(":")
     if host and port.isdecimal() and "/" not in host:

@@ -45,7 +45,7 @@ def current_coordinator() -> Coordinator:
     """Return the coordinator that this process is.
 
     Raises:
-        WorkerError: torchrun did not start this process, or it is no coordinator.
+        WorkerError: This process was not started by torchrun, or follows another one.
     """
     if not _active:
         raise WorkerError(
@@ -71,15 +71,15 @@ def rendezvous(folder: Path | None, patience: float = 60.0) -> Iterator[Coordina
     peer is silent for `patience` seconds.
 
     Args:
-        folder: the run folder to resume, if this machine has it.
-        patience: maximum silence of a peer, in seconds.
+        folder: The run folder to resume, if this machine has it.
+        patience: Maximum silence of a peer, in seconds.
 
     Yields:
         The `Coordinator` in its own process. In every other process None, once the coordinator's
         context has ended and all work is done.
 
     Raises:
-        WorkerError: a process cannot be reached.
+        WorkerError: A process cannot be reached.
     """
     store, rank, world_size = next(iter(torch_rendezvous("env://")))
     _choose_gloo_interface(os.environ["MASTER_ADDR"])

@@ -30,10 +30,10 @@ def work_in_copy(
     """Run a worker in a temporary copy of the run folder.
 
     Args:
-        work: the function that `launch` receives.
-        rank: the worker's rank.
-        contents: the run folder, from `pack_folder`.
-        send: called with each change of the copy, in a background thread.
+        work: The function that `launch` receives.
+        rank: The worker's rank.
+        contents: The run folder, from `pack_folder`.
+        send: Called with each change of the copy, in a background thread.
     """
     with tempfile.TemporaryDirectory(prefix="pbkd-") as name:
         folder = Path(name)
@@ -54,9 +54,9 @@ def stream_work(
     """Run a worker in a temporary copy of the run folder, in a thread; yield the copy's changes.
 
     Args:
-        work: the function that `launch` receives.
-        rank: the worker's rank.
-        contents: the run folder, from `pack_folder`.
+        work: The function that `launch` receives.
+        rank: The worker's rank.
+        contents: The run folder, from `pack_folder`.
 
     Yields:
         Changes for `apply_delta` on the run folder, until the worker is done.

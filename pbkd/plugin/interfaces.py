@@ -1,0 +1,142 @@
+"""The modules that plugins may import, and the reference of their names."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import ModuleType
+
+
+__all__ = ["PACKAGES", "PUBLIC_MODULES", "interfaces_markdown"]
+
+PUBLIC_MODULES = {
+    "pbkd": "`hookimpl`, the data types of hooks and protocols, `compress` and `load`",
+    "pbkd.errors": "the errors that a plugin raises or catches",
+    "pbkd.protocols": "the protocols on this page, for annotations",
+    "pbkd.testing": "the conformance tests, in a plugin's tests only",
+}
+"""Modules that every plugin may import, with their contents."""
+
+PACKAGES = {
+    "pbkd.models": "partitioners",
+    "pbkd.planning": "schedulers",
+    "pbkd.energy": "meters",
+    "pbkd.execution": "launchers",
+}
+"""Packages whose exported names are an interface, with the kind of plugin that it is for."""
+
+_SECTIONS = {
+    "Args": "Arguments",
+    "Attributes": "Attributes",
+    "Raises": "Raises",
+    "Returns": "Returns",
+    "Yields": "Yields",
+}
+
+
+def interfaces_markdown(packages: Iterable[ModuleType]) -> Iterator[str]:
+    """Write which modules plugins may import, and the names that packages export for them.
+
+    Args:
+        packages: The modules of `PACKAGES`.
+
+    Yields:
+        Paragraphs of Markdown: signature and docstring of each name.
+    """
+    yield "## What a plugin may import\n"
+    yield (
+        "A plugin imports names of pbkd from these modules only; all others are internal, and\n"
+        "change without notice.\n"
+    )
+    modules = {f"`{name}`": text for name, text in PUBLIC_MODULES.items()}
+    modules |= {f"`{name}`": f"for {kind}, see below" for name, kind in PACKAGES.items()}
+    yield "\n".join(f"- {name}: {text}." for name, text in modules.items()) + "\n"
+    for package in packages:
+        yield f"## {package.__name__}, for {PACKAGES[package.__name__]}\n"
+        yield from _names(package)
+
+
+def _names(package: ModuleType) -> Iterator[str]:
+    homes = _home_modules(package)
+    for name in package.__all__:
+        source = inspect.getsource(import_module(homes[name]))
+        yield from _definition(ast.parse(source).body, name)
+
+
+def _home_modules(package: ModuleType) -> dict[str, str]:
+    """Return the module that defines each exported name, from the package's imports."""
+    return {
+        alias.name: node.module or ""
+        for node in ast.walk(ast.parse(inspect.getsource(package)))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _definition(body: list[ast.stmt], name: str) -> Iterator[str]:
+    """Describe a function, a class with its public methods, or a type alias."""
+    for node, following in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            yield f"    {_signature(node)}\n"
+            yield _docstring(node)
+        elif isinstance(node, ast.ClassDef) and node.name == name:
+            yield from _class(node)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            yield f"    {ast.unparse(node)}\n"
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                yield f"{following.value.value}\n"
+
+
+def _class(node: ast.ClassDef) -> Iterator[str]:
+    methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+    init = next((method for method in methods if method.name == "__init__"), None)
+    fields = [ast.unparse(part) for part in node.body if isinstance(part, ast.AnnAssign)]
+    arguments = ", ".join(fields) if init is None else _arguments(init)
+    yield f"    class {node.name}({arguments})\n"
+    yield _docstring(node)
+    if init is not None:
+        yield _docstring(init)
+    for method in methods:
+        if not method.name.startswith("_"):
+            yield f"    {node.name}.{_signature(method).removeprefix('def ')}\n"
+            yield _docstring(method)
+
+
+def _arguments(function: ast.FunctionDef) -> str:
+    return ast.unparse(function.args).removeprefix("self, ")
+
+
+def _signature(function: ast.FunctionDef) -> str:
+    assert function.returns is not None
+    if any(ast.unparse(decorator) == "property" for decorator in function.decorator_list):
+        return f"{function.name}: {ast.unparse(function.returns)}"
+    signature = f"({ast.unparse(function.args).removeprefix('self').removeprefix(', ')})"
+    return f"def {function.name}{signature} -> {ast.unparse(function.returns)}"
+
+
+def _docstring(node: ast.FunctionDef | ast.ClassDef) -> str:
+    """Return a Google-style docstring as Markdown, its sections as lists."""
+    lines: list[str] = []
+    section = None
+    for line in (ast.get_docstring(node) or "").splitlines():
+        heading = re.fullmatch(r"(\w+):", line)
+        if heading and heading[1] in _SECTIONS:
+            section = heading[1]
+            lines += [f"{_SECTIONS[section]}:", ""]
+        elif section and line.startswith("    "):
+            entry = re.match(r"    ([\w*]+): (.*)", line)
+            if entry and section not in ("Returns", "Yields"):
+                lines.append(f"- `{entry[1]}`: {entry[2]}")
+            elif lines[-1]:
+                lines.append(f"  {line.strip()}")
+            else:
+                lines.append(f"- {line.strip()}")
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
