@@ -26,7 +26,7 @@ def claim_jobs(schedule: Schedule, rank: int, queue: str) -> Iterator[Job]:
     Args:
         schedule: The assigned and the shared jobs.
         rank: The worker that claims.
-        queue: Name of the queue, unique among those of one launch.
+        queue: Name of the queue, unique within one launch.
     """
     yield from schedule.assigned[rank]
     if schedule.shared:

@@ -31,7 +31,7 @@ def process_group(device: torch.device, rank: int, size: int, name: str) -> Iter
         device: This worker's device: NCCL is used on CUDA, gloo elsewhere.
         rank: This worker's rank.
         size: Number of workers.
-        name: Key of the group, unique among those of one launch.
+        name: Key of the group, unique within one launch.
     """
     backend = "nccl" if device.type == "cuda" else "gloo"
     store, _, _ = next(iter(rendezvous("env://")))

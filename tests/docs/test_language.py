@@ -68,9 +68,6 @@ TO_DO: set[str] = {
     "pbkd/data/torch_data.py",
     "pbkd/data/transforms.py",
     "pbkd/energy/monitor.py",
-    "pbkd/execution/job_queue.py",
-    "pbkd/execution/process_group.py",
-    "pbkd/execution/remote/coordinator.py",
     "pbkd/hookspecs.py",
     "pbkd/models/layers.py",
     "pbkd/models/metrics.py",
@@ -118,7 +115,6 @@ TO_DO: set[str] = {
     "plugins/pbkd-nvml/pbkd_nvml.py",
     "plugins/pbkd-round-robin/pbkd_round_robin.py",
     "plugins/pbkd-tensorboard/pbkd_tensorboard.py",
-    "plugins/pbkd-torchrun/pbkd_torchrun.py",
     "zoo/pbkd_zoo/families.py",
     "zoo/pbkd_zoo/vgg.py",
 }
