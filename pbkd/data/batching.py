@@ -1,7 +1,7 @@
-"""Images and labels: splits, data sets, augmentation, batches.
+"""Batches of a split: shuffled and augmented for training, sequential for scoring.
 
-Images stay uint8 until they are on the device that uses them: a quarter of the memory and of the
-traffic that floats would need. Floats are images that are normalised already.
+Images stay uint8 until they are on the device that uses them, which takes a quarter of the memory
+and of the transfer that float32 would. Floating-point images are already normalised.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pbkd.data.augmentation import Augmentation
     from pbkd.data.datasets import Split
-    from pbkd.data.transforms import Augmentation
 
 
 __all__ = [
@@ -33,7 +33,11 @@ __all__ = [
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Return how many batches `batches` yields: full ones only, but at least one."""
+    """Return the number of full batches per epoch (at least 1).
+
+    Raises:
+        DataError: `batch_size` is below 1.
+    """
     if batch_size < 1:
         raise DataError(f"the batch size is {batch_size}, but must be at least 1.")
     return max(1, len(split) // batch_size)
@@ -48,17 +52,27 @@ def shuffled_batches(
     augmentation: Augmentation,
     phase: str = "train",
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield one epoch of shuffled, augmented images, uint8 (B, C, H, W), and labels, int64 (B,).
+    """Yield one epoch of shuffled, augmented batches.
 
-    The order depends only on (seed, phase, epoch), the augmentation of a batch only on (seed,
-    phase, epoch, step), and a random part of a picture only on (seed, phase, epoch, row). Batches
-    are full, rows left over wait for another epoch's order; a split smaller than `batch_size` is
-    one batch.
+    The order depends on (seed, phase, epoch) only, a batch's augmentation on (seed, phase, epoch,
+    step), and a random resized crop on (seed, phase, epoch, row). Incomplete batches are dropped,
+    but a split smaller than `batch_size` is one batch.
+
+    Args:
+        split: the images and labels.
+        batch_size: images per batch.
+        seed: the run's seed.
+        epoch: number of the epoch, from 0.
+        augmentation: the random changes to the images.
+        phase: name of the phase; phases get independent random streams.
+
+    Yields:
+        Images, (B, C, H, W), uint8 or normalised floats, on the CPU; and their labels, int64 (B,).
     """
     order = list(shuffled_rows(split, batch_size, seed=seed, epoch=epoch, phase=phase))
-    parts = derive_seed(seed, phase, epoch, "parts")
-    wanted = ((rows, augmentation.seeds(rows, parts)) for rows in order)
-    for step, images in enumerate(prefetch_images(split, wanted)):
+    crop_seed = derive_seed(seed, phase, epoch, "parts")
+    batches = ((rows, augmentation.crop_seeds(rows, crop_seed)) for rows in order)
+    for step, images in enumerate(prefetch_images(split, batches)):
         generator = _generator(seed, phase, epoch, "augmentation", step)
         yield augmentation.augment(images, generator), split.labels[order[step]]
 
@@ -66,19 +80,22 @@ def shuffled_batches(
 def shuffled_rows(
     split: Split, batch_size: int, *, seed: int, epoch: int, phase: str
 ) -> Iterator[Tensor]:
-    """Yield the rows, int64 (B,), of each batch of one epoch, in the order of `batches`."""
+    """Yield the row numbers, int64 (B,), of each batch that `shuffled_batches` yields."""
     order = torch.randperm(len(split), generator=_generator(seed, phase, epoch, "order"))
     for step in range(steps_per_epoch(split, batch_size)):
         yield order[step * batch_size : (step + 1) * batch_size]
 
 
 def sequential_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield every image once, unchanged and in order, with its label; the last batch may be small.
+    """Yield every image once, in order and without augmentation.
 
-    Images are uint8, or floats, (B, C, H, W), labels int64 (B,).
+    Yields:
+        Images, (B, C, H, W), uint8 or normalised floats, on the CPU; and their labels, int64 (B,).
+        The last batch may be smaller.
     """
     order = torch.split(torch.arange(len(split)), batch_size)
-    for rows, images in zip(order, prefetch_images(split, ((r, None) for r in order)), strict=True):
+    images_of_batches = prefetch_images(split, ((rows, None) for rows in order))
+    for rows, images in zip(order, images_of_batches, strict=True):
         yield images, split.labels[rows]
 
 

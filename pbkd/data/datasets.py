@@ -1,8 +1,4 @@
-"""Images and labels: splits, data sets, augmentation, batches.
-
-Images stay uint8 until they are on the device that uses them: a quarter of the memory and of the
-traffic that floats would need. Floats are images that are normalised already.
-"""
+"""Data sets: images with labels, in a training, a validation and a test split."""
 
 from __future__ import annotations
 
@@ -16,22 +12,26 @@ from pbkd.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pbkd.data.transforms import Augmentation
+    from pbkd.data.augmentation import Augmentation
 
 
-__all__ = ["ArraySplit", "Batch", "Dataset", "Split", "missing_labels"]
+__all__ = ["ArraySplit", "Dataset", "RowBatch", "Split", "missing_labels"]
+
+RowBatch = tuple["Tensor", "Tensor | None"]
+"""Row numbers of a batch, int64 (B,), and the seed of each row's random resized crop, int64 (B,),
+or None for center crops."""
 
 
 class Split(Protocol):
-    """Images, with labels if their data set has any, addressed by row.
+    """Images, and their labels if there are any, addressed by row number.
 
-    A split may also have `read(batches)`, which yields the images of each `Batch` and
-    is ahead of their use.
+    A split that can prefetch has a method `read(batches)` as well: it yields the images of each
+    `RowBatch` and reads ahead of their use.
     """
 
     @property
     def labels(self) -> Tensor:
-        """The class of every row: int64, (len,)."""
+        """The class of every row, int64 (len,); -1 if the images have no labels."""
         ...
 
     def __len__(self) -> int:
@@ -39,19 +39,31 @@ class Split(Protocol):
         ...
 
     def images(self, indices: Tensor) -> Tensor:
-        """Return the images of these rows: uint8, or floats, (B, C, H, W), on the CPU."""
+        """Return the images of these rows.
+
+        Args:
+            indices: row numbers, int64 (B,).
+
+        Returns:
+            Images on the CPU, (B, C, H, W): uint8, or normalised floats.
+        """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class ArraySplit:
-    """Images held in memory: `pixels` is uint8 or float32 (N, C, H, W), `labels` int64 (N,)."""
+    """A split that is held in memory.
+
+    Attributes:
+        pixels: images, uint8 or (normalised) float32, (N, C, H, W).
+        labels: classes, int64 (N,).
+    """
 
     pixels: Tensor
     labels: Tensor
 
     def __post_init__(self) -> None:
-        """Check types and shapes; raises `DataError`."""
+        """Raise `DataError` for a wrong type or shape."""
         if self.pixels.dtype not in (torch.uint8, torch.float32) or self.pixels.ndim != 4:
             raise DataError(
                 f"images must be uint8 or float32 (N, C, H, W), not {self.pixels.dtype}"
@@ -63,6 +75,12 @@ class ArraySplit:
                 f" {self.labels.dtype} {tuple(self.labels.shape)}."
             )
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.pixels)
@@ -72,14 +90,21 @@ class ArraySplit:
         return self.pixels.index_select(0, indices)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """What a run trains, selects and scores on.
+    """The images that a run trains, selects and scores on.
 
-    Everything that is chosen is chosen on `validation`, which is cut off the training rows;
-    `test` is the source's own test split and is only for the figures in the report. Images are
-    `image_shape`, (C, H, W); labels are 0 … `num_classes` - 1, or, where that is None, all -1, for
-    none. Raises `DataError` if not. `skipped` names files that could not be read and were left out.
+    Every decision of a run is made on `validation`. `test` is used for the reported figures only.
+
+    Attributes:
+        name: name of the data source.
+        train: training split.
+        validation: validation split, disjoint from `train`.
+        test: test split.
+        num_classes: labels are 0 … `num_classes` - 1; None if the images have no labels.
+        image_shape: (channels, height, width) of every image.
+        augmentation: random changes to the training images.
+        skipped_files: paths of image files that cannot be decoded and were left out.
     """
 
     name: str
@@ -92,7 +117,7 @@ class Dataset:
     skipped_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the labels, the sizes and that the crop fits the images."""
+        """Raise `DataError` for wrong labels, an empty split, or a crop larger than the images."""
         if self.num_classes is not None and self.num_classes < 2:
             raise DataError(
                 f"data set '{self.name}' has {self.num_classes} class; at least 2 are needed."
@@ -113,7 +138,7 @@ class Dataset:
 
     @property
     def score_name(self) -> str:
-        """What a network's score on a split is."""
+        """The name of the score that networks get on these images."""
         return "accuracy" if self.labelled else "agreement with the teacher"
 
     def _check_split(self, name: str, split: Split) -> None:
@@ -130,9 +155,5 @@ class Dataset:
 
 
 def missing_labels(count: int) -> Tensor:
-    """Return the labels of so many images that have none."""
+    """Return the labels of `count` images without labels: -1, int64 (count,)."""
     return torch.full((count,), -1)
-
-
-Batch = tuple["Tensor", "Tensor | None"]
-"""Rows, int64 (B,), and a seed for each, int64 (B,), where their pictures are cut at random."""

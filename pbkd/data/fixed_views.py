@@ -9,31 +9,38 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.core.seeding import derive_seed
+from pbkd.data.augmentation import Augmentation
 from pbkd.data.prefetch import prefetch_images
-from pbkd.data.transforms import Augmentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from torch import Tensor
 
-    from pbkd.data.datasets import Batch, Dataset, Split
+    from pbkd.data.datasets import Dataset, RowBatch, Split
 
 
 __all__ = ["FixedViews", "with_fixed_views"]
 
 
 class FixedViews:
-    """`count` augmented views of each row, drawn once: view v of row r is v * len + r."""
+    """A split of augmented views that are drawn once: view v of row r is row v * len(split) + r."""
 
     def __init__(self, split: Split, augmentation: Augmentation, count: int, seed: int) -> None:
-        """Draw the views of `split`."""
+        """Draw the views.
+
+        Args:
+            split: the images.
+            augmentation: the random changes that make a view.
+            count: views per image.
+            seed: the run's seed.
+        """
         self.labels = split.labels.repeat(count)
         self._split = split
         self._augmentation = augmentation
         generator = torch.Generator().manual_seed(derive_seed(seed, "views", count))
         self._draws = augmentation.draw(len(self.labels), generator)
-        self._seeds = derive_seed(seed, "parts", count)
+        self._crop_seed = derive_seed(seed, "parts", count)
 
     def __len__(self) -> int:
         """Return the number of views of all rows."""
@@ -44,22 +51,31 @@ class FixedViews:
         (images,) = self.read([(indices, None)])
         return images
 
-    def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
-        """Yield these views of each batch, read ahead."""
-        views: deque[Tensor] = deque()
+    def read(self, batches: Iterable[RowBatch]) -> Iterator[Tensor]:
+        """Yield the views of each batch, read ahead."""
+        pending: deque[Tensor] = deque()
 
-        def rows() -> Iterator[Batch]:
-            for indices, _ in batches:
-                views.append(indices)
-                seeds = self._augmentation.seeds(indices, self._seeds)
-                yield indices % len(self._split), seeds
+        def source_rows() -> Iterator[RowBatch]:
+            for views, _ in batches:
+                pending.append(views)
+                crop_seeds = self._augmentation.crop_seeds(views, self._crop_seed)
+                yield views % len(self._split), crop_seeds
 
-        for images in prefetch_images(self._split, rows()):
-            yield self._augmentation.apply(images, self._draws[:, views.popleft()])
+        for images in prefetch_images(self._split, source_rows()):
+            yield self._augmentation.apply(images, self._draws[:, pending.popleft()])
 
 
 def with_fixed_views(data: Dataset, count: int, seed: int) -> Dataset:
-    """Return the data with so many fixed views for new random ones; 0 leaves it as it is."""
+    """Replace random augmentation by `count` fixed views of each training image (0 = leave as is).
+
+    Args:
+        data: the data set.
+        count: views per image.
+        seed: the run's seed.
+
+    Returns:
+        A data set whose training split holds the views and is not augmented any further.
+    """
     if count == 0:
         return data
     views = FixedViews(data.train, data.augmentation, count, seed)

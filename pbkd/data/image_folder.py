@@ -1,25 +1,26 @@
-"""Images as files, in a folder for each class or without labels; decoded when asked for."""
+"""Image files in folders, one per class or without labels, that are decoded on demand."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 
+from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import Dataset, missing_labels
+from pbkd.data.image_decoding import ImageDecoder
 from pbkd.data.prefetch import read_with_processes, read_with_threads
 from pbkd.data.splits import split_validation, split_validation_and_test
-from pbkd.data.transforms import Augmentation, ImageDecoder
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from torch import Tensor
 
-    from pbkd.data.datasets import Batch, Split
+    from pbkd.data.datasets import RowBatch, Split
 
 
 __all__ = ["FolderSplit", "ImageFolderSource"]
@@ -27,11 +28,18 @@ __all__ = ["FolderSplit", "ImageFolderSource"]
 
 @dataclass(frozen=True, eq=False)
 class FolderSplit:
-    """Image files, decoded when asked for, by threads of this process or by `workers` processes."""
+    """A split of image files that are decoded on demand.
+
+    Attributes:
+        paths: the files.
+        labels: their classes, int64 (len,).
+        decoder: turns a file into a tensor.
+        workers: processes that decode (0 = threads of this process).
+    """
 
     paths: tuple[str, ...]
     labels: Tensor
-    frame: ImageDecoder
+    decoder: ImageDecoder
     workers: int = 0
 
     def __len__(self) -> int:
@@ -39,14 +47,22 @@ class FolderSplit:
         return len(self.paths)
 
     def __getitem__(self, key: tuple[int, int | None]) -> Tensor:
-        """Return the image of a row, in part where a seed is given."""
+        """Return the image of a (row, seed), as the processes of a `DataLoader` ask for it."""
         return self.read_one(*key)
 
     def read_one(self, row: int, seed: int | None = None) -> Tensor:
-        """Decode one image; raises `DataError` naming a file that is corrupt."""
-        return self.frame.read(self.paths[row], seed)
+        """Decode one image, uint8 (C, H, W).
 
-    def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+        Args:
+            row: the row number.
+            seed: seed of a random resized crop; None for the center crop.
+
+        Raises:
+            DataError: the file cannot be decoded.
+        """
+        return self.decoder.read(self.paths[row], seed)
+
+    def read(self, batches: Iterable[RowBatch]) -> Iterator[Tensor]:
         """Yield the images of each batch, decoded ahead."""
         if self.workers:
             yield from read_with_processes(self, batches, self.workers, torch.stack, seeded=True)
@@ -59,14 +75,18 @@ class FolderSplit:
         return images
 
     def without_corrupt(self) -> tuple[FolderSplit, tuple[str, ...]]:
-        """Decode every file once; return the split of those that can be, and the other paths."""
-        checked = read_with_threads(self._sound, [(torch.arange(len(self)), None)])
-        sound = next(checked) if len(self) else torch.zeros(0, dtype=torch.bool)
-        kept = tuple(path for path, good in zip(self.paths, sound, strict=True) if good)
-        corrupt = tuple(path for path, good in zip(self.paths, sound, strict=True) if not good)
-        return replace(self, paths=kept, labels=self.labels[sound]), corrupt
+        """Decode every file once.
 
-    def _sound(self, row: int, _seed: int | None) -> Tensor:
+        Returns:
+            The split of the files that can be decoded, and the paths of the other files.
+        """
+        checks = read_with_threads(self._is_readable, [(torch.arange(len(self)), None)])
+        readable = next(checks) if len(self) else torch.zeros(0, dtype=torch.bool)
+        kept = tuple(path for path, ok in zip(self.paths, readable, strict=True) if ok)
+        corrupt = tuple(path for path, ok in zip(self.paths, readable, strict=True) if not ok)
+        return replace(self, paths=kept, labels=self.labels[readable]), corrupt
+
+    def _is_readable(self, row: int, _seed: int | None) -> Tensor:
         try:
             self.read_one(row)
         except DataError:
@@ -74,27 +94,45 @@ class FolderSplit:
         return torch.tensor(True)
 
 
+class _Folder(NamedTuple):
+    """One folder's images, its class names and its corrupt files."""
+
+    split: FolderSplit
+    classes: list[str]
+    corrupt: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class ImageFolderSource:
     """Image files in one folder per class, below train/, val/ and test/ in the folder `path`.
 
-    Without test/, val/ is the test split, as in ImageNet; validation is then cut off train/, as it
-    is where there is no val/. With both, val/ is the validation split.
+    Without test/, val/ is the test split, as in ImageNet, and validation images are cut off
+    train/; so they are if there is no val/. With both, val/ is the validation split.
 
-    With `labelled=false` the files are unlabelled, in whatever folders below train/, val/ and
-    test/, or below `path` itself; what is missing of validation and test is cut off train.
+    With `labelled=false` the files have no labels and are anywhere below train/, val/ and test/,
+    or below `path` itself; missing validation and test splits are cut off the training images.
 
-    `size`, `channels`, `crop_pct` and `interpolation` make images of the pictures, see
-    `ImageDecoder`; those that are not given are the teacher's own, where it has them. With
-    `area` below 1, training images are random parts of the pictures. `workers` processes decode,
-    or, with 0, threads of the process that uses the images.
-
-    A file that cannot be decoded ends the run (`corrupt` is `fail`), or is left out (`skip`), for
-    which every file is decoded once before the start.
+    Attributes:
+        path: the folder.
+        size: height and width of the images, in pixels; see `ImageDecoder`. The teacher's own
+            preprocessing is used for `size`, `channels`, `crop_pct` and `interpolation` if they
+            are not set.
+        channels: 1 (grey) or 3 (RGB).
+        crop_pct: share of the shorter side that the center crop covers.
+        interpolation: resampling filter.
+        labelled: whether folders are classes.
+        validation: share of the training images that is cut off for validation.
+        area: smallest share of a training picture that its random resized crop covers (1 = off).
+        crop: pixels by which training images are shifted, see `Augmentation`.
+        flip: mirror training images at random.
+        workers: processes that decode (0 = threads of the process that uses the images).
+        corrupt: `fail` ends the run at a file that cannot be decoded; `skip` decodes every file
+            once before the run and leaves such files out.
     """
 
     name: ClassVar[str] = "imagefolder"
     path: str
+    _: KW_ONLY
     size: int = 224
     channels: int = 3
     crop_pct: float = 1.0
@@ -108,60 +146,59 @@ class ImageFolderSource:
     corrupt: str = "fail"
 
     def load(self) -> Dataset:
-        """List the files; they are decoded when asked for."""
+        """List the files; their images are decoded on demand.
+
+        Raises:
+            DataError: an option is out of range, a folder is missing, or classes differ.
+        """
         if self.corrupt not in ("fail", "skip"):
             raise DataError(f"data.corrupt is '{self.corrupt}', but must be fail or skip.")
         if self.workers < 0:
             raise DataError(f"data.workers is {self.workers}, but must be 0 or more.")
-        frame = ImageDecoder(self.size, self.channels, self.crop_pct, self.interpolation, self.area)
-        skipped: list[str] = []
-        found = {
-            name: self._listed(folder, frame, skipped)
-            for name, folder in self._folders(Path(self.path).expanduser()).items()
-        }
-        classes = found["train"][1]
-        for name, (_, named) in found.items():
-            _check_same_classes(Path(self.path) / name, named, classes)
-        train, validation, test = self._divided({name: split for name, (split, _) in found.items()})
+        root = Path(self.path).expanduser()
+        folders = {name: self._list(path) for name, path in self._split_folders(root).items()}
+        classes = folders["train"].classes
+        for name, folder in folders.items():
+            _check_same_classes(Path(self.path) / name, folder.classes, classes)
+        train, validation, test = self._splits({n: folder.split for n, folder in folders.items()})
         return Dataset(
-            self.name,
-            train,
-            validation,
-            test,
-            len(classes) if self.labelled else None,
-            (self.channels, self.size, self.size),
-            Augmentation(self.crop, self.flip, self.area),
-            tuple(skipped),
+            name=self.name,
+            train=train,
+            validation=validation,
+            test=test,
+            num_classes=len(classes) if self.labelled else None,
+            image_shape=(self.channels, self.size, self.size),
+            augmentation=Augmentation(self.crop, self.flip, self.area),
+            skipped_files=tuple(path for folder in folders.values() for path in folder.corrupt),
         )
 
-    def _folders(self, root: Path) -> dict[str, Path]:
-        there = {name: root / name for name in ("val", "test") if (root / name).is_dir()}
+    def _split_folders(self, root: Path) -> dict[str, Path]:
+        scored = {name: root / name for name in ("val", "test") if (root / name).is_dir()}
         if not self.labelled and not (root / "train").is_dir():
             return {"train": root}
-        if self.labelled and not there and (root / "train").is_dir():
+        if self.labelled and not scored and (root / "train").is_dir():
             raise DataError(f"'{root}' has neither val/ nor test/; add one of them to score on.")
-        return {"train": root / "train", **there}
+        return {"train": root / "train", **scored}
 
-    def _divided(self, found: dict[str, Split]) -> tuple[Split, Split, Split]:
-        everything = found["train"]
-        test = found.get("test", found.get("val"))
+    def _splits(self, folders: Mapping[str, Split]) -> tuple[Split, Split, Split]:
+        train = folders["train"]
+        test = folders.get("test", folders.get("val"))
         if test is None:
-            return split_validation_and_test(everything, self.validation)
-        if len(found) == 3:
-            return everything, found["val"], test
-        return (*split_validation(everything, self.validation), test)
+            return split_validation_and_test(train, self.validation)
+        if len(folders) == 3:
+            return train, folders["val"], test
+        return (*split_validation(train, self.validation), test)
 
-    def _listed(
-        self, folder: Path, frame: ImageDecoder, skipped: list[str]
-    ) -> tuple[FolderSplit, list[str]]:
+    def _list(self, folder: Path) -> _Folder:
         paths, labels, classes = (
             _list_classes(folder) if self.labelled else _list_unlabelled(folder)
         )
-        split = FolderSplit(paths, labels, frame, self.workers)
-        if self.corrupt == "skip":
-            split, corrupt = split.without_corrupt()
-            skipped += corrupt
-        return split, classes
+        decoder = ImageDecoder(
+            self.size, self.channels, self.crop_pct, self.interpolation, self.area
+        )
+        split = FolderSplit(paths, labels, decoder, self.workers)
+        split, corrupt = split.without_corrupt() if self.corrupt == "skip" else (split, ())
+        return _Folder(split, classes, corrupt)
 
 
 def _list_classes(folder: Path) -> tuple[tuple[str, ...], Tensor, list[str]]:
@@ -187,8 +224,8 @@ def _list_unlabelled(folder: Path) -> tuple[tuple[str, ...], Tensor, list[str]]:
     return paths, missing_labels(len(paths)), []
 
 
-def _check_same_classes(folder: Path, found: list[str], classes: list[str]) -> None:
-    different = sorted(set(found) ^ set(classes))
+def _check_same_classes(folder: Path, classes: list[str], train_classes: list[str]) -> None:
+    different = sorted(set(classes) ^ set(train_classes))
     if different:
         raise DataError(
             f"'{folder}' and train/ beside it must have the same class folders, but only one of"

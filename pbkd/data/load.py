@@ -1,4 +1,4 @@
-"""What host and workers need before they start: teacher, data, chain."""
+"""Loading of the data set that a configuration names, with the teacher's preprocessing."""
 
 from __future__ import annotations
 
@@ -20,35 +20,52 @@ __all__ = ["load_data", "pretrained_cfg", "with_preprocessing"]
 
 
 def load_data(choice: Mapping[str, Any]) -> Dataset:
-    """Load the data source that a `data` choice names."""
+    """Load a data set.
+
+    Args:
+        choice: the source's `name` and its options, such as `{"name": "npz", "path": FILE}`.
+
+    Raises:
+        ConfigError: there is no such source, or it has no such option.
+        DataError: the data set is missing or invalid.
+    """
     name = choice["name"]
     if name not in SOURCES:
         raise ConfigError(f"unknown data source '{name}'.{did_you_mean(name, SOURCES)}")
-    given = {key: value for key, value in choice.items() if key != "name"}
-    source = SOURCES[name](**typed_options(SOURCES[name], given, where="data"))
+    options = {key: value for key, value in choice.items() if key != "name"}
+    source = SOURCES[name](**typed_options(SOURCES[name], options, where="data"))
     return source.load()
 
 
 def pretrained_cfg(network: nn.Module) -> Mapping[str, Any]:
-    """Return what timm calls so: mean, std, input size, centre crop, interpolation; or nothing.
+    """Return the network's preprocessing, in timm's format, or an empty mapping.
 
-    Networks of timm have it as an attribute, those of torchvision's family in the zoo too; a
-    network of one's own may.
+    Its keys are `mean`, `std`, `input_size`, `crop_pct` and `interpolation`. timm's networks and
+    the zoo's networks of torchvision have it as the attribute `pretrained_cfg`; any network may.
     """
     return getattr(network, "pretrained_cfg", None) or {}
 
 
 def with_preprocessing(choice: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
-    """Return a data choice in which a source of pictures has what its options leave open."""
+    """Complete the options of a source of image files with a network's preprocessing.
+
+    Args:
+        choice: a data source's `name` and options; explicit options win.
+        network: the teacher, see `pretrained_cfg`.
+
+    Returns:
+        The choice with `size`, `channels`, `crop_pct` and `interpolation`, as far as they are
+        known; unchanged for sources that do not decode image files.
+    """
     cfg = pretrained_cfg(network)
     source = SOURCES.get(choice["name"])
     if source is None or "crop_pct" not in option_types(source):
         return dict(choice)
     channels, height, _ = cfg.get("input_size") or (None, None, None)
-    wanted = {
+    preprocessing = {
         "size": height,
         "channels": channels,
         "crop_pct": cfg.get("crop_pct"),
         "interpolation": cfg.get("interpolation"),
     }
-    return {**{key: value for key, value in wanted.items() if value is not None}, **choice}
+    return {**{key: value for key, value in preprocessing.items() if value is not None}, **choice}

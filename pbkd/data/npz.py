@@ -1,19 +1,19 @@
-"""Images in a file of numpy's arrays."""
+"""Images in a numpy archive (.npz)."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
+from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import ArraySplit, Dataset, missing_labels
 from pbkd.data.splits import split_validation, split_validation_and_test
-from pbkd.data.transforms import Augmentation
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 
     from pbkd.data.datasets import Split
 
+    Arrays = Mapping[str, np.ndarray[Any, Any]]
 
-__all__ = ["NpzSource", "array_split", "image_shape"]
+
+__all__ = ["NpzSource", "split_from_arrays"]
 
 
-def array_split(images: Any, labels: Any) -> ArraySplit:
-    """Convert images, (N, H, W) or (N, H, W, C) uint8, and labels, (N,) or (N, 1), or None."""
+def split_from_arrays(images: Any, labels: Any) -> ArraySplit:
+    """Make a split of numpy arrays.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, C).
+        labels: integers (N,) or (N, 1), or None if there are no labels.
+    """
     pixels = np.asarray(images)
     pixels = pixels[..., np.newaxis] if pixels.ndim == 3 else pixels
     pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
@@ -36,26 +43,29 @@ def array_split(images: Any, labels: Any) -> ArraySplit:
     return ArraySplit(torch.from_numpy(pixels), torch.from_numpy(flat))
 
 
-def image_shape(split: ArraySplit) -> tuple[int, int, int]:
-    """Return (channels, height, width)."""
-    channels, height, width = split.pixels.shape[1:]
-    return channels, height, width
-
-
 @dataclass(frozen=True)
 class NpzSource:
-    """Arrays in one numpy file.
+    """Arrays in one numpy archive, in the format of Keras' data sets.
 
-    The file at `path` holds `x_train` and `x_test`, uint8 (N, H, W) or (N, H, W, C), and `y_train`
-    and `y_test`, integers (N,) or (N, 1); this is how Keras stores its data sets. There are as
-    many classes as the largest training label says. Nothing in the file is unpickled.
+    The archive holds `x_train` and `x_test`, uint8 (N, H, W) or (N, H, W, C), and `y_train` and
+    `y_test`, integers (N,) or (N, 1). The largest training label decides the number of classes.
+    Nothing in the file is unpickled.
 
-    With `labelled=false` it needs but `x_train`; without `x_test`, test images are cut off that,
-    as many as for validation.
+    With `labelled=false` only `x_train` is required; without `x_test`, test images are cut off
+    it, with the same share as for validation.
+
+    Attributes:
+        path: the file.
+        validation: share of the training images that is cut off for validation.
+        train_limit: use only the first `train_limit` training images (0 = all).
+        labelled: whether the archive has labels.
+        crop: pixels by which training images are shifted, see `Augmentation`.
+        flip: mirror training images at random.
     """
 
     name: ClassVar[str] = "npz"
     path: str
+    _: KW_ONLY
     validation: float = 0.1
     train_limit: int = 0
     labelled: bool = True
@@ -63,55 +73,58 @@ class NpzSource:
     flip: bool = False
 
     def load(self) -> Dataset:
-        """Read the file; raises `DataError` for whatever is wrong with it."""
-        needed = ("x_train", "y_train", "x_test", "y_test") if self.labelled else ("x_train",)
-        arrays = _read_npz(self.path, needed, () if self.labelled else ("x_test",))
+        """Read the file.
+
+        Raises:
+            DataError: the file is unreadable, or an array is missing or has a wrong type or shape.
+        """
+        required = ("x_train", "y_train", "x_test", "y_test") if self.labelled else ("x_train",)
+        arrays = _read_npz(self.path, required, () if self.labelled else ("x_test",))
         everything = self._split(arrays, "train")
-        shape = image_shape(everything)
-        if "x_test" in arrays:
-            test: Split = self._scored(arrays, shape)
-            train, validation = split_validation(everything, self.validation, self.train_limit)
-        else:
-            train, validation, test = split_validation_and_test(
-                everything, self.validation, self.train_limit
-            )
-        classes = int(everything.labels.max()) + 1 if self.labelled else None
-        augment = Augmentation(self.crop, self.flip)
-        return Dataset(self.name, train, validation, test, classes, shape, augment)
+        train, validation, test = self._splits(arrays, everything)
+        return Dataset(
+            name=self.name,
+            train=train,
+            validation=validation,
+            test=test,
+            num_classes=int(everything.labels.max()) + 1 if self.labelled else None,
+            image_shape=everything.image_shape,
+            augmentation=Augmentation(self.crop, self.flip),
+        )
 
-    def _split(self, arrays: Mapping[str, np.ndarray[Any, Any]], which: str) -> ArraySplit:
-        images = arrays[f"x_{which}"]
-        _check_images(self.path, f"x_{which}", images)
-        labels = arrays[f"y_{which}"] if self.labelled else None
-        if labels is not None:
-            _check_labels(self.path, which, labels, len(images))
-        return array_split(images, labels)
-
-    def _scored(
-        self, arrays: Mapping[str, np.ndarray[Any, Any]], shape: tuple[int, int, int]
-    ) -> ArraySplit:
+    def _splits(self, arrays: Arrays, everything: ArraySplit) -> tuple[Split, Split, Split]:
+        if "x_test" not in arrays:
+            return split_validation_and_test(everything, self.validation, self.train_limit)
         test = self._split(arrays, "test")
-        if image_shape(test) != shape:
+        if test.image_shape != everything.image_shape:
             raise DataError(
-                f"the images of {self.path} are {shape} in x_train but {image_shape(test)} in"
-                " x_test (channels, height, width); they must be the same."
+                f"the images of {self.path} are {everything.image_shape} in x_train but"
+                f" {test.image_shape} in x_test (channels, height, width); they must be the same."
             )
-        return test
+        return (*split_validation(everything, self.validation, self.train_limit), test)
+
+    def _split(self, arrays: Arrays, split: str) -> ArraySplit:
+        images = arrays[f"x_{split}"]
+        _check_images(self.path, f"x_{split}", images)
+        labels = arrays[f"y_{split}"] if self.labelled else None
+        if labels is not None:
+            _check_labels(self.path, split, labels, len(images))
+        return split_from_arrays(images, labels)
 
 
 def _read_npz(
-    path: str, needed: Sequence[str], optional: Sequence[str]
+    path: str, required: Sequence[str], optional: Sequence[str]
 ) -> dict[str, np.ndarray[Any, Any]]:
     file = Path(path).expanduser()
     if not file.is_file():
         raise DataError(f"there is no file '{path}'; set data.path to an .npz file.")
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            missing = set(needed) - set(arrays.files)
+            missing = set(required) - set(arrays.files)
             if missing:
                 raise DataError(f"{path} has no {', '.join(sorted(missing))}; add the arrays.")
-            wanted = [*needed, *(key for key in optional if key in arrays.files)]
-            return {key: arrays[key] for key in wanted}
+            keys = [*required, *(key for key in optional if key in arrays.files)]
+            return {key: arrays[key] for key in keys}
     except (
         AttributeError,  # a single array, .npy, has no files
         EOFError,
@@ -131,13 +144,13 @@ def _check_images(path: str, name: str, images: np.ndarray[Any, Any]) -> None:
     if images.ndim not in (3, 4) or 0 in images.shape or channels_first:
         raise DataError(
             f"{name} in {path} has the shape {images.shape}; it must be (N, H, W) or"
-            " (N, H, W, C), with nothing empty."
+            " (N, H, W, C), without an empty dimension."
         )
 
 
-def _check_labels(path: str, which: str, labels: np.ndarray[Any, Any], count: int) -> None:
+def _check_labels(path: str, split: str, labels: np.ndarray[Any, Any], count: int) -> None:
     if labels.dtype.kind not in "iu" or labels.shape not in [(count,), (count, 1)]:
         raise DataError(
-            f"y_{which} in {path} is {labels.dtype} {labels.shape}; it must be one integer for each"
-            f" of the {count} images of x_{which}."
+            f"y_{split} in {path} is {labels.dtype} {labels.shape}; it must be one integer for each"
+            f" of the {count} images of x_{split}."
         )

@@ -1,4 +1,4 @@
-"""Images that are read while those before them are used, by threads or by processes."""
+"""Reading of images ahead of their use, by threads or by processes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pbkd.data.datasets import Batch, Split
+    from pbkd.data.datasets import RowBatch, Split
 
 
 __all__ = ["prefetch_images", "read_with_processes", "read_with_threads"]
 
-_AHEAD = 2
+_BATCHES_AHEAD = 2
+_MAX_THREADS = 8
 
 
-def prefetch_images(split: Split, batches: Iterable[Batch]) -> Iterator[Tensor]:
-    """Yield the images of each batch, in turn; a split that has a `read` knows how to be ahead."""
+def prefetch_images(split: Split, batches: Iterable[RowBatch]) -> Iterator[Tensor]:
+    """Yield the images of each batch, (B, C, H, W); a split with a method `read` prefetches them.
+
+    Args:
+        split: the images.
+        batches: the rows of each batch, with seeds of random resized crops.
+    """
     read = getattr(split, "read", None)
     if read is None:
         yield from (split.images(rows) for rows, _ in batches)
@@ -35,50 +41,59 @@ def prefetch_images(split: Split, batches: Iterable[Batch]) -> Iterator[Tensor]:
 
 
 def read_with_threads(
-    read: Callable[[int, int | None], Tensor], batches: Iterable[Batch]
+    read: Callable[[int, int | None], Tensor], batches: Iterable[RowBatch]
 ) -> Iterator[Tensor]:
-    """Yield each batch of what `read(row, seed)` gives, read by threads, two batches ahead."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    """Yield stacked batches that a pool of threads reads, up to two batches ahead.
+
+    Args:
+        read: reads one item, from its row and its seed (or None).
+        batches: the rows and seeds of each batch.
+    """
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
         ready: deque[list[Future[Tensor]]] = deque()
         try:
             for batch in batches:
-                ready.append([pool.submit(read, *key) for key in _keys(batch)])
-                if len(ready) > _AHEAD:
-                    yield _stacked(ready.popleft())
+                ready.append([pool.submit(read, *item) for item in _items(batch)])
+                if len(ready) > _BATCHES_AHEAD:
+                    yield _stack(ready.popleft())
             while ready:
-                yield _stacked(ready.popleft())
+                yield _stack(ready.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def read_with_processes(
     dataset: Any,
-    batches: Iterable[Batch],
+    batches: Iterable[RowBatch],
     workers: int,
     collate: Callable[[list[Any]], Any],
     *,
     seeded: bool,
 ) -> Iterator[Any]:
-    """Yield each batch of a dataset's items, collated, read by so many processes (0: by this one).
+    """Yield collated batches that the worker processes of a torch `DataLoader` read.
 
-    `dataset[row]` is an item, or, `seeded`, `dataset[row, seed]`.
+    Args:
+        dataset: a map-style data set. It is indexed by row, or by (row, seed) if `seeded`.
+        batches: the rows and seeds of each batch.
+        workers: number of processes (0 = read in this process).
+        collate: makes a batch of a list of items.
+        seeded: whether `dataset` takes a seed for each row.
     """
-    keys = ([key if seeded else key[0] for key in _keys(batch)] for batch in batches)
-    # A generator of its own leaves torch's global one, which training uses, as it is.
+    keys = ([item if seeded else item[0] for item in _items(batch)] for batch in batches)
     yield from DataLoader(
         dataset,
         batch_sampler=keys,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=torch.accelerator.is_available(),
-        generator=torch.Generator(),
+        generator=torch.Generator(),  # so that torch's global generator, for training, stays as is
     )
 
 
-def _keys(batch: Batch) -> Iterator[tuple[int, int | None]]:
+def _items(batch: RowBatch) -> Iterator[tuple[int, int | None]]:
     rows, seeds = batch
     yield from zip(rows.tolist(), repeat(None) if seeds is None else seeds.tolist(), strict=False)
 
 
-def _stacked(futures: list[Future[Tensor]]) -> Tensor:
+def _stack(futures: list[Future[Tensor]]) -> Tensor:
     return torch.stack([future.result() for future in futures])

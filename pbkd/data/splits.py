@@ -1,4 +1,4 @@
-"""Validation rows, cut off the training rows by a rule that never changes."""
+"""Subsets of a split, and the validation and test images that are cut off the training images."""
 
 from __future__ import annotations
 
@@ -15,56 +15,22 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pbkd.data.datasets import Batch, Split
+    from pbkd.data.datasets import RowBatch, Split
 
 
 __all__ = ["Subset", "fixed_permutation", "split_validation", "split_validation_and_test"]
 
 
-def split_validation(train: Split, share: float, limit: int = 0) -> tuple[Split, Split]:
-    """Cut the training rows into (train, validation), by a rule that depends on no seed.
-
-    Validation is the last `share` of the first `limit` rows (0: of all rows). Rows that are sorted
-    by label, as those of an image folder are, are first put into one fixed random order, without
-    which the cut would take whole classes away.
-    """
-    if not 0 < share < 1:
-        raise DataError(f"data.validation is {share}, but must lie between 0 and 1.")
-    if limit < 0:
-        raise DataError(f"data.train_limit is {limit}, but must be 0 (all rows) or more.")
-    rows = torch.arange(len(train))
-    if bool((train.labels.diff() >= 0).all()):
-        rows = fixed_permutation(len(train))
-    rows = rows[: limit or None]
-    kept = len(rows) - round(len(rows) * share)
-    if not 0 < kept < len(rows):
-        raise DataError(
-            f"data.validation={share} of {len(rows)} training images leaves none on one side; use"
-            " more images or another share."
-        )
-    return Subset(train, rows[:kept]), Subset(train, rows[kept:])
-
-
-def split_validation_and_test(
-    train: Split, share: float, limit: int = 0
-) -> tuple[Split, Split, Split]:
-    """Cut rows into (train, validation, test), the last two of the same share each."""
-    rest, test = split_validation(train, share, limit)
-    kept, validation = split_validation(rest, share)
-    return kept, validation, test
-
-
-def fixed_permutation(count: int) -> Tensor:
-    """Return the rows 0 … count - 1, int64, in one random order that never changes."""
-    # RandomState's stream is frozen, so this order is the same in every version of numpy.
-    return torch.from_numpy(np.random.RandomState(0).permutation(count)).to(torch.int64)
-
-
 class Subset:
-    """Some rows of another split, in the order given; shares its images."""
+    """Selected rows of another split, whose images it shares."""
 
     def __init__(self, split: Split, rows: Tensor) -> None:
-        """Take `rows`, int64 (len,), of `split`."""
+        """Select rows.
+
+        Args:
+            split: the split to select from.
+            rows: row numbers of `split`, int64 (len,), in the order of this subset.
+        """
         self.labels = split.labels[rows]
         self._split = split
         self._rows = rows
@@ -77,6 +43,59 @@ class Subset:
         """Return the images of these rows."""
         return self._split.images(self._rows[indices])
 
-    def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+    def read(self, batches: Iterable[RowBatch]) -> Iterator[Tensor]:
         """Yield the images of each batch."""
         return prefetch_images(self._split, ((self._rows[rows], seeds) for rows, seeds in batches))
+
+
+def split_validation(train: Split, share: float, limit: int = 0) -> tuple[Split, Split]:
+    """Split the training rows into training and validation rows, independently of any seed.
+
+    Validation gets the last rows. Rows that are sorted by label, such as an image folder's, are
+    shuffled first by a fixed permutation: otherwise validation would get whole classes.
+
+    Args:
+        train: the rows to split.
+        share: share of the validation rows, between 0 and 1.
+        limit: use only the first `limit` rows (0 = all).
+
+    Returns:
+        The training and the validation subset.
+
+    Raises:
+        DataError: `share` or `limit` is out of range, or one of the subsets would be empty.
+    """
+    if not 0 < share < 1:
+        raise DataError(f"data.validation is {share}, but must lie between 0 and 1.")
+    if limit < 0:
+        raise DataError(f"data.train_limit is {limit}, but must be 0 (all rows) or more.")
+    rows = torch.arange(len(train))
+    if bool((train.labels.diff() >= 0).all()):
+        rows = fixed_permutation(len(train))
+    rows = rows[: limit or None]
+    kept = len(rows) - round(len(rows) * share)
+    if not 0 < kept < len(rows):
+        raise DataError(
+            f"data.validation={share} of {len(rows)} training images leaves one of the two splits"
+            " empty; use more images or another share."
+        )
+    return Subset(train, rows[:kept]), Subset(train, rows[kept:])
+
+
+def split_validation_and_test(
+    train: Split, share: float, limit: int = 0
+) -> tuple[Split, Split, Split]:
+    """Split rows into training, validation and test rows.
+
+    `share` is the test subset's share of the rows and the validation subset's share of the rest;
+    `limit` and the errors are those of `split_validation`.
+    """
+    rest, test = split_validation(train, share, limit)
+    kept, validation = split_validation(rest, share)
+    return kept, validation, test
+
+
+def fixed_permutation(count: int) -> Tensor:
+    """Return the permutation of 0 … `count` - 1, int64, that is the same on every machine."""
+    # numpy guarantees the stream of RandomState for all versions.
+    return torch.from_numpy(np.random.RandomState(0).permutation(count)).to(torch.int64)

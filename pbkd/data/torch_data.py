@@ -1,4 +1,4 @@
-"""Whatever torch reads images from, as the splits of a data set."""
+"""Tensors, torch data sets and loaders of a Python program, as the splits of a data set."""
 
 from __future__ import annotations
 
@@ -10,29 +10,35 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 from pbkd.config.options import MEMORY
+from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import ArraySplit, Dataset, missing_labels
 from pbkd.data.prefetch import read_with_processes
 from pbkd.data.splits import split_validation, split_validation_and_test
-from pbkd.data.transforms import Augmentation
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pbkd.data.datasets import Batch, Split
+    from pbkd.data.datasets import RowBatch, Split
 
 
 __all__ = ["TorchSplit", "dataset_from_torch"]
 
-_BATCH = 256
+_BATCH_SIZE = 256  # of the pass that reads all labels
 
 
 @dataclass(frozen=True, eq=False)
 class TorchSplit:
-    """A map-style torch data set, whose items are read anew each time, ahead of their use.
+    """A map-style torch data set, whose items are read anew in every epoch, ahead of their use.
 
-    Read and collated as its loader would, by as many processes. If its transforms are random, so
-    are the images, and a run that is repeated sees others.
+    Random transforms of the data set are applied anew as well, so that a repeated run sees other
+    images.
+
+    Attributes:
+        dataset: the torch data set.
+        labels: the class of every item, int64 (len,).
+        collate: makes a batch of a list of items, as the `DataLoader` of the program does.
+        workers: processes that read (0 = this process).
     """
 
     dataset: Any
@@ -49,40 +55,51 @@ class TorchSplit:
         batch = self.collate([self.dataset[row] for row in indices.tolist()])
         return _images_of(batch)
 
-    def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+    def read(self, batches: Iterable[RowBatch]) -> Iterator[Tensor]:
         """Yield the images of each batch."""
         read = read_with_processes(self.dataset, batches, self.workers, self.collate, seeded=False)
         yield from map(_images_of, read)
 
 
-def dataset_from_torch(train: Any, validation: Any, test: Any, held_out: float = 0.1) -> Dataset:
-    """Make a data set of images that a program has.
+def dataset_from_torch(train: Any, validation: Any, test: Any, share: float = 0.1) -> Dataset:
+    """Make a data set of the images that a program has in memory or reads with torch.
 
-    Each of the three is a torch `DataLoader`, a map-style data set, a tensor of images, or a pair
-    of images and labels; `validation` and `test` may be None, and are then cut off `train`, a share
-    `held_out` each. Images are float32 (C, H, W), normalised, or uint8. Either all have labels,
-    from 0 on, or none has. Raises `DataError`.
+    Each split is a torch `DataLoader`, a map-style data set, a tensor of images, or a pair of
+    images and labels. Images are (C, H, W), normalised float32 or uint8. Either all of them have
+    labels, counted from 0, or none has.
+
+    Args:
+        train: the training images.
+        validation: the validation images; None to cut them off `train`.
+        test: the test images; None to cut them off `train`.
+        share: share of the images that is cut off for each missing split.
+
+    Raises:
+        DataError: a split cannot be read, or the splits do not fit each other.
     """
-    everything = _split(train)
+    everything = _to_split(train)
     if test is None:
-        kept, held, last = split_validation_and_test(everything, held_out)
-        held = held if validation is None else _split(validation)
+        training, held_out, test_split = split_validation_and_test(everything, share)
+        validation_split = held_out if validation is None else _to_split(validation)
     elif validation is None:
-        (kept, held), last = split_validation(everything, held_out), _split(test)
+        training, validation_split = split_validation(everything, share)
+        test_split = _to_split(test)
     else:
-        kept, held, last = everything, _split(validation), _split(test)
-    splits = (kept, held, last)
+        training, validation_split, test_split = everything, _to_split(validation), _to_split(test)
+    splits = (training, validation_split, test_split)
     return Dataset(
-        MEMORY,
-        *splits,
-        _classes_of(splits),
-        _image_shape(splits),
-        Augmentation(external=True),
+        name=MEMORY,
+        train=training,
+        validation=validation_split,
+        test=test_split,
+        num_classes=_num_classes(splits),
+        image_shape=_image_shape(splits),
+        augmentation=Augmentation(external=True),
     )
 
 
-def _classes_of(splits: Sequence[Split]) -> int | None:
-    """Return one more than the largest label, or None where there are no labels at all."""
+def _num_classes(splits: Sequence[Split]) -> int | None:
+    """Return the largest label plus one, or None if no split has labels."""
     labelled = {bool((split.labels >= 0).any()) for split in splits}
     if len(labelled) > 1:
         raise DataError(
@@ -102,8 +119,8 @@ def _image_shape(splits: Sequence[Split]) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _split(source: Any) -> Split:
-    """Return a split of what torch can read."""
+def _to_split(source: Any) -> Split:
+    """Make a split of a tensor, a pair of tensors, a torch data set or a `DataLoader`."""
     if isinstance(source, Tensor):
         return ArraySplit(_pixels(source), missing_labels(len(source)))
     if isinstance(source, (tuple, list)) and len(source) == 2:
@@ -112,10 +129,10 @@ def _split(source: Any) -> Split:
     collate, workers = default_collate, 0
     if isinstance(source, DataLoader):
         if isinstance(source.dataset, IterableDataset) or source.batch_sampler is None:
-            return _kept_in_memory(source)
+            return _read_into_memory(source)
         collate, workers, source = source.collate_fn, source.num_workers, source.dataset
     if type(source) is TensorDataset and collate is default_collate:
-        return _split(source.tensors if len(source.tensors) > 1 else source.tensors[0])
+        return _to_split(source.tensors if len(source.tensors) > 1 else source.tensors[0])
     if not (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
         raise DataError(
             f"a {type(source).__name__} cannot be read from: give a torch DataLoader, a data set"
@@ -125,42 +142,40 @@ def _split(source: Any) -> Split:
 
 
 def _labels_of(dataset: Any, collate: Callable[[list[Any]], Any], workers: int) -> Tensor:
-    """Return the labels that a data set has at hand, or else those of all its items, read once."""
-    known = getattr(dataset, "targets", None)
-    if known is not None and getattr(dataset, "target_transform", None) is None:
-        return torch.as_tensor(known).to(torch.int64)
+    """Return the data set's attribute `targets`, or read all items once for their labels."""
+    targets = getattr(dataset, "targets", None)
+    if targets is not None and getattr(dataset, "target_transform", None) is None:
+        return torch.as_tensor(targets).to(torch.int64)
     if not len(dataset):
         return missing_labels(0)
     if _labels_in(collate([dataset[0]])) is None:
         return missing_labels(len(dataset))
-    rows = torch.split(torch.arange(len(dataset)), _BATCH)
-    read = read_with_processes(
-        dataset, ((some, None) for some in rows), workers, collate, seeded=False
-    )
+    batches = ((rows, None) for rows in torch.split(torch.arange(len(dataset)), _BATCH_SIZE))
+    read = read_with_processes(dataset, batches, workers, collate, seeded=False)
     labels = [_labels_in(batch) for batch in read]
     return torch.cat([part for part in labels if part is not None])
 
 
-def _kept_in_memory(loader: DataLoader[Any]) -> ArraySplit:
-    """Go once through what cannot be asked for an item of its own, and keep it."""
+def _read_into_memory(loader: DataLoader[Any]) -> ArraySplit:
+    """Read a loader that has no random access once, and keep its images and labels."""
     images, labels = [], []
     for batch in loader:
         images.append(_images_of(batch))
         labels.append(_labels_in(batch))
     if not images:
         raise DataError("the loader gives no batches.")
-    found = [part for part in labels if part is not None]
+    known = [part for part in labels if part is not None]
     pixels = torch.cat(images)
-    return ArraySplit(pixels, torch.cat(found) if found else missing_labels(len(pixels)))
+    return ArraySplit(pixels, torch.cat(known) if known else missing_labels(len(pixels)))
 
 
 def _images_of(batch: Any) -> Tensor:
     images = batch[0] if isinstance(batch, (tuple, list)) and len(batch) else batch
     if not isinstance(images, Tensor):
         raise DataError(
-            f"a batch is a {type(batch).__name__} of {type(images).__name__}, but must be images,"
-            " or a pair of images and labels, as tensors: give the loader a collate_fn that makes"
-            " them."
+            f"a batch is a {type(batch).__name__} of {type(images).__name__}, but must be a tensor"
+            " of images, or a pair of tensors, images and labels: give the loader such a"
+            " collate_fn."
         )
     return _pixels(images)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from pbkd.data.datasets import Batch, Dataset, Split
+    from pbkd.data.datasets import Dataset, RowBatch, Split
     from pbkd.models.teacher import Teacher
 
 
@@ -42,7 +42,7 @@ class Answered:
         """Return the images of these rows."""
         return self._split.images(indices)
 
-    def read(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+    def read(self, batches: Iterable[RowBatch]) -> Iterator[Tensor]:
         """Yield the images of each batch."""
         return prefetch_images(self._split, batches)
 

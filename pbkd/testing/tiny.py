@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from pbkd.core.blocks import BlockCost
+from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import ArraySplit, Dataset
-from pbkd.data.transforms import Augmentation
 from pbkd.models.chain import freeze
 
 if TYPE_CHECKING:
@@ -90,7 +90,15 @@ def tiny_data() -> Dataset:
             image[:, top : top + 4, left : left + 4] += 128
         return ArraySplit(pixels, labels)
 
-    return Dataset("tiny", split(64), split(16), split(16), _CLASSES, (3, 8, 8), Augmentation())
+    return Dataset(
+        name="tiny",
+        train=split(64),
+        validation=split(16),
+        test=split(16),
+        num_classes=_CLASSES,
+        image_shape=(3, 8, 8),
+        augmentation=Augmentation(),
+    )
 
 
 def _fill(module: nn.Module, generator: torch.Generator) -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from pbkd.data.augmentation import Augmentation
 from pbkd.data.batching import normalise, sequential_batches, shuffled_batches, steps_per_epoch
 from pbkd.data.datasets import ArraySplit, Dataset, Split
 from pbkd.data.splits import Subset
-from pbkd.data.transforms import Augmentation
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -211,7 +211,15 @@ def test_arrays_of_a_wrong_type_or_shape_are_refused(pixels: Tensor, labels: Ten
 def dataset(
     train: Split, test: Split, classes: int = 3, augmentation: Augmentation = PLAIN
 ) -> Dataset:
-    return Dataset("toy", train, numbered(3), test, classes, (3, 6, 7), augmentation)
+    return Dataset(
+        name="toy",
+        train=train,
+        validation=numbered(3),
+        test=test,
+        num_classes=classes,
+        image_shape=(3, 6, 7),
+        augmentation=augmentation,
+    )
 
 
 def test_a_data_set_refuses_labels_out_of_range() -> None:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import torch
 
+from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import ArraySplit
 from pbkd.data.fixed_views import FixedViews
-from pbkd.data.transforms import Augmentation
 
 AUGMENTATION = Augmentation(crop=2, flip=True)
 

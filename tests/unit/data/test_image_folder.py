@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
+from pbkd.data.augmentation import Augmentation
 from pbkd.data.batching import sequential_batches, shuffled_batches, shuffled_rows
 from pbkd.data.datasets import Split
 from pbkd.data.fixed_views import with_fixed_views
+from pbkd.data.image_decoding import ImageDecoder
 from pbkd.data.image_folder import ImageFolderSource
-from pbkd.data.transforms import Augmentation, ImageDecoder
 from pbkd.errors import DataError
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pbkd.data.augmentation import Augmentation
 from pbkd.data.batching import sequential_batches
 from pbkd.data.datasets import ArraySplit, Dataset, Split
 from pbkd.data.npz import NpzSource
@@ -21,7 +22,6 @@ from pbkd.data.sources import (
     SyntheticSource,
 )
 from pbkd.data.splits import split_validation
-from pbkd.data.transforms import Augmentation
 from pbkd.errors import DataError
 
 
@@ -85,7 +85,7 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
 
 @pytest.mark.parametrize(("count", "share"), [(4, 0.1), (4, 0.9), (1, 0.5), (0, 0.5)])
 def test_too_few_rows_to_cut_are_refused(count: int, share: float) -> None:
-    with pytest.raises(DataError, match="leaves none on one side"):
+    with pytest.raises(DataError, match="leaves one of the two splits empty"):
         split_validation(rows_of(count), share)
 
 
@@ -174,7 +174,7 @@ def test_npz_takes_grey_images_and_labels_in_a_column(tmp_path: Path) -> None:
         ({"x_test": np.zeros((8, 5), np.uint8)}, r"x_test .* \(8, 5\)"),
         ({"x_test": np.zeros((8, 3, 5, 6), np.uint8)}, r"x_test .* must be \(N, H, W\)"),
         ({"x_test": np.zeros((8, 5, 7, 3), np.uint8)}, r"\(3, 5, 7\)"),
-        ({"x_train": np.zeros((0, 5, 6, 3), np.uint8)}, "x_train .* nothing empty"),
+        ({"x_train": np.zeros((0, 5, 6, 3), np.uint8)}, "x_train .* without an empty dimension"),
         ({"y_train": np.arange(19) % 4}, "one integer for each of the 20 images"),
         ({"y_train": np.arange(20) / 2}, "y_train .* float64"),
         ({"y_train": np.eye(20, dtype=np.int64)}, r"y_train .* \(20, 20\)"),
