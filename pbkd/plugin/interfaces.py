@@ -89,8 +89,8 @@ def _definition(body: list[ast.stmt], name: str) -> Iterator[str]:
             yield from _class(node)
         elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             yield f"    {ast.unparse(node)}\n"
-            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-                yield f"{following.value.value}\n"
+            if isinstance(following, ast.Expr):
+                yield f"{ast.literal_eval(following.value)}\n"
 
 
 def _class(node: ast.ClassDef) -> Iterator[str]:

@@ -22,7 +22,7 @@ PBKD_CONTRACT = 1
 class TorchrunLauncher:
     """Use the processes of `torchrun -m pbkd run`; in them, `local` means this launcher.
 
-    Each process is one worker, whatever the option `workers` says, with its own device and its
+    Each process is one worker, regardless of the option `workers`, with its own device and its
     share of the cores. The machines need no shared folder. If a process is silent for `patience`
     seconds, the run ends, and resumes when torchrun restarts it.
     """

@@ -86,7 +86,7 @@ class Coordinator:
     def launch(
         self, work: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]
     ) -> None:
-        """Have all workers do their part, this process that of rank 0.
+        """Have all workers do their part; this process is rank 0.
 
         Args:
             work: The function that `launch` receives.
