@@ -1,4 +1,4 @@
-"""Pages of the site that are made from what is elsewhere: README, notebook, plugins, code."""
+"""Generated pages of the site: README, notebook, plugins, command line, Python, decisions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ import nbformat
 from mkdocs.structure.files import File
 
 import pbkd
+import pbkd.core.results
+import pbkd.errors
+import pbkd.execution
+import pbkd.protocols
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
@@ -21,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that no file of `docs` holds, as mkdocs calls it."""
+    """Add the generated pages, as mkdocs calls it."""
     pages = {
         "index.md": _moved((ROOT / "README.md").read_text("utf-8")),
         "contributing.md": _moved((ROOT / "CONTRIBUTING.md").read_text("utf-8")),
@@ -37,7 +43,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _moved(text: str) -> str:
-    """Return a page of the project's top folder with links that hold in the site."""
+    """Return a page of the project's root with its links changed to pages of the site."""
     text = re.sub(r"\]\(docs/decisions\)", "](decisions.md)", text)
     text = re.sub(r"\]\(docs/python\.ipynb\)", "](python.md)", text)
     text = re.sub(r"\]\(docs/", "](", text)
@@ -47,7 +53,7 @@ def _moved(text: str) -> str:
 
 
 def _notebook(path: Path) -> str:
-    """Return a notebook's cells, with what they print, as a page."""
+    """Return a notebook's cells and their output as a page."""
     parts = []
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "markdown":
@@ -62,27 +68,62 @@ def _notebook(path: Path) -> str:
 
 
 def _plugins() -> str:
-    """Return the READMEs of all built-in plugins, below one heading."""
+    """Return the READMEs of all built-in plugins as one page."""
     texts = (path.read_text("utf-8") for path in sorted((ROOT / "plugins").glob("*/README.md")))
     return "\n\n".join(["# Built-in plugins", *(re.sub(r"^#", "##", t, flags=re.M) for t in texts)])
 
 
 def _command_line() -> str:
-    """Return every command's help, as typer writes it."""
+    """Return the help of every command, as typer writes it."""
     command = [sys.executable, "-m", "typer", "pbkd.cli", "utils", "docs", "--name", "pbkd"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def _python() -> str:
-    """Return a page that has the docstring of every public name put in."""
-    names = [f"::: pbkd.{pbkd._HOMES[name]}.{name}" for name in pbkd.__all__]
-    return "\n\n".join(["# Python", *names])
+    """Return the page of the Python interface: a section for each group of names."""
+    public = [f"pbkd.{name}" for name in pbkd.__all__]
+    protocols = [name for name in _classes(pbkd.protocols) if f"pbkd.{_last(name)}" not in public]
+    sections = {
+        "Functions and types of `pbkd`": public,
+        "Further types of a schedule": ["pbkd.core.schedule.Stage"],
+        "Types in a result": [
+            name for name in _classes(pbkd.core.results) if f"pbkd.{_last(name)}" not in public
+        ],
+        "Protocols of plugins": protocols,
+        "Interface for launchers": [f"pbkd.execution.{name}" for name in pbkd.execution.__all__],
+        "Errors": _classes(pbkd.errors),
+    }
+    parts = ["# Python"]
+    for title, names in sections.items():
+        parts += [
+            f"## {title}",
+            *(f"::: {name}\n    options: {{heading_level: 3}}" for name in names),
+        ]
+    return "\n\n".join(parts)
+
+
+def _classes(module: ModuleType) -> list[str]:
+    """Return the full names of the public classes that a module defines, in its order."""
+    name = module.__name__
+    members = (value for value in vars(module).values() if isinstance(value, type))
+    return [
+        f"{name}.{member.__name__}"
+        for member in members
+        if member.__module__ == name and not member.__name__.startswith("_")
+    ]
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _decisions() -> str:
-    """Return a list of the decisions."""
-    lines = ["# Decisions", ""]
+    """Return a table of the decisions with their status and date."""
+    lines = ["# Decisions", "", "| decision | status | date |", "|---|---|---|"]
     for path in sorted((ROOT / "docs" / "decisions").glob("*.md")):
-        title = path.read_text("utf-8").splitlines()[0].removeprefix("# ")
-        lines.append(f"- [{title}](decisions/{path.name})")
+        text = path.read_text("utf-8")
+        title = text.splitlines()[0].removeprefix("# ")
+        about = dict(re.findall(r"^(Status|Date): (.+?) *$", text, re.MULTILINE))
+        link = f"[{title}](decisions/{path.name})"
+        lines.append(f"| {link} | {about['Status']} | {about['Date']} |")
     return "\n".join(lines)

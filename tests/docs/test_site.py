@@ -58,12 +58,21 @@ def test_a_page_fits_asks_for_nothing_from_elsewhere_and_complains_of_nothing(
 
 def test_the_reference_has_every_public_name_and_command(site: str, opened: Any) -> None:
     import pbkd
+    from pbkd import errors, execution, protocols
     from pbkd.cli import app
+    from pbkd.core import results
 
     opened.goto(f"{site}/api.html")
-    heads = opened.eval_on_selector_all("h2", "all => all.map(h => h.textContent)")
-    for name in pbkd.__all__:
-        assert any(name in head for head in heads), name
+    heads = set(opened.eval_on_selector_all("h3", "all => all.map(h => h.id)"))
+    assert {f"pbkd.{name}" for name in pbkd.__all__} <= heads
+    assert {f"pbkd.execution.{name}" for name in execution.__all__} <= heads
+    kinds = {f"pbkd.errors.{name}" for name in errors.__all__ if name.endswith("Error")}
+    assert kinds <= heads
+    assert "pbkd.core.schedule.Stage" in heads
+    for module in (protocols, results):
+        for name, member in vars(module).items():
+            if isinstance(member, type) and member.__module__ == module.__name__:
+                assert {f"pbkd.{name}", f"{module.__name__}.{name}"} & heads, name
     opened.goto(f"{site}/cli.html")
     text = opened.inner_text("article")
     for command in app.registered_commands:
