@@ -36,8 +36,6 @@ MODULES = [
 ]
 
 TO_DO: set[str] = {
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
     "docs/decisions/0009-resume-and-restarts.md",
     "docs/decisions/0010-inner-loop.md",
     "docs/decisions/0012-half-precision.md",
