@@ -10,11 +10,11 @@ import torch
 
 from pbkd.config.load import load_config
 from pbkd.config.options import MEMORY
-from pbkd.data.batching import normalise
 from pbkd.data.load import pretrained_cfg
+from pbkd.data.normalization import Normalization
 from pbkd.data.torch_data import dataset_from_torch
 from pbkd.errors import ConfigError
-from pbkd.models.teacher import InMemoryInputs
+from pbkd.models.in_memory import InMemoryInputs
 from pbkd.pipeline.load import load as load_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
@@ -64,22 +64,22 @@ def compress(
     for key in ("teacher", "data"):
         if key in options:
             raise ConfigError(f"'{key}' is no option here: it is an argument of its own.")
-    given = _given(model, data, validation, test, mean, std)
-    choice = data if given.data is None else MEMORY
-    config = load_config(options={**options, "teacher": given.name, "data": choice})
+    inputs = _inputs(model, data, validation, test, mean, std)
+    choice = data if inputs.data is None else MEMORY
+    config = load_config(options={**options, "teacher": inputs.name, "data": choice})
     if config.workers != 1:
-        given.check_portable()
+        inputs.check_portable()
     registry = build_registry(config.plugins)
     folder = Path(resume) if resume else None
     if quiet:
-        return run(config, registry, resume=folder, given=given)
+        return run(config, registry, resume=folder, inputs=inputs)
     from pbkd.report.console.show import shown
 
     with shown() as show:
-        return run(config, registry, show, resume=folder, given=given)
+        return run(config, registry, show, resume=folder, inputs=inputs)
 
 
-def _given(
+def _inputs(
     model: nn.Module,
     data: Any,
     validation: Any,
@@ -102,14 +102,14 @@ def _given(
             "it is not known how the images are normalised: give mean and std, a number for each"
             " channel, or float images that are normalised already."
         )
-    given = InMemoryInputs(model, tuple(mean), tuple(std), own)
-    return replace(given, data=_with_classes(own, given)) if own else given
+    inputs = InMemoryInputs(model, Normalization(tuple(mean), tuple(std)), own)
+    return replace(inputs, data=_with_classes(own, inputs)) if own else inputs
 
 
-def _with_classes(data: Dataset, given: InMemoryInputs) -> Dataset:
+def _with_classes(data: Dataset, inputs: InMemoryInputs) -> Dataset:
     """Return labelled data with as many classes as the model has, of which labels may miss some."""
-    teacher = given.teacher()
-    image = normalise(data.train.images(torch.tensor([0])), teacher.mean, teacher.std, "cpu")
+    teacher = inputs.teacher()
+    image = teacher.normalization.apply(data.train.images(torch.tensor([0])), "cpu")
     try:
         logits = teacher.network(image)
         fits = data.num_classes is not None and data.num_classes <= logits.shape[1]

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.execution.job_queue import claim_jobs
-from pbkd.training.activation_cache import cached
 from pbkd.training.checkpoint import CheckpointStore, snapshot
 from pbkd.training.distill import train_job
-from pbkd.training.feeds import recompute
+from pbkd.training.feeds import from_cache, recompute
 from pbkd.training.learner import Trainee, trainee
 from pbkd.training.relay import RelayJob, relay_epochs, replicas_of
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from pbkd.core.blocks import Block
     from pbkd.core.schedule import Schedule
     from pbkd.protocols import Loss
-    from pbkd.training.activation_cache import Cache
+    from pbkd.training.activation_cache import ActivationCache
     from pbkd.training.feeds import Lessons
     from pbkd.training.replicas import ReplicaGroup
 
@@ -99,7 +98,7 @@ def run_relay(rig: Rig, schedule: Schedule, steps: int) -> None:
             rig.train(own.blocks, lessons, replicas)
 
 
-def run_cache(rig: Rig, schedule: Schedule, steps: int, cache: Cache) -> None:
+def run_cache(rig: Rig, schedule: Schedule, steps: int, cache: ActivationCache) -> None:
     """Run this rank's jobs from the cache, with rows drawn as a shuffled epoch draws them."""
     rows = len(rig.images[0])
     count = rows * len(rig.images)
@@ -108,4 +107,4 @@ def run_cache(rig: Rig, schedule: Schedule, steps: int, cache: Cache) -> None:
     batches = torch.split(torch.cat(orders), rows)[:steps]
     for job in schedule.assigned[rig.rank]:
         blocks = [rig.blocks[name] for name in job.blocks]
-        rig.train(job.blocks, cached(cache, blocks, batches, rig.images[0].device))
+        rig.train(job.blocks, from_cache(cache, blocks, batches, rig.images[0].device))

@@ -29,7 +29,8 @@ from pbkd.models.teacher import build_network
 from pbkd.planning.profiling import measure_costs
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import record
-from pbkd.training.activation_cache import open_cache
+from pbkd.training.activation_cache import CacheSpec
+from pbkd.training.cache_filling import open_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from pbkd.energy.monitor import EnergyMonitor
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import EnergyMeter
-    from pbkd.training.activation_cache import Cache
+    from pbkd.training.activation_cache import ActivationCache
 
 __all__ = ["measure", "procedure_schedules", "rigs"]
 
@@ -225,7 +226,7 @@ def procedure_schedules(
     }
 
 
-def _filled(folder: Path, rank: int, rig: Rig, workers: int) -> Cache:
+def _filled(folder: Path, rank: int, rig: Rig, workers: int) -> ActivationCache:
     """Fill the cache, each rank its share of the batches."""
     rows = len(rig.images[0])
     share = [
@@ -233,5 +234,5 @@ def _filled(folder: Path, rank: int, rig: Rig, workers: int) -> Cache:
         for index in range(rank, len(rig.images), workers)
     ]
     blocks = list(rig.blocks.values())
-    count = rows * len(rig.images)
-    return open_cache(folder, blocks, count, rig.chain, share, rank=rank, workers=workers)
+    spec = CacheSpec(folder, blocks, rows * len(rig.images))
+    return open_cache(spec, rig.chain, share, rank=rank, workers=workers)

@@ -15,7 +15,7 @@ from pbkd.data.prefetch import prefetch_images
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from torch import Tensor
 
@@ -23,13 +23,7 @@ if TYPE_CHECKING:
     from pbkd.data.datasets import Split
 
 
-__all__ = [
-    "normalise",
-    "sequential_batches",
-    "shuffled_batches",
-    "shuffled_rows",
-    "steps_per_epoch",
-]
+__all__ = ["sequential_batches", "shuffled_batches", "shuffled_rows", "steps_per_epoch"]
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -97,31 +91,6 @@ def sequential_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, 
     images_of_batches = prefetch_images(split, ((rows, None) for rows in order))
     for rows, images in zip(order, images_of_batches, strict=True):
         yield images, split.labels[rows]
-
-
-def normalise(
-    images: Tensor, mean: Sequence[float], std: Sequence[float], device: torch.device | str
-) -> Tensor:
-    """Return uint8 `images`, (B, C, H, W), as (images / 255 - mean) / std on `device`.
-
-    The result is float32 and channels-last. `mean` and `std` have one value per channel. Floats are
-    normalised already and stay as they are.
-    """
-    if not len(mean) == len(std) == images.shape[1]:
-        raise DataError(
-            f"the images have {images.shape[1]} channels, but mean and std have {len(mean)} and"
-            f" {len(std)} values."
-        )
-    pixels = images.to(device, non_blocking=True)
-    pixels = pixels.to(torch.float32, memory_format=torch.channels_last)
-    if images.is_floating_point():
-        return pixels
-    return pixels.div_(255).sub_(_per_channel(mean, device)).div_(_per_channel(std, device))
-
-
-def _per_channel(values: Sequence[float], device: torch.device | str) -> Tensor:
-    column = torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
-    return column.to(device, non_blocking=True)
 
 
 def _generator(seed: int, *parts: str | int) -> torch.Generator:

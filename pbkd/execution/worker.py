@@ -16,11 +16,12 @@ from pbkd.execution.context import WorkerContext
 from pbkd.execution.job import block_starts, candidate_starts, run_job
 from pbkd.execution.job_queue import claim_jobs
 from pbkd.execution.process_group import process_group
-from pbkd.models.replacement import builders_of
+from pbkd.models.replacement import builder_choices, create_builders
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.assignment import read_assignment
-from pbkd.training.activation_cache import cached, open_cache
-from pbkd.training.feeds import recompute
+from pbkd.training.activation_cache import CacheSpec
+from pbkd.training.cache_filling import open_cache
+from pbkd.training.feeds import from_cache, recompute
 from pbkd.training.relay import RelayJob, relay_epochs, replicas_of
 from pbkd.training.task import build_task
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pbkd.models.teacher import InMemoryInputs
+    from pbkd.models.in_memory import InMemoryInputs
 
 
 __all__ = ["epoch_batches", "work"]
@@ -51,7 +52,7 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     assignment = read_assignment(folder)
     worker = assignment.workers[rank]
     registry = build_registry(config.plugins)
-    builders = builders_of(config, registry)
+    builders = create_builders(registry, builder_choices(config.builder, config.candidates))
     loss = registry.find("loss", config.distill.loss)
     with thread_count(worker.threads):
         task = build_task(config, registry, worker.device, inputs)
@@ -117,22 +118,25 @@ def _work_from_cache(context: WorkerContext) -> None:
     """Run jobs from the activation cache, which all workers fill first if it is missing."""
     task, config, assignment = context.task, context.config, context.assignment
     assert assignment.cache is not None, "a cached schedule names its cache"
-    cache = open_cache(
+    spec = CacheSpec(
         Path(config.out) / "cache" / assignment.cache,
         list(assignment.blocks.values()),
         len(task.training.train),
+        task.dtype,
+    )
+    cache = open_cache(
+        spec,
         task.feeding,
         _share_of_rows(context),
         rank=context.rank,
         workers=len(assignment.workers),
-        dtype=task.dtype,
     )
     starts = candidate_starts(context)
     begins = block_starts(starts)
     for job in assignment.schedule.assigned[context.rank]:
         first = min(begins[name] for name in job.blocks)
         epochs = (
-            cached(
+            from_cache(
                 cache,
                 [assignment.blocks[name] for name in job.blocks if begins[name] <= epoch],
                 shuffled_rows(
@@ -159,7 +163,7 @@ def _share_of_rows(context: WorkerContext) -> Iterator[tuple[slice, Tensor]]:
     chunks = torch.split(torch.arange(len(split)), size)
     for rows in chunks[context.rank :: len(context.assignment.workers)]:
         padded = torch.cat([rows, rows[-1:].expand(size - len(rows))])
-        yield slice(int(rows[0]), int(rows[-1]) + 1), task.fed(split.images(padded))
+        yield slice(int(rows[0]), int(rows[-1]) + 1), task.feed_input(split.images(padded))
 
 
 def epoch_batches(context: WorkerContext, first: int = 0) -> Iterator[Iterator[Tensor]]:
@@ -177,7 +181,7 @@ def epoch_batches(context: WorkerContext, first: int = 0) -> Iterator[Iterator[T
     task, config = context.task, context.config
     for epoch in range(first, context.epochs):
         yield (
-            task.fed(images)
+            task.feed_input(images)
             for images, _ in shuffled_batches(
                 task.training.train,
                 config.batch_size,

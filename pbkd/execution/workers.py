@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,37 +11,52 @@ from pbkd.core.schedule import Worker
 from pbkd.execution.torchrun import under_torchrun
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pbkd.config.schema import RunConfig
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Launcher
 
 
-__all__ = ["divide_resources", "launcher_of", "local_workers", "possible_workers"]
+__all__ = ["create_launcher", "divide_resources", "local_workers", "possible_workers"]
 
 
-def launcher_of(config: RunConfig, registry: Registry) -> Launcher:
-    """Create the configured launcher; `local` means `torchrun` in a process of torchrun."""
-    local = config.launcher["name"] == "local"
-    choice = {"name": "torchrun"} if local and under_torchrun() else config.launcher
-    launcher: Launcher = registry.create("launcher", choice)
+def create_launcher(registry: Registry, choice: Mapping[str, Any]) -> Launcher:
+    """Create the launcher that is configured; `torchrun` in the place of `local` under torchrun.
+
+    Args:
+        registry: Where launchers are registered.
+        choice: The configuration's `launcher`.
+
+    Returns:
+        The launcher.
+    """
+    local = choice["name"] == "local"
+    launcher: Launcher = registry.create(
+        "launcher", {"name": "torchrun"} if local and under_torchrun() else choice
+    )
     return launcher
 
 
-def possible_workers(config: RunConfig, device: str) -> list[tuple[Worker, ...]]:
-    """Return the configured workers, or for `workers=auto` the groups to choose from.
-
-    The groups have one worker, two, four … up to one per accelerator, or, without any, up to one
-    per `threads` cores.
+def possible_workers(
+    workers: int | str, threads: int | None, device: str
+) -> list[tuple[Worker, ...]]:
+    """List the worker groups to choose from on this machine.
 
     Args:
-        config: The run's configuration.
-        device: The device type, such as `cpu` or `cuda`.
+        workers: A number, or `auto`: one worker, two, four, … up to one per accelerator, or,
+            without accelerators, up to one per `threads` cores.
+        threads: CPU threads of each worker; None for an equal share of the cores.
+        device: The type of device.
+
+    Returns:
+        One group for a number, several for `auto`.
     """
-    if isinstance(config.workers, int):
-        return [local_workers(config.workers, config.threads, device)]
-    most = _device_count(device) or max(1, _core_count() // (config.threads or 1))
+    if isinstance(workers, int):
+        return [local_workers(workers, threads, device)]
+    most = _device_count(device) or max(1, _core_count() // (threads or 1))
     counts = {2**power for power in range(most.bit_length())} | {most}
-    return [local_workers(count, config.threads, device) for count in sorted(counts)]
+    return [local_workers(count, threads, device) for count in sorted(counts)]
 
 
 def local_workers(count: int, threads: int | None, device: str) -> tuple[Worker, ...]:

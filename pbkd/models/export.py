@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,7 +65,7 @@ def export(student: nn.Module, recipe: Recipe, kind: str, out: Path) -> Exported
         raise ExportError(
             f"'{kind}' needs the package {error.name}: pip install 'pbkd[export]'."
         ) from error
-    images = {"image_shape": recipe.image_shape, "mean": recipe.mean, "std": recipe.std}
+    images = {"image_shape": recipe.image_shape, **asdict(recipe.normalization)}
     write_json(path.with_name(path.name + ".json"), images)
     return Exported(path, difference)
 

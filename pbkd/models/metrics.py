@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pbkd.core.results import Latency
-from pbkd.data.batching import normalise, sequential_batches
+from pbkd.data.batching import sequential_batches
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,9 +20,18 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pbkd.data.datasets import Split
+    from pbkd.data.normalization import Normalization
 
 
-__all__ = ["accuracy", "answers", "latencies", "macs", "parameters", "synchronise", "weight_bytes"]
+__all__ = [
+    "accuracy",
+    "latencies",
+    "macs",
+    "parameters",
+    "predict_classes",
+    "synchronise",
+    "weight_bytes",
+]
 
 _WARM_UP = 3
 
@@ -30,40 +39,47 @@ _WARM_UP = 3
 def accuracy(
     model: nn.Module,
     split: Split,
+    normalization: Normalization,
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
     device: torch.device | str,
     batch_size: int = 256,
 ) -> float:
-    """Return the share of images, in [0, 1], whose largest logit is that of their label.
+    """Compute the top-1 accuracy of a network on a split.
 
-    `model` is on `device` and gives logits (B, classes); it is run in evaluation mode and left in
-    the mode that it came in.
+    Args:
+        model: A network on `device` that maps images (B, C, H, W) to logits (B, classes). It runs
+            in evaluation mode and gets its own mode back.
+        split: Images and labels.
+        normalization: How the network's images are normalised.
+        device: Where the network is.
+        batch_size: Images per forward pass.
+
+    Returns:
+        The share of correct images, in [0, 1].
     """
-    found = answers(model, split, mean=mean, std=std, device=device, batch_size=batch_size)
-    return int((found == split.labels).sum()) / len(split)
+    predicted = predict_classes(model, split, normalization, device=device, batch_size=batch_size)
+    return int((predicted == split.labels).sum()) / len(split)
 
 
-def answers(
+def predict_classes(
     model: nn.Module,
     split: Split,
+    normalization: Normalization,
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
     device: torch.device | str,
     batch_size: int = 256,
 ) -> Tensor:
-    """Return the class of each image's largest logit: int64 (len,), on the CPU.
+    """Predict the class of every image, with the arguments of `accuracy`.
 
-    `model` is as for `accuracy`.
+    Returns:
+        The index of each image's largest logit: int64 (len(split),), on the CPU.
     """
     with _evaluating(model):
-        found = [
-            model(normalise(images, mean, std, device)).argmax(1)
+        classes = [
+            model(normalization.apply(images, device)).argmax(1)
             for images, _ in sequential_batches(split, batch_size)
         ]
-    return torch.cat(found).cpu()
+    return torch.cat(classes).cpu()
 
 
 def parameters(module: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""The teacher's answers in the place of labels, for images that have none."""
+"""The teacher's predictions as labels, for images without labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pbkd.data.prefetch import prefetch_images
-from pbkd.models.metrics import answers
+from pbkd.models.metrics import predict_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pbkd.models.teacher import Teacher
 
 
-__all__ = ["Answered", "with_answers"]
+__all__ = ["PseudoLabelledSplit", "with_pseudo_labels"]
 
 
-class Answered:
-    """A split whose labels are the teacher's answers, asked for when they are first used.
+class PseudoLabelledSplit:
+    """A split whose labels are the teacher's predictions, computed on first use.
 
     A network's accuracy on it is its agreement with the teacher.
     """
@@ -48,19 +48,28 @@ class Answered:
 
     @cached_property
     def labels(self) -> Tensor:
-        """The class that the teacher gives to every row: int64, (len,)."""
-        teacher, device = self._teacher, self._device
-        return answers(
-            teacher.network, self._split, mean=teacher.mean, std=teacher.std, device=device
+        """The teacher's class of every row: int64 (len,)."""
+        teacher = self._teacher
+        return predict_classes(
+            teacher.network, self._split, teacher.normalization, device=self._device
         )
 
 
-def with_answers(data: Dataset, teacher: Teacher, device: torch.device) -> Dataset:
-    """Return the data with the teacher's answers to validation and test, if it has no labels."""
+def with_pseudo_labels(data: Dataset, teacher: Teacher, device: torch.device) -> Dataset:
+    """Label validation and test split with the teacher's predictions, if the data has no labels.
+
+    Args:
+        data: The data, with or without labels.
+        teacher: The teacher, on `device`.
+        device: Where to compute the predictions.
+
+    Returns:
+        `data` itself if it has labels.
+    """
     if data.labelled:
         return data
     return replace(
         data,
-        validation=Answered(data.validation, teacher, device),
-        test=Answered(data.test, teacher, device),
+        validation=PseudoLabelledSplit(data.validation, teacher, device),
+        test=PseudoLabelledSplit(data.test, teacher, device),
     )

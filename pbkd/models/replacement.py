@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pbkd.config.schema import RunConfig
     from pbkd.core.blocks import Block
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import BlockBuilder
@@ -31,7 +30,7 @@ __all__ = [
     "Proposal",
     "build_replacement",
     "builder_choices",
-    "builders_of",
+    "create_builders",
     "is_kept",
     "propose",
     "read_replacement",
@@ -70,15 +69,22 @@ def replaceable(chain: nn.Sequential, keep: Sequence[str]) -> list[str]:
     ]
 
 
-def builder_choices(config: RunConfig) -> list[dict[str, Any]]:
-    """Return the choices of all builders: the run's own, then those of its candidates."""
-    named = (c if isinstance(c, dict) else {"name": c} for c in config.candidates)
-    return [config.builder, *named]
+def builder_choices(builder: dict[str, Any], candidates: Sequence[Any]) -> list[dict[str, Any]]:
+    """List the choices of all builders of a run.
+
+    Args:
+        builder: The configuration's `builder`.
+        candidates: The configuration's `candidates`: names, or names with options.
+
+    Returns:
+        A name with options each: `builder` first.
+    """
+    return [builder, *(c if isinstance(c, dict) else {"name": c} for c in candidates)]
 
 
-def builders_of(config: RunConfig, registry: Registry) -> list[BlockBuilder]:
-    """Return all builders of a run, each with its options."""
-    return [registry.create("builder", choice) for choice in builder_choices(config)]
+def create_builders(registry: Registry, choices: Sequence[dict[str, Any]]) -> list[BlockBuilder]:
+    """Create the builders of `builder_choices`."""
+    return [registry.create("builder", choice) for choice in choices]
 
 
 def build_replacement(
@@ -141,15 +147,15 @@ def _fault(replacement: nn.Module, segment: nn.Module, block: Block) -> str | No
     if any(tensor.numel() and tensor.data_ptr() in theirs for tensor in mine):
         return "that shares a tensor with the teacher's segment: it must work on a copy"
     x = torch.linspace(-1, 1, math.prod(block.input_shape)).reshape(1, *block.input_shape)
-    given = x.clone()
+    passed = x.clone()
     was_training = replacement.training
-    output = replacement.eval()(given)
+    output = replacement.eval()(passed)
     replacement.train(was_training)
     if not isinstance(output, Tensor):
         return f"that gives a {type(output).__name__}, not one tensor"
     if output.shape[1:] != block.output_shape:
         return f"with output shape {tuple(output.shape[1:])} instead of {block.output_shape}"
-    return None if torch.equal(given, x) else "that changes its input in place"
+    return None if torch.equal(passed, x) else "that changes its input in place"
 
 
 def read_replacement(folder: Path, replacement: nn.Module, name: str) -> nn.Module:

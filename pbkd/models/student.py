@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from pbkd.core.files import read_json
+from pbkd.data.normalization import Normalization
 from pbkd.errors import RunFolderError
 from pbkd.models.chain import blocks_of, freeze
 from pbkd.models.partition import cut, pick_partitioner
 from pbkd.models.replacement import build_replacement
-from pbkd.models.teacher import build_network, is_own
+from pbkd.models.teacher import build_network
+from pbkd.models.user_module import is_user_function
 from pbkd.plugin.registry import build_registry
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def architecture(
     """Build the student of a recipe, in evaluation mode, without any trained weights."""
     registry = build_registry(plugins)
     name = recipe.teacher["name"]
-    if make is None and is_own(registry, name):
+    if make is None and is_user_function(registry, name):
         raise RunFolderError(
             f"the student was made from the network '{name}', whose code is not run unasked: give"
             " the function that makes it, as in pbkd.load(FOLDER, make=FUNCTION)."
@@ -70,17 +72,21 @@ _MOST_PIXELS = 2**26
 
 @dataclass(frozen=True)
 class Recipe:
-    """The choices that a student was made by, the shape of an image, each replaced block's builder.
+    """How to rebuild a student's architecture.
 
-    `mean` and `std` normalise its images.
+    Attributes:
+        teacher: The configuration's `teacher`, without its weights.
+        partitioner: The partitioner and its options.
+        replaced: The builder and its options of each replaced block.
+        image_shape: The shape of one image, (C, H, W).
+        normalization: How the student's images are normalised.
     """
 
     teacher: dict[str, Any]
     partitioner: dict[str, Any]
     replaced: dict[str, dict[str, Any]]
     image_shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    normalization: Normalization
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -107,7 +113,7 @@ def read_recipe(path: Path) -> Recipe:
             raise RunFolderError(f"'{key}' of '{path}' is no list of {shape[0]} numbers.")
     return Recipe(
         tree["teacher"], tree["partitioner"], replaced, (shape[0], shape[1], shape[2]),
-        tuple(tree["mean"]), tuple(tree["std"]),
+        Normalization(tuple(tree["mean"]), tuple(tree["std"])),
     )  # fmt: skip
 
 

@@ -21,14 +21,14 @@ from pbkd.data.batching import steps_per_epoch
 from pbkd.data.splits import Subset
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.execution.workers import local_workers
-from pbkd.models.metrics import accuracy, synchronise
+from pbkd.models.metrics import synchronise
 from pbkd.models.student import architecture, read_recipe
-from pbkd.models.teacher import own_maker
+from pbkd.models.teacher import user_network_factory
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.finished import METHODS, add_baseline, read_finished
 from pbkd.runs.folder import locked
 from pbkd.runs.identity import check_inputs
-from pbkd.training.finetune import Recipe, fit
+from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
 from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.config.schema import RunConfig
-    from pbkd.data.datasets import Split
     from pbkd.training.task import DistillationTask
 
 
@@ -141,7 +140,7 @@ def random_student(folder: Path, config: RunConfig) -> nn.Sequential:
     recipe = read_recipe(folder / "student" / "config.json")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "baseline"))
-        make = own_maker(build_registry(config.plugins), config.teacher)
+        make = user_network_factory(build_registry(config.plugins), config.teacher)
         student = architecture(recipe, config.plugins, make)
         for module in student.modules():
             reset = getattr(module, "reset_parameters", None)
@@ -151,13 +150,16 @@ def random_student(folder: Path, config: RunConfig) -> nn.Sequential:
 
 
 def seconds_per_epoch(
-    student: nn.Module, task: DistillationTask, recipe: Recipe, teacher: nn.Module | None
+    student: nn.Module,
+    task: DistillationTask,
+    settings: TrainingSettings,
+    teacher: nn.Module | None,
 ) -> float:
     """Time real training steps, after a warm-up, and a validation pass, on copies."""
     train = task.data.train
-    whole = steps_per_epoch(train, recipe.batch_size)
+    whole = steps_per_epoch(train, settings.batch_size)
     steps = min(_STEPS, whole)
-    few = torch.arange(min(len(train), steps * recipe.batch_size))
+    few = torch.arange(min(len(train), steps * settings.batch_size))
     data = replace(
         task.data,
         train=Subset(train, few),
@@ -166,18 +168,18 @@ def seconds_per_epoch(
     times: list[float] = []
     trial = copy.deepcopy(student)
     _fit(
-        trial, replace(task, data=data), replace(recipe, epochs=_ROUNDS), teacher,
+        trial, replace(task, data=data), replace(settings, epochs=_ROUNDS), teacher,
         lambda _epoch, _loss, _score: times.append(_now(task.device)),
     )  # fmt: skip
     rounds = [after - before for before, after in pairwise(times)]
     start = _now(task.device)
-    _score(trial, task, task.data.validation)
+    task.score(trial, task.data.validation)
     return statistics.median(rounds) / steps * whole + _now(task.device) - start
 
 
 def _train(common: _Common, method: str, tell: Callable[[Told], None]) -> BaselineResult:
     config, task = common.config, common.task
-    recipe = Recipe(
+    settings = TrainingSettings(
         epochs=1,
         lr=common.lr,
         weight_decay=RATES[common.optimiser][1],
@@ -188,26 +190,26 @@ def _train(common: _Common, method: str, tell: Callable[[Told], None]) -> Baseli
         optimiser=common.optimiser,
     )
     teacher = task.feeding if method == "distillation" else None
-    per_epoch = seconds_per_epoch(common.student, task, recipe, teacher)
+    per_epoch = seconds_per_epoch(common.student, task, settings, teacher)
     epochs = max(1, round(common.seconds / per_epoch))
     student = copy.deepcopy(common.student)
     start = _now(task.device)
     best = _fit(
-        student, task, replace(recipe, epochs=epochs), teacher,
+        student, task, replace(settings, epochs=epochs), teacher,
         lambda epoch, loss, score: tell((method, epoch + 1, epochs, loss, score)),
     )  # fmt: skip
     spent = _now(task.device) - start
     return BaselineResult(
         method=method,
-        accuracy=_score(student, task, task.data.test),
+        accuracy=task.score(student, task.data.test),
         validation_accuracy=best,
         seconds=spent,
         seconds_given=common.seconds,
         epochs=epochs,
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
         seed=config.seed,
-        optimiser=recipe.optimiser,
+        optimiser=settings.optimiser,
         command=common.command,
         note=_note(common.seconds, per_epoch),
     )
@@ -225,25 +227,18 @@ def _note(seconds: float, per_epoch: float) -> str | None:
 def _fit(
     student: nn.Module,
     task: DistillationTask,
-    recipe: Recipe,
+    settings: TrainingSettings,
     teacher: nn.Module | None,
     epoch_finished: Callable[[int, float, float], None],
 ) -> float:
-    return fit(
+    return train_network(
         student,
         task.data,
-        recipe,
-        mean=task.teacher.mean,
-        std=task.teacher.std,
+        task.teacher.normalization,
+        replace(settings, dtype=task.dtype),
         teacher=teacher,
-        dtype=task.dtype,
-        epoch_finished=epoch_finished,
+        hooks=TrainingHooks(epoch_finished),
     )
-
-
-def _score(network: nn.Module, task: DistillationTask, split: Split) -> float:
-    teacher = task.teacher
-    return accuracy(network, split, mean=teacher.mean, std=teacher.std, device=task.device)
 
 
 def _now(device: torch.device) -> float:

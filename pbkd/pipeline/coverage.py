@@ -14,7 +14,7 @@ from pbkd.errors import PbkdError, UnknownNameError
 from pbkd.models.chain import blocks_of, freeze
 from pbkd.models.metrics import macs
 from pbkd.models.partition import cut, pick_partitioner
-from pbkd.models.replacement import builders_of, propose, replaceable
+from pbkd.models.replacement import builder_choices, create_builders, propose, replaceable
 from pbkd.models.teacher import build_network, list_variants
 from pbkd.training.distill import train_block
 from pbkd.training.learner import trainee
@@ -96,7 +96,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
 def _proposals(
     registry: Registry, chain: nn.Sequential, image: Tensor, config: RunConfig
 ) -> list[Proposal]:
-    builders = builders_of(config, registry)
+    builders = create_builders(registry, builder_choices(config.builder, config.candidates))
     found = []
     for block in blocks_of(chain, image, replaceable(chain, config.keep)):
         tried = [propose(each, chain[block.position], block, config.seed) for each in builders]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from pbkd.core.schedule import Job, Schedule, check_schedule
 from pbkd.errors import PbkdError, WorkerError, out_of_memory
 from pbkd.execution.worker import work
-from pbkd.execution.workers import launcher_of
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.plugin.attribution import failure_of, named
 from pbkd.runs.assignment import Assignment, write_assignment
@@ -38,7 +37,7 @@ _MICRO_BATCHES = 4
 
 
 def distil_teacher_fed(
-    planned_run: PlannedRun, registry: Registry, folder: Path, tell: Callable[[Event], None]
+    planned_run: PlannedRun, folder: Path, tell: Callable[[Event], None]
 ) -> dict[str, Event]:
     """Train every candidate alone, as planned; return the `block` event of each.
 
@@ -51,14 +50,13 @@ def distil_teacher_fed(
     planned = Assignment(
         "teacher-fed", "initial", plan.workers, plan.schedule, blocks, cache, candidates=names
     )
-    events = _distil(planned_run, registry, folder, planned, tell)
+    events = _distil(planned_run, folder, planned, tell)
     failed = {name: event for name, event in events.items() if event["failure"]}
-    return events | _retried(planned_run, registry, folder, failed, tell) if failed else events
+    return events | _retried(planned_run, folder, failed, tell) if failed else events
 
 
 def _retried(
     planned_run: PlannedRun,
-    registry: Registry,
     folder: Path,
     failed: Mapping[str, Event],
     tell: Callable[[Event], None],
@@ -80,7 +78,7 @@ def _retried(
     again = Assignment(
         "retry", "initial", workers, schedule, blocks, None, rates, micro_batches, tuple(failed)
     )
-    events = _distil(planned_run, registry, folder, again, tell)
+    events = _distil(planned_run, folder, again, tell)
     for name, event in events.items():
         if event["failure"] is None:
             weights = read_weights(folder / "retry" / f"{name}.safetensors")
@@ -127,7 +125,7 @@ def distil_student_fed(
         micro_batches=micro_batches,
         candidates=tuple(accepted),
     )
-    return _distil(planned_run, registry, folder, following, tell)
+    return _distil(planned_run, folder, following, tell)
 
 
 def _blocks(planned_run: PlannedRun, names: Collection[str]) -> dict[str, Block]:
@@ -137,7 +135,6 @@ def _blocks(planned_run: PlannedRun, names: Collection[str]) -> dict[str, Block]
 
 def _distil(
     planned_run: PlannedRun,
-    registry: Registry,
     folder: Path,
     assignment: Assignment,
     tell: Callable[[Event], None],
@@ -151,7 +148,7 @@ def _distil(
             told.seen(event)
     for event in finished_blocks(folder, phase).values():
         told.seen(event)
-    launcher = launcher_of(planned_run.config, registry)
+    launcher = planned_run.launcher
     if not all(name in told.blocks for name in names):
         with follow_events(folder, told.seen, own="host"):
             _launch(launcher, _work_of(planned_run), folder, assignment.workers)
@@ -184,7 +181,7 @@ def _launch(
 
 def _work_of(planned_run: PlannedRun) -> Callable[[Path, int], None]:
     """Return what each worker does; what a program has in memory goes along with it."""
-    return partial(work, inputs=planned_run.given) if planned_run.given else work
+    return partial(work, inputs=planned_run.inputs) if planned_run.inputs else work
 
 
 class _PhaseEvents:

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from pbkd.core.results import NetworkResult
-from pbkd.models.metrics import accuracy, answers, latencies, macs, parameters, weight_bytes
+from pbkd.models.metrics import latencies, macs, parameters, weight_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ def evaluate_stages(
         scores[stage] = None
         if state is not None:
             student.load_state_dict(state)
-            scores[stage] = _accuracy(planned_run, student, split)
+            scores[stage] = planned_run.task.score(student, split)
     student.load_state_dict(final)
     return scores
 
@@ -50,15 +50,11 @@ def predicted_classes(planned_run: PlannedRun, student: nn.Module) -> dict[str, 
     Those of the teacher are the labels where the data have none of their own.
     """
     task, data = planned_run.task, planned_run.task.data
-    mean, std = task.teacher.mean, task.teacher.std
     networks = {"student": student}
     if data.labelled:
         networks["teacher"] = task.teacher.network
-    found = {
-        role: answers(network, data.test, mean=mean, std=std, device=task.device)
-        for role, network in networks.items()
-    }
-    return {"teacher": data.test.labels, **found}
+    predicted = {role: task.predict(network, data.test) for role, network in networks.items()}
+    return {"teacher": data.test.labels, **predicted}
 
 
 def measure_networks(
@@ -95,15 +91,9 @@ def _scored(
     return {"accuracy": None, "agreement": score if role == "student" else None}
 
 
-def _accuracy(planned_run: PlannedRun, network: nn.Module, split: Split) -> float:
-    teacher = planned_run.task.teacher
-    device = planned_run.task.device
-    return accuracy(network, split, mean=teacher.mean, std=teacher.std, device=device)
-
-
 def validation_score(planned_run: PlannedRun, network: nn.Module) -> float:
     """Return a network's score on the validation split."""
-    return _accuracy(planned_run, network, planned_run.task.data.validation)
+    return planned_run.task.score(network, planned_run.task.data.validation)
 
 
 def copy_state(network: nn.Module) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,7 +26,7 @@ from pbkd.pipeline.evaluate import (
 from pbkd.pipeline.select import select
 from pbkd.runs.disagreements import find_changes, write_changes
 from pbkd.runs.progress import checkpoint_store
-from pbkd.training.finetune import Recipe, fit
+from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
 from pbkd.training.throughput import begin_job
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _fine_tune(
         notes.append("Fine-tuning was not asked for.")
         return None
     before = validation_score(planned_run, student)
-    recipe = Recipe(
+    settings = TrainingSettings(
         epochs=config.finetune.epochs,
         lr=config.finetune.lr,
         weight_decay=config.finetune.weight_decay,
@@ -192,29 +192,31 @@ def _fine_tune(
         temperature=config.finetune.temperature,
         soft_weight=config.finetune.soft_weight if task.data.labelled else 1.0,
         optimiser=config.finetune.optimiser,
+        dtype=task.dtype,
     )
 
     def told(event: str, **facts: object) -> None:
         tell({"event": event, "worker": None, **facts})
 
     def paced(begun: int, steps: int) -> Pace:
-        images = min(recipe.batch_size, len(task.data.train))
-        sizes = {"epochs": recipe.epochs, "steps": steps, "images": images}
+        images = min(settings.batch_size, len(task.data.train))
+        sizes = {"epochs": settings.epochs, "steps": steps, "images": images}
         return begin_job(told, "fine-tuning", ["student"], begun=begun, **sizes)
 
-    after = fit(
-        student,
-        task.data,
-        recipe,
-        mean=task.teacher.mean,
-        std=task.teacher.std,
-        teacher=task.feeding,
-        dtype=task.dtype,
+    hooks = TrainingHooks(
         epoch_finished=lambda epoch, loss, score: told(
             "fine-tuning epoch", epoch=epoch + 1, loss=loss, accuracy=score
         ),
-        keep=checkpoint_store(folder, "fine-tuning", "student", writer="host"),
-        paced=paced,
+        checkpoints=checkpoint_store(folder, "fine-tuning", "student", writer="host"),
+        start_pace=paced,
+    )
+    after = train_network(
+        student,
+        task.data,
+        task.teacher.normalization,
+        settings,
+        teacher=task.feeding,
+        hooks=hooks,
     )
     notes.append(
         f"Fine-tuning took validation {task.data.score_name} from {100 * before:.2f} to"
@@ -260,7 +262,7 @@ def recalibrate(student: nn.Module, task: DistillationTask, count: int, batch_si
             augmentation=task.data.augmentation,
             phase="recalibrate",
         ):
-            student(task.normalised(images))
+            student(task.normalize(images))
             seen += 1
             if seen == count:
                 break
@@ -290,8 +292,7 @@ def save(
         "partitioner": {**config.partitioner, "name": task.partitioner},
         "plugins": config.plugins,
         "image_shape": task.data.image_shape,
-        "mean": task.teacher.mean,
-        "std": task.teacher.std,
+        **asdict(task.teacher.normalization),
         "replaced": {name: dict(builder) for name, builder in replaced.items()},
     }
     write_weights(folder / "student" / "model.safetensors", student.state_dict())

@@ -10,7 +10,7 @@ import torch
 from pbkd.config.load import load_config
 from pbkd.models.chain import freeze
 from pbkd.models.student import RECIPE, WEIGHTS, architecture, read_recipe, student_folder
-from pbkd.models.teacher import build_network, own_maker
+from pbkd.models.teacher import build_network, user_network_factory
 from pbkd.models.weights import fit_weights, read_weights
 from pbkd.plugin.registry import build_registry
 
@@ -47,7 +47,7 @@ def reload(run: Path) -> Reloaded:
     config = load_config(file=settings) if settings.is_file() else None
     plugins = config.plugins if config else []
     registry = build_registry(plugins)
-    make = own_maker(registry, config.teacher) if config else None
+    make = user_network_factory(registry, config.teacher) if config else None
     recipe = read_recipe(student_folder(run) / RECIPE)
     student = load(run, plugins=plugins, make=make)
     return Reloaded(

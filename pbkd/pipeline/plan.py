@@ -1,4 +1,4 @@
-"""What a run decides before it trains: epochs, replacements, costs, the schedule."""
+"""The plan of a run: replacements, workers and schedule, decided before anything is trained."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pbkd.core.blocks import candidate_name, candidate_of, sum_costs
+from pbkd.core.blocks import candidate_name, sum_costs
 from pbkd.core.devices import pick_device
-from pbkd.core.process import thread_count
 from pbkd.data.batching import steps_per_epoch
-from pbkd.data.load import with_preprocessing
 from pbkd.errors import ConfigError
-from pbkd.execution.workers import launcher_of, possible_workers
+from pbkd.execution.workers import possible_workers
 from pbkd.models.chain import blocks_of
-from pbkd.models.replacement import builder_choices, builders_of, propose, replaceable
+from pbkd.models.replacement import builder_choices, propose, replaceable
+from pbkd.pipeline.plan_workers import plan_for_workers, seconds_with_start
+from pbkd.pipeline.resolve import resolve
+from pbkd.pipeline.strategies import create_strategies
 from pbkd.planning.budget import check_budget, check_candidates, forward_seconds
 from pbkd.planning.cost_files import CostTable
-from pbkd.planning.plan import Plan, PlannedBlock, Workload
-from pbkd.planning.profiling import measure_costs
-from pbkd.planning.scheduler_choice import cache_name, cache_obstacle, choose_schedule, schedulers
+from pbkd.planning.plan import Workload
 from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
@@ -28,79 +27,93 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.config.schema import RunConfig
-    from pbkd.core.blocks import BlockCost
     from pbkd.core.schedule import Worker
-    from pbkd.data.datasets import Dataset
+    from pbkd.models.in_memory import InMemoryInputs
     from pbkd.models.replacement import Proposal
-    from pbkd.models.teacher import InMemoryInputs
+    from pbkd.planning.plan import Plan
     from pbkd.plugin.registry import Registry
-    from pbkd.protocols import BlockBuilder, Loss, Scheduler
+    from pbkd.protocols import BlockBuilder, Launcher
     from pbkd.training.task import DistillationTask
 
 
 __all__ = ["PlannedRun", "cost_table", "plan_run"]
 
-_DISTILL_STEPS, _STUDENT_FED_STEPS, _FINETUNE_STEPS = 600, 300, 600
-_START_SECONDS = 5.0  # of several workers, in both phases: import torch, load teacher and data
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """What is known before training: the resolved configuration, the plan, what it was made of."""
+    """Everything that is decided before training.
+
+    Attributes:
+        config: The resolved configuration.
+        task: Teacher, data and chain.
+        plan: Blocks, workers, schedule and predicted seconds.
+        replacements: The untrained replacements, by candidate.
+        launcher: What starts the workers.
+        inputs: What a program has in memory, if it started the run.
+    """
 
     config: RunConfig
     task: DistillationTask
     plan: Plan
     replacements: Mapping[str, nn.Module]
-    given: InMemoryInputs | None = None
+    launcher: Launcher
+    inputs: InMemoryInputs | None = None
 
 
 def plan_run(
-    config: RunConfig, registry: Registry, given: InMemoryInputs | None = None
+    config: RunConfig, registry: Registry, inputs: InMemoryInputs | None = None
 ) -> PlannedRun:
-    """Decide everything, train nothing: steps 4 to 7 of a run.
+    """Decide everything and train nothing: steps 4 to 7 of a run.
 
-    `given` are a teacher, and maybe data, that a program has in memory.
+    Args:
+        config: The configuration.
+        registry: The plugins.
+        inputs: A teacher, and optionally data, that a program has in memory.
+
+    Returns:
+        The plan that is predicted fastest, and all that it was made from.
+
+    Raises:
+        ConfigError: If a setting is invalid, nothing can be replaced, or nothing meets the budget.
+        ScheduleError: If no scheduler gives a valid schedule.
     """
-    check_candidates(config)
-    known_schedulers = schedulers(config, registry)
-    launcher = launcher_of(config, registry)
-    builders = builders_of(config, registry)
-    loss: Loss = registry.find("loss", config.distill.loss)
-    device = pick_device(config.device)
-    launcher_workers = getattr(launcher, "workers", None)
-    groups = (
-        [tuple(launcher_workers(config))] if launcher_workers else possible_workers(config, device)
+    check_candidates(config.candidates, config.budget)
+    strategies = create_strategies(
+        registry,
+        builders=builder_choices(config.builder, config.candidates),
+        scheduler=config.scheduler,
+        launcher=config.launcher,
+        loss=config.distill.loss,
     )
-    first = groups[0][0]
-    here = first.device if first.node in ("", socket.gethostname()) else device
-    task = build_task(config, registry, here, given)
-    config = replace(config, data=with_preprocessing(config.data, task.teacher.network))
-    config = _with_epochs(config, task)
-    proposals = _propose_all(config, builders, task)
-    replacements = {
-        name: p.replacement for name, p in proposals.items() if p.replacement is not None
-    }
-    if not replacements:
-        reasons = "; ".join(f"{name}: {p.reason}" for name, p in proposals.items())
-        raise ConfigError(f"there is nothing to replace ({reasons or 'all are in `keep`'}).")
-    plans = [
-        _plan(config, known_schedulers, task, proposals, costs, workers)
-        for workers in groups
-        for costs in [_costs(task, replacements, loss, workers[0].threads)]
-    ]
-    plan = min(plans, key=_seconds_with_start)
+    groups = _worker_groups(config, strategies.launcher)
+    task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
+    proposals = _propose_all(strategies.builders, task, config.keep, config.seed)
+    replacements = _replacements(proposals)
+    plans = []
+    for workers in groups:
+        resolved = resolve(config, task, len(workers))
+        workload = _workload(task, resolved.batch_size, resolved.distill.epochs or 0)
+        limit = resolved.cache_gigabytes
+        plan = plan_for_workers(workers, strategies, task, proposals, workload, limit)
+        plans.append((resolved, plan))
+    resolved, plan = min(plans, key=lambda pair: seconds_with_start(pair[1]))
     if len(plans) > 1:
-        tried = ", ".join(f"{len(p.workers)}: {_seconds_with_start(p):.1f} s" for p in plans)
-        plan = replace(plan, why=f"{plan.why}; workers=auto (with their start, {tried})")
-    config = replace(config, workers=len(plan.workers))
-    plan = _with_forward_seconds(plan, config, task, replacements)
-    check_budget(config, task, plan)
-    return PlannedRun(config, task, plan, replacements, given)
+        plan = _with_reason(plan, [plan for _, plan in plans])
+    if resolved.budget.latency_ms is not None:
+        plan = _with_forward_seconds(plan, task, replacements)
+    check_budget(resolved.budget, task, plan)
+    return PlannedRun(
+        config=resolved,
+        task=task,
+        plan=plan,
+        replacements=replacements,
+        launcher=strategies.launcher,
+        inputs=inputs,
+    )
 
 
 def cost_table(planned_run: PlannedRun) -> CostTable:
-    """Return what every block that is trained costs, its candidates together, and on what."""
+    """Tabulate the cost of every block that is trained, summed over its candidates."""
     task, plan, worker = planned_run.task, planned_run.plan, planned_run.plan.workers[0]
     about = (
         f"{task.teacher.name} on {task.data.name}, batch {planned_run.config.batch_size},"
@@ -110,112 +123,62 @@ def cost_table(planned_run: PlannedRun) -> CostTable:
     return CostTable(about, tuple(costs), plan.workload)
 
 
-def _seconds_with_start(plan: Plan) -> float:
-    """Return the predicted seconds and what it takes to start workers, where there are several."""
-    return plan.seconds + (_START_SECONDS if len(plan.workers) > 1 else 0.0)
+def _worker_groups(config: RunConfig, launcher: Launcher) -> list[tuple[Worker, ...]]:
+    """List the worker groups to choose from: the launcher's own, or this machine's."""
+    device = pick_device(config.device)
+    launcher_workers = getattr(launcher, "workers", None)
+    if launcher_workers is not None:
+        return [tuple(launcher_workers(config))]
+    return possible_workers(config.workers, config.threads, device)
 
 
-def _costs(
-    task: DistillationTask, replacements: Mapping[str, nn.Module], loss: Loss, threads: int
-) -> dict[str, BlockCost]:
-    """Measure every candidate, those of one builder at a time."""
-    by_builder: dict[int, dict[str, nn.Module]] = {}
-    for name, replacement in replacements.items():
-        block, index = candidate_of(name)
-        by_builder.setdefault(index, {})[block] = replacement
-    costs: dict[str, BlockCost] = {}
-    with thread_count(threads):
-        for index, modules in by_builder.items():
-            measured = measure_costs(
-                task.feeding,
-                modules,
-                task.images.to(task.dtype),
-                loss,
-                dtype=task.dtype,
-            )
-            costs |= {candidate_name(cost.name, index): cost for cost in measured}
-    return costs
-
-
-def _with_epochs(config: RunConfig, task: DistillationTask) -> RunConfig:
-    """Return the configuration with every epoch count that was left open worked out."""
-
-    def epochs(given: int | None, wanted_steps: int, data: Dataset = task.training) -> int:
-        steps = steps_per_epoch(data.train, config.batch_size)
-        return given if given is not None else max(1, round(wanted_steps / steps))
-
-    distill = replace(
-        config.distill,
-        epochs=epochs(config.distill.epochs, _DISTILL_STEPS),
-        student_fed_epochs=epochs(config.distill.student_fed_epochs, _STUDENT_FED_STEPS),
-    )
-    finetune = replace(
-        config.finetune, epochs=epochs(config.finetune.epochs, _FINETUNE_STEPS, task.data)
-    )
-    return replace(config, distill=distill, finetune=finetune)
+def _host_device(first: Worker, device: str) -> str:
+    """The first worker's device, if that worker is on this machine."""
+    here = first.node in ("", socket.gethostname())
+    return first.device if here else pick_device(device)
 
 
 def _propose_all(
-    config: RunConfig, builders: Sequence[BlockBuilder], task: DistillationTask
+    builders: Sequence[BlockBuilder], task: DistillationTask, keep: Sequence[str], seed: int
 ) -> dict[str, Proposal]:
-    """Return every builder's proposal for every block, by the candidate's name."""
-    names = replaceable(task.chain, config.keep)
+    """Ask every builder for a replacement of every block, by the candidate's name."""
+    names = replaceable(task.chain, keep)
     return {
-        candidate_name(block.name, index): propose(
-            builder, task.chain[block.position], block, config.seed
-        )
+        candidate_name(block.name, index): propose(builder, task.chain[block.position], block, seed)
         for block in blocks_of(task.chain, task.images[:1], names)
         for index, builder in enumerate(builders)
     }
 
 
-def _plan(
-    config: RunConfig,
-    known_schedulers: Mapping[str, Scheduler],
-    task: DistillationTask,
-    proposals: Mapping[str, Proposal],
-    costs: Mapping[str, BlockCost],
-    workers: tuple[Worker, ...],
-) -> Plan:
-    blocks_trained = {p.block.name: p.block for name, p in proposals.items() if name in costs}
-    trained = list(blocks_trained.values())
-    workload = _workload(config, task.training)
-    obstacle = cache_obstacle(config, task, trained, workers)
-    together = sum_costs([costs[name] for name in proposals if name in costs])
-    choice = choose_schedule(known_schedulers, together, workers, workload, obstacle=obstacle)
-    cached = choice.schedule.feed == "cache"
-    choices = builder_choices(config)
-    blocks = tuple(
-        PlannedBlock(
-            name=name,
-            builder=choices[candidate_of(name)[1]],
-            block=p.block,
-            reason=p.reason,
-            parameters_before=p.parameters_before,
-            parameters_after=p.parameters_after,
-            macs_before=p.macs_before,
-            macs_after=p.macs_after,
-            cost=costs.get(name),
-        )
-        for name, p in proposals.items()
-    )
-    return Plan(
-        blocks=blocks,
-        workers=workers,
-        schedule=choice.schedule,
-        workload=workload,
-        seconds=choice.seconds,
-        scheduler=choice.scheduler,
-        why=choice.why,
-        cache=cache_name(config, task, trained) if cached else None,
-    )
+def _workload(task: DistillationTask, batch_size: int, epochs: int) -> Workload:
+    """Steps of the teacher-fed phase; augmented images are never seen again."""
+    per_epoch = steps_per_epoch(task.training.train, batch_size)
+    steps = epochs * per_epoch
+    return Workload(steps, steps if task.training.augmentation.is_random else per_epoch)
+
+
+def _replacements(proposals: Mapping[str, Proposal]) -> dict[str, nn.Module]:
+    """Select the replacements; raise `ConfigError` if there are none."""
+    replacements = {
+        name: p.replacement for name, p in proposals.items() if p.replacement is not None
+    }
+    if not replacements:
+        reasons = "; ".join(f"{name}: {p.reason}" for name, p in proposals.items())
+        raise ConfigError(f"there is nothing to replace ({reasons or 'all are in `keep`'}).")
+    return replacements
+
+
+def _with_reason(plan: Plan, plans: Sequence[Plan]) -> Plan:
+    """Note why this number of workers was chosen."""
+    tried = ", ".join(f"{len(p.workers)}: {seconds_with_start(p):.1f} s" for p in plans)
+    return replace(plan, why=f"{plan.why}; workers=auto (with their start, {tried})")
 
 
 def _with_forward_seconds(
-    plan: Plan, config: RunConfig, task: DistillationTask, replacements: Mapping[str, nn.Module]
+    plan: Plan, task: DistillationTask, replacements: Mapping[str, nn.Module]
 ) -> Plan:
-    """Fill in what a forward pass takes, where the budget limits it."""
-    seconds, others = forward_seconds(config, task, replacements)
+    """Add the measured seconds of a forward pass, of each candidate and of all other segments."""
+    seconds, others = forward_seconds(task, replacements)
     blocks = tuple(
         replace(p, seconds_before=seconds[p.name][0], seconds_after=seconds[p.name][1])
         if p.name in seconds
@@ -223,10 +186,3 @@ def _with_forward_seconds(
         for p in plan.blocks
     )
     return replace(plan, blocks=blocks, other_seconds=others)
-
-
-def _workload(config: RunConfig, data: Dataset) -> Workload:
-    """Return the teacher-fed phase's steps; images that are augmented are never seen again."""
-    per_epoch = steps_per_epoch(data.train, config.batch_size)
-    steps = (config.distill.epochs or 0) * per_epoch
-    return Workload(steps, steps if data.augmentation.is_random else per_epoch)

@@ -21,7 +21,6 @@ from pbkd.energy.accounting import RUN, account_energy, devices_in_use
 from pbkd.energy.monitor import monitor_energy
 from pbkd.energy.phases import PhaseClock, power_told
 from pbkd.errors import ConfigError, TeacherError
-from pbkd.models.metrics import accuracy
 from pbkd.models.precision import slowness
 from pbkd.models.weights import fingerprint
 from pbkd.pipeline.block_results import block_result
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from pbkd.core.schedule import Worker
     from pbkd.data.datasets import Dataset
     from pbkd.energy.monitor import EnergyMonitor
-    from pbkd.models.teacher import InMemoryInputs
+    from pbkd.models.in_memory import InMemoryInputs
     from pbkd.pipeline.finish import Outcome
     from pbkd.pipeline.plan import PlannedRun
     from pbkd.plugin.registry import Registry
@@ -63,15 +62,25 @@ def run(
     tell: Callable[[Event], None] = lambda _event: None,
     *,
     resume: Path | None = None,
-    given: InMemoryInputs | None = None,
+    inputs: InMemoryInputs | None = None,
 ) -> RunResult:
-    """Compress a teacher; return the result, which is in the run folder too.
+    """Compress a teacher by blockwise distillation.
 
-    `tell` gets every event as it happens, from this thread or from one that follows the workers.
-    `resume` is the folder of a run that was stopped: it goes on, and gives what it would have given
-    undisturbed. Raises `IdentityError` where the configuration would change that. `given` are a
-    teacher, and maybe data, that a program has in memory. Raises `ConfigError` in a worker that is
-    importing the program that started it.
+    Args:
+        config: The configuration.
+        registry: The plugins.
+        tell: Gets every event as it happens, from this thread or from one that follows the workers.
+        resume: The folder of a run that was stopped, which goes on and gives the same student as
+            without the interruption.
+        inputs: A teacher, and optionally data, that a program has in memory.
+
+    Returns:
+        The result, which is written to the run folder too.
+
+    Raises:
+        IdentityError: If the configuration does not match the run to resume.
+        ConfigError: If a worker process that imports its main program gets here.
+        PbkdError: If anything else is wrong with configuration, teacher, data or plugins.
     """
     _check_main()
     keep_freed_memory()
@@ -87,7 +96,7 @@ def run(
         clock = PhaseClock(monitor, telling)
         with monitor.window(RUN):
             with clock.phase("planning"):
-                planned_run = plan_run(config, registry, given)
+                planned_run = plan_run(config, registry, inputs)
                 _score_teacher(planned_run.task, telling)
                 before = fingerprint(planned_run.task.teacher.network)
                 folder = (
@@ -169,12 +178,7 @@ def _energy(planned_run: PlannedRun, monitor: EnergyMonitor, folder: Path) -> En
 def _score_teacher(task: DistillationTask, tell: Callable[[Event], None]) -> None:
     """Score the teacher on the test split, if that has labels, before anything happens to it."""
     teacher, data = task.teacher, task.data
-    score = None
-    if data.labelled:
-        where = task.device
-        score = accuracy(
-            teacher.network, data.test, mean=teacher.mean, std=teacher.std, device=where
-        )
+    score = task.score(teacher.network, data.test) if data.labelled else None
     told = {"name": teacher.name, "images": len(data.test), "cut": task.partitioner}
     tell({"event": "teacher", "accuracy": score, **told})
 
@@ -196,7 +200,7 @@ def _teacher_fed(
                     tell({"event": "note", "text": fault})
         tell(event)
 
-    events = distil_teacher_fed(planned_run, registry, folder, seen)
+    events = distil_teacher_fed(planned_run, folder, seen)
     return {name: block_result(planned[name], event) for name, event in events.items()}, faults
 
 

@@ -11,7 +11,7 @@ from pbkd.core.blocks import candidate_of
 from pbkd.core.files import read_json, write_json
 from pbkd.data.batching import sequential_batches
 from pbkd.planning.budget import is_limited, pick_candidates
-from pbkd.training.finetune import soft_target_loss
+from pbkd.training.soft_targets import soft_target_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -153,7 +153,7 @@ def solo_scores(
     correct = dict.fromkeys(("", *replacements), 0)
     divergence = dict.fromkeys(("", *replacements), 0.0)
     for images, labels in sequential_batches(split, task.images.shape[0] * 4):
-        x = task.normalised(images)
+        x = task.normalize(images)
         swapped = {}
         for position, (block, segment) in enumerate(task.fused.named_children()):
             for name, replacement in replacements.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pbkd.config.schema import BudgetConfig, RunConfig
+    from pbkd.config.schema import BudgetConfig
     from pbkd.planning.plan import Plan, PlannedBlock
     from pbkd.training.task import DistillationTask
 
@@ -38,17 +38,16 @@ def is_limited(budget: BudgetConfig) -> bool:
     return any(getattr(budget, key) is not None for key in _LIMITS)
 
 
-def check_candidates(config: RunConfig) -> None:
+def check_candidates(candidates: Sequence[Any], budget: BudgetConfig) -> None:
     """Raise `ConfigError` if there are candidates but no budget by which to select them."""
-    if config.candidates and not is_limited(config.budget):
+    if candidates and not is_limited(budget):
         raise ConfigError(
             "'candidates' needs a budget: set budget.macs, budget.parameters or budget.latency_ms."
         )
 
 
-def check_budget(config: RunConfig, task: DistillationTask, plan: Plan) -> None:
+def check_budget(budget: BudgetConfig, task: DistillationTask, plan: Plan) -> None:
     """Raise `ConfigError` if no selection of the planned candidates meets the budget."""
-    budget = config.budget
     if not is_limited(budget):
         return
     options = _options(plan, {planned.name: 0.0 for planned in plan.trained})
@@ -67,23 +66,20 @@ def check_budget(config: RunConfig, task: DistillationTask, plan: Plan) -> None:
 
 
 def forward_seconds(
-    config: RunConfig, task: DistillationTask, replacements: Mapping[str, nn.Module]
-) -> tuple[dict[str, tuple[float, float]], float | None]:
-    """Measure the forward passes of candidates, if the budget limits latency.
+    task: DistillationTask, replacements: Mapping[str, nn.Module]
+) -> tuple[dict[str, tuple[float, float]], float]:
+    """Measure the forward passes of candidates.
 
     Blocks and candidates run in turn on the task's first batch, in float32.
 
     Args:
-        config: The configuration with the budget.
         task: The teacher's chain and a batch of images.
         replacements: The replacement of each candidate, by candidate name.
 
     Returns:
         For each candidate, the seconds of the teacher's segment and of the replacement; and the
-        seconds of all segments without candidates together. Empty and None without a limit.
+        seconds of all segments without candidates together.
     """
-    if config.budget.latency_ms is None:
-        return {}, None
     seconds: dict[str, tuple[float, float]] = {}
     others = 0.0
     x = task.images

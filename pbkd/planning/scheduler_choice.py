@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import astuple, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from pbkd.core.schedule import check_schedule
 from pbkd.errors import PLUGIN_FAILURES, ScheduleError
@@ -15,7 +15,6 @@ from pbkd.training.activation_cache import cache_bytes, cache_key
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pbkd.config.schema import RunConfig
     from pbkd.core.blocks import Block, BlockCost
     from pbkd.core.schedule import Schedule, Worker
     from pbkd.planning.plan import Workload
@@ -44,10 +43,10 @@ class Choice:
     why: str
 
 
-def schedulers(config: RunConfig, registry: Registry) -> dict[str, Scheduler]:
+def schedulers(choice: Mapping[str, Any], registry: Registry) -> dict[str, Scheduler]:
     """Return the schedulers to select from, by name: every installed one for `auto`."""
-    if config.scheduler["name"] != "auto":
-        scheduler = registry.create("scheduler", config.scheduler)
+    if choice["name"] != "auto":
+        scheduler = registry.create("scheduler", choice)
         return {scheduler.name: scheduler}
     names = registry.strategies["scheduler"]
     return {name: registry.create("scheduler", {"name": name}) for name in names}
@@ -113,9 +112,16 @@ def _explained(best: Choice, choices: Sequence[Choice], failures: Sequence[str])
 
 
 def cache_obstacle(
-    config: RunConfig, task: DistillationTask, blocks: Sequence[Block], workers: Sequence[Worker]
+    limit: float, task: DistillationTask, blocks: Sequence[Block], workers: Sequence[Worker]
 ) -> str | None:
-    """Return why the teacher's activations cannot be cached; None if they can."""
+    """Return why the teacher's activations cannot be cached; None if they can.
+
+    Args:
+        limit: The maximum size of the cache, in GB.
+        task: Teacher and data.
+        blocks: The blocks to train.
+        workers: The workers that would share the cache.
+    """
     if len({worker.node for worker in workers}) > 1:
         return "workers on several machines have no common disk"
     gigabytes = cache_bytes(blocks, len(task.training.train), task.dtype) / 1e9
@@ -123,22 +129,20 @@ def cache_obstacle(
         return "images passed from Python may differ from one epoch to the next"
     if task.training.augmentation.is_random:
         return "images are augmented at random: set views=1 or more, or data.crop=0 data.flip=false"
-    if gigabytes > config.cache_gigabytes:
-        return (
-            f"it would need {gigabytes:.3g} GB, but cache_gigabytes is {config.cache_gigabytes:g}"
-        )
+    if gigabytes > limit:
+        return f"it would need {gigabytes:.3g} GB, but cache_gigabytes is {limit:g}"
     return None
 
 
-def cache_name(config: RunConfig, task: DistillationTask, blocks: Sequence[Block]) -> str:
+def cache_name(task: DistillationTask, blocks: Sequence[Block]) -> str:
     """Return the name of the activation cache's folder: a hash of teacher, data and blocks."""
     teacher = task.teacher
     return cache_key(
         {
             "teacher": fingerprint(teacher.network),
-            "normalisation": [teacher.mean, teacher.std],
-            "data": config.data,
-            "views": [config.views, config.seed] if config.views else 0,
+            "normalisation": astuple(teacher.normalization),
+            "data": task.data_choice,
+            "views": task.fixed_views or 0,
             "images": len(task.training.train),
             "labels": task.training.train.labels.tolist(),
             "cut": [[block.position, block.input_shape, block.output_shape] for block in blocks],

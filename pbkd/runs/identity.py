@@ -65,8 +65,8 @@ def _inputs(config: RunConfig, task: DistillationTask) -> dict[str, Any]:
             "teacher": {
                 "name": teacher.name,
                 "weights": fingerprint(teacher.network),
-                "mean": list(teacher.mean),
-                "std": list(teacher.std),
+                "mean": list(teacher.normalization.mean),
+                "std": list(teacher.normalization.std),
             },
             "data": {"content": _data_fingerprint(task.data, task)},
             "partitioner": {**config.partitioner, "name": task.partitioner},

@@ -1,7 +1,9 @@
-"""Where a job's activations come from: the teacher's prefix, or the workers before this one.
+"""Feeds: where a job's activations come from.
 
-A feed gives, for each batch, its *lessons*: a generator of (block, input, target) that takes back
-the replacement's output, since a later lesson's input may depend on it.
+They come from the teacher's prefix (`recompute`), from the worker before this one (`relay`), or
+from the activation cache (`from_cache`). A feed yields the *lessons* of each batch: a generator of
+(block, input, target) that takes back the replacement's output, on which a later lesson's input
+may depend.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+    import numpy as np
     from torch import nn
 
+    from pbkd.core.blocks import Block
+    from pbkd.training.activation_cache import ActivationCache
 
-__all__ = ["Lesson", "Lessons", "Pair", "recompute", "relay", "teach"]
+
+__all__ = ["Lesson", "Lessons", "Pair", "from_cache", "recompute", "relay", "teach"]
 
 Lesson = tuple[str, Tensor, Tensor]
 Pair = tuple[Tensor, Tensor]
@@ -91,3 +97,40 @@ def _passed_on(lessons: Lessons, send: Callable[[Pair], None]) -> Lessons:
     pair = yield from lessons
     send(pair)
     return pair
+
+
+def from_cache(
+    cache: ActivationCache,
+    blocks: Sequence[Block],
+    batches: Iterable[Tensor],
+    device: torch.device,
+) -> Iterator[Lessons]:
+    """Feed a job from the activation cache.
+
+    Args:
+        cache: A complete cache.
+        blocks: The job's blocks, in the order of the chain.
+        batches: The rows of each batch, int64 (B,).
+        device: Where the job is trained.
+
+    Yields:
+        The lessons of each batch.
+    """
+    for rows in batches:
+        yield _cached_lessons(cache, blocks, rows.numpy(), device)
+
+
+def _cached_lessons(
+    cache: ActivationCache,
+    blocks: Sequence[Block],
+    rows: np.ndarray[tuple[int], np.dtype[np.int64]],
+    device: torch.device,
+) -> Lessons:
+    at: dict[int, Tensor] = {}
+    for block in blocks:
+        for position in (block.position, block.position + 1):
+            if position not in at:
+                at = {p: t for p, t in at.items() if p >= block.position}
+                at[position] = cache.read(position, rows).to(device, non_blocking=True)
+        yield block.name, at[block.position], at[block.position + 1]
+    return at[block.position], at[block.position + 1]

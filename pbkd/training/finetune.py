@@ -1,4 +1,4 @@
-"""Train a whole network: a student's fine-tuning, or a zoo teacher from scratch."""
+"""Training of a whole network: a student's fine-tuning, or a teacher from scratch."""
 
 from __future__ import annotations
 
@@ -9,32 +9,42 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from pbkd.data.batching import normalise, shuffled_batches, steps_per_epoch
+from pbkd.data.batching import shuffled_batches, steps_per_epoch
 from pbkd.models.metrics import accuracy
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot, tensors_below
 from pbkd.training.learner import trainee
+from pbkd.training.soft_targets import soft_target_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
     from pbkd.data.datasets import Dataset
+    from pbkd.data.normalization import Normalization
     from pbkd.training.checkpoint import CheckpointStore
     from pbkd.training.learner import Trainee
     from pbkd.training.throughput import Pace
 
 
-__all__ = ["Recipe", "fit", "soft_target_loss"]
+__all__ = ["TrainingHooks", "TrainingSettings", "train_network"]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How `fit` trains: an optimiser with a warm-up and a cosine over all steps.
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Hyperparameters of `train_network`.
 
-    With a teacher, the loss is `soft_weight` times the soft-target loss at `temperature` plus the
-    rest times cross-entropy with the labels, which 1 has no use for; without one it is
-    cross-entropy.
+    Attributes:
+        epochs: Passes over the training split.
+        lr: Peak learning rate, after a linear warm-up; a cosine follows it down to zero.
+        weight_decay: The optimiser's weight decay.
+        batch_size: Images per step.
+        seed: What the order of images and their augmentation depend on.
+        temperature: Of the soft targets.
+        soft_weight: Share of the soft-target loss; the rest is cross-entropy with the labels. At 1
+            labels are not needed. Without a teacher the loss is cross-entropy alone.
+        optimiser: A key of `pbkd.training.learner.OPTIMISERS`.
+        dtype: What the network computes in, under autocast.
     """
 
     epochs: int
@@ -45,123 +55,156 @@ class Recipe:
     temperature: float = 4.0
     soft_weight: float = 0.9
     optimiser: str = "adamw"
+    dtype: torch.dtype = torch.float32
 
 
-def fit(
+@dataclass(frozen=True)
+class TrainingHooks:
+    """Where `train_network` reports progress and keeps its state.
+
+    Attributes:
+        epoch_finished: Gets the epoch, from 0, its mean loss and its validation score.
+        checkpoints: Where checkpoints go, and from where training resumes; None for nowhere.
+        start_pace: Gets the first epoch and the steps per epoch; returns a function through which
+            the batches of every epoch pass.
+    """
+
+    epoch_finished: Callable[[int, float, float], None] = lambda _epoch, _loss, _score: None
+    checkpoints: CheckpointStore | None = None
+    start_pace: Callable[[int, int], Pace] = lambda _epoch, _steps: iter
+
+
+@dataclass
+class _Best:
+    """The state that scored best so far, and how many epochs have been trained."""
+
+    epochs: int
+    score: float
+    state: dict[str, Tensor]
+
+
+def train_network(
     network: nn.Module,
     data: Dataset,
-    recipe: Recipe,
+    normalization: Normalization,
+    settings: TrainingSettings,
     *,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
     teacher: nn.Module | None = None,
-    dtype: torch.dtype = torch.float32,
-    epoch_finished: Callable[[int, float, float], None] = lambda _epoch, _loss, _accuracy: None,
-    keep: CheckpointStore | None = None,
-    paced: Callable[[int, int], Pace] = lambda _epoch, _steps: iter,
+    hooks: TrainingHooks | None = None,
 ) -> float:
-    """Train in place; leave the network as it was at the epoch that scored best.
+    """Train a network in place, and leave it as it was after its best epoch.
 
-    `dtype` is what the network computes in, under autocast; `teacher` may use the same. Scores are
-    accuracies on the validation split; the state before the first epoch competes too.
-    `epoch_finished` gets the epoch, its mean loss and its score. Checkpoints go to `keep`, and
-    training goes on from the newest that is there. `paced` gets the first epoch and the steps of
-    each, and returns what every epoch's batches go through. Returns the best score.
+    Epochs are compared by their score on the validation split; the state before the first epoch
+    competes too.
+
+    Args:
+        network: The network, on the device to train on; it maps (B, C, H, W) to (B, classes).
+        data: Training and validation split.
+        normalization: How the network's images are normalised.
+        settings: Hyperparameters.
+        teacher: Gives the soft targets, from the same normalised images; None to train on labels.
+        hooks: Progress reports and checkpoints.
+
+    Returns:
+        The best validation score.
     """
+    hooks = hooks or TrainingHooks()
     device = next(network.parameters()).device
-    steps = steps_per_epoch(data.train, recipe.batch_size)
-    training = trainee(
+    steps = steps_per_epoch(data.train, settings.batch_size)
+    learner = trainee(
         network,
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
-        steps=recipe.epochs * steps,
-        dtype=dtype,
-        optimiser=recipe.optimiser,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        steps=settings.epochs * steps,
+        dtype=settings.dtype,
+        optimiser=settings.optimiser,
     )
-    resumed = _resume(keep, training) if keep else None
-    if resumed:
-        first, best, best_state = resumed
-    else:
-        first, best = 0, accuracy(network, data.validation, mean=mean, std=std, device=device)
-        best_state = copy.deepcopy(network.state_dict())
-    pace = paced(first, steps)
-    for epoch in range(first, recipe.epochs):
+
+    def validate() -> float:
+        return accuracy(network, data.validation, normalization, device=device)
+
+    best = _resume(hooks.checkpoints, learner) or _Best(0, validate(), _state(network))
+    pace = hooks.start_pace(best.epochs, steps)
+    for epoch in range(best.epochs, settings.epochs):
         network.train()
         total = torch.zeros((), device=device)
-        epoch_batches = shuffled_batches(
-            data.train,
-            recipe.batch_size,
-            seed=recipe.seed,
-            epoch=epoch,
-            augmentation=data.augmentation,
-            phase="fit",
-        )
-        for images, labels in pace(epoch_batches):
-            x = normalise(images, mean, std, device)
-            loss = _loss(training.forward(x).float(), labels.to(device), x, teacher, recipe)
-            training.optimiser.zero_grad(set_to_none=True)
-            training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            training.step()
-            total += loss.detach()
-        score = accuracy(network, data.validation, mean=mean, std=std, device=device)
-        epoch_finished(epoch, float(total) / steps, score)
-        if score > best:
-            best, best_state = score, copy.deepcopy(network.state_dict())
-        if keep and is_checkpoint_due(epoch + 1, recipe.epochs, steps):
-            _keep(keep, epoch + 1, training, best, best_state)
-    network.load_state_dict(best_state)
+        for images, labels in pace(_epoch_batches(data, settings, epoch)):
+            x = normalization.apply(images, device)
+            total += _step(learner, x, labels.to(device), teacher, settings)
+        score = validate()
+        hooks.epoch_finished(epoch, float(total) / steps, score)
+        if score > best.score:
+            best.score, best.state = score, _state(network)
+        best.epochs = epoch + 1
+        if hooks.checkpoints and is_checkpoint_due(best.epochs, settings.epochs, steps):
+            _write_checkpoint(hooks.checkpoints, learner, best)
+    network.load_state_dict(best.state)
     network.eval()
-    return best
+    return best.score
 
 
-def _keep(
-    shelf: CheckpointStore,
-    epoch: int,
-    training: Trainee,
-    best: float,
-    best_state: dict[str, Tensor],
-) -> None:
-    tensors, facts = snapshot(training)
-    tensors |= {f"best.{name}": tensor for name, tensor in best_state.items()}
-    shelf.write(epoch, tensors, {**facts, "best": best})
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    return copy.deepcopy(network.state_dict())
 
 
-def _resume(
-    shelf: CheckpointStore, training: Trainee
-) -> tuple[int, float, dict[str, Tensor]] | None:
-    """Restore the newest checkpoint; return its epoch, the best score so far and its state."""
-    for epoch in shelf.readable():
-        tensors, facts = shelf.read(epoch)
-        restore(tensors, facts, training)
-        return epoch, facts["best"], tensors_below(tensors, "best.")
-    return None
+def _epoch_batches(
+    data: Dataset, settings: TrainingSettings, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    return shuffled_batches(
+        data.train,
+        settings.batch_size,
+        seed=settings.seed,
+        epoch=epoch,
+        augmentation=data.augmentation,
+        phase="fit",
+    )
+
+
+def _step(
+    learner: Trainee,
+    x: Tensor,
+    labels: Tensor,
+    teacher: nn.Module | None,
+    settings: TrainingSettings,
+) -> Tensor:
+    """Take one optimiser step; return the loss, detached."""
+    loss = _loss(learner.forward(x).float(), labels, x, teacher, settings)
+    learner.optimiser.zero_grad(set_to_none=True)
+    learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    learner.step()
+    return loss.detach()
 
 
 def _loss(
-    logits: Tensor, labels: Tensor, x: Tensor, teacher: nn.Module | None, recipe: Recipe
+    logits: Tensor,
+    labels: Tensor,
+    x: Tensor,
+    teacher: nn.Module | None,
+    settings: TrainingSettings,
 ) -> Tensor:
     if teacher is None:
         return functional.cross_entropy(logits, labels)
     with torch.no_grad():
         target = teacher(x).float()
-    soft = soft_target_loss(logits, target, recipe.temperature)
-    if recipe.soft_weight == 1:
+    soft = soft_target_loss(logits, target, settings.temperature)
+    if settings.soft_weight == 1:
         return soft
     hard = functional.cross_entropy(logits, labels)
-    return recipe.soft_weight * soft + (1 - recipe.soft_weight) * hard
+    return settings.soft_weight * soft + (1 - settings.soft_weight) * hard
 
 
-def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Kullback-Leibler divergence of softened logits, times the squared temperature.
+def _write_checkpoint(store: CheckpointStore, learner: Trainee, best: _Best) -> None:
+    tensors, facts = snapshot(learner)
+    tensors |= {f"best.{name}": tensor for name, tensor in best.state.items()}
+    store.write(best.epochs, tensors, {**facts, "best": best.score})
 
-    Hinton et al. 2015, arXiv 1503.02531. Both logits are (batch, classes).
-    """
-    return (
-        functional.kl_div(
-            functional.log_softmax(student / temperature, dim=1),
-            functional.log_softmax(teacher / temperature, dim=1),
-            reduction="batchmean",
-            log_target=True,
-        )
-        * temperature**2
-    )
+
+def _resume(store: CheckpointStore | None, learner: Trainee) -> _Best | None:
+    """Restore the newest readable checkpoint, if there is one."""
+    if store is None:
+        return None
+    for epoch in store.readable():
+        tensors, facts = store.read(epoch)
+        restore(tensors, facts, learner)
+        return _Best(epoch, facts["best"], tensors_below(tensors, "best."))
+    return None

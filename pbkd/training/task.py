@@ -1,50 +1,65 @@
-"""What host and workers need before they start: teacher, data, chain."""
+"""What the host and every worker build before they train: teacher, data and chain."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from pbkd.data.batching import normalise
 from pbkd.data.fixed_views import with_fixed_views
 from pbkd.data.load import load_data, with_preprocessing
 from pbkd.errors import TeacherError
 from pbkd.models.chain import fuse_batchnorm
+from pbkd.models.metrics import accuracy, predict_classes
 from pbkd.models.partition import check_classes, cut, pick_partitioner
 from pbkd.models.precision import autocast, pick_dtype
-from pbkd.models.pseudo_labels import with_answers
+from pbkd.models.pseudo_labels import with_pseudo_labels
 from pbkd.models.teacher import load_teacher
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from pbkd.config.schema import RunConfig
-    from pbkd.data.datasets import Dataset
-    from pbkd.models.teacher import InMemoryInputs, Teacher
+    from pbkd.data.datasets import Dataset, Split
+    from pbkd.models.in_memory import InMemoryInputs
+    from pbkd.models.teacher import Teacher
     from pbkd.plugin.registry import Registry
 
 
 __all__ = ["DistillationTask", "build_task"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DistillationTask:
-    """A frozen teacher on its device, its data, and its chain, plain and folded.
+    """What is distilled: teacher, data and chain.
 
-    `images` is the first batch of the training split, normalised. `training` is the data of the
-    blockwise phases, and `dtype` the type that they compute in.
+    Attributes:
+        teacher: The teacher, on its device.
+        data: Training, validation and test split.
+        data_choice: The configuration's `data`, with the preprocessing that the teacher asks for.
+        chain: The teacher as a chain of segments.
+        fused: The chain with BatchNorm folded into the convolutions, channels-last.
+        images: The first batch of the training split, normalised: (B, C, H, W).
+        partitioner: The name of the partitioner that made the chain.
+        training: The data of the blockwise phases: `data`, or fixed views of it.
+        fixed_views: Number of fixed views per training image and their seed; None if every epoch
+            is augmented anew.
+        dtype: What the blockwise phases compute in.
     """
 
     teacher: Teacher
     data: Dataset
+    data_choice: Mapping[str, Any]
     chain: nn.Sequential
     fused: nn.Sequential
     images: Tensor
     partitioner: str
     training: Dataset
+    fixed_views: tuple[int, int] | None = None
     dtype: torch.dtype = torch.float32
 
     @property
@@ -62,42 +77,81 @@ class DistillationTask:
         """The device of teacher and images."""
         return self.images.device
 
-    def normalised(self, images: Tensor) -> Tensor:
-        """Turn uint8 images into the teacher's input, on its device."""
-        return normalise(images, self.teacher.mean, self.teacher.std, self.device)
+    def normalize(self, images: Tensor) -> Tensor:
+        """Turn images (B, C, H, W) into the teacher's float32 input, on its device."""
+        return self.teacher.normalization.apply(images, self.device)
 
-    def fed(self, images: Tensor) -> Tensor:
-        """Turn uint8 images into what `feeding` takes."""
-        return self.normalised(images).to(self.dtype)
+    def feed_input(self, images: Tensor) -> Tensor:
+        """Turn images (B, C, H, W) into the input of `feeding`, of type `dtype`."""
+        return self.normalize(images).to(self.dtype)
+
+    def score(self, network: nn.Module, split: Split) -> float:
+        """Score a network on a split.
+
+        Returns:
+            Its accuracy in [0, 1], or, on data without labels, its agreement with the teacher.
+        """
+        return accuracy(network, split, self.teacher.normalization, device=self.device)
+
+    def predict(self, network: nn.Module, split: Split) -> Tensor:
+        """Predict the class of every image of a split: int64 (len(split),), on the CPU."""
+        return predict_classes(network, split, self.teacher.normalization, device=self.device)
 
 
 def build_task(
-    config: RunConfig, registry: Registry, device: str, given: InMemoryInputs | None = None
+    config: RunConfig, registry: Registry, device: str, inputs: InMemoryInputs | None = None
 ) -> DistillationTask:
-    """Load teacher and data, or take those given; check that they fit, cut the chain, check it."""
-    teacher = given.teacher() if given else load_teacher(registry, config.teacher)
-    own = given.data if given else None
-    data = own or load_data(with_preprocessing(config.data, teacher.network))
+    """Load teacher and data, cut the teacher into a chain, and check that all fit together.
+
+    Args:
+        config: The configuration.
+        registry: The plugins.
+        device: Where the teacher computes.
+        inputs: A teacher, and optionally data, that a program has in memory.
+
+    Returns:
+        The task, the same in every process of a run.
+
+    Raises:
+        TeacherError: If the teacher cannot be built or does not fit the data.
+        ChainError: If no partitioner accepts it, or its chain computes something else.
+        DataError: If the data is damaged or missing.
+        ConfigError: If a setting is invalid.
+    """
+    teacher = inputs.teacher() if inputs else load_teacher(registry, config.teacher)
+    data_choice = with_preprocessing(config.data, teacher.network)
+    data = (inputs and inputs.data) or load_data(data_choice)
     where = torch.device(device)
     dtype = pick_dtype(config.autocast, where)
     network = teacher.network.to(where)
-    data = with_answers(data, teacher, where)
+    data = with_pseudo_labels(data, teacher, where)
     _check_channels(teacher, data)
     first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
-    images = normalise(first, teacher.mean, teacher.std, where)
+    images = teacher.normalization.apply(first, where)
     check_classes(network, data, images[:2])
     partitioner = pick_partitioner(registry, config.partitioner, network)
     chain = cut(partitioner, network, images[:2])
     fused = fuse_batchnorm(chain, images[:2])
     training = with_fixed_views(data, config.views, config.seed)
-    return DistillationTask(teacher, data, chain, fused, images, partitioner.name, training, dtype)
+    return DistillationTask(
+        teacher=teacher,
+        data=data,
+        data_choice=data_choice,
+        chain=chain,
+        fused=fused,
+        images=images,
+        partitioner=partitioner.name,
+        training=training,
+        fixed_views=(config.views, config.seed) if config.views else None,
+        dtype=dtype,
+    )
 
 
 def _check_channels(teacher: Teacher, data: Dataset) -> None:
-    channels = data.image_shape[0]
-    if not len(teacher.mean) == len(teacher.std) == channels:
+    channels, normalization = data.image_shape[0], teacher.normalization
+    if not len(normalization.mean) == len(normalization.std) == channels:
         raise TeacherError(
             f"the data '{data.name}' has {channels} channels, but the teacher '{teacher.name}' is"
-            f" normalised for {len(teacher.mean)}: choose other data, or give teacher.mean and"
-            " teacher.std."
+            f" normalised for {len(normalization.mean)}: choose other data, or give teacher.mean"
+            " and teacher.std."
         )

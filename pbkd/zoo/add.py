@@ -23,7 +23,7 @@ from pbkd.data.load import load_data
 from pbkd.errors import ConfigError, DataError, ZooError
 from pbkd.models.metrics import accuracy
 from pbkd.models.student import RECIPE, WEIGHTS, read_recipe
-from pbkd.models.teacher import own_maker
+from pbkd.models.teacher import user_network_factory
 from pbkd.models.weights import halved, read_weights, write_weights
 from pbkd.pipeline.load import load
 from pbkd.plugin.registry import build_registry
@@ -152,7 +152,7 @@ def _write_card(stage: Path, card: dict[str, Any]) -> None:
 
 def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
     """Measure the accuracy of rounded weights, or record that it is not theirs."""
-    make = own_maker(build_registry(config.plugins), config.teacher)
+    make = user_network_factory(build_registry(config.plugins), config.teacher)
     student = load(stage, plugins=config.plugins, make=make)
     recipe = read_recipe(stage / RECIPE)
     device = pick_device("auto")
@@ -165,8 +165,7 @@ def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
         card["accuracy"][split] = accuracy(
             student.to(device),
             getattr(data, split),
-            mean=recipe.mean,
-            std=recipe.std,
+            recipe.normalization,
             device=device,
         )
 

@@ -17,21 +17,23 @@ from pbkd.core.devices import pick_device
 from pbkd.core.files import write_file
 from pbkd.core.process import keep_freed_memory
 from pbkd.core.seeding import derive_seed
-from pbkd.data.batching import normalise
 from pbkd.data.load import load_data
+from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, TeacherError
 from pbkd.models.metrics import accuracy, macs, parameters
 from pbkd.models.partition import check_classes
 from pbkd.models.precision import pick_dtype
 from pbkd.models.teacher import build_network, find_model
 from pbkd.models.weights import fit_weights, halved, read_weights, write_weights
-from pbkd.training.finetune import Recipe, fit
+from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pbkd.data.datasets import Split
+    from torch import nn
+
+    from pbkd.data.datasets import Dataset
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import ZooModel
 
@@ -71,62 +73,59 @@ def train_model(
     out: Path,
     epoch_finished: Callable[[int, float, float], None],
 ) -> Path:
-    """Train a model by its card's recipe; write `out/NAME.safetensors` and a new card beside it.
+    """Train a model by its card's recipe; write its weights and a new card.
 
     The epoch that scores best on the validation split is kept; the test split is used once, for
-    the card. Weights are written in half precision, and the card's figures are those of the
-    weights as written. Returns the card's path. `epoch_finished` gets epoch, mean loss and
-    validation score.
+    the card. Weights are written in half precision, and the card has the figures of the weights as
+    written.
+
+    Args:
+        registry: Where models are registered.
+        name: The model's name.
+        overrides: `key=value` settings that override the recipe.
+        out: The folder that gets `NAME.safetensors` and `NAME.yaml`.
+        epoch_finished: Gets the epoch, from 0, its mean loss and its validation score.
+
+    Returns:
+        The path of the card.
+
+    Raises:
+        ConfigError: If a setting is invalid, or the data has no labels.
+        TeacherError: If the model does not fit the data.
     """
     keep_freed_memory()
     model, _ = find_model(registry, name)
     config = training_recipe(model, name, overrides)
     data = load_data(config.data)
-    if not data.labelled:
-        raise ConfigError(f"the data '{data.name}' has no labels, by which a teacher is trained.")
     device = torch.device(pick_device(config.device))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(config.seed, "teacher", name))
-        network = build_network(registry, config.model).to(device)
-    if len(model.mean) != data.image_shape[0]:
-        raise TeacherError(
-            f"'{name}' takes images of {len(model.mean)} channels, but '{data.name}' has"
-            f" {data.image_shape[0]}: choose other data."
-        )
-    image = normalise(data.train.images(torch.arange(1)), model.mean, model.std, device)
-    check_classes(network.eval(), data, image)
-    recipe = Recipe(
+    normalization = Normalization(tuple(model.mean), tuple(model.std))
+    network = _initial_network(registry, name, config).to(device)
+    _check_data(name, network, data, normalization)
+    settings = TrainingSettings(
         epochs=config.epochs,
         lr=config.lr,
         weight_decay=config.weight_decay,
         batch_size=config.batch_size,
         seed=config.seed,
         optimiser=config.optimiser,
+        dtype=pick_dtype(config.autocast, device),
     )
     network = network.to(memory_format=torch.channels_last)
-    fit(
-        network,
-        data,
-        recipe,
-        mean=model.mean,
-        std=model.std,
-        dtype=pick_dtype(config.autocast, device),
-        epoch_finished=epoch_finished,
-    )
+    train_network(network, data, normalization, settings, hooks=TrainingHooks(epoch_finished))
     weights = out / f"{name}.safetensors"
     write_weights(weights, halved(network.state_dict()))
     fit_weights(network, read_weights(weights), weights)
-
-    def score(split: Split) -> float:
-        return accuracy(network, split, mean=model.mean, std=model.std, device=device)
-
+    scores = {
+        split: accuracy(network, getattr(data, split), normalization, device=device)
+        for split in ("validation", "test")
+    }
     card = {
         "name": name,
         "summary": model.summary,
         "licence": "Apache-2.0",
         "command": shlex.join(["pbkd", "zoo", "train", name, *overrides]),
         "recipe": OmegaConf.to_container(OmegaConf.structured(config)),
-        "accuracy": {"validation": score(data.validation), "test": score(data.test)},
+        "accuracy": scores,
         "parameters": parameters(network),
         "macs": macs(network, data.image_shape),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
@@ -134,6 +133,26 @@ def train_model(
     path = out / f"{name}.yaml"
     write_file(path, OmegaConf.to_yaml(OmegaConf.create(card)).encode())
     return path
+
+
+def _initial_network(registry: Registry, name: str, config: TrainConfig) -> nn.Module:
+    """Build the network with random weights that depend on seed and name alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "teacher", name))
+        return build_network(registry, config.model)
+
+
+def _check_data(name: str, network: nn.Module, data: Dataset, normalization: Normalization) -> None:
+    if not data.labelled:
+        raise ConfigError(f"the data '{data.name}' has no labels, by which a teacher is trained.")
+    if len(normalization.mean) != data.image_shape[0]:
+        raise TeacherError(
+            f"'{name}' takes images of {len(normalization.mean)} channels, but '{data.name}' has"
+            f" {data.image_shape[0]}: choose other data."
+        )
+    device = next(network.parameters()).device
+    image = normalization.apply(data.train.images(torch.arange(1)), device)
+    check_classes(network.eval(), data, image)
 
 
 def training_recipe(model: ZooModel, name: str, overrides: Sequence[str]) -> TrainConfig:

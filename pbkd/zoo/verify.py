@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.data.datasets import Dataset
+    from pbkd.data.normalization import Normalization
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import ZooModel
     from pbkd.zoo.card import Card
@@ -48,8 +49,7 @@ class Check:
 @dataclass(frozen=True)
 class _Network:
     network: nn.Module
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    normalization: Normalization
     image_shape: tuple[int, int, int] | None
 
 
@@ -99,7 +99,7 @@ def _teacher(registry: Registry, model: ZooModel) -> _Subject:
 
     def loaded() -> _Network:
         teacher = load_teacher(registry, {"name": model.name})
-        return _Network(teacher.network, teacher.mean, teacher.std, model.input_shape)
+        return _Network(teacher.network, teacher.normalization, model.input_shape)
 
     return _Subject(model.name, model.weights, partial(read_card, model.card), loaded)
 
@@ -112,7 +112,7 @@ def _student(entry: Entry) -> _Subject:
 
     def loaded() -> _Network:
         recipe = read_recipe(entry.folder / RECIPE)
-        return _Network(load(entry.folder), recipe.mean, recipe.std, recipe.image_shape)
+        return _Network(load(entry.folder), recipe.normalization, recipe.image_shape)
 
     return _Subject(entry.name, entry.weights, card, loaded)
 
@@ -187,7 +187,7 @@ def _accuracy(found: _Network, data: Dataset, card: Card) -> tuple[bool | None, 
         return None, "the data has no labels"
     device = pick_device("auto")
     network = found.network.to(device)
-    score = accuracy(network, data.test, mean=found.mean, std=found.std, device=device)
+    score = accuracy(network, data.test, found.normalization, device=device)
     # Kernels differ between machines in the order of their sums, so an image on the edge of two
     # classes may fall either way: one in a thousand, or one alone in a small split.
     images = max(1, len(data.test) // 1000)

@@ -43,7 +43,7 @@ class Stream(IterableDataset[tuple[Tensor, int]]):
 def floats(digits: DistillationTask, split: Split) -> tuple[Tensor, Tensor]:
     """Return a split's images, normalised, and its labels."""
     images = torch.cat([images for images, _ in sequential_batches(split, 400)])
-    return digits.normalised(images).contiguous(), split.labels
+    return digits.normalize(images).contiguous(), split.labels
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from pbkd.core.blocks import Block
 from pbkd.errors import CacheError, RunFolderError
 from pbkd.report.console.lines import Lines
 from pbkd.runs.events import record
-from pbkd.training.activation_cache import Cache, open_cache
+from pbkd.training.activation_cache import ActivationCache, CacheSpec
+from pbkd.training.cache_filling import open_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,10 +40,10 @@ def _no_space(*_args: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _open(folder: Path) -> Cache:
+def _open(folder: Path) -> ActivationCache:
     chain = nn.Sequential(nn.Conv2d(2, 3, 2)).requires_grad_(False)
     share = [(slice(0, ROWS), torch.rand(ROWS, 2, 3, 3))]
-    return open_cache(folder, BLOCKS, ROWS, chain, share, rank=0, workers=1)
+    return open_cache(CacheSpec(folder, BLOCKS, ROWS), chain, share, rank=0, workers=1)
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="disk space cannot be reserved here")
@@ -57,7 +58,7 @@ def test_a_cache_that_the_disk_has_no_room_for_is_told(
     assert str(caught.value).startswith(told)
     # Once there is room again, the same folder will do.
     assert _open(tmp_path / "cache").arrays.keys() == {0, 1}
-    assert Cache.load(tmp_path / "cache", BLOCKS, ROWS)
+    assert ActivationCache.load(CacheSpec(tmp_path / "cache", BLOCKS, ROWS))
 
 
 def test_a_cache_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

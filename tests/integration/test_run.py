@@ -13,6 +13,7 @@ from torch import nn
 
 import pbkd
 from pbkd.config.load import load_config
+from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, TeacherError, UnknownNameError, WorkerError
 from pbkd.models.metrics import accuracy
 from pbkd.models.weights import read_weights
@@ -128,7 +129,7 @@ def test_the_student_in_the_folder_is_the_one_that_was_scored(
 ) -> None:
     result, _ = finished
     student = pbkd.load(result.folder)
-    score = accuracy(student, digits.data.test, mean=(0.5,), std=(0.5,), device="cpu")
+    score = accuracy(student, digits.data.test, Normalization((0.5,), (0.5,)), device="cpu")
     assert score == result.student.accuracy == result.accuracies["fine-tuned"]
 
 

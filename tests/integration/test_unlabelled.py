@@ -67,7 +67,7 @@ def test_accuracy_is_null_with_the_reason_and_agreement_measured(photographed: R
 def test_the_agreement_is_that_of_the_students_in_the_folder(photographed: RunResult) -> None:
     config = load_config(file=Path(photographed.folder) / "config.yaml")
     data = build_task(config, build_registry(), "cpu")
-    images = data.normalised(data.data.test.images(torch.arange(len(data.data.test))))
+    images = data.normalize(data.data.test.images(torch.arange(len(data.data.test))))
     with torch.no_grad():
         theirs = data.teacher.network(images).argmax(1)
         mine = pbkd.load(photographed.folder)(images).argmax(1)

@@ -34,7 +34,8 @@ from pbkd.planning.cost_files import CostTable, read_costs, write_costs
 from pbkd.planning.plan import Workload
 from pbkd.planning.prediction import predict_schedulers
 from pbkd.plugin.registry import build_registry
-from pbkd.training.activation_cache import Cache, fill
+from pbkd.training.activation_cache import ActivationCache, CacheSpec
+from pbkd.training.cache_filling import fill_cache
 from pbkd.training.checkpoint import CheckpointStore
 from pbkd.zoo.card import read_card
 from pbkd.zoo.recipes import card_text
@@ -125,7 +126,7 @@ def _try_cache(path: Path) -> None:
     mark.write_bytes(content[:size])
     arrays[0].write_bytes(content[size:])
     try:
-        cache = Cache.load(folder, _BLOCKS, _ROWS)
+        cache = ActivationCache.load(CacheSpec(folder, _BLOCKS, _ROWS))
         assert all(
             bytes(a.data) == w for a, w in zip(cache.arrays.values(), whole[1:], strict=True)
         )
@@ -167,9 +168,9 @@ ROUNDS: dict[str, Callable[[Path], None]] = {
 
 def _cache_files(folder: Path) -> list[Path]:
     if not folder.exists():
-        cache = Cache.create(folder, _BLOCKS, _ROWS)
+        cache = ActivationCache.create(CacheSpec(folder, _BLOCKS, _ROWS))
         images = torch.arange(_ROWS * 18, dtype=torch.float32).view(_ROWS, 2, 3, 3)
-        fill(cache, _network(), [(slice(0, _ROWS), images)])
+        fill_cache(cache, _network(), [(slice(0, _ROWS), images)])
         cache.finish()
     return [folder / "complete.json", *sorted(folder.glob("boundary-*.bin"))]
 

@@ -28,7 +28,7 @@ def test_every_feed_sees_the_same_views(
     task = build_task(load_config(settings), registry, "cpu")
     assert len(task.training.train) == 2 * len(task.data.train)
     assert task.data.augmentation != task.training.augmentation  # fine-tuning draws anew
-    assert cache_obstacle(load_config(settings), task, [], []) is None
+    assert cache_obstacle(1.0, task, [], []) is None
     folders = [
         run(load_config([*settings, f"scheduler={name}"]), registry).folder
         for name in ("round-robin", scheduler)

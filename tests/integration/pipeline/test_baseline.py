@@ -12,6 +12,7 @@ import torch
 
 from pbkd.config.load import load_config
 from pbkd.data.batching import shuffled_batches
+from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, IdentityError, RunFolderError
 from pbkd.models.metrics import accuracy, macs, parameters
 from pbkd.models.teacher import load_teacher
@@ -22,10 +23,10 @@ from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
 from pbkd.runs.events import record
 from pbkd.runs.finished import read_finished
-from pbkd.training.finetune import Recipe
+from pbkd.training.finetune import TrainingSettings
 from pbkd.training.task import DistillationTask
 
-RECIPE = Recipe(epochs=1, lr=0.003, weight_decay=0.05, batch_size=64, seed=0)
+SETTINGS = TrainingSettings(epochs=1, lr=0.003, weight_decay=0.05, batch_size=64, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -107,19 +108,26 @@ def test_the_same_seed_gives_the_same_baseline(original: Path, tmp_path: Path) -
 def test_a_method_learns_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, dict[str, Any]]] = []
 
-    def spy(network: torch.nn.Module, data: Any, recipe: Recipe, **given: Any) -> float:
-        calls.append((recipe, given))
-        return accuracy(network, data.validation, mean=(0.5,), std=(0.5,), device="cpu")
+    def spy(
+        network: torch.nn.Module,
+        data: Any,
+        normalization: Normalization,
+        settings: TrainingSettings,
+        **options: Any,
+    ) -> float:
+        calls.append((settings, options))
+        return accuracy(network, data.validation, normalization, device="cpu")
 
-    monkeypatch.setattr(baseline, "fit", spy)
+    monkeypatch.setattr(baseline, "train_network", spy)
     text = (folder / "config.yaml").read_text()
     text = text.replace("temperature: 4.0", "temperature: 2.0")
     (folder / "config.yaml").write_text(text.replace("soft_weight: 0.9", "soft_weight: 0.25"))
     train_baselines(folder, seconds=7, lr=0.01)
     train_baselines(folder, ["scratch"], seconds=7, optimiser="sgd")
-    (recipe, scratch), (other, distillation), (third, _) = calls
+    (settings, scratch), (other, distillation), (third, _) = calls
     assert (third.optimiser, third.lr, third.weight_decay) == ("sgd", 0.1, 0.0005)
-    assert recipe == other == replace(RECIPE, epochs=7, lr=0.01, temperature=2.0, soft_weight=0.25)
+    expected = replace(SETTINGS, epochs=7, lr=0.01, temperature=2.0, soft_weight=0.25)
+    assert settings == other == expected
     assert scratch["teacher"] is None
     teacher = distillation["teacher"]
     assert sum(p.numel() for p in teacher.parameters()) > 250_000
@@ -172,29 +180,29 @@ def test_an_epochs_seconds_are_worked_out_from_steps_and_a_validation_pass(
     clock = [0.0]
     monkeypatch.setattr("pbkd.pipeline.baseline.time.perf_counter", lambda: clock[0])
 
-    def slow_batches(*given: Any, **settings: Any) -> Any:
-        for batch in shuffled_batches(*given, **settings):
+    def slow_batches(*args: Any, **options: Any) -> Any:
+        for batch in shuffled_batches(*args, **options):
             clock[0] += 2.0
             yield batch
 
-    def slow_accuracy(*given: Any, **settings: Any) -> float:
+    def slow_accuracy(*args: Any, **options: Any) -> float:
         clock[0] += 5.0
-        return accuracy(*given, **settings)
+        return accuracy(*args, **options)
 
     monkeypatch.setattr("pbkd.training.finetune.shuffled_batches", slow_batches)
-    monkeypatch.setattr(baseline, "accuracy", slow_accuracy)
+    monkeypatch.setattr("pbkd.training.task.accuracy", slow_accuracy)
     student = copy.deepcopy(digits.chain).requires_grad_(True)
     before = copy.deepcopy(student.state_dict())
     steps = 1077 // 64
-    assert seconds_per_epoch(student, digits, RECIPE, None) == 2 * steps + 5
+    assert seconds_per_epoch(student, digits, SETTINGS, None) == 2 * steps + 5
     assert all(torch.equal(before[name], t) for name, t in student.state_dict().items())
 
 
 def test_an_epoch_of_few_steps_can_be_timed_too(digits: DistillationTask) -> None:
     student = copy.deepcopy(digits.chain).requires_grad_(True)
     for batch_size in (720, 5000):  # one step, of all images or more than there are
-        recipe = replace(RECIPE, batch_size=batch_size)
-        assert 0 < seconds_per_epoch(student, digits, recipe, digits.feeding) < 60
+        settings = replace(SETTINGS, batch_size=batch_size)
+        assert 0 < seconds_per_epoch(student, digits, settings, digits.feeding) < 60
 
 
 @pytest.mark.usefixtures("_epoch_of_a_second")

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from pbkd.data.augmentation import Augmentation
-from pbkd.data.batching import normalise, sequential_batches, shuffled_batches, steps_per_epoch
+from pbkd.data.batching import sequential_batches, shuffled_batches, steps_per_epoch
 from pbkd.data.datasets import ArraySplit, Dataset, Split
+from pbkd.data.normalization import Normalization
 from pbkd.data.splits import Subset
 from pbkd.errors import DataError
 
@@ -181,7 +182,7 @@ def test_rows_are_those_of_the_split_below() -> None:
 def test_normalise_is_the_textbook_formula_in_channels_last() -> None:
     images = numbered(4).pixels
     mean, std = (0.1, 0.5, 0.9), (0.2, 0.3, 0.4)
-    found = normalise(images, mean, std, "cpu")
+    found = Normalization(mean, std).apply(images, "cpu")
     assert found.dtype == torch.float32
     assert found.is_contiguous(memory_format=torch.channels_last)
     for channel in range(3):
@@ -191,7 +192,7 @@ def test_normalise_is_the_textbook_formula_in_channels_last() -> None:
 
 def test_normalise_refuses_constants_for_another_number_of_channels() -> None:
     with pytest.raises(DataError, match="3 channels, but mean and std have 1 and 1"):
-        normalise(numbered(4).pixels, [0.5], [0.5], "cpu")
+        Normalization((0.5,), (0.5,)).apply(numbered(4).pixels, "cpu")
 
 
 @pytest.mark.parametrize(

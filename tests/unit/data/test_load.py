@@ -5,6 +5,7 @@ from torch import nn
 
 from pbkd.config.load import load_config
 from pbkd.data.load import pretrained_cfg, with_preprocessing
+from pbkd.data.normalization import Normalization
 from pbkd.models.teacher import build_network, load_teacher
 from pbkd.plugin.registry import Registry
 
@@ -44,9 +45,9 @@ def test_other_sources_and_networks_are_left_as_they_are(registry: Registry) -> 
 def test_torchvisions_own_normalisation_is_the_teachers(registry: Registry) -> None:
     choice = {"name": "torchvision:efficientnet_v2_l", "weights": "random"}
     teacher = load_teacher(registry, choice)
-    assert (teacher.mean, teacher.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert teacher.normalization == Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     given = load_teacher(registry, {**choice, "mean": [0.4, 0.4, 0.4]})
-    assert given.mean == (0.4, 0.4, 0.4)
+    assert given.normalization.mean == (0.4, 0.4, 0.4)
 
 
 def test_options_are_a_layer_of_the_configuration() -> None:

@@ -46,15 +46,14 @@ def test_auto_tries_powers_of_two_up_to_what_there_is(
 ) -> None:
     monkeypatch.setattr("pbkd.execution.workers._core_count", lambda: 12)
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: devices)
-    settings = ["workers=auto"] if threads is None else ["workers=auto", f"threads={threads}"]
-    groups = possible_workers(load_config(settings), device)
+    groups = possible_workers("auto", threads, device)
     assert [len(workers) for workers in groups] == counts
     if device == "cpu":
         assert all(len(workers) * workers[0].threads <= 12 for workers in groups)
 
 
 def test_a_given_number_is_not_chosen() -> None:
-    assert [len(workers) for workers in possible_workers(load_config(["workers=3"]), "cpu")] == [3]
+    assert [len(workers) for workers in possible_workers(3, None, "cpu")] == [3]
 
 
 @pytest.mark.parametrize(

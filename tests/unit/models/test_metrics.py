@@ -5,8 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.data.datasets import ArraySplit
+from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError
 from pbkd.models.metrics import accuracy, latencies, macs, parameters
+
+NORMALIZATION = Normalization((0.5,), (0.25,))
 
 
 class Brightest(nn.Module):
@@ -35,7 +38,7 @@ def bright_split(count: int, wrong: int) -> ArraySplit:
 def test_accuracy_counts_every_image_once(count: int, wrong: int) -> None:
     model = Brightest()
     split = bright_split(count, wrong)
-    found = accuracy(model, split, mean=[0.5], std=[0.25], device="cpu", batch_size=4)
+    found = accuracy(model, split, NORMALIZATION, device="cpu", batch_size=4)
     assert found == (count - wrong) / count
     assert sum(model.batches) == count
 
@@ -43,7 +46,7 @@ def test_accuracy_counts_every_image_once(count: int, wrong: int) -> None:
 def test_a_wrong_image_in_the_small_last_batch_counts_as_much_as_any_other() -> None:
     split = bright_split(9, 0)
     split.labels[8] = (split.labels[8] + 1) % 4
-    found = accuracy(Brightest(), split, mean=[0.5], std=[0.25], device="cpu", batch_size=4)
+    found = accuracy(Brightest(), split, NORMALIZATION, device="cpu", batch_size=4)
     assert found == 8 / 9
 
 
@@ -58,7 +61,7 @@ def test_measuring_leaves_modes_and_buffers_as_they_were() -> None:
     model = partly_frozen()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
-    accuracy(model, bright_split(5, 0), mean=[0.5], std=[0.25], device="cpu")
+    accuracy(model, bright_split(5, 0), NORMALIZATION, device="cpu")
     macs(model, (1, 4, 4))
     latencies({"model": model}, torch.rand(2, 1, 4, 4), repeats=1)
     assert (

@@ -55,7 +55,7 @@ def test_a_type_without_instructions_is_told(
 
 def test_the_feeding_chain_is_close_to_the_full_one_and_gives_its_type(registry: Registry) -> None:
     task = build_task(load_config(["autocast=bf16"]), registry, "cpu")
-    x = task.fed(task.data.train.images(torch.arange(64)))
+    x = task.feed_input(task.data.train.images(torch.arange(64)))
     with torch.no_grad():
         y = task.feeding(x)
         expected = task.fused(x.float())

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from pbkd.config.load import load_config
 from pbkd.core.blocks import Block
 from pbkd.core.process import thread_count
 from pbkd.errors import PluginError, one_line
 from pbkd.models.chain import blocks_of, freeze
-from pbkd.models.replacement import build_replacement, builders_of, is_kept, propose
+from pbkd.models.replacement import build_replacement, create_builders, is_kept, propose
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
@@ -154,7 +153,7 @@ def test_a_builder_that_raises_is_named_with_its_block(error: BaseException) -> 
 def test_first_weights_do_not_depend_on_the_hosts_threads(
     registry: Registry, digits: DistillationTask
 ) -> None:
-    (builder,) = builders_of(load_config(), registry)
+    (builder,) = create_builders(registry, [{"name": "low-rank"}])
     (block,) = blocks_of(digits.chain, digits.images[:1], ["conv3_2"])
     found = []
     for threads in (1, 2, 4):

@@ -12,7 +12,6 @@ import pbkd
 from pbkd.config.load import load_config
 from pbkd.errors import RunFolderError, UnknownNameError, WeightsError
 from pbkd.models.chain import blocks_of
-from pbkd.models.metrics import accuracy
 from pbkd.models.replacement import build_replacement
 from pbkd.models.student import assemble
 from pbkd.models.weights import read_weights
@@ -39,16 +38,13 @@ def _replacements(digits: DistillationTask, registry: Registry, rank: int) -> di
 
 
 def _score(digits: DistillationTask, network: nn.Module) -> float:
-    teacher = digits.teacher
-    return accuracy(
-        network, digits.data.validation, mean=teacher.mean, std=teacher.std, device="cpu"
-    )
+    return digits.score(network, digits.data.validation)
 
 
 @torch.no_grad()
 def _divergence(digits: DistillationTask, network: nn.Module) -> float:
     split = digits.data.validation
-    x = digits.normalised(split.images(torch.arange(len(split))))
+    x = digits.normalize(split.images(torch.arange(len(split))))
     logs = [net(x).double().log_softmax(1) for net in (digits.fused, network)]
     return float((logs[0].exp() * (logs[0] - logs[1])).sum(1).mean())
 

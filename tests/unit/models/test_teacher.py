@@ -12,6 +12,7 @@ from torch import nn
 
 from pbkd.config.load import load_config, read_yaml
 from pbkd.config.schema import RunConfig
+from pbkd.data.normalization import Normalization
 from pbkd.data.sources import DigitsSource
 from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError, WeightsError
 from pbkd.models.metrics import accuracy, macs, parameters
@@ -69,7 +70,7 @@ def test_a_digits_teacher_is_what_its_card_says(registry: Registry, name: str) -
     assert macs(teacher.network, digits.image_shape) == card.macs
     for split in ("validation", "test"):
         rows = getattr(digits, split)
-        found = accuracy(teacher.network, rows, mean=teacher.mean, std=teacher.std, device="cpu")
+        found = accuracy(teacher.network, rows, teacher.normalization, device="cpu")
         # One image more or less: sums are in another order where kernels differ.
         assert abs(found - card.accuracy[split]) <= 1 / len(rows) + 1e-9
     assert card.accuracy.test >= 0.97
@@ -89,7 +90,7 @@ def test_a_teacher_is_frozen_and_in_evaluation_mode(registry: Registry, name: st
     teacher = load_teacher(registry, {"name": name})
     assert not any(module.training for module in teacher.network.modules())
     assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
-    assert (teacher.name, teacher.mean, teacher.std) == (name, (0.5,), (0.5,))
+    assert (teacher.name, teacher.normalization) == (name, Normalization((0.5,), (0.5,)))
     assert Path(teacher.weights).name == f"{name}.safetensors"
     assert fingerprint(load_teacher(registry, {"name": name}).network) == fingerprint(
         teacher.network
@@ -195,7 +196,7 @@ def test_a_variant_of_a_family_is_built_by_name(registry: Registry) -> None:
     choice = {"name": "torchvision:squeezenet1_1", "num_classes": 7, "weights": "random"}
     teacher = load_teacher(registry, choice)
     assert teacher.network(torch.zeros(1, 3, 64, 64)).shape == (1, 7)
-    assert teacher.mean == (0.485, 0.456, 0.406)
+    assert teacher.normalization.mean == (0.485, 0.456, 0.406)
 
 
 def test_the_variants_of_a_family_are_listed(registry: Registry) -> None:
@@ -233,7 +234,7 @@ def family(registry: Registry) -> Registry:
 def test_images_are_normalised_as_given_or_as_noted_or_as_the_zoo_says(family: Registry) -> None:
     def found(**choice: Any) -> tuple[object, object]:
         teacher = load_teacher(family, {"weights": "random", **choice})
-        return teacher.mean, teacher.std
+        return teacher.normalization.mean, teacher.normalization.std
 
     assert found(name="own:plain") == ((0.3,), (0.4,))
     assert found(name="own:noted") == ((0.1,), (0.2,))

@@ -25,7 +25,7 @@ BLOCKS = [Block("conv1_2", 1, (32, 8, 8), (32, 8, 8))]
 
 
 def pick(registry: Registry, *overrides: str) -> dict[str, Scheduler]:
-    return schedulers(load_config(list(overrides)), registry)
+    return schedulers(load_config(list(overrides)).scheduler, registry)
 
 
 def test_auto_takes_the_one_predicted_fastest_and_says_so(registry: Registry) -> None:
@@ -133,18 +133,16 @@ def test_a_scheduler_that_raises_or_reorders_what_it_is_given_stops_no_other(
 
 
 def test_what_stands_in_the_way_of_a_cache(registry: Registry, digits: DistillationTask) -> None:
-    config = load_config(["cache_gigabytes=1"])
-    assert "augmented at random" in (cache_obstacle(config, digits, BLOCKS, CREW) or "")
+    assert "augmented at random" in (cache_obstacle(1.0, digits, BLOCKS, CREW) or "")
     plain = build_task(load_config(["data.crop=0"]), registry, "cpu")
-    assert cache_obstacle(config, plain, BLOCKS, CREW) is None
+    assert cache_obstacle(1.0, plain, BLOCKS, CREW) is None
     apart = [replace(worker, node=f"node{worker.rank}") for worker in CREW]
-    assert "have no common disk" in (cache_obstacle(config, plain, BLOCKS, apart) or "")
-    little = cache_obstacle(load_config(["cache_gigabytes=0.001"]), plain, BLOCKS, CREW) or ""
+    assert "have no common disk" in (cache_obstacle(1.0, plain, BLOCKS, apart) or "")
+    little = cache_obstacle(0.001, plain, BLOCKS, CREW) or ""
     assert "it would need 0.0176 GB, but cache_gigabytes is 0.001" in little  # 1,077 x 16 KiB
 
 
 def test_another_cut_has_another_cache(digits: DistillationTask) -> None:
-    config = load_config()
     other = [Block("conv2_1", 3, (32, 4, 4), (64, 4, 4))]
-    assert cache_name(config, digits, BLOCKS) == cache_name(config, digits, BLOCKS)
-    assert cache_name(config, digits, BLOCKS) != cache_name(config, digits, other)
+    assert cache_name(digits, BLOCKS) == cache_name(digits, BLOCKS)
+    assert cache_name(digits, BLOCKS) != cache_name(digits, other)

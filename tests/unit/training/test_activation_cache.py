@@ -13,14 +13,14 @@ from pbkd.errors import CacheError
 from pbkd.models.chain import blocks_of
 from pbkd.models.precision import autocast
 from pbkd.training.activation_cache import (
-    Cache,
+    ActivationCache,
+    CacheSpec,
     boundaries,
     cache_bytes,
     cache_key,
-    cached,
-    fill,
-    open_cache,
 )
+from pbkd.training.cache_filling import fill_cache, open_cache
+from pbkd.training.feeds import from_cache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,15 +36,15 @@ def blocks(digits: DistillationTask) -> list[Block]:
 
 def _opened(
     folder: Path, blocks: list[Block], digits: DistillationTask, dtype: torch.dtype = torch.float32
-) -> Cache:
+) -> ActivationCache:
     split = digits.data.train
     rows = torch.split(torch.arange(len(split)), 64)
     share = (
-        (slice(int(r[0]), int(r[-1]) + 1), digits.normalised(split.images(r)).to(dtype))
+        (slice(int(r[0]), int(r[-1]) + 1), digits.normalize(split.images(r)).to(dtype))
         for r in rows
     )
     chain = nn.Sequential(*(autocast(segment, dtype) for segment in digits.fused))
-    return open_cache(folder, blocks, len(split), chain, share, rank=0, workers=1, dtype=dtype)
+    return open_cache(CacheSpec(folder, blocks, len(split), dtype), chain, share, rank=0, workers=1)
 
 
 def test_neighbours_share_a_boundary(blocks: list[Block]) -> None:
@@ -61,7 +61,7 @@ def test_what_is_read_is_what_the_teacher_gave(
     cache = _opened(tmp_path / "cache", blocks, digits)
     rows = torch.tensor([700, 3, 1076, 3])
     with torch.no_grad():
-        x = digits.fused[:3](digits.normalised(digits.data.train.images(rows)))
+        x = digits.fused[:3](digits.normalize(digits.data.train.images(rows)))
     # A batch of 4 may be rounded by other kernels than one of 64.
     torch.testing.assert_close(cache.read(3, rows.numpy()), x, rtol=1e-4, atol=1e-5)
 
@@ -71,7 +71,7 @@ def test_lessons_are_each_blocks_input_and_output(
 ) -> None:
     cache = _opened(tmp_path / "cache", blocks, digits)
     rows = torch.arange(64)
-    (lessons,) = cached(cache, blocks, [rows], torch.device("cpu"))
+    (lessons,) = from_cache(cache, blocks, [rows], torch.device("cpu"))
     given = [next(lessons)]
     given += [lessons.send(given[-1][2]), lessons.send(given[-1][2])]
     assert [name for name, _, _ in given] == [block.name for block in blocks]
@@ -90,7 +90,7 @@ def test_half_precision_takes_half_the_disk_and_loses_no_bit(
     assert size == cache_bytes(blocks, len(digits.data.train), torch.bfloat16)
     rows = torch.arange(64)
     with torch.no_grad():
-        x = digits.normalised(digits.data.train.images(rows)).to(torch.bfloat16)
+        x = digits.normalize(digits.data.train.images(rows)).to(torch.bfloat16)
         for segment in digits.fused[:2]:
             x = autocast(segment, torch.bfloat16)(x)
     assert torch.equal(cache.read(2, rows.numpy()), x)
@@ -99,7 +99,7 @@ def test_half_precision_takes_half_the_disk_and_loses_no_bit(
 def test_a_second_run_waits_for_the_first_to_fill_the_cache(
     digits: DistillationTask, blocks: list[Block], tmp_path: Path
 ) -> None:
-    Cache.create(tmp_path / "cache", blocks, len(digits.data.train))
+    ActivationCache.create(CacheSpec(tmp_path / "cache", blocks, len(digits.data.train)))
     lock = FileLock(tmp_path / "cache" / "lock")
     with ThreadPoolExecutor(1) as pool, torch.no_grad():
         with lock:
@@ -114,7 +114,7 @@ def test_a_finished_cache_is_not_filled_again(
 ) -> None:
     first = _opened(tmp_path, blocks, digits)
     expected = first.read(4, torch.arange(5).numpy()).clone()
-    monkeypatch.setattr("pbkd.training.activation_cache.fill", None)
+    monkeypatch.setattr("pbkd.training.cache_filling.fill_cache", None)
     again = _opened(tmp_path, blocks, digits)
     assert torch.equal(again.read(4, torch.arange(5).numpy()), expected)
 
@@ -122,7 +122,7 @@ def test_a_finished_cache_is_not_filled_again(
 def test_an_unfinished_cache_is_filled_again(
     digits: DistillationTask, blocks: list[Block], tmp_path: Path
 ) -> None:
-    Cache.create(tmp_path, blocks, len(digits.data.train))
+    ActivationCache.create(CacheSpec(tmp_path, blocks, len(digits.data.train)))
     cache = _opened(tmp_path, blocks, digits)
     assert cache.arrays[1][1076].any()
 
@@ -158,9 +158,9 @@ def test_filling_runs_the_teacher_no_further_than_the_last_boundary(tmp_path: Pa
 
     chain = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 3, 1), Untouchable())
     blocks = blocks_of(chain[:2], torch.rand(1, 1, 2, 2), ["0", "1"])
-    cache = Cache.create(tmp_path, blocks, 4)
+    cache = ActivationCache.create(CacheSpec(tmp_path, blocks, 4))
     images = torch.rand(4, 1, 2, 2)
-    fill(cache, chain, [(slice(0, 4), images)])
+    fill_cache(cache, chain, [(slice(0, 4), images)])
     assert torch.equal(cache.read(0, torch.arange(4).numpy()), images)
     with torch.no_grad():
         assert torch.equal(cache.read(2, torch.arange(4).numpy()), chain[:2](images))

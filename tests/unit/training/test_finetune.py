@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import nn
 
+from pbkd.data.normalization import Normalization
 from pbkd.data.sources import SyntheticSource
 from pbkd.models.metrics import accuracy
-from pbkd.training.finetune import Recipe, fit
+from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
 
 if TYPE_CHECKING:
     from pbkd.data.datasets import Dataset
 
-MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -27,37 +28,35 @@ def _network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4))
 
 
-def _recipe(**changes: float) -> Recipe:
+def _settings(**changes: float) -> TrainingSettings:
     settings = {"epochs": 3, "lr": 0.01, "weight_decay": 0.0, "batch_size": 32, "seed": 0}
-    return Recipe(**{**settings, **changes})  # type: ignore[arg-type]
+    return TrainingSettings(**{**settings, **changes})  # type: ignore[arg-type]
 
 
 def test_it_learns_and_returns_its_best_score(data: Dataset) -> None:
     network = _network()
-    before = accuracy(network, data.validation, mean=MEAN, std=STD, device="cpu")
+    before = accuracy(network, data.validation, NORMALIZATION, device="cpu")
     scores: list[float] = []
-    best = fit(
-        network, data, _recipe(), mean=MEAN, std=STD,
-        epoch_finished=lambda _epoch, _loss, score: scores.append(score),
-    )  # fmt: skip
+    hooks = TrainingHooks(lambda _epoch, _loss, score: scores.append(score))
+    best = train_network(network, data, NORMALIZATION, _settings(), hooks=hooks)
     assert best == max([before, *scores]) > before
-    assert accuracy(network, data.validation, mean=MEAN, std=STD, device="cpu") == best
+    assert accuracy(network, data.validation, NORMALIZATION, device="cpu") == best
     assert not network.training
 
 
 def test_a_ruinous_rate_leaves_the_network_as_it_was(data: Dataset) -> None:
     network = _network()
-    fit(network, data, _recipe(epochs=5), mean=MEAN, std=STD)
+    train_network(network, data, NORMALIZATION, _settings(epochs=5))
     before = copy.deepcopy(network.state_dict())
-    score = accuracy(network, data.validation, mean=MEAN, std=STD, device="cpu")
-    assert fit(network, data, _recipe(lr=1e3, epochs=1), mean=MEAN, std=STD) == score
+    score = accuracy(network, data.validation, NORMALIZATION, device="cpu")
+    assert train_network(network, data, NORMALIZATION, _settings(lr=1e3, epochs=1)) == score
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
 
 
 def test_the_same_seed_gives_the_same_weights(data: Dataset) -> None:
     networks = _network(), _network()
     for network in networks:
-        fit(network, data, _recipe(), mean=MEAN, std=STD)
+        train_network(network, data, NORMALIZATION, _settings())
     first, second = (network.state_dict() for network in networks)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -76,8 +75,6 @@ def test_soft_targets_pull_towards_the_teacher(data: Dataset) -> None:
     def keep(_epoch: int, _loss: float, _score: float) -> None:
         states.append(network(images).argmax(1))
 
-    fit(
-        network, data, _recipe(soft_weight=1.0, epochs=4), mean=MEAN, std=STD,
-        teacher=Two(), epoch_finished=keep,
-    )  # fmt: skip
+    settings = _settings(soft_weight=1.0, epochs=4)
+    train_network(network, data, NORMALIZATION, settings, teacher=Two(), hooks=TrainingHooks(keep))
     assert (states[-1] == 2).all()

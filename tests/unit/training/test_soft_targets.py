@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pbkd.training.finetune import soft_target_loss
+from pbkd.training.soft_targets import soft_target_loss
 
 
 def images(shape: tuple[int, ...], seed: int) -> torch.Tensor:

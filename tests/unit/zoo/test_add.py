@@ -16,6 +16,7 @@ from huggingface_hub.utils._validators import validate_repo_id
 
 import pbkd
 from pbkd.config.load import load_config
+from pbkd.data.normalization import Normalization
 from pbkd.data.sources import DigitsSource
 from pbkd.errors import PbkdError, RunFolderError, ZooError
 from pbkd.models.metrics import accuracy, macs, parameters
@@ -131,7 +132,7 @@ def test_half_precision_is_measured_again(registry: Registry, finished: Path, zo
     assert {p.dtype for p in student.parameters()} == {torch.float32}
     for split in ("validation", "test"):
         rows = getattr(digits, split)
-        found = accuracy(student, rows, mean=(0.5,), std=(0.5,), device="cpu")
+        found = accuracy(student, rows, Normalization((0.5,), (0.5,)), device="cpu")
         assert found == pytest.approx(card["accuracy"][split], abs=1.5 / len(rows))
     assert (parameters(student), macs(student, (1, 8, 8))) == (card["parameters"], card["macs"])
     assert "accuracy_note" not in card

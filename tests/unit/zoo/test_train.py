@@ -69,7 +69,7 @@ def test_what_was_trained_is_a_teacher_as_good_as_its_card_says(
     weights = str(path.with_suffix(".safetensors"))
     teacher = load_teacher(registry, {**card.recipe.model, "weights": weights})
     data = SyntheticSource(classes=8, height=16, width=16, count=640).load()
-    found = accuracy(teacher.network, data.test, mean=teacher.mean, std=teacher.std, device="cpu")
+    found = accuracy(teacher.network, data.test, teacher.normalization, device="cpu")
     assert found == card.accuracy.test
     assert parameters(teacher.network) == card.parameters
 
@@ -102,9 +102,9 @@ def test_the_test_split_is_for_the_card_alone(
 ) -> None:
     scored: list[Split] = []
 
-    def watch(network: torch.nn.Module, split: Split, **options: object) -> float:
+    def watch(network: torch.nn.Module, split: Split, *args: object, **options: object) -> float:
         scored.append(split)
-        return accuracy(network, split, **options)  # type: ignore[arg-type]
+        return accuracy(network, split, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("pbkd.zoo.train.accuracy", watch)
     monkeypatch.setattr("pbkd.training.finetune.accuracy", watch)

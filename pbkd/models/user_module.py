@@ -1,0 +1,79 @@
+"""Networks of the user's own, named as `module:function`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pbkd.config.options import MEMORY
+from pbkd.errors import TeacherError, UnknownNameError, did_you_mean, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torch import nn
+
+    from pbkd.plugin.registry import Registry
+
+
+__all__ = ["import_function", "is_user_function"]
+
+
+def is_user_function(registry: Registry, name: str) -> bool:
+    """Whether a teacher's name is `module:function`, not `family:variant` of a registered model."""
+    family, colon, _ = name.partition(":")
+    return bool(colon) and family not in registry.strategies["model"]
+
+
+def import_function(name: str, known: Iterable[str]) -> Callable[..., nn.Module]:
+    """Import the function that `module:function` names.
+
+    The module is looked up in the current folder and among the installed packages. Importing it
+    runs its code.
+
+    Args:
+        name: `module:function`.
+        known: Names of the registered models, for suggestions.
+
+    Returns:
+        The function, which builds the network.
+
+    Raises:
+        UnknownNameError: If there is no such module or function.
+        TeacherError: If the import fails.
+    """
+    path, _, attribute = name.partition(":")
+    if path == MEMORY:
+        raise UnknownNameError(
+            f"the network '{attribute}' was a Python program's own, given to pbkd.compress: in"
+            " Python, pbkd.load(FOLDER, make=FUNCTION) loads its student."
+        )
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name and (path == error.name or path.startswith(f"{error.name}.")):
+            raise UnknownNameError(
+                f"'{path}' is neither a model nor a module of Python that can be imported from"
+                f" here.{did_you_mean(path, known)}"
+            ) from error
+        raise _import_failed(path, error) from error
+    except Exception as error:
+        raise _import_failed(path, error) from error
+    function: Callable[..., nn.Module] | None = getattr(module, attribute, None)
+    if not callable(function):
+        raise UnknownNameError(
+            f"the module '{path}' has no function '{attribute}'."
+            f"{did_you_mean(attribute, [name for name in vars(module) if name[0] != '_'])}"
+        )
+    return function
+
+
+def _import_failed(path: str, error: Exception) -> TeacherError:
+    return TeacherError(
+        f"the module '{path}' cannot be imported: {type(error).__name__}: {first_line(error)}"
+    )
