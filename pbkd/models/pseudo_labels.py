@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pbkd.data.prefetch import prefetch_images
-from pbkd.models.metrics import predict_classes
+from pbkd.models.accuracy import predict_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -21,7 +21,7 @@ from pbkd.data.batching import steps_per_epoch
 from pbkd.data.splits import Subset
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.execution.workers import local_workers
-from pbkd.models.metrics import synchronise
+from pbkd.models.latency import synchronise
 from pbkd.models.student import architecture, read_recipe
 from pbkd.models.teacher import user_network_factory
 from pbkd.plugin.registry import build_registry

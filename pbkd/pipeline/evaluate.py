@@ -6,7 +6,8 @@ import copy
 from typing import TYPE_CHECKING
 
 from pbkd.core.results import NetworkResult
-from pbkd.models.metrics import latencies, macs, parameters, weight_bytes
+from pbkd.models.latency import latencies
+from pbkd.models.metrics import macs, parameters, weight_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

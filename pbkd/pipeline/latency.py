@@ -13,7 +13,8 @@ from pbkd.core.process import thread_count
 from pbkd.errors import RunFolderError
 from pbkd.execution.workers import local_workers
 from pbkd.models.chain import freeze
-from pbkd.models.metrics import latencies, macs, parameters
+from pbkd.models.latency import latencies
+from pbkd.models.metrics import macs, parameters
 from pbkd.models.teacher import build_network, find_model
 from pbkd.pipeline.load import reload
 

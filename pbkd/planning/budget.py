@@ -8,11 +8,12 @@ import torch
 
 from pbkd.core.blocks import candidate_of
 from pbkd.errors import ConfigError
-from pbkd.models.metrics import latencies, macs, parameters
+from pbkd.models.latency import latencies
+from pbkd.models.metrics import macs, parameters
 from pbkd.planning.knapsack import Option, cheapest_options, solve_knapsack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import nn
 

@@ -11,7 +11,7 @@ import torch
 
 from pbkd.core.blocks import BlockCost
 from pbkd.errors import PluginError, out_of_memory
-from pbkd.models.metrics import synchronise
+from pbkd.models.latency import synchronise
 from pbkd.training.distill import train_block
 from pbkd.training.failures import described
 from pbkd.training.learner import trainee

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from pbkd.data.batching import shuffled_batches, steps_per_epoch
-from pbkd.models.metrics import accuracy
+from pbkd.models.accuracy import accuracy
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot, tensors_below
 from pbkd.training.learner import trainee
 from pbkd.training.soft_targets import soft_target_loss

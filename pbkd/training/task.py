@@ -11,8 +11,8 @@ from torch import nn
 from pbkd.data.fixed_views import with_fixed_views
 from pbkd.data.load import load_data, with_preprocessing
 from pbkd.errors import TeacherError
+from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
-from pbkd.models.metrics import accuracy, predict_classes
 from pbkd.models.partition import check_classes, cut, pick_partitioner
 from pbkd.models.precision import autocast, pick_dtype
 from pbkd.models.pseudo_labels import with_pseudo_labels

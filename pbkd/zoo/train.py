@@ -20,7 +20,8 @@ from pbkd.core.seeding import derive_seed
 from pbkd.data.load import load_data
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, TeacherError
-from pbkd.models.metrics import accuracy, macs, parameters
+from pbkd.models.accuracy import accuracy
+from pbkd.models.metrics import macs, parameters
 from pbkd.models.partition import check_classes
 from pbkd.models.precision import pick_dtype
 from pbkd.models.teacher import build_network, find_model

@@ -12,7 +12,8 @@ from pbkd.core.devices import pick_device
 from pbkd.data.load import load_data
 from pbkd.data.sources import SOURCES
 from pbkd.errors import PbkdError, UnknownNameError, ZooError, did_you_mean
-from pbkd.models.metrics import accuracy, macs, parameters
+from pbkd.models.accuracy import accuracy
+from pbkd.models.metrics import macs, parameters
 from pbkd.models.student import RECIPE, read_recipe
 from pbkd.models.teacher import load_teacher
 from pbkd.pipeline.load import load

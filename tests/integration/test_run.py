@@ -15,7 +15,7 @@ import pbkd
 from pbkd.config.load import load_config
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, TeacherError, UnknownNameError, WorkerError
-from pbkd.models.metrics import accuracy
+from pbkd.models.accuracy import accuracy
 from pbkd.models.weights import read_weights
 from pbkd.pipeline.finish import finish
 from pbkd.pipeline.plan import plan_run

@@ -12,7 +12,7 @@ from pbkd.core.devices import pick_device
 from pbkd.core.process import thread_count
 from pbkd.core.schedule import Worker
 from pbkd.execution.workers import local_workers
-from pbkd.models.metrics import latencies
+from pbkd.models.latency import latencies
 from pbkd.plugin.registry import build_registry
 from pbkd.training.task import build_task
 

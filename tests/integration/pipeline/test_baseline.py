@@ -14,7 +14,8 @@ from pbkd.config.load import load_config
 from pbkd.data.batching import shuffled_batches
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, IdentityError, RunFolderError
-from pbkd.models.metrics import accuracy, macs, parameters
+from pbkd.models.accuracy import accuracy
+from pbkd.models.metrics import macs, parameters
 from pbkd.models.teacher import load_teacher
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline import baseline

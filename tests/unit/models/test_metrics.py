@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from pbkd.data.datasets import ArraySplit
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError
-from pbkd.models.metrics import accuracy, latencies, macs, parameters
+from pbkd.models.accuracy import accuracy
+from pbkd.models.latency import latencies
+from pbkd.models.metrics import macs, parameters
 
 NORMALIZATION = Normalization((0.5,), (0.25,))
 
@@ -156,7 +158,7 @@ def test_latencies_are_seconds_of_the_whole_batch() -> None:
 
 def test_median_and_p95_are_those_of_the_timed_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 9.0] * 3 + [0.0, 1.0, 0.0, 2.0, 0.0, 3.0, 0.0, 4.0, 0.0, 5.0])
-    monkeypatch.setattr("pbkd.models.metrics.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("pbkd.models.latency.time.perf_counter", lambda: next(clock))
     found = latencies({"model": nn.Identity()}, torch.rand(1, 1), repeats=5)["model"]
     assert found.median_seconds == 3.0
     assert found.p95_seconds == pytest.approx(4.8)

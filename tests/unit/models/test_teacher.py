@@ -15,7 +15,8 @@ from pbkd.config.schema import RunConfig
 from pbkd.data.normalization import Normalization
 from pbkd.data.sources import DigitsSource
 from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError, WeightsError
-from pbkd.models.metrics import accuracy, macs, parameters
+from pbkd.models.accuracy import accuracy
+from pbkd.models.metrics import macs, parameters
 from pbkd.models.teacher import build_network, find_model, list_variants, load_teacher
 from pbkd.models.weights import fingerprint, read_weights, write_weights
 from pbkd.protocols import ZooModel

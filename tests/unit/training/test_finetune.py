@@ -9,7 +9,7 @@ from torch import nn
 
 from pbkd.data.normalization import Normalization
 from pbkd.data.sources import SyntheticSource
-from pbkd.models.metrics import accuracy
+from pbkd.models.accuracy import accuracy
 from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
 
 if TYPE_CHECKING:

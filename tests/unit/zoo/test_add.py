@@ -19,7 +19,8 @@ from pbkd.config.load import load_config
 from pbkd.data.normalization import Normalization
 from pbkd.data.sources import DigitsSource
 from pbkd.errors import PbkdError, RunFolderError, ZooError
-from pbkd.models.metrics import accuracy, macs, parameters
+from pbkd.models.accuracy import accuracy
+from pbkd.models.metrics import macs, parameters
 from pbkd.models.weights import fingerprint, read_weights
 from pbkd.plugin.registry import Registry
 from pbkd.zoo.add import enrol

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from pbkd.config.load import read_yaml
 from pbkd.data.sources import SyntheticSource
 from pbkd.errors import ConfigError, DataError, RunFolderError, TeacherError, UnknownNameError
-from pbkd.models.metrics import accuracy, parameters
+from pbkd.models.accuracy import accuracy
+from pbkd.models.metrics import parameters
 from pbkd.models.teacher import find_model, load_teacher
 from pbkd.models.weights import fingerprint, read_weights
 from pbkd.zoo.train import train_model

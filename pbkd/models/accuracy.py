@@ -1,0 +1,65 @@
+"""Top-1 accuracy and predicted classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from pbkd.data.batching import sequential_batches
+from pbkd.models.evaluation_mode import evaluation_mode
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from pbkd.data.datasets import Split
+    from pbkd.data.normalization import Normalization
+
+
+__all__ = ["accuracy", "predict_classes"]
+
+
+def accuracy(
+    model: nn.Module,
+    split: Split,
+    normalization: Normalization,
+    *,
+    device: torch.device | str,
+    batch_size: int = 256,
+) -> float:
+    """Compute the top-1 accuracy of a network on a split.
+
+    Args:
+        model: A network on `device` that maps images (B, C, H, W) to logits (B, classes). It runs
+            in evaluation mode and gets its own mode back.
+        split: Images and labels.
+        normalization: How the network's images are normalised.
+        device: Where the network is.
+        batch_size: Images per forward pass.
+
+    Returns:
+        The share of correct images, in [0, 1].
+    """
+    predicted = predict_classes(model, split, normalization, device=device, batch_size=batch_size)
+    return int((predicted == split.labels).sum()) / len(split)
+
+
+def predict_classes(
+    model: nn.Module,
+    split: Split,
+    normalization: Normalization,
+    *,
+    device: torch.device | str,
+    batch_size: int = 256,
+) -> Tensor:
+    """Predict the class of every image, with the arguments of `accuracy`.
+
+    Returns:
+        The index of each image's largest logit: int64 (len(split),), on the CPU.
+    """
+    with evaluation_mode(model):
+        classes = [
+            model(normalization.apply(images, device)).argmax(1)
+            for images, _ in sequential_batches(split, batch_size)
+        ]
+    return torch.cat(classes).cpu()
