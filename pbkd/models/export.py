@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pbkd.models.student import Recipe
+    from pbkd.models.student_files import Recipe
 
 
 __all__ = ["FORMATS", "Exported", "export"]

@@ -22,7 +22,8 @@ from pbkd.data.splits import Subset
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.execution.workers import local_workers
 from pbkd.models.latency import synchronise
-from pbkd.models.student import architecture, read_recipe
+from pbkd.models.student import architecture
+from pbkd.models.student_files import read_recipe
 from pbkd.models.teacher import user_network_factory
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.finished import METHODS, add_baseline, read_finished

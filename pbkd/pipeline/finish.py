@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
 from pbkd.core.blocks import candidate_of
-from pbkd.core.files import write_json
-from pbkd.data.batching import shuffled_batches
 from pbkd.models.replacement import read_replacement
 from pbkd.models.student import assemble
-from pbkd.models.weights import write_weights
+from pbkd.models.student_files import Recipe, write_student
 from pbkd.pipeline.block_results import block_result, failure_notes
 from pbkd.pipeline.distill_blocks import distil_student_fed
 from pbkd.pipeline.evaluate import (
@@ -27,13 +22,14 @@ from pbkd.pipeline.select import select
 from pbkd.runs.disagreements import find_changes, write_changes
 from pbkd.runs.progress import checkpoint_store
 from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
+from pbkd.training.recalibration import recalibrate
 from pbkd.training.throughput import begin_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from pbkd.config.schema import RunConfig
     from pbkd.core.events import Event
@@ -46,7 +42,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[Event], None]
 
-__all__ = ["Outcome", "finish", "recalibrate", "save"]
+__all__ = ["Outcome", "finish"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,8 @@ def finish(
     if not accepted:
         notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
     builders = {candidate_of(name)[0]: blocks[name].builder for name in accepted}
-    save(folder, student, planned_run.config, planned_run.task, builders)
+    recipe = _recipe(planned_run.config, planned_run.task, builders)
+    write_student(folder / "student", student, recipe, planned_run.config.plugins)
     with clock.phase("evaluation"):
         data = planned_run.task.data
         test, validation = (
@@ -241,59 +238,14 @@ def _all_blocks(
     return tuple(found.values())
 
 
-@torch.no_grad()
-def recalibrate(student: nn.Module, task: DistillationTask, count: int, batch_size: int) -> None:
-    """Estimate every BatchNorm's statistics anew, in place, as the mean over `count` batches."""
-    norms = [m for m in student.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    student.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    seen = 0
-    epoch = 0
-    while seen < count:
-        for images, _ in shuffled_batches(
-            task.data.train,
-            batch_size,
-            seed=0,
-            epoch=epoch,
-            augmentation=task.data.augmentation,
-            phase="recalibrate",
-        ):
-            student(task.normalize(images))
-            seen += 1
-            if seen == count:
-                break
-        epoch += 1
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    student.eval()
-
-
-def save(
-    folder: Path,
-    student: nn.Module,
-    config: RunConfig,
-    task: DistillationTask,
-    replaced: Mapping[str, Mapping[str, Any]],
-) -> None:
-    """Write the student's weights and the recipe that rebuilds its architecture.
-
-    `replaced` has the builder's choice for each block that is. The two files are named as the
-    Hugging Face hub names those of a model.
-    """
-    teacher = {key: value for key, value in config.teacher.items() if key != "weights"}
-    recipe = {
-        "library_name": "pbkd",
-        "format": 2,
-        "teacher": teacher,
-        "partitioner": {**config.partitioner, "name": task.partitioner},
-        "plugins": config.plugins,
-        "image_shape": task.data.image_shape,
-        **asdict(task.teacher.normalization),
-        "replaced": {name: dict(builder) for name, builder in replaced.items()},
-    }
-    write_weights(folder / "student" / "model.safetensors", student.state_dict())
-    write_json(folder / "student" / "config.json", recipe)
+def _recipe(
+    config: RunConfig, task: DistillationTask, replaced: Mapping[str, Mapping[str, Any]]
+) -> Recipe:
+    """The recipe of a student; `replaced` has the builder's choice of each replaced block."""
+    return Recipe(
+        teacher={key: value for key, value in config.teacher.items() if key != "weights"},
+        partitioner={**config.partitioner, "name": task.partitioner},
+        replaced={name: dict(builder) for name, builder in replaced.items()},
+        image_shape=task.data.image_shape,
+        normalization=task.teacher.normalization,
+    )

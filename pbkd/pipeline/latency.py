@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.core.results import Latency
-    from pbkd.models.student import Recipe
+    from pbkd.models.student_files import Recipe
     from pbkd.plugin.registry import Registry
 
 

@@ -9,7 +9,8 @@ import torch
 
 from pbkd.config.load import load_config
 from pbkd.models.chain import freeze
-from pbkd.models.student import RECIPE, WEIGHTS, architecture, read_recipe, student_folder
+from pbkd.models.student import architecture
+from pbkd.models.student_files import RECIPE, WEIGHTS, read_recipe, student_folder
 from pbkd.models.teacher import build_network, user_network_factory
 from pbkd.models.weights import fit_weights, read_weights
 from pbkd.plugin.registry import build_registry
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pbkd.models.student import Recipe
+    from pbkd.models.student_files import Recipe
     from pbkd.plugin.registry import Registry
 
 

@@ -22,7 +22,7 @@ from pbkd.core.files import read_json, write_file, write_json
 from pbkd.data.load import load_data
 from pbkd.errors import ConfigError, DataError, ZooError
 from pbkd.models.accuracy import accuracy
-from pbkd.models.student import RECIPE, WEIGHTS, read_recipe
+from pbkd.models.student_files import RECIPE, WEIGHTS, read_recipe
 from pbkd.models.teacher import user_network_factory
 from pbkd.models.weights import halved, read_weights, write_weights
 from pbkd.pipeline.load import load

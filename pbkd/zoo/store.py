@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pbkd.errors import RunFolderError, ZooError, did_you_mean
-from pbkd.models.student import RECIPE, WEIGHTS
+from pbkd.models.student_files import RECIPE, WEIGHTS
 from pbkd.zoo.card import printable, read_card
 
 if TYPE_CHECKING:

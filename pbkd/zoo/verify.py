@@ -14,7 +14,7 @@ from pbkd.data.sources import SOURCES
 from pbkd.errors import PbkdError, UnknownNameError, ZooError, did_you_mean
 from pbkd.models.accuracy import accuracy
 from pbkd.models.metrics import macs, parameters
-from pbkd.models.student import RECIPE, read_recipe
+from pbkd.models.student_files import RECIPE, read_recipe
 from pbkd.models.teacher import load_teacher
 from pbkd.pipeline.load import load
 from pbkd.zoo.card import read_card

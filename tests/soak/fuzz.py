@@ -26,7 +26,7 @@ from pbkd.core.blocks import Block, BlockCost
 from pbkd.core.files import write_json
 from pbkd.data.sources import SOURCES
 from pbkd.errors import PbkdError
-from pbkd.models.student import read_recipe
+from pbkd.models.student_files import read_recipe
 from pbkd.models.teacher import find_model
 from pbkd.models.weights import fit_weights, read_weights, write_weights
 from pbkd.pipeline.load import load

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 import pbkd
-from pbkd.config.load import load_config
 from pbkd.errors import RunFolderError, UnknownNameError, WeightsError
 from pbkd.models.chain import blocks_of
 from pbkd.models.replacement import build_replacement
 from pbkd.models.student import assemble
+from pbkd.models.student_files import Recipe, write_student
 from pbkd.models.weights import read_weights
-from pbkd.pipeline.finish import recalibrate, save
 from pbkd.pipeline.select import solo_scores
+from pbkd.training.recalibration import recalibrate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,8 +110,15 @@ def test_recalibration_is_the_mean_over_the_batches(digits: DistillationTask) ->
 
 def saved_student(digits: DistillationTask, registry: Registry, folder: Path) -> nn.Module:
     student = assemble(digits.chain, _replacements(digits, registry, 2))
-    config = load_config(["builder=separable", "builder.rank=2"])
-    save(folder, student, config, digits, dict.fromkeys(NAMES, config.builder))
+    builder = {"name": "separable", "rank": 2}
+    recipe = Recipe(
+        teacher={"name": "digits-vgg"},
+        partitioner={"name": digits.partitioner},
+        replaced=dict.fromkeys(NAMES, builder),
+        image_shape=digits.data.image_shape,
+        normalization=digits.teacher.normalization,
+    )
+    write_student(folder / "student", student, recipe, [])
     return student
 
 
