@@ -40,26 +40,25 @@ def baseline(
     `scratch` learns the labels alone; `distillation` the whole teacher's soft targets too. Results
     go to baselines.json in the run's folder.
     """
-    from pbkd.pipeline.baseline import Told, train_baselines
+    from pbkd.pipeline.baseline import BaselineEpoch, BaselineSettings, train_baselines
     from pbkd.runs.finished import METHODS, read_finished
 
-    def tell(told: Told) -> None:
-        method, epoch, epochs, loss, score = told
+    def show_epoch(done: BaselineEpoch) -> None:
         typer.echo(
-            f"{method}, epoch {epoch} of {epochs}: loss {loss:.4f}, validation {100 * score:.2f} %"
+            f"{done.method}, epoch {done.epoch} of {done.epochs}: loss {done.loss:.4f},"
+            f" validation {100 * done.accuracy:.2f} %"
         )
 
-    given = rest or []
-    train_baselines(
-        run,
-        list(dict.fromkeys(word for word in given if "=" not in word)) or METHODS,
-        overrides=[word for word in given if "=" in word],
+    words = rest or []
+    settings = BaselineSettings(
+        methods=list(dict.fromkeys(word for word in words if "=" not in word)) or METHODS,
+        overrides=[word for word in words if "=" in word],
         seconds=seconds,
         optimiser=optimiser,
         lr=lr,
         command=shlex.join(["pbkd", *sys.argv[1:]]),
-        tell=tell,
     )
+    train_baselines(run, settings, show_epoch)
     _show(read_finished(run))
 
 

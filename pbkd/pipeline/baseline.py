@@ -1,4 +1,4 @@
-"""A run's own student trained the ordinary ways, from random weights, in the time of the run."""
+"""Baselines: a run's student trained from random weights, in the time of the run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import statistics
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -16,15 +16,12 @@ from pbkd.config.load import load_config
 from pbkd.core.devices import pick_device
 from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.core.results import BaselineResult
-from pbkd.core.seeding import derive_seed
 from pbkd.data.batching import steps_per_epoch
 from pbkd.data.splits import Subset
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.execution.workers import local_workers
 from pbkd.models.latency import synchronise
-from pbkd.models.student import architecture
-from pbkd.models.student_files import read_recipe
-from pbkd.models.teacher import user_network_factory
+from pbkd.pipeline.random_student import random_student
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.finished import METHODS, add_baseline, read_finished
 from pbkd.runs.folder import locked
@@ -42,177 +39,188 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["RATES", "Told", "random_student", "seconds_per_epoch", "train_baselines"]
+__all__ = ["RATES", "BaselineEpoch", "BaselineSettings", "seconds_per_epoch", "train_baselines"]
 
 RATES = {"adamw": (0.003, 0.05), "sgd": (0.1, 0.0005)}
-"""Each optimiser's peak learning rate and weight decay, if not told another: those by which the
-zoo's teachers and the ResNets of the literature are trained from scratch."""
-_PLACES = ("teacher.weights", "data.path")
-_STEPS, _ROUNDS = 10, 4  # of timing; the first round warms up
-Told = tuple[str, int, int, float, float]
-"""Method, epoch, epochs, mean loss, validation accuracy."""
+"""Default peak learning rate and weight decay of each optimiser: those that train the zoo's
+teachers, and the ResNets of the literature, from scratch."""
+_MOVABLE = ("teacher.weights", "data.path")
+_TIMED_STEPS = 10
+_TIMED_ROUNDS = 4  # the first one warms up
 
 
-@dataclass(frozen=True)
-class _Common:
-    """What the methods share: the student before training, and all that it is trained with."""
+class BaselineEpoch(NamedTuple):
+    """Progress of a baseline, after an epoch."""
 
-    config: RunConfig
-    task: DistillationTask
-    student: nn.Module
-    seconds: float
-    optimiser: str
-    lr: float
-    command: str
+    method: str
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineSettings:
+    """How baselines are trained.
+
+    Attributes:
+        methods: `scratch` (labels) and `distillation` (labels and the teacher's soft targets).
+        overrides: `teacher.weights=FILE` or `data.path=PLACE`, if files have moved.
+        seconds: Training time of each method; None for what the run's training phases took.
+        optimiser: A key of `RATES`.
+        lr: Peak learning rate; None for the optimiser's default.
+        command: The command line, for the record.
+
+    Raises:
+        ConfigError: If a value is invalid.
+    """
+
+    methods: Sequence[str] = METHODS
+    overrides: Sequence[str] = ()
+    seconds: float | None = None
+    optimiser: str = "adamw"
+    lr: float | None = None
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.optimiser not in RATES:
+            suggestion = did_you_mean(self.optimiser, RATES)
+            raise ConfigError(f"unknown optimiser '{self.optimiser}'.{suggestion}")
+        for method in self.methods:
+            if method not in METHODS:
+                raise ConfigError(f"unknown method '{method}'.{did_you_mean(method, METHODS)}")
+        for option, value in (("--seconds", self.seconds), ("--lr", self.lr)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{option} is {value}, but must be above 0 and finite.")
+        for override in self.overrides:
+            key = override.partition("=")[0]
+            if key not in _MOVABLE:
+                raise ConfigError(
+                    f"'{key}' cannot be changed: a baseline has the configuration of its run, in"
+                    f" which only {' and '.join(_MOVABLE)} may have moved."
+                )
 
 
 def train_baselines(
     folder: Path,
-    methods: Sequence[str] = METHODS,
-    *,
-    overrides: Sequence[str] = (),
-    seconds: float | None = None,
-    optimiser: str = "adamw",
-    lr: float | None = None,
-    command: str = "",
-    tell: Callable[[Told], None] = lambda _told: None,
+    settings: BaselineSettings | None = None,
+    epoch_finished: Callable[[BaselineEpoch], None] = lambda _epoch: None,
 ) -> dict[str, BaselineResult]:
-    """Train the student of the run in `folder` by each method; write `baselines.json`.
+    """Train the student of a finished run by other methods; write `baselines.json`.
 
-    Each method gets `seconds`, or what the run's training phases took. Returns every baseline of
-    the run by method, those from before included. `overrides` say where the teacher's weights and
-    the data are now. Raises `ConfigError`, `RunFolderError` or `IdentityError`.
+    Args:
+        folder: The run folder.
+        settings: Methods, time and optimiser.
+        epoch_finished: Gets the progress after every epoch.
+
+    Returns:
+        Every baseline of the run by method, earlier ones included.
+
+    Raises:
+        ConfigError: If the run's time is unknown or its data has no labels.
+        RunFolderError: If the folder holds no finished run.
+        IdentityError: If teacher or data differ from the run's.
     """
+    settings = settings or BaselineSettings()
     keep_freed_memory()
-    _check(methods, seconds, optimiser, lr)
     finished = read_finished(folder)
-    given = finished.training_seconds if seconds is None else seconds
-    if given is None:
+    seconds = finished.training_seconds if settings.seconds is None else settings.seconds
+    if seconds is None:
         raise ConfigError(
             f"the run in '{folder}' was resumed, so that it is not known what it took: give"
             " --seconds."
         )
-    config = _moved(folder, overrides)
+    config = load_config(settings.overrides, file=folder / "config.yaml")
     device = pick_device(config.device)
     with locked(folder), thread_count(_threads(config, device)):
-        task = build_task(
-            config, build_registry(config.plugins), local_workers(1, None, device)[0].device
-        )
-        check_inputs(folder, config, task)
-        if not task.data.labelled:
-            raise ConfigError(
-                f"the data of the run in '{folder}' has no labels, by which a baseline is compared."
-            )
+        task = _build_task(folder, config, device)
         student = random_student(folder, config).to(task.device)
-        common = _Common(
-            config, task, student, given, optimiser, lr or RATES[optimiser][0], command
+        hyperparameters = _hyperparameters(config, settings, task.dtype)
+        baselines = finished.baselines
+        for method in settings.methods:
+            result = _train(task, student, hyperparameters, method, seconds, epoch_finished)
+            baselines = add_baseline(folder, replace(result, command=settings.command))
+    return baselines
+
+
+def _build_task(folder: Path, config: RunConfig, device: str) -> DistillationTask:
+    """Load teacher and data of a finished run and check that they are the same."""
+    registry = build_registry(config.plugins)
+    task = build_task(config, registry, local_workers(1, None, device)[0].device)
+    check_inputs(folder, config, task)
+    if not task.data.labelled:
+        raise ConfigError(
+            f"the data of the run in '{folder}' has no labels, by which a baseline is compared."
         )
-        known = finished.baselines
-        for method in methods:
-            known = add_baseline(folder, _train(common, method, tell))
-    return known
-
-
-def _moved(folder: Path, overrides: Sequence[str]) -> RunConfig:
-    """Return a run's configuration, with other places for its files and nothing else changed."""
-    for override in overrides:
-        key = override.partition("=")[0]
-        if key not in _PLACES:
-            raise ConfigError(
-                f"'{key}' cannot be changed: a baseline has the configuration of its run, in which"
-                f" only {' and '.join(_PLACES)} may have moved."
-            )
-    return load_config(overrides, file=folder / "config.yaml")
+    return task
 
 
 def _threads(config: RunConfig, device: str) -> int:
-    """Return as many CPU threads as the run's workers had together, or a thread for each core."""
+    """As many CPU threads as the run's workers had together, at most one per core."""
     workers = config.workers if isinstance(config.workers, int) else 1
     most = local_workers(1, None, device)[0].threads
     return min(most, config.threads * workers) if config.threads else most
 
 
-def random_student(folder: Path, config: RunConfig) -> nn.Sequential:
-    """Return the architecture of a run's student with every layer's weights drawn anew.
-
-    They depend on the run's seed alone; where a layer has no `reset_parameters`, they are those
-    that it is built with. The teacher's weights have no part in it.
-    """
-    recipe = read_recipe(folder / "student" / "config.json")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(config.seed, "baseline"))
-        make = user_network_factory(build_registry(config.plugins), config.teacher)
-        student = architecture(recipe, config.plugins, make)
-        for module in student.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
-    return student
-
-
-def seconds_per_epoch(
-    student: nn.Module,
-    task: DistillationTask,
-    settings: TrainingSettings,
-    teacher: nn.Module | None,
-) -> float:
-    """Time real training steps, after a warm-up, and a validation pass, on copies."""
-    train = task.data.train
-    whole = steps_per_epoch(train, settings.batch_size)
-    steps = min(_STEPS, whole)
-    few = torch.arange(min(len(train), steps * settings.batch_size))
-    data = replace(
-        task.data,
-        train=Subset(train, few),
-        validation=Subset(task.data.validation, torch.arange(1)),
-    )
-    times: list[float] = []
-    trial = copy.deepcopy(student)
-    _fit(
-        trial, replace(task, data=data), replace(settings, epochs=_ROUNDS), teacher,
-        lambda _epoch, _loss, _score: times.append(_now(task.device)),
-    )  # fmt: skip
-    rounds = [after - before for before, after in pairwise(times)]
-    start = _now(task.device)
-    task.score(trial, task.data.validation)
-    return statistics.median(rounds) / steps * whole + _now(task.device) - start
-
-
-def _train(common: _Common, method: str, tell: Callable[[Told], None]) -> BaselineResult:
-    config, task = common.config, common.task
-    settings = TrainingSettings(
+def _hyperparameters(
+    config: RunConfig, settings: BaselineSettings, dtype: torch.dtype
+) -> TrainingSettings:
+    """The hyperparameters of every method, for one epoch."""
+    lr, weight_decay = RATES[settings.optimiser]
+    return TrainingSettings(
         epochs=1,
-        lr=common.lr,
-        weight_decay=RATES[common.optimiser][1],
+        lr=settings.lr or lr,
+        weight_decay=weight_decay,
         batch_size=config.batch_size,
         seed=config.seed,
         temperature=config.finetune.temperature,
         soft_weight=config.finetune.soft_weight,
-        optimiser=common.optimiser,
+        optimiser=settings.optimiser,
+        dtype=dtype,
     )
+
+
+def _train(
+    task: DistillationTask,
+    initial: nn.Module,
+    settings: TrainingSettings,
+    method: str,
+    seconds: float,
+    epoch_finished: Callable[[BaselineEpoch], None],
+) -> BaselineResult:
+    """Train a copy of the initial student by a method, for some seconds."""
     teacher = task.feeding if method == "distillation" else None
-    per_epoch = seconds_per_epoch(common.student, task, settings, teacher)
-    epochs = max(1, round(common.seconds / per_epoch))
-    student = copy.deepcopy(common.student)
+    per_epoch = seconds_per_epoch(initial, task, settings, teacher)
+    epochs = max(1, round(seconds / per_epoch))
+    student = copy.deepcopy(initial)
     start = _now(task.device)
-    best = _fit(
-        student, task, replace(settings, epochs=epochs), teacher,
-        lambda epoch, loss, score: tell((method, epoch + 1, epochs, loss, score)),
-    )  # fmt: skip
-    spent = _now(task.device) - start
+    best = train_network(
+        student,
+        task.data,
+        task.teacher.normalization,
+        replace(settings, epochs=epochs),
+        teacher=teacher,
+        hooks=TrainingHooks(
+            lambda epoch, loss, score: epoch_finished(
+                BaselineEpoch(method, epoch + 1, epochs, loss, score)
+            )
+        ),
+    )
+    elapsed = _now(task.device) - start
     return BaselineResult(
         method=method,
         accuracy=task.score(student, task.data.test),
         validation_accuracy=best,
-        seconds=spent,
-        seconds_given=common.seconds,
+        seconds=elapsed,
+        seconds_given=seconds,
         epochs=epochs,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
-        seed=config.seed,
+        seed=settings.seed,
         optimiser=settings.optimiser,
-        command=common.command,
-        note=_note(common.seconds, per_epoch),
+        command="",
+        note=_note(seconds, per_epoch),
     )
 
 
@@ -225,34 +233,49 @@ def _note(seconds: float, per_epoch: float) -> str | None:
     )
 
 
-def _fit(
+def seconds_per_epoch(
     student: nn.Module,
     task: DistillationTask,
     settings: TrainingSettings,
     teacher: nn.Module | None,
-    epoch_finished: Callable[[int, float, float], None],
 ) -> float:
-    return train_network(
-        student,
+    """Estimate the seconds of an epoch from some training steps and one validation pass.
+
+    Args:
+        student: The network to train; a copy of it is timed.
+        task: Teacher and data.
+        settings: Hyperparameters.
+        teacher: Gives the soft targets; None to train on labels.
+
+    Returns:
+        Seconds per epoch, validation included.
+    """
+    train = task.data.train
+    steps_in_epoch = steps_per_epoch(train, settings.batch_size)
+    steps = min(_TIMED_STEPS, steps_in_epoch)
+    rows = torch.arange(min(len(train), steps * settings.batch_size))
+    data = replace(
         task.data,
-        task.teacher.normalization,
-        replace(settings, dtype=task.dtype),
-        teacher=teacher,
-        hooks=TrainingHooks(epoch_finished),
+        train=Subset(train, rows),
+        validation=Subset(task.data.validation, torch.arange(1)),
     )
+    times: list[float] = []
+    trial = copy.deepcopy(student)
+    train_network(
+        trial,
+        data,
+        task.teacher.normalization,
+        replace(settings, epochs=_TIMED_ROUNDS),
+        teacher=teacher,
+        hooks=TrainingHooks(lambda _epoch, _loss, _score: times.append(_now(task.device))),
+    )
+    rounds = [after - before for before, after in pairwise(times)]
+    start = _now(task.device)
+    task.score(trial, task.data.validation)
+    validation = _now(task.device) - start
+    return statistics.median(rounds) / steps * steps_in_epoch + validation
 
 
 def _now(device: torch.device) -> float:
     synchronise(device)
     return time.perf_counter()
-
-
-def _check(methods: Sequence[str], seconds: float | None, optimiser: str, lr: float | None) -> None:
-    if optimiser not in RATES:
-        raise ConfigError(f"unknown optimiser '{optimiser}'.{did_you_mean(optimiser, RATES)}")
-    for method in methods:
-        if method not in METHODS:
-            raise ConfigError(f"unknown method '{method}'.{did_you_mean(method, METHODS)}")
-    for option, value in (("--seconds", seconds), ("--lr", lr)):
-        if value is not None and not 0 < value < math.inf:
-            raise ConfigError(f"{option} is {value}, but must be above 0 and finite.")

@@ -1,4 +1,4 @@
-"""Whether a network can be compressed: cut, checked, given replacements, trained for one step."""
+"""Coverage: which networks can be compressed."""
 
 from __future__ import annotations
 
@@ -25,21 +25,27 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pbkd.config.schema import DistillConfig, RunConfig
+    from pbkd.core.blocks import Block
     from pbkd.models.replacement import Proposal
     from pbkd.plugin.registry import Registry
-    from pbkd.protocols import Loss
+    from pbkd.protocols import BlockBuilder, Loss
 
 
 __all__ = ["Coverage", "cover", "matching"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """What becomes of a network with random weights.
+    """Whether a network can be compressed, and how far.
 
-    `blocks` are those of its chain that have parameters, `replaced` those with a cheaper
-    replacement; the MACs are of one image. Where the network cannot be cut or trained, `failure`
-    says why.
+    Attributes:
+        name: The network's name.
+        partitioner: The partitioner that made its chain.
+        blocks: Blocks that have parameters.
+        replaced: Blocks with a cheaper replacement.
+        macs_before: MACs of one image.
+        macs_after: MACs of one image, with all replacements.
+        failure: Why the network cannot be cut or trained; None if it can.
     """
 
     name: str
@@ -52,24 +58,43 @@ class Coverage:
 
 
 def matching(registry: Registry, patterns: Sequence[str]) -> Iterator[str]:
-    """Yield the names of networks, those with `*` in them replaced by all variants that match."""
+    """Expand patterns to names of networks.
+
+    Args:
+        registry: Where models are registered.
+        patterns: Names, or `family:pattern` with shell-style wildcards.
+
+    Yields:
+        Names of networks.
+
+    Raises:
+        UnknownNameError: If a pattern matches nothing.
+    """
     for pattern in patterns:
         family, _, variant = pattern.partition(":")
         if "*" not in variant:
             yield pattern
             continue
-        found = [name for name in list_variants(registry, family) if fnmatch(name, variant)]
-        if not found:
+        matches = [name for name in list_variants(registry, family) if fnmatch(name, variant)]
+        if not matches:
             raise UnknownNameError(f"no network of {family} matches '{variant}'.")
-        yield from (f"{family}:{name}" for name in found)
+        yield from (f"{family}:{name}" for name in matches)
 
 
 def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Coverage:
-    """Cut the network, check the chain, build replacements, train each for one step.
+    """Try whether a network can be compressed: cut it, replace its blocks, train them one step.
 
-    Weights are random, and so are two images of `size` x `size`. Partitioner, builder, loss and
-    seed are those of `config`. A block that the builder leaves alone is offered to the first of the
-    candidates that does not.
+    Weights and the two images are random. A block that the builder does not replace is offered to
+    the candidates, in turn.
+
+    Args:
+        registry: The plugins.
+        name: The network's name.
+        config: Names partitioner, builder, candidates, loss and seed.
+        size: Height and width of the images, in pixels.
+
+    Returns:
+        The coverage, with `failure` if the network cannot be cut or trained.
     """
     loss: Loss = registry.find("loss", config.distill.loss)
     torch.manual_seed(derive_seed(config.seed, "coverage", name))
@@ -78,33 +103,34 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
         images = torch.randn(2, 3, size, size)
         partitioner = pick_partitioner(registry, config.partitioner, network)
         chain = cut(partitioner, network, images)
-        proposals = _proposals(registry, chain, images[:1], config)
-        _step(chain, proposals, images, config.distill, loss)
+        builders = create_builders(registry, builder_choices(config.builder, config.candidates))
+        blocks = blocks_of(chain, images[:1], replaceable(chain, config.keep))
+        proposals = [
+            _first_proposal(builders, chain[block.position], block, config.seed) for block in blocks
+        ]
+        _train_one_step(chain, proposals, images, config.distill, loss)
     except PbkdError as error:
-        return Coverage(name, failure=str(error))
+        return Coverage(name=name, failure=str(error))
     before = macs(network, images.shape[1:])
     return Coverage(
-        name,
-        partitioner.name,
+        name=name,
+        partitioner=partitioner.name,
         blocks=len(proposals),
-        replaced=sum(found.replacement is not None for found in proposals),
+        replaced=sum(proposal.replacement is not None for proposal in proposals),
         macs_before=before,
-        macs_after=before - sum(found.macs_before - found.macs_after for found in proposals),
+        macs_after=before - sum(p.macs_before - p.macs_after for p in proposals),
     )
 
 
-def _proposals(
-    registry: Registry, chain: nn.Sequential, image: Tensor, config: RunConfig
-) -> list[Proposal]:
-    builders = create_builders(registry, builder_choices(config.builder, config.candidates))
-    found = []
-    for block in blocks_of(chain, image, replaceable(chain, config.keep)):
-        tried = [propose(each, chain[block.position], block, config.seed) for each in builders]
-        found.append(next((one for one in tried if one.replacement is not None), tried[0]))
-    return found
+def _first_proposal(
+    builders: Sequence[BlockBuilder], segment: nn.Module, block: Block, seed: int
+) -> Proposal:
+    """The first builder's proposal that has a replacement, or the first one."""
+    proposals = [propose(builder, segment, block, seed) for builder in builders]
+    return next((p for p in proposals if p.replacement is not None), proposals[0])
 
 
-def _step(
+def _train_one_step(
     chain: nn.Sequential,
     proposals: Sequence[Proposal],
     images: Tensor,
@@ -112,15 +138,15 @@ def _step(
     loss: Loss,
 ) -> None:
     """Train every replacement for one step on its block's input and output."""
-    at = {found.block.position: found for found in proposals}
+    by_position = {proposal.block.position: proposal for proposal in proposals}
     x = images
     for position, segment in enumerate(chain):
         with torch.no_grad():
             y = segment(x)
-        found = at.get(position)
-        if found is not None and found.replacement is not None:
+        proposal = by_position.get(position)
+        if proposal is not None and proposal.replacement is not None:
             learner = trainee(
-                found.replacement,
+                proposal.replacement,
                 lr=distill.lr,
                 weight_decay=distill.weight_decay,
                 steps=1,
@@ -128,5 +154,5 @@ def _step(
             )
             _, value = train_block(learner, x, y, loss)
             if not math.isfinite(value):
-                raise PbkdError(f"the loss of the block '{found.block.name}' is {value:g}.")
+                raise PbkdError(f"the loss of the block '{proposal.block.name}' is {value:g}.")
         x = y

@@ -14,7 +14,7 @@ import pbkd
 from pbkd.config.load import load_config, read_yaml
 from pbkd.core.results import RunResult
 from pbkd.errors import ConfigError
-from pbkd.pipeline.baseline import train_baselines
+from pbkd.pipeline.baseline import BaselineSettings, train_baselines
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
 from pbkd.report.compare import compare_csv, compare_rows
@@ -94,4 +94,4 @@ def test_it_is_compared_kept_and_verified_without_an_accuracy(
 
 def test_baselines_and_teachers_need_labels(photographed: RunResult) -> None:
     with pytest.raises(ConfigError, match="has no labels, by which a baseline is compared"):
-        train_baselines(Path(photographed.folder), seconds=1)
+        train_baselines(Path(photographed.folder), BaselineSettings(seconds=1))

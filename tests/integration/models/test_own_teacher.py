@@ -16,7 +16,7 @@ from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, RunFolderError, TeacherError, UnknownNameError
 from pbkd.models.teacher import load_teacher
 from pbkd.models.weights import write_weights
-from pbkd.pipeline.baseline import train_baselines
+from pbkd.pipeline.baseline import BaselineSettings, train_baselines
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry
 from pbkd.zoo.add import enrol
@@ -83,7 +83,9 @@ def test_it_is_compressed_kept_and_loaded_only_with_its_function(
     images = torch.rand(4, 1, 8, 8)
     logits = pbkd.load(kept, make=make)(images)
     torch.testing.assert_close(logits, student(images), rtol=0, atol=0.02)  # half precision
-    (scratch,) = train_baselines(Path(result.folder), ["scratch"], seconds=0.2).values()
+    (scratch,) = train_baselines(
+        Path(result.folder), BaselineSettings(methods=["scratch"], seconds=0.2)
+    ).values()
     assert 0 < scratch.accuracy <= 1
 
 

@@ -19,7 +19,8 @@ from pbkd.models.metrics import macs, parameters
 from pbkd.models.teacher import load_teacher
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline import baseline
-from pbkd.pipeline.baseline import random_student, seconds_per_epoch, train_baselines
+from pbkd.pipeline.baseline import BaselineSettings, seconds_per_epoch, train_baselines
+from pbkd.pipeline.random_student import random_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
 from pbkd.runs.events import record
@@ -95,7 +96,9 @@ def test_the_same_seed_gives_the_same_baseline(original: Path, tmp_path: Path) -
     found = []
     for name in ("a", "b"):
         shutil.copytree(original, tmp_path / name)
-        known = train_baselines(tmp_path / name, seconds=2, command="pbkd baseline a")
+        known = train_baselines(
+            tmp_path / name, BaselineSettings(seconds=2, command="pbkd baseline a")
+        )
         found.append({method: replace(row, seconds=0) for method, row in known.items()})
     assert found[0] == found[1]
     scratch, distillation = found[0]["scratch"], found[0]["distillation"]
@@ -123,8 +126,8 @@ def test_a_method_learns_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPa
     text = (folder / "config.yaml").read_text()
     text = text.replace("temperature: 4.0", "temperature: 2.0")
     (folder / "config.yaml").write_text(text.replace("soft_weight: 0.9", "soft_weight: 0.25"))
-    train_baselines(folder, seconds=7, lr=0.01)
-    train_baselines(folder, ["scratch"], seconds=7, optimiser="sgd")
+    train_baselines(folder, BaselineSettings(seconds=7, lr=0.01))
+    train_baselines(folder, BaselineSettings(methods=["scratch"], seconds=7, optimiser="sgd"))
     (settings, scratch), (other, distillation), (third, _) = calls
     assert (third.optimiser, third.lr, third.weight_decay) == ("sgd", 0.1, 0.0005)
     expected = replace(SETTINGS, epochs=7, lr=0.01, temperature=2.0, soft_weight=0.25)
@@ -142,8 +145,10 @@ def test_it_gets_the_seconds_of_the_runs_training(folder: Path) -> None:
         if phase["name"] in ("planning", "evaluation"):
             phase["seconds"] = 1000.0
     (folder / "result.json").write_text(json.dumps(tree))
-    told: list[baseline.Told] = []
-    found = train_baselines(folder, ["scratch"], tell=told.append)
+    told: list[baseline.BaselineEpoch] = []
+    found = train_baselines(
+        folder, BaselineSettings(methods=["scratch"]), epoch_finished=told.append
+    )
     assert list(found) == ["scratch"]
     assert (found["scratch"].epochs, found["scratch"].seconds_given) == (2, 1.6)
     assert [line[:3] for line in told] == [("scratch", 1, 2), ("scratch", 2, 2)]
@@ -153,7 +158,7 @@ def test_it_gets_the_seconds_of_the_runs_training(folder: Path) -> None:
 
 @pytest.mark.usefixtures("_epoch_of_a_second")
 def test_less_than_an_epoch_is_said(folder: Path) -> None:
-    found = train_baselines(folder, ["scratch"], seconds=0.25)["scratch"]
+    found = train_baselines(folder, BaselineSettings(methods=["scratch"], seconds=0.25))["scratch"]
     assert found.epochs == 1
     assert found.note == (
         "The 0.25 seconds given are less than an epoch takes (1.00 seconds): one whole epoch was"
@@ -163,8 +168,8 @@ def test_less_than_an_epoch_is_said(folder: Path) -> None:
 
 @pytest.mark.usefixtures("_epoch_of_a_second")
 def test_a_method_trained_again_takes_the_place_of_its_earlier_row(folder: Path) -> None:
-    train_baselines(folder, seconds=1)
-    known = train_baselines(folder, ["distillation"], seconds=2)
+    train_baselines(folder, BaselineSettings(seconds=1))
+    known = train_baselines(folder, BaselineSettings(methods=["distillation"], seconds=2))
     assert [(row.method, row.epochs) for row in known.values()] == [
         ("scratch", 1),
         ("distillation", 2),
@@ -214,9 +219,11 @@ def test_the_teachers_file_may_have_moved(original: Path, folder: Path, tmp_path
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace(str(old), "gone.safetensors"))
     with pytest.raises(Exception, match=r"no file of weights 'gone\.safetensors'"):
-        train_baselines(folder, seconds=1)
+        train_baselines(folder, BaselineSettings(seconds=1))
     overrides = [f"teacher.weights={moved}"]
-    assert train_baselines(folder, ["scratch"], overrides=overrides, seconds=1)
+    assert train_baselines(
+        folder, BaselineSettings(methods=["scratch"], overrides=overrides, seconds=1)
+    )
 
 
 def test_another_teacher_is_refused(folder: Path, tmp_path: Path, registry: Registry) -> None:
@@ -225,7 +232,7 @@ def test_another_teacher_is_refused(folder: Path, tmp_path: Path, registry: Regi
     write_weights(tmp_path / "other.safetensors", {**state, name: state[name] + 1})
     overrides = [f"teacher.weights={tmp_path / 'other.safetensors'}"]
     with pytest.raises(IdentityError, match=r"begun with what gives another.*teacher\.weights was"):
-        train_baselines(folder, overrides=overrides, seconds=1)
+        train_baselines(folder, BaselineSettings(overrides=overrides, seconds=1))
     assert not (folder / "baselines.json").exists()
 
 
@@ -246,7 +253,7 @@ def test_a_mistake_is_told_and_nothing_is_trained(
     original: Path, arguments: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(ConfigError) as error:
-        train_baselines(original, **arguments)
+        train_baselines(original, BaselineSettings(**arguments))
     assert str(error.value).startswith(told)
     assert not (original / "baselines.json").exists()
 
