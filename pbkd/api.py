@@ -1,4 +1,4 @@
-"""`pbkd.compress`: what `pbkd run` does, on a network and images that a program has in memory."""
+"""The Python interface: `pbkd.compress` and `pbkd.load`."""
 
 from __future__ import annotations
 
@@ -43,23 +43,38 @@ def compress(
     quiet: bool = False,
     **options: Any,
 ) -> RunResult:
-    """Compress a trained network by blockwise distillation; `result.student.network` is the result.
+    """Compress a trained network by blockwise knowledge distillation.
 
-    `model` maps images (N, C, H, W) to logits (N, classes) and stays as it is. `data` is what to
-    train on: a torch `DataLoader`, a map-style data set, a tensor of images, or a pair of images
-    and labels; or a data choice of `pbkd run`, such as `"digits"` or `{"name": "npz", "path":
-    FILE}`. Images are float32, normalised as the model wants them, or uint8, to be normalised by
-    `mean` and `std`. `validation`, by which everything is chosen, and `test`, which is scored in
-    the end, are tenths of the data if they are not given. Without labels the student is compared
-    with its teacher's answers alone.
-
-    `options` are the keys of `pbkd run`: `workers=2, builder={"name": "low-rank", "share": 0.3},
-    finetune={"epochs": 5}`. `resume` is the folder of a run that was stopped. Progress is printed
-    unless `quiet`. Raises `PbkdError` for whatever is wrong. With several workers, which import the
-    program that starts them, a script's own lines belong below `if __name__ == "__main__":`.
+    It does what `pbkd run` does, for a network and images in memory:
 
         result = pbkd.compress(model, loader, test=test_loader)
         student = result.student.network
+
+    With several workers, which import the program that starts them, a script's own statements
+    belong below `if __name__ == "__main__":`.
+
+    Args:
+        model: The trained network, which maps images (N, C, H, W) to logits (N, classes). It is
+            not changed.
+        data: What to train on: a torch `DataLoader`, a map-style data set, a tensor of images, or
+            a pair of images and labels; or a data source of `pbkd run`, such as `"digits"` or
+            `{"name": "npz", "path": FILE}`. Images are float32, normalised as the model expects, or
+            uint8. Without labels, the student is compared with the teacher's predictions.
+        test: The images for the final scores, in the same form; None for a tenth of `data`.
+        validation: The images by which the student is selected; None for a tenth of `data`.
+        mean: The mean of each channel, for uint8 images scaled to [0, 1]; None if the model has a
+            `pretrained_cfg`, as timm's have, or the images are float32.
+        std: The standard deviation of each channel.
+        resume: The folder of a run that was stopped and is to be continued.
+        quiet: Whether to print no progress.
+        **options: The keys of `pbkd run`: `workers=2`, `finetune={"epochs": 5}`,
+            `builder={"name": "low-rank", "share": 0.3}`.
+
+    Returns:
+        The result; `result.student.network` is the student.
+
+    Raises:
+        PbkdError: If model, data or options are invalid, or the run fails.
     """
     for key in ("teacher", "data"):
         if key in options:
@@ -87,33 +102,45 @@ def _inputs(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
 ) -> InMemoryInputs:
-    own: Dataset | None = None
+    """Check the arguments of `compress` and put them together."""
+    dataset: Dataset | None = None
     if not isinstance(data, (str, dict)):
-        own = dataset_from_torch(data, validation, test)
+        dataset = dataset_from_torch(data, validation, test)
     elif validation is not None or test is not None:
         raise ConfigError("a data choice has its own validation and test splits: give neither.")
+    inputs = InMemoryInputs(model, _normalization(model, dataset, mean, std), dataset)
+    return replace(inputs, data=_with_classes(dataset, inputs)) if dataset else inputs
+
+
+def _normalization(
+    model: nn.Module,
+    dataset: Dataset | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> Normalization:
+    """Take mean and std as given, else none for float images, else from the model."""
     cfg = pretrained_cfg(model)
-    floats = own is not None and own.train.images(torch.tensor([0])).is_floating_point()
-    channels = own.image_shape[0] if own else 0
-    known = ([0.0] * channels, [1.0] * channels) if floats else (cfg.get("mean"), cfg.get("std"))
-    mean, std = mean or known[0], std or known[1]
+    default_mean, default_std = cfg.get("mean"), cfg.get("std")
+    if dataset and dataset.train.images(torch.tensor([0])).is_floating_point():
+        channels = dataset.image_shape[0]
+        default_mean, default_std = [0.0] * channels, [1.0] * channels
+    mean, std = mean or default_mean, std or default_std
     if not mean or not std:
         raise ConfigError(
             "it is not known how the images are normalised: give mean and std, a number for each"
             " channel, or float images that are normalised already."
         )
-    inputs = InMemoryInputs(model, Normalization(tuple(mean), tuple(std)), own)
-    return replace(inputs, data=_with_classes(own, inputs)) if own else inputs
+    return Normalization(tuple(mean), tuple(std))
 
 
 def _with_classes(data: Dataset, inputs: InMemoryInputs) -> Dataset:
-    """Return labelled data with as many classes as the model has, of which labels may miss some."""
+    """Count the model's classes as the data's: some may have no images."""
     teacher = inputs.teacher()
     image = teacher.normalization.apply(data.train.images(torch.tensor([0])), "cpu")
     try:
         logits = teacher.network(image)
         fits = data.num_classes is not None and data.num_classes <= logits.shape[1]
-    except Exception:  # what does not fit is told when the run is prepared
+    except Exception:  # the run reports what does not fit
         return data
     return replace(data, num_classes=logits.shape[1]) if fits else data
 
@@ -121,13 +148,23 @@ def _with_classes(data: Dataset, inputs: InMemoryInputs) -> Dataset:
 def load(
     folder: str | Path, *, plugins: Sequence[str] = (), make: Callable[[], nn.Module] | None = None
 ) -> nn.Sequential:
-    """Return a student, in evaluation mode, on the CPU.
+    """Load a student.
 
-    `folder` is a finished run's, or one with a student's own files (`config.json` and
-    `model.safetensors`, as on the Hugging Face hub), or the name of a student in a zoo folder.
-    It takes images normalised as its teacher's are. Neither the teacher's weights nor pickle is
-    needed; names in the recipe resolve among the installed plugins and those given here, and
-    no other code is run. So the student of a network of your own needs `make`, the function that
-    makes that network. Raises `RunFolderError`, `WeightsError` or `UnknownNameError`.
+    Neither the teacher's weights nor pickle are needed. Names in the recipe are looked up among the
+    installed plugins and `plugins`; no other code is run.
+
+    Args:
+        folder: The folder of a finished run; or one with `config.json` and `model.safetensors`, as
+            on the Hugging Face hub; or the name of a student in the zoo.
+        plugins: Plugins beside the installed ones: modules or `.py` files.
+        make: Builds the teacher's network, if that is your own.
+
+    Returns:
+        The student, in evaluation mode, on the CPU. Its images are normalised as its teacher's are.
+
+    Raises:
+        RunFolderError: If the folder holds no student, or `make` is missing.
+        WeightsError: If its weights are damaged.
+        UnknownNameError: If a name in the recipe is not registered.
     """
     return load_student(resolve_student(folder), plugins=plugins, make=make)

@@ -1,4 +1,4 @@
-"""Runs that were measured, beside the same schedules simulated: how far off is the simulation?"""
+"""Comparison of simulated with measured seconds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Comparison", "against"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run, or a record of one, in seconds: of jobs alone, without the start of workers."""
+    """Simulated and measured seconds of a run's jobs, without the start of workers."""
 
     what: str
     workers: int
@@ -39,23 +39,34 @@ class Comparison:
 
     @property
     def off(self) -> float:
-        """By which share of the measured seconds the simulated ones are too many."""
+        """Relative error of the simulation: 0.1 if it is 10 % too slow."""
         return self.simulated / self.measured - 1
 
 
 def against(path: Path, cluster: Cluster | None, setting: str | None) -> list[Comparison]:
-    """Compare what `path` holds: a run's folder, or a file of published seconds.
+    """Simulate runs that were measured.
 
-    The seconds of a published run of several workers are simulated from those of the run of one
-    worker, with the schedule that was recorded. A `setting` is a part of those to compare. Raises
-    `ConfigError` or `RunFolderError` where there is nothing to compare.
+    The seconds of a published run with several workers are simulated from the run with one worker,
+    with the recorded schedule.
+
+    Args:
+        path: A run folder, or a file of published seconds.
+        cluster: The machines to simulate; None for the workers of the plan.
+        setting: Selects the published runs whose setting contains it.
+
+    Returns:
+        One comparison per run.
+
+    Raises:
+        ConfigError: If the file holds no such run.
+        RunFolderError: If the folder holds no plan or no finished jobs.
     """
     if path.is_dir():
         return [_run(path, cluster)]
-    found = list(_published(path, cluster, setting or ""))
-    if not found:
+    comparisons = list(_published(path, cluster, setting or ""))
+    if not comparisons:
         raise ConfigError(f"'{path}' has no run with total_seconds and '{setting or ''}' in it.")
-    return found
+    return comparisons
 
 
 def _run(folder: Path, cluster: Cluster | None) -> Comparison:
@@ -91,7 +102,7 @@ def _published(path: Path, cluster: Cluster | None, setting: str) -> Iterator[Co
 
 
 def _runs(path: Path) -> Sequence[Any]:
-    """Return the runs of a file, each a mapping with records by numbers of workers."""
+    """Read the runs of a file of published seconds."""
     try:
         runs = json.loads(path.read_text())["runs"]
         choose_run(runs, runs[0]["setting"], path)
@@ -103,16 +114,16 @@ def _runs(path: Path) -> Sequence[Any]:
 
 
 def _recorded_schedule(record: Mapping[str, Any], workers: int, where: str) -> Schedule:
-    """Return who did which job, by the `worker` of each block."""
-    hands: dict[str, list[Job]] = {}
+    """Rebuild the schedule from the `worker` of each block."""
+    by_worker: dict[str, list[Job]] = {}
     for block in record["blocks"]:
         if "worker" not in block:
             raise ConfigError(f"{where}: each of 'blocks' must have the 'worker' that trained it.")
-        hands.setdefault(str(block["worker"]), []).append(Job((block["name"],)))
-    if len(hands) > workers:
-        raise ConfigError(f"{where}: its blocks were trained by {len(hands)} workers.")
-    idle = [()] * (workers - len(hands))
-    return Schedule((*(tuple(jobs) for _, jobs in sorted(hands.items())), *idle))
+        by_worker.setdefault(str(block["worker"]), []).append(Job((block["name"],)))
+    if len(by_worker) > workers:
+        raise ConfigError(f"{where}: its blocks were trained by {len(by_worker)} workers.")
+    idle = [()] * (workers - len(by_worker))
+    return Schedule((*(tuple(jobs) for _, jobs in sorted(by_worker.items())), *idle))
 
 
 def _seconds(
@@ -122,7 +133,7 @@ def _seconds(
     workload: Workload,
     cluster: Cluster | None,
 ) -> float:
-    """Simulate on the first devices of the cluster, or on the workers as they were planned."""
+    """Simulate on the first devices of the cluster, or on the planned workers."""
     count = len(schedule.assigned)
     if cluster is not None:
         devices = cluster.devices(count)

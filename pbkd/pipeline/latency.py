@@ -1,4 +1,4 @@
-"""A student beside its teacher and ready networks of its size, timed in turn on one device."""
+"""Latency of a student beside its teacher and other networks of its size."""
 
 from __future__ import annotations
 
@@ -36,12 +36,19 @@ READY = (
     "mobilenetv2_100", "mobilenetv3_large_100", "efficientnet_lite0", "efficientnet_b0",
     "regnetx_002", "regnety_004", "resnet10t", "resnet14t", "resnet18", "resnet26", "resnet34",
 )  # fmt: skip
-"""Networks of timm, with trained weights there, that somebody might take instead of a student."""
+"""Small networks of timm with trained weights: alternatives to a student."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A network to time, on the CPU; its size; the shape of an image."""
+    """A network to time.
+
+    Attributes:
+        network: The network, on the CPU.
+        parameters: Its parameters.
+        macs: Its multiply-accumulates per image.
+        image_shape: The shape of an image, (C, H, W).
+    """
 
     network: nn.Module
     parameters: int
@@ -50,36 +57,47 @@ class Contender:
 
 
 def contenders(run: Path, against: Sequence[str] | None) -> dict[str, Contender]:
-    """Return teacher, student, and the networks `against` it by name, ready to be timed.
+    """Prepare the networks to time: teacher, student and others.
 
-    With None, a student whose teacher is timm's gets the nearest of `READY`. Only the student has
-    trained weights: what a network takes does not depend on them.
+    Only the student has trained weights: latency does not depend on them.
+
+    Args:
+        run: The folder of a finished run.
+        against: Names of further networks; None for the one of `READY` that is nearest to a student
+            whose teacher is timm's.
+
+    Returns:
+        The networks by name, `teacher` and `student` first.
+
+    Raises:
+        RunFolderError: If a name is `teacher` or `student`, or the run has no student.
     """
-    found = reload(run)
-    shape, named = found.recipe.image_shape, against
-    if named is None:
-        timm = found.recipe.teacher["name"].startswith("timm:")
-        named = [nearest_ready(found.registry, parameters(found.student))] if timm else []
-    for reserved in {"teacher", "student"} & set(named):
+    loaded = reload(run)
+    registry, recipe = loaded.registry, loaded.recipe
+    names = against
+    if names is None:
+        from_timm = recipe.teacher["name"].startswith("timm:")
+        names = [nearest_ready(registry, parameters(loaded.student))] if from_timm else []
+    for reserved in {"teacher", "student"} & set(names):
         raise RunFolderError(f"'{reserved}' is timed anyway: name a network of the zoo.")
-    built = {
-        "teacher": found.teacher,
-        "student": found.student,
-        **{name: _like(found.registry, name, found.recipe) for name in named},
+    networks = {
+        "teacher": loaded.teacher,
+        "student": loaded.student,
+        **{name: _with_same_classes(registry, name, recipe) for name in names},
     }
     return {
         name: Contender(
             freeze(network).to(memory_format=torch.channels_last),
             parameters(network),
-            macs(network, shape),
-            shape,
+            macs(network, recipe.image_shape),
+            recipe.image_shape,
         )
-        for name, network in built.items()
+        for name, network in networks.items()
     }
 
 
 def nearest_ready(registry: Registry, count: int) -> str:
-    """Return the name of the `READY` network that is nearest to so many parameters."""
+    """Return the name of the `READY` network whose number of parameters is nearest to `count`."""
 
     def distance(name: str) -> int:
         with torch.device("meta"):
@@ -88,8 +106,8 @@ def nearest_ready(registry: Registry, count: int) -> str:
     return f"timm:{min(READY, key=distance)}"
 
 
-def _like(registry: Registry, name: str, recipe: Recipe) -> nn.Module:
-    """Build a network with as many classes as the teacher was built with, where it can be."""
+def _with_same_classes(registry: Registry, name: str, recipe: Recipe) -> nn.Module:
+    """Build a network with the teacher's number of classes, if it has that option."""
     model, _ = find_model(registry, name)
     classes = recipe.teacher.get("num_classes")
     known = "num_classes" in option_types(model.build) and classes is not None
@@ -99,11 +117,21 @@ def _like(registry: Registry, name: str, recipe: Recipe) -> nn.Module:
 def timed(
     networks: Mapping[str, Contender], batch: int, threads: int | None, repeats: int
 ) -> dict[str, Latency]:
-    """Time a forward pass of `batch` images through each network, in turn."""
+    """Time a forward pass through each network, in turn, on this machine's first device.
+
+    Args:
+        networks: The networks by name.
+        batch: Images per pass.
+        threads: CPU threads; None for all cores.
+        repeats: Timed passes per network.
+
+    Returns:
+        The latencies by name.
+    """
     device = pick_device("auto")
     worker = local_workers(1, threads, device)[0]
     shape = next(iter(networks.values())).image_shape
     images = torch.rand(batch, *shape).to(worker.device, memory_format=torch.channels_last)
-    on_device = {name: one.network.to(worker.device) for name, one in networks.items()}
+    on_device = {name: contender.network.to(worker.device) for name, contender in networks.items()}
     with thread_count(worker.threads):
         return latencies(on_device, images, repeats)

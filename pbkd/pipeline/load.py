@@ -1,4 +1,4 @@
-"""A student loaded again, from its run with the code that the run named, or from its own files."""
+"""Loading of students, from run folders or from their own files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ __all__ = ["Reloaded", "load", "reload"]
 
 @dataclass(frozen=True)
 class Reloaded:
-    """A student, its teacher's network with whatever weights it is built with, its recipe."""
+    """A student and what it was made from.
+
+    Attributes:
+        student: The student, in evaluation mode.
+        teacher: The teacher's network, without trained weights.
+        recipe: The choices that the student was made by.
+        registry: The plugins.
+    """
 
     student: nn.Sequential
     teacher: nn.Module
@@ -39,10 +46,20 @@ class Reloaded:
 
 
 def reload(run: Path) -> Reloaded:
-    """Load the student of a run's folder, or of one with its own files.
+    """Load the student of a run, with the code that the run names.
 
-    A run's folder is the user's own: plugins that it names are loaded, and a teacher's function of
-    the user's own is called.
+    A run folder is trusted: the plugins that its configuration names are loaded, and a function of
+    the user's that builds the teacher is called.
+
+    Args:
+        run: A run folder, or a folder with a student's own files.
+
+    Returns:
+        The student and what it was made from.
+
+    Raises:
+        RunFolderError: If the folder holds no student.
+        WeightsError: If its weights are damaged.
     """
     settings = run / "config.yaml"
     config = load_config(file=settings) if settings.is_file() else None
@@ -59,7 +76,7 @@ def reload(run: Path) -> Reloaded:
 def load(
     folder: Path, *, plugins: Sequence[str] = (), make: Callable[[], nn.Module] | None = None
 ) -> nn.Sequential:
-    """Return the student of a run's folder, or of one with its own files: see `pbkd.load`."""
+    """Load the student of a run folder, or of a folder with its own files: see `pbkd.load`."""
     home = student_folder(folder)
     student = architecture(read_recipe(home / RECIPE), plugins, make)
     path = home / WEIGHTS
