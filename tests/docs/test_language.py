@@ -36,14 +36,6 @@ MODULES = [
 ]
 
 TO_DO: set[str] = {
-    "docs/decisions/0009-resume-and-restarts.md",
-    "docs/decisions/0010-inner-loop.md",
-    "docs/decisions/0012-half-precision.md",
-    "docs/decisions/0016-what-a-program-has-in-memory.md",
-    "docs/decisions/0018-workers-are-forks.md",
-    "docs/decisions/0019-losses-are-a-slot.md",
-    "docs/decisions/0023-simulated-clusters.md",
-    "docs/decisions/0024-workers-elsewhere.md",
     "docs/hooks.md",
     "pbkd/api.py",
     "pbkd/bench/host.py",
