@@ -28,7 +28,7 @@ def doctor() -> None:
 
 def _probed(meter: Any) -> str | None:
     """Return why a meter, with its default options, cannot be used here; None where it can."""
-    from pbkd.energy.monitor import probe
+    from pbkd.energy.sampler import probe
     from pbkd.errors import PLUGIN_FAILURES, one_line
 
     try:

@@ -1,4 +1,4 @@
-"""What the energy of a whole run comes to, from the windows in which it was measured."""
+"""Energy accounting: the energy of a whole run, from the windows in which it was measured."""
 
 from __future__ import annotations
 
@@ -11,103 +11,119 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pbkd.core.schedule import Schedule, Worker
-    from pbkd.energy.monitor import Domain, Energy
+    from pbkd.energy.window import Domain, WindowEnergy
 
 
 __all__ = ["RUN", "account_energy", "devices_in_use"]
 
 RUN = "run"
-"""The window around all phases of a run."""
-_BLOCKWISE = ("teacher-fed", "student-fed")
+"""Name of the window around all phases of a run."""
+_BLOCKWISE_PHASES = ("teacher-fed", "student-fed")
 
 
 def devices_in_use(schedule: Schedule, workers: Sequence[Worker], host: str) -> set[str]:
-    """Return the devices, as torch names them, of workers with work, and of the host process.
+    """List the devices on which a run computes.
 
-    The CPU is always one of them. `host` is where the host measures and fine-tunes.
+    Args:
+        schedule: The run's schedule.
+        workers: Its workers; those without a job do not count.
+        host: The device on which the host process scores and fine-tunes.
+
+    Returns:
+        Names of devices, as torch writes them; `cpu` is always one of them.
     """
     busy = {
         worker.device
         for worker, jobs in zip(workers, schedule.assigned, strict=True)
         if jobs or schedule.shared
     }
-    return {_indexed(device) for device in (*busy, host, "cpu")}
+    return {_with_index(device) for device in (*busy, host, "cpu")}
 
 
-def _indexed(device: str) -> str:
-    """Give an accelerator that is named by its kind alone the number of the first one."""
+def _with_index(device: str) -> str:
+    """Name the first accelerator by its index if a name has none: `cuda` is `cuda:0`."""
     return device if device == "cpu" or ":" in device else f"{device}:0"
 
 
 def account_energy(
-    windows: Mapping[str, Energy],
+    windows: Mapping[str, WindowEnergy],
     workers: Sequence[Worker],
     in_use: Collection[str],
     *,
     resumed: bool = False,
 ) -> EnergyResult:
-    """Put a run's energy together from its windows: `run`, `idle` and the phases.
+    """Attribute the energy of a run to domains, devices and workers.
 
-    `in_use` are the devices on which something was done. Of a run that was resumed only the rest
-    was measured, so that it has no figures for the whole.
+    Args:
+        windows: The measured windows: `run`, `idle` if there was a sensor, and each phase.
+        workers: The run's workers.
+        in_use: Devices on which the run computed, see `devices_in_use`.
+        resumed: Whether the run was resumed: only its last part was measured then, so there are no
+            figures for the whole run.
     """
     whole, idle = windows[RUN], windows.get(IDLE)
-    known: dict[str, Domain] = {}
+    origins: dict[str, Domain] = {}
     for window in windows.values():
-        known |= window.domains
+        origins |= window.domains
     domains = tuple(
-        _domain(name, domain, whole, idle, resumed=resumed) for name, domain in known.items()
+        _domain_energy(name, origin, whole, idle, resumed=resumed)
+        for name, origin in origins.items()
     )
     measured = [domain for domain in domains if domain.estimate is None]
     absent = {meter: why for meter, why in whole.absent.items() if not _provides(meter, measured)}
-    not_in_it = "; ".join(f"not in it, {meter}: {why}" for meter, why in absent.items())
-    nothing = whole.reason or "there are only estimates"
+    excluded = "; ".join(f"not in it, {meter}: {why}" for meter, why in absent.items())
+    if_none = whole.reason or "there are only estimates"
     return EnergyResult(
-        domains,
-        _sum(measured, nothing, not_in_it),
-        _sum_in_use(measured, in_use, nothing, not_in_it),
-        tuple(_worker(worker, workers, known, windows) for worker in workers),
-        idle.seconds if idle else None,
+        domains=domains,
+        all_devices=_sum(measured, if_none, excluded),
+        in_use=_sum_in_use(measured, in_use, if_none, excluded),
+        workers=tuple(_worker_energy(worker, workers, origins, windows) for worker in workers),
+        idle_seconds=idle.seconds if idle else None,
     )
 
 
-def _domain(
-    name: str, domain: Domain, whole: Energy, idle: Energy | None, *, resumed: bool
+def _domain_energy(
+    name: str, origin: Domain, whole: WindowEnergy, idle: WindowEnergy | None, *, resumed: bool
 ) -> DomainEnergy:
     reasons = []
     joules = (whole.joules or {}).get(name)
     if joules is None:
-        reasons.append(_why(name, domain, whole))
+        reasons.append(_why_missing(name, origin, whole))
     elif resumed:
         joules = None
         reasons.append("the run was resumed, and only the rest of it was measured")
-    resting = (idle.joules or {}).get(name) if idle else None
-    watts = resting / idle.seconds if idle and resting is not None else None
-    if watts is None and not domain.estimate:
-        why = _why(name, domain, idle) if idle else "there was no sensor before the run"
+    idle_joules = (idle.joules or {}).get(name) if idle else None
+    watts = idle_joules / idle.seconds if idle and idle_joules is not None else None
+    if watts is None and not origin.estimate:
+        why = _why_missing(name, origin, idle) if idle else "there was no sensor before the run"
         reasons += [] if why in reasons else [f"idle power: {why}"]
-    above = None if joules is None or watts is None else joules - watts * whole.seconds
-    reason = "; ".join(reasons) or None
     return DomainEnergy(
-        name, domain.meter, domain.device, domain.estimate, watts, joules, above, reason
+        name=name,
+        meter=origin.meter,
+        device=origin.device,
+        estimate=origin.estimate,
+        idle_watts=watts,
+        joules=joules,
+        above_idle=None if joules is None or watts is None else joules - watts * whole.seconds,
+        reason="; ".join(reasons) or None,
     )
 
 
-def _why(name: str, domain: Domain, window: Energy) -> str:
-    return window.lost.get(name) or window.absent.get(domain.meter) or "it was not measured"
+def _why_missing(name: str, origin: Domain, window: WindowEnergy) -> str:
+    return window.lost.get(name) or window.absent.get(origin.meter) or "it was not measured"
 
 
 def _provides(meter: str, domains: Sequence[DomainEnergy]) -> bool:
     return any(domain.meter == meter for domain in domains)
 
 
-def _sum(domains: Sequence[DomainEnergy], nothing: str, not_in_it: str) -> EnergySum:
-    """Add up domains; one without joules leaves the sum without them, and the same above idle."""
+def _sum(domains: Sequence[DomainEnergy], if_none: str, excluded: str) -> EnergySum:
+    """Add up domains; if one of them has no figure, neither has the sum."""
     joules = _total(domains, lambda domain: domain.joules)
-    above = _total(domains, lambda domain: domain.above_idle)
+    above_idle = _total(domains, lambda domain: domain.above_idle)
     missing = [f"{domain.name}: {domain.reason}" for domain in domains if domain.reason]
-    reason = "; ".join(filter(None, [*missing, not_in_it])) if domains else nothing
-    return EnergySum(tuple(domain.name for domain in domains), joules, above, reason or None)
+    reason = "; ".join(filter(None, [*missing, excluded])) if domains else if_none
+    return EnergySum(tuple(domain.name for domain in domains), joules, above_idle, reason or None)
 
 
 def _total(
@@ -119,7 +135,7 @@ def _total(
 
 
 def _sum_in_use(
-    domains: Sequence[DomainEnergy], in_use: Collection[str], nothing: str, not_in_it: str
+    domains: Sequence[DomainEnergy], in_use: Collection[str], if_none: str, excluded: str
 ) -> EnergySum:
     unknown = [domain.name for domain in domains if domain.device is None]
     used = [domain for domain in domains if domain.device in in_use]
@@ -127,29 +143,34 @@ def _sum_in_use(
         names = tuple(domain.name for domain in used)
         reason = f"{', '.join(unknown)}: it is not known which device that is"
         return EnergySum(names, None, None, reason)
-    return _sum(used, "no sensor is that of a device in use" if domains else nothing, not_in_it)
+    return _sum(used, "no sensor measures a device in use" if domains else if_none, excluded)
 
 
-def _worker(
+def _worker_energy(
     worker: Worker,
     workers: Sequence[Worker],
-    known: Mapping[str, Domain],
-    windows: Mapping[str, Energy],
+    origins: Mapping[str, Domain],
+    windows: Mapping[str, WindowEnergy],
 ) -> WorkerEnergy:
-    device = _indexed(worker.device)
-    sharing = [str(other.rank) for other in workers if _indexed(other.device) == device]
-    own = [n for n, domain in known.items() if domain.device == device and not domain.estimate]
+    device = _with_index(worker.device)
+    sharing = [str(other.rank) for other in workers if _with_index(other.device) == device]
+    sensors = [
+        n for n, origin in origins.items() if origin.device == device and not origin.estimate
+    ]
     if len(sharing) > 1:
         return _unknown(worker, f"workers {', '.join(sharing)} share {device}")
-    if not own:
-        return _unknown(worker, f"no sensor is known to be that of {device}")
+    if not sensors:
+        return _unknown(worker, f"no sensor is known to measure {device}")
     joules, reasons = {}, []
-    for phase in _BLOCKWISE:
-        taken = windows[phase].joules or {}
-        lost = [name for name in own if name not in taken]
+    for phase in _BLOCKWISE_PHASES:
+        window = windows[phase]
+        used = window.joules or {}
+        lost = [name for name in sensors if name not in used]
         if not lost:
-            joules[phase] = sum(taken[name] for name in own)
-        reasons += [f"{phase}, {n}: {_why(n, known[n], windows[phase])}" for n in lost]
+            joules[phase] = sum(used[name] for name in sensors)
+        reasons += [
+            f"{phase}, {name}: {_why_missing(name, origins[name], window)}" for name in lost
+        ]
     return WorkerEnergy(worker.rank, worker.device, joules or None, "; ".join(reasons) or None)
 
 

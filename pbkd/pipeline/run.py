@@ -91,7 +91,7 @@ def run(
             stack.enter_context(locked(unfinished_run(resume)))
             check_choices(resume, config)
         monitor = stack.enter_context(monitor_energy(meters))
-        monitor.rest()
+        monitor.measure_idle()
         stack.enter_context(power_told(monitor, telling))
         clock = PhaseClock(monitor, telling)
         with monitor.window(RUN):

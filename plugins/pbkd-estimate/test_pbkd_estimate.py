@@ -51,7 +51,7 @@ def test_without_watts_nothing_is_estimated(watts: float) -> None:
 def test_an_estimate_has_no_idle_power_and_costs_no_time() -> None:
     start = time.monotonic()
     with monitor_energy([EstimateMeter(watts=20)]) as monitor:
-        monitor.rest()
+        monitor.measure_idle()
     assert monitor.windows == {}
     assert time.monotonic() - start < 1.5
 

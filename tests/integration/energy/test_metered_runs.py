@@ -135,7 +135,7 @@ def machine(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> M
     monkeypatch.setenv("NVML_STUB", str(tmp_path / "machine"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
-    monkeypatch.setattr("pbkd.energy.monitor._REST", 0.1)
+    monkeypatch.setattr("pbkd.energy.monitor._IDLE_SECONDS", 0.1)
     return Machine(tmp_path, monkeypatch)
 
 

@@ -5,7 +5,7 @@ import pytest
 from pbkd.core.results import EnergyResult
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.energy.accounting import account_energy, devices_in_use
-from pbkd.energy.monitor import Domain, Energy
+from pbkd.energy.window import Domain, WindowEnergy
 
 GPUS = {"gpu0": Domain("nvml", "cuda:0"), "gpu1": Domain("nvml", "cuda:1")}
 CPU = {"cpu-package-0": Domain("rapl", "cpu")}
@@ -19,10 +19,15 @@ def energy(
     domains: dict[str, Domain] = {**GPUS, **CPU},  # noqa: B006
     lost: dict[str, str] | None = None,
     absent: dict[str, str] | None = None,
-) -> Energy:
+) -> WindowEnergy:
     reasons = [f"{name}: {why}" for name, why in {**(lost or {}), **(absent or {})}.items()]
-    return Energy(
-        seconds, joules or None, "; ".join(reasons) or None, (), domains, lost or {}, absent or {}
+    return WindowEnergy(
+        seconds=seconds,
+        joules=joules or None,
+        reason="; ".join(reasons) or None,
+        domains=domains,
+        lost=lost or {},
+        absent=absent or {},
     )
 
 
@@ -79,8 +84,8 @@ def test_only_workers_with_work_and_the_host_use_devices() -> None:
     ("workers", "domains", "reason"),
     [
         ((Worker(0, "cuda:0"), Worker(1, "cuda:0")), GPUS, "workers 0, 1 share cuda:0"),
-        ((Worker(0, "cuda:2"),), GPUS, "no sensor is known to be that of cuda:2"),
-        ((Worker(0),), ESTIMATE, "no sensor is known to be that of cpu"),
+        ((Worker(0, "cuda:2"),), GPUS, "no sensor is known to measure cuda:2"),
+        ((Worker(0),), ESTIMATE, "no sensor is known to measure cpu"),
     ],
 )
 def test_a_worker_without_a_sensor_of_its_own_says_why(
@@ -133,7 +138,10 @@ def test_a_meter_that_never_measured_is_not_in_the_sum_which_says_so() -> None:
 
 
 def test_without_a_sensor_there_are_no_figures_and_the_reason() -> None:
-    empty = {name: Energy(1.0, None, "no energy meter is chosen", ()) for name in WINDOWS}
+    empty = {
+        name: WindowEnergy(seconds=1.0, joules=None, reason="no energy meter is chosen")
+        for name in WINDOWS
+    }
     del empty["idle"]
     result = account_energy(empty, WORKERS, EVERYTHING)
     assert result.domains == ()

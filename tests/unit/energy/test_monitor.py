@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pbkd.energy import monitor as energy
-from pbkd.energy.monitor import Domain, Energy, monitor_energy, probe
+from pbkd.energy import sampler
+from pbkd.energy.monitor import monitor_energy
 from pbkd.energy.phases import power_told
+from pbkd.energy.sampler import probe
+from pbkd.energy.window import Domain, WindowEnergy
 from pbkd.errors import MeterUnavailableError, RunFolderError
 from pbkd.protocols import EnergyReading
 from pbkd.testing import FakeMeter as Fake
@@ -30,7 +32,7 @@ class Other(Fake):
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(energy, "_PATIENCE", 0.2)
+    monkeypatch.setattr(sampler, "_TIMEOUT", 0.2)
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def hanging() -> Iterator[threading.Event]:
     event.set()
 
 
-def measure(*meters: Fake, during: Callable[[], object]) -> Energy:
+def measure(*meters: Fake, during: Callable[[], object]) -> WindowEnergy:
     with monitor_energy(meters) as monitor, monitor.window("w"):
         during()
     return monitor.windows["w"]
@@ -188,7 +190,7 @@ def test_what_is_not_a_reading_becomes_a_reason() -> None:
 
 
 def test_meters_are_read_between_windows_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(energy, "_PERIOD", 0.01)
+    monkeypatch.setattr(sampler, "_PERIOD", 0.01)
     meter = Fake()
     with monitor_energy([meter]) as monitor, monitor.window("w"):
         deadline = time.monotonic() + 5
@@ -263,9 +265,9 @@ class Running(Fake):
 def test_a_rest_tells_what_sensors_count_while_nothing_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(energy, "_REST", 0.05)
+    monkeypatch.setattr("pbkd.energy.monitor._IDLE_SECONDS", 0.05)
     with monitor_energy([Running({"gpu0": 0.0}), Fake(unavailable=OSError("none"))]) as monitor:
-        monitor.rest()
+        monitor.measure_idle()
     idle = monitor.windows["idle"]
     assert idle.joules == {"gpu0": 1.0}
     assert 0.05 <= idle.seconds < 1.0
@@ -284,7 +286,7 @@ def test_a_rest_tells_what_sensors_count_while_nothing_is_done(
 def test_without_a_sensor_there_is_no_rest(meters: list[Fake]) -> None:
     start = time.monotonic()
     with monitor_energy(meters) as monitor:
-        monitor.rest()
+        monitor.measure_idle()
         assert time.monotonic() - start < 1.0
     assert monitor.windows == {}
 

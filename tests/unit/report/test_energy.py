@@ -23,8 +23,8 @@ ENERGY = EnergyResult(
     in_use=EnergySum(("gpu0",), 1500.0, 1000.5, None),
     workers=(
         WorkerEnergy(0, "cuda:0", {"teacher-fed": 700.0}, "student-fed, gpu0: it stood still"),
-        WorkerEnergy(1, "cuda:1", None, "no sensor is known to be that of cuda:1"),
-        WorkerEnergy(2, "cuda:2", None, "no sensor is known to be that of cuda:1"),
+        WorkerEnergy(1, "cuda:1", None, "no sensor is known to measure cuda:1"),
+        WorkerEnergy(2, "cuda:2", None, "no sensor is known to measure cuda:1"),
     ),
     idle_seconds=2.0,
 )
@@ -32,7 +32,7 @@ NOTES = [
     "'cpu-estimate' is an estimate, not a measurement: CPU seconds x 15 W.",
     "Energy of gpu1: GPU is lost.",
     "Energy of worker 0: student-fed, gpu0: it stood still.",
-    "Energy of worker 1, worker 2: no sensor is known to be that of cuda:1.",
+    "Energy of worker 1, worker 2: no sensor is known to measure cuda:1.",
 ]
 
 
