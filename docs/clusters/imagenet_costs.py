@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from pbkd.bench.presets import Preset
-from pbkd.bench.worker import rigs
+from pbkd.bench.rig import build_rigs
 from pbkd.planning.cost_files import CostTable, write_costs
 from pbkd.planning.plan import Workload
 from pbkd.planning.profiling import measure_costs
@@ -33,7 +33,7 @@ def main(network: str, file: str) -> None:
     torch.set_num_threads(1)
     preset = Preset({"name": f"torchvision:{network}"}, (3, 224, 224), MEASURED, distinct_steps=1)
     registry = build_registry()
-    rig, _ = rigs(registry, preset, 0, torch.device("cpu"))
+    rig, _ = build_rigs(registry, preset, 0, torch.device("cpu"))
     growth = BATCH / MEASURED
     scale = growth / SPEED
     costs = [

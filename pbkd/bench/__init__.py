@@ -1,1 +1,1 @@
-"""`pbkd bench`: the paper's procedures and ours, side by side, in turn, on the same kernels."""
+"""Benchmarks of the training procedures, behind `pbkd bench`."""

@@ -1,4 +1,4 @@
-"""A benchmark, seen from the host: launch the ranks, predict, put the result together."""
+"""Benchmarks on this machine: launch the ranks, predict, collect the results."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import os
 import platform
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from pbkd.bench.gather import gather
 from pbkd.bench.presets import find_preset
-from pbkd.bench.result import BenchResult, gather, savings
-from pbkd.bench.worker import measure, procedure_schedules
+from pbkd.bench.result import BenchResult
+from pbkd.bench.savings import savings
+from pbkd.bench.worker import procedure_schedules, run_rank
 from pbkd.core.blocks import BlockCost
 from pbkd.core.devices import pick_device
 from pbkd.core.files import write_json
@@ -33,83 +35,114 @@ if TYPE_CHECKING:
     from pbkd.core.events import Event
     from pbkd.plugin.registry import Registry
 
-__all__ = ["bench"]
+__all__ = ["BenchSettings", "run_benchmark"]
 
 
-def bench(
-    registry: Registry,
-    name: str,
-    folder: Path,
-    *,
-    workers: int,
-    threads: int,
-    rounds: int,
-    meters: Sequence[str] = (),
+@dataclass(frozen=True)
+class BenchSettings:
+    """How procedures are measured.
+
+    Attributes:
+        workers: Workers of the parallel procedures, at least 2.
+        threads: CPU threads of each worker.
+        rounds: Number of times that each procedure is timed.
+        meters: Names of the energy meters to read.
+    """
+
+    workers: int = 2
+    threads: int = 1
+    rounds: int = 3
+    meters: tuple[str, ...] = ()
+
+
+def run_benchmark(
+    registry: Registry, name: str, folder: Path, settings: BenchSettings
 ) -> BenchResult:
-    """Run a preset's procedures in turn, `rounds` times, on so many workers of this machine.
+    """Run a preset's procedures in turn, round by round, on workers of this machine.
 
-    `meters` are the names of those that are read. The ranks' files are left in `folder`. Raises
-    `ConfigError`, `UnknownNameError` or `WorkerError`.
+    Args:
+        registry: Provides models, schedulers, meters and the launcher.
+        name: The preset.
+        folder: Gets `costs.json` and the files of the ranks.
+        settings: Workers, threads, rounds and meters.
+
+    Returns:
+        The figures of all procedures.
+
+    Raises:
+        ConfigError: If the preset or the settings are wrong.
+        UnknownNameError: If a meter is not installed.
+        WorkerError: If a rank fails.
     """
     preset = find_preset(name)
-    if workers < 2 or threads < 1 or rounds < 1:
-        raise ConfigError("a benchmark needs 2 or more workers, and a thread and a round or more.")
-    for meter in meters:
+    if settings.workers < 2 or settings.threads < 1 or settings.rounds < 1:
+        raise ConfigError("a benchmark needs at least 2 workers, 1 thread and 1 round.")
+    for meter in settings.meters:
         registry.find("meter", meter)
-    ranks = local_workers(workers, threads, pick_device("auto"))
-    settings = {"preset": asdict(preset), "workers": [asdict(rank) for rank in ranks]}
-    write_json(folder / "bench.json", {**settings, "rounds": rounds, "meters": [*meters]})
-    registry.create("launcher", {"name": "local", "restarts": 0}).launch(measure, folder, ranks)
+    ranks = local_workers(settings.workers, settings.threads, pick_device("auto"))
+    write_json(
+        folder / "bench.json",
+        {
+            "preset": asdict(preset),
+            "workers": [asdict(rank) for rank in ranks],
+            "rounds": settings.rounds,
+            "meters": [*settings.meters],
+        },
+    )
+    registry.create("launcher", {"name": "local", "restarts": 0}).launch(run_rank, folder, ranks)
     events = read_events(folder)
     write_costs(folder / "costs.json", _cost_table(name, preset, ranks, events))
     predicted = _predicted(registry, preset, ranks, events)
     procedures, speedups = gather(events, preset.batch_size, predicted)
     return BenchResult(
         preset=name,
-        workers=workers,
-        threads=threads,
+        workers=settings.workers,
+        threads=settings.threads,
         batch_size=preset.batch_size,
         command=shlex.join(["pbkd", *sys.argv[1:]]),
         procedures=procedures,
         speedups=speedups,
         checkpoint_seconds=next(e["seconds"] for e in events if e["event"] == "checkpoint"),
-        environment={
-            "torch": torch.__version__,
-            "device": ranks[0].device,
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        },
+        environment=_environment(ranks[0].device),
         savings=savings(procedures),
     )
+
+
+def _environment(device: str) -> dict[str, str]:
+    return {
+        "torch": torch.__version__,
+        "device": device,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
 
 
 def _cost_table(
     name: str, preset: Preset, ranks: Sequence[Worker], events: Sequence[Event]
 ) -> CostTable:
-    """Return the costs measured alone, for 1,000 steps on images that are never seen twice."""
-    told = next(event for event in events if event["event"] == "costs")
+    """Return the costs measured on an idle machine, for 1,000 steps on distinct images."""
+    measured = next(event for event in events if event["event"] == "costs")
     about = f"{name}, batch {preset.batch_size}, {ranks[0].device}, {ranks[0].threads} thread(s)"
-    return CostTable(about, tuple(BlockCost(**c) for c in told["alone"]), Workload(1000, 1000))
+    return CostTable(about, tuple(BlockCost(**c) for c in measured["alone"]), Workload(1000, 1000))
 
 
 def _predicted(
     registry: Registry, preset: Preset, ranks: Sequence[Worker], events: Sequence[Event]
 ) -> dict[str, float]:
-    """Predict seconds per step from the costs that rank 0 told of.
+    """Predict the seconds per step of each procedure from the costs that rank 0 recorded.
 
-    Procedures of one worker from costs measured alone, those of all from costs measured while all
-    were busy: cores that share a memory slow each other.
+    Procedures on one worker use costs measured while the other ranks were idle; the others use
+    costs measured while all were busy, because cores with a common memory slow each other down.
     """
-    told = next(event for event in events if event["event"] == "costs")
-    alone, together = ([BlockCost(**cost) for cost in told[k]] for k in ("alone", "together"))
-    crew_ = [Worker(**(asdict(rank) | {"bandwidth": told["bandwidth"]})) for rank in ranks]
-    schedules = procedure_schedules(registry, alone, together, crew_)
+    measured = next(event for event in events if event["event"] == "costs")
+    alone, together = ([BlockCost(**cost) for cost in measured[k]] for k in ("alone", "together"))
+    workers = [Worker(**(asdict(rank) | {"bandwidth": measured["bandwidth"]})) for rank in ranks]
+    schedules = procedure_schedules(registry, alone, together, workers)
     predictions = {}
     for name, schedule in schedules.items():
         if name == "serial-plain":
             continue
         steps = preset.steps(name)
         costs = alone if name in ("serial", "single-pass") else together
-        # The cache is filled before its steps are timed.
-        workload = Workload(steps, 0)
-        predictions[name] = makespan(schedule, costs, crew_, workload) / steps
+        workload = Workload(steps, 0)  # the cache is filled before the timed steps
+        predictions[name] = makespan(schedule, costs, workers, workload) / steps
     return predictions

@@ -1,8 +1,8 @@
-"""The networks that `pbkd bench` measures: the paper's, at the paper's sizes."""
+"""Presets of `pbkd bench`: the paper's networks and image sizes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from pbkd.errors import ConfigError, did_you_mean
@@ -15,26 +15,33 @@ _ONE_PASS = ("single-pass", "pipeline", "cache")
 
 @dataclass(frozen=True)
 class Preset:
-    """A teacher (with random weights: only its speed matters), its images and the steps timed.
+    """A teacher with random weights, its images, and the number of timed steps.
 
-    `job_steps` are for the procedures that train a block at a time, `pass_steps` for those that
-    train all in one teacher pass; seconds are always per image.
+    Attributes:
+        teacher: Name and options of the teacher.
+        image_shape: (C, H, W).
+        batch_size: Images per batch.
+        job_steps: Timed steps of procedures that train one block per teacher pass.
+        pass_steps: Timed steps of procedures that train all blocks in one teacher pass.
+        distinct_steps: Number of different batches.
+        builder: Name and options of the builder.
     """
 
     teacher: dict[str, Any]
     image_shape: tuple[int, int, int]
     batch_size: int
+    _: KW_ONLY
     job_steps: int = 4
     pass_steps: int = 96
     distinct_steps: int = 4
     builder: dict[str, Any] = field(default_factory=lambda: {"name": "separable", "stem": True})
 
     def steps(self, procedure: str) -> int:
-        """Return how many steps of a procedure are timed."""
+        """Return the number of timed steps of a procedure."""
         return self.pass_steps if procedure in _ONE_PASS else self.job_steps
 
     def warm_up_steps(self, procedure: str) -> int:
-        """Return how many steps fill every buffer of a procedure."""
+        """Return the number of untimed steps that warm a procedure up."""
         return 4 if procedure in _ONE_PASS else 1
 
 
@@ -47,7 +54,7 @@ PRESETS = {
 
 
 def find_preset(name: str) -> Preset:
-    """Return a preset by name; raises `ConfigError`."""
+    """Return a preset by name; raise `ConfigError` if there is none."""
     if name not in PRESETS:
         raise ConfigError(f"unknown preset '{name}'.{did_you_mean(name, PRESETS)}")
     return PRESETS[name]

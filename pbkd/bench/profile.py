@@ -1,4 +1,4 @@
-"""Where the time of a single pass goes, by torch's own profiler."""
+"""Profile of a single pass, by torch's profiler."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from pbkd.bench.worker import rigs
+from pbkd.bench.rig import build_rigs
 from pbkd.core.devices import pick_device
 from pbkd.core.files import write_file
 from pbkd.core.process import keep_freed_memory, thread_count
@@ -37,14 +37,20 @@ def profile_single_pass(
 ) -> dict[str, float]:
     """Profile some steps of one worker that trains all blocks in one teacher pass.
 
-    Writes `profile.txt`, torch's table, and `trace.json`, which trace viewers draw. Returns the
-    share of the time, 0 to 1, of each kind of operation.
+    Args:
+        registry: Provides models, partitioners, builders and losses.
+        preset: The network and its images.
+        folder: Gets `profile.txt`, torch's table, and `trace.json`, for trace viewers.
+        threads: CPU threads.
+
+    Returns:
+        The fraction of the time, 0 to 1, of each kind of operation.
     """
     keep_freed_memory()
     with thread_count(threads):
-        rig, _ = rigs(registry, preset, 0, torch.device(pick_device("auto")))
+        rig, _ = build_rigs(registry, preset, 0, torch.device(pick_device("auto")))
         names = list(rig.blocks)
-        rig.train(names, recompute(rig.chain, names, rig.batches(2)))  # memory settles
+        rig.train(names, recompute(rig.chain, names, rig.batches(2)))  # warm-up
         with profile(activities=_activities()) as profiler:
             rig.train(names, recompute(rig.chain, names, rig.batches(_STEPS)))
     averages = profiler.key_averages()
@@ -55,7 +61,7 @@ def profile_single_pass(
 
 
 def shares(times: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return each kind's share of the time of named operations, `other` last."""
+    """Return the fraction of the time of each kind of operation, `other` last."""
     totals = dict.fromkeys([*KINDS, "other"], 0.0)
     for name, time in times:
         totals[_kind(name)] += time
@@ -77,6 +83,6 @@ def _activities() -> list[ProfilerActivity]:
 
 
 def _self_time(event: Any) -> float:
-    """Return microseconds on the accelerator where there is one, otherwise on the CPU."""
+    """Return the microseconds on the accelerator if there is one, otherwise on the CPU."""
     time: float = event.self_device_time_total if torch.cuda.is_available() else 0.0
     return time or (0.0 if torch.cuda.is_available() else event.self_cpu_time_total)

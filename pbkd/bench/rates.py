@@ -1,4 +1,4 @@
-"""What ranks find out together: costs while all are busy, the rate of a link."""
+"""Measurements of a benchmark's ranks: mean costs, bandwidth, peak memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["link_rate", "mean_costs", "peak_memory", "reset_peak_memory"]
 
-_MESSAGE = 4_000_000  # floats
+_MESSAGE_FLOATS = 4_000_000
 _MESSAGES = 5
 _SECONDS = (
     "prefix_seconds",
@@ -31,7 +31,7 @@ _SECONDS = (
 
 
 def mean_costs(costs: Sequence[BlockCost], device: torch.device) -> list[BlockCost]:
-    """Return the mean, over all ranks, of costs that each measured at the same time."""
+    """Return the mean of all ranks' costs, measured while all ranks were busy."""
     seconds = torch.tensor(
         [[getattr(cost, field) for field in _SECONDS] for cost in costs],
         dtype=torch.float64,
@@ -46,11 +46,11 @@ def mean_costs(costs: Sequence[BlockCost], device: torch.device) -> list[BlockCo
 
 
 def link_rate(rank: int, device: torch.device) -> float:
-    """Measure the bytes per second from rank 0 to rank 1; the answer is the same on all ranks."""
-    message = torch.zeros(_MESSAGE, device=device)
+    """Measure the bandwidth from rank 0 to rank 1, in bytes/s; all ranks get the same figure."""
+    message = torch.zeros(_MESSAGE_FLOATS, device=device)
     start = 0.0
     for index in range(_MESSAGES + 1):
-        if index == 1:  # the first one opens the link
+        if index == 1:  # the first message opens the connection
             start = time.perf_counter()
         if rank == 0:
             dist.send(message, 1)
@@ -65,7 +65,7 @@ _PROCESS = Path("/proc/self")
 
 
 def reset_peak_memory() -> None:
-    """Start anew; without effect where the system has no such thing (see proc(5), clear_refs)."""
+    """Reset the peak resident memory; no effect on systems without it (proc(5), clear_refs)."""
     try:
         (_PROCESS / "clear_refs").write_text("5")
     except OSError:
@@ -73,9 +73,9 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory() -> int | None:
-    """Return the peak in bytes, or None where the system does not tell it."""
+    """Return the peak resident memory in bytes; None on systems without it."""
     try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", (_PROCESS / "status").read_text())
+        match = re.search(r"VmHWM:\s+(\d+) kB", (_PROCESS / "status").read_text())
     except OSError:
         return None
-    return int(found.group(1)) * 1024 if found else None
+    return int(match.group(1)) * 1024 if match else None

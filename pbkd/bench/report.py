@@ -1,4 +1,4 @@
-"""A benchmark as a table, JSON, CSV and a plot."""
+"""Output of benchmark results: table, JSON, CSV and plot."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _HEADS = (
 
 
 def write(result: BenchResult, folder: Path) -> None:
-    """Write `result.json` and `procedures.csv`, a row a procedure."""
+    """Write `result.json` and `procedures.csv`, with a row per procedure."""
     write_json(folder / "result.json", asdict(result))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -43,7 +43,7 @@ def write(result: BenchResult, folder: Path) -> None:
 
 
 def show(result: BenchResult) -> None:
-    """Print the table, the speed-ups, and what was not measured."""
+    """Print the table, the speed-ups, the energy savings, and what was not measured."""
     console = Console(highlight=False, width=None if Console().is_terminal else 160)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, head in enumerate(_HEADS):
@@ -63,18 +63,18 @@ def show(result: BenchResult) -> None:
     kept = result.checkpoint_seconds / (STEPS_BETWEEN * per_step)
     console.print(
         f"a checkpoint of every block: {result.checkpoint_seconds:.3f} s, {100 * kept:.2f} % of"
-        f" single-pass's {STEPS_BETWEEN} steps, of which at least so many lie between two"
+        f" single-pass's {STEPS_BETWEEN} steps, the least between two checkpoints"
     )
     for line in energy_lines(result):
         console.print(line)
 
 
 def energy_lines(result: BenchResult) -> list[str]:
-    """Say what each procedure saves of serial's energy, both ways, or why it is not known."""
+    """Return a line for each energy saving over `serial`, and the reasons of missing figures."""
     lines = [
         f"energy of {saving.procedure}, {saving.counted}: {saving.en_joules:.1f} J for 1,000"
         f" images, serial {saving.e1_joules:.1f} J; saved {100 * saving.share:.1f} % of serial's,"
-        f" (E1 - EN) / E1; in the paper's way {100 * saving.papers:.1f} %, E1 / EN - 1"
+        f" (E1 - EN) / E1; by the paper's formula {100 * saving.papers:.1f} %, E1 / EN - 1"
         for saving in result.savings
         if saving.share is not None and saving.papers is not None
     ]
@@ -92,7 +92,7 @@ def energy_lines(result: BenchResult) -> list[str]:
 
 
 def rows(result: BenchResult) -> list[tuple[str, ...]]:
-    """Return a row of text for each procedure, in the order of the table's heads."""
+    """Return the table's row for each procedure."""
     serial = next(p.seconds.median for p in result.procedures if p.name == "serial")
     return [_row(procedure, serial) for procedure in result.procedures]
 
@@ -113,7 +113,7 @@ def _row(procedure: ProcedureResult, serial: float) -> tuple[str, ...]:
 
 
 def plot(results: Sequence[BenchResult]) -> str:
-    """Draw images per second of each procedure, relative to `serial`, as an SVG with bars."""
+    """Draw the throughput of each procedure relative to `serial` as an SVG bar chart."""
     bars: list[str] = []
     y = 34
     best = max(_speedups(result)[name].median for result in results for name in _speedups(result))
@@ -129,11 +129,11 @@ def plot(results: Sequence[BenchResult]) -> str:
             )
             y += 22
         y += 30
-    return _SVG.format(height=y, bars="\n".join(bars), about=_about(results[0]))
+    return _SVG.format(height=y, bars="\n".join(bars), subtitle=_subtitle(results[0]))
 
 
 def _speedups(result: BenchResult) -> dict[str, Spread]:
-    """Return how many times faster than `serial` each procedure is."""
+    """Return each procedure's speed-up over `serial`."""
     serial = next(p.seconds for p in result.procedures if p.name == "serial")
     return {
         p.name: type(serial)(
@@ -145,7 +145,7 @@ def _speedups(result: BenchResult) -> dict[str, Spread]:
     }
 
 
-def _about(result: BenchResult) -> str:
+def _subtitle(result: BenchResult) -> str:
     return (
         "Training throughput over the paper's serial procedure on the same kernels;"
         f" {result.workers} workers, {result.threads} thread each, {result.environment['machine']}"
@@ -158,7 +158,7 @@ text {{ fill: #24292f }} .title {{ font-weight: bold; font-size: 14px }}
 rect {{ fill: #8c959f }} .single-pass, .pipeline, .cache {{ fill: #0969da }}
 @media (prefers-color-scheme: dark) {{ text {{ fill: #e6edf3 }} rect {{ fill: #6e7681 }}
 .single-pass, .pipeline, .cache {{ fill: #58a6ff }} }}
-</style><text x="10" y="14" font-size="11">{about}</text>
+</style><text x="10" y="14" font-size="11">{subtitle}</text>
 {bars}
 </svg>
 """

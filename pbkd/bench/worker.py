@@ -1,8 +1,7 @@
-"""One rank of a benchmark: sets up, measures costs, runs every procedure in turn, tells."""
+"""One rank of a benchmark: measure costs, time every procedure, record events."""
 
 from __future__ import annotations
 
-import copy
 import itertools
 import time
 from dataclasses import asdict
@@ -11,21 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
 
 from pbkd.bench.presets import Preset
-from pbkd.bench.procedures import Rig, checkpoint_seconds, run_cache, run_jobs, run_relay
+from pbkd.bench.procedures import checkpoint_seconds, run_cache, run_jobs, run_relay
 from pbkd.bench.rates import link_rate, mean_costs, peak_memory, reset_peak_memory
-from pbkd.config.schema import RunConfig
+from pbkd.bench.rig import Rig, build_rigs
 from pbkd.core.files import read_json
 from pbkd.core.process import give_back_memory, keep_freed_memory
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.energy.monitor import monitor_energy
 from pbkd.execution.process_group import process_group
-from pbkd.models.chain import blocks_of, freeze, fuse_batchnorm
-from pbkd.models.partition import pick_partitioner
-from pbkd.models.replacement import propose, replaceable
-from pbkd.models.teacher import build_network
 from pbkd.planning.profiling import measure_costs
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import record
@@ -36,22 +30,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from torch import Tensor
-
     from pbkd.core.blocks import BlockCost
     from pbkd.energy.monitor import EnergyMonitor
     from pbkd.plugin.registry import Registry
-    from pbkd.protocols import EnergyMeter
     from pbkd.training.activation_cache import ActivationCache
 
-__all__ = ["measure", "procedure_schedules", "rigs"]
+__all__ = ["PROCEDURES", "procedure_schedules", "run_rank"]
+
+PROCEDURES = ("serial", "paper", "single-pass", "pipeline", "cache", "serial-plain")
+"""The procedures in the order in which they run."""
 
 
-def measure(folder: Path, rank: int) -> None:
-    """Do one rank's part of the benchmark that `folder/bench.json` describes.
+def run_rank(folder: Path, rank: int) -> None:
+    """Run one rank of the benchmark that `folder/bench.json` describes.
 
-    Rank 0 tells of the costs and of each procedure's seconds; every rank of its own CPU seconds
-    and peak memory.
+    Every rank records the seconds, CPU seconds and peak memory of each procedure; rank 0 also
+    records costs, bandwidth and energy.
     """
     keep_freed_memory()
     settings = read_json(folder / "bench.json")
@@ -59,71 +53,87 @@ def measure(folder: Path, rank: int) -> None:
     torch.set_num_threads(workers[rank].threads)
     device = torch.device(workers[rank].device)
     registry = build_registry()
-    fused, plain = rigs(registry, Preset(**settings["preset"]), rank, device)
+    fused, plain = build_rigs(registry, Preset(**settings["preset"]), rank, device)
     with process_group(device, rank, len(workers), "bench"):
-        alone = _in_turn(lambda: _costs(fused), rank)
-        offset = rank * len(fused.chain) // len(workers)
-        together = mean_costs(_costs(fused, offset), device)
-        workers = [Worker(**(asdict(w) | {"bandwidth": link_rate(rank, device)})) for w in workers]
-        if rank == 0:
-            record(
-                folder, "rank0", "costs",
-                alone=[asdict(cost) for cost in alone],
-                together=[asdict(cost) for cost in together],
-                bandwidth=workers[0].bandwidth,
-            )  # fmt: skip
-        schedules = procedure_schedules(registry, alone, together, workers)
-        cache = _filled(folder / "cache", rank, fused, len(workers))
-        queues = itertools.count()
-
-        def run(name: str, steps: int) -> None:
-            rig = plain if name == "serial-plain" else fused
-            schedule = schedules[name]
-            if schedule.feed == "relay":
-                run_relay(rig, schedule, steps)
-            elif schedule.feed == "cache":
-                run_cache(rig, schedule, steps, cache)
-            else:
-                run_jobs(rig, schedule, steps, f"bench {next(queues)}")
-
+        schedules = _measured_schedules(folder, registry, fused, workers)
+        cache = _filled_cache(folder / "cache", fused, len(workers))
+        run = _runner(fused, plain, schedules, cache)
         names = settings["meters"] if rank == 0 else []
         meters = [registry.create("meter", {"name": name}) for name in names]
-        _take_turns(folder, rank, settings, tuple(schedules), meters, run)
-        if rank == 0:  # which has trained every block, in single-pass
+        with monitor_energy(meters) as monitor:
+            _run_rounds(folder, rank, settings, run, monitor)
+        if rank == 0:  # rank 0 has trained every block, in single-pass
             seconds = checkpoint_seconds(fused, folder / "checkpoints")
             record(folder, "rank0", "checkpoint", seconds=seconds)
 
 
-def _take_turns(
+def _measured_schedules(
+    folder: Path, registry: Registry, rig: Rig, workers: Sequence[Worker]
+) -> dict[str, Schedule]:
+    """Measure costs and bandwidth, record them, and schedule every procedure."""
+    rank, device = rig.rank, rig.images[0].device
+    alone = _on_rank_0(lambda: _costs(rig), rank)
+    offset = rank * len(rig.chain) // len(workers)
+    together = mean_costs(_costs(rig, offset), device)
+    workers = [Worker(**(asdict(w) | {"bandwidth": link_rate(rank, device)})) for w in workers]
+    if rank == 0:
+        record(
+            folder, "rank0", "costs",
+            alone=[asdict(cost) for cost in alone],
+            together=[asdict(cost) for cost in together],
+            bandwidth=workers[0].bandwidth,
+        )  # fmt: skip
+    return procedure_schedules(registry, alone, together, workers)
+
+
+def _runner(
+    fused: Rig, plain: Rig, schedules: Mapping[str, Schedule], cache: ActivationCache
+) -> Callable[[str, int], None]:
+    """Return a function that runs a procedure for a number of steps."""
+    queues = itertools.count()
+
+    def run(name: str, steps: int) -> None:
+        rig = plain if name == "serial-plain" else fused
+        schedule = schedules[name]
+        if schedule.feed == "relay":
+            run_relay(rig, schedule, steps)
+        elif schedule.feed == "cache":
+            run_cache(rig, schedule, steps, cache)
+        else:
+            run_jobs(rig, schedule, steps, f"bench {next(queues)}")
+
+    return run
+
+
+def _run_rounds(
     folder: Path,
     rank: int,
     settings: Mapping[str, Any],
-    names: Sequence[str],
-    meters: Sequence[EnergyMeter],
     run: Callable[[str, int], None],
+    monitor: EnergyMonitor,
 ) -> None:
-    """Run every procedure once per round, in turn, after a warm-up of a few steps.
+    """Run every procedure once per round, after a warm-up of a few steps.
 
-    Memory is measured in the warm-up: later on a process keeps what other procedures took.
+    Peak memory is measured in the warm-up: later, a process also keeps the memory of the other
+    procedures.
     """
     preset = Preset(**settings["preset"])
-    peaks = {name: _peak(partial(run, name, preset.warm_up_steps(name))) for name in names}
-    with monitor_energy(meters) as monitor:
-        for round_ in range(settings["rounds"]):
-            for name in names:
-                if name == "serial-plain" and round_ > 0:
-                    continue
-                steps = preset.steps(name)
-                measured = _timed(partial(run, name, steps), monitor, f"{name} {round_}")
-                record(
-                    folder, f"rank{rank}", "procedure",
-                    name=name, round=round_, rank=rank, steps=steps, peak_bytes=peaks[name],
-                    device=settings["workers"][rank]["device"], **measured,
-                )  # fmt: skip
+    peaks = {name: _peak(partial(run, name, preset.warm_up_steps(name))) for name in PROCEDURES}
+    for round_ in range(settings["rounds"]):
+        for name in PROCEDURES:
+            if name == "serial-plain" and round_ > 0:
+                continue
+            steps = preset.steps(name)
+            measured = _timed(partial(run, name, steps), monitor, f"{name} {round_}")
+            record(
+                folder, f"rank{rank}", "procedure",
+                name=name, round=round_, rank=rank, steps=steps, peak_bytes=peaks[name],
+                device=settings["workers"][rank]["device"], **measured,
+            )  # fmt: skip
 
 
 def _peak(work: Callable[[], None]) -> int | None:
-    """Do this rank's work; return the largest resident memory meanwhile."""
+    """Do this rank's work and return its peak resident memory."""
     dist.barrier()
     give_back_memory()
     reset_peak_memory()
@@ -132,7 +142,7 @@ def _peak(work: Callable[[], None]) -> int | None:
 
 
 def _timed(work: Callable[[], None], monitor: EnergyMonitor, window: str) -> dict[str, Any]:
-    """Do this rank's work between two barriers; return its seconds, CPU seconds and joules."""
+    """Do this rank's work between two barriers and return its seconds, CPU seconds and joules."""
     dist.barrier()
     cpu, start = time.process_time(), time.perf_counter()
     with monitor.window(window):
@@ -151,52 +161,16 @@ def _timed(work: Callable[[], None], monitor: EnergyMonitor, window: str) -> dic
     }
 
 
-def rigs(registry: Registry, preset: Preset, rank: int, device: torch.device) -> tuple[Rig, Rig]:
-    """Build the same network on every rank: folded and channels-last, and plain as it comes."""
-    torch.manual_seed(0)
-    network = build_network(registry, preset.teacher).to(device)
-    shape = (preset.batch_size, *preset.image_shape)
-    images = [torch.randn(shape, device=device) for _ in range(preset.distinct_steps)]
-    _settle(network, images[0])
-    chain = pick_partitioner(registry, {"name": "auto"}, freeze(network)).partition(network)
-    names = replaceable(chain, RunConfig().keep)
-    builder = registry.create("builder", preset.builder)
-    blocks = blocks_of(chain, images[0][:1], names)
-    proposals = [propose(builder, chain[block.position], block, 0) for block in blocks]
-    replacements = {p.block.name: p.replacement for p in proposals if p.replacement is not None}
-    trained = {block.name: block for block in blocks if block.name in replacements}
-    plain = {
-        name: copy.deepcopy(r).to(memory_format=torch.contiguous_format)
-        for name, r in replacements.items()
-    }
-    last = [image.to(memory_format=torch.channels_last) for image in images]
-    fused = fuse_batchnorm(chain, last[0][:2])
-    loss = registry.find("loss", "nmse")
-    return (
-        Rig(fused, replacements, trained, last, loss, rank),
-        Rig(chain, plain, trained, images, loss, rank),
-    )
-
-
-def _settle(network: nn.Module, images: Tensor) -> None:
-    """Give random BatchNorms the statistics of a batch, so that activations keep their scale."""
-    for norm in network.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            norm.momentum = None
-    with torch.no_grad():
-        network.train()(images)
-
-
 def _costs(rig: Rig, offset: int = 0) -> list[BlockCost]:
     return measure_costs(rig.chain, rig.replacements, rig.images[0], rig.loss, offset=offset)
 
 
-def _in_turn(work: Callable[[], list[BlockCost]], rank: int) -> list[BlockCost]:
-    """Let rank 0 work while the others wait; give its answer to all."""
-    answer: list[Any] = [work() if rank == 0 else None]
-    dist.broadcast_object_list(answer)
-    found: list[BlockCost] = answer[0]
-    return found
+def _on_rank_0(work: Callable[[], list[BlockCost]], rank: int) -> list[BlockCost]:
+    """Let rank 0 work while the others wait, and broadcast its result."""
+    results: list[Any] = [work() if rank == 0 else None]
+    dist.broadcast_object_list(results)
+    costs: list[BlockCost] = results[0]
+    return costs
 
 
 def procedure_schedules(
@@ -205,7 +179,14 @@ def procedure_schedules(
     together: Sequence[BlockCost],
     workers: Sequence[Worker],
 ) -> dict[str, Schedule]:
-    """Return each procedure's schedule; those for one worker leave the others idle."""
+    """Return the schedule of each of `PROCEDURES`; serial ones leave all workers but one idle.
+
+    Args:
+        registry: Provides the schedulers.
+        alone: Costs measured while the other ranks were idle.
+        together: Costs measured while all ranks were busy.
+        workers: The workers, ordered by rank.
+    """
     idle: tuple[tuple[Job, ...], ...] = ((),) * (len(workers) - 1)
     names = [cost.name for cost in alone]
     by_block = tuple(Job((name,)) for name in names)
@@ -226,13 +207,13 @@ def procedure_schedules(
     }
 
 
-def _filled(folder: Path, rank: int, rig: Rig, workers: int) -> ActivationCache:
-    """Fill the cache, each rank its share of the batches."""
+def _filled_cache(folder: Path, rig: Rig, workers: int) -> ActivationCache:
+    """Fill the activation cache; each rank writes its share of the batches."""
     rows = len(rig.images[0])
     share = [
         (slice(index * rows, (index + 1) * rows), rig.images[index])
-        for index in range(rank, len(rig.images), workers)
+        for index in range(rig.rank, len(rig.images), workers)
     ]
     blocks = list(rig.blocks.values())
     spec = CacheSpec(folder, blocks, rows * len(rig.images))
-    return open_cache(spec, rig.chain, share, rank=rank, workers=workers)
+    return open_cache(spec, rig.chain, share, rank=rig.rank, workers=workers)

@@ -1,4 +1,4 @@
-"""`pbkd bench`: the paper's procedures and pbkd's, side by side."""
+"""`pbkd bench`: speed and energy of the paper's procedures and of pbkd's."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from pbkd.bench.host import BenchSettings
     from pbkd.plugin.registry import Registry
 
 
@@ -22,22 +23,25 @@ def bench(
     ] = None,
     workers: Annotated[int, typer.Option(help="Workers of the parallel procedures.")] = 2,
     threads: Annotated[int, typer.Option(help="CPU threads of each worker.")] = 1,
-    rounds: Annotated[int, typer.Option(help="How many times each procedure is timed.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Number of times that each procedure is timed.")] = 3,
     meter: Annotated[
         list[str] | None,
-        typer.Option(help="Energy meter to read; may be given again. Without it: nvml and rapl."),
+        typer.Option(help="Energy meter to read; can be repeated (default: nvml and rapl)."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the benchmarks' folders.")] = Path("bench"),
+    out: Annotated[
+        Path, typer.Option(help="Folder in which a new folder is created for the results.")
+    ] = Path("bench"),
     profile: Annotated[
-        bool, typer.Option("--profile", help="Time nothing; profile single-pass instead.")
+        bool, typer.Option("--profile", help="Profile single-pass instead of timing procedures.")
     ] = False,
 ) -> None:
-    """Time the paper's procedures and pbkd's in turn, on the same kernels.
+    """Time the paper's procedures and pbkd's, on the same kernels.
 
-    Prints a table for each preset. In a new folder it writes speedup.svg, and for each preset
-    result.json, procedures.csv and costs.json, which `pbkd plan --costs` reads. With --profile it
-    writes profile.txt and trace.json.
+    Prints a table for each preset and writes speedup.svg, and for each preset result.json,
+    procedures.csv and costs.json (for `pbkd plan --costs`). With --profile, writes profile.txt and
+    trace.json.
     """
+    from pbkd.bench.host import BenchSettings
     from pbkd.bench.presets import find_preset
     from pbkd.config.schema import RunConfig
     from pbkd.plugin.registry import build_registry
@@ -51,8 +55,8 @@ def bench(
     if profile:
         _profile(registry, names, folder, threads)
     else:
-        how = {"workers": workers, "threads": threads, "rounds": rounds}
-        _measure(registry, names, folder, how, meter or RunConfig().meters)
+        settings = BenchSettings(workers, threads, rounds, tuple(meter or RunConfig().meters))
+        _measure(registry, names, folder, settings)
     typer.echo(f"everything is in {folder}")
 
 
@@ -68,24 +72,19 @@ def _profile(registry: Registry, names: Sequence[str], folder: Path, threads: in
 
 
 def _measure(
-    registry: Registry,
-    names: Sequence[str],
-    folder: Path,
-    how: Mapping[str, int],
-    meters: Sequence[str],
+    registry: Registry, names: Sequence[str], folder: Path, settings: BenchSettings
 ) -> None:
     import shutil
 
-    from pbkd.bench.host import bench as run_bench
+    from pbkd.bench.host import run_benchmark
     from pbkd.bench.report import plot, show, write
     from pbkd.core.files import write_file
 
     results = []
     for name in names:
-        own = folder / name
-        result = run_bench(registry, name, own, **how, meters=meters)
-        shutil.rmtree(own / "cache", ignore_errors=True)
-        write(result, own)
+        result = run_benchmark(registry, name, folder / name, settings)
+        shutil.rmtree(folder / name / "cache", ignore_errors=True)
+        write(result, folder / name)
         typer.echo(f"{name}:")
         show(result)
         results.append(result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from pbkd.bench.host import bench
+from pbkd.bench.host import BenchSettings, run_benchmark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 def test_every_procedure_is_measured_predicted_and_compared(
     registry: Registry, tmp_path: Path
 ) -> None:
-    result = bench(
-        registry, "digits", tmp_path, workers=2, threads=1, rounds=2, meters=["estimate"]
-    )
+    settings = BenchSettings(workers=2, threads=1, rounds=2, meters=("estimate",))
+    result = run_benchmark(registry, "digits", tmp_path, settings)
     assert [p.name for p in result.procedures] == [
         "serial", "paper", "single-pass", "pipeline", "cache", "serial-plain",
     ]  # fmt: skip

@@ -6,8 +6,9 @@ import pytest
 from pbkd_squared_error import NMSE
 from torch import nn
 
-from pbkd.bench.host import bench
-from pbkd.bench.procedures import Rig, run_jobs
+from pbkd.bench.host import BenchSettings, run_benchmark
+from pbkd.bench.procedures import run_jobs
+from pbkd.bench.rig import Rig
 from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import ConfigError, UnknownNameError
 
@@ -19,19 +20,19 @@ if TYPE_CHECKING:
 
 def test_an_unknown_meter_is_told_before_anything_runs(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'nvml'"):
-        bench(registry, "digits", tmp_path, workers=2, threads=1, rounds=1, meters=["nvlm"])
+        run_benchmark(registry, "digits", tmp_path, BenchSettings(2, 1, 1, ("nvlm",)))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("preset", "workers", "message"),
-    [("vgg", 2, "unknown preset 'vgg'"), ("digits", 1, "2 or more workers")],
+    [("vgg", 2, "unknown preset 'vgg'"), ("digits", 1, "at least 2 workers")],
 )
 def test_what_cannot_be_measured_is_told(
     registry: Registry, tmp_path: Path, preset: str, workers: int, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        bench(registry, preset, tmp_path, workers=workers, threads=1, rounds=1)
+        run_benchmark(registry, preset, tmp_path, BenchSettings(workers, 1, 1))
 
 
 def test_a_shared_job_is_claimed_only_when_the_last_one_is_done(
@@ -39,7 +40,7 @@ def test_a_shared_job_is_claimed_only_when_the_last_one_is_done(
 ) -> None:
     jobs = tuple(Job((name,)) for name in "abc")
     schedule = Schedule(((), ()), jobs)
-    rig = Rig(nn.Sequential(), {}, {}, [], NMSE, rank=0)
+    rig = Rig(chain=nn.Sequential(), replacements={}, blocks={}, images=[], loss=NMSE, rank=0)
     order: list[str] = []
     tickets = iter([0, 2, 3])
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from pbkd.bench.gather import gather
 from pbkd.bench.presets import PRESETS
 from pbkd.bench.report import plot, rows
-from pbkd.bench.result import BenchResult, Spread, gather
+from pbkd.bench.result import BenchResult, Spread
 
 NAMES = ("serial", "paper", "single-pass", "pipeline", "cache", "serial-plain")
 
@@ -37,7 +38,17 @@ EVENTS = [
 
 def gathered() -> BenchResult:
     procedures, speedups = gather(EVENTS, batch_size=100, predicted={"serial": 11.0})
-    return BenchResult("p", 2, 1, 100, "pbkd bench p", procedures, speedups, 0.1, {"machine": "m"})
+    return BenchResult(
+        preset="p",
+        workers=2,
+        threads=1,
+        batch_size=100,
+        command="pbkd bench p",
+        procedures=procedures,
+        speedups=speedups,
+        checkpoint_seconds=0.1,
+        environment={"machine": "m"},
+    )
 
 
 def test_seconds_are_for_a_thousand_images() -> None:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pbkd.bench.report import energy_lines
-from pbkd.bench.result import BenchResult, ProcedureResult, Spread, savings
+from pbkd.bench.result import BenchResult, ProcedureResult, Spread
+from pbkd.bench.savings import savings
 
 # The kilojoules that the paper's authors logged for VGG-16, on one and on four GPUs.
 PAPERS = {
@@ -19,14 +20,35 @@ def procedure(name: str, joules: dict[str, float] | None, gpus: int = 1) -> Proc
     in_use = ("cpu", *(f"cuda:{number}" for number in range(gpus)))
     spread = Spread(1.0, 1.0, 1.0)
     reason = None if joules else "no sensor"
-    return ProcedureResult(name, spread, 1.0, (), None, joules, reason, DEVICES, in_use)
+    return ProcedureResult(
+        name=name,
+        seconds=spread,
+        cpu_seconds=1.0,
+        peak_bytes=(),
+        predicted_seconds=None,
+        joules=joules,
+        joules_reason=reason,
+        devices=DEVICES,
+        in_use=in_use,
+    )
 
 
 SERIAL, PAPER = (procedure(name, joules) for name, joules in PAPERS.items())
 
 
 def bench(*procedures: ProcedureResult) -> BenchResult:
-    return BenchResult("p", 2, 1, 64, "", procedures, {}, 0.1, {}, savings(procedures))
+    return BenchResult(
+        preset="p",
+        workers=2,
+        threads=1,
+        batch_size=64,
+        command="",
+        procedures=procedures,
+        speedups={},
+        checkpoint_seconds=0.1,
+        environment={},
+        savings=savings(procedures),
+    )
 
 
 def test_the_papers_19_per_cent_are_16_of_what_was_used_before() -> None:
@@ -38,7 +60,7 @@ def test_the_papers_19_per_cent_are_16_of_what_was_used_before() -> None:
     assert whole.share == pytest.approx(0.159, abs=5e-4)
     (line, *_) = energy_lines(bench(SERIAL, PAPER))
     assert "saved 15.9 % of serial's, (E1 - EN) / E1" in line
-    assert "in the paper's way 18.9 %, E1 / EN - 1" in line
+    assert "by the paper's formula 18.9 %, E1 / EN - 1" in line
 
 
 def test_what_idle_devices_took_can_be_left_out() -> None:
@@ -59,7 +81,7 @@ def test_what_idle_devices_took_can_be_left_out() -> None:
         ({"lost": ("gpu7",)}, 0, "gpu7: not measured in both"),
         ({"joules": {"gpu0": 3.0}, "joules_reason": "gone"}, 0, "cpu-package-0: not measured"),
         ({"joules": {"gpu0": 3.0}, "joules_reason": "gone"}, 1, "not measured in paper (gone)"),
-        ({"devices": {"gpu0": "cuda:0"}}, 1, "not known which device cpu-package-0 is"),
+        ({"devices": {"gpu0": "cuda:0"}}, 1, "the device of cpu-package-0 is not known"),
     ],
 )
 def test_what_is_not_known_is_none_with_a_reason(

@@ -1,0 +1,134 @@
+"""One rank's copy of the network that a benchmark trains."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from pbkd.config.schema import RunConfig
+from pbkd.models.chain import blocks_of, freeze, fuse_batchnorm
+from pbkd.models.partition import pick_partitioner
+from pbkd.models.replacement import propose, replaceable
+from pbkd.models.teacher import build_network
+from pbkd.training.distill import train_job
+from pbkd.training.learner import Trainee, trainee
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pbkd.bench.presets import Preset
+    from pbkd.core.blocks import Block
+    from pbkd.plugin.registry import Registry
+    from pbkd.protocols import Loss
+    from pbkd.training.feeds import Lessons
+    from pbkd.training.replicas import ReplicaGroup
+
+__all__ = ["Rig", "build_rigs"]
+
+
+@dataclass(kw_only=True)
+class Rig:
+    """One rank's copy of teacher, replacements and images.
+
+    Attributes:
+        chain: The teacher.
+        replacements: The replacement of each block.
+        blocks: The blocks with a replacement, by name.
+        images: The distinct batches, (N, C, H, W) each; they are repeated.
+        loss: The loss of blockwise training.
+        rank: The rank.
+        trainees: Optimisers of the blocks that this rank has trained.
+    """
+
+    chain: nn.Sequential
+    replacements: Mapping[str, nn.Module]
+    blocks: Mapping[str, Block]
+    images: list[Tensor]
+    loss: Loss
+    rank: int
+    trainees: dict[str, Trainee] = field(default_factory=dict)
+
+    def batches(self, steps: int) -> Iterator[Tensor]:
+        """Yield `steps` batches."""
+        return itertools.islice(itertools.cycle(self.images), steps)
+
+    def train(
+        self, names: Iterable[str], lessons: Iterable[Lessons], replicas: ReplicaGroup | None = None
+    ) -> None:
+        """Train blocks for one epoch, with the other replicas of their stage, if any."""
+        trainees = {name: self._trainee(name, replicas) for name in names}
+        train_job(trainees, [lessons], self.loss, replicas=replicas)
+
+    def _trainee(self, name: str, replicas: ReplicaGroup | None) -> Trainee:
+        if replicas is not None:
+            replacement = copy.deepcopy(self.replacements[name])
+            replicas.share_norms(replacement)
+            return _trainee(replacement)
+        if name not in self.trainees:
+            self.trainees[name] = _trainee(self.replacements[name])
+        return self.trainees[name]
+
+
+def build_rigs(
+    registry: Registry, preset: Preset, rank: int, device: torch.device
+) -> tuple[Rig, Rig]:
+    """Build the same network on every rank, with random weights.
+
+    Returns:
+        The network with fused BatchNorm and channels-last tensors, and the plain network.
+    """
+    torch.manual_seed(0)
+    network = build_network(registry, preset.teacher).to(device)
+    shape = (preset.batch_size, *preset.image_shape)
+    images = [torch.randn(shape, device=device) for _ in range(preset.distinct_steps)]
+    _calibrate(network, images[0])
+    chain = pick_partitioner(registry, {"name": "auto"}, freeze(network)).partition(network)
+    names = replaceable(chain, RunConfig().keep)
+    builder = registry.create("builder", preset.builder)
+    blocks = blocks_of(chain, images[0][:1], names)
+    proposals = [propose(builder, chain[block.position], block, 0) for block in blocks]
+    replacements = {p.block.name: p.replacement for p in proposals if p.replacement is not None}
+    trained = {block.name: block for block in blocks if block.name in replacements}
+    plain = {
+        name: copy.deepcopy(r).to(memory_format=torch.contiguous_format)
+        for name, r in replacements.items()
+    }
+    channels_last = [image.to(memory_format=torch.channels_last) for image in images]
+    fused = fuse_batchnorm(chain, channels_last[0][:2])
+    loss = registry.find("loss", "nmse")
+    return (
+        Rig(
+            chain=fused,
+            replacements=replacements,
+            blocks=trained,
+            images=channels_last,
+            loss=loss,
+            rank=rank,
+        ),
+        Rig(
+            chain=chain,
+            replacements=plain,
+            blocks=trained,
+            images=images,
+            loss=loss,
+            rank=rank,
+        ),
+    )
+
+
+def _calibrate(network: nn.Module, images: Tensor) -> None:
+    """Set BatchNorm statistics from a batch, so that activations keep their scale."""
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.momentum = None
+    with torch.no_grad():
+        network.train()(images)
+
+
+def _trainee(replacement: nn.Module) -> Trainee:
+    return trainee(replacement, lr=1e-3, weight_decay=0.0, steps=1_000_000)
