@@ -1,6 +1,6 @@
 """Cost model of schedules: the predicted seconds by which plans are made and compared.
 
-Seconds without a worker are those of a worker at speed 1.
+Seconds without a worker assume a worker at speed 1.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def makespan(
 ) -> float:
     """Predict the seconds until the last worker has finished.
 
-    A relay also needs the seconds until its last stage has the first batch; a cache those of the
+    A relay also needs the seconds until its last stage has the first batch; a cache also needs the
     teacher's pass over every image, shared equally by all workers.
 
     Args:

@@ -160,7 +160,7 @@ def split_seconds(run: PublishedRun) -> list[BlockCost]:
         run: The seconds of each job.
 
     Returns:
-        Costs in the order of the chain; bytes are those of float32 and the paper's replacement.
+        Costs in the order of the chain; bytes are for float32 and the paper's replacement.
 
     Raises:
         ConfigError: If the setting is not understood, or a block of the network is missing.
