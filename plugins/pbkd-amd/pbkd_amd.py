@@ -24,21 +24,25 @@ _VISIBLE = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES
 
 @dataclass(frozen=True)
 class AmdMeter:
-    """Reads the energy counter of each AMD GPU.
+    """Read the energy counter of each AMD GPU.
 
-    Domains are `gpu0`, `gpu1`, ... by the number that `amd-smi` gives a GPU. The counter is of the
-    whole board, whoever uses it. Which of torch's devices a GPU is, is known from ROCm 6.4 on,
-    where no environment variable hides GPUs.
+    Domains are `gpu0`, `gpu1`, ... by the index of `amd-smi`. The counter covers the whole board,
+    including other processes. A GPU is matched to torch's device since ROCm 6.4, if no environment
+    variable hides GPUs.
     """
 
     name: ClassVar[str] = "amd"
 
     @contextmanager
     def open(self) -> Iterator[Callable[[], EnergyReading]]:
-        """Start AMD SMI, and shut it down at the end; the context gives the reading function.
+        """Initialise AMD SMI, and shut it down at the end.
 
-        Raises `MeterUnavailableError` without the library, a driver, a GPU with a counter, or the
-        permission to read one.
+        Yields:
+            A function that returns the reading since the meter was opened.
+
+        Raises:
+            MeterUnavailableError: The library, the driver, a GPU with a counter, or the permission
+                to read one is missing.
         """
         smi = _start()
         try:
@@ -47,12 +51,12 @@ class AmdMeter:
             devices = _devices(smi, gpus)
             yield lambda: EnergyReading(_read(smi, counters, lost), dict(lost), devices)
         finally:
-            with suppress(smi.AmdSmiException):  # a lost GPU must not hide the run's own end
+            with suppress(smi.AmdSmiException):  # a lost GPU must not hide an error of the run
                 smi.amdsmi_shut_down()
 
 
 class _Counter:
-    """The energy counter of one GPU, followed over its wrap-arounds."""
+    """The energy counter of one GPU, with its wrap-arounds added up."""
 
     def __init__(self, smi: Any, gpu: Any) -> None:
         self._smi, self._gpu = smi, gpu
@@ -67,15 +71,15 @@ class _Counter:
         return self._joules
 
     def _count(self) -> tuple[int, float]:
-        """Return the counter and how many microjoules it counts in."""
-        told = self._smi.amdsmi_get_energy_count(self._gpu)
-        # Before amdsmi 6.2.1 it was called 'power', which it never was.
-        count = told["energy_accumulator"] if "energy_accumulator" in told else told["power"]
-        return int(count), float(told["counter_resolution"])
+        """Return the counter, and its unit in microjoules."""
+        reading = self._smi.amdsmi_get_energy_count(self._gpu)
+        # Before amdsmi 6.2.1 the energy was misnamed 'power'.
+        name = "energy_accumulator" if "energy_accumulator" in reading else "power"
+        return int(reading[name]), float(reading["counter_resolution"])
 
 
 def _step(last: int, now: int) -> int:
-    """Return how far a counter went on; raises `ValueError` where it fell without wrapping."""
+    """Return a counter's increase; raise `ValueError` if it decreased without wrapping."""
     if now >= last:
         return now - last
     for size in _RANGES:
@@ -85,22 +89,26 @@ def _step(last: int, now: int) -> int:
 
 
 def _start() -> Any:
-    """Return the module amdsmi, initialised."""
+    """Return the initialised module amdsmi."""
     try:
         import amdsmi
     except ImportError:
         raise MeterUnavailableError(
             "the Python package amdsmi is not installed; pip install 'pbkd[amd]' installs it."
         ) from None
-    except Exception as error:  # it loads AMD's library, which may be missing or of another version
+    except (
+        Exception
+    ) as error:  # the import loads AMD's library, which may be missing or incompatible
         raise MeterUnavailableError(
-            "AMD's library cannot be loaded, or is of another version than the Python package"
+            "AMD's library cannot be loaded, or its version does not match the Python package"
             f" amdsmi ({type(error).__name__}: {error})."
         ) from None
     try:
         amdsmi.amdsmi_init()
     except amdsmi.AmdSmiException as error:
-        raise MeterUnavailableError(f"AMD SMI does not start: {_said(amdsmi, error)}.") from None
+        raise MeterUnavailableError(
+            f"AMD SMI does not start: {_describe(amdsmi, error)}."
+        ) from None
     return amdsmi
 
 
@@ -108,20 +116,20 @@ def _gpus(smi: Any) -> list[Any]:
     try:
         gpus = list(smi.amdsmi_get_processor_handles())
     except smi.AmdSmiException as error:
-        raise MeterUnavailableError(f"AMD SMI lists no GPUs: {_said(smi, error)}.") from None
+        raise MeterUnavailableError(f"AMD SMI lists no GPUs: {_describe(smi, error)}.") from None
     if not gpus:
         raise MeterUnavailableError("AMD SMI shows no GPU.")
     return gpus
 
 
 def _open_counters(smi: Any, gpus: list[Any]) -> tuple[dict[str, _Counter], dict[str, str]]:
-    """Return each GPU's counter, and why a GPU cannot be read."""
+    """Return each GPU's counter, and the reasons of GPUs without one."""
     counters, lost = {}, {}
     for index, gpu in enumerate(gpus):
         try:
             counters[f"gpu{index}"] = _Counter(smi, gpu)
         except (smi.AmdSmiException, KeyError, ValueError) as error:
-            lost[f"gpu{index}"] = f"its energy counter cannot be read ({_said(smi, error)})"
+            lost[f"gpu{index}"] = f"its energy counter cannot be read ({_describe(smi, error)})"
     if not counters:
         reasons = "; ".join(f"{domain}: {reason}" for domain, reason in lost.items())
         raise MeterUnavailableError(f"no GPU has a usable counter: {reasons}.")
@@ -129,7 +137,7 @@ def _open_counters(smi: Any, gpus: list[Any]) -> tuple[dict[str, _Counter], dict
 
 
 def _devices(smi: Any, gpus: list[Any]) -> dict[str, str]:
-    """Return which of torch's devices each domain is; nothing where that is not certain."""
+    """Return torch's device of each domain, or nothing if that is uncertain."""
     if any(name in os.environ for name in _VISIBLE):
         return {}
     try:
@@ -140,19 +148,19 @@ def _devices(smi: Any, gpus: list[Any]) -> dict[str, str]:
 
 
 def _read(smi: Any, counters: dict[str, _Counter], lost: dict[str, str]) -> dict[str, float]:
-    """Read every counter; one that fails moves from `counters` to `lost` for good."""
+    """Read every counter; move one that fails permanently from `counters` to `lost`."""
     joules = {}
     for domain, counter in list(counters.items()):
         try:
             joules[domain] = counter.joules()
         except (smi.AmdSmiException, KeyError, ValueError) as error:
             del counters[domain]
-            lost[domain] = f"its counter cannot be read any more ({_said(smi, error)})"
+            lost[domain] = f"its counter cannot be read any more ({_describe(smi, error)})"
     return joules
 
 
-def _said(smi: Any, error: Exception) -> str:
-    """Say what is wrong and, where a permission is missing, what to do."""
+def _describe(smi: Any, error: Exception) -> str:
+    """Describe an error, and what to do about a missing permission."""
     denied = smi.amdsmi_wrapper.AMDSMI_STATUS_NO_PERM
     if getattr(error, "err_code", None) == denied:
         return "no permission; add this user to the groups 'video' and 'render'"

@@ -1,4 +1,4 @@
-"""Blocks spread by their training alone, fed from a cache of the teacher's activations."""
+"""Load balancing of blocks that are fed from a cache of the teacher's activations."""
 
 from __future__ import annotations
 
@@ -18,17 +18,25 @@ PBKD_CONTRACT = 1
 
 @dataclass(frozen=True)
 class Cached:
-    """Longest training first, each block to the worker it leaves least loaded.
+    """Assign each block, longest training first, to the worker with the least load afterwards.
 
-    With every activation on disk no block needs the teacher, nor any other block.
+    With every activation on disk, no block needs the teacher or another block.
     """
 
     name: ClassVar[str] = "cached"
 
     def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
-        """Balance the seconds of training and reading; a worker's blocks, in order, are one job."""
+        """Balance the seconds of training and reading, divided by each worker's speed.
+
+        Args:
+            costs: Measured costs of the blocks, in the order of the chain.
+            workers: The workers, by rank.
+
+        Returns:
+            One job per worker that has blocks, with the feed `cache`.
+        """
         order = [cost.name for cost in costs]
-        hands: list[list[str]] = [[] for _ in workers]
+        assigned: list[list[str]] = [[] for _ in workers]
         loads = [0.0 for _ in workers]
         for cost in sorted(costs, key=_seconds, reverse=True):
             after = [
@@ -36,9 +44,9 @@ class Cached:
                 for load, worker in zip(loads, workers, strict=True)
             ]
             best = after.index(min(after))
-            hands[best].append(cost.name)
+            assigned[best].append(cost.name)
             loads[best] = after[best]
-        jobs = [Job(tuple(sorted(hand, key=order.index))) for hand in hands]
+        jobs = [Job(tuple(sorted(blocks, key=order.index))) for blocks in assigned]
         return Schedule(tuple((job,) if job.blocks else () for job in jobs), feed="cache")
 
 
@@ -48,5 +56,5 @@ def _seconds(cost: BlockCost) -> float:
 
 @hookimpl
 def register_schedulers() -> list[type[Scheduler]]:
-    """Hand over the scheduler `cached`."""
+    """Register the scheduler `cached`."""
     return [Cached]

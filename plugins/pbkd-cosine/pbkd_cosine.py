@@ -1,4 +1,4 @@
-"""The angle between a replacement's output and its block's."""
+"""Cosine distance between the replacement's output and the block's."""
 
 from __future__ import annotations
 
@@ -15,11 +15,19 @@ PBKD_CONTRACT = 1
 
 
 def error(output: Tensor, target: Tensor) -> Tensor:
-    """One minus the cosine between each sample's output and target; blind to scale."""
+    """Compute the mean cosine distance, which ignores scale.
+
+    Args:
+        output: The replacement's output, of shape (batch, ...).
+        target: The block's output, of the same shape.
+
+    Returns:
+        One minus the cosine similarity, averaged over the batch.
+    """
     return 1 - functional.cosine_similarity(output.flatten(1), target.flatten(1), dim=1).mean()
 
 
 @hookimpl
 def register_losses() -> list[Loss]:
-    """Hand over the loss `cosine`."""
+    """Register the loss `cosine`."""
     return [Loss("cosine", error)]

@@ -1,4 +1,4 @@
-"""An estimate of the CPU's energy, where it is asked for: CPU seconds times stated watts."""
+"""An estimate of the CPU's energy: CPU seconds times a configured power."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _DOMAIN = "cpu-estimate"
 
 @dataclass(frozen=True)
 class EstimateMeter:
-    """Multiplies the CPU seconds of the run, its workers included, by `watts`; measures nothing.
+    """Multiply the CPU seconds of the run, workers included, by `watts`; nothing is measured.
 
-    `watts` is what one busy core is taken to draw: a CPU second counts as so many joules. Idle
-    power, memory, GPUs and other programs are not in it. The one domain is `cpu-estimate`.
+    `watts` is the assumed power of one busy core: the joules per CPU second. Idle power, memory,
+    GPUs and other programs are not included. The only domain is `cpu-estimate`.
     """
 
     name: ClassVar[str] = "estimate"
@@ -35,9 +35,13 @@ class EstimateMeter:
 
     @contextmanager
     def open(self) -> Iterator[Callable[[], EnergyReading]]:
-        """Start to count; the context gives the function that estimates.
+        """Start to count CPU seconds.
 
-        Raises `MeterUnavailableError` where no watts are stated.
+        Yields:
+            A function that returns the reading since the meter was opened.
+
+        Raises:
+            MeterUnavailableError: `watts` is not set.
         """
         if not 0 < self.watts < math.inf:
             raise MeterUnavailableError(

@@ -47,7 +47,7 @@ class FxPartitioner:
     paths: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Raise `ConfigError` if an option is out of range."""
         if self.granularity not in _GRANULARITIES:
             raise ConfigError(
                 f"the partitioner fx has no granularity '{self.granularity}': it is one of"

@@ -1,4 +1,4 @@
-"""Ghost convolutions: some channels by the teacher's own filters, the others made of those."""
+"""Ghost convolutions: some of the teacher's filters, and cheap depthwise ones for the rest."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PBKD_CONTRACT = 1
 
 @dataclass(frozen=True)
 class GhostBuilder:
-    """Put a ghost convolution in the place of every ungrouped k x k convolution of a block.
+    """Replace every ungrouped k x k convolution of a block by a ghost convolution.
 
-    A convolution gives one in `ratio` of the channels, and depthwise ones of width `kernel` make
-    the others from these (GhostNet, Han et al. 2020, arXiv 1911.11907). The first starts as those
-    of the teacher's filters that all others are nearest to a multiple of; each depthwise one starts
-    as that multiple. The block's other layers stay, with the teacher's weights. `stem` replaces
-    convolutions of images too.
+    A convolution computes one in `ratio` of the channels, and depthwise convolutions of width
+    `kernel` compute the others from these (GhostNet, Han et al. 2020, arXiv 1911.11907). The first
+    is initialised with the teacher's filters that best explain all others as multiples, the
+    depthwise ones with these multiples. The block's other layers keep the teacher's weights. `stem`
+    also replaces convolutions of images.
     """
 
     name: ClassVar[str] = "ghost"
@@ -36,14 +36,22 @@ class GhostBuilder:
     stem: bool = False
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` for an option out of range."""
+        """Raise `ConfigError` if an option is out of range."""
         if self.ratio < 2:
             raise ConfigError(f"'builder.ratio' is {self.ratio}, but must be at least 2.")
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise ConfigError(f"'builder.kernel' is {self.kernel}, but must be odd.")
 
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
-        """Return a copy of the segment with its dense convolutions replaced, or None without."""
+        """Copy the segment and replace its dense convolutions.
+
+        Args:
+            segment: The teacher's segment, which stays as it is.
+            block: The block's name, position and shapes.
+
+        Returns:
+            The replacement; None if the segment has no such convolution.
+        """
         holder = nn.Sequential(copy.deepcopy(segment))
         dense = [
             (name, convolution)
@@ -56,10 +64,16 @@ class GhostBuilder:
 
 
 class GhostConv2d(nn.Module):
-    """Maps (N, in, H, W) as the dense convolution does from which it is initialised."""
+    """A ghost convolution with the input and output shapes of a dense convolution."""
 
     def __init__(self, dense: nn.Conv2d, ratio: int, kernel: int) -> None:
-        """Keep one in `ratio` of the filters of `dense`, rounded up."""
+        """Initialise from a dense convolution.
+
+        Args:
+            dense: An ungrouped convolution.
+            ratio: One in `ratio` of its filters is kept, rounded up.
+            kernel: Width of the depthwise kernels.
+        """
         super().__init__()
         kept, source, factor = _prototypes(dense.weight.detach(), -(-dense.out_channels // ratio))
         padding: Any = dense.padding
@@ -91,21 +105,22 @@ class GhostConv2d(nn.Module):
     order: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return all channels, in the order of the dense convolution's."""
-        some = self.primary(x)
-        both = torch.cat([some, self.cheap(some[:, self.source])], 1)[:, self.order]
-        return both if self.bias is None else both + self.bias[:, None, None]
+        """Compute all channels, in the order of the dense convolution."""
+        primary = self.primary(x)
+        ghosts = self.cheap(primary[:, self.source])
+        output = torch.cat([primary, ghosts], 1)[:, self.order]
+        return output if self.bias is None else output + self.bias[:, None, None]
 
 
 def _prototypes(weight: Tensor, count: int) -> tuple[list[int], list[int], list[float]]:
-    """Choose `count` filters, greedily, that leave the least of all filters unexplained.
+    """Choose greedily the `count` filters that best explain all filters as multiples.
 
-    Returns them, and for each filter the place among them of the one that explains it best, and
-    the factor.
+    Return their indices; for each filter, the position among them of the one that explains it best,
+    and its factor.
     """
     flat = weight.flatten(1).double()
     unit = flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    explained = (flat @ unit.T).square()  # by the filter of each column
+    explained = (flat @ unit.T).square()  # of the row's filter by the column's
     kept: list[int] = []
     best = torch.zeros(len(flat), dtype=flat.dtype)
     for _ in range(count):
@@ -122,5 +137,5 @@ def _prototypes(weight: Tensor, count: int) -> tuple[list[int], list[int], list[
 
 @hookimpl
 def register_builders() -> list[type[BlockBuilder]]:
-    """Hand over the builder `ghost`."""
+    """Register the builder `ghost`."""
     return [GhostBuilder]

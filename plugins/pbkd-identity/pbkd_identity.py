@@ -1,4 +1,4 @@
-"""No block at all: a scale and a shift for each channel."""
+"""Removal of a block, except for a scale and a shift per channel."""
 
 from __future__ import annotations
 
@@ -19,17 +19,25 @@ PBKD_CONTRACT = 1
 
 @dataclass(frozen=True)
 class IdentityBuilder:
-    """Drop a block whose output has its input's shape.
+    """Remove a block whose output has the shape of its input.
 
-    What is left is a scale and a shift for each channel, which start as one and zero: residual
-    networks often lose little by losing a block (Veit et al. 2016, arXiv 1605.06431). A block
-    that changes the shape keeps the teacher's segment.
+    A scale (initially one) and a shift (zero) per channel remain. Residual networks often lose
+    little accuracy without a block (Veit et al. 2016, arXiv 1605.06431). A block that changes the
+    shape keeps the teacher's segment.
     """
 
     name: ClassVar[str] = "identity"
 
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
-        """Return the scale and shift, or None where the shapes differ."""
+        """Build the scale and shift.
+
+        Args:
+            segment: The teacher's segment, which stays as it is.
+            block: The block's name, position and shapes.
+
+        Returns:
+            A depthwise 1x1 convolution; None if the block changes the shape.
+        """
         if len(block.input_shape) != 3 or block.input_shape != block.output_shape:
             return None
         channels = block.input_shape[0]
@@ -42,5 +50,5 @@ class IdentityBuilder:
 
 @hookimpl
 def register_builders() -> list[type[BlockBuilder]]:
-    """Hand over the builder `identity`."""
+    """Register the builder `identity`."""
     return [IdentityBuilder]

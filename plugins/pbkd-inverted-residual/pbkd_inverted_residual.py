@@ -1,4 +1,4 @@
-"""Inverted residuals: wide inside, depthwise, narrow outside."""
+"""Inverted residual blocks of MobileNetV2."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PBKD_CONTRACT = 1
 
 @dataclass(frozen=True)
 class InvertedResidualBuilder:
-    """Put one inverted residual of MobileNetV2 in the place of a whole block.
+    """Replace a whole block by one inverted residual of MobileNetV2.
 
-    A pointwise convolution into `expansion` times the input's channels, a depthwise one of width
-    `kernel` with the block's stride, and a pointwise one into the output's channels, each with
-    BatchNorm, the first two with ReLU6; the input is added where it has the output's shape (Sandler
-    et al. 2018, arXiv 1801.04381). Nothing starts from the teacher.
+    A pointwise convolution to `expansion` times the input's channels, a depthwise one of width
+    `kernel` with the block's stride, and a pointwise one to the output's channels, each with
+    BatchNorm, the first two with ReLU6; the input is added if it has the output's shape (Sandler
+    et al. 2018, arXiv 1801.04381). All weights are initialised at random.
 
-    A block whose map does not shrink by a whole number keeps the teacher's segment.
+    A block without an integer stride keeps the teacher's segment.
     """
 
     name: ClassVar[str] = "inverted-residual"
@@ -34,14 +34,23 @@ class InvertedResidualBuilder:
     kernel: int = 3
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` for an option out of range."""
+        """Raise `ConfigError` if an option is out of range."""
         if self.expansion <= 0:
             raise ConfigError(f"'builder.expansion' is {self.expansion}, but must be above 0.")
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise ConfigError(f"'builder.kernel' is {self.kernel}, but must be odd.")
 
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
-        """Return the replacement, or None where the block is not from a map to a map."""
+        """Build the inverted residual.
+
+        Args:
+            segment: The teacher's segment, which stays as it is.
+            block: The block's name, position and shapes.
+
+        Returns:
+            The replacement; None if the block's input or output is no feature map, or its stride is
+            not an integer.
+        """
         if len(block.input_shape) != 3 or len(block.output_shape) != 3:
             return None
         before, *map_before = block.input_shape
@@ -56,12 +65,20 @@ class InvertedResidualBuilder:
 
 
 class InvertedResidual(nn.Module):
-    """Maps (N, before, H, W) to (N, after, H / stride, W / stride), rounded up."""
+    """An inverted residual: (N, before, H, W) to (N, after, H / stride, W / stride), rounded up."""
 
     def __init__(
         self, before: int, after: int, stride: tuple[int, int], inside: int, kernel: int
     ) -> None:
-        """Draw the weights at random."""
+        """Initialise at random.
+
+        Args:
+            before: Input channels.
+            after: Output channels.
+            stride: Stride of the depthwise convolution.
+            inside: Channels of the depthwise convolution.
+            kernel: Width of the depthwise kernel.
+        """
         super().__init__()
         inside = max(1, inside)
         self.layers = nn.Sequential(
@@ -79,12 +96,12 @@ class InvertedResidual(nn.Module):
         self.adds = before == after and stride == (1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output for `x`."""
+        """Compute the block's output."""
         y: Tensor = self.layers(x)
         return x + y if self.adds else y
 
 
 @hookimpl
 def register_builders() -> list[type[BlockBuilder]]:
-    """Hand over the builder `inverted-residual`."""
+    """Register the builder `inverted-residual`."""
     return [InvertedResidualBuilder]

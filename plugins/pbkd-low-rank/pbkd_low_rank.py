@@ -1,4 +1,4 @@
-"""Low-rank replacements: a tall convolution, then a wide one, from the teacher's own kernels."""
+"""Low-rank replacements: a vertical, then a horizontal convolution, from the teacher's kernels."""
 
 from __future__ import annotations
 
@@ -22,18 +22,16 @@ PBKD_CONTRACT = 1
 
 @dataclass(frozen=True)
 class LowRankBuilder:
-    """Put two thin convolutions in the place of every dense k x k convolution of a block.
+    """Replace every dense k x k convolution of a block by a k x 1 and a 1 x k convolution.
 
-    A k x 1 convolution into fewer channels is followed by a 1 x k convolution out of them, with no
-    activation between (Jaderberg et al. 2014, arXiv 1405.3866). They start as the best such pair in
-    the least-squares sense, by the SVD of the kernel as a matrix of (in, row) by (out, column). A
-    convolution of groups gets such a pair in each. The block's other layers stay, with the
-    teacher's weights.
+    There is no activation between the two (Jaderberg et al. 2014, arXiv 1405.3866). They are
+    initialised with the least-squares optimum, by the SVD of the kernel as a matrix of (in, row) by
+    (out, column). Each group of a grouped convolution gets such a pair. The block's other layers
+    keep the teacher's weights.
 
-    `share` is the part of the dense convolution's MACs that the pair may take (of one with equal
-    strides); the channels between are as many as that allows, rounded down to a multiple of
-    `multiple`, at least one. The default makes a block a good four times cheaper. `stem` replaces
-    convolutions of images too.
+    `share` is the pair's maximum share of the dense convolution's MACs (for equal strides); it
+    determines the channels between the two, rounded down to a multiple of `multiple`, at least one.
+    The default makes a block about four times cheaper. `stem` also replaces convolutions of images.
     """
 
     name: ClassVar[str] = "low-rank"
@@ -42,7 +40,7 @@ class LowRankBuilder:
     stem: bool = False
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` for an option out of range."""
+        """Raise `ConfigError` if an option is out of range."""
         if not 0 < self.share <= 1:
             raise ConfigError(
                 f"'builder.share' is {self.share}, but must be above 0 and at most 1."
@@ -51,7 +49,15 @@ class LowRankBuilder:
             raise ConfigError(f"'builder.multiple' is {self.multiple}, but must be at least 1.")
 
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
-        """Return a copy of the segment with its dense convolutions replaced, or None without."""
+        """Copy the segment and replace its dense convolutions.
+
+        Args:
+            segment: The teacher's segment, which stays as it is.
+            block: The block's name, position and shapes.
+
+        Returns:
+            The replacement; None if the segment has no such convolution.
+        """
         holder = nn.Sequential(copy.deepcopy(segment))
         dense = [
             (name, convolution)
@@ -63,17 +69,25 @@ class LowRankBuilder:
         return holder[0] if dense else None
 
     def _channels(self, dense: nn.Conv2d) -> int:
-        """Return how many channels of each group fit between the two for the share of MACs."""
+        """Return the channels per group between the two convolutions."""
         height, width = dense.kernel_size
         before, after = dense.in_channels // dense.groups, dense.out_channels // dense.groups
-        # The tall convolution works on every column of the input, the wide one on the output's.
+        # The vertical convolution has the input's columns, the horizontal one the output's.
         each = height * before * dense.stride[1] + width * after
         fitting = math.floor(self.share * height * width * before * after / each)
         return max(1, fitting - fitting % self.multiple if fitting >= self.multiple else fitting)
 
 
 def thin_pair(dense: nn.Conv2d, channels: int) -> nn.Sequential:
-    """Return k x 1 and 1 x k convolutions nearest to `dense`, `channels` between in each group."""
+    """Approximate a convolution by a k x 1 and a 1 x k convolution, in the least-squares sense.
+
+    Args:
+        dense: The k x k convolution.
+        channels: Channels per group between the two; more than the kernel's rank add nothing.
+
+    Returns:
+        The two convolutions in a row.
+    """
     groups, (height, width) = dense.groups, dense.kernel_size
     before, after = dense.in_channels // groups, dense.out_channels // groups
     channels = min(channels, before * height, after * width)
@@ -94,7 +108,7 @@ def thin_pair(dense: nn.Conv2d, channels: int) -> nn.Sequential:
 
 
 def _like(dense: nn.Conv2d, side: int, before: int, after: int, *, bias: bool) -> nn.Conv2d:
-    """Return a convolution with the geometry of `dense` along one side only."""
+    """Return a convolution with the geometry of `dense` along one axis only."""
 
     def along(values: Any, other: int) -> tuple[int, int]:
         return (values[0], other) if side == 0 else (other, values[1])
@@ -115,5 +129,5 @@ def _like(dense: nn.Conv2d, side: int, before: int, after: int, *, bias: bool) -
 
 @hookimpl
 def register_builders() -> list[type[BlockBuilder]]:
-    """Hand over the builder `low-rank`."""
+    """Register the builder `low-rank`."""
     return [LowRankBuilder]

@@ -1,4 +1,4 @@
-"""Longest processing time first, from one shared queue."""
+"""Longest processing time first (LPT), from one shared queue."""
 
 from __future__ import annotations
 
@@ -18,16 +18,24 @@ PBKD_CONTRACT = 1
 
 @dataclass(frozen=True)
 class LptScheduler:
-    """Every block is a job of its own; the longest jobs come first; a free worker takes the next.
+    """Put each block into a shared queue as a job, longest first; a free worker takes the next.
 
-    At most 4/3 - 1/(3 workers) of the best possible makespan for such jobs (Graham 1969). Workers
-    that turn out slower than measured simply take fewer jobs.
+    The makespan is at most 4/3 - 1/(3 workers) of the optimum for such jobs (Graham 1969,
+    doi 10.1137/0117039). Workers that are slower than measured take fewer jobs.
     """
 
     name: ClassVar[str] = "lpt-scheduler"
 
     def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
-        """Sort by the seconds of the teacher's prefix, the block and its training."""
+        """Sort by the seconds of the teacher's prefix, the block and its training.
+
+        Args:
+            costs: Measured costs of the blocks, in the order of the chain.
+            workers: The workers, by rank.
+
+        Returns:
+            A schedule whose jobs are all shared.
+        """
         longest_first = sorted(
             costs,
             key=lambda cost: cost.prefix_seconds + cost.teacher_seconds + cost.train_seconds,
@@ -39,5 +47,5 @@ class LptScheduler:
 
 @hookimpl
 def register_schedulers() -> list[type[Scheduler]]:
-    """Hand over the scheduler `lpt-scheduler`."""
+    """Register the scheduler `lpt-scheduler`."""
     return [LptScheduler]

@@ -19,45 +19,49 @@ if TYPE_CHECKING:
 
 PBKD_CONTRACT = 1
 
-_LONGEST = 10.0  # seconds between two readings of power, beyond which nobody knows what was drawn
+_MAX_GAP = 10.0  # seconds between two power readings, beyond which the energy is unknown
 
 
 @dataclass(frozen=True)
 class NvmlMeter:
-    """Reads each GPU's energy counter or, where it has none, integrates its power over time.
+    """Read each GPU's energy counter, or integrate its power over time if it has none.
 
-    Domains are `gpu0`, `gpu1`, ... by the number that `nvidia-smi` gives a GPU; only GPUs that
-    `CUDA_VISIBLE_DEVICES` shows are measured, all of them if it cannot be understood. The
-    counter (millijoules since the driver was loaded) exists from the Volta generation on; power
-    (milliwatts) is integrated by the trapezoid rule between calls of the reading function, and is
-    lost where these are more than 10 seconds apart. Both are of the whole board, whoever uses it.
-    Which of torch's devices a GPU is, is known where CUDA numbers GPUs as NVML does: with one GPU,
-    with CUDA_DEVICE_ORDER=PCI_BUS_ID, or where CUDA_VISIBLE_DEVICES names them by UUID.
+    Domains are `gpu0`, `gpu1`, ... by the index of `nvidia-smi`. Only GPUs in
+    `CUDA_VISIBLE_DEVICES` are measured, all of them if its format is unknown. The counter
+    (millijoules since the driver was loaded) exists since the Volta generation; power (milliwatts)
+    is integrated by the trapezoidal rule between readings, and is lost if these are more than 10
+    seconds apart. Both cover the whole board, including other processes. A GPU is matched to
+    torch's device if CUDA numbers GPUs as NVML does: with a single GPU, with
+    CUDA_DEVICE_ORDER=PCI_BUS_ID, or if CUDA_VISIBLE_DEVICES has UUIDs.
     """
 
     name: ClassVar[str] = "nvml"
 
     @contextmanager
     def open(self) -> Iterator[Callable[[], EnergyReading]]:
-        """Start NVML, and shut it down at the end; the context gives the reading function.
+        """Initialise NVML, and shut it down at the end.
 
-        Raises `MeterUnavailableError` without the library, a driver, a visible GPU with a usable
-        sensor, or the permission to read one.
+        Yields:
+            A function that returns the reading since the meter was opened.
+
+        Raises:
+            MeterUnavailableError: The library, the driver, a visible GPU with a usable sensor, or
+                the permission to read one is missing.
         """
         nvml = _start()
         try:
-            shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-            indices = _shown(nvml, shown)
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+            indices = _require_visible(nvml, visible)
             sensors, lost = _open_sensors(nvml, indices)
-            devices = _devices(nvml, indices, shown)
+            devices = _devices(nvml, indices, visible)
             yield lambda: EnergyReading(_read(nvml, sensors, lost), dict(lost), devices)
         finally:
-            with suppress(nvml.NVMLError):  # a GPU that is lost must not hide the run's own end
+            with suppress(nvml.NVMLError):  # a lost GPU must not hide an error of the run
                 nvml.nvmlShutdown()
 
 
 def _start() -> Any:
-    """Return the module pynvml, initialised."""
+    """Return the initialised module pynvml."""
     try:
         import pynvml
     except ImportError:
@@ -77,10 +81,10 @@ def _start() -> Any:
     return pynvml
 
 
-def _shown(nvml: Any, shown: str | None) -> Sequence[int]:
-    """Return the indices of the GPUs in `shown`; raises `MeterUnavailableError` without any."""
+def _require_visible(nvml: Any, visible: str | None) -> Sequence[int]:
+    """Return the indices of the visible GPUs; raise `MeterUnavailableError` if there is none."""
     try:
-        indices = _visible(nvml, shown)
+        indices = _visible(nvml, visible)
     except nvml.NVMLError as error:
         raise MeterUnavailableError(f"NVML cannot list the GPUs: {error}.") from None
     if not indices:
@@ -93,7 +97,7 @@ def _shown(nvml: Any, shown: str | None) -> Sequence[int]:
 def _open_sensors(
     nvml: Any, indices: Sequence[int]
 ) -> tuple[dict[str, Callable[[], float]], dict[str, str]]:
-    """Return what reads each visible GPU's joules, and why a GPU cannot be read."""
+    """Return a function per GPU that reads its joules, and the reasons of GPUs without one."""
     sensors, lost = {}, {}
     for index in indices:
         try:
@@ -106,17 +110,17 @@ def _open_sensors(
     return sensors, lost
 
 
-def _visible(nvml: Any, shown: str | None) -> Sequence[int]:
-    """Return the indices of the GPUs in `shown`, a value of CUDA_VISIBLE_DEVICES.
+def _visible(nvml: Any, visible: str | None) -> Sequence[int]:
+    """Return the indices of the GPUs in a value of CUDA_VISIBLE_DEVICES.
 
-    As in CUDA, the list ends before the first entry that names no GPU. Entries in another form
-    than an index or (the beginning of) a GPU's UUID, such as MIG slices, make all GPUs count.
+    As in CUDA, the list ends before the first invalid entry. Entries other than an index or (the
+    prefix of) a GPU's UUID, such as MIG slices, select all GPUs.
     """
     everything = range(nvml.nvmlDeviceGetCount())
-    if shown is None:
+    if visible is None:
         return everything
     chosen: list[int] = []
-    for entry in map(str.strip, shown.split(",")):
+    for entry in map(str.strip, visible.split(",")):
         if entry.removeprefix("-").isdecimal():
             matches = [index for index in everything if index == int(entry)]
         elif not entry:
@@ -131,9 +135,9 @@ def _visible(nvml: Any, shown: str | None) -> Sequence[int]:
     return chosen
 
 
-def _devices(nvml: Any, indices: Sequence[int], shown: str | None) -> dict[str, str]:
-    """Return which of torch's devices each domain is; nothing where that is not certain."""
-    entries = [entry.strip() for entry in (shown or "").split(",") if entry.strip()]
+def _devices(nvml: Any, indices: Sequence[int], visible: str | None) -> dict[str, str]:
+    """Return torch's device of each domain, or nothing if that is uncertain."""
+    entries = [entry.strip() for entry in (visible or "").split(",") if entry.strip()]
     by_uuid = bool(entries) and all(entry.startswith("GPU-") for entry in entries)
     by_number = all(entry.removeprefix("-").isdecimal() for entry in entries)
     in_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or nvml.nvmlDeviceGetCount() == 1
@@ -143,7 +147,7 @@ def _devices(nvml: Any, indices: Sequence[int], shown: str | None) -> dict[str, 
 
 
 def _uuid(nvml: Any, index: int) -> str:
-    """Return a GPU's UUID, or "" where NVML does not tell it."""
+    """Return a GPU's UUID, or "" if NVML has none."""
     try:
         return str(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
     except nvml.NVMLError:
@@ -151,7 +155,7 @@ def _uuid(nvml: Any, index: int) -> str:
 
 
 def _open_sensor(nvml: Any, gpu: Any) -> Callable[[], float]:
-    """Return a function that gives the joules of a GPU since now."""
+    """Return a function that reads a GPU's joules since now."""
     try:
         return _counted(nvml, gpu)
     except nvml.NVMLError:
@@ -173,7 +177,7 @@ def _integrated(nvml: Any, gpu: Any) -> Callable[[], float]:
         nonlocal watts, seconds, joules
         last_watts, last_seconds = watts, seconds
         watts, seconds = nvml.nvmlDeviceGetPowerUsage(gpu) / 1000, time.monotonic()
-        if seconds - last_seconds > _LONGEST:
+        if seconds - last_seconds > _MAX_GAP:
             raise ValueError(f"its power was not read for {seconds - last_seconds:.0f} s")
         joules += (last_watts + watts) / 2 * (seconds - last_seconds)
         return joules
@@ -184,7 +188,7 @@ def _integrated(nvml: Any, gpu: Any) -> Callable[[], float]:
 def _read(
     nvml: Any, sensors: dict[str, Callable[[], float]], lost: dict[str, str]
 ) -> dict[str, float]:
-    """Read every sensor; one that fails moves from `sensors` to `lost` for good."""
+    """Read every sensor; move one that fails permanently from `sensors` to `lost`."""
     joules = {}
     for domain, read in list(sensors.items()):
         try:

@@ -1,4 +1,4 @@
-"""Neighbouring blocks to neighbouring workers: the exact best relay."""
+"""The optimal relay: consecutive blocks on consecutive workers."""
 
 from __future__ import annotations
 
@@ -21,37 +21,47 @@ PBKD_CONTRACT = 1
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_ALL_SIZES = 64  # with more workers, teams of more than 16 grow in steps of an eighth
+_ALL_SIZES = 64  # with more workers, groups of more than 16 grow in steps of an eighth
 _FAR, _NEAR = 0, 1  # links to another node, and within one
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Cut the chain into spans that workers relay, so that the slowest span is as fast as can be.
+    """Cut the chain into stages that workers relay, with the fastest possible slowest stage.
 
-    Exact, by dynamic programming over measured costs, transfers included: over all ways to cut
-    the chain into spans, to give each span one worker or several that share its batches, and to
-    leave workers idle, in the order of ranks. Each worker counts with its own speed, and each link
-    with its own: within a node or between two. With more than 64 workers, not every size of a team
-    is tried. Teacher relay and shared batches are Pipe-BD's (Jang et al., DATE 2023, arXiv
-    2301.12443), which searches exhaustively.
+    The optimum is found by dynamic programming over measured costs, transfers included: over all
+    ways to cut the chain into stages, to give each stage one or several consecutive workers that
+    share its batches, and to leave workers idle. Each worker has its own speed, and each link its
+    own bandwidth and latency, within a node and between nodes. With more than 64 workers, not every
+    group size is tried. Teacher relay and shared batches follow Pipe-BD (Jang et al., DATE 2023,
+    arXiv 2301.12443), which searches exhaustively.
     """
 
     name: ClassVar[str] = "pipeline"
 
     def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
-        """Return the relay with the least seconds per step in its slowest stage."""
+        """Minimise the seconds per step of the slowest stage.
+
+        Args:
+            costs: Measured costs of the blocks, in the order of the chain.
+            workers: The workers, by rank.
+
+        Returns:
+            A relay: one job per worker of each stage, with the feed `relay`.
+        """
         table = _Table.empty(len(costs), workers)
-        teams = [_team(workers, table.starts, size) for size in _sizes(costs, len(workers))]
+        candidates = [
+            _groups_of(workers, table.starts, size) for size in _sizes(costs, len(workers))
+        ]
         for end in range(1, len(costs) + 1):
-            _fill(table, end, _loads(costs, end), teams)
+            _fill(table, end, _loads(costs, end), candidates)
         return _relay([cost.name for cost in costs], table)
 
 
-class _Team(NamedTuple):
-    """All teams of neighbouring workers of one size, by the first of them.
+class _Groups(NamedTuple):
+    """All groups of consecutive workers of one size, as arrays over their first worker.
 
-    `groups` has their links by kind; `inside` tells which are of one node.
+    `groups` has their links by kind; `inside` tells which groups are within one node.
     """
 
     size: int
@@ -60,12 +70,13 @@ class _Team(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """The best relays of the first blocks, by their number.
+    """The best relays of the first b blocks, for every b.
 
-    `done[b, kind, w]`: the slowest stage of the best relay of the first b blocks whose last stage
-    ends with worker w - 1 and sends over a link of this kind. `ready[b, kind, w]`: the same of the
-    best after which worker w can start, receiving over such a link. `choice[b, kind, w]`: of the
-    last stage the inlet's kind, first block and workers. `starts`: the first of a worker's node.
+    `done[b, kind, w]`: seconds of the slowest stage of the best relay of b blocks whose last stage
+    ends with worker w - 1 and sends over a link of this kind. `ready[b, kind, w]`: the same for the
+    best relay after which worker w can start, receiving over such a link. `choice[b, kind, w]`: the
+    inlet's kind, first block and number of workers of the last stage. `starts`: the first worker of
+    each worker's node.
     """
 
     kinds: tuple[int, ...]
@@ -94,7 +105,7 @@ def _starts(workers: Sequence[Worker]) -> Iterator[int]:
 
 
 def _sizes(costs: Sequence[BlockCost], workers: int) -> Iterator[int]:
-    """Yield the sizes of teams to try; each worker of one has a row of every batch."""
+    """Yield the group sizes to try; each worker of a group needs a row of every batch."""
     rows = min((cost.rows for cost in costs if cost.rows), default=workers)
     size = 1
     while size <= min(workers, rows):
@@ -102,8 +113,8 @@ def _sizes(costs: Sequence[BlockCost], workers: int) -> Iterator[int]:
         size += max(1, size // 8) if workers > _ALL_SIZES else 1
 
 
-def _team(workers: Sequence[Worker], starts: Array, size: int) -> _Team:
-    """Return all teams of this size; what holds for one is its slowest worker's."""
+def _groups_of(workers: Sequence[Worker], starts: Array, size: int) -> _Groups:
+    """Return all groups of this size; the slowest worker and link of each count."""
 
     def each(name: str) -> Array:
         return windows(np.array([getattr(worker, name) for worker in workers]))
@@ -111,9 +122,9 @@ def _team(workers: Sequence[Worker], starts: Array, size: int) -> _Team:
     def windows(values: Array) -> Array:
         return np.lib.stride_tricks.sliding_window_view(values, size)
 
-    # How many of a team are in one node: none of those who come before its first worker.
-    places = np.minimum(windows(np.arange(len(workers)) - starts), np.arange(size)) + 1
-    lanes = size / places.max(1)
+    # Workers of a group in one node, not counting earlier workers outside of the group.
+    in_node = np.minimum(windows(np.arange(len(workers)) - starts), np.arange(size)) + 1
+    lanes = size / in_node.max(1)
     first = workers[: len(workers) - size + 1]
     inside = (lanes == 1) & np.array([worker.node != "" for worker in first])
     far = Link[Array](each("bandwidth").min(1), each("latency").max(1))
@@ -132,7 +143,7 @@ def _team(workers: Sequence[Worker], starts: Array, size: int) -> _Team:
         )
         for link in outside
     )
-    return _Team(size, groups, inside)
+    return _Groups(size, groups, inside)
 
 
 def _loads(costs: Sequence[BlockCost], end: int) -> StageLoad[Array]:
@@ -143,9 +154,9 @@ def _loads(costs: Sequence[BlockCost], end: int) -> StageLoad[Array]:
     )
 
 
-def _fill(table: _Table, end: int, load: StageLoad[Array], teams: Sequence[_Team]) -> None:
-    """Find the best relays of the first `end` blocks, all shorter ones being known."""
-    for size, groups, inside in teams:
+def _fill(table: _Table, end: int, load: StageLoad[Array], candidates: Sequence[_Groups]) -> None:
+    """Find the best relays of the first `end` blocks from all shorter ones."""
+    for size, groups, inside in candidates:
         starts = len(inside)
         for outlet in table.kinds:
             slowest = np.empty((len(table.kinds), end, starts))
@@ -167,9 +178,9 @@ def _fill(table: _Table, end: int, load: StageLoad[Array], teams: Sequence[_Team
 
 
 def _make_ready(table: _Table, end: int) -> None:
-    """Find where the next stage may start.
+    """Find the best relays after which each worker can start.
 
-    After one of its own node that link is near; to take it for far only makes a relay look slower.
+    After a stage in its own node the link is near; counting it as far overestimates the seconds.
     """
     table.ready[end, _FAR] = np.minimum.accumulate(table.done[end, _FAR])
     for inlet in table.kinds[1:]:
@@ -180,12 +191,12 @@ def _make_ready(table: _Table, end: int) -> None:
 
 
 def _ends(inlet: int, first: int, worker: int) -> slice:
-    """Return where a stage may end whose successor starts with `worker`, of the node `first`."""
+    """Return the possible ends of a stage before `worker`, whose node starts at `first`."""
     return slice(0 if inlet == _FAR else first + 1, worker + 1)
 
 
 def _relay(names: list[str], table: _Table) -> Schedule:
-    """Follow the choices back from the whole chain."""
+    """Trace the choices back from the whole chain."""
     assigned: list[tuple[Job, ...]] = [()] * len(table.starts)
     end, kind, used = len(names), _FAR, int(table.done[len(names), _FAR].argmin())
     while end:
@@ -201,5 +212,5 @@ def _relay(names: list[str], table: _Table) -> Schedule:
 
 @hookimpl
 def register_schedulers() -> list[type[Scheduler]]:
-    """Hand over the scheduler `pipeline`."""
+    """Register the scheduler `pipeline`."""
     return [Pipeline]

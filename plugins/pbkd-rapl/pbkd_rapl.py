@@ -1,4 +1,4 @@
-"""Energy of CPU packages, through the RAPL counters that Linux shows under powercap."""
+"""Energy of CPU packages, through the RAPL counters of Linux (powercap)."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ PBKD_CONTRACT = 1
 # The same folders for Intel and AMD. Parts of a package (intel-rapl:0:0) and the second view of
 # a package (intel-rapl-mmio:0) would count its energy twice.
 _ZONE = re.compile(r"intel-rapl:\d+")
-_MOST_WATTS = 1000  # what no package draws: a counter's range lasts at least for range / this
-_BRIEF = 30.0  # seconds in which no counter wraps twice
+_MAX_WATTS = 1000  # no package draws more, so that a counter wraps after range / _MAX_WATTS
+_MIN_GAP = 30.0  # seconds in which no counter wraps twice
 
 
 @dataclass(frozen=True)
 class RaplMeter:
-    """Reads the energy counter of each CPU package.
+    """Read the energy counter of each CPU package.
 
-    Domains are `cpu-package-0`, ... by the kernel's name of the package; all are of the device
-    `cpu`. A counter that wraps around is followed. It is lost where it was not read for so long
-    that it may have wrapped twice (a minute or more), and where the machine was suspended, which
-    resets it. `root` is the folder of the powercap zones.
+    Domains are `cpu-package-0`, ... by the kernel's name of the package, all of the device `cpu`.
+    Counters may wrap around. A counter is lost if it was not read for so long that it may have
+    wrapped twice (a minute or more), or if the machine was suspended, which resets it. `root` is
+    the folder of the powercap zones.
     """
 
     name: ClassVar[str] = "rapl"
@@ -42,9 +42,13 @@ class RaplMeter:
 
     @contextmanager
     def open(self) -> Iterator[Callable[[], EnergyReading]]:
-        """Find the packages' counters; the context gives the function that reads them.
+        """Find the packages' counters.
 
-        Raises `MeterUnavailableError` where there is no counter, or none may be read.
+        Yields:
+            A function that returns the reading since the meter was opened.
+
+        Raises:
+            MeterUnavailableError: There is no counter, or no permission to read one.
         """
         counters, lost = _open_counters(Path(self.root))
         devices = dict.fromkeys((*counters, *lost), "cpu")
@@ -52,7 +56,7 @@ class RaplMeter:
 
 
 class _Counter:
-    """The counter of one package, followed over its wrap-arounds."""
+    """The counter of one package, with its wrap-arounds added up."""
 
     def __init__(self, zone: Path) -> None:
         self.zone = zone
@@ -74,17 +78,17 @@ class _Counter:
         return self._total / 1e6
 
     def _check_gap(self) -> None:
-        """Raise `ValueError` where the counter may have done anything since it was last read."""
+        """Raise `ValueError` if the change since the last reading is ambiguous."""
         gap = time.monotonic() - self._seconds
         self._seconds += gap
         if _suspended_seconds() - self._suspended > 1:
             raise ValueError("the machine was suspended, which resets it")
-        if gap > max(_BRIEF, self._range / 1e6 / _MOST_WATTS):
+        if gap > max(_MIN_GAP, self._range / 1e6 / _MAX_WATTS):
             raise ValueError(f"it was not read for {gap:.0f} s and may have wrapped twice")
 
 
 def _suspended_seconds() -> float:
-    """Return for how long the machine was suspended since it started, give or take a constant."""
+    """Return the seconds that the machine was suspended since it started, up to a constant."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return 0.0 if clock is None else time.clock_gettime(clock) - time.monotonic()
 
@@ -94,7 +98,7 @@ def _microjoules(file: Path) -> int:
 
 
 def _open_counters(root: Path) -> tuple[dict[str, _Counter], dict[str, str]]:
-    """Return the counter of each package, and why a package cannot be read."""
+    """Return the counter of each package, and the reasons of packages without one."""
     counters, lost = {}, {}
     for zone in sorted(root.glob("intel-rapl:*")):
         if not _ZONE.fullmatch(zone.name):
@@ -102,7 +106,7 @@ def _open_counters(root: Path) -> tuple[dict[str, _Counter], dict[str, str]]:
         domain = zone.name
         try:
             name = (zone / "name").read_text(encoding="ascii").strip()
-            if not name.startswith("package"):  # psys, the whole machine, holds the packages too
+            if not name.startswith("package"):  # psys, the whole machine, includes the packages
                 continue
             domain = f"cpu-{name}"
             counters[domain] = _Counter(zone)
@@ -115,7 +119,7 @@ def _open_counters(root: Path) -> tuple[dict[str, _Counter], dict[str, str]]:
 
 
 def _reason(zone: Path, error: OSError | ValueError) -> str:
-    """Say what is wrong with a counter, and what to do where a permission is missing."""
+    """Describe an error, and what to do about a missing permission."""
     if isinstance(error, PermissionError):
         return (
             f"no permission to read {zone}/energy_uj; give this user read permission, for example"
@@ -125,7 +129,7 @@ def _reason(zone: Path, error: OSError | ValueError) -> str:
 
 
 def _read(counters: dict[str, _Counter], lost: dict[str, str]) -> dict[str, float]:
-    """Read every counter; one that fails moves from `counters` to `lost` for good."""
+    """Read every counter; move one that fails permanently from `counters` to `lost`."""
     joules = {}
     for domain, counter in list(counters.items()):
         try:

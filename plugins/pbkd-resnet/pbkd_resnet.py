@@ -1,4 +1,4 @@
-"""Cut a ResNet into its residual blocks or its stages."""
+"""Cuts a ResNet into its residual blocks or its stages."""
 
 from __future__ import annotations
 
@@ -24,19 +24,18 @@ _CIFAR = {"conv1", "bn1", "linear"}  # the activation and the pooling are functi
 
 @dataclass(frozen=True)
 class ResnetPartitioner:
-    """Partitioner for the ResNets of torchvision, of timm, and those for CIFAR.
+    """Partitioner for the ResNets of torchvision and timm, and for CIFAR ResNets.
 
     `granularity="block"` makes every residual block a segment (`layer1_0`, `layer1_1`, ...):
     16 for ResNet-50, 9 for the CIFAR ResNet-20, 27 for ResNet-56. `granularity="stage"` makes
-    every stage one (`layer1`, ...). Before them stands `stem`, after them `head`. Raises
-    `ConfigError` for another granularity.
+    every stage one (`layer1`, ...). The first segment is `stem`, the last `head`.
     """
 
     name: ClassVar[str] = "resnet"
     granularity: str = "block"
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Raise `ConfigError` if an option is out of range."""
         if self.granularity not in ("block", "stage"):
             raise ConfigError(
                 f"the partitioner resnet has no granularity '{self.granularity}': it is 'block'"
@@ -44,7 +43,7 @@ class ResnetPartitioner:
             )
 
     def accepts(self, teacher: nn.Module) -> bool:
-        """Say whether `teacher` has a known stem and head around stages of blocks, no more."""
+        """Tell whether the teacher consists of a known stem, stages of blocks and a known head."""
         stages = _stages(teacher)
         return (
             _outside(teacher) in (_TORCHVISION, _TIMM, _CIFAR)
@@ -53,7 +52,17 @@ class ResnetPartitioner:
         )
 
     def partition(self, teacher: nn.Module) -> nn.Sequential:
-        """Return the chain; raises `ConfigError` where `teacher` is no ResNet."""
+        """Cut the teacher into named segments.
+
+        Args:
+            teacher: A ResNet.
+
+        Returns:
+            A chain that holds the teacher's own layers.
+
+        Raises:
+            ConfigError: The teacher is not a ResNet.
+        """
         if not self.accepts(teacher):
             raise ConfigError(
                 f"the partitioner resnet cannot cut a {type(teacher).__name__}, which is not"
@@ -69,7 +78,7 @@ class ResnetPartitioner:
 
 @hookimpl
 def register_partitioners() -> list[type[Partitioner]]:
-    """Hand over the ResNet partitioner."""
+    """Register the partitioner `resnet`."""
     return [ResnetPartitioner]
 
 
@@ -103,13 +112,13 @@ def _head(teacher: nn.Module) -> nn.Sequential:
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1), layers["linear"])
     if "avgpool" in layers:
         return nn.Sequential(layers["avgpool"], nn.Flatten(1), layers["fc"])
-    # timm drops out by a function; its rate is an attribute of the network.
+    # timm applies dropout as a function; its rate is an attribute of the network.
     dropout = nn.Dropout(float(getattr(teacher, "drop_rate", 0.0)))
     return nn.Sequential(layers["global_pool"], dropout, layers["fc"])
 
 
 def _in_mode_of(teacher: nn.Module, chain: nn.Sequential) -> nn.Sequential:
-    """Put the chain's own modules, and none of the teacher's, in the teacher's mode."""
+    """Put the chain's new modules into the teacher's mode."""
     for module in set(chain.modules()) - set(teacher.modules()):
         module.training = teacher.training
     return chain

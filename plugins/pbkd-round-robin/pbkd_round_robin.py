@@ -1,4 +1,4 @@
-"""The paper's cyclic schedule."""
+"""The paper's cyclic schedule (arXiv 2012.03096)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PBKD_CONTRACT = 1
 
 @dataclass(frozen=True)
 class RoundRobin:
-    """Block i goes to worker i modulo the number of workers (arXiv 2012.03096).
+    """Assign block i to worker i modulo the number of workers (arXiv 2012.03096).
 
     A worker's blocks are one job, so that they share its teacher pass.
     """
@@ -26,13 +26,21 @@ class RoundRobin:
     name: ClassVar[str] = "round-robin"
 
     def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
-        """Deal the blocks out in turn, whatever they cost."""
+        """Assign the blocks cyclically, regardless of their costs.
+
+        Args:
+            costs: Measured costs of the blocks, in the order of the chain.
+            workers: The workers, by rank.
+
+        Returns:
+            One job per worker that has blocks.
+        """
         names = [cost.name for cost in costs]
-        hands = [tuple(names[rank :: len(workers)]) for rank in range(len(workers))]
-        return Schedule(tuple((Job(hand),) if hand else () for hand in hands))
+        assigned = [tuple(names[rank :: len(workers)]) for rank in range(len(workers))]
+        return Schedule(tuple((Job(blocks),) if blocks else () for blocks in assigned))
 
 
 @hookimpl
 def register_schedulers() -> list[type[Scheduler]]:
-    """Hand over the scheduler `round-robin`."""
+    """Register the scheduler `round-robin`."""
     return [RoundRobin]

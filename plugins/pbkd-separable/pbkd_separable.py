@@ -1,4 +1,4 @@
-"""Depthwise-separable replacements, the paper's or decoupled from the teacher's own kernels."""
+"""Depthwise-separable replacements: the paper's, or decoupled from the teacher's kernels."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _INITS = ("teacher", "kept", "random")
 
 @dataclass(frozen=True)
 class SeparableBuilder:
-    """Put a depthwise-separable form in the place of every dense k x k convolution of a block.
+    """Replace every dense k x k convolution of a block by a depthwise-separable form.
 
-    A convolution of groups gets pointwise ones of as many. The block's other layers, its strides,
-    shortcut and last activation stay, with the teacher's weights, so that outputs and targets have
-    the same range.
+    A grouped convolution gets pointwise convolutions with the same number of groups. The block's
+    other layers, its strides, shortcut and last activation stay, with the teacher's weights, so
+    that outputs and targets have the same range.
 
     `form="decoupled"`: `rank` depthwise convolutions feed one pointwise convolution, with no
     activation between; initialised by the rank-`rank` SVD of each input channel's kernel slice,
     exact at rank k*k (network decoupling, Guo et al. 2018, arXiv 1808.05517).
     `form="paper"`: depthwise, BatchNorm, ReLU, pointwise, BatchNorm, ReLU, `repeats` times in a
-    row, randomly initialised (arXiv 2012.03096); the very last ReLU is the block's own.
+    row, randomly initialised (arXiv 2012.03096); the last ReLU is the block's own.
 
-    `init` says what starts from the teacher: with `teacher` all that can, with `kept` the layers
-    that stay but no separable form, with `random` nothing. `kernel` is the width of the depthwise
-    kernels, 0 for the dense convolution's. `residual` adds the input to the output of a form where
-    their shapes allow it. `stem` replaces convolutions of images too.
+    `init` selects the layers that are initialised from the teacher: `teacher` all of them, `kept`
+    only the layers that stay, `random` none. `kernel` is the width of the depthwise kernels (0 = as
+    in the dense convolution). `residual` adds the input to the output of a form if the shapes
+    match. `stem` also replaces convolutions of images.
     """
 
     name: ClassVar[str] = "separable"
@@ -53,7 +53,7 @@ class SeparableBuilder:
     stem: bool = False
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` for an option out of range."""
+        """Raise `ConfigError` if an option is out of range."""
         if self.form not in _FORMS:
             raise ConfigError(f"'builder.form' is '{self.form}', but must be decoupled or paper.")
         if self.init not in _INITS:
@@ -66,11 +66,19 @@ class SeparableBuilder:
             raise ConfigError(f"'builder.kernel' is {self.kernel}, but must be odd, or 0.")
 
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
-        """Return a copy of the segment with its dense convolutions replaced, or None without."""
+        """Copy the segment and replace its dense convolutions.
+
+        Args:
+            segment: The teacher's segment, which stays as it is.
+            block: The block's name, position and shapes.
+
+        Returns:
+            The replacement; None if the segment has no such convolution.
+        """
         holder = nn.Sequential(copy.deepcopy(segment))
         dense = list(dense_convolutions(holder, stem=self.stem))
         if self.init == "random":
-            _draw_anew(holder)
+            _reset_weights(holder)
         for name, convolution in dense:
             holder.set_submodule(name, self._cheaper(convolution))
         return holder[0] if dense else None
@@ -84,25 +92,28 @@ class SeparableBuilder:
             cheaper = DecoupledConv2d(target, self.rank, self.kernel)
         else:
             cheaper = DecoupledConv2d(convolution, self.rank, self.kernel)
-            _draw_anew(cheaper)
+            _reset_weights(cheaper)
         return Residual(cheaper) if residual else cheaper
 
 
 class DecoupledConv2d(nn.Module):
-    """`rank` depthwise convolutions side by side, then one pointwise convolution.
+    """Parallel depthwise convolutions, then one pointwise convolution.
 
-    Maps (N, in, H, W) as the dense convolution does from which it is initialised. Separate
-    depthwise convolutions are used because one with a channel multiplier has no fast CPU kernel.
+    It has the input and output shapes of a dense convolution. The depthwise convolutions are
+    separate because one with a channel multiplier has no fast CPU kernel.
     """
 
     def __init__(self, dense: nn.Conv2d, rank: int, kernel: int = 0) -> None:
-        """Decouple `dense`; a rank above its number of taps adds nothing and is lowered to it.
+        """Decouple a dense convolution.
 
-        Depthwise kernels wider than the dense one are zero around it at first.
+        Args:
+            dense: The convolution to approximate.
+            rank: Number of depthwise convolutions; at most the number of kernel elements is used.
+            kernel: Width of the depthwise kernels, initially zero outside of the dense kernel; 0
+                for the width of the dense kernel.
         """
         super().__init__()
-        taps = dense.weight[0, 0].numel()
-        rank = min(rank, taps)
+        rank = min(rank, dense.weight[0, 0].numel())
         self.depthwise = nn.ModuleList(_depthwise(dense, kernel) for _ in range(rank))
         self.pointwise = nn.Conv2d(
             rank * dense.in_channels,
@@ -118,7 +129,7 @@ class DecoupledConv2d(nn.Module):
         groups, (after, before) = dense.groups, dense.weight.shape[:2]
         each = after // groups
         kernels = dense.weight.reshape(groups, each, before, -1).transpose(1, 2)
-        slices = kernels.reshape(dense.in_channels, each, -1)  # (in, out of its group, taps)
+        slices = kernels.reshape(dense.in_channels, each, -1)  # (in, out of its group, elements)
         left, scale, right = torch.linalg.svd(slices, full_matrices=False)
         kept = min(rank, scale.shape[1])  # a slice has no more terms than output channels
         root = scale[:, :kept].sqrt()
@@ -132,15 +143,15 @@ class DecoupledConv2d(nn.Module):
             kernel = kernel.view(dense.in_channels, 1, *dense.kernel_size)
             weight.copy_(functional.pad(kernel, (width, width, height, height)))
             columns = (left[:, :, index] * root[:, index : index + 1]).reshape(groups, before, each)
-            places = slice(index * before, (index + 1) * before)
-            if groups > 1:  # a group's channels stand together
-                places = slice(index, None, rank)
-            self.pointwise.weight.view(groups, each, -1)[:, :, places] = columns.mT
+            columns_of = slice(index * before, (index + 1) * before)
+            if groups > 1:  # the channels of a group are contiguous
+                columns_of = slice(index, None, rank)
+            self.pointwise.weight.view(groups, each, -1)[:, :, columns_of] = columns.mT
         if dense.bias is not None and self.pointwise.bias is not None:
             self.pointwise.bias.copy_(dense.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the decoupled convolution of `x`."""
+        """Compute the decoupled convolution."""
         outputs = [depthwise(x) for depthwise in self.depthwise]
         if len(outputs) == 1:
             wide = outputs[0]
@@ -153,15 +164,15 @@ class DecoupledConv2d(nn.Module):
 
 
 class Residual(nn.Module):
-    """A module beside the identity."""
+    """A module in parallel with the identity."""
 
     def __init__(self, inner: nn.Module) -> None:
-        """Wrap `inner`, which keeps the shape of its input."""
+        """Wrap a module that keeps the shape of its input."""
         super().__init__()
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the inner module's output plus its input."""
+        """Compute the inner module's output plus its input."""
         output: Tensor = self.inner(x)
         return output + x
 
@@ -177,16 +188,16 @@ def _keeps_shape(dense: nn.Conv2d) -> bool:
 
 @torch.no_grad()
 def _without_identity(dense: nn.Conv2d) -> nn.Conv2d:
-    """Return a copy that gives the convolution's output less its input."""
+    """Return a copy that computes the convolution's output minus its input."""
     rest = copy.deepcopy(dense)
     channels = torch.arange(dense.in_channels)
-    own = channels % dense.weight.shape[1]  # counted within the group
-    rest.weight[channels, own, dense.kernel_size[0] // 2, dense.kernel_size[1] // 2] -= 1
+    within_group = channels % dense.weight.shape[1]
+    rest.weight[channels, within_group, dense.kernel_size[0] // 2, dense.kernel_size[1] // 2] -= 1
     return rest
 
 
-def _draw_anew(module: nn.Module) -> None:
-    """Draw all weights as their modules do when they are made."""
+def _reset_weights(module: nn.Module) -> None:
+    """Initialise all weights at random, as torch does for new modules."""
     for part in module.modules():
         reset = getattr(part, "reset_parameters", None)
         if callable(reset):
@@ -213,7 +224,7 @@ def _depthwise(dense: nn.Conv2d, kernel: int = 0) -> nn.Conv2d:
 
 
 def _paper_form(dense: nn.Conv2d, repeats: int, wider: int) -> nn.Sequential:
-    """Return the paper's pairs; the first has the dense convolution's stride, the rest have 1."""
+    """Build the paper's form; its first depthwise convolution has the dense one's stride."""
     width = dense.out_channels
     first = _depthwise(dense, wider)
     kernel = cast("tuple[int, int]", first.kernel_size)
@@ -238,5 +249,5 @@ def _paper_form(dense: nn.Conv2d, repeats: int, wider: int) -> nn.Sequential:
 
 @hookimpl
 def register_builders() -> list[type[BlockBuilder]]:
-    """Hand over the builder `separable`."""
+    """Register the builder `separable`."""
     return [SeparableBuilder]

@@ -1,4 +1,4 @@
-"""Squared errors: plain, or in units of the target's square."""
+"""Squared errors: plain, or relative to the square of the target."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TINY = 1e-12
 
 
 class _MeanSquaredError(torch.autograd.Function):
-    """Mean squared error whose gradient has the output's memory layout.
+    """Mean squared error whose gradient has the output's memory format.
 
-    torch's own gives it the contiguous one, so that everything behind it in a channels-last
-    network walks two layouts at once, six times slower on a CPU.
+    The gradient of torch's own is contiguous, so that the backward pass of a channels-last network
+    mixes two memory formats, six times slower on a CPU.
     """
 
     @staticmethod
@@ -48,15 +48,15 @@ def _squared(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _relative(output: Tensor, target: Tensor) -> Tensor:
-    """Squared error over the target's square: 1 for an output of zeros.
+    """Squared error, which the core divides by the target's mean square: 1 for zeros.
 
-    One learning rate then fits blocks whose activations differ in scale.
+    One learning rate then suits blocks whose activations differ in scale.
     """
     return _squared(output, target)
 
 
 def _relative_per_sample(output: Tensor, target: Tensor) -> Tensor:
-    """Squared error over the square of its target, for each sample; every image counts alike."""
+    """Relative squared error per sample, so that every image has the same weight."""
     error = (output - target).square().flatten(1).sum(1)
     return (error / target.square().flatten(1).sum(1).clamp_min(_TINY)).mean()
 
@@ -68,5 +68,5 @@ NMSE_PER_SAMPLE = Loss("nmse-per-sample", _relative_per_sample)
 
 @hookimpl
 def register_losses() -> list[Loss]:
-    """Hand over the losses `nmse`, `nmse-per-sample` and `mse`."""
+    """Register the losses `nmse`, `nmse-per-sample` and `mse`."""
     return [NMSE, NMSE_PER_SAMPLE, MSE]

@@ -21,7 +21,7 @@ if find_spec("tensorboard") is None:
 
 @hookimpl
 def run_finished(result: RunResult) -> None:
-    """Write the losses of every epoch, at the times when they were told, to `tensorboard`."""
+    """Write the losses of every epoch, with their times, to the folder `tensorboard`."""
     from torch.utils.tensorboard.writer import SummaryWriter
 
     folder = Path(result.folder)

@@ -1,4 +1,4 @@
-"""Cut a VGG into its convolutions or its stages."""
+"""Cuts a VGG into its convolutions or its stages."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _TIMM = {"features", "pre_logits", "head"}
 
 @dataclass(frozen=True)
 class VggPartitioner:
-    """Partitioner for the VGGs of torchvision, of timm and of pbkd's own zoo.
+    """Partitioner for the VGGs of torchvision, of timm and of pbkd's zoo.
 
     `granularity="conv"` is the paper's: every convolution, with the layers up to the next one, is
-    a segment (`conv1_1`, `conv1_2`, ...), every pooling is one (`pool1`, ...); VGG-16 has 13
+    a segment (`conv1_1`, `conv1_2`, ...), and so is every pooling (`pool1`, ...); VGG-16 has 13
     blocks. `granularity="stage"` joins a stage's convolutions and its pooling (`stage1`, ...).
-    The last segment is `head`. Raises `ConfigError` for another granularity.
+    The last segment is `head`.
     """
 
     name: ClassVar[str] = "vgg"
     granularity: str = "conv"
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Raise `ConfigError` if an option is out of range."""
         if self.granularity not in ("conv", "stage"):
             raise ConfigError(
                 f"the partitioner vgg has no granularity '{self.granularity}': it is 'conv' or"
@@ -43,13 +43,23 @@ class VggPartitioner:
             )
 
     def accepts(self, teacher: nn.Module) -> bool:
-        """Say whether `teacher` is a plain chain of 3x3 convolutions and poolings, then a head."""
+        """Tell whether the teacher is a sequence of 3x3 convolutions and poolings, and a head."""
         children = {name for name, _ in teacher.named_children()}
         known = children in (_TORCHVISION, _TIMM)
         return known and _is_plain(teacher.get_submodule("features"))
 
     def partition(self, teacher: nn.Module) -> nn.Sequential:
-        """Return the chain; raises `ConfigError` where `teacher` is no VGG."""
+        """Cut the teacher into named segments.
+
+        Args:
+            teacher: A VGG.
+
+        Returns:
+            A chain that holds the teacher's own layers.
+
+        Raises:
+            ConfigError: The teacher is not a VGG.
+        """
         if not self.accepts(teacher):
             raise ConfigError(
                 f"the partitioner vgg cannot cut a {type(teacher).__name__}, which is not built"
@@ -66,7 +76,7 @@ class VggPartitioner:
 
 @hookimpl
 def register_partitioners() -> list[type[Partitioner]]:
-    """Hand over the VGG partitioner."""
+    """Register the partitioner `vgg`."""
     return [VggPartitioner]
 
 
@@ -114,7 +124,7 @@ def _head(teacher: nn.Module) -> nn.Sequential:
 
 
 def _in_mode_of(teacher: nn.Module, chain: nn.Sequential) -> nn.Sequential:
-    """Put the chain's own modules, and none of the teacher's, in the teacher's mode."""
+    """Put the chain's new modules into the teacher's mode."""
     for module in set(chain.modules()) - set(teacher.modules()):
         module.training = teacher.training
     return chain

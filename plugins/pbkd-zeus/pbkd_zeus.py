@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PBKD_CONTRACT = 1
 
-# Zeus's names of what it measures in a chip, but for what is a part of another one of these.
+# Zeus's names for the energy of a chip's parts, without those that another one includes.
 _PARTS = {
     "cpu_total_mj": "soc-cpu",
     "gpu_mj": "soc-gpu",
@@ -31,10 +31,10 @@ _WHOLE = {"total_energy_mj": "soc"}
 
 @dataclass(frozen=True)
 class ZeusMeter:
-    """Reads the energy counters that Zeus (https://ml.energy/zeus) finds in GPUs and chips.
+    """Read the energy counters that Zeus (https://ml.energy/zeus) finds in GPUs and chips.
 
     Domains are `gpu0`, ... for GPUs of AMD and NVIDIA, `soc-cpu`, `soc-gpu`, ... for the parts of
-    Apple silicon, and `soc` for a Jetson board. Nothing is estimated: a GPU that has no energy
+    Apple silicon, and `soc` for a Jetson board. Nothing is estimated: a GPU without an energy
     counter is lost, with that reason.
     """
 
@@ -42,9 +42,13 @@ class ZeusMeter:
 
     @contextmanager
     def open(self) -> Iterator[Callable[[], EnergyReading]]:
-        """Find the counters; the context gives the function that reads them.
+        """Find the counters.
 
-        Raises `MeterUnavailableError` where Zeus is not installed, or finds no counter.
+        Yields:
+            A function that returns the reading since the meter was opened.
+
+        Raises:
+            MeterUnavailableError: Zeus is not installed, or finds no counter.
         """
         counters: list[_Counter] = []
         lost: dict[str, str] = {}
@@ -58,7 +62,7 @@ class ZeusMeter:
 
 
 class _Counter:
-    """One of Zeus's counters, which may have several domains; `read` gives their millijoules."""
+    """One of Zeus's counters, with one or several domains; `read` returns their millijoules."""
 
     def __init__(self, read: Callable[[], dict[str, float]]) -> None:
         self._read = read
@@ -72,9 +76,9 @@ class _Counter:
 
 
 def _add_gpus(counters: list[_Counter], lost: dict[str, str]) -> str | None:
-    """Add the counter of each visible GPU, or to `lost` why it has none; say why there is no GPU.
+    """Add the counter of each visible GPU, or the reason to `lost`; return why there is no GPU.
 
-    What goes wrong in Zeus, and in the vendors' libraries below it, is of many types.
+    Zeus and the vendors' libraries raise errors of many types.
     """
     try:
         from zeus.device import get_gpus
@@ -103,7 +107,7 @@ def _millijoules(domain: str, gpu: Any) -> Callable[[], dict[str, float]]:
 
 
 def _add_chip(counters: list[_Counter]) -> str | None:
-    """Add the counter of the chip that processor and GPU share; say why there is none."""
+    """Add the counter of a chip that processor and GPU share; return why there is none."""
     from zeus.device import get_soc
 
     try:
@@ -116,22 +120,22 @@ def _add_chip(counters: list[_Counter]) -> str | None:
 
 
 def _parts_of(chip: Any) -> Callable[[], dict[str, float]]:
-    """Return what reads the chip as a whole, where Zeus measures that, otherwise part by part."""
+    """Return a function that reads the whole chip, or its parts if Zeus measures only these."""
 
     def read() -> dict[str, float]:
-        found = {
+        readings = {
             field: millijoules
             for field, millijoules in vars(chip.get_total_energy_consumption()).items()
             if millijoules is not None
         }
-        names = _WHOLE if _WHOLE.keys() & found.keys() else _PARTS
-        return {names[field]: float(found[field]) for field in names if field in found}
+        names = _WHOLE if _WHOLE.keys() & readings.keys() else _PARTS
+        return {names[field]: float(readings[field]) for field in names if field in readings}
 
     return read
 
 
 def _read(counters: list[_Counter], lost: dict[str, str]) -> EnergyReading:
-    """Read every counter; the domains of one that fails are lost for good."""
+    """Read every counter; the domains of one that fails are lost permanently."""
     joules: dict[str, float] = {}
     for counter in list(counters):
         try:

@@ -87,12 +87,6 @@ TO_DO: set[str] = {
     "pbkd/training/replicas.py",
     "pbkd/training/throughput.py",
     "pbkd/zoo/train.py",
-    "plugins/pbkd-amd/pbkd_amd.py",
-    "plugins/pbkd-estimate/pbkd_estimate.py",
-    "plugins/pbkd-ghost/pbkd_ghost.py",
-    "plugins/pbkd-nvml/pbkd_nvml.py",
-    "plugins/pbkd-round-robin/pbkd_round_robin.py",
-    "plugins/pbkd-tensorboard/pbkd_tensorboard.py",
     "zoo/pbkd_zoo/families.py",
     "zoo/pbkd_zoo/vgg.py",
 }

@@ -35,7 +35,7 @@ def test_a_plugin_is_shown_with_its_options(pbkd: Pbkd) -> None:
     assert (head, *lines[:3]) == (
         "plugin: low-rank", "version: 0.1.0", "from: pbkd 0.1.0", "contract: 1",
     )  # fmt: skip
-    assert lines[3].startswith("builder low-rank: Put two thin convolutions in the place of every")
+    assert lines[3].startswith("builder low-rank: Replace every dense k x k convolution of a block")
     assert "  builder.share: float = 0.24" in lines
     assert "  teacher.width: float = 1.0" in pbkd("plugins", "show", "zoo").out.splitlines()
     assert mistake(pbkd("plugins", "show", "gredy")).startswith("there is no plugin 'gredy': ")
