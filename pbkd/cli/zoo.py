@@ -159,11 +159,11 @@ def add(
 ) -> None:
     """Put the student of a run into a zoo folder: weights, recipe, card and README."""
     from pbkd.plugin.registry import build_registry
-    from pbkd.zoo.add import enrol
+    from pbkd.zoo.add import add_student
     from pbkd.zoo.store import VARIABLE, named_folders, zoo_folders
 
     zoo = to or next(iter(named_folders()), Path("pbkd-zoo"))
-    folder = enrol(build_registry(), run, zoo, name=name, licence=licence, half=half)
+    folder = add_student(build_registry(), run, zoo, name=name, licence=licence, half=half)
     typer.echo(f"added {folder.name}: {folder}")
     if zoo.resolve() not in [known.resolve() for known in zoo_folders()]:
         typer.echo(f"to have it listed and found by name: {_listing(zoo.resolve(), VARIABLE)}")

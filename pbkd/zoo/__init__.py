@@ -1,1 +1,1 @@
-"""Models and students that are kept."""
+"""The zoo: teachers and students with their weights, cards and recipes."""

@@ -1,22 +1,18 @@
-"""Put the student of a finished run into a zoo folder, in the layout of the Hugging Face hub."""
+"""Add the student of a run to a zoo folder, in the layout of the Hugging Face hub."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import shlex
 import shutil
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pbkd.config.load import load_config
-from pbkd.config.schema import RunConfig
 from pbkd.core.devices import pick_device
 from pbkd.core.files import read_json, write_file, write_json
 from pbkd.data.load import load_data
@@ -29,24 +25,24 @@ from pbkd.pipeline.load import load
 from pbkd.plugin.registry import build_registry
 from pbkd.report.hub import hub_readme
 from pbkd.runs.finished import read_finished
+from pbkd.zoo.provenance import public_data, reproducing_command, without_paths
 from pbkd.zoo.recipes import card_licence
 from pbkd.zoo.store import CARD, README, find_student
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
+    from pbkd.config.schema import RunConfig
     from pbkd.core.results import RunResult
     from pbkd.plugin.registry import Registry
 
 
-__all__ = ["enrol", "public_data", "reproducing_command", "without_paths"]
+__all__ = ["add_student"]
 
-# What may be both a folder's name and a repository's on the hub.
+# Valid both as a folder and as a repository on the Hugging Face hub.
 _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
 _FULL_PRECISION = "measured before the weights were rounded to half precision"
 
 
-def enrol(
+def add_student(
     registry: Registry,
     run: Path,
     zoo: Path,
@@ -55,11 +51,25 @@ def enrol(
     licence: str | None = None,
     half: bool = False,
 ) -> Path:
-    """Copy a finished run's student into a zoo folder; return its own folder there.
+    """Copy the student of a finished run into a zoo folder: recipe, weights, card and README.
 
-    `half` rounds its weights to half precision; accuracy is then measured again where the run's
-    data is at hand. Without `licence` it is the one of the teacher's weights, if those are the
-    zoo's. The folder appears whole or not at all. Raises `RunFolderError` or `ZooError`.
+    The student's folder is created complete or not at all.
+
+    Args:
+        registry: Provides the zoo's models.
+        run: The folder of the run.
+        zoo: The zoo folder.
+        name: Name of the student (default: TEACHER-student).
+        licence: Licence of the weights (default: the licence of the zoo's teacher, if it has one).
+        half: Whether to round the weights to half precision. Accuracy is then measured again, if
+            the run's data can be loaded.
+
+    Returns:
+        The student's folder.
+
+    Raises:
+        RunFolderError: If the run has not finished.
+        ZooError: If the name is invalid or taken, or the folder cannot be written.
     """
     result, config = read_finished(run).result, load_config(file=run / "config.yaml")
     name = name or re.sub(r"[:/]", "-", f"{config.teacher['name']}-student")
@@ -85,19 +95,19 @@ def enrol(
 def _check_free(registry: Registry, zoo: Path, name: str) -> None:
     if not _NAME.fullmatch(name) or len(name) > 96:
         raise ZooError(
-            f"a student cannot be called {name!r}: give --name with letters, digits and single"
+            f"{name!r} is not a valid student name: set --name to letters and digits with single"
             " dots, dashes or underscores between them."
         )
     student = find_student(name)
     taken = student.folder if student else zoo / name
     if name in registry.strategies["model"]:
-        raise ZooError(f"'{name}' is the name of a model of the zoo: give another --name.")
+        raise ZooError(f"'{name}' is already a model of the zoo: set another --name.")
     if student or taken.exists():
-        raise ZooError(f"'{taken}' is there already: give another --name, or delete it.")
+        raise ZooError(f"'{taken}' already exists: set another --name, or delete it.")
 
 
 def _card(result: RunResult, config: RunConfig) -> dict[str, Any]:
-    """Return what is known of a student from its run alone; its name and licence are not."""
+    """Return the fields of a student's card that come from its run; name and licence are None."""
     teacher, student = result.teacher, result.student
     replaced = sum(block.replaced for block in result.blocks)
     known = student.accuracy is not None
@@ -129,18 +139,18 @@ def _card(result: RunResult, config: RunConfig) -> dict[str, Any]:
 def _write_student(
     run: Path, stage: Path, config: RunConfig, card: dict[str, Any], *, half: bool
 ) -> None:
-    """Write recipe and weights; rounded weights are measured again, where that can be done."""
-    home = run / "student"
-    read_recipe(home / RECIPE)
-    recipe = read_json(home / RECIPE)
+    """Write recipe and weights; measure the accuracy of rounded weights again, if possible."""
+    student = run / "student"
+    read_recipe(student / RECIPE)
+    recipe = read_json(student / RECIPE)
     recipe["plugins"] = [Path(plugin).name for plugin in recipe.get("plugins", [])]
     write_json(stage / RECIPE, recipe)
-    weights = read_weights(home / WEIGHTS)
+    weights = read_weights(student / WEIGHTS)
     if half:
         write_weights(stage / WEIGHTS, halved(weights))
         _remeasure(stage, config, card)
     else:
-        write_file(stage / WEIGHTS, (home / WEIGHTS).read_bytes())
+        write_file(stage / WEIGHTS, (student / WEIGHTS).read_bytes())
 
 
 def _write_card(stage: Path, card: dict[str, Any]) -> None:
@@ -151,7 +161,7 @@ def _write_card(stage: Path, card: dict[str, Any]) -> None:
 
 
 def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
-    """Measure the accuracy of rounded weights, or record that it is not theirs."""
+    """Measure the accuracy of rounded weights, or note that it was measured before rounding."""
     make = user_network_factory(build_registry(config.plugins), config.teacher)
     student = load(stage, plugins=config.plugins, make=make)
     recipe = read_recipe(stage / RECIPE)
@@ -179,65 +189,3 @@ def _half_note(card: dict[str, Any]) -> str:
         "The weights are in half precision; with them the accuracy on the test split is"
         f" {100 * card['accuracy']['test']:.2f} %. Everything below was measured before that."
     )
-
-
-# Of what was not on the command line, these have no part in what comes out.
-_INCIDENTAL = ("out", "meters")
-
-
-def reproducing_command(command: str, config: RunConfig) -> str:
-    """Return the command of a run if it says everything, else one made from the configuration.
-
-    One that resumes a run or reads a file of configuration does not, nor does a program that calls
-    pbkd.
-    """
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        words = []
-    elsewhere = [word for word in words if re.match(r"--resume|--config|-\w*c", word)]
-    if (words[:2] == ["pbkd", "run"] or words[:3] == ["pbkd", "zoo", "compress"]) and not elsewhere:
-        return command
-    return shlex.join(["pbkd", "run", *_overrides(asdict(config), asdict(RunConfig()))])
-
-
-def public_data(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a choice of data with no more of its path than the last part."""
-    data = {key: value for key, value in choice.items() if key != "download"}
-    if "path" in data:
-        data["path"] = Path(str(data["path"])).name
-    return data
-
-
-def without_paths(text: str, config: RunConfig) -> str:
-    """Return text in which the files of a configuration stand without their folders."""
-    named = [config.data.get("path"), config.teacher.get("weights"), config.out, *config.plugins]
-    paths = {str(path) for path in named if path and Path(str(path)).expanduser().is_absolute()}
-    for path in sorted(paths, key=len, reverse=True):
-        text = text.replace(path, Path(path).name)
-    home = str(Path.home())
-    return text.replace(home, "~") if len(home) > 1 else text
-
-
-def _overrides(
-    tree: Mapping[str, Any], preset: Mapping[str, Any], prefix: str = ""
-) -> Iterator[str]:
-    """Yield `key=value` for whatever is not as preset; a choice is its name, then its options."""
-    for key, value in tree.items():
-        if value == preset.get(key) or (not prefix and key in _INCIDENTAL):
-            continue
-        if not isinstance(value, dict):
-            yield f"{prefix}{key}={_written(value)}"
-        elif "name" in value:
-            yield f"{prefix}{key}={_written(value['name'])}"
-            options = {option: value[option] for option in value if option != "name"}
-            yield from (f"{prefix}{key}.{o}={_written(given)}" for o, given in options.items())
-        else:
-            yield from _overrides(value, preset[key], f"{prefix}{key}.")
-
-
-def _written(value: Any) -> str:
-    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_/][\w./:-]*", value)
-    if plain and value.lower() not in ("true", "false", "null", "yes", "no", "on", "off"):
-        return str(value)
-    return json.dumps(value)

@@ -1,4 +1,4 @@
-"""The card of trained weights: what they are, how they score, and the command that made them."""
+"""Cards of trained weights: summary, licence, data, accuracy, size, checksum and command."""
 
 from __future__ import annotations
 
@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["Card", "printable", "read_card"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a card says of a teacher or a student; None where it says nothing.
+    """The card of a teacher or a student; missing fields are None.
 
-    `validation` and `test` are accuracies, as shares. `data` is a choice, as `data` of a run is.
+    Attributes:
+        summary: One line about the network.
+        licence: Licence of the weights.
+        command: Command line that made the weights.
+        data: Name and options of the data, as in a run's configuration.
+        validation: Accuracy on the validation split, 0 to 1.
+        test: Accuracy on the test split, 0 to 1.
+        parameters: Number of parameters.
+        macs: MACs for one image.
+        sha256: Checksum of the weights file.
     """
 
     summary: str | None = None
@@ -37,16 +46,19 @@ class Card:
 
 
 def read_card(path: Path) -> Card:
-    """Read a card, which may be anyone's; raises `ZooError` for one that is none.
+    """Read a card (untrusted YAML).
 
-    A teacher's card names its data in `recipe`, a student's has `data` itself.
+    A teacher's card has its data in `recipe`, a student's in `data`.
+
+    Raises:
+        ZooError: If the file is missing or not a valid card.
     """
     tree = _tree(path)
     recipe = _field(tree, "recipe", dict, path) or {}
     accuracy = _field(tree, "accuracy", dict, path) or {}
     data = _field(tree if "data" in tree else recipe, "data", dict, path)
     if data is not None and not isinstance(data.get("name"), str):
-        raise ZooError(f"'data' of the card '{path}' is no choice: a name with its options.")
+        raise ZooError(f"'data' of the card '{path}' must be a mapping with a name.")
     validation, test = (_number(accuracy, key, path, most=1) for key in ("validation", "test"))
     summary, licence, command, sha256 = (
         _text(tree, key, path) for key in ("summary", "licence", "command", "sha256")
@@ -54,22 +66,28 @@ def read_card(path: Path) -> Card:
     parameters, macs = (_number(tree, key, path) for key in ("parameters", "macs"))
     for key, count in (("parameters", parameters), ("macs", macs)):
         if isinstance(count, float):
-            raise ZooError(f"'{key}' of the card '{path}' is no whole number.")
+            raise ZooError(f"'{key}' of the card '{path}' must be a whole number.")
     return Card(
-        summary, licence, command, data, validation, test,
-        None if parameters is None else int(parameters), None if macs is None else int(macs),
-        sha256,
-    )  # fmt: skip
+        summary=summary,
+        licence=licence,
+        command=command,
+        data=data,
+        validation=validation,
+        test=test,
+        parameters=None if parameters is None else int(parameters),
+        macs=None if macs is None else int(macs),
+        sha256=sha256,
+    )
 
 
 def printable(text: str) -> str:
-    """Return text without the control characters by which it could rule a terminal."""
-    return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
+    """Strip terminal control characters from a text, except newlines and tabs."""
+    return "".join(char for char in text if char.isprintable() or char in "\n\t")
 
 
 def _tree(path: Path) -> dict[str, Any]:
     try:
-        # As plain data: a command may hold what omegaconf would take for an interpolation.
+        # Not by omegaconf: a command may contain text that looks like an interpolation.
         tree = yaml.safe_load(yaml_text(path))
     except ConfigError as error:
         raise ZooError(str(error)) from error
@@ -78,14 +96,16 @@ def _tree(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise ZooError(f"the card '{path}' cannot be read: {first_line(error)}") from error
     if not isinstance(tree, dict):
-        raise ZooError(f"the card '{path}' is no mapping of keys to values.")
+        raise ZooError(f"the card '{path}' must be a mapping of keys to values.")
     return tree
 
 
 def _field(tree: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
     value = tree.get(key)
     if value is not None and not isinstance(value, kind):
-        raise ZooError(f"'{key}' of the card '{path}' is a {type(value).__name__}.")
+        raise ZooError(
+            f"'{key}' of the card '{path}' must be a {kind.__name__}, not a {type(value).__name__}."
+        )
     return value
 
 
@@ -101,5 +121,5 @@ def _number(
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
-        raise ZooError(f"'{key}' of the card '{path}' is no number that it can be.")
+        raise ZooError(f"'{key}' of the card '{path}' must be a number from 0 to {most:g}.")
     return value

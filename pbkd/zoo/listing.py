@@ -1,4 +1,4 @@
-"""Everything in the zoo as rows of one table: the registered models, and students in folders."""
+"""A table of the zoo: registered models, and students in zoo folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,15 @@ HEADS = (
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the list. `weights` is the file of weights, `fault` why its card is of no use."""
+    """A model or a student.
+
+    Attributes:
+        name: Its name.
+        kind: `family`, `architecture`, `teacher` or `student`.
+        card: Its card; empty if it has none.
+        weights: Its weights file, if any.
+        fault: Why its card or weights are unusable.
+    """
 
     name: str
     kind: str
@@ -41,13 +49,13 @@ class Row:
 
 
 def catalogue(registry: Registry) -> list[Row]:
-    """Return a row for every registered model and then every student."""
+    """Return a row for every registered model, then for every student."""
     models = [_model_row(registry, model) for model in registry.strategies["model"].values()]
     return [*models, *map(_student_row, students())]
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """Return a row as text: test accuracy in per cent, size in megabytes; unknown is empty."""
+    """Return a row as text: test accuracy in %, size in MB, unknown figures empty."""
     card = row.card
     exists = row.weights is not None and row.weights.is_file()
     return (
@@ -64,7 +72,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def data_label(data: Mapping[str, Any] | None) -> str:
-    """Return a data choice in short: its name, with the file's name where there is one."""
+    """Return the name of a data configuration, and the name of its file if it has one."""
     if not data:
         return ""
     return f"{data['name']} {Path(str(data['path'])).name}" if data.get("path") else data["name"]
@@ -89,7 +97,7 @@ def _student_row(entry: Entry) -> Row:
 
 
 def _parameters(registry: Registry, model: ZooModel) -> int | None:
-    """Count a network's parameters without memory for them; None where it cannot be built so."""
+    """Count parameters on the meta device; None if the network cannot be built there."""
     try:
         with torch.device("meta"):
             return parameters(build_network(registry, {"name": model.name}))

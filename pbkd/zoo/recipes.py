@@ -1,4 +1,4 @@
-"""Models that can be teachers: what a zoo registers, and how a teacher is built from it."""
+"""Descriptions and compression recipes of the zoo's models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["card_licence", "card_text", "compression_config", "describe"]
 
 
 def describe(registry: Registry, name: str) -> str:
-    """Return a few lines on a model: its options with their defaults, its size, its card."""
+    """Return a description of a model: summary, parameters, options with defaults, card."""
     model, variant = find_model(registry, name)
     network = build_network(registry, {"name": name})
     options = [
@@ -44,7 +44,7 @@ def describe(registry: Registry, name: str) -> str:
 
 
 def card_text(card: Path) -> str:
-    """Return what a card says; raises `ConfigError` where it is not text."""
+    """Return the text of a card; raise `ConfigError` if it is not UTF-8."""
     try:
         return card.read_bytes().decode()
     except UnicodeDecodeError as error:
@@ -52,7 +52,7 @@ def card_text(card: Path) -> str:
 
 
 def card_licence(registry: Registry, choice: Mapping[str, Any]) -> str | None:
-    """Return the licence of the weights that the zoo ships for a teacher, if it has those."""
+    """Return the licence of a teacher's weights in the zoo; None for a user's own weights."""
     model, _ = find_model(registry, choice["name"])
     if choice.get("weights") or not (model.weights and model.card):
         return None
@@ -60,7 +60,11 @@ def card_licence(registry: Registry, choice: Mapping[str, Any]) -> str | None:
 
 
 def compression_config(registry: Registry, name: str, overrides: Sequence[str]) -> RunConfig:
-    """Return the configuration that is recorded to compress a model well, overrides over it."""
+    """Return the configuration recorded for compressing a model, with overrides applied.
+
+    Raises:
+        ConfigError: If no recipe is recorded, or an override is wrong or changes the teacher.
+    """
     model, _ = find_model(registry, name)
     if model.recipe is None:
         raise ConfigError(
@@ -69,7 +73,7 @@ def compression_config(registry: Registry, name: str, overrides: Sequence[str]) 
     config = load_config(overrides, file=model.recipe)
     if config.teacher["name"] != name:
         raise ConfigError(
-            f"'teacher' is '{config.teacher['name']}', but the recipe is that of '{name}': use"
+            f"'teacher' is '{config.teacher['name']}', but this is the recipe of '{name}': use"
             " `pbkd run` for another teacher."
         )
     for spec in config.plugins:

@@ -1,4 +1,4 @@
-"""Students in zoo folders, each a folder in the layout of the Hugging Face hub."""
+"""Students in zoo folders, in the layout of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -35,7 +35,13 @@ CARD, README = "card.yaml", "README.md"
 
 @dataclass(frozen=True)
 class Entry:
-    """A student in a zoo folder: its name is its folder's. `fault` says why there is no card."""
+    """A student in a zoo folder.
+
+    Attributes:
+        folder: The folder, whose name is the student's.
+        card: Its card; None if the student is damaged.
+        fault: Why it is damaged.
+    """
 
     folder: Path
     card: Card | None
@@ -43,12 +49,12 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The name that `pbkd.load` and `pbkd zoo` take."""
+        """The student's name, for `pbkd.load` and `pbkd zoo`."""
         return self.folder.name
 
     @property
     def weights(self) -> Path:
-        """The file of weights."""
+        """The weights file."""
         return self.folder / WEIGHTS
 
 
@@ -59,36 +65,37 @@ def named_folders() -> list[Path]:
 
 
 def zoo_folders() -> list[Path]:
-    """Return the folders of students: those that `PBKD_ZOO` names, then the one that pbkd ships."""
+    """Return the zoo folders: first those of `PBKD_ZOO`, then the one shipped with pbkd."""
     package = find_spec("pbkd_zoo")
-    places = package.submodule_search_locations if package else None
-    shipped = [Path(place) / "students" for place in places or ()]
+    locations = package.submodule_search_locations if package else None
+    shipped = [Path(location) / "students" for location in locations or ()]
     return [*named_folders(), *(folder for folder in shipped if folder.is_dir())]
 
 
 def students() -> list[Entry]:
-    """Return every student; of two with one name, the one in the first folder.
-
-    One whose card is damaged is among them, with the reason.
-    """
-    found: dict[str, Path] = {}
+    """Return every student, damaged ones included; a name in an earlier folder takes precedence."""
+    folders: dict[str, Path] = {}
     for zoo in zoo_folders():
         for folder in sorted(zoo.iterdir()) if zoo.is_dir() else ():
             if _holds_student(folder):
-                found.setdefault(folder.name, folder)
-    return [_entry(folder) for folder in found.values()]
+                folders.setdefault(folder.name, folder)
+    return [_entry(folder) for folder in folders.values()]
 
 
 def find_student(name: str) -> Entry | None:
-    """Return the student called `name`, or None."""
+    """Return the student called `name`; None if there is none."""
     folder = _folder_of(name)
     return _entry(folder) if folder else None
 
 
 def resolve_student(where: str | Path) -> Path:
-    """Return the folder that is meant: of a run, of a student's files, or of a name in a zoo.
+    """Return the folder of a run or a student.
 
-    Raises `RunFolderError` where there is none.
+    Args:
+        where: A run folder, a student's folder, or the name of a student in a zoo folder.
+
+    Raises:
+        RunFolderError: If there is no such folder and no such student.
     """
     if Path(where).exists():
         return Path(where)
@@ -96,14 +103,14 @@ def resolve_student(where: str | Path) -> Path:
     if named is None:
         known = [entry.name for entry in students()]
         raise RunFolderError(
-            f"'{where}' is no folder of a run or a student, and no student of a zoo folder."
+            f"'{where}' is neither a folder nor a student of a zoo folder."
             f"{did_you_mean(str(where), known)}"
         )
     return named
 
 
 def describe_student(entry: Entry) -> str:
-    """Return what a student's card says, and below it its README."""
+    """Return a student's card and README as text; raise `ZooError` if it is damaged."""
     if entry.card is None:
         raise ZooError(f"the student '{entry.name}' is damaged: {entry.fault}")
     lines = [

@@ -1,4 +1,4 @@
-"""Check that weights in the zoo are what their cards say: bytes, size, accuracy."""
+"""Verification of weights against their cards: checksum, size, accuracy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,14 @@ __all__ = ["Check", "verify"]
 
 @dataclass(frozen=True)
 class Check:
-    """One check of one model. `passed` is None where it could not be made; `detail` says why."""
+    """The outcome of one check.
+
+    Attributes:
+        name: The model or plugin.
+        what: What was checked.
+        passed: None if the check could not be made.
+        detail: The figure, or the reason.
+    """
 
     name: str
     what: str
@@ -56,7 +63,7 @@ class _Network:
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is checked: its card, or why there is none; its weights; how the network is loaded."""
+    """A model or student to verify, with functions that read its card and load its network."""
 
     name: str
     weights: Path
@@ -67,10 +74,19 @@ class _Subject:
 def verify(
     registry: Registry, names: Sequence[str], data: Mapping[str, Any] | None = None
 ) -> Iterator[Check]:
-    """Check the models and students called `names`, or all that have weights and a card.
+    """Verify models and students.
 
-    `data` is laid over each card's own choice of data, to say where the files are. Raises
-    `UnknownNameError` or `ZooError` for a name that cannot be checked, before anything is.
+    Args:
+        registry: Provides the zoo's models.
+        names: Models and students; empty for all that have weights and a card.
+        data: Overrides of each card's data, such as the path of its files.
+
+    Yields:
+        The checks of each model, as they are made.
+
+    Raises:
+        UnknownNameError: If a name is neither a model nor a student.
+        ZooError: If a model has no weights or no card.
     """
     subjects = [_subject(registry, name) for name in names] or _all(registry)
     for subject in subjects:
@@ -96,7 +112,7 @@ def _subject(registry: Registry, name: str) -> _Subject:
 
 def _teacher(registry: Registry, model: ZooModel) -> _Subject:
     if not model.weights or not model.card:
-        raise ZooError(f"'{model.name}' comes without weights and a card: nothing to verify.")
+        raise ZooError(f"'{model.name}' has no weights with a card that could be verified.")
 
     def loaded() -> _Network:
         teacher = load_teacher(registry, {"name": model.name})
@@ -119,7 +135,7 @@ def _student(entry: Entry) -> _Subject:
 
 
 def _checks(subject: _Subject, override: Mapping[str, Any]) -> Iterator[Check]:
-    """Check one; where it cannot even be read, that is the failure and the last check."""
+    """Yield the checks of one subject; one that raises fails and is the last."""
     check = partial(Check, subject.name)
     step = "card"
     try:
@@ -127,17 +143,19 @@ def _checks(subject: _Subject, override: Mapping[str, Any]) -> Iterator[Check]:
         step = "checksum"
         yield check(step, *_compare(_checksum(subject.weights), card.sha256))
         step = "network"
-        found = subject.load()
-        yield check("parameters", *_compare(parameters(found.network), card.parameters))
+        loaded = subject.load()
+        yield check("parameters", *_compare(parameters(loaded.network), card.parameters))
         step = "data"
         data, missing = _data(card, override)
-        shape = found.image_shape or (data.image_shape if data else None)
+        shape = loaded.image_shape or (data.image_shape if data else None)
         if data and data.image_shape != shape:
-            raise ZooError(f"images of {data.image_shape} where it takes those of {shape}.")
-        count = macs(found.network, shape) if shape else None
+            raise ZooError(
+                f"the data has images of {data.image_shape}, but the network takes {shape}."
+            )
+        count = macs(loaded.network, shape) if shape else None
         yield check("MACs", *(_compare(count, card.macs) if shape else (None, missing)))
         step = "accuracy"
-        yield check(step, *(_accuracy(found, data, card) if data else (None, missing)))
+        yield check(step, *(_accuracy(loaded, data, card) if data else (None, missing)))
     except PbkdError as error:
         yield check(step, False, str(error))
     except OSError as error:
@@ -152,46 +170,44 @@ def _checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _compare(found: object, recorded: object) -> tuple[bool | None, str]:
+def _compare(actual: object, recorded: object) -> tuple[bool | None, str]:
     if recorded is None:
-        return None, "the card does not say"
-    shown = f"{found:,}" if isinstance(found, int) else str(found)
-    return (
-        found == recorded,
-        shown if found == recorded else f"{shown}, but the card has {recorded}",
-    )
+        return None, "not on the card"
+    shown = f"{actual:,}" if isinstance(actual, int) else str(actual)
+    passed = actual == recorded
+    return passed, shown if passed else f"{shown}, but the card has {recorded}"
 
 
 def _data(card: Card, override: Mapping[str, Any]) -> tuple[Dataset | None, str]:
-    """Return the card's data if it is at hand, or why not; raises `PbkdError` for what is not data.
+    """Load the card's data, or return the reason why not.
 
-    A path on a card is of the machine that wrote it, so only a path that is given counts.
+    A card's own path is ignored: it belongs to the machine on which the card was written.
     """
     if card.data is None:
-        return None, "the card names no data"
+        return None, "no data on the card"
     renamed = override.get("name", card.data["name"]) != card.data["name"]
     choice = {**({} if renamed else card.data), **override}
     source = SOURCES.get(choice["name"])
     has_path = source is not None and "path" in option_types(source)
     if has_path and "path" not in override:
-        return None, "data not at hand (give data.path=FILE)"
+        return None, "data not available (set data.path=FILE)"
     if not has_path:
         choice.pop("path", None)
     choice.pop("download", None)
     return load_data(choice), ""
 
 
-def _accuracy(found: _Network, data: Dataset, card: Card) -> tuple[bool | None, str]:
+def _accuracy(loaded: _Network, data: Dataset, card: Card) -> tuple[bool | None, str]:
     if card.test is None:
-        return None, "the card does not say"
+        return None, "not on the card"
     if not data.labelled:
         return None, "the data has no labels"
     device = pick_device("auto")
-    network = found.network.to(device)
-    score = accuracy(network, data.test, found.normalization, device=device)
-    # Kernels differ between machines in the order of their sums, so an image on the edge of two
-    # classes may fall either way: one in a thousand, or one alone in a small split.
+    network = loaded.network.to(device)
+    score = accuracy(network, data.test, loaded.normalization, device=device)
+    # Kernels differ between machines in the order of summation, so that an image close to a
+    # decision boundary may change its class: allow 1 in 1,000, and at least 1.
     images = max(1, len(data.test) // 1000)
     passed = abs(score - card.test) * len(data.test) <= images + 0.5
-    told = f"{100 * score:.2f} % of {len(data.test):,} test images"
-    return passed, told if passed else f"{told}, but the card has {100 * card.test:.2f} %"
+    text = f"{100 * score:.2f} % of {len(data.test):,} test images"
+    return passed, text if passed else f"{text}, but the card has {100 * card.test:.2f} %"

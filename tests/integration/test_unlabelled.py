@@ -20,7 +20,7 @@ from pbkd.plugin.registry import Registry, build_registry
 from pbkd.report.compare import compare_csv, compare_rows
 from pbkd.runs.finished import read_finished
 from pbkd.training.task import build_task
-from pbkd.zoo.add import enrol
+from pbkd.zoo.add import add_student
 from pbkd.zoo.verify import verify
 
 
@@ -84,7 +84,7 @@ def test_it_is_compared_kept_and_verified_without_an_accuracy(
     assert (cells["student's"], cells["points lost"]) == ("not measured", "not measured")
     assert cells["agreement"] == agreement
     assert "the data 'imagefolder' has no labels" in compare_csv([finished])
-    kept = enrol(registry, Path(photographed.folder), tmp_path, name="digits-seen", half=True)
+    kept = add_student(registry, Path(photographed.folder), tmp_path, name="digits-seen", half=True)
     card = read_yaml(kept / "card.yaml")
     assert card["accuracy"] == {}
     monkeypatch.setenv("PBKD_ZOO", str(tmp_path))

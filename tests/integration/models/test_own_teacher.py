@@ -19,7 +19,7 @@ from pbkd.models.weights import write_weights
 from pbkd.pipeline.baseline import BaselineSettings, train_baselines
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry
-from pbkd.zoo.add import enrol
+from pbkd.zoo.add import add_student
 
 MODULE = '''
 import torch
@@ -79,7 +79,7 @@ def test_it_is_compressed_kept_and_loaded_only_with_its_function(
         pbkd.load(result.folder)
     make = function_of(module)
     student = pbkd.load(result.folder, make=make)
-    kept = enrol(registry, Path(result.folder), Path("zoo"), licence="MIT", half=True)
+    kept = add_student(registry, Path(result.folder), Path("zoo"), licence="MIT", half=True)
     images = torch.rand(4, 1, 8, 8)
     logits = pbkd.load(kept, make=make)(images)
     torch.testing.assert_close(logits, student(images), rtol=0, atol=0.02)  # half precision

@@ -309,7 +309,7 @@ def test_a_recipe_takes_overrides_but_no_other_teacher(registry: Registry) -> No
     assert config == RunConfig(
         teacher={"name": "digits-resnet", "weights": "w.pt"}, data={"name": "digits"}, seed=3
     )
-    with pytest.raises(ConfigError, match="'teacher' is 'vgg16', but the recipe is that of"):
+    with pytest.raises(ConfigError, match="'teacher' is 'vgg16', but this is the recipe of"):
         compression_config(registry, "digits-resnet", ["teacher=vgg16"])
     with pytest.raises(ConfigError, match="with `pbkd run teacher=timm:resnet26d`"):
         compression_config(registry, "timm:resnet26d", [])

@@ -23,7 +23,7 @@ from pbkd.models.accuracy import accuracy
 from pbkd.models.metrics import macs, parameters
 from pbkd.models.weights import fingerprint, read_weights
 from pbkd.plugin.registry import Registry
-from pbkd.zoo.add import enrol
+from pbkd.zoo.add import add_student
 from pbkd.zoo.card import read_card
 
 FILES = ["README.md", "card.yaml", "config.json", "model.safetensors"]
@@ -53,7 +53,7 @@ def hub_data(folder: Path) -> Any:
 def refused(kind: type[PbkdError], registry: Registry, run: Path, zoo: Path, **options: Any) -> str:
     before = sorted(zoo.iterdir())
     with pytest.raises(kind) as caught:
-        enrol(registry, run, zoo, **options)
+        add_student(registry, run, zoo, **options)
     assert sorted(zoo.iterdir()) == before
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -62,7 +62,7 @@ def refused(kind: type[PbkdError], registry: Registry, run: Path, zoo: Path, **o
 def test_a_student_is_in_the_zoo_with_what_its_run_found(
     registry: Registry, finished: Path, zoo: Path
 ) -> None:
-    folder = enrol(registry, finished, zoo)
+    folder = add_student(registry, finished, zoo)
     assert folder == zoo / "digits-vgg-student"
     assert sorted(path.name for path in folder.iterdir()) == FILES
     assert sorted(zoo.iterdir()) == [folder]
@@ -86,7 +86,7 @@ def test_a_student_is_in_the_zoo_with_what_its_run_found(
 def test_its_command_gives_the_same_configuration(
     registry: Registry, finished: Path, zoo: Path
 ) -> None:
-    card = card_of(enrol(registry, finished, zoo))
+    card = card_of(add_student(registry, finished, zoo))
     words = shlex.split(card["command"])
     assert words[:2] == ["pbkd", "run"]
     again, config = load_config(words[2:]), load_config(file=finished / "config.yaml")
@@ -97,7 +97,7 @@ def test_its_command_gives_the_same_configuration(
 def test_it_loads_by_name_folder_and_as_from_the_hub(
     registry: Registry, finished: Path, zoo: Path, tmp_path: Path
 ) -> None:
-    folder = enrol(registry, finished, zoo, name="small")
+    folder = add_student(registry, finished, zoo, name="small")
     wanted = fingerprint(pbkd.load(finished))
     (tmp_path / "hub").mkdir()
     for file in ("config.json", "model.safetensors", "README.md"):
@@ -109,7 +109,7 @@ def test_it_loads_by_name_folder_and_as_from_the_hub(
 def test_its_readme_is_a_model_card_of_the_hub(
     registry: Registry, finished: Path, zoo: Path
 ) -> None:
-    folder = enrol(registry, finished, zoo, name="small-digits")
+    folder = add_student(registry, finished, zoo, name="small-digits")
     data, text = hub_data(folder), ModelCard((folder / "README.md").read_text()).text
     assert (data.library_name, data.license) == ("pbkd", "apache-2.0")
     assert data.model_name == "small-digits"
@@ -126,7 +126,7 @@ def test_its_readme_is_a_model_card_of_the_hub(
 
 
 def test_half_precision_is_measured_again(registry: Registry, finished: Path, zoo: Path) -> None:
-    folder = enrol(registry, finished, zoo, half=True)
+    folder = add_student(registry, finished, zoo, half=True)
     kinds = {tensor.dtype for tensor in read_weights(folder / "model.safetensors").values()}
     assert torch.float32 not in kinds
     student, digits, card = pbkd.load(folder), DigitsSource().load(), card_of(folder)
@@ -144,7 +144,7 @@ def test_without_the_data_half_precision_says_whose_accuracy_it_is(
     registry: Registry, copied: Path, zoo: Path
 ) -> None:
     changed(copied, "name: digits\n", "name: npz\n  path: /home/someone/gone.npz\n")
-    folder = enrol(registry, copied, zoo, half=True)
+    folder = add_student(registry, copied, zoo, half=True)
     card = card_of(folder)
     assert card["accuracy_note"] == "measured before the weights were rounded to half precision"
     readme = (folder / "README.md").read_text()
@@ -169,7 +169,7 @@ def test_nobodys_paths_are_given_away(registry: Registry, copied: Path, zoo: Pat
     recipe = json.loads((copied / "student" / "config.json").read_text())
     recipe["plugins"] = ["/srv/secret/mine.py"]
     (copied / "student" / "config.json").write_text(json.dumps(recipe))
-    folder = enrol(registry, copied, zoo)
+    folder = add_student(registry, copied, zoo)
     for path in folder.iterdir():
         assert b"secret" not in path.read_bytes(), path.name
     card = card_of(folder)
@@ -181,10 +181,10 @@ def test_a_licence_that_nobody_knows_is_left_out(
     registry: Registry, copied: Path, zoo: Path
 ) -> None:
     changed(copied, "name: digits-vgg\n", "name: digits-vgg\n  weights: mine.pt\n")
-    folder = enrol(registry, copied, zoo)
+    folder = add_student(registry, copied, zoo)
     assert "licence" not in card_of(folder)
     assert hub_data(folder).license is None
-    folder = enrol(registry, copied, zoo, name="mine", licence="MIT")
+    folder = add_student(registry, copied, zoo, name="mine", licence="MIT")
     assert card_of(folder)["licence"] == "MIT"
 
 
@@ -195,21 +195,21 @@ def test_a_name_that_cannot_be_a_folders_is_refused(
     registry: Registry, finished: Path, zoo: Path, name: str
 ) -> None:
     told = refused(ZooError, registry, finished, zoo, name=name)
-    assert told.startswith("a student cannot be called '")
+    assert told.startswith(f"{name!r} is not a valid student name: set --name")
 
 
 def test_a_name_that_is_taken_is_refused(
     registry: Registry, finished: Path, zoo: Path, tmp_path: Path
 ) -> None:
-    folder = enrol(registry, finished, zoo, name="small")
+    folder = add_student(registry, finished, zoo, name="small")
     content = {path.name: path.read_bytes() for path in folder.iterdir()}
     told = refused(ZooError, registry, finished, zoo, name="small")
-    assert told == f"'{folder}' is there already: give another --name, or delete it."
+    assert told == f"'{folder}' already exists: set another --name, or delete it."
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == content
     (tmp_path / "other").mkdir()
     refused(ZooError, registry, finished, tmp_path / "other", name="small")
     told = refused(ZooError, registry, finished, zoo, name="resnet20")
-    assert told.startswith("'resnet20' is the name of a model of the zoo")
+    assert told.startswith("'resnet20' is already a model of the zoo")
 
 
 def test_a_run_that_is_not_finished_is_refused(
@@ -236,7 +236,7 @@ def test_a_zoo_folder_that_cannot_be_written_is_told(
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PbkdError, match="cannot be written"):
-        enrol(registry, finished, tmp_path / "file")
+        add_student(registry, finished, tmp_path / "file")
 
 
 def test_arrays_may_be_the_data(
@@ -249,5 +249,5 @@ def test_arrays_may_be_the_data(
         arrays[f"y_{which}"] = np.arange(40) % 10
     np.savez(tmp_path / "a.npz", **arrays)
     changed(copied, "name: digits\n", f"name: npz\n  path: {tmp_path / 'a.npz'}\n")
-    card = card_of(enrol(registry, copied, zoo, half=True))
+    card = card_of(add_student(registry, copied, zoo, half=True))
     assert card["accuracy"]["test"] < 0.5, "these images say nothing of their labels"

@@ -47,7 +47,7 @@ def test_a_teachers_card_names_its_data_in_its_recipe(registry: Registry) -> Non
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[1, 2]", "is no mapping of keys to values."),
+        ("[1, 2]", "must be a mapping of keys to values."),
         ("a: [", "cannot be read: "),
         ("a: &b 1\nc: *b", "has YAML aliases"),
         ("licence: 3", "'licence' of the card "),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pbkd.models.teacher import build_network
 from pbkd.plugin.registry import Registry
-from pbkd.zoo.add import enrol
+from pbkd.zoo.add import add_student
 from pbkd.zoo.card import Card
 from pbkd.zoo.listing import HEADS, Row, catalogue, cells, data_label
 
@@ -19,7 +19,7 @@ def listed(registry: Registry) -> dict[str, dict[str, str]]:
 def test_every_model_and_student_is_listed_with_what_is_known(
     registry: Registry, finished: Path, zoo: Path
 ) -> None:
-    folder = enrol(registry, finished, zoo, name="small")
+    folder = add_student(registry, finished, zoo, name="small")
     found = listed(registry)
     assert {name.removesuffix(":NAME") for name in found} >= {
         *registry.strategies["model"],
@@ -49,7 +49,7 @@ def test_counting_an_architectures_parameters_needs_no_memory(registry: Registry
 def test_what_is_damaged_is_listed_with_the_reason(
     registry: Registry, finished: Path, zoo: Path, tmp_path: Path
 ) -> None:
-    folder = enrol(registry, finished, zoo, name="sick")
+    folder = add_student(registry, finished, zoo, name="sick")
     (folder / "card.yaml").write_text("parameters: many")
     (tmp_path / "card.yaml").write_text("licence: [1]")
     model = replace(registry.find("model", "digits-vgg"), card=tmp_path / "card.yaml")

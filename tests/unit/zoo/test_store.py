@@ -9,12 +9,12 @@ import pytest
 import pbkd
 from pbkd.errors import RunFolderError, ZooError
 from pbkd.plugin.registry import Registry
-from pbkd.zoo.add import enrol
+from pbkd.zoo.add import add_student
 from pbkd.zoo.store import describe_student, find_student, resolve_student, students, zoo_folders
 
 
 def add(registry: Registry, finished: Path, zoo: Path, name: str) -> Path:
-    return enrol(registry, finished, zoo, name=name)
+    return add_student(registry, finished, zoo, name=name)
 
 
 def test_folders_are_those_of_the_variable_and_pbkds_own(
@@ -112,6 +112,5 @@ def test_a_name_that_is_no_student_is_told_with_the_nearest(
     with pytest.raises(RunFolderError) as caught:
         pbkd.load("smal")
     assert str(caught.value).startswith(
-        "'smal' is no folder of a run or a student, and no student of a zoo folder."
-        " Did you mean 'small'?"
+        "'smal' is neither a folder nor a student of a zoo folder. Did you mean 'small'?"
     )

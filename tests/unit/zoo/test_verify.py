@@ -14,7 +14,7 @@ from pbkd.data.sources import DigitsSource
 from pbkd.errors import UnknownNameError, ZooError
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.plugin.registry import Registry
-from pbkd.zoo.add import enrol
+from pbkd.zoo.add import add_student
 from pbkd.zoo.verify import Check, verify
 
 EVERY = ["checksum", "parameters", "MACs", "accuracy"]
@@ -23,7 +23,7 @@ EVERY = ["checksum", "parameters", "MACs", "accuracy"]
 @pytest.fixture
 def small(registry: Registry, finished: Path, zoo: Path) -> Path:
     """A student of digits in the zoo."""
-    return enrol(registry, finished, zoo, name="small")
+    return add_student(registry, finished, zoo, name="small")
 
 
 def checks(registry: Registry, *names: str, **data: str) -> dict[str, Check]:
@@ -100,7 +100,7 @@ def test_a_figure_that_the_card_lacks_is_not_checked_and_said(
     (small / "card.yaml").write_text(yaml.safe_dump(card))
     found = checks(registry, "small")
     for what in ("MACs", "accuracy"):
-        assert (found[what].passed, found[what].detail) == (None, "the card does not say")
+        assert (found[what].passed, found[what].detail) == (None, "not on the card")
 
 
 def test_data_that_is_not_at_hand_is_said_and_a_path_brings_it(
@@ -109,7 +109,7 @@ def test_data_that_is_not_at_hand_is_said_and_a_path_brings_it(
     rewrite(small, data={"name": "npz", "path": "digits.npz"})
     accuracy = checks(registry, "small")["accuracy"]
     assert (accuracy.passed, accuracy.detail) == (
-        None, "data not at hand (give data.path=FILE)",
+        None, "data not available (set data.path=FILE)",
     )  # fmt: skip
     digits = DigitsSource().load()
     arrays: dict[str, Any] = {}
@@ -130,7 +130,10 @@ def test_data_of_another_shape_fails(registry: Registry, small: Path) -> None:
     rewrite(small, data={"name": "synthetic", "height": 16, "width": 16, "channels": 1})
     found = checks(registry, "small")
     assert found["data"].passed is False
-    assert found["data"].detail == "images of (1, 16, 16) where it takes those of (1, 8, 8)."
+    assert (
+        found["data"].detail
+        == "the data has images of (1, 16, 16), but the network takes (1, 8, 8)."
+    )
 
 
 def test_a_student_whose_builder_is_not_installed_fails(registry: Registry, small: Path) -> None:
@@ -145,7 +148,7 @@ def test_a_student_whose_builder_is_not_installed_fails(registry: Registry, smal
 def test_names_that_cannot_be_verified_are_told_before_anything_is(registry: Registry) -> None:
     with pytest.raises(UnknownNameError, match="unknown model or student 'digit-vgg'. Did you"):
         next(verify(registry, ["digits-vgg", "digit-vgg"]))
-    with pytest.raises(ZooError, match="'vgg16' comes without weights and a card"):
+    with pytest.raises(ZooError, match="'vgg16' has no weights with a card"):
         next(verify(registry, ["vgg16"]))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pbkd.config.load import load_config
-from pbkd.zoo.add import public_data, reproducing_command, without_paths
+from pbkd.zoo.provenance import public_data, reproducing_command, without_paths
 
 CHANGES = [
     "teacher=resnet20",

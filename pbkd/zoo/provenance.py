@@ -1,0 +1,81 @@
+"""Provenance of a student on its card: the command and the data that made it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pbkd.config.schema import RunConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["public_data", "reproducing_command", "without_paths"]
+
+_IRRELEVANT = ("out", "meters")  # keys that do not affect the student
+
+
+def reproducing_command(command: str, config: RunConfig) -> str:
+    """Return a command that reproduces a run.
+
+    Args:
+        command: The command line of the run. It is returned as it is, unless it resumed a run,
+            read a configuration file, or was not a pbkd command.
+        config: The configuration of the run, from which the command is otherwise made.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    incomplete = [word for word in words if re.match(r"--resume|--config|-\w*c", word)]
+    if (
+        words[:2] == ["pbkd", "run"] or words[:3] == ["pbkd", "zoo", "compress"]
+    ) and not incomplete:
+        return command
+    return shlex.join(["pbkd", "run", *_overrides(asdict(config), asdict(RunConfig()))])
+
+
+def public_data(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a data configuration without `download` and without the folders of its path."""
+    data = {key: value for key, value in choice.items() if key != "download"}
+    if "path" in data:
+        data["path"] = Path(str(data["path"])).name
+    return data
+
+
+def without_paths(text: str, config: RunConfig) -> str:
+    """Remove the folders of a configuration's absolute paths, and the home folder, from a text."""
+    named = [config.data.get("path"), config.teacher.get("weights"), config.out, *config.plugins]
+    paths = {str(path) for path in named if path and Path(str(path)).expanduser().is_absolute()}
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(path, Path(path).name)
+    home = str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text
+
+
+def _overrides(
+    tree: Mapping[str, Any], preset: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
+    """Yield `key=value` for all values that differ from the preset ones."""
+    for key, value in tree.items():
+        if value == preset.get(key) or (not prefix and key in _IRRELEVANT):
+            continue
+        if not isinstance(value, dict):
+            yield f"{prefix}{key}={_literal(value)}"
+        elif "name" in value:
+            yield f"{prefix}{key}={_literal(value['name'])}"
+            options = {option: value[option] for option in value if option != "name"}
+            yield from (f"{prefix}{key}.{o}={_literal(v)}" for o, v in options.items())
+        else:
+            yield from _overrides(value, preset[key], f"{prefix}{key}.")
+
+
+def _literal(value: Any) -> str:
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_/][\w./:-]*", value)
+    if plain and value.lower() not in ("true", "false", "null", "yes", "no", "on", "off"):
+        return str(value)
+    return json.dumps(value)
