@@ -41,7 +41,15 @@ def run_relay(rig: Rig, schedule: Schedule, steps: int) -> None:
     """Run this rank's stage of a relay."""
     rows = len(rig.images[0])
     device = rig.images[0].device
-    job = RelayJob(rig.chain, rig.blocks, schedule, rows, steps, student_fed=False, device=device)
+    job = RelayJob(
+        chain=rig.chain,
+        blocks=rig.blocks,
+        schedule=schedule,
+        batch_rows=rows,
+        steps=steps,
+        student_fed=False,
+        device=device,
+    )
     replicas = replicas_of(schedule, rig.rank, rows)
     for assigned in schedule.assigned[rig.rank]:
         for lessons in relay_epochs(job, rig.rank, [rig.batches(steps)], steps):

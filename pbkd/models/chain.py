@@ -1,4 +1,4 @@
-"""The teacher as a chain of named segments: checked, measured in shape, folded for speed."""
+"""The teacher as a chain of named segments: checks, block shapes, BatchNorm folding."""
 
 from __future__ import annotations
 
@@ -24,16 +24,22 @@ _TOLERANCE = 1e-5
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """Put a network into evaluation mode, without gradients, and return it."""
+    """Put a network into evaluation mode, switch its gradients off, and return it."""
     return module.eval().requires_grad_(False)
 
 
 @torch.no_grad()
 def check_chain(teacher: nn.Module, chain: nn.Sequential, images: Tensor) -> None:
-    """Raise `ChainError` unless the chain computes the teacher's function on `images`.
+    """Check that a chain computes the teacher's function.
 
-    Each segment must give one tensor and leave its input as it is. Both networks must be in
-    evaluation mode.
+    Args:
+        teacher: The teacher, in evaluation mode.
+        chain: Its chain, in evaluation mode.
+        images: A batch, (B, C, H, W).
+
+    Raises:
+        ChainError: If the outputs differ, or a segment returns something else than one tensor or
+            changes its input in place.
     """
     if not isinstance(chain, nn.Sequential) or len(chain) == 0:
         raise ChainError(f"a chain must be a non-empty nn.Sequential, not {type(chain).__name__}.")
@@ -67,9 +73,15 @@ def check_chain(teacher: nn.Module, chain: nn.Sequential, images: Tensor) -> Non
 
 @torch.no_grad()
 def blocks_of(chain: nn.Sequential, image: Tensor, names: Iterable[str]) -> list[Block]:
-    """Return the named segments as blocks, with the shapes of one sample.
+    """Describe segments as blocks, with the shapes of one sample.
 
-    `image` is one image, of shape (1, channels, height, width).
+    Args:
+        chain: The teacher's chain.
+        image: One image, (1, C, H, W).
+        names: The names of the segments.
+
+    Returns:
+        The blocks in the order of the chain.
     """
     wanted = set(names)
     blocks = []
@@ -84,10 +96,17 @@ def blocks_of(chain: nn.Sequential, image: Tensor, names: Iterable[str]) -> list
 
 @torch.no_grad()
 def fuse_batchnorm(chain: nn.Sequential, images: Tensor) -> nn.Sequential:
-    """Return a frozen channels-last copy whose BatchNorms are folded into the convolutions.
+    """Fold BatchNorm into the convolutions of a copy of the chain.
 
-    A segment that cannot be traced, or that computes something else once folded (by more than
-    0.1 % on `images`), is copied as it is.
+    A segment that cannot be traced, or whose output changes by more than 0.1 % on `images`, is
+    copied as it is.
+
+    Args:
+        chain: The teacher's chain.
+        images: A batch, (B, C, H, W).
+
+    Returns:
+        The folded copy, frozen and channels-last.
     """
     fused = nn.Sequential()
     x = images
@@ -105,7 +124,7 @@ def fuse_batchnorm(chain: nn.Sequential, images: Tensor) -> nn.Sequential:
 
 
 def _fuse_segment(segment: nn.Module) -> nn.Module | None:
-    """Fold one segment; None where tracing it fails, whatever the reason."""
+    """Fold one segment; None if it cannot be traced."""
     try:
         return fuse(segment)
     except Exception:

@@ -1,4 +1,4 @@
-"""A student in the formats of other tools, each file loaded again and compared."""
+"""Export of students to other formats; each file is loaded again and compared."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "Exported", "export"]
 
 _TOLERANCE = 1e-4
-"""Of the largest logit: other runtimes fuse and order sums in other ways."""
+"""Maximum difference, as a share of the largest logit: runtimes order sums differently."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The file that was written, and how far its outputs are off.
+    """An exported file.
 
-    `difference` is the largest one from the student's own logits, over batches of 1 and 5.
+    Attributes:
+        path: The file.
+        difference: The largest difference from the student's logits, over batches of 1 and 5.
     """
 
     path: Path
@@ -46,11 +48,22 @@ class _Format:
 
 
 def export(student: nn.Module, recipe: Recipe, kind: str, out: Path) -> Exported:
-    """Write a student to `out` in a format of `FORMATS`; load it again and compare.
+    """Export a student, load the file again and compare their outputs.
 
-    The network takes normalised images of any batch size; how to normalise them stands beside it
-    in `OUT.json`. Raises `ExportError` where a package is missing, the student cannot be written,
-    or what was written gives other outputs.
+    The exported network takes normalised images of any batch size; a JSON file beside it has the
+    shape of an image and its normalisation.
+
+    Args:
+        student: The student.
+        recipe: Its recipe.
+        kind: A key of `FORMATS`.
+        out: The path, without the format's suffix.
+
+    Returns:
+        The file and the difference of its outputs.
+
+    Raises:
+        ExportError: If the format is unknown, a package is missing, or the outputs differ.
     """
     if kind not in FORMATS:
         raise ExportError(f"unknown format '{kind}'.{did_you_mean(kind, FORMATS)}")
@@ -74,7 +87,7 @@ def export(student: nn.Module, recipe: Recipe, kind: str, out: Path) -> Exported
 def _difference(
     student: nn.Module, loaded: Callable[[Tensor], Tensor], shape: tuple[int, ...]
 ) -> float:
-    """Return how far the loaded network is off; raise `ExportError` where that is too far."""
+    """Compare the loaded network with the student; raise `ExportError` if they differ."""
     worst = 0.0
     for batch in (1, 5):
         images = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(batch))

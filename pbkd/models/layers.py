@@ -1,4 +1,4 @@
-"""Which convolutions of a segment builders replace."""
+"""The convolutions that builders replace."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ _IMAGE_CHANNELS = 4
 def dense_convolutions(
     segment: nn.Module, *, stem: bool = False
 ) -> Iterator[tuple[str, nn.Conv2d]]:
-    """Yield name and module of each convolution that mixes both pixels and channels.
+    """Find the convolutions that mix both pixels and channels.
 
-    It may be one of groups, if these have several channels each; subclasses of `nn.Conv2d`, which
-    may compute something else, are left out. Those of images, with at most 4 input channels, are
-    among them only with `stem`: they have few MACs, and a cheap form has nearly no channels to hold
-    what all later blocks live on.
+    Grouped convolutions count if their groups have several channels. Subclasses of `nn.Conv2d` do
+    not: they may compute something else.
+
+    Args:
+        segment: A segment of the chain.
+        stem: Whether to include convolutions of images (at most 4 input channels). They have few
+            MACs, and a cheap form loses information that all later blocks need.
+
+    Yields:
+        Name and module.
     """
     for name, module in segment.named_modules():
         if type(module) is not nn.Conv2d or max(module.kernel_size) == 1:

@@ -1,4 +1,4 @@
-"""What host and workers need before they start: teacher, data, chain."""
+"""Partitioning of the teacher into a chain, by a partitioner plugin."""
 
 from __future__ import annotations
 
@@ -36,9 +36,21 @@ __all__ = ["check_classes", "cut", "pick_partitioner"]
 def pick_partitioner(
     registry: Registry, choice: Mapping[str, Any], network: nn.Module
 ) -> Partitioner:
-    """Return the partitioner that the choice names, or for `auto` the first that accepts.
+    """Create the partitioner that is configured.
 
-    Those that say `fallback = True` are asked after all others.
+    Args:
+        registry: Where partitioners are registered.
+        choice: The configuration's `partitioner`; `auto` for the first that accepts the network,
+            those with `fallback = True` last.
+        network: The teacher's network.
+
+    Returns:
+        The partitioner.
+
+    Raises:
+        ChainError: If no partitioner accepts the network.
+        UnknownNameError: If the name is not registered.
+        PluginError: If a partitioner raises.
     """
     if choice["name"] != "auto":
         named: Partitioner = registry.create("partitioner", choice)
@@ -57,9 +69,19 @@ def pick_partitioner(
 
 
 def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequential:
-    """Return the partitioner's chain, checked on `images`; raises `ChainError`.
+    """Cut a network into a chain and check it.
 
-    Raises `PluginError` where the partitioner changes the network.
+    Args:
+        partitioner: Makes the chain.
+        network: The teacher's network.
+        images: A batch to check the chain on, (B, C, H, W).
+
+    Returns:
+        The chain.
+
+    Raises:
+        ChainError: If the partitioner raises, or its chain computes something else.
+        PluginError: If the partitioner changes the network.
     """
     before = _state(network)
     try:
@@ -89,7 +111,7 @@ def _checked_chain(partitioner: Partitioner, network: nn.Module, images: Tensor)
 
 
 def _state(network: nn.Module) -> tuple[str, list[bool]]:
-    """Return all of a network that a partitioner must leave alone: weights and modes."""
+    """Everything in a network that a partitioner must not change: weights and modes."""
     return fingerprint(network), [module.training for module in network.modules()]
 
 
@@ -106,9 +128,15 @@ def _accepts(strategy: type[Partitioner], network: nn.Module) -> bool:
 
 @torch.no_grad()
 def check_classes(network: nn.Module, data: Dataset, images: Tensor) -> None:
-    """Raise `TeacherError` unless a network takes these images and gives a logit per class.
+    """Check that a network accepts the images and returns one logit per class.
 
-    Without labels any number of classes will do.
+    Args:
+        network: The network.
+        data: The data; without labels, any number of classes is accepted.
+        images: A batch, (B, C, H, W), on the network's device.
+
+    Raises:
+        TeacherError: If the network does not fit the data.
     """
     shape = tuple(data.image_shape)
     try:

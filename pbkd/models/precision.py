@@ -1,4 +1,4 @@
-"""The arithmetic of the training loops: full precision, or torch's autocast to a 16-bit type."""
+"""The precision of the training loops: float32, or autocast to a 16-bit type."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ if TYPE_CHECKING:
 __all__ = ["AUTOCAST", "Autocast", "autocast", "pick_dtype", "slowness"]
 
 AUTOCAST = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# Whatever of these a processor has, x86 or Arm, computes in bfloat16.
+# A processor with any of these, x86 or Arm, computes in bfloat16.
 _BF16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the type that the option `autocast` names; raise `ConfigError` where it cannot be.
+    """Select the type that the option `autocast` names.
 
-    fp16 needs an accelerator: its gradients are scaled, and CPUs have no fast kernels for it.
+    Args:
+        name: A key of `AUTOCAST`. fp16 needs an accelerator: CPUs have no fast kernels for it.
+        device: The device to compute on.
+
+    Returns:
+        The type.
+
+    Raises:
+        ConfigError: If the device does not support it.
     """
     dtype = AUTOCAST[name]
     if name == "fp16" and device.type == "cpu":
@@ -36,12 +44,12 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def slowness(dtype: torch.dtype, device: torch.device) -> str | None:
-    """Say so where a type has no instructions on this processor, so that it takes longer."""
-    tells = getattr(torch.cpu, "get_capabilities", dict)  # an older torch has no such function
-    capabilities: dict[str, bool] = tells()
+    """Return a note if this processor has no instructions for a type; else None."""
+    query = getattr(torch.cpu, "get_capabilities", dict)  # an older torch has no such function
+    capabilities: dict[str, bool] = query()
     if device.type != "cpu" or dtype != torch.bfloat16 or not capabilities:
         return None
-    if any(there for name, there in capabilities.items() if name in _BF16):
+    if any(present for name, present in capabilities.items() if name in _BF16):
         return None
     return (
         "This processor has no instructions for bfloat16: autocast=bf16 takes several times as long"
@@ -50,9 +58,9 @@ def slowness(dtype: torch.dtype, device: torch.device) -> str | None:
 
 
 class Autocast(nn.Module):
-    """A module whose operations run in `dtype` where autocast thinks that safe.
+    """A module whose operations run in `dtype` where torch's autocast considers that safe.
 
-    Its output has that type; its weights keep their own.
+    Its output has that type; its weights keep theirs.
     """
 
     def __init__(self, inner: nn.Module, dtype: torch.dtype) -> None:
@@ -69,5 +77,5 @@ class Autocast(nn.Module):
 
 
 def autocast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return the module under autocast to `dtype`; as it is for float32."""
+    """Wrap a module in autocast to `dtype`; return it unchanged for float32."""
     return module if dtype == torch.float32 else Autocast(module, dtype)

@@ -1,4 +1,4 @@
-"""Replacements: built by the builder, checked, weighed against their block, initialised."""
+"""Replacements: building, checks, comparison with their block, initial weights."""
 
 from __future__ import annotations
 
@@ -38,12 +38,18 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Proposal:
     """A block with its replacement, or with the reason why it keeps the teacher's segment.
 
-    Parameters and MACs (of one sample) are the block's before and after; without a replacement
-    both are the teacher's.
+    Attributes:
+        block: The block.
+        replacement: Its replacement; None if it keeps the teacher's segment.
+        reason: Why it does; None with a replacement.
+        parameters_before: Parameters of the teacher's segment.
+        parameters_after: Parameters of the replacement, or of the segment that is kept.
+        macs_before: MACs per sample of the teacher's segment.
+        macs_after: MACs per sample of the replacement, or of the segment that is kept.
     """
 
     block: Block
@@ -56,12 +62,12 @@ class Proposal:
 
 
 def is_kept(name: str, patterns: Sequence[str]) -> bool:
-    """Say whether a segment's name matches one of the shell-style `keep` patterns."""
+    """Whether a segment's name matches one of the shell-style `keep` patterns."""
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def replaceable(chain: nn.Sequential, keep: Sequence[str]) -> list[str]:
-    """Return the names of the segments that have parameters and match none of `keep`."""
+    """List the segments that have parameters and match none of the `keep` patterns."""
     return [
         name
         for name, segment in chain.named_children()
@@ -90,13 +96,25 @@ def create_builders(registry: Registry, choices: Sequence[dict[str, Any]]) -> li
 def build_replacement(
     builder: BlockBuilder, segment: nn.Module, block: Block, seed: int
 ) -> nn.Module | None:
-    """Build a block's replacement; its random weights depend on (seed, block name) alone.
+    """Build a block's replacement and check it.
 
-    Raises `PluginError` where the builder fails or changes the segment, or where its module maps to
-    a wrong shape, changes its input or shares a tensor with the segment.
+    Its random weights depend on (seed, block name) alone.
+
+    Args:
+        builder: Builds the replacement.
+        segment: The teacher's segment.
+        block: Its name and shapes.
+        seed: The run's seed.
+
+    Returns:
+        The replacement, with gradients and channels-last; None if the builder has none.
+
+    Raises:
+        PluginError: If the builder raises or changes the segment; or if the replacement has a wrong
+            output shape, changes its input, or shares a tensor with the segment.
     """
     before = fingerprint(segment)
-    # Decompositions round by the number of threads, and that of the host is no part of a run.
+    # The rounding of decompositions depends on the number of threads; a run must not.
     with thread_count(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "replacement", block.name))
         try:
@@ -117,16 +135,40 @@ def build_replacement(
 
 
 def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) -> Proposal:
-    """Build a block's replacement and weigh it: one with no fewer MACs is not used."""
-    before = parameters(segment), macs(segment, block.input_shape)
+    """Build a block's replacement; drop it if it does not have fewer MACs.
+
+    Args:
+        builder: Builds the replacement.
+        segment: The teacher's segment.
+        block: Its name and shapes.
+        seed: The run's seed.
+
+    Raises:
+        PluginError: If the builder or its replacement is faulty.
+    """
+    parameters_before, macs_before = parameters(segment), macs(segment, block.input_shape)
+    parameters_after, macs_after = parameters_before, macs_before
     replacement = build_replacement(builder, segment, block, seed)
-    reason = f"'{builder.name}' finds nothing to replace"
+    reason: str | None = f"'{builder.name}' finds nothing to replace"
     if replacement is not None:
-        after = parameters(replacement), macs(replacement, block.input_shape)
-        if after[1] < before[1]:
-            return Proposal(block, replacement, None, before[0], after[0], before[1], after[1])
-        reason = f"its replacement would be dearer ({after[1]:,} MACs against {before[1]:,})"
-    return Proposal(block, None, reason, before[0], before[0], before[1], before[1])
+        candidate_macs = macs(replacement, block.input_shape)
+        if candidate_macs < macs_before:
+            reason = None
+            parameters_after, macs_after = parameters(replacement), candidate_macs
+        else:
+            replacement = None
+            reason = (
+                f"its replacement would be dearer ({candidate_macs:,} MACs against {macs_before:,})"
+            )
+    return Proposal(
+        block=block,
+        replacement=replacement,
+        reason=reason,
+        parameters_before=parameters_before,
+        parameters_after=parameters_after,
+        macs_before=macs_before,
+        macs_after=macs_after,
+    )
 
 
 def _check_segment(builder: BlockBuilder, segment: nn.Module, block: Block, before: str) -> None:
@@ -139,7 +181,7 @@ def _check_segment(builder: BlockBuilder, segment: nn.Module, block: Block, befo
 
 @torch.no_grad()
 def _fault(replacement: nn.Module, segment: nn.Module, block: Block) -> str | None:
-    """Say what is wrong with a replacement, if anything is."""
+    """Describe what is wrong with a replacement; None if nothing is."""
     if not isinstance(replacement, nn.Module):
         return f"that is a {type(replacement).__name__}, not a torch module"
     theirs = {tensor.data_ptr() for tensor in (*segment.parameters(), *segment.buffers())}
@@ -159,7 +201,14 @@ def _fault(replacement: nn.Module, segment: nn.Module, block: Block) -> str | No
 
 
 def read_replacement(folder: Path, replacement: nn.Module, name: str) -> nn.Module:
-    """Fill a replacement with the weights that `folder` holds for its block."""
+    """Load a replacement's weights from `folder/NAME.safetensors`.
+
+    Returns:
+        The replacement itself.
+
+    Raises:
+        WeightsError: If the file is missing, damaged or of another shape.
+    """
     path = folder / f"{name}.safetensors"
     fit_weights(replacement, read_weights(path), path)
     return replacement

@@ -1,4 +1,4 @@
-"""Files of weights: read without pickle's code, written whole or not at all, told apart."""
+"""Files of weights: reading without running pickled code, atomic writing, fingerprints."""
 
 from __future__ import annotations
 
@@ -27,11 +27,19 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file, or a state dict saved by torch (never running pickled code).
+    """Read a safetensors file, or a state dict saved by torch, without running pickled code.
 
-    A state dict inside a checkpoint's `state_dict` or `model`, and the prefix `module.` that
-    DataParallel puts before every name, are unwrapped. Raises `WeightsError`, also for a file
-    written by `write_weights` whose checksum no longer holds.
+    A state dict inside a checkpoint's `state_dict` or `model` is unwrapped, and the prefix
+    `module.` of DataParallel removed.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        WeightsError: If the file is missing, no state dict, or does not match its checksum.
     """
     if not path.is_file():
         raise WeightsError(f"there is no file of weights '{path}'.")
@@ -53,7 +61,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors, with a checksum; the file appears whole or not at all."""
+    """Write tensors as safetensors, atomically and with a checksum."""
     # Copies, because safetensors refuses tensors that share memory, as tied weights do.
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -63,9 +71,10 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with floats rounded to half precision; raise `WeightsError` for too large.
+    """Round floating-point tensors to half precision; `fit_weights` converts them back.
 
-    `fit_weights` brings them back to the network's own type.
+    Raises:
+        WeightsError: If a value is too large for half precision.
     """
     rounded = {
         name: tensor.half() if tensor.is_floating_point() else tensor
@@ -78,9 +87,17 @@ def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object) -> None:
-    """Load weights into a network; a `WeightsError` names the first keys that differ.
+    """Load weights into a network.
 
-    BatchNorm's count of batches may be missing, as it is from files older than torch 0.4.1.
+    BatchNorm's `num_batches_tracked` may be missing, as in files older than torch 0.4.1.
+
+    Args:
+        module: The network.
+        weights: Tensors by name.
+        source: The origin of the weights, for the error message.
+
+    Raises:
+        WeightsError: If names or shapes differ; it names the first of them.
     """
     wanted = module.state_dict()
     counters = {key: wanted[key] for key in wanted if key.endswith("num_batches_tracked")}
@@ -99,7 +116,7 @@ def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object
 
 
 def fingerprint(module: nn.Module) -> str:
-    """Return the SHA-256 of a network's weights and buffers, names included."""
+    """Compute the SHA-256 of a network's weights and buffers, names included."""
     digest = hashlib.sha256()
     for name, tensor in chain(module.named_parameters(), module.named_buffers()):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""Checkpoints: a training's state after an epoch, in a file that is whole or is not believed."""
+"""Checkpoints: the state of a training after an epoch, in files with checksums."""
 
 from __future__ import annotations
 
@@ -38,10 +38,15 @@ __all__ = [
 
 
 def is_checkpoint_due(epoch: int, epochs: int, steps_per_epoch: int) -> bool:
-    """Whether to keep a checkpoint after so many epochs: at least 100 steps lie between two.
+    """Whether to write a checkpoint after an epoch: at least 100 steps apart.
 
-    The rule knows no clock, so that all workers keep the same epochs. After the last epoch the
-    result itself is kept.
+    The rule does not depend on time, so that all workers keep the same epochs. After the last epoch
+    the result itself is written instead.
+
+    Args:
+        epoch: Number of finished epochs.
+        epochs: Number of all epochs.
+        steps_per_epoch: Steps per epoch.
     """
     every = math.ceil(STEPS_BETWEEN / steps_per_epoch)
     return epoch % every == 0 and epoch < epochs
@@ -49,9 +54,12 @@ def is_checkpoint_due(epoch: int, epochs: int, steps_per_epoch: int) -> bool:
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """The last two checkpoints of one training, as safetensors in `folder`.
+    """The last two checkpoints of one training, as safetensors files.
 
-    `damaged` gets a sentence for each file that cannot be believed.
+    Attributes:
+        folder: Their folder.
+        name: What their file names start with.
+        damaged: Gets a sentence for each damaged file.
     """
 
     folder: Path
@@ -59,18 +67,18 @@ class CheckpointStore:
     damaged: Callable[[str], None] = lambda _why: None
 
     def path(self, epoch: int) -> Path:
-        """Return the file of the checkpoint after so many epochs."""
+        """Return the path of the checkpoint after `epoch` epochs."""
         return self.folder / f"{self.name}.{epoch}.safetensors"
 
     def epochs(self) -> list[int]:
-        """Return the epochs that have a file, the newest first."""
+        """List the epochs that have a file, newest first."""
         pattern = re.compile(re.escape(self.name) + r"\.(\d+)\.safetensors")
         files = self.folder.iterdir() if self.folder.is_dir() else ()
-        found = [match[1] for file in files if (match := pattern.fullmatch(file.name))]
-        return sorted(map(int, found), reverse=True)
+        matches = [match[1] for file in files if (match := pattern.fullmatch(file.name))]
+        return sorted(map(int, matches), reverse=True)
 
     def write(self, epoch: int, tensors: Mapping[str, Tensor], facts: Facts) -> None:
-        """Keep this checkpoint and the one before it: workers in a relay are not all as far."""
+        """Write a checkpoint and keep the one before it: the workers of a relay are not in step."""
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         text = json.dumps({**facts, "epoch": epoch})
         metadata = {"facts": text, "checksum": _checksum(plain, text)}
@@ -81,7 +89,11 @@ class CheckpointStore:
                 self.path(other).unlink(missing_ok=True)
 
     def read(self, epoch: int) -> tuple[dict[str, Tensor], Facts]:
-        """Return what `write` was given; raises `CheckpointError` unless every byte is."""
+        """Read a checkpoint back.
+
+        Raises:
+            CheckpointError: If the file is missing or damaged.
+        """
         path = self.path(epoch)
         try:
             with safe_open(path, framework="pt") as file:
@@ -94,17 +106,17 @@ class CheckpointStore:
             raise CheckpointError(f"'{path}' is not a whole checkpoint ({error}).") from error
 
     def readable(self) -> list[int]:
-        """Return the epochs whose checkpoints can be believed, the newest first."""
-        found = []
+        """List the epochs whose checkpoints are undamaged, newest first."""
+        undamaged = []
         for epoch in self.epochs():
             try:
                 self.read(epoch)
             except CheckpointError as error:
-                if self.path(epoch).exists():  # else its worker is ahead, and has newer ones
+                if self.path(epoch).exists():  # else its worker is ahead and has deleted it
                     self.damaged(str(error))
             else:
-                found.append(epoch)
-        return found
+                undamaged.append(epoch)
+        return undamaged
 
 
 def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
@@ -117,12 +129,12 @@ def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
 
 
 STEPS_BETWEEN = 100
-"""At least so many training steps lie between two checkpoints."""
+"""Minimum number of training steps between two checkpoints."""
 Facts = dict[str, Any]
 
 
 def snapshot(training: Trainee) -> tuple[dict[str, Tensor], Facts]:
-    """Return what `restore` needs; the tensors are the training's own, not copies."""
+    """Return the state of a training, for `restore`; the tensors are not copied."""
     tensors = {
         f"network.{name}": tensor for name, tensor in training.replacement.state_dict().items()
     }
@@ -133,7 +145,7 @@ def snapshot(training: Trainee) -> tuple[dict[str, Tensor], Facts]:
 
 
 def restore(tensors: Mapping[str, Tensor], facts: Facts, training: Trainee) -> None:
-    """Put a training into the state of a snapshot: what follows is the same, bit by bit."""
+    """Put a training into the state of a snapshot; it continues bit-identically."""
     optimiser = training.optimiser
     training.replacement.load_state_dict(tensors_below(tensors, "network."))
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
@@ -150,7 +162,7 @@ def restore(tensors: Mapping[str, Tensor], facts: Facts, training: Trainee) -> N
 
 
 def tensors_below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names start with `prefix`, without it."""
+    """Select the tensors whose names start with `prefix`, and strip it."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()
@@ -159,7 +171,7 @@ def tensors_below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tenso
 
 
 def _laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
-    """Return a moment in its parameter's memory layout: fused kernels walk through both at once."""
+    """Copy an optimiser moment to its parameter's memory layout, as fused kernels require."""
     if saved.shape != parameter.shape:
         return saved
     return torch.empty_like(parameter, dtype=saved.dtype).detach().copy_(saved)

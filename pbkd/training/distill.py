@@ -1,4 +1,4 @@
-"""The inner loop of everything: train the replacements of a job on its lessons."""
+"""The training loop: the replacements of a job learn from its lessons."""
 
 from __future__ import annotations
 
@@ -32,17 +32,22 @@ def train_job(
     replicas: ReplicaGroup | None = None,
     epoch_finished: Callable[[str, float], None] = lambda _name, _loss: None,
 ) -> None:
-    """Train the replacements of one job on the lessons of every batch of every epoch.
+    """Train the replacements of one job.
 
-    Each learns its block's target from its lesson's input, on its own loss, with its own
-    optimiser; all candidates of a block share its lessons. `replicas` share the batches of
-    this job. `epoch_finished` gets each one's name and mean loss, epoch by epoch.
-    The first of `epochs` is that after the fewest epochs that any trainee has behind it; one that
-    is further waits until it is its turn.
+    Each replacement learns its block's target from its lesson's input, with its own loss and
+    optimiser; all candidates of a block share its lessons. If the loss of a replacement diverges
+    (checked after every epoch) or its code raises, its `failure` is set and the others go on.
 
-    A block whose loss diverges, seen at the end of an epoch, or whose replacement raises is trained
-    no further, and the others go on: its `failure` says why. In a team an error is raised, since
-    the replicas would wait for each other.
+    Args:
+        trainees: The replacements by candidate name.
+        epochs: The lessons of every batch of every epoch, from the first epoch that any replacement
+            has not finished; replacements that are further skip the epochs that they have finished.
+        loss: The loss between a replacement's output and its target.
+        replicas: The workers that share this job's batches, if any.
+        epoch_finished: Gets the name and mean loss of each replacement after every epoch.
+
+    Raises:
+        PluginError: If a replacement raises in a replica group, where the others would wait for it.
     """
     first = min((len(block.losses) for block in trainees.values()), default=0)
     for epoch, batches in enumerate(epochs, first):
@@ -53,7 +58,7 @@ def train_job(
         totals: dict[str, Tensor] = {}
         steps = 0
         for lessons in batches:
-            for name, value in _attend(learners, lessons, loss, replicas):
+            for name, value in _train_batch(learners, lessons, loss, replicas):
                 totals[name] = totals[name] + value if name in totals else value
             steps += 1
         for name, total in totals.items():
@@ -66,16 +71,16 @@ def train_job(
                     block.fail(reason)
 
 
-def _attend(
+def _train_batch(
     learners: Mapping[str, Mapping[str, Trainee]],
     lessons: Lessons,
     loss: Loss,
     replicas: ReplicaGroup | None,
 ) -> Iterator[tuple[str, Tensor]]:
-    """Train on every lesson of one batch, handing back the outputs; yield each trainee's loss.
+    """Train on every lesson of one batch and send the outputs back; yield name and loss.
 
-    For a block that has failed the teacher's output is handed back. One with several candidates is
-    teacher-fed, so what is handed back for it is not used.
+    For a block that has failed, the teacher's output is sent back. A block with several candidates
+    is teacher-fed, so that its output is not used.
     """
     output: Tensor | None = None
     while True:
@@ -100,7 +105,18 @@ def _attend(
 def train_block(
     block: Trainee, x: Tensor, target: Tensor, loss: Loss, replicas: ReplicaGroup | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Take one optimiser step; return the output from before it, and the loss, both detached."""
+    """Train a replacement on one batch.
+
+    Args:
+        block: The replacement with its optimiser.
+        x: The input, (B, C, …).
+        target: The teacher's output, (B, C, …).
+        loss: The loss between output and target.
+        replicas: The workers that share the batch, if any.
+
+    Returns:
+        The output before the optimiser step, and the loss, both detached.
+    """
     block.optimiser.zero_grad(set_to_none=True)
     if block.micro_batches > 1:
         output, value = _in_micro_batches(block, x, target, loss)
@@ -124,7 +140,7 @@ def _output(block: Trainee, x: Tensor, target: Tensor) -> Tensor:
 def _in_micro_batches(
     block: Trainee, x: Tensor, target: Tensor, loss: Loss
 ) -> tuple[Tensor, Tensor]:
-    """Add up the gradients of a batch's pieces, for less memory; BatchNorm sees each alone."""
+    """Accumulate the gradients of micro-batches; BatchNorm sees each micro-batch alone."""
     scale = None if loss.scale is None else loss.safe(loss.scale(target))
     micro_batches = max(1, min(block.micro_batches, len(x) // 2))  # BatchNorm needs two rows
     outputs, total = [], torch.zeros((), device=x.device)

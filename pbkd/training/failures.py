@@ -1,4 +1,4 @@
-"""What it means that a block fails: its loss diverges, its replacement raises, memory runs out."""
+"""Failures of a block: its loss diverges, its replacement raises, memory runs out."""
 
 from __future__ import annotations
 
@@ -19,9 +19,15 @@ _FLOOR = 0.1  # a loss below it, a tenth of the target's energy for `nmse`, may 
 
 
 def divergence(losses: Sequence[float]) -> str | None:
-    """Say how a block's mean losses, one for each epoch, diverge; None where they do not.
+    """Describe how a block's losses diverge.
 
-    They do where one is NaN or infinite, or above 0.1 and more than ten times the first one.
+    Losses diverge if one is NaN or infinite, or above 0.1 and more than ten times the first one.
+
+    Args:
+        losses: The mean loss of each epoch.
+
+    Returns:
+        The reason, as the end of a sentence; None if they do not diverge.
     """
     for epoch, loss in enumerate(losses, start=1):
         if not math.isfinite(loss):
@@ -35,7 +41,7 @@ def divergence(losses: Sequence[float]) -> str | None:
 
 
 def described(error: Exception) -> str:
-    """Say in one line what stopped a block's training."""
+    """Describe in one line the error that stopped a block's training."""
     if out_of_memory(error):
         return OUT_OF_MEMORY
     text = " ".join(str(error).split())

@@ -34,11 +34,20 @@ Lessons = Generator[Lesson, Tensor, Pair]
 def teach(
     span: nn.Sequential, blocks: Collection[str], pair: Pair, *, student_fed: bool
 ) -> Lessons:
-    """Run the teacher through a span once; each block's lesson is given as soon as it exists.
+    """Run the teacher through a span once, and yield the lesson of each block.
 
-    `pair` is the teacher's and the student's input to the span. Teacher-fed, a block's input is
-    the teacher's; `student_fed`, it is the output of the replacements before it. Returns the pair
-    at the end of the span.
+    Args:
+        span: Consecutive segments of the chain.
+        blocks: The names of the blocks to train.
+        pair: The teacher's and the student's input to the span, (B, C, …).
+        student_fed: Whether a block's input is the output of the replacements before it, not the
+            teacher's.
+
+    Yields:
+        Name, input and target of each block.
+
+    Returns:
+        The teacher's and the student's output of the span.
     """
     x, x_student = pair
     for name, segment in span.named_children():
@@ -58,10 +67,7 @@ def teach(
 
 
 def _finite(output: Tensor, target: Tensor) -> Tensor:
-    """Return a replacement's output; where it has diverged the teacher's, for those after it.
-
-    Decided on the device, which nobody has to wait for.
-    """
+    """Return the output, or the target if the output is not finite; decided on the device."""
     sound = output.sum(dtype=torch.float32).isfinite()
     return torch.where(sound, output, target.to(output.dtype))
 
@@ -73,7 +79,17 @@ def recompute(
     *,
     student_fed: bool = False,
 ) -> Iterator[Lessons]:
-    """Feed a job by running the teacher from the images to the job's last block."""
+    """Feed a job by running the teacher from the images to the job's last block.
+
+    Args:
+        chain: The teacher's chain.
+        blocks: The names of the job's blocks.
+        batches: Normalised images, (B, C, H, W).
+        student_fed: Whether a block's input is the output of the replacements before it.
+
+    Yields:
+        The lessons of each batch.
+    """
     names = [name for name, _ in chain.named_children()]
     span = chain[: max(map(names.index, blocks)) + 1]
     for images in batches:
@@ -88,7 +104,18 @@ def relay(
     *,
     student_fed: bool = False,
 ) -> Iterator[Lessons]:
-    """Feed a span from what arrives, and send on what leaves it."""
+    """Feed a span from the worker before it, and pass its output to the worker after it.
+
+    Args:
+        span: Consecutive segments of the chain.
+        blocks: The names of the blocks to train.
+        arriving: The teacher's and the student's input to the span, batch by batch.
+        send: Gets the teacher's and the student's output of the span.
+        student_fed: Whether a block's input is the output of the replacements before it.
+
+    Yields:
+        The lessons of each batch.
+    """
     for pair in arriving:
         yield _passed_on(teach(span, blocks, pair, student_fed=student_fed), send)
 

@@ -1,4 +1,4 @@
-"""The inner loop of everything: train the replacements of a job on its lessons."""
+"""A network in training: optimiser, learning rate schedule, gradient scaling."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Trainee:
-    """A network in training, mostly a replacement, with its own optimiser and rate schedule.
+    """A network in training, usually a replacement, with its own optimiser.
 
-    `forward` runs the replacement in the precision of the run; `losses` holds the mean loss of
-    each finished epoch; `failure` says why it is trained no further. A batch is gone through in so
-    many `micro_batches`, whose gradients add up.
+    Attributes:
+        replacement: The network.
+        forward: The network in the precision of the run.
+        scaler: Scales the gradients of float16.
+        optimiser: Updates the network.
+        rate: The learning rate schedule.
+        losses: The mean loss of each finished epoch.
+        failure: Why it is not trained any further; None while it is.
+        micro_batches: Micro-batches per batch (gradient accumulation).
     """
 
     replacement: nn.Module
@@ -45,13 +51,13 @@ class Trainee:
     micro_batches: int = 1
 
     def step(self) -> None:
-        """Update by the gradients that are there, and go on to the next rate."""
+        """Take an optimiser step and advance the learning rate schedule."""
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.rate.step()
 
     def fail(self, reason: str) -> None:
-        """Train it no further; give back the memory of its optimiser."""
+        """Stop its training and free the memory of its optimiser."""
         self.failure = reason
         self.optimiser.zero_grad(set_to_none=True)
         self.optimiser.state.clear()
@@ -60,7 +66,7 @@ class Trainee:
 def warmup_cosine(
     optimiser: torch.optim.Optimizer, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """Raise the rate linearly over the first 5 % of the steps, then lower it along a cosine."""
+    """Schedule a linear warm-up over the first 5 % of the steps, then a cosine to zero."""
     warmup = max(1, steps // 20)
 
     def factor(step: int) -> float:
@@ -80,22 +86,30 @@ def trainee(
     dtype: torch.dtype = torch.float32,
     optimiser: str = "adamw",
 ) -> Trainee:
-    """Give a replacement its own optimiser and a warm-up and cosine over `steps` steps.
+    """Prepare a network for training.
 
-    The optimiser is one of `OPTIMISERS`. With another `dtype` than float32 the replacement runs
-    under autocast; float16's gradients are scaled.
+    Args:
+        replacement: The network, on the device to train on.
+        lr: Peak learning rate.
+        weight_decay: The optimiser's weight decay.
+        steps: Number of steps, which the learning rate schedule spans.
+        dtype: What the network computes in; not float32: under autocast.
+        optimiser: A key of `OPTIMISERS`.
+
+    Returns:
+        The network in training mode, with its optimiser.
     """
     device = next(replacement.parameters()).device
-    own = OPTIMISERS[optimiser](
+    algorithm = OPTIMISERS[optimiser](
         replacement.parameters(),
         lr=lr,
         weight_decay=weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
     return Trainee(
-        replacement.train(),
-        autocast(replacement, dtype),
-        torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
-        own,
-        warmup_cosine(own, steps),
+        replacement=replacement.train(),
+        forward=autocast(replacement, dtype),
+        scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
+        optimiser=algorithm,
+        rate=warmup_cosine(algorithm, steps),
     )

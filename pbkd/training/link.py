@@ -1,4 +1,4 @@
-"""Activations from worker to worker: receives posted ahead, sends that nobody waits for."""
+"""Transfer of activations between workers, overlapped with computation."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     from pbkd.training.feeds import Pair
 
 
-__all__ = ["Outlet", "Rows", "receive", "rows_of", "shared_rows"]
+__all__ = ["Outlet", "RowRange", "receive", "shared_rows", "split_rows"]
 
-_AHEAD = 2  # batches on their way over a link at a time, which bounds its buffers
+_IN_FLIGHT = 2  # batches on a link at a time, which bounds its buffers
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows of every batch that one rank works on."""
+class RowRange:
+    """The rows `start` to `stop` of every batch, which one rank works on."""
 
     rank: int
     start: int
     stop: int
 
 
-def rows_of(ranks: Sequence[int], batch: int) -> list[Rows]:
-    """Split a batch's rows evenly over the ranks that share it."""
+def split_rows(ranks: Sequence[int], batch: int) -> list[RowRange]:
+    """Split a batch of `batch` rows evenly over the ranks that share it."""
     edges = [batch * index // len(ranks) for index in range(len(ranks) + 1)]
-    return [Rows(rank, *edges[i : i + 2]) for i, rank in enumerate(ranks)]
+    return [RowRange(rank, *edges[i : i + 2]) for i, rank in enumerate(ranks)]
 
 
-def shared_rows(mine: Rows, theirs: Sequence[Rows]) -> list[Rows]:
-    """Return which of my rows each of the others has too, counted from my first."""
+def shared_rows(mine: RowRange, theirs: Sequence[RowRange]) -> list[RowRange]:
+    """Return the overlap of each other range with `mine`, counted from the first row of `mine`."""
     return [
-        Rows(other.rank, max(mine.start, other.start) - mine.start,
+        RowRange(other.rank, max(mine.start, other.start) - mine.start,
              min(mine.stop, other.stop) - mine.start)
         for other in theirs
         if max(mine.start, other.start) < min(mine.stop, other.stop)
@@ -48,7 +48,7 @@ def shared_rows(mine: Rows, theirs: Sequence[Rows]) -> list[Rows]:
 
 
 def receive(
-    peers: Sequence[Rows],
+    peers: Sequence[RowRange],
     shape: Sequence[int],
     steps: int,
     device: torch.device,
@@ -56,16 +56,25 @@ def receive(
     streams: int,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Pair]:
-    """Yield the pair of activations of each step, put together from what `peers` send.
+    """Receive activations, two batches ahead of their use.
 
-    `shape` is of one sample. With one stream the teacher's activation is the student's too.
+    Args:
+        peers: The ranks that send, and the rows that each of them sends.
+        shape: The shape of one sample.
+        steps: Number of batches.
+        device: Where the activations are needed.
+        streams: 2 for the teacher's and the student's activation; 1 if they are the same.
+        dtype: The type of the activations.
+
+    Yields:
+        The teacher's and the student's activation of each batch, (B, *shape).
     """
     waiting: deque[tuple[list[Tensor], list[dist.Work]]] = deque()
     count = max(peer.stop for peer in peers)
-    for step in range(steps + _AHEAD):
+    for step in range(steps + _IN_FLIGHT):
         if step < steps:
             waiting.append(_post(peers, (count, *shape), device, streams, dtype))
-        if step >= _AHEAD:
+        if step >= _IN_FLIGHT:
             tensors, works = waiting.popleft()
             for work in works:
                 work.wait()
@@ -74,17 +83,17 @@ def receive(
 
 
 class Outlet:
-    """Sends pairs of activations to `peers`; at most two batches are on their way at a time."""
+    """Sends pairs of activations to other ranks, at most two batches at a time."""
 
-    def __init__(self, peers: Sequence[Rows], *, streams: int) -> None:
-        """Send each peer its rows; with one stream, only the teacher's."""
+    def __init__(self, peers: Sequence[RowRange], *, streams: int) -> None:
+        """Send each of `peers` its rows; with one stream, only the teacher's activation."""
         self._peers = peers
         self._streams = streams
         self._sending: deque[list[tuple[Tensor, dist.Work]]] = deque()
 
     def send(self, pair: Pair) -> None:
-        """Start to send; the tensors are kept until they have left."""
-        if len(self._sending) == _AHEAD:
+        """Start to send a pair; it is kept until it has been sent."""
+        if len(self._sending) == _IN_FLIGHT:
             self._finish_one()
         sends = []
         for stream in range(self._streams):
@@ -95,7 +104,7 @@ class Outlet:
         self._sending.append(sends)
 
     def close(self) -> None:
-        """Wait until everything has left."""
+        """Wait until everything has been sent."""
         while self._sending:
             self._finish_one()
 
@@ -105,13 +114,13 @@ class Outlet:
 
 
 def _post(
-    peers: Sequence[Rows],
+    peers: Sequence[RowRange],
     shape: Sequence[int],
     device: torch.device,
     streams: int,
     dtype: torch.dtype,
 ) -> tuple[list[Tensor], list[dist.Work]]:
-    """Start to receive one step's activations."""
+    """Start to receive the activations of one step."""
     tensors, works = [], []
     for stream in range(streams):
         buffer = torch.empty(_packed_shape(shape), dtype=dtype, device=device)
@@ -135,7 +144,7 @@ def _packed_shape(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _packed(x: Tensor) -> Tensor:
-    """Return the activation with contiguous rows: a channels-last tensor as it lies in memory."""
+    """Return the activation with contiguous rows: a channels-last tensor in its memory order."""
     return (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).contiguous()
 
 

@@ -1,4 +1,4 @@
-"""One rank of a relay: its span, the links to the spans before and after, its team."""
+"""One rank of a relay: its span, its links to the spans before and after, its replica group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from pbkd.training.feeds import relay
-from pbkd.training.link import Outlet, receive, rows_of, shared_rows
+from pbkd.training.link import Outlet, receive, shared_rows, split_rows
 from pbkd.training.replicas import ReplicaGroup
 
 if TYPE_CHECKING:
@@ -21,17 +21,26 @@ if TYPE_CHECKING:
     from pbkd.core.blocks import Block
     from pbkd.core.schedule import Schedule, Stage
     from pbkd.training.feeds import Lessons, Pair
-    from pbkd.training.link import Rows
+    from pbkd.training.link import RowRange
 
 
 __all__ = ["RelayJob", "relay_epochs"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RelayJob:
-    """What every rank of a relay knows: the teacher's chain, the schedule, the size of the work.
+    """What all ranks of a relay have in common.
 
-    `starts` is the epoch in which each block starts to learn; the relay starts with the earliest.
+    Attributes:
+        chain: The teacher's chain.
+        blocks: The blocks to train, by name.
+        schedule: Which rank trains which blocks.
+        batch_rows: Rows per batch, over all replicas.
+        steps: Number of batches.
+        student_fed: Whether replacements receive the student's activations.
+        device: This rank's device.
+        dtype: The type of the activations.
+        starts: The first epoch of each block; the relay starts with the earliest.
     """
 
     chain: nn.Sequential
@@ -46,13 +55,13 @@ class RelayJob:
 
 
 def replicas_of(schedule: Schedule, rank: int, batch_rows: int) -> ReplicaGroup | None:
-    """Return the team of this rank; every rank must call it, in the same order as all others."""
+    """Create the replica groups; return this rank's. All ranks must call it, in the same order."""
     mine = None
     for stage in schedule.stages:
         if len(stage.ranks) == 1:
             continue
         group = cast("dist.ProcessGroup", dist.new_group(list(stage.ranks)))
-        for rows in rows_of(stage.ranks, batch_rows):
+        for rows in split_rows(stage.ranks, batch_rows):
             if rows.rank == rank:
                 mine = ReplicaGroup(group, (rows.stop - rows.start) / batch_rows)
     return mine
@@ -61,10 +70,17 @@ def replicas_of(schedule: Schedule, rank: int, batch_rows: int) -> ReplicaGroup 
 def relay_epochs(
     job: RelayJob, rank: int, images: Iterable[Iterable[Tensor]], steps_per_epoch: int
 ) -> Iterator[Iterator[Lessons]]:
-    """Yield, for each epoch, the lessons of this rank's span.
+    """Feed this rank's span.
 
-    `images` gives the normalised batches of each epoch from the first on; only ranks of the first
-    stage look at it.
+    Args:
+        job: What all ranks have in common.
+        rank: This rank.
+        images: The normalised batches of each epoch, from the first one to train; read by the first
+            stage only.
+        steps_per_epoch: Batches per epoch.
+
+    Yields:
+        The lessons of each epoch.
     """
     stages = job.schedule.stages
     index = next(i for i, stage in enumerate(stages) if rank in stage.ranks)
@@ -72,7 +88,7 @@ def relay_epochs(
     span = _span(job, index)
     streams = 2 if job.student_fed else 1
     after = stages[index + 1 : index + 2]
-    peers = [rows for stage in after for rows in rows_of(stage.ranks, job.batch_rows)]
+    peers = [rows for stage in after for rows in split_rows(stage.ranks, job.batch_rows)]
     outlet = Outlet(shared_rows(mine, peers), streams=streams)
     arriving = _arriving(job, index, mine, images, streams)
     first = min(job.starts.values(), default=0)
@@ -88,9 +104,9 @@ def relay_epochs(
 
 
 def _arriving(
-    job: RelayJob, index: int, mine: Rows, images: Iterable[Iterable[Tensor]], streams: int
+    job: RelayJob, index: int, mine: RowRange, images: Iterable[Iterable[Tensor]], streams: int
 ) -> Iterator[Pair]:
-    """Yield this rank's rows of every step's input to its span."""
+    """Yield this rank's rows of the input to its span, for every step."""
     if index == 0:
         for batches in images:
             for batch in batches:
@@ -98,17 +114,17 @@ def _arriving(
                 yield rows, rows
         return
     stages = job.schedule.stages
-    peers = shared_rows(mine, rows_of(stages[index - 1].ranks, job.batch_rows))
+    peers = shared_rows(mine, split_rows(stages[index - 1].ranks, job.batch_rows))
     shape = job.blocks[stages[index].job.blocks[0]].input_shape
     yield from receive(peers, shape, job.steps, job.device, streams=streams, dtype=job.dtype)
 
 
-def _rows(stage: Stage, job: RelayJob, rank: int) -> Rows:
-    return next(rows for rows in rows_of(stage.ranks, job.batch_rows) if rows.rank == rank)
+def _rows(stage: Stage, job: RelayJob, rank: int) -> RowRange:
+    return next(rows for rows in split_rows(stage.ranks, job.batch_rows) if rows.rank == rank)
 
 
 def _span(job: RelayJob, index: int) -> nn.Sequential:
-    """Return the teacher's segments that a stage runs: up to the next stage's first block."""
+    """The segments that a stage runs: up to the next stage's first block."""
     stages = job.schedule.stages
     positions = [_positions(job, stage.job.blocks) for stage in stages]
     start = 0 if index == 0 else positions[index][0]

@@ -1,4 +1,4 @@
-"""Workers that share the batches of one span: the same update as one worker on whole batches."""
+"""Data-parallel replicas of one span, with the same update as one worker on whole batches."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _Norm = nn.modules.batchnorm._BatchNorm
 
 
 def replica_traffic(module: nn.Module) -> tuple[int, int]:
-    """Return the bytes of gradients and the number of exchanges that a step of a team takes.
+    """Count what a step of a replica group exchanges.
 
-    A BatchNorm exchanges mean and variance forward and backward, a loss its scale and its
-    gradients.
+    Returns:
+        Bytes of gradients, and the number of all-reduces: a BatchNorm exchanges mean and variance,
+        forward and backward; a loss its scale and its gradients.
     """
     norms = sum(isinstance(child, _Norm) for child in module.modules())
     return sum(parameter.nbytes for parameter in module.parameters()), 4 * norms + 2
@@ -34,9 +35,13 @@ def replica_traffic(module: nn.Module) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ReplicaGroup:
-    """The replicas of one span, and this one's share of every batch's rows.
+    """The replicas of one span.
 
-    Their updates equal those of one worker on whole batches, up to the rounding of sums.
+    Their updates equal the updates of one worker on whole batches, up to the rounding of sums.
+
+    Attributes:
+        group: The process group of the replicas.
+        share: This replica's share of every batch's rows.
     """
 
     group: dist.ProcessGroup
@@ -49,14 +54,14 @@ class ReplicaGroup:
         return whole
 
     def loss(self, loss: Loss, output: Tensor, target: Tensor) -> Tensor:
-        """Return this replica's part of the whole batch's loss; the parts add up to it."""
+        """Compute this replica's part of the whole batch's loss; the parts add up to it."""
         part = self.share * loss.error(output, target)
         if loss.scale is None:
             return part
         return part / loss.safe(self.sum(self.share * loss.scale(target)))
 
     def add_gradients(self, module: nn.Module) -> None:
-        """Turn each replica's gradients into the whole batch's, in place."""
+        """Add up the gradients of all replicas, in place (all-reduce)."""
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         whole = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = torch.split(whole, [gradient.numel() for gradient in gradients])
@@ -64,9 +69,9 @@ class ReplicaGroup:
             gradient.copy_(part.view_as(gradient))
 
     def share_norms(self, module: nn.Module) -> None:
-        """Make every BatchNorm of a replacement use the statistics of the whole batch.
+        """Let every BatchNorm of a replacement use the statistics of the whole batch.
 
-        torch's own SyncBatchNorm runs on accelerators only.
+        It replaces torch's SyncBatchNorm, which needs an accelerator.
         """
         for norm in module.modules():
             if isinstance(norm, _Norm):

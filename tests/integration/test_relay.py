@@ -18,7 +18,7 @@ from pbkd.config.load import load_config
 from pbkd.execution.process_group import process_group
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline.run import run
-from pbkd.training.link import Rows, rows_of, shared_rows
+from pbkd.training.link import RowRange, shared_rows, split_rows
 from pbkd.training.replicas import ReplicaGroup
 
 if TYPE_CHECKING:
@@ -112,14 +112,14 @@ def test_replicas_train_the_student_of_one_worker(registry: Registry, tmp_path: 
 
 
 def test_rows_are_shared_evenly_and_all() -> None:
-    assert rows_of([4, 7], 5) == [Rows(4, 0, 2), Rows(7, 2, 5)]
-    assert [r.stop - r.start for r in rows_of(range(3), 64)] == [21, 21, 22]
+    assert split_rows([4, 7], 5) == [RowRange(4, 0, 2), RowRange(7, 2, 5)]
+    assert [r.stop - r.start for r in split_rows(range(3), 64)] == [21, 21, 22]
 
 
 def test_each_receiver_gets_its_rows_from_whoever_has_them() -> None:
-    two, three = rows_of([0, 1], 6), rows_of([2, 3, 4], 6)
-    assert shared_rows(two[0], three) == [Rows(2, 0, 2), Rows(3, 2, 3)]
-    assert shared_rows(three[1], two) == [Rows(0, 0, 1), Rows(1, 1, 2)]
+    two, three = split_rows([0, 1], 6), split_rows([2, 3, 4], 6)
+    assert shared_rows(two[0], three) == [RowRange(2, 0, 2), RowRange(3, 2, 3)]
+    assert shared_rows(three[1], two) == [RowRange(0, 0, 1), RowRange(1, 1, 2)]
 
 
 def _network() -> nn.Module:
