@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pbkd.config.schema import RunConfig
+    from pbkd.config.schema import DistillConfig
     from pbkd.protocols import BlockBuilder, Loss
     from pbkd.runs.assignment import Assignment
     from pbkd.training.task import DistillationTask
@@ -22,15 +22,31 @@ __all__ = ["WorkerContext"]
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerContext:
-    """Everything that a worker's functions share during one blockwise phase."""
+    """Everything that a worker's functions share during one blockwise phase.
+
+    Attributes:
+        folder: The run folder.
+        rank: This worker's rank in the assignment.
+        task: Teacher, data and chain.
+        builders: The builders of the run, by the index of the candidate.
+        loss: The loss of the blockwise phases.
+        assignment: Which worker trains which blocks.
+        distill: Epochs, optimiser and learning rate.
+        batch_size: Images per batch.
+        seed: The run's seed.
+        caches: The folder of the activation caches.
+    """
 
     folder: Path
     rank: int
-    config: RunConfig
     task: DistillationTask
     builders: Sequence[BlockBuilder]
     loss: Loss
     assignment: Assignment
+    distill: DistillConfig
+    batch_size: int
+    seed: int
+    caches: Path
 
     @property
     def student_fed(self) -> bool:
@@ -40,10 +56,10 @@ class WorkerContext:
     @property
     def epochs(self) -> int:
         """Number of epochs of the phase."""
-        distill = self.config.distill
+        distill = self.distill
         return (distill.student_fed_epochs if self.student_fed else distill.epochs) or 0
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of batches per epoch."""
-        return steps_per_epoch(self.task.training.train, self.config.batch_size)
+        return steps_per_epoch(self.task.training.train, self.batch_size)

@@ -114,7 +114,7 @@ def _record_begin(
     replicas: ReplicaGroup | None,
 ) -> Pace:
     """Record that a job begins; return the function that counts this worker's steps."""
-    rows = min(context.config.batch_size, len(context.task.training.train))
+    rows = min(context.batch_size, len(context.task.training.train))
     return begin_job(
         partial(_record, context),
         context.assignment.phase,
@@ -133,7 +133,7 @@ def _build_trainee(
     replacement = _build_candidate(context, name)
     if replicas is not None:
         replicas.share_norms(replacement)
-    assignment, distill = context.assignment, context.config.distill
+    assignment, distill = context.assignment, context.distill
     block = trainee(
         replacement.to(context.task.device),
         lr=distill.lr * assignment.rates.get(name, 1),
@@ -158,7 +158,7 @@ def _build_candidate(context: WorkerContext, name: str) -> nn.Module:
     block_name, index = candidate_of(name)
     block, builder = context.assignment.blocks[block_name], context.builders[index]
     segment = context.task.chain[block.position]
-    replacement = build_replacement(builder, segment, block, context.config.seed)
+    replacement = build_replacement(builder, segment, block, context.seed)
     if replacement is None:
         raise PluginError(f"{named('builder', builder)} no longer replaces '{block_name}'.")
     read_replacement(context.folder / context.assignment.start, replacement, name)

@@ -59,7 +59,10 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
         context = WorkerContext(
             folder=folder,
             rank=rank,
-            config=config,
+            distill=config.distill,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            caches=Path(config.out) / "cache",
             task=task,
             builders=builders,
             loss=loss,
@@ -100,7 +103,7 @@ def _work_in_relay(context: WorkerContext) -> None:
         chain=task.feeding,
         blocks=context.assignment.blocks,
         schedule=schedule,
-        batch_rows=min(context.config.batch_size, len(task.training.train)),
+        batch_rows=min(context.batch_size, len(task.training.train)),
         steps=(context.epochs - first) * context.steps_per_epoch,
         student_fed=context.student_fed,
         device=task.device,
@@ -116,10 +119,10 @@ def _work_in_relay(context: WorkerContext) -> None:
 
 def _work_from_cache(context: WorkerContext) -> None:
     """Run jobs from the activation cache, which all workers fill first if it is missing."""
-    task, config, assignment = context.task, context.config, context.assignment
+    task, assignment = context.task, context.assignment
     assert assignment.cache is not None, "a cached schedule names its cache"
     spec = CacheSpec(
-        Path(config.out) / "cache" / assignment.cache,
+        context.caches / assignment.cache,
         list(assignment.blocks.values()),
         len(task.training.train),
         task.dtype,
@@ -141,8 +144,8 @@ def _work_from_cache(context: WorkerContext) -> None:
                 [assignment.blocks[name] for name in job.blocks if begins[name] <= epoch],
                 shuffled_rows(
                     task.training.train,
-                    config.batch_size,
-                    seed=config.seed,
+                    context.batch_size,
+                    seed=context.seed,
                     epoch=epoch,
                     phase=assignment.phase,
                 ),
@@ -158,7 +161,7 @@ def _share_of_rows(context: WorkerContext) -> Iterator[tuple[slice, Tensor]]:
 
     A short batch is padded with its last row: a kernel's rounding may depend on the batch size.
     """
-    task, size = context.task, context.config.batch_size
+    task, size = context.task, context.batch_size
     split = task.training.train
     chunks = torch.split(torch.arange(len(split)), size)
     for rows in chunks[context.rank :: len(context.assignment.workers)]:
@@ -178,14 +181,14 @@ def epoch_batches(context: WorkerContext, first: int = 0) -> Iterator[Iterator[T
     Yields:
         One iterator per epoch, over tensors of shape (batch, channels, height, width).
     """
-    task, config = context.task, context.config
+    task = context.task
     for epoch in range(first, context.epochs):
         yield (
             task.feed_input(images)
             for images, _ in shuffled_batches(
                 task.training.train,
-                config.batch_size,
-                seed=config.seed,
+                context.batch_size,
+                seed=context.seed,
                 epoch=epoch,
                 augmentation=task.training.augmentation,
                 phase=context.assignment.phase,

@@ -28,7 +28,10 @@ def test_batches_are_the_same_for_every_job(registry: Registry, digits: Distilla
         return WorkerContext(
             folder=Path(),
             rank=0,
-            config=config,
+            distill=config.distill,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            caches=Path(),
             task=digits,
             builders=[builder],
             loss=loss,
