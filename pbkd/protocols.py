@@ -125,9 +125,10 @@ class Scheduler(Protocol):
 class Launcher(Protocol):
     """Starts workers.
 
-    One whose workers are not this machine's has a method `workers(config)` too, which gives the
-    workers that there are, with their speeds and links, as a sequence of `Worker`. It is called
-    in planning, in the host process; the configuration's `workers` is then a wish.
+    A launcher whose workers are on other machines also has a method `workers(request)`, which takes
+    a `pbkd.execution.WorkerRequest` and returns the workers that exist, with their speeds and
+    links, as a sequence of `Worker`. It is called in planning, in the host process; the requested
+    number of workers need not be met.
     """
 
     name: ClassVar[str]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pbkd.execution.remote.reachability import check_reachable
     from pbkd.execution.remote.rendezvous import current_coordinator
     from pbkd.execution.remote.working_copy import stream_work
+    from pbkd.execution.worker_request import WorkerRequest
     from pbkd.execution.workers import divide_resources
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "FolderDelta",
     "JobPool",
     "WorkerProbe",
+    "WorkerRequest",
     "apply_delta",
     "check_reachable",
     "current_coordinator",
@@ -54,6 +56,7 @@ __getattr__ = lazy_exports(
         "FolderDelta": "pbkd.execution.remote.folder_sync",
         "JobPool": "pbkd.execution.job_pool",
         "WorkerProbe": "pbkd.execution.remote.probe",
+        "WorkerRequest": "pbkd.execution.worker_request",
         "apply_delta": "pbkd.execution.remote.folder_sync",
         "check_reachable": "pbkd.execution.remote.reachability",
         "current_coordinator": "pbkd.execution.remote.rendezvous",

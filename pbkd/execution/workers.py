@@ -13,7 +13,7 @@ from pbkd.execution.torchrun import under_torchrun
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pbkd.config.schema import RunConfig
+    from pbkd.execution.worker_request import WorkerRequest
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Launcher
 
@@ -75,23 +75,23 @@ def local_workers(count: int, threads: int | None, device: str) -> tuple[Worker,
     )
 
 
-def divide_resources(config: RunConfig, cpus: int, gpus: int) -> tuple[int, int, bool]:
+def divide_resources(request: WorkerRequest, cpus: int, gpus: int) -> tuple[int, int, bool]:
     """Divide the resources of a cluster among the workers of a run.
 
     Args:
-        config: The run's configuration; `workers=auto` takes every GPU, or, without any, the CPUs
-            in shares of `threads`.
+        request: The workers that the run asks for; `auto` takes every GPU, or, without any, the
+            CPUs in shares of `threads`.
         cpus: The cluster's CPUs.
         gpus: The cluster's GPUs.
 
     Returns:
         The number of workers, the CPUs of each, and whether each has a GPU.
     """
-    use_gpus = gpus > 0 and config.device != "cpu"
-    count = config.workers
+    use_gpus = gpus > 0 and request.device != "cpu"
+    count = request.workers
     if not isinstance(count, int):
-        count = gpus if use_gpus else max(1, cpus // (config.threads or 1))
-    return count, config.threads or max(1, cpus // count), use_gpus
+        count = gpus if use_gpus else max(1, cpus // (request.threads or 1))
+    return count, request.threads or max(1, cpus // count), use_gpus
 
 
 def _device_count(device: str) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_name, sum_costs
 from pbkd.core.devices import pick_device
 from pbkd.data.batching import steps_per_epoch
 from pbkd.errors import ConfigError
+from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import possible_workers
 from pbkd.models.chain import blocks_of
 from pbkd.models.replacement import builder_choices, propose, replaceable
@@ -19,7 +21,7 @@ from pbkd.pipeline.strategies import create_strategies
 from pbkd.planning.budget import check_budget, check_candidates, forward_seconds
 from pbkd.planning.cost_files import CostTable
 from pbkd.planning.plan import Workload
-from pbkd.training.task import build_task
+from pbkd.training.task import build_task, load_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,7 +130,13 @@ def _worker_groups(config: RunConfig, launcher: Launcher) -> list[tuple[Worker, 
     device = pick_device(config.device)
     launcher_workers = getattr(launcher, "workers", None)
     if launcher_workers is not None:
-        return [tuple(launcher_workers(config))]
+        request = WorkerRequest(
+            workers=config.workers,
+            threads=config.threads,
+            device=config.device,
+            load_task=partial(load_task, config),
+        )
+        return [tuple(launcher_workers(request))]
     return possible_workers(config.workers, config.threads, device)
 
 

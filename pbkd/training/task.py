@@ -17,6 +17,7 @@ from pbkd.models.partition import check_classes, cut, pick_partitioner
 from pbkd.models.precision import autocast, pick_dtype
 from pbkd.models.pseudo_labels import with_pseudo_labels
 from pbkd.models.teacher import load_teacher
+from pbkd.plugin.registry import build_registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
 
 
-__all__ = ["DistillationTask", "build_task"]
+__all__ = ["DistillationTask", "build_task", "load_task"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,11 @@ def build_task(
         fixed_views=(config.views, config.seed) if config.views else None,
         dtype=dtype,
     )
+
+
+def load_task(config: RunConfig, device: str) -> DistillationTask:
+    """Build the task with the plugins that the configuration names, in any process."""
+    return build_task(config, build_registry(config.plugins), device)
 
 
 def _check_channels(teacher: Teacher, data: Dataset) -> None:

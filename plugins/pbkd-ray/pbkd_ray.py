@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from pbkd import RunConfig, Worker
-    from pbkd.execution import FolderDelta, JobPool, WorkerProbe
+    from pbkd import Worker
+    from pbkd.execution import FolderDelta, JobPool, WorkerProbe, WorkerRequest
     from pbkd.protocols import Launcher
 
     Work = Callable[[Path, int], None]
@@ -34,8 +34,8 @@ _GRACE = 10.0  # seconds in which workers that wait for a lost one may fail by t
 class _Actor:
     """A worker process in the cluster, with a device of its own."""
 
-    def load(self, config: RunConfig) -> None:
-        self._probe = execution.prepare_probe(config)
+    def load(self, request: WorkerRequest) -> None:
+        self._probe = execution.prepare_probe(request)
 
     def probe(self) -> WorkerProbe:
         return self._probe()
@@ -75,7 +75,7 @@ class RayLauncher:
     restarts: int = 3
     patience: float = 60.0
 
-    def workers(self, config: RunConfig) -> tuple[Worker, ...]:
+    def workers(self, request: WorkerRequest) -> tuple[Worker, ...]:
         """Start one actor per worker; describe the workers with measured speeds and links.
 
         Raises:
@@ -86,12 +86,12 @@ class RayLauncher:
         _release_actors()
         resources = ray.cluster_resources()
         cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-        count, threads, use_gpus = execution.divide_resources(config, cpus, gpus)
+        count, threads, use_gpus = execution.divide_resources(request, cpus, gpus)
         actors = _start_actors(ray, count, {"CPU": threads, **({"GPU": 1} if use_gpus else {})})
-        config = replace(config, threads=threads)
-        ray.get([actor.load.remote(config) for actor in actors])
+        request = replace(request, threads=threads)
+        ray.get([actor.load.remote(request) for actor in actors])
         probes = ray.get([actor.probe.remote() for actor in actors])
-        reference = execution.prepare_probe(config)()
+        reference = execution.prepare_probe(request)()
 
         def link(actor: Any) -> tuple[float, float]:
             return execution.measure_link(lambda content: ray.get(actor.echo.remote(content)))

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pbkd_ray
 import pytest
 from pbkd_ray import RayLauncher
 
-from pbkd import RunConfig
 from pbkd.errors import ConfigError, PluginError, WorkerError
+from pbkd.execution import WorkerRequest
 from pbkd.testing import check_launcher
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ def cluster() -> Iterator[None]:
     monkeypatch.undo()
 
 
+def no_task(_device: str) -> Any:
+    pytest.fail("it loads the teacher")
+
+
 @pytest.mark.usefixtures("cluster")
 def test_the_contract_of_launchers() -> None:
     check_launcher(RayLauncher())
@@ -48,16 +52,16 @@ def test_the_contract_of_launchers() -> None:
 def test_a_cluster_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pbkd_ray, "_PLACEMENT_TIMEOUT", 2.0)
     with pytest.raises(WorkerError, match="no room for 50 workers"):
-        RayLauncher().workers(RunConfig(workers=50, threads=1))
+        RayLauncher().workers(WorkerRequest(workers=50, threads=1, load_task=no_task))
 
 
 def test_a_cluster_that_is_not_there() -> None:
     ray.shutdown()
     with pytest.raises(ConfigError, match=r"the Ray cluster at .127\.0\.0\.1:9. cannot be reached"):
-        RayLauncher("127.0.0.1:9").workers(RunConfig())
+        RayLauncher("127.0.0.1:9").workers(WorkerRequest(load_task=no_task))
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, ray.__name__, None)
     with pytest.raises(PluginError, match=r"pip install 'pbkd\[ray\]'"):
-        RayLauncher().workers(RunConfig())
+        RayLauncher().workers(WorkerRequest(load_task=no_task))

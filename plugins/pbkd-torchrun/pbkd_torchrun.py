@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pbkd import RunConfig, Worker
+    from pbkd import Worker
+    from pbkd.execution import WorkerRequest
     from pbkd.protocols import Launcher
 
 PBKD_CONTRACT = 1
@@ -30,16 +31,16 @@ class TorchrunLauncher:
     name: ClassVar[str] = "torchrun"
     patience: float = 60.0
 
-    def workers(self, config: RunConfig) -> tuple[Worker, ...]:
+    def workers(self, request: WorkerRequest) -> tuple[Worker, ...]:
         """Describe all processes, with measured speeds and links.
 
         Args:
-            config: The run's configuration.
+            request: The workers that the run asks for.
 
         Raises:
             WorkerError: Torchrun did not start this process, or a process is lost.
         """
-        return current_coordinator().workers(config, self.patience)
+        return current_coordinator().workers(request, self.patience)
 
     def launch(
         self, work: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]

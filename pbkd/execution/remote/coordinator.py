@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from pbkd.config.schema import RunConfig
     from pbkd.core.schedule import Worker
     from pbkd.execution.remote.folder_sync import FolderDelta
+    from pbkd.execution.worker_request import WorkerRequest
 
 
 __all__ = ["Coordinator"]
@@ -54,11 +54,11 @@ class Coordinator:
             for rank, connection in connections.items()
         }
 
-    def workers(self, config: RunConfig, patience: float) -> tuple[Worker, ...]:
+    def workers(self, request: WorkerRequest, patience: float) -> tuple[Worker, ...]:
         """Have all workers time the teacher at once; describe them by their speeds and links.
 
         Args:
-            config: The run's configuration.
+            request: The workers that the run asks for.
             patience: Maximum silence of a worker from now on, in seconds.
 
         Returns:
@@ -69,8 +69,8 @@ class Coordinator:
         """
         for peer in self._peers.values():
             peer.patience = patience
-            peer.send("load", (config, patience, self._launch_id))
-        probe = prepare_probe(config)
+            peer.send("load", (request, patience, self._launch_id))
+        probe = prepare_probe(request)
         for rank in self._peers:
             self._answer(rank)
         for peer in self._peers.values():

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from pbkd.config.schema import RunConfig
     from pbkd.execution.remote.folder_sync import FolderDelta
     from pbkd.execution.remote.probe import WorkerProbe
+    from pbkd.execution.worker_request import WorkerRequest
 
 
 __all__ = ["follow"]
@@ -55,10 +55,10 @@ def follow(connection: Connection, patience: float) -> None:
     peer.close()
 
 
-def _load(peer: PeerConnection, request: tuple[RunConfig, float, str]) -> None:
+def _load(peer: PeerConnection, content: tuple[WorkerRequest, float, str]) -> None:
     """Load the teacher that the coordinator is going to have timed."""
-    config, peer.patience, os.environ[LAUNCH_ID] = request
-    _prepared.append(prepare_probe(config))
+    request, peer.patience, os.environ[LAUNCH_ID] = content
+    _prepared.append(prepare_probe(request))
 
 
 def _time(_peer: PeerConnection, _content: None) -> WorkerProbe:

@@ -13,13 +13,11 @@ from pbkd.core.process import thread_count
 from pbkd.core.schedule import Worker
 from pbkd.execution.workers import local_workers
 from pbkd.models.latency import latencies
-from pbkd.plugin.registry import build_registry
-from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pbkd.config.schema import RunConfig
+    from pbkd.execution.worker_request import WorkerRequest
 
 
 __all__ = ["WorkerProbe", "measure_link", "prepare_probe", "worker_from_probe"]
@@ -47,22 +45,22 @@ class WorkerProbe:
     seconds: float
 
 
-def prepare_probe(config: RunConfig) -> Callable[[], WorkerProbe]:
+def prepare_probe(request: WorkerRequest) -> Callable[[], WorkerProbe]:
     """Load the teacher on this process's device, to time it later.
 
     Where torchrun started several processes on a machine, each has its own device and its share of
     the cores. Workers should time at once, since they disturb each other as they will at work.
 
     Args:
-        config: The run's configuration.
+        request: Threads, device, and what loads the teacher.
 
     Returns:
         A function that times the teacher.
     """
     count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     index = int(os.environ.get("LOCAL_RANK", "0"))
-    worker = local_workers(count, config.threads, pick_device(config.device))[index]
-    task = build_task(config, build_registry(config.plugins), worker.device)
+    worker = local_workers(count, request.threads, pick_device(request.device))[index]
+    task = request.load_task(worker.device)
 
     def probe() -> WorkerProbe:
         with thread_count(worker.threads):

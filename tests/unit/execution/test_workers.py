@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 import torch
 
-from pbkd.config.load import load_config
+from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import divide_resources, local_workers, possible_workers
 
 CORES = len(os.sched_getaffinity(0))
@@ -59,14 +60,15 @@ def test_a_given_number_is_not_chosen() -> None:
 @pytest.mark.parametrize(
     ("cpus", "gpus", "settings", "division"),
     [
-        (32, 8, ["workers=auto"], (8, 4, True)),
-        (32, 8, ["workers=auto", "device=cpu"], (32, 1, False)),
-        (32, 0, ["workers=auto", "threads=4"], (8, 4, False)),
-        (32, 0, ["workers=3"], (3, 10, False)),
-        (2, 0, ["workers=3"], (3, 1, False)),
+        (32, 8, {"workers": "auto"}, (8, 4, True)),
+        (32, 8, {"workers": "auto", "device": "cpu"}, (32, 1, False)),
+        (32, 0, {"workers": "auto", "threads": 4}, (8, 4, False)),
+        (32, 0, {"workers": 3}, (3, 10, False)),
+        (2, 0, {"workers": 3}, (3, 1, False)),
     ],
 )
 def test_workers_of_a_cluster_share_its_resources(
-    cpus: int, gpus: int, settings: list[str], division: tuple[int, int, bool]
+    cpus: int, gpus: int, settings: dict[str, Any], division: tuple[int, int, bool]
 ) -> None:
-    assert divide_resources(load_config(settings), cpus, gpus) == division
+    request = WorkerRequest(load_task=lambda _device: pytest.fail("not needed"), **settings)
+    assert divide_resources(request, cpus, gpus) == division

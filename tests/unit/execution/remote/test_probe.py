@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 
@@ -9,6 +10,8 @@ from pbkd.core.schedule import Worker
 from pbkd.errors import WorkerError
 from pbkd.execution.remote.probe import WorkerProbe, measure_link, prepare_probe, worker_from_probe
 from pbkd.execution.remote.rendezvous import current_coordinator
+from pbkd.execution.worker_request import WorkerRequest
+from pbkd.training.task import load_task
 
 
 def test_speed_is_relative_to_this_process() -> None:
@@ -48,7 +51,8 @@ def test_a_process_has_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("pbkd.execution.workers._core_count", lambda: 12)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    probe = prepare_probe(load_config(["batch_size=8"]))()
+    request = WorkerRequest(load_task=partial(load_task, load_config(["batch_size=8"])))
+    probe = prepare_probe(request)()
     assert (probe.device, probe.threads) == ("cpu", 3)
     assert probe.seconds > 0
 
