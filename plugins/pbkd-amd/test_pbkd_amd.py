@@ -173,7 +173,7 @@ def test_a_machine_without_a_counter_says_why(
         (None, None, {}),
     ],
 )
-def test_a_gpus_device_is_told_where_it_is_certain(
+def test_a_gpus_device_is_reported_where_it_is_certain(
     monkeypatch: pytest.MonkeyPatch, hip: list[Any] | None, variable: str | None, devices: object
 ) -> None:
     install(monkeypatch, hip=hip)

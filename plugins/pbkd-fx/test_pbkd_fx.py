@@ -145,7 +145,7 @@ def test_paths_say_where_to_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("paths", "told"),
+    ("paths", "message"),
     [
         (("layer9",), "'partitioner.paths' has no module 'layer9'. Did you mean 'layer"),
         (
@@ -155,10 +155,10 @@ def test_paths_say_where_to_cut() -> None:
         (("layer2", "layer1"), "the network cannot be cut after 'layer1': later layers need more"),
     ],
 )
-def test_paths_that_cannot_be_cut_after(paths: tuple[str, ...], told: str) -> None:
+def test_paths_that_cannot_be_cut_after(paths: tuple[str, ...], message: str) -> None:
     with pytest.raises(ChainError) as caught:
         FxPartitioner(paths=paths).partition(resnet.resnet20())
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 def test_what_is_needed_later_is_not_cut() -> None:
@@ -175,7 +175,7 @@ def test_nothing_is_cut_before_a_change_in_place() -> None:
         assert torch.equal(first(IMAGES), (network.first(IMAGES) + 1).relu())
 
 
-def test_a_network_that_cannot_be_traced_is_told_with_its_module() -> None:
+def test_a_network_that_cannot_be_traced_is_reported_with_its_module() -> None:
     network = nn.Sequential(nn.Conv2d(3, 3, 3), nn.Sequential(nn.ReLU(), Odd()))
     with pytest.raises(ChainError, match=r"Sequential cannot be traced, at its module '1\.1'"):
         FxPartitioner().partition(network)

@@ -123,17 +123,17 @@ def test_a_block_without_dense_square_convolutions_is_kept(segment: nn.Module) -
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"share": 0.0}, "'builder.share' is 0.0, but must be above 0 and at most 1."),
         ({"share": 1.5}, "'builder.share' is 1.5, but must be above 0 and at most 1."),
         ({"multiple": 0}, "'builder.multiple' is 0, but must be at least 1."),
     ],
 )
-def test_an_option_out_of_range_is_told(options: dict[str, Any], told: str) -> None:
+def test_an_option_out_of_range_is_an_error(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         LowRankBuilder(**options)
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 def test_the_convolution_of_images_is_left_alone_unless_asked_for() -> None:

@@ -166,7 +166,7 @@ def test_power_that_was_not_read_for_long_is_lost(drive: Drive) -> None:
         ("PCI_BUS_ID", "MIG-12345678-0000-1111-2222-333333333333", {}),
     ],
 )
-def test_a_gpus_device_is_told_where_it_is_certain(
+def test_a_gpus_device_is_reported_where_it_is_certain(
     drive: Drive,
     monkeypatch: pytest.MonkeyPatch,
     order: str | None,
@@ -267,7 +267,7 @@ def test_without_a_visible_gpu_it_is_unavailable(drive: Drive, visible: str) -> 
 
 
 @pytest.mark.parametrize("fault", [{"raise": 1}, {"shutdown": GPU_IS_LOST}])
-def test_nvml_is_shut_down_whatever_happens(drive: Drive, fault: dict[str, int]) -> None:
+def test_nvml_is_always_shut_down(drive: Drive, fault: dict[str, int]) -> None:
     seen = drive({"energy0": 1}, {**fault, "energy0": 1_001})
     assert seen.joules == [{"gpu0": 1.0}]
     assert seen.error == (["KeyError", ""] if "raise" in fault else None)

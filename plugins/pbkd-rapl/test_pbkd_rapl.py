@@ -86,7 +86,7 @@ def test_a_machine_without_packages_says_so(tmp_path: Path, name: str) -> None:
     assert str(caught.value) == f"this machine shows no RAPL counters under {root}."
 
 
-def test_a_missing_permission_is_told_with_its_remedy(
+def test_a_missing_permission_is_reported_with_its_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse(
@@ -154,7 +154,7 @@ def test_a_counter_that_runs_backwards_without_a_range_is_lost(tmp_path: Path) -
         (1.0, 5.0, "the machine was suspended"),
     ],
 )
-def test_a_gap_in_which_anything_may_have_happened_is_told(
+def test_a_gap_in_which_anything_may_have_happened_is_reported(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     fake_clock: FakeClock,

@@ -113,7 +113,7 @@ class RayLauncher:
             _release_actors()
             threads = max(worker.threads for worker in workers)
             actors = _start_actors(ray, len(workers), {"CPU": threads})
-        launch = _Launch(ray, work, folder, actors, self.patience)
+        launch = _Launch(ray=ray, work=work, folder=folder, actors=actors, patience=self.patience)
         jobs = execution.independent_jobs(folder) if len(workers) > 1 else None
         if jobs is not None:
             _run_jobs(launch, jobs, workers)
@@ -121,7 +121,7 @@ class RayLauncher:
             _run_together(launch, len(workers), self.restarts)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Launch:
     """One launch of work on the actors."""
 

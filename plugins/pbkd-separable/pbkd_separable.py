@@ -23,7 +23,7 @@ _FORMS = ("decoupled", "paper")
 _INITS = ("teacher", "kept", "random")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SeparableBuilder:
     """Replace every dense k x k convolution of a block by a depthwise-separable form.
 

@@ -42,7 +42,7 @@ def kinds(module: nn.Module) -> list[str]:
 
 @pytest.mark.parametrize("form", ["decoupled", "paper"])
 def test_it_keeps_the_contract(form: str) -> None:
-    check_builder(SeparableBuilder(form))
+    check_builder(SeparableBuilder(form=form))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_full_rank_replacement_computes_what_the_block_computes() -> None:
 def test_the_teachers_segment_stays_as_it_is() -> None:
     segment = tiny_segment().eval()
     before = {name: tensor.clone() for name, tensor in segment.state_dict().items()}
-    build(SeparableBuilder("paper", repeats=2), segment)
+    build(SeparableBuilder(form="paper", repeats=2), segment)
     assert kinds(segment) == ["Conv2d", "BatchNorm2d", "ReLU"] * 2
     assert all(torch.equal(before[name], tensor) for name, tensor in segment.state_dict().items())
 
@@ -175,7 +175,7 @@ class ScaledConv2d(nn.Conv2d):
 )
 @pytest.mark.parametrize("form", ["decoupled", "paper"])
 def test_only_dense_spatial_convolutions_are_replaced(layer: nn.Conv2d, form: str) -> None:
-    builder = SeparableBuilder(form)
+    builder = SeparableBuilder(form=form)
     assert build(builder, nn.Sequential(layer, nn.ReLU())) is None
     mixed = build(builder, nn.Sequential(layer, nn.Conv2d(8, 8, 3, padding=1)))
     assert isinstance(mixed, nn.Sequential)
@@ -190,7 +190,7 @@ PAIR = ["Conv2d", "BatchNorm2d", "ReLU", "Conv2d", "BatchNorm2d", "ReLU"]
 @pytest.mark.parametrize("repeats", [1, 2, 3])
 def test_the_papers_form_repeats_its_pair_and_ends_with_the_blocks_own_layers(repeats: int) -> None:
     segment = nn.Sequential(nn.Conv2d(5, 6, 3, stride=2, padding=1), nn.ReLU())
-    replacement = build(SeparableBuilder("paper", repeats=repeats), segment)
+    replacement = build(SeparableBuilder(form="paper", repeats=repeats), segment)
     assert replacement is not None
     # The very last ReLU is the block's own.
     assert kinds(replacement) == PAIR * repeats
@@ -212,7 +212,7 @@ def test_the_papers_form_knows_nothing_of_the_teachers_kernels() -> None:
     replacements = []
     for convolution in (first, second):
         torch.manual_seed(0)
-        replacements.append(build(SeparableBuilder("paper"), nn.Sequential(convolution)))
+        replacements.append(build(SeparableBuilder(form="paper"), nn.Sequential(convolution)))
     one, other = (r.state_dict() for r in replacements if r is not None)
     assert not torch.equal(first.weight, second.weight)
     assert all(torch.equal(one[key], other[key]) for key in one)
@@ -277,7 +277,7 @@ def test_an_option_out_of_range_is_an_error(options: dict[str, Any], message: st
 @pytest.mark.parametrize("form", ["decoupled", "paper"])
 def test_a_convolution_of_groups_becomes_cheaper(form: str) -> None:
     convolution = nn.Conv2d(16, 32, 3, padding=1, groups=2, bias=False)
-    built = build(SeparableBuilder(form), nn.Sequential(convolution))
+    built = build(SeparableBuilder(form=form), nn.Sequential(convolution))
     assert built is not None
     assert macs(built, (16, 8, 8)) == 64 * (16 * 9 + 16 * 32 // 2)
     assert macs(built, (16, 8, 8)) < macs(convolution, (16, 8, 8)) / 3
