@@ -38,7 +38,7 @@ class TorchrunLauncher:
             request: The workers that the run asks for.
 
         Raises:
-            WorkerError: Torchrun did not start this process, or a process is lost.
+            WorkerError: This process was not started by torchrun, or a process is lost.
         """
         return current_coordinator().workers(request, self.patience)
 
