@@ -37,6 +37,25 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.slow
+def test_every_plugin_is_loaded_from_the_wheel(environment: dict[str, str], tmp_path: Path) -> None:
+    modules = sorted(path.stem for path in ROOT.glob("plugins/pbkd-*/pbkd_*.py"))
+    code = f"import sys, {', '.join(modules)}\nprint(sys.prefix)\n" + "".join(
+        f"print({module}.__file__)\n" for module in modules
+    )
+    prefix, *files = run(Example("python", code, None), tmp_path, environment).split()
+    assert len(files) == len(modules)
+    assert all(Path(file).is_relative_to(prefix) for file in files)
+    listed = run(Example("sh", "pbkd plugins list", None), tmp_path, environment)
+    assert "broken" not in listed
+    names = {line.split()[0] for line in listed.splitlines() if line.strip()}
+    on_demand = {"tensorboard"}
+    assert {
+        module.removeprefix("pbkd_").replace("_", "-") for module in modules
+    } - on_demand < names
+    assert not names & on_demand
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_tutorial_for_plugin_authors_needs_nothing_but_the_wheel(
     environment: dict[str, str], tmp_path: Path
