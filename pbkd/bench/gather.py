@@ -1,16 +1,16 @@
-"""Evaluation of the events that the ranks of a benchmark record."""
+"""Evaluation of the measurements that the ranks of a benchmark record."""
 
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pbkd.bench.result import ProcedureResult, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pbkd.core.events import Event
+    Measurement: TypeAlias = Mapping[str, Any]
 
 __all__ = ["RATIOS", "gather"]
 
@@ -28,25 +28,25 @@ _IDLE = 0.05  # busy fraction below which a rank had no work
 
 
 def gather(
-    events: Sequence[Event], batch_size: int, predicted: Mapping[str, float]
+    measurements: Sequence[Measurement], batch_size: int, predicted: Mapping[str, float]
 ) -> tuple[tuple[ProcedureResult, ...], dict[str, Spread]]:
-    """Compute the figures of every procedure, and the speed-ups, from the ranks' events.
+    """Compute the figures of every procedure, and the speed-ups, from the ranks' measurements.
 
     Args:
-        events: The events of all ranks; only `procedure` events count.
+        measurements: The measurements of all ranks; only the kind `procedure` counts.
         batch_size: Images per step.
         predicted: Predicted seconds per step of each procedure.
 
     Returns:
         The procedures in the order in which they ran, and the speed-ups of `RATIOS`.
     """
-    timings = [event for event in events if event["event"] == "procedure"]
-    names = list(dict.fromkeys(event["name"] for event in timings))
+    timings = [each for each in measurements if each["kind"] == "procedure"]
+    names = list(dict.fromkeys(each["name"] for each in timings))
     per_step = {name: _seconds_per_step(timings, name) for name in names}
     scale = 1000 / batch_size
     procedures = tuple(
         _procedure(
-            [event for event in timings if event["name"] == name],
+            [each for each in timings if each["name"] == name],
             Spread.of(seconds * scale for seconds in per_step[name].values()),
             predicted[name] * scale if name in predicted else None,
             scale,
@@ -58,12 +58,12 @@ def gather(
     }
 
 
-def _seconds_per_step(timings: Sequence[Event], name: str) -> dict[int, float]:
+def _seconds_per_step(timings: Sequence[Measurement], name: str) -> dict[int, float]:
     """Return the seconds per step of each round, between the barriers of rank 0."""
     return {
-        event["round"]: event["seconds"] / event["steps"]
-        for event in timings
-        if event["name"] == name and event["rank"] == 0
+        each["round"]: each["seconds"] / each["steps"]
+        for each in timings
+        if each["name"] == name and each["rank"] == 0
     }
 
 
@@ -74,14 +74,14 @@ def _speedup(fast: Mapping[int, float], slow: Mapping[int, float]) -> Spread:
 
 
 def _procedure(
-    timings: Sequence[Event], seconds: Spread, predicted: float | None, scale: float
+    timings: Sequence[Measurement], seconds: Spread, predicted: float | None, scale: float
 ) -> ProcedureResult:
-    rounds = len({event["round"] for event in timings})
-    cpu = sum(event["cpu_seconds"] / event["steps"] for event in timings) / rounds
+    rounds = len({each["round"] for each in timings})
+    cpu = sum(each["cpu_seconds"] / each["steps"] for each in timings) / rounds
     ranks = sorted(
-        {event["rank"] for event in timings if event["busy_seconds"] > _IDLE * event["seconds"]}
+        {each["rank"] for each in timings if each["busy_seconds"] > _IDLE * each["seconds"]}
     )
-    measured = [event for event in timings if event["joules"] is not None]
+    measured = [each for each in timings if each["joules"] is not None]
     joules = _joules(measured, scale)
     return ProcedureResult(
         name=timings[0]["name"],
@@ -91,28 +91,26 @@ def _procedure(
         predicted_seconds=predicted,
         joules=joules or None,
         joules_reason=_joules_reason(timings),
-        devices={
-            domain: device for event in timings for domain, device in event["devices"].items()
-        },
+        devices={domain: device for each in timings for domain, device in each["devices"].items()},
         in_use=tuple(sorted({"cpu", *(e["device"] for e in timings if e["rank"] in ranks)})),
         lost=tuple(sorted({domain for e in timings for domain in e["lost"]} - joules.keys())),
     )
 
 
-def _peak(timings: Sequence[Event], rank: int) -> int | None:
-    peaks = [event["peak_bytes"] for event in timings if event["rank"] == rank]
+def _peak(timings: Sequence[Measurement], rank: int) -> int | None:
+    peaks = [each["peak_bytes"] for each in timings if each["rank"] == rank]
     return None if None in peaks else max(peaks)
 
 
-def _joules(measured: Sequence[Event], scale: float) -> dict[str, float]:
+def _joules(measured: Sequence[Measurement], scale: float) -> dict[str, float]:
     totals: dict[str, list[float]] = {}
-    for event in measured:
-        for domain, joules in event["joules"].items():
-            totals.setdefault(domain, []).append(joules / event["steps"] * scale)
+    for each in measured:
+        for domain, joules in each["joules"].items():
+            totals.setdefault(domain, []).append(joules / each["steps"] * scale)
     return {domain: statistics.median(figures) for domain, figures in totals.items()}
 
 
-def _joules_reason(timings: Sequence[Event]) -> str | None:
+def _joules_reason(timings: Sequence[Measurement]) -> str | None:
     """Return the distinct reasons of rank 0, the only rank with meters."""
-    reasons = [event["joules_reason"] for event in timings if event["rank"] == 0]
+    reasons = [each["joules_reason"] for each in timings if each["rank"] == 0]
     return "; ".join(dict.fromkeys(filter(None, reasons))) or None

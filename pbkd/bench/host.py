@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,20 +19,19 @@ from pbkd.bench.worker import procedure_schedules, run_rank
 from pbkd.core.blocks import BlockCost
 from pbkd.core.devices import pick_device
 from pbkd.core.files import write_json
+from pbkd.core.json_lines import read_lines
 from pbkd.core.schedule import Worker
 from pbkd.errors import ConfigError
 from pbkd.execution.workers import local_workers
 from pbkd.planning.cost_files import CostTable, write_costs
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.plan import Workload
-from pbkd.runs.events import read_events
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pbkd.bench.presets import Preset
-    from pbkd.core.events import Event
     from pbkd.plugin.registry import Registry
 
 __all__ = ["BenchSettings", "run_benchmark"]
@@ -90,10 +89,12 @@ def run_benchmark(
         },
     )
     registry.create("launcher", {"name": "local", "restarts": 0}).launch(run_rank, folder, ranks)
-    events = read_events(folder)
-    write_costs(folder / "costs.json", _cost_table(name, preset, ranks, events))
-    predicted = _predicted(registry, preset, ranks, events)
-    procedures, speedups = gather(events, preset.batch_size, predicted)
+    files = sorted((folder / "measurements").glob("*.jsonl"))
+    measurements = [line for path in files for line in read_lines(path)]
+    costs = next(line for line in measurements if line["kind"] == "costs")
+    write_costs(folder / "costs.json", _cost_table(name, preset, ranks, costs))
+    predicted = _predicted(registry, preset, ranks, costs)
+    procedures, speedups = gather(measurements, preset.batch_size, predicted)
     return BenchResult(
         preset=name,
         workers=settings.workers,
@@ -102,7 +103,7 @@ def run_benchmark(
         command=shlex.join(["pbkd", *sys.argv[1:]]),
         procedures=procedures,
         speedups=speedups,
-        checkpoint_seconds=next(e["seconds"] for e in events if e["event"] == "checkpoint"),
+        checkpoint_seconds=next(m["seconds"] for m in measurements if m["kind"] == "checkpoint"),
         environment=_environment(ranks[0].device),
         savings=savings(procedures),
     )
@@ -117,25 +118,23 @@ def _environment(device: str) -> dict[str, str]:
 
 
 def _cost_table(
-    name: str, preset: Preset, ranks: Sequence[Worker], events: Sequence[Event]
+    name: str, preset: Preset, ranks: Sequence[Worker], figures: Mapping[str, Any]
 ) -> CostTable:
     """Return the costs measured on an idle machine, for 1,000 steps on distinct images."""
-    measured = next(event for event in events if event["event"] == "costs")
     about = f"{name}, batch {preset.batch_size}, {ranks[0].device}, {ranks[0].threads} thread(s)"
-    return CostTable(about, tuple(BlockCost(**c) for c in measured["alone"]), Workload(1000, 1000))
+    return CostTable(about, tuple(BlockCost(**c) for c in figures["alone"]), Workload(1000, 1000))
 
 
 def _predicted(
-    registry: Registry, preset: Preset, ranks: Sequence[Worker], events: Sequence[Event]
+    registry: Registry, preset: Preset, ranks: Sequence[Worker], figures: Mapping[str, Any]
 ) -> dict[str, float]:
     """Predict the seconds per step of each procedure from the costs that rank 0 recorded.
 
     Procedures on one worker use costs measured while the other ranks were idle; the others use
     costs measured while all were busy, because cores with a common memory slow each other down.
     """
-    measured = next(event for event in events if event["event"] == "costs")
-    alone, together = ([BlockCost(**cost) for cost in measured[k]] for k in ("alone", "together"))
-    workers = [Worker(**(asdict(rank) | {"bandwidth": measured["bandwidth"]})) for rank in ranks]
+    alone, together = ([BlockCost(**cost) for cost in figures[k]] for k in ("alone", "together"))
+    workers = [Worker(**(asdict(rank) | {"bandwidth": figures["bandwidth"]})) for rank in ranks]
     schedules = procedure_schedules(registry, alone, together, workers)
     predictions = {}
     for name, schedule in schedules.items():

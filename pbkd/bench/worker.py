@@ -1,4 +1,4 @@
-"""One rank of a benchmark: measure costs, time every procedure, record events."""
+"""One rank of a benchmark: measure costs, time every procedure, record measurements."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pbkd.bench.procedures import checkpoint_seconds, run_cache, run_jobs, run_r
 from pbkd.bench.rates import link_rate, mean_costs, peak_memory, reset_peak_memory
 from pbkd.bench.rig import Rig, build_rigs
 from pbkd.core.files import read_json
+from pbkd.core.json_lines import append_line
 from pbkd.core.process import give_back_memory, keep_freed_memory
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.energy.monitor import monitor_energy
 from pbkd.execution.process_group import process_group
 from pbkd.planning.profiling import measure_costs
 from pbkd.plugin.registry import build_registry
-from pbkd.runs.events import record
 from pbkd.training.activation_cache import CacheSpec
 from pbkd.training.cache_filling import open_cache
 
@@ -64,7 +64,7 @@ def run_rank(folder: Path, rank: int) -> None:
             _run_rounds(folder, rank, settings, run, monitor)
         if rank == 0:  # rank 0 has trained every block, in single-pass
             seconds = checkpoint_seconds(fused, folder / "checkpoints")
-            record(folder, "rank0", "checkpoint", seconds=seconds)
+            _record(folder, rank, "checkpoint", seconds=seconds)
 
 
 def _measured_schedules(
@@ -77,8 +77,8 @@ def _measured_schedules(
     together = mean_costs(_costs(rig, offset), device)
     workers = [Worker(**(asdict(w) | {"bandwidth": link_rate(rank, device)})) for w in workers]
     if rank == 0:
-        record(
-            folder, "rank0", "costs",
+        _record(
+            folder, rank, "costs",
             alone=[asdict(cost) for cost in alone],
             together=[asdict(cost) for cost in together],
             bandwidth=workers[0].bandwidth,
@@ -125,11 +125,17 @@ def _run_rounds(
                 continue
             steps = preset.steps(name)
             measured = _timed(partial(run, name, steps), monitor, f"{name} {round_}")
-            record(
-                folder, f"rank{rank}", "procedure",
-                name=name, round=round_, rank=rank, steps=steps, peak_bytes=peaks[name],
+            _record(
+                folder, rank, "procedure",
+                name=name, round=round_, steps=steps, peak_bytes=peaks[name],
                 device=settings["workers"][rank]["device"], **measured,
             )  # fmt: skip
+
+
+def _record(folder: Path, rank: int, kind: str, **figures: Any) -> None:
+    append_line(
+        folder / "measurements" / f"rank{rank}.jsonl", {"kind": kind, "rank": rank, **figures}
+    )
 
 
 def _peak(work: Callable[[], None]) -> int | None:

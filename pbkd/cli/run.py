@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from pbkd.cli.torchrun import begun_run, carries_out
 
 if TYPE_CHECKING:
     from pbkd.config.schema import RunConfig
+    from pbkd.core.events import Event
     from pbkd.plugin.registry import Registry
 
 
@@ -90,6 +90,7 @@ def carry_out(
     as_json: bool = False,
 ) -> None:
     """Run, or show the plan alone; Ctrl-C ends it with exit code 130 and says how to go on."""
+    from pbkd.core.events import PlanMade
     from pbkd.pipeline.plan import plan_run
     from pbkd.pipeline.run import run as run_config
     from pbkd.report.console.display import show_plan
@@ -100,14 +101,14 @@ def carry_out(
         return
     folders = [str(folder)] if folder else []
 
-    def tell(event: dict[str, Any]) -> None:
-        if event["event"] == "plan":
-            folders.append(event["folder"])
+    def emit(event: Event) -> None:
+        if isinstance(event, PlanMade):
+            folders.append(event.folder)
         show(event)
 
     try:
         with shown(quiet=quiet, as_json=as_json) as show:
-            result = run_config(settings, registry, tell, resume=folder)
+            result = run_config(settings, registry, emit, resume=folder)
     except KeyboardInterrupt:
         what = f"go on with `pbkd run --resume {folders[-1]}`" if folders else "nothing was trained"
         sys.stderr.write(f"pbkd: stopped; {what}.\n")
@@ -133,6 +134,7 @@ def _out(given: list[str], config: Path | None) -> Path:
 
 
 def _say_finished(folder: Path, *, as_json: bool) -> None:
+    from pbkd.core.events import RunFinished
     from pbkd.report.console.show import shown
     from pbkd.runs.finished import read_finished
 
@@ -140,7 +142,7 @@ def _say_finished(folder: Path, *, as_json: bool) -> None:
         typer.echo(f"the run in {folder} is finished; README.md there is the model card")
         return
     with shown(as_json=True) as show:
-        show({"event": "result", "time": time.time(), "result": read_finished(folder).result})
+        show(RunFinished(result=read_finished(folder).result))
 
 
 def _resumed_folder(given: list[str], config: Path | None) -> Path:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbkd.core.events import Event
 
 
 def status(
@@ -16,6 +21,7 @@ def status(
 ) -> None:
     """Show how far a run is, also while it runs."""
     from pbkd.config.load import load_config
+    from pbkd.report.incidents import describe_incident
     from pbkd.runs.events import read_events
     from pbkd.runs.folder import is_finished, is_held, newest_run
 
@@ -30,10 +36,9 @@ def status(
     ):
         typer.echo(f"{phase}: {_progress(events, phase, epochs or 0)}")
     if events:
-        typer.echo(f"last event: {time.time() - events[-1]['time']:.0f} s ago")
-    for event in events:
-        if event["event"] in ("restart", "worker lost", "checkpoint damaged"):
-            typer.echo(f"{event['event']}: {event.get('reason', event.get('pid'))}")
+        typer.echo(f"last event: {time.time() - events[-1].time:.0f} s ago")
+    for incident in filter(None, map(describe_incident, events)):
+        typer.echo(incident)
     if is_finished(folder):
         typer.echo("finished; README.md there is the model card")
     elif is_held(folder):
@@ -42,18 +47,19 @@ def status(
         typer.echo(f"stopped; go on with `pbkd run --resume {folder}`")
 
 
-def _progress(events: list[dict[str, Any]], phase: str, epochs: int) -> str:
+def _progress(events: Sequence[Event], phase: str, epochs: int) -> str:
     """Say how many blocks of a phase are done, and the epoch that each has reached."""
+    from pbkd.core.events import BlockTrained, EpochDone
+
     if not epochs:
         return "none"
     reached: dict[str, int] = {}
     for event in events:
-        if event["event"] == f"{phase} epoch":
-            name = event.get("block", "student")
-            reached[name] = max(reached.get(name, 0), event["epoch"])
+        if isinstance(event, EpochDone) and event.phase == phase:
+            reached[event.block] = max(reached.get(event.block, 0), event.epoch)
     if not reached:
         return f"not begun, {epochs} epochs"
-    done = {e["block"] for e in events if e["event"] == "block" and e["phase"] == phase}
+    done = {e.block for e in events if isinstance(e, BlockTrained) and e.phase == phase}
     done |= {name for name, epoch in reached.items() if epoch == epochs and name == "student"}
     each = ", ".join(f"{name} {epoch}" for name, epoch in reached.items())
     return f"{len(done)} of {len(reached)} done, of {epochs} epochs: {each}"

@@ -6,11 +6,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pbkd.cli.arguments import AsJson
+
+if TYPE_CHECKING:
+    from pbkd.core.events import Event
 
 _EVERY = 0.25  # seconds
 
@@ -43,28 +46,21 @@ def watch(
 
 
 def _show(folder: Path, *, as_json: bool) -> None:
-    from pbkd.errors import RunFolderError
+    from pbkd.core.events import RunFinished, RunStopped
     from pbkd.report.console.show import shown
     from pbkd.runs.finished import read_finished
     from pbkd.runs.folder import is_finished
 
     with shown(as_json=as_json) as show:
         for event in _until_the_end(folder):
-            try:
-                show(event)
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise RunFolderError(
-                    f"'{folder / 'events'}' has an event '{event['event']}' that is none of this"
-                    " version of pbkd."
-                ) from error
+            show(event)
         if is_finished(folder):
-            result = read_finished(folder).result
-            show({"event": "result", "time": time.time(), "result": result})
+            show(RunFinished(result=read_finished(folder).result))
         else:
-            show({"event": "stopped", "time": time.time(), "folder": str(folder)})
+            show(RunStopped(folder=str(folder)))
 
 
-def _until_the_end(folder: Path) -> Iterator[dict[str, Any]]:
+def _until_the_end(folder: Path) -> Iterator[Event]:
     """Yield the events of a run, also those to come, until nobody runs in its folder."""
     from pbkd.runs.events import new_events
     from pbkd.runs.folder import is_held

@@ -6,36 +6,35 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from pbkd.core.events import PhaseStarted, PowerRead
 from pbkd.core.process import background_thread, cpu_seconds
 from pbkd.core.results import PhaseResult
 from pbkd.errors import PbkdError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from pbkd.core.events import Event
+    from pbkd.core.events import Emit
     from pbkd.energy.monitor import EnergyMonitor
 
 
-__all__ = ["PhaseClock", "power_told"]
+__all__ = ["PhaseClock", "report_power"]
 
 
 class PhaseClock:
     """Measures named phases, one after another."""
 
-    def __init__(
-        self, monitor: EnergyMonitor, tell: Callable[[Event], None] = lambda _event: None
-    ) -> None:
-        """Take energy from `monitor`; `tell` of every phase as it begins."""
+    def __init__(self, monitor: EnergyMonitor, emit: Emit = lambda _event: None) -> None:
+        """Take energy from `monitor`; `emit` an event for each phase that begins."""
         self.results: list[PhaseResult] = []
         self._monitor = monitor
-        self._tell = tell
+        self._emit = emit
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Measure the body of the `with`; CPU seconds include workers that ended in it."""
-        self._tell({"event": "phase", "phase": name})
+        self._emit(PhaseStarted(phase=name))
         cpu = cpu_seconds()
         start = time.perf_counter()
         with self._monitor.window(name):
@@ -50,16 +49,16 @@ _EVERY = 5.0  # seconds
 
 
 @contextmanager
-def power_told(monitor: EnergyMonitor, tell: Callable[[Event], None]) -> Iterator[None]:
-    """Tell of the power during the context, from a thread, as long as anything measures it."""
+def report_power(monitor: EnergyMonitor, emit: Emit) -> Iterator[None]:
+    """Emit the power during the context, from a thread, as long as a meter measures it."""
 
     def watch(stop: threading.Event) -> None:
-        # A run does not end for want of these: what ends it is told where it matters.
+        # A meter that fails must not end the run; where it matters, the error is raised.
         with suppress(PbkdError, OSError):
             for watts in monitor.power(_EVERY, stop):
                 if not watts:
                     return
-                tell({"event": "power", "watts": watts})
+                emit(PowerRead(watts=watts))
 
     with background_thread(watch, "pbkd-power"):
         yield

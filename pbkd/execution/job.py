@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_of
+from pbkd.core.events import BlockTrained, EpochDone, JobStarted
 from pbkd.errors import PluginError
 from pbkd.execution.heartbeat import heartbeat_per_item
 from pbkd.models.replacement import build_replacement, read_replacement
 from pbkd.models.weights import write_weights
 from pbkd.plugin.attribution import named
-from pbkd.runs.events import record
+from pbkd.runs.events import record_event
 from pbkd.runs.progress import checkpoint_store, file_checksum, first_epochs
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot
 from pbkd.training.distill import train_job
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from pbkd.core.events import Event
     from pbkd.core.schedule import Job
     from pbkd.execution.context import WorkerContext
     from pbkd.training.feeds import Lessons
@@ -115,15 +117,16 @@ def _record_begin(
 ) -> Pace:
     """Record that a job begins; return the function that counts this worker's steps."""
     rows = min(context.batch_size, len(context.task.training.train))
-    return begin_job(
-        partial(_record, context),
-        context.assignment.phase,
-        names,
+    job = JobStarted(
+        worker=context.rank,
+        phase=context.assignment.phase,
+        blocks=tuple(names),
         begun=min((starts[name] for name in names), default=context.epochs),
         epochs=context.epochs,
         steps=context.steps_per_epoch,
         images=round(rows * replicas.share) if replicas else rows,
     )
+    return begin_job(job, partial(_record, context))
 
 
 def _build_trainee(
@@ -179,7 +182,8 @@ def _write_epoch(
         tensors, facts = snapshot(block)
         facts["losses"] = block.losses
         checkpoint_store(context.folder, phase, name).write(epoch, tensors, facts)
-    _record(context, f"{phase} epoch", block=name, epoch=epoch, loss=loss)
+    event = EpochDone(worker=context.rank, phase=phase, block=name, epoch=epoch, loss=loss)
+    _record(context, event)
 
 
 def _write_result(context: WorkerContext, name: str, block: Trainee, seconds: float) -> None:
@@ -188,9 +192,17 @@ def _write_result(context: WorkerContext, name: str, block: Trainee, seconds: fl
     path = context.folder / phase / f"{name}.safetensors"
     if block.failure is None:
         write_weights(path, block.replacement.state_dict())
-    _record(context, "block", phase=phase, block=name, job_seconds=seconds, losses=block.losses,
-            failure=block.failure, checksum=file_checksum(path))  # fmt: skip
+    event = BlockTrained(
+        worker=context.rank,
+        phase=phase,
+        block=name,
+        job_seconds=seconds,
+        losses=tuple(block.losses),
+        failure=block.failure,
+        checksum=file_checksum(path),
+    )
+    _record(context, event)
 
 
-def _record(context: WorkerContext, event: str, **facts: object) -> None:
-    record(context.folder, f"rank{context.rank}", event, worker=context.rank, **facts)
+def _record(context: WorkerContext, event: Event) -> None:
+    record_event(context.folder, f"rank{context.rank}", event)

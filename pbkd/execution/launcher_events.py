@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbkd.runs.events import record
+from pbkd.core.events import Restarted, WorkerLost
+from pbkd.runs.events import record_event
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +24,7 @@ def record_restart(folder: Path, reason: str, attempt: int | None = None) -> Non
         reason: What happened to which worker.
         attempt: Number of the restart, from 1, where restarts are counted.
     """
-    counted = {} if attempt is None else {"attempt": attempt}
-    record(folder, _WRITER, "restart", **counted, reason=reason)
+    record_event(folder, _WRITER, Restarted(reason=reason, attempt=attempt))
 
 
 def record_lost_process(folder: Path, pid: int, silent_seconds: float) -> None:
@@ -35,4 +35,4 @@ def record_lost_process(folder: Path, pid: int, silent_seconds: float) -> None:
         pid: The process id.
         silent_seconds: Time since its last heartbeat.
     """
-    record(folder, _WRITER, "worker lost", pid=pid, silent_seconds=silent_seconds)
+    record_event(folder, _WRITER, WorkerLost(pid=pid, silent_seconds=silent_seconds))

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pbkd.core.results import BlockResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from pbkd.core.events import BlockTrained
     from pbkd.planning.plan import PlannedBlock
 
 
 __all__ = ["block_result", "failure_notes"]
 
 
-def block_result(planned: PlannedBlock, training: Mapping[str, Any] | None = None) -> BlockResult:
-    """Return a block's result from its plan and, where it was trained, its `block` event."""
-    failure = training["failure"] if training else None
+def block_result(planned: PlannedBlock, training: BlockTrained | None = None) -> BlockResult:
+    """Return a block's result from its plan and, where it was trained, the event of that."""
+    failure = training.failure if training else None
     return BlockResult(
         name=planned.name,
         input_shape=planned.block.input_shape,
@@ -29,12 +30,12 @@ def block_result(planned: PlannedBlock, training: Mapping[str, Any] | None = Non
         macs_after=planned.macs_after,
         replaced=training is not None and failure is None,
         reason=failure or planned.reason,
-        worker=training["worker"] if training else None,
-        job_seconds=training["job_seconds"] if training else None,
-        teacher_fed_losses=tuple(filter(isfinite, training["losses"])) if training else (),
+        worker=training.worker if training else None,
+        job_seconds=training.job_seconds if training else None,
+        teacher_fed_losses=tuple(filter(isfinite, training.losses)) if training else (),
         student_fed_losses=(),
         solo_drop=None,
-        first_failure=training.get("first_failure") if training else None,
+        first_failure=training.first_failure if training else None,
         builder=dict(planned.builder),
     )
 

@@ -1,12 +1,14 @@
-"""The blockwise phases, seen from the host: assign, launch, gather what the workers tell."""
+"""The blockwise phases, seen from the host: assign, launch, collect the events of the workers."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
+from pbkd.core.events import BlockTrained, EpochDone
 from pbkd.core.schedule import Job, Schedule, check_schedule
 from pbkd.errors import PbkdError, WorkerError, out_of_memory
 from pbkd.execution.worker import work
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pbkd.core.blocks import Block
-    from pbkd.core.events import Event
+    from pbkd.core.events import Emit, Event
     from pbkd.core.results import BlockResult
     from pbkd.core.schedule import Worker
     from pbkd.pipeline.plan import PlannedRun
@@ -37,9 +39,9 @@ _MICRO_BATCHES = 4
 
 
 def distil_teacher_fed(
-    planned_run: PlannedRun, folder: Path, tell: Callable[[Event], None]
-) -> dict[str, Event]:
-    """Train every candidate alone, as planned; return the `block` event of each.
+    planned_run: PlannedRun, folder: Path, forward: Emit
+) -> dict[str, BlockTrained]:
+    """Train every candidate alone, as planned; return the event of each.
 
     Those that fail are trained once more; an event then has its `first_failure` too.
     """
@@ -50,17 +52,17 @@ def distil_teacher_fed(
     planned = Assignment(
         "teacher-fed", "initial", plan.workers, plan.schedule, blocks, cache, candidates=names
     )
-    events = _distil(planned_run, folder, planned, tell)
-    failed = {name: event for name, event in events.items() if event["failure"]}
-    return events | _retried(planned_run, folder, failed, tell) if failed else events
+    events = _distil(planned_run, folder, planned, forward)
+    failed = {name: event for name, event in events.items() if event.failure}
+    return events | _retried(planned_run, folder, failed, forward) if failed else events
 
 
 def _retried(
     planned_run: PlannedRun,
     folder: Path,
-    failed: Mapping[str, Event],
-    tell: Callable[[Event], None],
-) -> dict[str, Event]:
+    failed: Mapping[str, BlockTrained],
+    forward: Emit,
+) -> dict[str, BlockTrained]:
     """Train failed candidates again from their first weights, each block's alone, for less memory.
 
     One that diverged gets a tenth of its learning rate, one that ran out of memory goes through
@@ -71,20 +73,20 @@ def _retried(
     workers = planned_run.plan.workers[: len(blocks)]
     jobs = tuple(Job((name,)) for name in blocks)
     schedule = Schedule(((),) * len(workers), jobs)
-    rates = {name: _LOWER for name, event in failed.items() if divergence(event["losses"])}
+    rates = {name: _LOWER for name, event in failed.items() if divergence(event.losses)}
     micro_batches = {
-        name: _MICRO_BATCHES for name, event in failed.items() if event["failure"] == OUT_OF_MEMORY
+        name: _MICRO_BATCHES for name, event in failed.items() if event.failure == OUT_OF_MEMORY
     }
     again = Assignment(
         "retry", "initial", workers, schedule, blocks, None, rates, micro_batches, tuple(failed)
     )
-    events = _distil(planned_run, folder, again, tell)
+    events = _distil(planned_run, folder, again, forward)
     for name, event in events.items():
-        if event["failure"] is None:
+        if event.failure is None:
             weights = read_weights(folder / "retry" / f"{name}.safetensors")
             write_weights(folder / "teacher-fed" / f"{name}.safetensors", weights)
     return {
-        name: {**event, "first_failure": failed[name]["failure"]} for name, event in events.items()
+        name: replace(event, first_failure=failed[name].failure) for name, event in events.items()
     }
 
 
@@ -93,8 +95,8 @@ def distil_student_fed(
     registry: Registry,
     folder: Path,
     accepted: Mapping[str, BlockResult],
-    tell: Callable[[Event], None],
-) -> dict[str, Event]:
+    forward: Emit,
+) -> dict[str, BlockTrained]:
     """Train the accepted replacements, one a block, on the student's own activations, in a relay.
 
     Each worker needs what the replacements before its own give, so no other feed will do. Blocks
@@ -125,7 +127,7 @@ def distil_student_fed(
         micro_batches=micro_batches,
         candidates=tuple(accepted),
     )
-    return _distil(planned_run, folder, following, tell)
+    return _distil(planned_run, folder, following, forward)
 
 
 def _blocks(planned_run: PlannedRun, names: Collection[str]) -> dict[str, Block]:
@@ -137,28 +139,28 @@ def _distil(
     planned_run: PlannedRun,
     folder: Path,
     assignment: Assignment,
-    tell: Callable[[Event], None],
-) -> dict[str, Event]:
-    """Have a phase's candidates trained, as far as they are not; return their `block` events."""
+    forward: Emit,
+) -> dict[str, BlockTrained]:
+    """Have a phase's candidates trained, as far as they are not; return their events."""
     write_assignment(folder, assignment)
     phase, names = assignment.phase, assignment.candidates
-    told = _PhaseEvents(phase, tell)
+    progress = _PhaseEvents(phase, forward)
     for event in read_events(folder):  # of a run that is resumed
-        if event["event"] == f"{phase} epoch":
-            told.seen(event)
+        if isinstance(event, EpochDone):
+            progress.see(event)
     for event in finished_blocks(folder, phase).values():
-        told.seen(event)
+        progress.see(event)
     launcher = planned_run.launcher
-    if not all(name in told.blocks for name in names):
-        with follow_events(folder, told.seen, own="host"):
+    if not all(name in progress.blocks for name in names):
+        with follow_events(folder, progress.see, skip="host"):
             _launch(launcher, _work_of(planned_run), folder, assignment.workers)
-    missing = [name for name in names if name not in told.blocks]
+    missing = [name for name in names if name not in progress.blocks]
     if missing:
         raise WorkerError(
             f"{named('launcher', launcher)} ended, but nobody trained {', '.join(missing)}."
         )
     shutil.rmtree(folder / "checkpoints" / phase, ignore_errors=True)
-    return {name: told.blocks[name] for name in names}
+    return {name: progress.blocks[name] for name in names}
 
 
 def _launch(
@@ -187,23 +189,25 @@ def _work_of(planned_run: PlannedRun) -> Callable[[Path, int], None]:
 class _PhaseEvents:
     """Passes on a phase's events, each epoch and block once however often it was repeated."""
 
-    def __init__(self, phase: str, tell: Callable[[Event], None]) -> None:
-        self.blocks: dict[str, Event] = {}
+    def __init__(self, phase: str, forward: Emit) -> None:
+        self.blocks: dict[str, BlockTrained] = {}
         self._phase = phase
-        self._tell = tell
+        self._forward = forward
         self._epochs: set[tuple[str, int]] = set()
 
-    def seen(self, event: Event) -> None:
-        kind = event["event"]
-        if kind == "block" and event["phase"] == self._phase:
-            if event["block"] in self.blocks:
-                return
-            self.blocks[event["block"]] = event
-        elif kind == f"{self._phase} epoch":
-            epoch = event["block"], event["epoch"]
-            if epoch in self._epochs:
-                return
-            self._epochs.add(epoch)
-        elif kind == "block" or kind.endswith(" epoch"):
+    def see(self, event: Event) -> None:
+        if isinstance(event, (BlockTrained, EpochDone)) and not self._is_new(event):
             return
-        self._tell(event)
+        self._forward(event)
+
+    def _is_new(self, event: BlockTrained | EpochDone) -> bool:
+        if event.phase != self._phase:
+            return False
+        if isinstance(event, EpochDone):
+            epoch = event.block, event.epoch
+            known = epoch in self._epochs
+            self._epochs.add(epoch)
+        else:
+            known = event.block in self.blocks
+            self.blocks.setdefault(event.block, event)
+        return not known

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.blocks import candidate_of
+from pbkd.core.events import EpochDone, JobStarted
 from pbkd.models.replacement import read_replacement
 from pbkd.models.student import assemble
 from pbkd.models.student_files import Recipe, write_student
@@ -26,21 +27,20 @@ from pbkd.training.recalibration import recalibrate
 from pbkd.training.throughput import begin_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor, nn
 
     from pbkd.config.schema import RunConfig
-    from pbkd.core.events import Event
+    from pbkd.core.events import BlockTrained, Emit
     from pbkd.core.results import BlockResult, NetworkResult
     from pbkd.energy.phases import PhaseClock
     from pbkd.pipeline.plan import PlannedRun
     from pbkd.plugin.registry import Registry
+    from pbkd.runs.events import EventLog
     from pbkd.training.task import DistillationTask
     from pbkd.training.throughput import Pace
-
-    Tell = Callable[[Event], None]
 
 __all__ = ["Outcome", "finish"]
 
@@ -68,20 +68,20 @@ def finish(
     trained: Mapping[str, BlockResult],
     folder: Path,
     clock: PhaseClock,
-    tell: Tell,
+    log: EventLog,
 ) -> Outcome:
     """Accept or keep, train student-fed, assemble, recalibrate, fine-tune, save, evaluate."""
     notes: list[str] = []
     with clock.phase("scoring"):
         sound = {name: r for name, r in planned_run.replacements.items() if trained[name].replaced}
         replacements = _read(planned_run, folder / "teacher-fed", sound)
-        blocks = select(planned_run, trained, replacements, folder, tell, notes)
+        blocks = select(planned_run, trained, replacements, folder, log.emit, notes)
         notes += failure_notes(blocks.values())
         accepted = {name: r for name, r in replacements.items() if blocks[name].replaced}
     with clock.phase("student-fed"):
         if planned_run.config.distill.student_fed_epochs and accepted:
             fed = {name: blocks[name] for name in accepted}
-            events = distil_student_fed(planned_run, registry, folder, fed, tell)
+            events = distil_student_fed(planned_run, registry, folder, fed, log.forward)
             blocks |= _student_fed(planned_run, folder, accepted, blocks, events, notes)
     by_block = {candidate_of(name)[0]: replacement for name, replacement in accepted.items()}
     student = assemble(planned_run.task.chain, by_block)
@@ -89,7 +89,7 @@ def finish(
     with clock.phase("recalibration"):
         stages["recalibrated"] = _recalibrate(planned_run, student, notes) if accepted else None
     with clock.phase("fine-tuning"):
-        fine_tuned = _fine_tune(planned_run, student, folder, notes, tell) if accepted else None
+        fine_tuned = _fine_tune(planned_run, student, folder, notes, log.emit) if accepted else None
         stages["fine-tuned"] = fine_tuned
     if not accepted:
         notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
@@ -122,21 +122,19 @@ def _student_fed(
     folder: Path,
     accepted: Mapping[str, nn.Module],
     blocks: Mapping[str, BlockResult],
-    events: Mapping[str, Event],
+    events: Mapping[str, BlockTrained],
     notes: list[str],
 ) -> dict[str, BlockResult]:
     """Fill in the weights of the student-fed phase; a block that failed in it keeps its own."""
-    sound = [name for name, event in events.items() if event["failure"] is None]
+    sound = [name for name, event in events.items() if event.failure is None]
     _read(planned_run, folder / "student-fed", {name: accepted[name] for name in sound})
     notes += [
-        f"Block '{name}' keeps its teacher-fed weights: in the student-fed phase"
-        f" {event['failure']}."
+        f"Block '{name}' keeps its teacher-fed weights: in the student-fed phase {event.failure}."
         for name, event in events.items()
-        if event["failure"]
+        if event.failure
     ]
     return {
-        name: replace(blocks[name], student_fed_losses=tuple(events[name]["losses"]))
-        for name in sound
+        name: replace(blocks[name], student_fed_losses=tuple(events[name].losses)) for name in sound
     }
 
 
@@ -173,7 +171,7 @@ def _recalibrate(
 
 
 def _fine_tune(
-    planned_run: PlannedRun, student: nn.Module, folder: Path, notes: list[str], tell: Tell
+    planned_run: PlannedRun, student: nn.Module, folder: Path, notes: list[str], emit: Emit
 ) -> dict[str, Tensor] | None:
     config, task = planned_run.config, planned_run.task
     if not config.finetune.epochs:
@@ -192,18 +190,31 @@ def _fine_tune(
         dtype=task.dtype,
     )
 
-    def told(event: str, **facts: object) -> None:
-        tell({"event": event, "worker": None, **facts})
-
     def paced(begun: int, steps: int) -> Pace:
-        images = min(settings.batch_size, len(task.data.train))
-        sizes = {"epochs": settings.epochs, "steps": steps, "images": images}
-        return begin_job(told, "fine-tuning", ["student"], begun=begun, **sizes)
+        job = JobStarted(
+            worker=None,
+            phase="fine-tuning",
+            blocks=("student",),
+            begun=begun,
+            epochs=settings.epochs,
+            steps=steps,
+            images=min(settings.batch_size, len(task.data.train)),
+        )
+        return begin_job(job, emit)
+
+    def epoch_finished(epoch: int, loss: float, score: float) -> None:
+        event = EpochDone(
+            worker=None,
+            phase="fine-tuning",
+            block="student",
+            epoch=epoch + 1,
+            loss=loss,
+            accuracy=score,
+        )
+        emit(event)
 
     hooks = TrainingHooks(
-        epoch_finished=lambda epoch, loss, score: told(
-            "fine-tuning epoch", epoch=epoch + 1, loss=loss, accuracy=score
-        ),
+        epoch_finished=epoch_finished,
         checkpoints=checkpoint_store(folder, "fine-tuning", "student", writer="host"),
         start_pace=paced,
     )

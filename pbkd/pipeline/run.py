@@ -8,18 +8,18 @@ import platform
 import shlex
 import shutil
 import sys
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pbkd._version import __version__
+from pbkd.core.events import BlockTrained, Note, RunFinished, TeacherScored
 from pbkd.core.process import keep_freed_memory
 from pbkd.core.results import RunResult
 from pbkd.energy.accounting import RUN, account_energy, devices_in_use
 from pbkd.energy.monitor import monitor_energy
-from pbkd.energy.phases import PhaseClock, power_told
+from pbkd.energy.phases import PhaseClock, report_power
 from pbkd.errors import ConfigError, TeacherError
 from pbkd.models.precision import slowness
 from pbkd.models.weights import fingerprint
@@ -36,11 +36,11 @@ from pbkd.runs.identity import check_choices
 from pbkd.runs.plan_files import plan_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pbkd.config.schema import RunConfig
-    from pbkd.core.events import Event
+    from pbkd.core.events import Emit, Event
     from pbkd.core.results import BlockResult, EnergyResult
     from pbkd.core.schedule import Worker
     from pbkd.data.datasets import Dataset
@@ -59,7 +59,7 @@ __all__ = ["run"]
 def run(
     config: RunConfig,
     registry: Registry,
-    tell: Callable[[Event], None] = lambda _event: None,
+    emit: Emit = lambda _event: None,
     *,
     resume: Path | None = None,
     inputs: InMemoryInputs | None = None,
@@ -69,7 +69,7 @@ def run(
     Args:
         config: The configuration.
         registry: The plugins.
-        tell: Gets every event as it happens, from this thread or from one that follows the workers.
+        emit: Gets every event as it happens, from this thread or from one that follows the workers.
         resume: The folder of a run that was stopped, which goes on and gives the same student as
             without the interruption.
         inputs: A teacher, and optionally data, that a program has in memory.
@@ -84,7 +84,7 @@ def run(
     """
     _check_main()
     keep_freed_memory()
-    telling = EventLog(tell)
+    log = EventLog(emit)
     meters = [_meter(registry, choice) for choice in config.meters]
     with ExitStack() as stack:
         if resume:
@@ -92,28 +92,28 @@ def run(
             check_choices(resume, config)
         monitor = stack.enter_context(monitor_energy(meters))
         monitor.measure_idle()
-        stack.enter_context(power_told(monitor, telling))
-        clock = PhaseClock(monitor, telling)
+        stack.enter_context(report_power(monitor, log.emit))
+        clock = PhaseClock(monitor, log.emit)
         with monitor.window(RUN):
             with clock.phase("planning"):
                 planned_run = plan_run(config, registry, inputs)
-                _score_teacher(planned_run.task, telling)
+                _score_teacher(planned_run.task, log.emit)
                 before = fingerprint(planned_run.task.teacher.network)
                 folder = (
                     reopen_folder(planned_run, resume)
                     if resume
                     else open_folder(planned_run, stack)
                 )
-            telling.record_in(folder)
+            log.record_in(folder)
             for note in _slow(planned_run):
-                telling({"event": "note", "text": note})
-            telling(
+                log.emit(Note(text=note))
+            log.emit(
                 plan_event(folder, planned_run.config, planned_run.plan, cost_table(planned_run))
             )
             with folder_needed(folder):
                 with clock.phase("teacher-fed"):
-                    trained, faults = _teacher_fed(planned_run, registry, folder, telling)
-                outcome = finish(planned_run, registry, trained, folder, clock, telling)
+                    trained, faults = _teacher_fed(planned_run, registry, folder, log)
+                outcome = finish(planned_run, registry, trained, folder, clock, log)
         if fingerprint(planned_run.task.teacher.network) != before:
             raise TeacherError(
                 "the teacher's weights changed during the run: a plugin writes to them."
@@ -123,8 +123,8 @@ def run(
         write_report(result, folder)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         for fault in observe(registry, "run_finished", result):
-            telling({"event": "note", "text": fault})
-        telling({"event": "result", "time": time.time(), "result": result})  # result.json has it
+            log.emit(Note(text=fault))
+        log.forward(RunFinished(result=result))  # result.json has it
         return result
 
 
@@ -175,32 +175,31 @@ def _energy(planned_run: PlannedRun, monitor: EnergyMonitor, folder: Path) -> En
     return account_energy(monitor.windows, plan.workers, in_use, resumed=times_resumed(folder) > 0)
 
 
-def _score_teacher(task: DistillationTask, tell: Callable[[Event], None]) -> None:
+def _score_teacher(task: DistillationTask, emit: Emit) -> None:
     """Score the teacher on the test split, if that has labels, before anything happens to it."""
     teacher, data = task.teacher, task.data
     score = task.score(teacher.network, data.test) if data.labelled else None
-    told = {"name": teacher.name, "images": len(data.test), "cut": task.partitioner}
-    tell({"event": "teacher", "accuracy": score, **told})
+    images = len(data.test)
+    emit(TeacherScored(name=teacher.name, images=images, accuracy=score, cut=task.partitioner))
 
 
 def _teacher_fed(
-    planned_run: PlannedRun, registry: Registry, folder: Path, tell: Callable[[Event], None]
+    planned_run: PlannedRun, registry: Registry, folder: Path, log: EventLog
 ) -> tuple[dict[str, BlockResult], list[str]]:
     """Distil as planned; observers hear of each block as it is finished, and may fail."""
     planned = {p.name: p for p in planned_run.plan.trained}
     faults: list[str] = []
 
-    def seen(event: Event) -> None:
-        again = event["event"] == "block" and event["failure"] and event["phase"] != "retry"
-        if event["event"] == "block" and not again:
-            result = block_result(planned[event["block"]], event)
+    def forward(event: Event) -> None:
+        if isinstance(event, BlockTrained) and (not event.failure or event.phase == "retry"):
+            result = block_result(planned[event.block], event)
             for fault in observe(registry, "block_finished", result):
                 if fault not in faults:
                     faults.append(fault)
-                    tell({"event": "note", "text": fault})
-        tell(event)
+                    log.emit(Note(text=fault))
+        log.forward(event)
 
-    events = distil_teacher_fed(planned_run, folder, seen)
+    events = distil_teacher_fed(planned_run, folder, forward)
     return {name: block_result(planned[name], event) for name, event in events.items()}, faults
 
 

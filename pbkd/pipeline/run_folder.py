@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pbkd.config.load import to_yaml
+from pbkd.core.events import Resumed
 from pbkd.core.files import write_file
 from pbkd.models.weights import write_weights
 from pbkd.pipeline.plan import cost_table
-from pbkd.runs.events import record
+from pbkd.runs.events import record_event
 from pbkd.runs.folder import locked, new_run_folder, times_resumed
 from pbkd.runs.identity import check_identity, write_identity
 from pbkd.runs.plan_files import write_plan
@@ -40,7 +41,7 @@ def reopen_folder(planned_run: PlannedRun, folder: Path) -> Path:
     check_identity(folder, planned_run.config, planned_run.task)
     write_file(folder / "config.yaml", to_yaml(planned_run.config).encode())
     write_plan(folder, planned_run.plan, cost_table(planned_run))
-    record(folder, "host", "resumed")
+    record_event(folder, "host", Resumed())
     return folder
 
 

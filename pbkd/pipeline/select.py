@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.core.blocks import candidate_of
+from pbkd.core.events import BlockScored
 from pbkd.core.files import read_json, write_json
 from pbkd.data.batching import sequential_batches
 from pbkd.planning.budget import is_limited, pick_candidates
 from pbkd.training.soft_targets import soft_target_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import nn
 
-    from pbkd.core.events import Event
+    from pbkd.core.events import Emit
     from pbkd.core.results import BlockResult
     from pbkd.data.datasets import Split
     from pbkd.pipeline.plan import PlannedRun
@@ -34,7 +35,7 @@ def select(
     trained: Mapping[str, BlockResult],
     replacements: Mapping[str, nn.Module],
     folder: Path,
-    tell: Callable[[Event], None],
+    emit: Emit,
     notes: list[str],
 ) -> dict[str, BlockResult]:
     """Return the results of all candidates; those that enter the student are `replaced`.
@@ -43,7 +44,7 @@ def select(
     rejected, whatever the budget; among the others the budget decides, where there is one.
     """
     scores = _scores(planned_run, replacements, folder)
-    blocks = {**trained, **_accept(planned_run, trained, scores, tell)}
+    blocks = {**trained, **_accept(planned_run, trained, scores, emit)}
     if is_limited(planned_run.config.budget):
         blocks |= _pick(planned_run, blocks, folder, notes)
     return blocks
@@ -70,7 +71,7 @@ def _accept(
     planned_run: PlannedRun,
     trained: Mapping[str, BlockResult],
     scores: Mapping[str, SoloScore],
-    tell: Callable[[Event], None],
+    emit: Emit,
 ) -> dict[str, BlockResult]:
     """Reject the candidates that alone lose too much."""
     limit = planned_run.config.max_drop
@@ -87,7 +88,7 @@ def _accept(
             replaced=reason is None,
             reason=reason,
         )
-        tell({"event": "score", "block": name, "solo_drop": score.drop, "reason": reason})
+        emit(BlockScored(block=name, solo_drop=score.drop, reason=reason))
     return blocks
 
 

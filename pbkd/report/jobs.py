@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pbkd.core.events import BlockTrained
 from pbkd.planning.timeline import Bar
 
 if TYPE_CHECKING:
@@ -18,44 +19,41 @@ _LATEST = 1e12  # seconds; what is beyond is no time
 
 
 def job_bars(events: Sequence[Event], phase: str) -> list[Bar]:
-    """Return a bar for each job that was done in a phase, worker by worker; none where none was.
+    """Return a bar for each job of a phase, sorted by worker and start.
 
-    Seconds count from the start of the first job. A bar's block names all blocks of the job, of
-    which a run records only when they were done together. Of workers that shared a job, only the
-    one that told of it has a bar. Events that are none of pbkd's are left out.
+    Only the worker that reported a shared job has a bar for it. Events with implausible figures
+    are left out, since the events may come from an untrusted file.
+
+    Args:
+        events: The events of a run.
+        phase: A blockwise phase.
+
+    Returns:
+        The bars. Their seconds count from the start of the first job; their `block` names all
+        blocks of the job.
     """
     done = {
-        event["block"]: event
+        event.block: event
         for event in events
-        if event["event"] == "block" and event.get("phase") == phase and _is_sound(event)
+        if isinstance(event, BlockTrained) and event.phase == phase and _is_plausible(event)
     }
-    jobs: dict[tuple[int, float], list[Event]] = {}
+    jobs: dict[tuple[int, float], list[BlockTrained]] = {}
     for event in done.values():
-        jobs.setdefault((event["worker"], event["job_seconds"]), []).append(event)
-    ends = {job: min(event["time"] for event in told) for job, told in jobs.items()}
+        jobs.setdefault((event.worker, event.job_seconds), []).append(event)
+    ends = {job: min(block.time for block in blocks) for job, blocks in jobs.items()}
     begin = min((end - job[1] for job, end in ends.items()), default=0.0)
     bars = [
-        Bar(worker, ends[worker, seconds] - seconds - begin, seconds, "training", _names(told))
-        for (worker, seconds), told in jobs.items()
+        Bar(worker, ends[worker, seconds] - seconds - begin, seconds, "training", _names(blocks))
+        for (worker, seconds), blocks in jobs.items()
     ]
     return sorted(bars, key=lambda bar: (bar.worker, bar.start))
 
 
-def _is_sound(event: Event) -> bool:
-    worker, name = event.get("worker"), event.get("block")
-    return (
-        isinstance(name, str)
-        and type(worker) is int
-        and 0 <= worker < _MOST_WORKERS
-        and _is_time(event.get("job_seconds"))
-        and _is_time(event.get("time"))
-    )
+def _is_plausible(event: BlockTrained) -> bool:
+    times = event.job_seconds, event.time
+    return 0 <= event.worker < _MOST_WORKERS and all(0 <= time < _LATEST for time in times)
 
 
-def _is_time(value: Any) -> bool:
-    return isinstance(value, (int, float)) and 0 <= value < _LATEST
-
-
-def _names(told: Sequence[Event]) -> str:
-    names = [event["block"] for event in told]
+def _names(blocks: Sequence[BlockTrained]) -> str:
+    names = [event.block for event in blocks]
     return ", ".join(names) if len(names) < 4 else f"{names[0]} and {len(names) - 1} others"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from pbkd.core.blocks import candidate_of
+from pbkd.core.events import EpochDone
 from pbkd.report.card import (
     Figure,
     all_notes,
@@ -100,10 +101,14 @@ def _stages(record: Record) -> Markup:
 
 def _fine_tuning(events: list[Event], score: str) -> Markup:
     """Return the curves of fine-tuning, as far as its epochs were recorded."""
-    told = {event.get("epoch"): event for event in events if event["event"] == "fine-tuning epoch"}
+    epochs = {
+        event.epoch: event
+        for event in events
+        if isinstance(event, EpochDone) and event.phase == "fine-tuning"
+    }
     series = {
-        key: [event[key] for event in told.values() if _is_figure(event.get(key))]
-        for key in ("loss", "accuracy")
+        "loss": [event.loss for event in epochs.values() if _is_plausible(event.loss)],
+        "accuracy": [e.accuracy for e in epochs.values() if _is_plausible(e.accuracy)],
     }
     if not all(series.values()):
         return element("p", "No epochs of fine-tuning were recorded.", class_="why")
@@ -115,8 +120,8 @@ def _fine_tuning(events: list[Event], score: str) -> Markup:
     return element("div", *drawn, class_="tiles")
 
 
-def _is_figure(value: object) -> bool:
-    return isinstance(value, (int, float)) and 0 <= value < 1e12
+def _is_plausible(value: float | None) -> TypeGuard[float]:
+    return value is not None and 0 <= value < 1e12
 
 
 def _chain(record: Record) -> Markup:

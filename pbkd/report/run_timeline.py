@@ -10,6 +10,7 @@ from pbkd.planning.cost_model import job_seconds
 from pbkd.planning.prediction import serial_seconds
 from pbkd.planning.timeline import timeline
 from pbkd.report.gantt import WIDTH, duration, gantt_drawing
+from pbkd.report.incidents import describe_incident
 from pbkd.report.jobs import job_bars
 from pbkd.report.markup import Markup, element, join, table
 
@@ -133,13 +134,9 @@ def _chart(
 
 
 def _incidents(record: Record) -> Markup:
-    """Say what went wrong on the way and was put right."""
-    told = [
-        f"{event['event']}: {event.get('reason', event.get('pid', 'no reason recorded'))}"
-        for event in record.events
-        if event["event"] in ("restart", "worker lost", "checkpoint damaged")
-    ]
-    return element("ul", *(element("li", text) for text in told)) if told else Markup()
+    """Return the failures that the run recovered from, if any."""
+    texts = list(filter(None, map(describe_incident, record.events)))
+    return element("ul", *(element("li", text) for text in texts)) if texts else Markup()
 
 
 def _end(bar: Bar) -> float:

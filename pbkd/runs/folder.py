@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from pbkd.core.events import Resumed
 from pbkd.errors import PbkdError, RunFolderError
 from pbkd.runs.events import read_events
 
@@ -98,7 +99,7 @@ def is_finished(folder: Path) -> bool:
 
 def times_resumed(folder: Path) -> int:
     """How often the run in the folder went on after it had been stopped."""
-    return sum(event["event"] == "resumed" for event in read_events(folder))
+    return sum(isinstance(event, Resumed) for event in read_events(folder))
 
 
 def is_held(folder: Path) -> bool:

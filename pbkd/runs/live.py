@@ -7,6 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_of
+from pbkd.core.events import (
+    BlockTrained,
+    EpochDone,
+    JobStarted,
+    PhaseStarted,
+    PlanMade,
+    PowerRead,
+    StepsDone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,11 +111,21 @@ class LiveRun:
 
     def see(self, event: Event) -> None:
         """Take in one event; those of kinds that say nothing of progress are passed over."""
-        kind = event["event"]
-        if kind.endswith(" epoch"):
-            self._epoch(event, kind.removesuffix(" epoch"))
-        elif kind in ("plan", "phase", "job", "steps", "block", "power"):
-            getattr(self, f"_{kind}")(event)
+        match event:
+            case PlanMade():
+                self._plan(event)
+            case PhaseStarted():
+                self.phase, self.began, self.doing = event.phase, event.time, {}
+            case JobStarted():
+                self._job(event)
+            case StepsDone():
+                self._steps(event)
+            case EpochDone():
+                self._epoch(event)
+            case BlockTrained():
+                self._block(event)
+            case PowerRead():
+                self.watts = dict(event.watts)
 
     def done(self, phase: str) -> int:
         """How many epochs of a phase are done, those of every block counted."""
@@ -118,56 +137,48 @@ class LiveRun:
         workers = [None] if None in self.doing else self.workers
         return [self._lane(worker, shares, now) for worker in workers]
 
-    def _plan(self, event: Event) -> None:
-        self.totals, self.epochs = event["totals"], event["epochs"]
-        self.workers = [worker["rank"] for worker in event["workers"]]
-        self.planned = [
-            [(tuple(job["blocks"]), job["seconds"]) for job in lane] for lane in event["lanes"]
-        ]
+    def _plan(self, event: PlanMade) -> None:
+        self.totals, self.epochs = dict(event.totals), dict(event.epochs)
+        self.workers = [worker.rank for worker in event.workers]
+        self.planned = [[(job.blocks, job.seconds) for job in lane] for lane in event.lanes]
         self.doing = {}
 
-    def _phase(self, event: Event) -> None:
-        self.phase, self.began, self.doing = event["phase"], event["time"], {}
-
-    def _job(self, event: Event) -> None:
-        if not event["blocks"]:  # it was resumed after its last epoch
-            self.doing.pop(event["worker"], None)
+    def _job(self, event: JobStarted) -> None:
+        if not event.blocks:  # it was resumed after its last epoch
+            self.doing.pop(event.worker, None)
             return
-        begun = event["begun"] * event["steps"]
-        self.doing[event["worker"]] = Doing(
-            event["phase"],
-            tuple(event["blocks"]),
-            event["epochs"],
-            event["steps"],
-            event["images"],
-            deque([(event["time"], begun)], maxlen=_PACES),
+        begun = event.begun * event.steps
+        self.doing[event.worker] = Doing(
+            event.phase,
+            event.blocks,
+            event.epochs,
+            event.steps,
+            event.images,
+            deque([(event.time, begun)], maxlen=_PACES),
         )
 
-    def _steps(self, event: Event) -> None:
-        doing = self.doing.get(event["worker"])
-        if doing and doing.phase == event["phase"]:
-            doing.step(event["time"], event["steps"])
+    def _steps(self, event: StepsDone) -> None:
+        doing = self.doing.get(event.worker)
+        if doing and doing.phase == event.phase:
+            doing.step(event.time, event.steps)
 
-    def _epoch(self, event: Event, phase: str) -> None:
-        block = event.get("block", "student")
-        self.reached[phase, block] = event["epoch"]
-        self.losses[phase, block] = event["loss"]
+    def _epoch(self, event: EpochDone) -> None:
+        phase, block = event.phase, event.block
+        self.reached[phase, block] = event.epoch
+        self.losses[phase, block] = event.loss
         for doing in self.doing.values():  # workers that share a job have the same block in hand
             if doing.phase == phase and block in doing.blocks:
-                doing.step(event["time"], event["epoch"] * doing.steps)
+                doing.step(event.time, event.epoch * doing.steps)
 
-    def _block(self, event: Event) -> None:
+    def _block(self, event: BlockTrained) -> None:
         """Count a block as done, also one that failed; a worker without others is free."""
-        phase, block = event["phase"], event["block"]
-        self.reached[phase, block] = self.epochs.get(phase, len(event["losses"]))
+        phase, block = event.phase, event.block
+        self.reached[phase, block] = self.epochs.get(phase, len(event.losses))
         for worker, doing in list(self.doing.items()):
             if doing.phase == phase:
                 doing.blocks = tuple(name for name in doing.blocks if name != block)
                 if not doing.blocks:
                     del self.doing[worker]
-
-    def _power(self, event: Event) -> None:
-        self.watts = event["watts"]
 
     def _lane(self, worker: int | None, shares: Mapping[str, float], now: float) -> Lane:
         doing = self.doing.get(worker)
@@ -188,9 +199,9 @@ class LiveRun:
 
     def _planned_for(self, worker: int | None) -> list[tuple[tuple[str, ...], float]]:
         """Return a worker's jobs in the phase that was planned; nothing in another one."""
-        if self.phase != _PLANNED or worker not in self.workers:
+        if self.phase != _PLANNED or worker is None:
             return []
-        return self.planned[self.workers.index(worker)]
+        return dict(zip(self.workers, self.planned, strict=False)).get(worker, [])
 
     def _shares(self) -> dict[str, float]:
         """Return how much is done of each block in the phase that was planned, if it has begun."""

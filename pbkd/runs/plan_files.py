@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pbkd.core.events import PlanMade, PlannedJob, PlannedWorker
 from pbkd.core.files import read_json, write_json
 from pbkd.core.schedule import Worker, check_schedule
 from pbkd.errors import RunFolderError, ScheduleError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pbkd.config.schema import RunConfig
-    from pbkd.core.events import Event
     from pbkd.core.schedule import Schedule
     from pbkd.planning.cost_files import CostTable
     from pbkd.planning.plan import Plan
@@ -54,12 +54,8 @@ def write_plan(folder: Path, plan: Plan, table: CostTable) -> None:
     write_json(folder / _PLAN, {**head, "workers": workers, **schedule_data(plan.schedule)})
 
 
-def plan_event(folder: Path, config: RunConfig, plan: Plan, table: CostTable) -> Event:
-    """Return the event that tells of a plan, and of how many epochs each phase will tell.
-
-    `lanes` has each worker's jobs, as far as they are planned, with their seconds; `plan` is the
-    plan itself, for whoever listens in the same process.
-    """
+def plan_event(folder: Path, config: RunConfig, plan: Plan, table: CostTable) -> PlanMade:
+    """Return the event that announces a plan."""
     epochs = {
         "teacher-fed": config.distill.epochs or 0,
         "student-fed": config.distill.student_fed_epochs or 0,
@@ -68,22 +64,21 @@ def plan_event(folder: Path, config: RunConfig, plan: Plan, table: CostTable) ->
     blocks = {planned.block.name for planned in plan.trained}
     trainings = {"teacher-fed": len(plan.trained), "student-fed": len(blocks), "fine-tuning": 1}
     lanes = job_lanes(plan.schedule, table.costs, plan.workers, table.workload)
-    return {
-        "event": "plan",
-        "folder": str(folder),
-        "scheduler": plan.scheduler,
-        "feed": plan.schedule.feed,
-        "seconds": plan.seconds,
-        "workers": [{"rank": worker.rank, "device": worker.device} for worker in plan.workers],
-        "blocks": [planned.name for planned in plan.trained],
-        "epochs": epochs,
-        "totals": {phase: trainings[phase] * count for phase, count in epochs.items()},
-        "lanes": [
-            [{"blocks": list(job.blocks), "seconds": seconds} for job, seconds in lane]
+    return PlanMade(
+        folder=str(folder),
+        scheduler=plan.scheduler,
+        feed=plan.schedule.feed,
+        seconds=plan.seconds,
+        workers=tuple(PlannedWorker(rank=w.rank, device=w.device) for w in plan.workers),
+        blocks=tuple(planned.name for planned in plan.trained),
+        epochs=epochs,
+        totals={phase: trainings[phase] * count for phase, count in epochs.items()},
+        lanes=tuple(
+            tuple(PlannedJob(blocks=job.blocks, seconds=seconds) for job, seconds in lane)
             for lane in lanes
-        ],
-        "plan": plan,
-    }
+        ),
+        plan=plan,
+    )
 
 
 def read_plan(folder: Path) -> RecordedPlan | None:

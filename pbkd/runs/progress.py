@@ -5,14 +5,13 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from pbkd.runs.events import read_events, record
+from pbkd.core.events import BlockTrained, CheckpointDamaged
+from pbkd.runs.events import read_events, record_event
 from pbkd.training.checkpoint import CheckpointStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
-
-    from pbkd.core.events import Event
 
 
 __all__ = ["checkpoint_store", "file_checksum", "finished_blocks", "first_epochs"]
@@ -28,28 +27,27 @@ def checkpoint_store(
 
     def damaged(why: str) -> None:
         if writer:
-            record(folder, writer, "checkpoint damaged", reason=why)
+            record_event(folder, writer, CheckpointDamaged(reason=why))
 
     return CheckpointStore(folder / "checkpoints" / phase, name, damaged)
 
 
-def finished_blocks(folder: Path, phase: str) -> dict[str, Event]:
-    """Return the `block` event of each block that is done and whose weights are as they were.
+def finished_blocks(folder: Path, phase: str) -> dict[str, BlockTrained]:
+    """Return the event of each block that is done and whose weight file is unchanged.
 
-    One that failed has none: what a second training may have put in their place is not its own.
+    A failed block needs no weight file: a second training may have written one.
     """
-    events = [
-        event
-        for event in read_events(folder)
-        if event["event"] == "block" and event["phase"] == phase
-    ]
     checked = {
-        event["block"]: event
-        for event in events
-        if event.get("failure")
-        or event["checksum"] == file_checksum(folder / phase / f"{event['block']}.safetensors")
+        event.block: event
+        for event in read_events(folder)
+        if isinstance(event, BlockTrained) and event.phase == phase and _is_whole(folder, event)
     }
     return dict(sorted(checked.items()))
+
+
+def _is_whole(folder: Path, event: BlockTrained) -> bool:
+    path = folder / event.phase / f"{event.block}.safetensors"
+    return event.failure is not None or event.checksum == file_checksum(path)
 
 
 def file_checksum(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""How fast a training goes: told of as it begins, and then every few seconds by its steps."""
+"""The progress of a training: an event when it begins, then its step count every few seconds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from pbkd.core.events import StepsDone
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pbkd.core.events import Emit, JobStarted
 
 
 __all__ = ["Pace", "begin_job"]
@@ -16,33 +18,29 @@ _EVERY = 5.0  # seconds
 Pace = Callable[[Iterable[Any]], Iterator[Any]]
 
 
-def begin_job(
-    tell: Callable[..., None],
-    phase: str,
-    blocks: Sequence[str],
-    *,
-    begun: int,
-    epochs: int,
-    steps: int,
-    images: int,
-) -> Pace:
-    """Tell of a job that goes on after `begun` of its `epochs`; return what counts its steps.
+def begin_job(job: JobStarted, emit: Emit) -> Pace:
+    """Emit `job`, and count its steps.
 
-    An epoch has so many `steps` of so many `images` each. What is returned hands on the items of
-    each epoch; `tell` gets the count, from the first epoch on, at most once in five seconds. A step
-    counts when the next one is asked for, so that nothing waits for the device.
+    A step counts when the next one is requested, so that nothing waits for the device.
+
+    Args:
+        job: The job that begins.
+        emit: Gets `job`, and then at most every five seconds the number of steps done, counted
+            from the job's first epoch.
+
+    Returns:
+        A function that passes on the items of an epoch and counts them.
     """
-    sizes = {"begun": begun, "epochs": epochs, "steps": steps, "images": images}
-    tell("job", phase=phase, blocks=list(blocks), **sizes)
-    done, told = begun * steps, time.monotonic()
+    emit(job)
+    done, emitted = job.begun * job.steps, time.monotonic()
 
     def counted(items: Iterable[Any]) -> Iterator[Any]:
-        nonlocal done, told
+        nonlocal done, emitted
         for item in items:
             yield item
             done += 1
-            if time.monotonic() - told >= _EVERY:
-                told = time.monotonic()
-                tell("steps", phase=phase, steps=done)
+            if time.monotonic() - emitted >= _EVERY:
+                emitted = time.monotonic()
+                emit(StepsDone(worker=job.worker, phase=job.phase, steps=done))
 
     return counted

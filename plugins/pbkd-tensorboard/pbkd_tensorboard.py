@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pbkd import hookimpl
+from pbkd.core.events import EpochDone
 from pbkd.runs.events import read_events
 
 if TYPE_CHECKING:
     from pbkd import RunResult
-    from pbkd.core.events import Event
 
 PBKD_CONTRACT = 1
 
@@ -28,20 +28,20 @@ def run_finished(result: RunResult) -> None:
     for name, epochs in _epochs(folder).items():
         writer = SummaryWriter(str(folder / "tensorboard" / name))
         for (phase, epoch), event in epochs.items():
-            for figure in ("loss", "accuracy"):
-                if figure in event:
-                    writer.add_scalar(f"{figure}/{phase}", event[figure], epoch, event["time"])
+            writer.add_scalar(f"loss/{phase}", event.loss, epoch, event.time)
+            if event.accuracy is not None:
+                writer.add_scalar(f"accuracy/{phase}", event.accuracy, epoch, event.time)
         writer.close()
 
 
-def _epochs(folder: Path) -> dict[str, dict[tuple[str, int], Event]]:
-    """Return the events of all epochs by block, phase and epoch; of one done twice the last.
+def _epochs(folder: Path) -> dict[str, dict[tuple[str, int], EpochDone]]:
+    """Return all epochs by block, phase and number; the last one where it was done twice.
 
-    The whole student, which is fine-tuned, goes by `fine-tuning`.
+    The fine-tuned student is listed as `fine-tuning`.
     """
-    found: dict[str, dict[tuple[str, int], Event]] = {}
+    epochs: dict[str, dict[tuple[str, int], EpochDone]] = {}
     for event in read_events(folder):
-        if event["event"].endswith(" epoch"):
-            phase = event["event"].removesuffix(" epoch")
-            found.setdefault(event.get("block", phase), {})[phase, event["epoch"]] = event
-    return found
+        if isinstance(event, EpochDone):
+            name = "fine-tuning" if event.phase == "fine-tuning" else event.block
+            epochs.setdefault(name, {})[event.phase, event.epoch] = event
+    return epochs

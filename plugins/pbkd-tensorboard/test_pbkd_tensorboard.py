@@ -11,9 +11,10 @@ pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 import pbkd_tensorboard
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from pbkd.core.events import EpochDone, StepsDone
 from pbkd.errors import PluginError
 from pbkd.plugin.registry import build_registry
-from pbkd.runs.events import record
+from pbkd.runs.events import record_event
 
 if TYPE_CHECKING:
     from pbkd import RunResult
@@ -29,19 +30,29 @@ def scalars(folder: Path) -> dict[str, list[tuple[float, int, float]]]:
     }
 
 
-def told(folder: Path, time: float, event: str, **facts: object) -> None:
-    record(folder, "rank0", event, time=time, **facts)
+def epoch(folder: Path, time: float, phase: str, block: str, number: int, loss: float) -> None:
+    event = EpochDone(time=time, worker=0, phase=phase, block=block, epoch=number, loss=loss)
+    record_event(folder, "rank0", event)
 
 
 def test_every_block_is_a_run_and_so_is_fine_tuning(tmp_path: Path) -> None:
     result = cast("RunResult", SimpleNamespace(folder=str(tmp_path)))
-    told(tmp_path, 1.0, "teacher-fed epoch", block="conv1", epoch=1, loss=0.5)
-    told(tmp_path, 2.0, "teacher-fed epoch", block="conv1", epoch=2, loss=0.3)
-    told(tmp_path, 2.5, "teacher-fed epoch", block="conv2", epoch=1, loss=float("nan"))
-    told(tmp_path, 3.0, "teacher-fed epoch", block="conv1", epoch=2, loss=0.25)  # resumed
-    told(tmp_path, 4.0, "student-fed epoch", block="conv1", epoch=1, loss=0.2)
-    told(tmp_path, 5.0, "fine-tuning epoch", epoch=1, loss=0.7, accuracy=0.9, worker=None)
-    told(tmp_path, 6.0, "steps", steps=7)
+    epoch(tmp_path, 1.0, "teacher-fed", "conv1", 1, loss=0.5)
+    epoch(tmp_path, 2.0, "teacher-fed", "conv1", 2, loss=0.3)
+    epoch(tmp_path, 2.5, "teacher-fed", "conv2", 1, loss=float("nan"))
+    epoch(tmp_path, 3.0, "teacher-fed", "conv1", 2, loss=0.25)  # resumed
+    epoch(tmp_path, 4.0, "student-fed", "conv1", 1, loss=0.2)
+    fine_tuned = EpochDone(
+        time=5.0,
+        worker=None,
+        phase="fine-tuning",
+        block="student",
+        epoch=1,
+        loss=0.7,
+        accuracy=0.9,
+    )
+    record_event(tmp_path, "host", fine_tuned)
+    record_event(tmp_path, "rank0", StepsDone(time=6.0, worker=0, phase="teacher-fed", steps=7))
     pbkd_tensorboard.run_finished(result)
     written = {path.name: scalars(path) for path in (tmp_path / "tensorboard").iterdir()}
     assert set(written) == {"conv1", "conv2", "fine-tuning"}

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,9 +14,9 @@ from torch import nn
 
 from pbkd import cli
 from pbkd.core.blocks import Block
+from pbkd.core.events import BlockScored, BlockTrained, EpochDone, Event, Note, PlanMade
 from pbkd.errors import CacheError, RunFolderError
-from pbkd.report.console.lines import Lines
-from pbkd.runs.events import record
+from pbkd.runs.events import record_event
 from pbkd.training.activation_cache import ActivationCache, CacheSpec
 from pbkd.training.cache_filling import open_cache
 
@@ -78,7 +78,7 @@ def test_an_event_that_the_disk_has_no_room_for_is_told(tmp_path: Path) -> None:
     (tmp_path / "events").mkdir()
     (tmp_path / "events" / "rank0.jsonl").symlink_to("/dev/full")
     with pytest.raises(RunFolderError, match=r"rank0\.jsonl' cannot be written: No space left"):
-        record(tmp_path, "rank0", "epoch")
+        record_event(tmp_path, "rank0", Note(text="begun"))
 
 
 @pytest.fixture
@@ -133,20 +133,20 @@ def test_a_disk_that_is_full_ends_a_run_with_one_sentence(
     assert not list(target.parent.glob(".*.partial"))
 
 
-@pytest.mark.parametrize("moment", ["plan", "teacher-fed epoch", "block", "score"])
+@pytest.mark.parametrize("moment", [PlanMade, EpochDone, BlockTrained, BlockScored])
 def test_a_run_folder_that_vanishes_is_told(
-    told: Callable[..., str], monkeypatch: pytest.MonkeyPatch, moment: str
+    told: Callable[..., str], monkeypatch: pytest.MonkeyPatch, moment: type[Event]
 ) -> None:
     folders: list[Path] = []
 
-    def show(_self: Lines, event: dict[str, Any]) -> None:
-        if event["event"] == "plan":
-            folders.append(Path(event["folder"]))
-        if event["event"] == moment and len(folders) == 1:
+    def show(event: Event, **_: object) -> None:
+        if isinstance(event, PlanMade):
+            folders.append(Path(event.folder))
+        if isinstance(event, moment) and len(folders) == 1:
             # A rename is one step, which a worker that writes meanwhile cannot disturb.
             folders.append(folders[0].rename(folders[0].with_name("elsewhere")))
 
-    monkeypatch.setattr(Lines, "show", show)
+    monkeypatch.setattr("pbkd.report.console.show.print_event", show)
     sentence = told()
     assert sentence.startswith(f"'{folders[0]}' was deleted or moved while its run needed it (")
     assert (folders[1] / "config.yaml").exists()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import pbkd
 from pbkd.config.load import load_config
+from pbkd.core.events import BlockScored, BlockTrained, EpochDone, Event, PlanMade
 from pbkd.errors import PluginError, out_of_memory
 from pbkd.models.weights import read_weights
 from pbkd.pipeline.run import run
@@ -220,22 +221,27 @@ def short(tmp_path: Path) -> list[str]:
     ]
 
 
-def _run(plugin: Path, overrides: list[str]) -> tuple[RunResult, list[dict[str, Any]]]:
+def _run(plugin: Path, overrides: list[str]) -> tuple[RunResult, list[Event]]:
     registry = build_registry([str(plugin)])
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
 
-    def tell(event: dict[str, Any]) -> None:
+    def emit(event: Event) -> None:
         events.append(event)
-        if event["event"] == "plan":  # not before: the plan trains a little to measure
+        if isinstance(event, PlanMade):  # not before: the plan trains a little to measure
             (plugin.parent / "diverge").touch()
             (plugin.parent / "planned").touch()
-        if event["event"] == "score":  # after it, blocks are fed by the student
+        if isinstance(event, BlockScored):  # after it, blocks are fed by the student
             (plugin.parent / "later").touch()
-        if event["event"] == "block" and event["failure"]:
+        if isinstance(event, BlockTrained) and event.failure:
             (plugin.parent / "diverge").unlink(missing_ok=True)
 
     config = load_config(overrides, plugins=registry.provided([str(plugin)]))
-    return run(config, registry, tell), events
+    return run(config, registry, emit), events
+
+
+def _failures(events: list[Event]) -> list[str]:
+    """Return the phase of each training that failed."""
+    return [e.phase for e in events if isinstance(e, BlockTrained) and e.failure]
 
 
 def _block(result: RunResult, name: str) -> BlockResult:
@@ -266,7 +272,8 @@ def test_a_block_that_diverged_succeeds_the_second_time(
     assert block.replaced == (block.solo_drop is not None and block.solo_drop <= 0.15)
     assert len(block.teacher_fed_losses) == 2
     assert any("'conv2_1' was trained a second time" in note for note in result.notes)
-    assert {e["block"] for e in events if e["event"] == "retry epoch"} == {"conv2_1"}
+    epochs = [e for e in events if isinstance(e, EpochDone)]
+    assert {e.block for e in epochs if e.phase == "retry"} == {"conv2_1"}
     assert pbkd.load(result.folder, plugins=[str(plugin)])
     # A second training takes a tenth of the rate, from the same first weights.
     phases = [(a.phase, a.start, a.rates) for a in assigned]
@@ -289,7 +296,10 @@ def test_a_block_that_fails_twice_keeps_the_teachers_segment(
     result, events = _run(_plugin(tmp_path, text), short)
     block = _block(result, "conv2_1")
     assert (block.replaced, block.reason, block.first_failure) == (False, reason, reason)
-    assert [e["phase"] for e in events if e.get("failure")] == ["teacher-fed", "retry"]
+    assert _failures(events) == [
+        "teacher-fed",
+        "retry",
+    ]
     assert f"again {reason}, so it keeps the teacher's segment" in " ".join(result.notes)
     assert reason in (Path(result.folder) / "README.md").read_text()
     others = [b for b in result.blocks if b.name != "conv2_1"]
@@ -314,7 +324,7 @@ def test_a_block_that_ran_out_of_memory_succeeds_in_pieces_of_each_batch(
     assert block.replaced
     assert (len(block.teacher_fed_losses), len(block.student_fed_losses)) == (2, 1)
     assert block.teacher_fed_losses[1] < block.teacher_fed_losses[0]
-    assert [e["phase"] for e in events if e.get("failure")] == ["teacher-fed"]
+    assert _failures(events) == ["teacher-fed"]
 
 
 def _digests(result: RunResult, phase: str) -> dict[str, bytes]:
@@ -326,8 +336,8 @@ def test_a_failing_block_stops_no_other_in_a_relay(short: list[str], tmp_path: P
     plugin = _plugin(tmp_path, RAISING)
     alone, _ = _run(plugin, [*short, "scheduler=round-robin"])
     relay, events = _run(plugin, [*short, "scheduler=pipeline", "workers=2"])
-    plan = next(event["plan"] for event in events if event["event"] == "plan")
-    assert plan.schedule.feed == "relay"
+    plan = next(event for event in events if isinstance(event, PlanMade))
+    assert plan.feed == "relay"
     assert _digests(alone, "teacher-fed") == _digests(relay, "teacher-fed")
     assert "conv2_1" not in _digests(relay, "teacher-fed")
     assert _block(alone, "conv2_1").reason == _block(relay, "conv2_1").reason is not None
@@ -339,8 +349,8 @@ def test_a_failing_block_stops_no_other_that_reads_the_cache(
 ) -> None:
     cached = ["scheduler=cached", "cache_gigabytes=1", "data.crop=0"]
     result, events = _run(_plugin(tmp_path, RAISING), [*short, *cached])
-    plan = next(event["plan"] for event in events if event["event"] == "plan")
-    assert plan.schedule.feed == "cache"
+    plan = next(event for event in events if isinstance(event, PlanMade))
+    assert plan.feed == "cache"
     assert [b.name for b in result.blocks if b.first_failure] == ["conv2_1"]
     assert sum(b.replaced for b in result.blocks) >= 3
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from pbkd.config.load import load_config
+from pbkd.core.events import EpochDone, Restarted, WorkerLost
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import read_events
@@ -37,7 +38,7 @@ def test_killed_workers_change_nothing(feed: str, alone: dict[str, str], tmp_pat
     found, kills = disturbed(tmp_path, feed, seed=1, kills=3)
     assert found == alone
     assert kills >= 2  # three, unless the run was over before
-    restarts = [e for e in read_events(newest_run(tmp_path)) if e["event"] == "restart"]
+    restarts = [e for e in read_events(newest_run(tmp_path)) if isinstance(e, Restarted)]
     assert restarts
 
 
@@ -46,12 +47,12 @@ def test_a_worker_that_hangs_is_killed_and_started_again(
 ) -> None:
     killer = Killer(seed=0, kills=1, how=signal.SIGSTOP)
     changes = ["workers=2", "scheduler=pipeline", "launcher.patience=12"]
-    result = run(load_config([*settings(tmp_path), *changes]), build_registry(), killer.told)
+    result = run(load_config([*settings(tmp_path), *changes]), build_registry(), killer.see)
     assert killer.kills == 1
     assert digests(Path(result.folder)) == alone
-    lost = [e for e in read_events(Path(result.folder)) if e["event"] == "worker lost"]
+    lost = [e for e in read_events(Path(result.folder)) if isinstance(e, WorkerLost)]
     assert lost
-    assert all(event["silent_seconds"] > 12 for event in lost)
+    assert all(event.silent_seconds > 12 for event in lost)
 
 
 def started(out: Path, *changes: str) -> subprocess.Popen[str]:
@@ -77,7 +78,7 @@ def wait_until(happened: Callable[[], Any], seconds: float = 90) -> Any:
 
 def epochs(out: Path) -> int:
     folders = [path.parent for path in out.glob("digits*/config.yaml")]
-    return sum("epoch" in e for folder in folders for e in read_events(folder))
+    return sum(isinstance(e, EpochDone) for folder in folders for e in read_events(folder))
 
 
 def workers(out: Path) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pbkd import Worker
 from pbkd.config.load import load_config
+from pbkd.core.events import BlockTrained, Event
 from pbkd.execution.process_group import process_group
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline.run import run
@@ -60,13 +61,13 @@ def assert_same(first: RunResult, second: RunResult, tolerance: float = 0.0) -> 
 def test_a_relay_trains_the_student_of_one_worker(
     registry: Registry, alone: RunResult, tmp_path: Path
 ) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     settings = [*overrides(tmp_path), "workers=2", "scheduler=pipeline"]
     together = run(load_config(settings), registry, events.append)
     assert_same(alone, together)
-    told = [event for event in events if event["event"] == "block"]
+    blocks = [event for event in events if isinstance(event, BlockTrained)]
     for phase in PHASES:
-        assert {event["worker"] for event in told if event["phase"] == phase} == {0, 1}
+        assert {event.worker for event in blocks if event.phase == phase} == {0, 1}
 
 
 def test_a_cache_trains_the_student_of_one_worker(

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from pbkd.config.load import load_config
+from pbkd.core.events import BlockTrained, CheckpointDamaged, EpochDone, Event
 from pbkd.core.files import write_file
 from pbkd.errors import CheckpointError, IdentityError, RunFolderError
 from pbkd.pipeline.run import run
-from pbkd.runs.events import read_events, record
+from pbkd.runs.events import read_events, record_event
 from pbkd.runs.folder import is_finished, is_held, locked, newest_run
 from pbkd.runs.progress import checkpoint_store, finished_blocks, first_epochs
 from pbkd.training.checkpoint import CheckpointStore, is_checkpoint_due, restore, snapshot
@@ -77,8 +78,8 @@ def crash_at(
     return newest_run(out)
 
 
-def resumed(folder: Path, registry: Registry, *changes: str) -> tuple[RunResult, list[Any]]:
-    events: list[Any] = []
+def resumed(folder: Path, registry: Registry, *changes: str) -> tuple[RunResult, list[Event]]:
+    events: list[Event] = []
     config = load_config(list(changes), file=folder / "config.yaml")
     return run(config, registry, events.append, resume=folder), events
 
@@ -107,8 +108,8 @@ def test_a_run_that_is_resumed_gives_what_it_would_have_given(
     assert result.folder == str(folder)
     assert is_finished(folder)
     assert_same(result, undisturbed)
-    told = [(e["event"], e.get("block"), e.get("epoch")) for e in events if "epoch" in e["event"]]
-    assert len(set(told)) == len(told)
+    epochs = [(e.phase, e.block, e.epoch) for e in events if isinstance(e, EpochDone)]
+    assert len(set(epochs)) == len(epochs)
     assert any("resumed 1 time" in note for note in result.notes)
     assert not (folder / "checkpoints").exists()
 
@@ -137,10 +138,10 @@ def test_a_damaged_checkpoint_or_result_is_told_of_and_not_used(
     newest[2].write_bytes(newest[2].read_bytes()[:99])
     result, events = resumed(folder, registry)
     assert_same(result, undisturbed)
-    damaged = [e["reason"] for e in read_events(folder) if e["event"] == "checkpoint damaged"]
+    damaged = [e.reason for e in read_events(folder) if isinstance(e, CheckpointDamaged)]
     assert len(damaged) == 3
     assert all("is damaged" in why or "is not a whole checkpoint" in why for why in damaged)
-    assert {e["block"] for e in events if e["event"] == "block"} >= {p.stem for p in finished}
+    assert {e.block for e in events if isinstance(e, BlockTrained)} >= {p.stem for p in finished}
 
 
 def test_what_would_change_the_result_is_refused(
@@ -234,7 +235,16 @@ def test_blocks_start_where_they_can(tmp_path: Path) -> None:
 
 
 def test_a_block_without_its_event_or_its_file_is_not_done(tmp_path: Path) -> None:
-    record(tmp_path, "rank0", "block", phase="teacher-fed", block="a", checksum="00000000")
+    event = BlockTrained(
+        worker=0,
+        phase="teacher-fed",
+        block="a",
+        job_seconds=1.0,
+        losses=(1.0,),
+        failure=None,
+        checksum="00000000",
+    )
+    record_event(tmp_path, "rank0", event)
     assert finished_blocks(tmp_path, "teacher-fed") == {}
     (tmp_path / "teacher-fed").mkdir()
     (tmp_path / "teacher-fed" / "a.safetensors").write_bytes(b"x")

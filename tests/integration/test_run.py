@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,17 @@ from torch import nn
 
 import pbkd
 from pbkd.config.load import load_config
+from pbkd.core.events import (
+    BlockScored,
+    BlockTrained,
+    EpochDone,
+    Event,
+    Note,
+    PhaseStarted,
+    PlanMade,
+    RunFinished,
+    TeacherScored,
+)
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, TeacherError, UnknownNameError, WorkerError
 from pbkd.models.accuracy import accuracy
@@ -29,9 +41,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, list[dict[str, Any]]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, list[Event]]:
     """A short run with a replacement that is turned down, and its events."""
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     overrides = [
         f"out={tmp_path_factory.mktemp('runs')}",
         "threads=1",
@@ -45,7 +57,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, list[
 
 
 def test_the_result_is_written_as_json_csv_and_card(
-    finished: tuple[RunResult, list[dict[str, Any]]],
+    finished: tuple[RunResult, list[Event]],
 ) -> None:
     result, _ = finished
     folder = Path(result.folder)
@@ -57,7 +69,7 @@ def test_the_result_is_written_as_json_csv_and_card(
     assert load_config(file=folder / "config.yaml").distill.epochs == 2
 
 
-def test_every_phase_is_measured(finished: tuple[RunResult, list[dict[str, Any]]]) -> None:
+def test_every_phase_is_measured(finished: tuple[RunResult, list[Event]]) -> None:
     result, _ = finished
     assert [phase.name for phase in result.phases] == [
         "planning",
@@ -75,7 +87,7 @@ def test_every_phase_is_measured(finished: tuple[RunResult, list[dict[str, Any]]
 
 
 def test_latency_is_that_of_one_image_and_of_the_runs_batch(
-    finished: tuple[RunResult, list[dict[str, Any]]],
+    finished: tuple[RunResult, list[Event]],
 ) -> None:
     result, _ = finished
     for network in (result.teacher, result.student):
@@ -86,33 +98,33 @@ def test_latency_is_that_of_one_image_and_of_the_runs_batch(
 
 
 def test_the_teacher_is_scored_before_anything_else(
-    finished: tuple[RunResult, list[dict[str, Any]]],
+    finished: tuple[RunResult, list[Event]],
 ) -> None:
     result, events = finished
     planning, teacher = events[:2]
-    assert (planning["event"], planning["phase"]) == ("phase", "planning")
-    assert teacher["event"] == "teacher"
-    assert teacher["accuracy"] == result.teacher.accuracy
+    assert isinstance(planning, PhaseStarted)
+    assert planning.phase == "planning"
+    assert isinstance(teacher, TeacherScored)
+    assert teacher.accuracy == result.teacher.accuracy
 
 
 def test_events_tell_of_every_epoch_and_block(
-    finished: tuple[RunResult, list[dict[str, Any]]],
+    finished: tuple[RunResult, list[Event]],
 ) -> None:
     result, events = finished
-    kinds = [event["event"] for event in events]
-    blocks = len(result.blocks)
-    assert kinds.count("teacher-fed epoch") == 2 * blocks
-    assert kinds.count("block") == blocks + sum(block.replaced for block in result.blocks)
-    assert kinds.count("score") == blocks
-    assert kinds.count("student-fed epoch") == sum(block.replaced for block in result.blocks)
-    assert kinds.count("fine-tuning epoch") == 2
-    assert kinds[-1] == "result"
-    plan = next(event for event in events if event["event"] == "plan")
-    assert plan["totals"]["teacher-fed"] == 2 * blocks
+    classes = [type(event) for event in events]
+    epochs = Counter(event.phase for event in events if isinstance(event, EpochDone))
+    blocks, replaced = len(result.blocks), sum(block.replaced for block in result.blocks)
+    assert epochs == {"teacher-fed": 2 * blocks, "student-fed": replaced, "fine-tuning": 2}
+    assert classes.count(BlockTrained) == blocks + replaced
+    assert classes.count(BlockScored) == blocks
+    assert classes[-1] is RunFinished
+    plan = next(event for event in events if isinstance(event, PlanMade))
+    assert plan.totals["teacher-fed"] == 2 * blocks
 
 
 def test_blocks_have_losses_scores_and_reasons(
-    finished: tuple[RunResult, list[dict[str, Any]]],
+    finished: tuple[RunResult, list[Event]],
 ) -> None:
     result, _ = finished
     for block in result.blocks:
@@ -125,7 +137,7 @@ def test_blocks_have_losses_scores_and_reasons(
 
 
 def test_the_student_in_the_folder_is_the_one_that_was_scored(
-    finished: tuple[RunResult, list[dict[str, Any]]], digits: DistillationTask
+    finished: tuple[RunResult, list[Event]], digits: DistillationTask
 ) -> None:
     result, _ = finished
     student = pbkd.load(result.folder)
@@ -138,7 +150,7 @@ def test_two_processes_give_the_weights_of_one(quick: list[str], registry: Regis
     one = load_config([*quick, "scheduler=round-robin", "workers=1"])
     two = load_config([*quick, "workers=2"], plugins=registry.provided(["lpt-scheduler"]))
     assert two.scheduler == {"name": "lpt-scheduler"}
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     first = run(one, registry)
     second = run(two, registry, events.append)
     for block in first.blocks:
@@ -148,7 +160,7 @@ def test_two_processes_give_the_weights_of_one(quick: list[str], registry: Regis
         )
         assert one_by_one.keys() == shared.keys()
         assert all(torch.equal(one_by_one[key], shared[key]) for key in shared), block.name
-    assert {event["worker"] for event in events if event["event"] == "block"} == {0, 1}
+    assert {event.worker for event in events if isinstance(event, BlockTrained)} == {0, 1}
 
 
 def test_phases_can_be_left_out(quick: list[str], registry: Registry) -> None:
@@ -252,12 +264,12 @@ def test_an_observer_that_raises_is_told_and_ends_nothing(
     registry = build_registry()
     for name, plugin in (("before", Sound()), ("sick", Sick()), ("after", Sound())):
         registry.add(name, plugin, version="", origin="here")
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     result = run(load_config([*quick, "finetune.epochs=0"]), registry, events.append)
     text = " ".join(f"{type(error).__name__}: {error}".split())
     hooks = "block_finished", "run_finished"
     of_blocks, of_run = (f"The plugin 'sick' fails in {hook} ({text})." for hook in hooks)
-    assert [event["text"] for event in events if event["event"] == "note"] == [of_blocks, of_run]
+    assert [event.text for event in events if isinstance(event, Note)] == [of_blocks, of_run]
     assert result.notes.count(of_blocks) == 1
     assert of_blocks in (Path(result.folder) / "README.md").read_text()
     assert sorted(Sound.heard) == sorted(2 * [*(b.name for b in result.blocks), result.folder])

@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from pbkd.runs.events import record
+from pbkd.core.events import (
+    EpochDone,
+    JobStarted,
+    PhaseStarted,
+    PlanMade,
+    PlannedJob,
+    PlannedWorker,
+)
+from pbkd.runs.events import record_event
 from pbkd.runs.folder import locked
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
@@ -107,20 +115,30 @@ def test_a_run_that_is_watched_in_a_terminal(terminal: Terminal, tmp_path: Path)
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.yaml").touch()
-    told = {"phase": "teacher-fed", "worker": 0}
-    lane = [{"blocks": ["conv1"], "seconds": 9.0}]
-    facts = {"totals": {"teacher-fed": 4}, "epochs": {"teacher-fed": 4}, "lanes": [lane]}
-    group = {"workers": [{"rank": 0, "device": "cpu"}], "blocks": ["conv1"]}
+    phase, blocks = "teacher-fed", ("conv1",)
+    plan = PlanMade(
+        folder=str(folder),
+        scheduler="greedy",
+        feed="teacher",
+        seconds=9.0,
+        workers=(PlannedWorker(rank=0, device="cpu"),),
+        blocks=blocks,
+        epochs={phase: 4},
+        totals={phase: 4},
+        lanes=((PlannedJob(blocks=blocks, seconds=9.0),),),
+    )
     with locked(folder):
-        plan = {"folder": str(folder), "scheduler": "greedy", "seconds": 9.0}
-        record(folder, "host", "plan", **plan, **facts, **group)
-        record(folder, "host", "phase", phase="teacher-fed")
-        sizes = {"begun": 0, "epochs": 4, "steps": 10, "images": 64}
-        record(folder, "rank0", "job", **told, blocks=["conv1"], **sizes)
+        record_event(folder, "host", plan)
+        record_event(folder, "host", PhaseStarted(phase=phase))
+        job = JobStarted(
+            worker=0, phase=phase, blocks=blocks, begun=0, epochs=4, steps=10, images=64
+        )
+        record_event(folder, "rank0", job)
         terminal.type(f"{PBKD} watch {folder}", "Enter")
         terminal.wait(lambda lines: any(HEAD.match(line) for line in lines))
         check_rows(terminal, 100)
-        record(folder, "rank0", "teacher-fed epoch", **told, block="conv1", epoch=1, loss=0.5)
+        epoch = EpochDone(worker=0, phase=phase, block="conv1", epoch=1, loss=0.5)
+        record_event(folder, "rank0", epoch)
         terminal.wait(lambda lines: any(re.match(r"0 .* conv1 +2/4 +0\.5000", x) for x in lines))
         terminal.type("C-c")
         lines = terminal.wait(lambda lines: lines[-1:] == [PROMPT])

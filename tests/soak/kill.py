@@ -14,9 +14,10 @@ import signal
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pbkd.config.load import load_config
+from pbkd.core.events import EpochDone, Event
 from pbkd.core.process import background_thread
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
@@ -76,9 +77,10 @@ class Killer:
         self._wait = self._random.randint(1, 8)
         self.kills = 0
 
-    def told(self, event: dict[str, Any]) -> None:
+    def see(self, event: Event) -> None:
         """Count epochs; after a random number of them, kill."""
-        if not event["event"].endswith("-fed epoch") or not self._by_event:
+        blockwise = isinstance(event, EpochDone) and event.phase.endswith("-fed")
+        if not blockwise or not self._by_event:
             return
         self._wait -= 1
         if self._wait <= 0 and self._kill():
@@ -112,7 +114,7 @@ def disturbed(out: Path, feed: str, seed: int, kills: int) -> tuple[dict[str, st
     killer = Killer(seed, kills)
     changes = [*settings(out), *FEEDS[feed], "workers=2", f"launcher.restarts={kills + 2}"]
     with killer.at_random_times():
-        result = run(load_config(changes), build_registry(), killer.told)
+        result = run(load_config(changes), build_registry(), killer.see)
     return digests(Path(result.folder)), killer.kills
 
 

@@ -1,83 +1,90 @@
-"""A run's events as lines: all there is without a terminal, and what stands above its rows."""
+"""A run's events as lines: the whole output without a terminal, and what scrolls above the rows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pbkd.core.events import (
+    BlockScored,
+    BlockTrained,
+    EpochDone,
+    Note,
+    PlanMade,
+    Resumed,
+    RunFinished,
+    TeacherScored,
+)
+from pbkd.planning.plan import Plan
 from pbkd.report.card import points
 from pbkd.report.console.display import show_plan, show_result
+from pbkd.report.incidents import describe_incident
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
 
     from pbkd.core.events import Event
 
 
-__all__ = ["Lines"]
+__all__ = ["print_event"]
 
 
-class Lines:
-    """Prints what an event tells, if that is worth a line."""
+def print_event(event: Event, console: Console, *, every_epoch: bool) -> None:
+    """Print an event of a run, if it is worth a line.
 
-    def __init__(self, console: Console, *, every_epoch: bool) -> None:
-        """Print to `console`; of fine-tuning, which has no blocks, `every_epoch` if wanted."""
-        self._console = console
-        self._handlers: dict[str, Callable[[Event], None]] = {
-            "teacher": self._teacher,
-            "plan": self._plan,
-            "block": self._block,
-            "score": self._score,
-            "note": lambda event: self._console.print(event["text"]),
-            "resumed": lambda _event: self._console.print("the run was resumed"),
-            "worker lost": self._incident,
-            "restart": self._incident,
-            "checkpoint damaged": self._incident,
-            "result": lambda event: show_result(event["result"], self._console),
-        }
-        if every_epoch:
-            self._handlers["fine-tuning epoch"] = self._fine_tuning
+    Args:
+        event: The event.
+        console: Where to print.
+        every_epoch: Whether to print the epochs of fine-tuning. Other epochs have no lines.
+    """
+    match event:
+        case PlanMade(plan=Plan() as plan):
+            show_plan(plan, console)
+            console.print(f"run folder: {event.folder}")
+        case RunFinished():
+            show_result(event.result, console)
+        case EpochDone() if not every_epoch:
+            pass
+        case _:
+            if line := _line(event):
+                console.print(line)
 
-    def show(self, event: Event) -> None:
-        """Print one event of a run."""
-        if event["event"] in self._handlers:
-            self._handlers[event["event"]](event)
 
-    def _teacher(self, event: Event) -> None:
-        images = f"{event['images']:,} test images"
-        known = event["accuracy"] is not None
-        score = f"{points(event['accuracy'])} of {images}" if known else f"{images}, no labels"
-        self._console.print(f"teacher {event['name']}: {score}; cut by {event['cut']}")
-
-    def _plan(self, event: Event) -> None:
-        if "plan" in event:
-            show_plan(event["plan"], self._console)
-        else:  # recorded, by another process
-            self._console.print(
-                f"{len(event['blocks'])} trainings on {len(event['workers'])} worker(s), scheduler"
-                f" {event['scheduler']}: about {event['seconds']:.0f} s of blockwise training"
+def _line(event: Event) -> str | None:
+    match event:
+        case TeacherScored():
+            return _teacher(event)
+        case PlanMade():  # recorded by another process
+            return (
+                f"{len(event.blocks)} trainings on {len(event.workers)} worker(s), scheduler"
+                f" {event.scheduler}: about {event.seconds:.0f} s of blockwise training\n"
+                f"run folder: {event.folder}"
             )
-        self._console.print(f"run folder: {event['folder']}")
+        case BlockTrained():
+            return _block(event)
+        case BlockScored():
+            drop = f"alone it loses {100 * event.solo_drop:.1f} points; accepted"
+            kept = f"keeps the teacher's: {event.reason}"
+            return f"{event.block}: {kept if event.reason else drop}"
+        case EpochDone(accuracy=float() as accuracy):
+            figures = f"loss {event.loss:.4f}, validation {points(accuracy)}"
+            return f"{event.phase}, epoch {event.epoch}: {figures}"
+        case Note():
+            return event.text
+        case Resumed():
+            return "the run was resumed"
+        case _:
+            return describe_incident(event)
 
-    def _block(self, event: Event) -> None:
-        if event["failure"]:
-            self._console.print(f"{event['block']}: failed {event['phase']}: {event['failure']}")
-            return
-        self._console.print(
-            f"{event['block']}: trained {event['phase']} by worker {event['worker']},"
-            f" loss {event['losses'][0]:.4f} to {event['losses'][-1]:.4f}"
-        )
 
-    def _score(self, event: Event) -> None:
-        drop = f"alone it loses {100 * event['solo_drop']:.1f} points; accepted"
-        verdict = f"keeps the teacher's: {event['reason']}" if event["reason"] else drop
-        self._console.print(f"{event['block']}: {verdict}")
+def _teacher(event: TeacherScored) -> str:
+    score = f"{event.images:,} test images, no labels"
+    if event.accuracy is not None:
+        score = f"{points(event.accuracy)} of {event.images:,} test images"
+    return f"teacher {event.name}: {score}; cut by {event.cut}"
 
-    def _fine_tuning(self, event: Event) -> None:
-        figures = f"loss {event['loss']:.4f}, validation {points(event['accuracy'])}"
-        self._console.print(f"fine-tuning, epoch {event['epoch']}: {figures}")
 
-    def _incident(self, event: Event) -> None:
-        what = event.get("reason") or f"process {event.get('pid')} gave no sign of life"
-        self._console.print(f"{event['event']}: {what}")
+def _block(event: BlockTrained) -> str:
+    if event.failure:
+        return f"{event.block}: failed {event.phase}: {event.failure}"
+    loss = f", loss {event.losses[0]:.4f} to {event.losses[-1]:.4f}" if event.losses else ""
+    return f"{event.block}: trained {event.phase} by worker {event.worker}{loss}"

@@ -6,30 +6,30 @@ import json
 import sys
 import time
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from typing import TYPE_CHECKING
 
+from pbkd.core.events import to_json
+from pbkd.core.plain_data import finite
 from pbkd.report.console.display import open_console
-from pbkd.report.console.lines import Lines
+from pbkd.report.console.lines import print_event
 from pbkd.report.console.live_view import live_rows
 from pbkd.report.console.pinned import pinned
-from pbkd.runs.events import finite, plain
 from pbkd.runs.live import LiveRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from rich.console import Console
     from rich.text import Text
 
-    from pbkd.core.events import Event
-
-    Show = Callable[[Event], None]
+    from pbkd.core.events import Emit, Event
 
 __all__ = ["shown"]
 
 
 @contextmanager
-def shown(*, quiet: bool = False, as_json: bool = False) -> Iterator[Show]:
+def shown(*, quiet: bool = False, as_json: bool = False) -> Iterator[Emit]:
     """Yield what shows a run's events on standard output, from one thread at a time."""
     if as_json:
         with _as_json() as show:
@@ -37,19 +37,19 @@ def shown(*, quiet: bool = False, as_json: bool = False) -> Iterator[Show]:
         return
     console = open_console(quiet=quiet)
     if quiet or not sys.stdout.isatty() or console.is_dumb_terminal:
-        yield Lines(console, every_epoch=True).show
+        yield partial(print_event, console=console, every_epoch=True)
         return
     with _live(console) as show:
         yield show
 
 
 @contextmanager
-def _as_json() -> Iterator[Show]:
+def _as_json() -> Iterator[Emit]:
     """Yield what writes an event as a line; what others print meanwhile goes to standard error."""
     out = sys.stdout
 
     def show(event: Event) -> None:
-        out.write(json.dumps(finite(plain(event)), allow_nan=False) + "\n")
+        out.write(json.dumps(finite(to_json(event)), allow_nan=False) + "\n")
         out.flush()
 
     with redirect_stdout(sys.stderr):
@@ -57,9 +57,9 @@ def _as_json() -> Iterator[Show]:
 
 
 @contextmanager
-def _live(console: Console) -> Iterator[Show]:
+def _live(console: Console) -> Iterator[Emit]:
     """Yield what prints an event's line, if it has one, above rows that show how far the run is."""
-    run, lines = LiveRun(), Lines(console, every_epoch=False)
+    run = LiveRun()
     ascii_only = console.options.ascii_only
 
     def rows(width: int, height: int) -> list[Text]:
@@ -69,7 +69,7 @@ def _live(console: Console) -> Iterator[Show]:
 
         def show(event: Event) -> None:
             with lock:
-                run.see(plain(event))
-                lines.show(event)
+                run.see(event)
+                print_event(event, console, every_epoch=False)
 
         yield show

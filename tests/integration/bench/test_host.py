@@ -35,7 +35,7 @@ def test_every_procedure_is_measured_predicted_and_compared(
     assert result.speedups["single-pass / serial"].most > 1
     events = [
         json.loads(line)
-        for line in (tmp_path / "events/rank0.jsonl").read_text().split("\n")
+        for line in (tmp_path / "measurements/rank0.jsonl").read_text().split("\n")
         if line
     ]
-    assert sum(event["event"] == "procedure" for event in events) == 5 * 2 + 1
+    assert sum(event["kind"] == "procedure" for event in events) == 5 * 2 + 1

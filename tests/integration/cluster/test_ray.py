@@ -8,12 +8,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from pbkd.config.load import load_config
+from pbkd.core.events import BlockTrained, Emit, EpochDone, Event, Restarted
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import read_events
@@ -93,17 +94,17 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return undisturbed(tmp_path_factory.mktemp("alone"))
 
 
-def after_epochs(count: int, act: Callable[[], None]) -> Callable[[dict[str, Any]], None]:
-    """Return what acts once, when a run has told of so many epochs."""
+def after_epochs(count: int, act: Callable[[], None]) -> Emit:
+    """Return a listener that calls `act` once, at the `count`-th blockwise epoch of a run."""
     seen: list[str] = []
 
-    def tell(event: dict[str, Any]) -> None:
-        if event["event"].endswith("-fed epoch"):
-            seen.append(event["block"])
+    def see(event: Event) -> None:
+        if isinstance(event, EpochDone) and event.phase.endswith("-fed"):
+            seen.append(event.block)
             if len(seen) == count:
                 act()
 
-    return tell
+    return see
 
 
 @pytest.mark.parametrize(("scheduler", "victim"), [("lpt-scheduler", 2), ("pipeline", 1)])
@@ -119,8 +120,8 @@ def test_a_node_is_lost_and_the_students_are_those_of_one_worker(
     folder = Path(result.folder)
     assert digests(folder) == alone
     events = read_events(folder)
-    assert [e for e in events if e["event"] == "restart"]
-    assert {e["worker"] for e in events if e["event"] == "block"} == {0, 1, 2}
+    assert [e for e in events if isinstance(e, Restarted)]
+    assert {e.worker for e in events if isinstance(e, BlockTrained)} == {0, 1, 2}
 
 
 def test_ctrl_c_gives_everything_back(cluster: Cluster, tmp_path: Path) -> None:

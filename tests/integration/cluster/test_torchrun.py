@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from pbkd.core.events import BlockTrained, EpochDone
 from pbkd.models.weights import read_weights
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run, times_resumed
@@ -123,7 +124,7 @@ class Cluster:
     def epochs(self) -> int:
         """Return how many epochs the run's host has heard of."""
         found = [out for out in self.outs if any(out.glob("*/events/*.jsonl"))]
-        return sum("epoch" in e["event"] for out in found for e in read_events(newest_run(out)))
+        return sum(isinstance(e, EpochDone) for out in found for e in read_events(newest_run(out)))
 
 
 @pytest.mark.parametrize("scheduler", ["even-spans", "lpt-scheduler"])
@@ -135,7 +136,7 @@ def test_four_hosts_give_the_students_of_one_worker(
     cluster.ended(1, 2, 3, 4)
     folder = cluster.run_folder()
     assert_alike(folder, alone)
-    trained = {event["worker"] for event in read_events(folder) if event["event"] == "block"}
+    trained = {e.worker for e in read_events(folder) if isinstance(e, BlockTrained)}
     assert trained == {0, 1, 2, 3}
     assert times_resumed(folder) == 0
 

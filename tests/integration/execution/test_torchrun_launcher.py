@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from pbkd.config.load import load_config
+from pbkd.core.events import BlockTrained
 from pbkd.core.files import read_json
 from pbkd.models.weights import read_weights
 from pbkd.pipeline.run import run
@@ -30,7 +31,7 @@ def test_two_processes_of_torchrun_give_the_students_of_one(tmp_path: Path) -> N
     assert done.stdout.split() == [str(folder)]  # the other process prints nothing
     torch.set_num_threads(1)
     alone = Path(run(load_config([*SHORT, f"out={tmp_path / 'one'}"]), build_registry()).folder)
-    trained = {e["block"]: e["worker"] for e in read_events(folder) if e["event"] == "block"}
+    trained = {e.block: e.worker for e in read_events(folder) if isinstance(e, BlockTrained)}
     assert set(trained.values()) == {0, 1}
     for phase in ("teacher-fed", "student-fed"):
         for path in (alone / phase).glob("*.safetensors"):

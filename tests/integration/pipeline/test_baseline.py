@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from pbkd.config.load import load_config
+from pbkd.core.events import Resumed
 from pbkd.data.batching import shuffled_batches
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, IdentityError, RunFolderError
@@ -23,7 +24,7 @@ from pbkd.pipeline.baseline import BaselineSettings, seconds_per_epoch, train_ba
 from pbkd.pipeline.random_student import random_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
-from pbkd.runs.events import record
+from pbkd.runs.events import record_event
 from pbkd.runs.finished import read_finished
 from pbkd.training.finetune import TrainingSettings
 from pbkd.training.task import DistillationTask
@@ -259,7 +260,7 @@ def test_a_mistake_is_told_and_nothing_is_trained(
 
 
 def test_what_a_resumed_run_took_is_not_known(folder: Path) -> None:
-    record(folder, "host", "resumed")
+    record_event(folder, "host", Resumed())
     with pytest.raises(ConfigError, match="was resumed.*give --seconds"):
         train_baselines(folder)
 

@@ -13,7 +13,7 @@ NAMES = ("serial", "paper", "single-pass", "pipeline", "cache", "serial-plain")
 
 
 def event(name: str, round_: int, rank: int, seconds: float, **facts: Any) -> dict[str, Any]:
-    told = {"event": "procedure", "name": name, "round": round_, "rank": rank, "seconds": seconds}
+    told = {"kind": "procedure", "name": name, "round": round_, "rank": rank, "seconds": seconds}
     defaults: dict[str, Any] = {"steps": 2, "cpu_seconds": seconds, "peak_bytes": 1000 * (rank + 1)}
     defaults["busy_seconds"] = facts.get("cpu_seconds", seconds)
     unmeasured: dict[str, Any] = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pbkd.runs.events import record
+from pbkd.core.events import Emit, EpochDone, Note, to_json
+from pbkd.core.json_lines import append_line
+from pbkd.runs.events import record_event
 from pbkd.runs.folder import locked
 from tests.command_line import Pbkd
 
@@ -23,21 +24,25 @@ def test_json_does_not_go_with_what_prints_something_else(pbkd: Pbkd, option: st
 def test_what_is_printed_beside_json_goes_to_standard_error(
     pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(_config: object, _registry: object, tell: Callable[..., None], **_: object) -> None:
+    event = EpochDone(
+        time=1.0, worker=0, phase="retry", block="a", epoch=1, loss=float("nan"), accuracy=0.5
+    )
+
+    def run(_config: object, _registry: object, emit: Emit, **_: object) -> None:
         print("a plugin prints")
-        tell({"event": "block", "time": 1.0, "losses": [float("nan")]})
+        emit(event)
 
     monkeypatch.setattr("pbkd.pipeline.run.run", run)
     ended = pbkd("run", "--json")
     assert ended.err == "a plugin prints\n"
-    assert ended.events == [{"event": "block", "time": 1.0, "losses": [None]}]
+    assert ended.events == [{**to_json(event), "loss": None}]
 
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
     """The folder of a run that has begun."""
     (tmp_path / "config.yaml").touch()
-    record(tmp_path, "host", "note", text="begun")
+    record_event(tmp_path, "host", Note(text="begun"))
     return tmp_path
 
 
@@ -47,7 +52,7 @@ def test_a_run_is_followed_until_it_stops(pbkd: Pbkd, begun: Path) -> None:
             ready.set()
             assert asked.wait(20)
             for number in range(3):
-                record(begun, f"rank{number % 2}", "note", text=f"number {number}")
+                record_event(begun, f"rank{number % 2}", Note(text=f"number {number}"))
 
     ready, asked = threading.Event(), threading.Event()
     thread = threading.Thread(target=go_on)
@@ -77,13 +82,14 @@ def test_ctrl_c_ends_the_watching_alone(
     assert ended.err == f"pbkd: no longer watching '{begun}'; the run is left alone.\n"
 
 
-def test_what_is_no_run_is_a_mistake(pbkd: Pbkd, begun: Path, tmp_path: Path) -> None:
+def test_what_is_no_run_is_a_mistake(pbkd: Pbkd, tmp_path: Path) -> None:
     ended = pbkd("watch", tmp_path / "none")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith(f"pbkd: '{tmp_path / 'none'}' is no run's folder: ")
-    record(begun, "host", "score")
+
+
+def test_damaged_events_are_skipped(pbkd: Pbkd, begun: Path) -> None:
+    append_line(begun / "events" / "host.jsonl", {"event": "score", "time": 1.0, "block": 7})
     ended = pbkd("watch", begun)
-    assert (ended.code, ended.out) == (2, "begun\n")
-    assert ended.err == (
-        f"pbkd: '{begun / 'events'}' has an event 'score' that is none of this version of pbkd.\n"
-    )
+    stopped = f"stopped; go on with `pbkd run --resume {begun}`"
+    assert (ended.code, ended.out.splitlines(), ended.err) == (1, ["begun", stopped], "")

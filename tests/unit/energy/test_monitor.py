@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pbkd.core.events import PowerRead
 from pbkd.energy import sampler
 from pbkd.energy.monitor import monitor_energy
-from pbkd.energy.phases import power_told
+from pbkd.energy.phases import report_power
 from pbkd.energy.sampler import probe
 from pbkd.energy.window import Domain, WindowEnergy
 from pbkd.errors import MeterUnavailableError, RunFolderError
@@ -382,7 +383,7 @@ def test_power_that_nothing_measures_is_never_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("pbkd.energy.phases._EVERY", 0.01)
     told: list[Event] = []
     for meters in ([], [Fake({"gpu0": 1.0})]):  # one whose counter does not move
-        with monitor_energy(meters) as monitor, power_told(monitor, told.append):
+        with monitor_energy(meters) as monitor, report_power(monitor, told.append):
             time.sleep(0.1)
     assert told == []
 
@@ -398,12 +399,12 @@ def test_power_that_cannot_be_recorded_ends_no_run(
             self.joules["gpu0"] += 1.0
             return super().read()
 
-    def tell(event: Event) -> None:
-        assert event["event"] == "power"
-        assert event["watts"]["gpu0"] > 0
+    def emit(event: Event) -> None:
+        assert isinstance(event, PowerRead)
+        assert event.watts["gpu0"] > 0
         tried.set()
         raise RunFolderError("the folder is gone")
 
-    with monitor_energy([Busy()]) as monitor, power_told(monitor, tell):
+    with monitor_energy([Busy()]) as monitor, report_power(monitor, emit):
         assert tried.wait(30)
     assert capsys.readouterr().err == ""

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from pbkd.core.blocks import BlockCost
+from pbkd.core.events import BlockTrained
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.errors import ConfigError, RunFolderError
 from pbkd.pipeline.against import against
 from pbkd.planning.cluster import Cluster, Nodes
 from pbkd.planning.cost_files import CostTable
 from pbkd.planning.plan import Plan, Workload
-from pbkd.runs.events import record
+from pbkd.runs.events import record_event
 from pbkd.runs.plan_files import write_plan
 from tests.paths import PUBLISHED
 
@@ -87,10 +88,16 @@ def test_a_file_that_holds_no_runs_says_so(tmp_path: Path, text: str) -> None:
 def finished(folder: Path) -> Path:
     write_plan(folder, PLAN, TABLE)
     for rank, (name, seconds) in enumerate((("a", 28.0), ("b", 42.0))):
-        record(
-            folder, f"rank{rank}", "block",
-            phase="teacher-fed", block=name, worker=rank, job_seconds=seconds,
-        )  # fmt: skip
+        event = BlockTrained(
+            phase="teacher-fed",
+            block=name,
+            worker=rank,
+            job_seconds=seconds,
+            losses=(1.0,),
+            failure=None,
+            checksum=None,
+        )
+        record_event(folder, f"rank{rank}", event)
     return folder
 
 

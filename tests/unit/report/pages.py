@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 
 from pbkd.core.blocks import BlockCost
-from pbkd.core.events import Event
+from pbkd.core.events import BlockTrained, EpochDone, Event
 from pbkd.core.results import BaselineResult, RunResult
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.planning.cost_files import CostTable
@@ -83,9 +83,29 @@ def record(run: Finished | None = None, **changes: object) -> Record:
     return replace(Record(run or finished(), PLAN, [], "seed: 1\n"), **changes)  # type: ignore[arg-type]
 
 
-def block_event(block: str, worker: int, end: float, seconds: float) -> Event:
-    told = {"phase": "teacher-fed", "job_seconds": seconds, "losses": [1.0], "failure": None}
-    return {"event": "block", "time": end, "worker": worker, "block": block, **told}
+def block_event(block: str, worker: int, end: float, seconds: float) -> BlockTrained:
+    return BlockTrained(
+        time=end,
+        worker=worker,
+        phase="teacher-fed",
+        block=block,
+        job_seconds=seconds,
+        losses=(1.0,),
+        failure=None,
+        checksum=None,
+    )
+
+
+def fine_tuning_epoch(epoch: int, loss: float, accuracy: float) -> EpochDone:
+    return EpochDone(
+        time=1e9,
+        worker=None,
+        phase="fine-tuning",
+        block="student",
+        epoch=epoch,
+        loss=loss,
+        accuracy=accuracy,
+    )
 
 
 PLAN = RecordedPlan(
@@ -115,8 +135,5 @@ def large() -> Record:
         block_event(name, at % 4, 1e9 + 100 * (at // 4 + 1), 90 + at)
         for at, name in enumerate(names)
     ]
-    events += [
-        {"event": "fine-tuning epoch", "time": 1e9, "epoch": epoch, "loss": 1.5, "accuracy": 0.9}
-        for epoch in range(1, 2001)
-    ]
+    events += [fine_tuning_epoch(epoch, loss=1.5, accuracy=0.9) for epoch in range(1, 2001)]
     return record(finished(result(blocks=blocks)), plan=plan, events=events)

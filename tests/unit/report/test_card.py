@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pbkd.core.blocks import Block, BlockCost
+from pbkd.core.events import BlockTrained
 from pbkd.core.results import BlockResult, Latency, NetworkResult, PhaseResult, RunResult
 from pbkd.pipeline.block_results import block_result
 from pbkd.planning.plan import PlannedBlock
@@ -224,10 +225,16 @@ PLANNED = PlannedBlock(
 
 
 def test_a_blocks_result_comes_from_its_plan_and_its_training() -> None:
-    trained = block_result(
-        PLANNED,
-        {"block": "conv1", "worker": 0, "job_seconds": 1.5, "losses": [0.5, 0.25], "failure": None},
+    training = BlockTrained(
+        worker=0,
+        phase="teacher-fed",
+        block="conv1",
+        job_seconds=1.5,
+        losses=(0.5, 0.25),
+        failure=None,
+        checksum=None,
     )
+    trained = block_result(PLANNED, training)
     assert trained == replace(BLOCK, student_fed_losses=(), solo_drop=None)
 
 

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pbkd.cli import app
+from pbkd.core.events import Event, Restarted, WorkerLost
 from pbkd.core.results import PhaseResult, RunResult
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.errors import RunFolderError
@@ -192,15 +193,17 @@ def drawn(text: str) -> dict[str, list[tuple[str, float, float]]]:
 
 
 def test_plan_and_course_are_drawn_on_one_scale_of_time() -> None:
-    told = [
-        {**block_event("a", 0, 1004.001, 4.0), "losses": []},
+    events: list[Event] = [
+        replace(block_event("a", 0, 1004.001, 4.0), losses=()),
         block_event("b", 0, 1004.002, 4.0),
         block_event("c", 1, 1020.0, 18.0),
-        {**block_event("d", 1, 1030.0, 5.0), "phase": "student-fed"},
-        {"event": "block", "phase": "teacher-fed", "block": 7, "time": "soon"},
-        {"event": "worker lost", "time": 1.0, "reason": "killed"},
+        replace(block_event("d", 1, 1030.0, 5.0), phase="student-fed"),
+        block_event("e", -1, 1030.0, 5.0),
+        block_event("f", 0, 1030.0, float("nan")),
+        block_event("g", 0, -1e300, 5.0),
+        WorkerLost(time=1.0, pid=17, silent_seconds=12.3),
     ]
-    text = run_page(record(events=told))
+    text = run_page(record(events=events))
     charts = drawn(text)
     assert list(charts) == [
         "Planned: teacher-fed, greedy, 10.0 s",
@@ -213,7 +216,7 @@ def test_plan_and_course_are_drawn_on_one_scale_of_time() -> None:
     assert planned[1][1:] == pytest.approx((96 + 5 * second, 5 * second), abs=0.1)
     assert [bar[0] for bar in actual] == ["training of a, b: 4.00 s", "training of c: 18.0 s"]
     assert actual[1][1:] == pytest.approx((96 + 1.999 * second, 18 * second), abs=0.1)
-    assert "worker lost: killed" in section(text, "course").text
+    assert "worker lost: process 17 gave no sign of life for 12 s" in section(text, "course").text
 
 
 def test_what_a_folder_lacks_is_told_in_its_place() -> None:
@@ -302,7 +305,7 @@ def test_hostile_names_are_text_and_nothing_else() -> None:
     plan = replace(
         PLAN, scheduler=HOSTILE, why=HOSTILE, table=replace(table, about=HOSTILE), schedule=schedule
     )
-    events = [block_event(HOSTILE, 0, 5.0, 1.0), {"event": "restart", "reason": HOSTILE}]
+    events = [block_event(HOSTILE, 0, 5.0, 1.0), Restarted(reason=HOSTILE)]
     attacked = record(run, plan=plan, events=events, config=HOSTILE)
     for text in (run_page(attacked), compare_page([run, run])):
         page = Page(text).root

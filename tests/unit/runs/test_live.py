@@ -4,42 +4,71 @@ from typing import Any
 
 import pytest
 
+from pbkd.core.events import (
+    BlockScored,
+    BlockTrained,
+    EpochDone,
+    Event,
+    JobStarted,
+    Note,
+    PhaseStarted,
+    PlanMade,
+    PlannedJob,
+    PlannedWorker,
+    PowerRead,
+    Restarted,
+    Resumed,
+    StepsDone,
+    TeacherScored,
+)
 from pbkd.runs.live import LiveRun
 
-PLAN = {
-    "event": "plan",
-    "time": 0.0,
-    "workers": [{"rank": 0, "device": "cpu"}, {"rank": 1, "device": "cpu"}],
-    "epochs": {"teacher-fed": 4, "student-fed": 2, "fine-tuning": 3},
-    "totals": {"teacher-fed": 16, "student-fed": 6, "fine-tuning": 3},
-    "lanes": [
-        [{"blocks": ["a"], "seconds": 10.0}, {"blocks": ["b"], "seconds": 20.0}],
-        [{"blocks": ["c"], "seconds": 25.0}],
-    ],
-}
+PLAN = PlanMade(
+    time=0.0,
+    folder="runs/a",
+    scheduler="greedy",
+    feed="cache",
+    seconds=30.0,
+    workers=(PlannedWorker(rank=0, device="cpu"), PlannedWorker(rank=1, device="cpu")),
+    blocks=("a", "b", "c"),
+    epochs={"teacher-fed": 4, "student-fed": 2, "fine-tuning": 3},
+    totals={"teacher-fed": 16, "student-fed": 6, "fine-tuning": 3},
+    lanes=(
+        (PlannedJob(blocks=("a",), seconds=10.0), PlannedJob(blocks=("b",), seconds=20.0)),
+        (PlannedJob(blocks=("c",), seconds=25.0),),
+    ),
+)
 
 
-def run(*events: dict[str, Any]) -> LiveRun:
+def run(*events: Event) -> LiveRun:
     state = LiveRun()
-    for event in (PLAN, {"event": "phase", "time": 100.0, "phase": "teacher-fed"}, *events):
+    for event in (PLAN, PhaseStarted(time=100.0, phase="teacher-fed"), *events):
         state.see(event)
     return state
 
 
-def job(time: float, worker: int | None, *blocks: str, **facts: Any) -> dict[str, Any]:
-    told = {"event": "job", "time": time, "worker": worker, "blocks": list(blocks)}
-    sizes = {"phase": "teacher-fed", "begun": 0, "epochs": 4, "steps": 10, "images": 64}
-    return {**told, **sizes, **facts}
+def job(time: float, worker: int | None, *blocks: str, **changes: Any) -> JobStarted:
+    sizes: dict[str, Any] = {
+        "phase": "teacher-fed",
+        "begun": 0,
+        "epochs": 4,
+        "steps": 10,
+        "images": 64,
+    }
+    return JobStarted(time=time, worker=worker, blocks=blocks, **(sizes | changes))
 
 
-def epoch(time: float, worker: int, block: str, number: int, loss: float) -> dict[str, Any]:
-    told = {"event": "teacher-fed epoch", "time": time, "worker": worker}
-    return {**told, "block": block, "epoch": number, "loss": loss}
+def epoch(time: float, worker: int, block: str, number: int, loss: float) -> EpochDone:
+    return EpochDone(
+        time=time, worker=worker, phase="teacher-fed", block=block, epoch=number, loss=loss
+    )
 
 
-def block(worker: int, name: str, **facts: Any) -> dict[str, Any]:
-    told = {"event": "block", "time": 0.0, "phase": "teacher-fed", "worker": worker}
-    return {**told, "block": name, "losses": [1.0] * 4, "failure": None, **facts}
+def block(worker: int, name: str, **changes: Any) -> BlockTrained:
+    known = {"losses": (1.0,) * 4, "failure": None, "job_seconds": 1.0, "checksum": None}
+    return BlockTrained(
+        time=0.0, phase="teacher-fed", worker=worker, block=name, **(known | changes)
+    )
 
 
 def test_speed_and_time_left_are_those_of_the_job_in_hand_and_of_the_plan() -> None:
@@ -56,24 +85,24 @@ def test_speed_and_time_left_are_those_of_the_job_in_hand_and_of_the_plan() -> N
 
 
 def test_steps_are_counted_within_an_epoch() -> None:
-    count = {"event": "steps", "phase": "teacher-fed", "worker": 1}
-    state = run(job(100, 1, "c"), {**count, "time": 105.0, "steps": 15})
+    state = run(job(100, 1, "c"), StepsDone(time=105.0, worker=1, phase="teacher-fed", steps=15))
     _, lane = state.lanes(now=105)
     assert lane.doing
     assert (lane.doing.epoch, lane.loss) == (2, None)
     assert lane.doing.images_per_second == pytest.approx(15 * 64 / 5)
     assert lane.seconds_left == pytest.approx(25 / 3)
     assert lane.jobs == [(25.0, 15 / 40)]
-    state.see({**count, "time": 106.0, "steps": 9})  # of before a restart
-    state.see({**count, "time": 107.0, "steps": 30, "phase": "student-fed"})
+    # of before a restart
+    state.see(StepsDone(time=106.0, worker=1, phase="teacher-fed", steps=9))
+    state.see(StepsDone(time=107.0, worker=1, phase="student-fed", steps=30))
     assert lane.doing.done == 15
 
 
 def test_speed_is_that_of_late_not_of_the_start() -> None:
     slow, fast = [10.0 * n for n in range(1, 4)], [30.0 + n for n in range(1, 7)]
     times = [100 + time for time in (*slow, *fast)]
-    told = [epoch(time, 0, "a", number, 1.0) for number, time in enumerate(times, 1)]
-    state = run(job(100, 0, "a", epochs=20), *told)
+    epochs = [epoch(time, 0, "a", number, 1.0) for number, time in enumerate(times, 1)]
+    state = run(job(100, 0, "a", epochs=20), *epochs)
     assert state.doing[0].images_per_second == pytest.approx(10 * 64 / 1)
 
 
@@ -86,7 +115,7 @@ def test_a_job_is_in_hand_until_its_last_block_is_done() -> None:
     state.see(block(0, "a"))
     assert state.doing[0].blocks == ("b",)
     assert state.done("teacher-fed") == 4 + 1
-    state.see(block(0, "b", failure="it diverged", losses=[0.4, float("nan")]))
+    state.see(block(0, "b", failure="it diverged", losses=(0.4, float("nan"))))
     assert state.doing == {}
     assert state.done("teacher-fed") == 8
     assert state.lanes(103)[0].jobs == [(10.0, 1.0), (20.0, 1.0)]
@@ -124,7 +153,7 @@ def test_a_job_of_which_nothing_is_left_is_not_in_hand() -> None:
 
 
 def test_a_phase_that_begins_and_a_plan_made_anew_leave_nothing_in_hand() -> None:
-    for event in ({"event": "phase", "time": 200.0, "phase": "student-fed"}, PLAN):
+    for event in (PhaseStarted(time=200.0, phase="student-fed"), PLAN):
         state = run(job(100, 0, "a"), epoch(101, 0, "a", 1, 1.0), event)
         assert state.doing == {}
         assert state.done("teacher-fed") == 1
@@ -132,11 +161,13 @@ def test_a_phase_that_begins_and_a_plan_made_anew_leave_nothing_in_hand() -> Non
 
 
 def test_the_host_fine_tunes() -> None:
-    told = {"time": 301.0, "worker": None, "epoch": 1, "loss": 0.7, "accuracy": 0.9}
+    phase = "fine-tuning"
     state = run(
-        {"event": "phase", "time": 300.0, "phase": "fine-tuning"},
-        job(300, None, "student", phase="fine-tuning", epochs=3),
-        {"event": "fine-tuning epoch", **told},
+        PhaseStarted(time=300.0, phase=phase),
+        job(300, None, "student", phase=phase, epochs=3),
+        EpochDone(
+            time=301.0, worker=None, phase=phase, block="student", epoch=1, loss=0.7, accuracy=0.9
+        ),
     )
     (lane,) = state.lanes(301)
     assert (lane.worker, lane.loss, lane.seconds_left) == (None, 0.7, 2.0)
@@ -147,8 +178,15 @@ def test_the_host_fine_tunes() -> None:
 def test_events_that_say_nothing_of_progress_are_passed_over() -> None:
     state = run(job(100, 0, "a"))
     before = repr(state)
-    for kind in ("note", "score", "restart", "result", "teacher", "resumed", "later"):
-        state.see({"event": kind, "time": 101.0})
+    others: list[Event] = [
+        Note(text="a note"),
+        BlockScored(block="a", solo_drop=0.0, reason=None),
+        Restarted(reason="killed"),
+        TeacherScored(name="vgg", images=1, accuracy=None, cut="vgg"),
+        Resumed(),
+    ]
+    for event in others:
+        state.see(event)
     assert repr(state) == before
-    state.see({"event": "power", "time": 102.0, "watts": {"gpu0": 71.5}})
+    state.see(PowerRead(watts={"gpu0": 71.5}))
     assert state.watts == {"gpu0": 71.5}

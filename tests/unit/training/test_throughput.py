@@ -1,45 +1,43 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
+from pbkd.core.events import Event, JobStarted, StepsDone
 from pbkd.training.throughput import begin_job
 
+JOB = JobStarted(
+    worker=1, phase="teacher-fed", blocks=("a", "b"), begun=1, epochs=3, steps=4, images=64
+)
 
-def test_a_job_is_told_of_and_then_its_steps_every_five_seconds(
+
+def test_a_job_is_reported_and_then_its_steps_every_five_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told: list[tuple[str, dict[str, Any]]] = []
+    events: list[Event] = []
     clock = itertools.count(100.0, 2.0)  # seconds: every look at it is two later
     monkeypatch.setattr("pbkd.training.throughput.time.monotonic", lambda: next(clock))
-    pace = begin_job(
-        lambda event, **facts: told.append((event, facts)),
-        "teacher-fed",
-        ["a", "b"],
-        begun=1,
-        epochs=3,
-        steps=4,
-        images=64,
-    )
-    sizes = {"begun": 1, "epochs": 3, "steps": 4, "images": 64}
-    assert told == [("job", {"phase": "teacher-fed", "blocks": ["a", "b"], **sizes})]
+    pace = begin_job(JOB, events.append)
+    assert events == [JOB]
     assert [list(pace(epoch)) for epoch in ("wxyz", "WXYZ")] == [list("wxyz"), list("WXYZ")]
-    counts = [facts["steps"] for event, facts in told[1:] if event == "steps"]
-    assert counts == [4 + 3, 4 + 6]  # it is looked at once more where a count is told
-    assert all(facts["phase"] == "teacher-fed" for _, facts in told[1:])
+    counts = [event for event in events[1:] if isinstance(event, StepsDone)]
+    assert counts == events[1:]
+    # The clock is read once more where a count is emitted.
+    assert [event.steps for event in counts] == [4 + 3, 4 + 6]
+    assert {(event.worker, event.phase) for event in counts} == {(1, "teacher-fed")}
 
 
 def test_a_step_counts_only_once_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
+    counts: list[int] = []
     monkeypatch.setattr("pbkd.training.throughput._EVERY", 0.0)
 
-    def tell(event: str, **facts: Any) -> None:
-        if event == "steps":
-            told.append(facts["steps"])
+    def emit(event: Event) -> None:
+        if isinstance(event, StepsDone):
+            counts.append(event.steps)
 
-    items = begin_job(tell, "retry", ["a"], begun=0, epochs=1, steps=2, images=1)("xy")
-    assert (next(items), told) == ("x", [])
-    assert (next(items), told) == ("y", [1])
-    assert (next(items, None), told) == (None, [1, 2])
+    items = begin_job(replace(JOB, begun=0), emit)("xy")
+    assert (next(items), counts) == ("x", [])
+    assert (next(items), counts) == ("y", [1])
+    assert (next(items, None), counts) == (None, [1, 2])

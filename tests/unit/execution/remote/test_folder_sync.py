@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pbkd.core.events import Note, Resumed
 from pbkd.core.files import write_file
 from pbkd.errors import RunFolderError
 from pbkd.execution.remote.folder_sync import (
@@ -15,7 +16,7 @@ from pbkd.execution.remote.folder_sync import (
     pack_folder,
     take_snapshot,
 )
-from pbkd.runs.events import record
+from pbkd.runs.events import record_event
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def home(tmp_path: Path) -> Path:
     for name in ("config.yaml", "initial/conv1.safetensors", "heartbeats/7", "logs/0.log", "lock"):
         write_file(folder / name, name.encode())
     write_file(folder / ".config.yaml.9.partial", b"torn")
-    record(folder, "host", "resumed")
+    record_event(folder, "host", Resumed())
     return folder
 
 
@@ -46,9 +47,9 @@ def changes(folder: Path, before: Snapshot) -> list[FolderDelta]:
 def test_changes_of_a_copy_give_the_same_folder_at_home(home: Path, tmp_path: Path) -> None:
     away = tmp_path / "away"
     apply_delta(pack_folder(home), away)
-    record(away, "rank1", "earlier")
+    record_event(away, "rank1", Note(text="earlier"))
     before = take_snapshot(away)
-    record(away, "rank1", "block", block="conv1")
+    record_event(away, "rank1", Note(text="conv1"))
     write_file(away / "teacher-fed" / "conv1.safetensors", b"trained")
     write_file(away / "config.yaml", b"changed")
     (away / "initial" / "conv1.safetensors").unlink()

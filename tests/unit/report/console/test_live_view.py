@@ -1,9 +1,17 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from pbkd.core.events import (
+    EpochDone,
+    Event,
+    JobStarted,
+    PhaseStarted,
+    PlanMade,
+    PlannedJob,
+    PlannedWorker,
+    PowerRead,
+)
 from pbkd.report.console.live_view import live_rows
 from pbkd.runs.live import LiveRun
 
@@ -14,26 +22,43 @@ def state(workers: int = 2) -> LiveRun:
     """Return a run of so many workers, each halfway through the first of its two jobs."""
     names = [LONG, *(f"conv{rank}" for rank in range(1, workers))]
     run = LiveRun()
-    events: list[dict[str, Any]] = [
-        {
-            "event": "plan",
-            "workers": [{"rank": rank, "device": "cpu"} for rank in range(workers)],
-            "epochs": {"teacher-fed": 4},
-            "totals": {"teacher-fed": 8 * workers},
-            "lanes": [
-                [{"blocks": [name], "seconds": 20.0}, {"blocks": [f"{name}b"], "seconds": 10.0}]
-                for name in names
-            ],
-        },
-        {"event": "phase", "time": 0.0, "phase": "teacher-fed"},
-        {"event": "power", "watts": {"cpu-package-0": 45.3, "gpu0": 250.0}},
+    phase = "teacher-fed"
+    plan = PlanMade(
+        folder="runs/a",
+        scheduler="greedy",
+        feed="cache",
+        seconds=30.0,
+        workers=tuple(PlannedWorker(rank=rank, device="cpu") for rank in range(workers)),
+        blocks=tuple(names),
+        epochs={phase: 4},
+        totals={phase: 8 * workers},
+        lanes=tuple(
+            (
+                PlannedJob(blocks=(name,), seconds=20.0),
+                PlannedJob(blocks=(f"{name}b",), seconds=10.0),
+            )
+            for name in names
+        ),
+    )
+    events: list[Event] = [
+        plan,
+        PhaseStarted(time=0.0, phase=phase),
+        PowerRead(watts={"cpu-package-0": 45.3, "gpu0": 250.0}),
     ]
-    for rank, name in enumerate(names):
-        told = {"phase": "teacher-fed", "worker": rank}
-        sizes = {"begun": 0, "epochs": 4, "steps": 10, "images": 256}
-        events.append({"event": "job", "time": 0.0, "blocks": [name], **told, **sizes})
-        loss = {"block": name, "epoch": 2, "loss": 0.0625}
-        events.append({"event": "teacher-fed epoch", "time": 20.0, **told, **loss})
+    for worker, name in enumerate(names):
+        events += [
+            JobStarted(
+                time=0.0,
+                worker=worker,
+                phase=phase,
+                blocks=(name,),
+                begun=0,
+                epochs=4,
+                steps=10,
+                images=256,
+            ),
+            EpochDone(time=20.0, worker=worker, phase=phase, block=name, epoch=2, loss=0.0625),
+        ]
     for event in events:
         run.see(event)
     return run
@@ -98,7 +123,7 @@ def test_longer_jobs_have_longer_bars() -> None:
 def test_there_is_nothing_to_show_before_the_first_phase_and_no_table_without_jobs() -> None:
     run = LiveRun()
     assert rows(run, 80) == []
-    run.see({"event": "phase", "time": 17.0, "phase": "planning"})
+    run.see(PhaseStarted(time=17.0, phase="planning"))
     assert rows(run, 80) == ["planning: 3 s"]
 
 
@@ -114,5 +139,5 @@ def test_there_is_nothing_to_show_before_the_first_phase_and_no_table_without_jo
 )
 def test_times_are_written_coarsely(seconds: float, written: str) -> None:
     run = LiveRun()
-    run.see({"event": "phase", "time": 20.0 - seconds, "phase": "scoring"})
+    run.see(PhaseStarted(time=20.0 - seconds, phase="scoring"))
     assert rows(run, 80) == [f"scoring: {written}"]
