@@ -28,6 +28,7 @@ PACKAGES = {
     "pbkd.planning": "schedulers",
     "pbkd.energy": "meters",
     "pbkd.execution": "launchers",
+    "pbkd.runs": "observers",
 }
 """Packages whose exported names are an interface, with the kind of plugin that it is for."""
 

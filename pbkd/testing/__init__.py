@@ -9,6 +9,7 @@ from __future__ import annotations
 from pbkd.core.schedule import check_schedule
 from pbkd.models.chain import blocks_of
 from pbkd.models.metrics import macs, parameters
+from pbkd.runs.events import record_event
 from pbkd.testing.builders import check_builder
 from pbkd.testing.fakes import FakeClock, FakeMeter
 from pbkd.testing.launchers import check_launcher
@@ -36,6 +37,7 @@ __all__ = [
     "examine",
     "macs",
     "parameters",
+    "record_event",
     "tiny_costs",
     "tiny_data",
     "tiny_segment",

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pbkd import hookimpl
-from pbkd.core.events import EpochDone
-from pbkd.runs.events import read_events
+from pbkd.runs import EpochDone, read_events
 
 if TYPE_CHECKING:
     from pbkd import RunResult

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,12 +10,12 @@ pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 import pbkd_tensorboard
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pbkd.core.events import EpochDone, StepsDone
-from pbkd.errors import PluginError
-from pbkd.plugin.registry import build_registry
-from pbkd.runs.events import record_event
+from pbkd.runs import EpochDone, StepsDone
+from pbkd.testing import record_event
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pbkd import RunResult
 
 
@@ -64,16 +63,3 @@ def test_every_block_is_a_run_and_so_is_fine_tuning(tmp_path: Path) -> None:
         "loss/fine-tuning": [(5.0, 1, 0.7)],
         "accuracy/fine-tuning": [(5.0, 1, 0.9)],
     }
-
-
-def test_it_is_loaded_only_where_it_is_asked_for() -> None:
-    assert "tensorboard" not in build_registry().plugins
-    registry = build_registry([pbkd_tensorboard.__name__])
-    (name,) = (n for n in registry.plugins if registry.provided_by(n) == {})
-    assert registry.manager.get_plugin(name) is pbkd_tensorboard
-
-
-def test_without_tensorboard_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(PluginError, match=r"pip install 'pbkd\[tensorboard\]'"):
-        build_registry([str(Path(pbkd_tensorboard.__file__))])

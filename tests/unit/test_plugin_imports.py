@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PENDING = {"pbkd_tensorboard.py", "test_pbkd_tensorboard.py"}
-SOURCES = [path for path in sorted((ROOT / "plugins").glob("*/*.py")) if path.name not in PENDING]
+SOURCES = sorted((ROOT / "plugins").glob("*/*.py"))
 LAUNCHERS = {"pbkd_local.py", "pbkd_torchrun.py", "pbkd_ray.py"}
 LAUNCHER_TESTS = {"test_pbkd_torchrun.py", "test_pbkd_ray.py"}
 TESTS_ONLY = "pbkd.testing"

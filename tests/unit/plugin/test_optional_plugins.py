@@ -1,0 +1,27 @@
+"""Plugins that are loaded by name only, since they need packages that pbkd does not install."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pbkd.errors import PluginError
+from pbkd.plugin.registry import build_registry
+
+pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+
+import pbkd_tensorboard
+
+
+def test_it_is_loaded_only_where_it_is_asked_for() -> None:
+    assert "tensorboard" not in build_registry().plugins
+    registry = build_registry([pbkd_tensorboard.__name__])
+    (name,) = (n for n in registry.plugins if registry.provided_by(n) == {})
+    assert registry.manager.get_plugin(name) is pbkd_tensorboard
+
+
+def test_without_tensorboard_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(PluginError, match=r"pip install 'pbkd\[tensorboard\]'"):
+        build_registry([str(Path(pbkd_tensorboard.__file__))])
