@@ -54,7 +54,6 @@ TO_DO: set[str] = {
     "pbkd/report/jobs.py",
     "pbkd/report/markup.py",
     "pbkd/report/run_timeline.py",
-    "pbkd/runs/live.py",
     "pbkd/runs/plan_files.py",
     "pbkd/testing/__init__.py",
     "pbkd/testing/fakes.py",

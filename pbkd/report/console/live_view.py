@@ -1,4 +1,4 @@
-"""The rows that show a run while it goes on: its phase, a row for each worker, its power."""
+"""The rows of a run in progress: its phase, one row per worker, its power."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.text import Text
+
+from pbkd.runs.live import worker_lanes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,7 @@ _STYLES = ("green", "cyan")
 
 @dataclass(frozen=True)
 class _Column:
-    """A column; where there is too little room, those of the highest `rank` are left out."""
+    """A column; in a narrow terminal, columns of the highest `rank` are left out first."""
 
     head: str
     rank: int
@@ -34,17 +36,22 @@ class _Column:
 
 
 def live_rows(run: LiveRun, now: float, width: int, height: int, *, ascii_only: bool) -> list[Text]:
-    """Return rows of fewer than `width` cells, fewer than `height` of them.
+    """Return the rows of a run in progress.
 
-    `now` is in seconds since the epoch.
+    Args:
+        run: The state of the run.
+        now: The time, in seconds since 1970.
+        width: Columns of the terminal; every row is shorter.
+        height: Rows of the terminal; fewer rows are returned.
+        ascii_only: Whether the terminal shows ASCII alone.
     """
     if run.phase is None:
         return []
-    lanes = run.lanes(now)
+    lanes = worker_lanes(run, now)
     room = max(0, height - 5)
     shown, hidden = lanes[:room], len(lanes) - room
     rows = [_phase(run, lanes, now)]
-    if shown and any(lane.doing for lane in lanes):
+    if shown and any(lane.job for lane in lanes):
         rows += _table(_columns(shown, width, ascii_only=ascii_only), width - 1)
         if hidden > 0:
             rows.append(Text(f"and {hidden} more workers", "dim"))
@@ -72,7 +79,7 @@ def _phase(run: LiveRun, lanes: Sequence[Lane], now: float) -> Text:
 
 def _columns(lanes: Sequence[Lane], width: int, *, ascii_only: bool) -> list[_Column]:
     bar, name = (30, 24) if width >= 100 else (20, 14) if width >= 60 else (10, 14)
-    longest = max(sum(seconds for seconds, _ in lane.jobs) for lane in lanes)
+    longest = max(sum(seconds for seconds, _ in lane.bar) for lane in lanes)
     bars = [_bar(lane, bar / longest if longest else 0.0, ascii_only) for lane in lanes]
     figures = [_figures(lane) for lane in lanes]
     return [
@@ -89,10 +96,10 @@ def _columns(lanes: Sequence[Lane], width: int, *, ascii_only: bool) -> list[_Co
 
 
 def _bar(lane: Lane, scale: float, ascii_only: bool) -> Text:
-    """Draw a worker's jobs one after another, each as long as planned and filled as far as done."""
+    """Draw a worker's jobs in a row, each as long as planned and filled as far as done."""
     full, empty = "#-" if ascii_only else "█░"
     bar, end = Text(), 0.0
-    for index, (seconds, share) in enumerate(lane.jobs):
+    for index, (seconds, share) in enumerate(lane.bar):
         start, end = end, end + seconds * scale
         cells = round(end) - round(start)
         filled = int(cells * share)
@@ -101,10 +108,10 @@ def _bar(lane: Lane, scale: float, ascii_only: bool) -> Text:
 
 
 def _blocks(lane: Lane, most: int) -> str:
-    """Name the first of the blocks in hand, in at most so many cells, and count the others."""
-    if lane.doing is None:
+    """Name the first block of the job, in at most `most` cells, and count the others."""
+    if lane.job is None:
         return ""
-    name, others = lane.doing.blocks[0], len(lane.doing.blocks) - 1
+    name, others = lane.job.blocks[0], len(lane.job.blocks) - 1
     more = f" +{others}" if others else ""
     room = most - len(more)
     return (name if len(name) <= room else f"{name[: room - 2]}..") + more
@@ -112,19 +119,19 @@ def _blocks(lane: Lane, most: int) -> str:
 
 def _figures(lane: Lane) -> tuple[str, str, str, str]:
     """Return epoch, loss, images per second and time left."""
-    doing = lane.doing
-    if doing is None:
+    job = lane.job
+    if job is None:
         return "", "", "", ""
     return (
-        f"{doing.epoch}/{doing.epochs}",
+        f"{job.epoch}/{job.epochs}",
         "" if lane.loss is None else f"{lane.loss:.4f}",
-        "" if doing.images_per_second is None else f"{doing.images_per_second:,.0f}",
+        "" if job.images_per_second is None else f"{job.images_per_second:,.0f}",
         "" if lane.seconds_left is None else _time(lane.seconds_left),
     )
 
 
 def _time(seconds: float) -> str:
-    """Write a time coarsely."""
+    """Format a time, rounded."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -133,7 +140,7 @@ def _time(seconds: float) -> str:
 
 
 def _table(columns: Sequence[_Column], width: int) -> list[Text]:
-    """Set columns side by side, as many as there is room for."""
+    """Set as many columns side by side as fit."""
     kept = list(columns)
     while len(kept) > 1 and sum(c.width + _GAP for c in kept) - _GAP > width:
         kept.remove(max(kept, key=lambda column: column.rank))

@@ -113,7 +113,7 @@ def test_workers_that_there_is_no_room_for_are_counted() -> None:
 
 def test_longer_jobs_have_longer_bars() -> None:
     run = state()
-    run.planned[1] = [(("conv1",), 15.0)]
+    run.planned[1] = (PlannedJob(blocks=("conv1",), seconds=15.0),)
     first, second = (row.split()[1] for row in rows(run, 100)[2:4])
     assert (len(first), len(second)) == (30, 15)
     assert second == "#" * 7 + "-" * 8
