@@ -18,7 +18,6 @@ if _worker and hasattr(os, "sched_setaffinity"):
 import pytest
 import torch
 from hypothesis import settings
-from torch.distributed.elastic.rendezvous import dynamic_rendezvous
 
 from pbkd import cli
 from pbkd.config.load import load_config
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# For its log, torch asks at every step of a rendezvous who has called it, and looks through the
-# hundred frames of a test for that: more than half of the time that starting workers took here.
-dynamic_rendezvous.get_method_name = lambda depth=2: f"{depth} frames above"
-
 # A busy machine may take any time for an example.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
@@ -43,7 +38,7 @@ settings.load_profile("patient")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the documents' examples, the longest tests, so that none is alone at the end."""
-    items.sort(key=lambda item: "test_docs.py::test_every" not in item.nodeid)
+    items.sort(key=lambda item: "test_examples.py::" not in item.nodeid)
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pbkd.config.load import load_config
-from tests.docs.test_docs import TUTORIAL, Example, environment_of, examples, run
+from tests.docs.documents import TUTORIAL, Example, examples
+from tests.docs.shell import environment_of, run_in_shell
 from tests.paths import ROOT
 
 
@@ -61,11 +62,13 @@ def test_the_tutorial_for_plugin_authors_needs_nothing_but_the_wheel(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     where = Example("python", "import pbkd, sys; print(sys.prefix, pbkd.__file__)", None)
-    prefix, file = run(where, tmp_path, environment).split()
+    prefix, file = run_in_shell(where, tmp_path, environment).split()
     assert Path(file).is_relative_to(prefix)
     assert Path(prefix) != Path(sys.prefix)
 
-    outputs = {example.code: run(example, tmp_path, environment) for example in examples(TUTORIAL)}
+    outputs = {
+        example.code: run_in_shell(example, tmp_path, environment) for example in examples(TUTORIAL)
+    }
     (tested,) = (output for code, output in outputs.items() if "python -m pytest" in code)
     assert "2 passed" in tested
     folder = tmp_path / "runs" / "latest"

@@ -1,0 +1,124 @@
+"""The documents' commands and scripts run, and give what the document shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from pbkd_zoo.resnet import resnet20
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from pbkd.config.load import read_yaml
+from pbkd.models.weights import write_weights
+from tests.docs.documents import DOCUMENTS, TUTORIAL, examples, relative_name
+from tests.docs.shell import BIN, environment_of, run_in_process, run_in_shell
+from tests.paths import ROOT
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """Return a folder with what a reader of the documentation has: a clone, weights, data."""
+    for name in ("Makefile", "pyproject.toml", "hatch_build.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "docs" / "clusters", tmp_path / "docs" / "clusters")
+    # This environment, which has pbkd, in the place of one that would take minutes to install.
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(BIN)
+    for stamp in re.findall(r"\.pbkd-[\w-]+", (ROOT / "Makefile").read_text()):
+        (tmp_path / ".venv" / stamp).touch()
+    torch.manual_seed(0)
+    write_weights(tmp_path / "resnet20.safetensors", resnet20().state_dict())
+    flowers = torchvision.models.resnet18(num_classes=3)
+    torch.save(flowers.state_dict(), tmp_path / "flowers.pt")
+    random = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for which, count in (("train", 160), ("test", 40)):
+        arrays[f"x_{which}"] = random.integers(256, size=(count, 32, 32, 3), dtype=np.uint8)
+        arrays[f"y_{which}"] = np.arange(count) % 10
+    np.savez(tmp_path / "cifar10.npz", **arrays)
+    (tmp_path / "photos").mkdir()
+    for photo, picture in enumerate(load_sample_images().images):
+        for number in range(30):
+            top, left = (int(random.integers(side - 160)) for side in picture.shape[:2])
+            part = Image.fromarray(picture[top : top + 160, left : left + 160])
+            part.save(tmp_path / "photos" / f"{photo}-{number}.png")
+    for which in ("train", "val"):
+        for kind in ("daisy", "rose", "tulip"):
+            folder = tmp_path / "flowers" / which / kind
+            folder.mkdir(parents=True)
+            for number in range(8):
+                pixels = random.integers(256, size=(40, 60, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def _modules_of_the_desk(desk: Path) -> Iterator[None]:
+    """Forget what examples import, so that those of another document find their own."""
+    yield
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(desk)):
+            del sys.modules[name]
+
+
+def sizes(output: str) -> list[str]:
+    """Return every line of parameters and MACs, of a plan or of a result, without its timings."""
+    numbers = r"[\d,]+ to [\d,]+"
+    plan = rf"^\S+ +[\dx]+ +[\dx]+ +{numbers} +{numbers}"
+    result = r"^(?:parameters|MACs) +[\d,]+ +[\d,]+ +[\d.]+x"
+    verdict = r"\d+ of \d+ blocks were replaced, with [\d.]+x fewer parameters and [\d.]+x"
+    lines = re.findall(f"{plan}|{result}|{verdict}", output, re.MULTILINE)
+    return [" ".join(line.split()) for line in lines]
+
+
+def accuracies(output: str) -> list[float]:
+    """Return the test accuracies, in per cent, of teacher and student."""
+    row = re.search(r"^test accuracy +([\d.]+) % +([\d.]+) %", output, re.MULTILINE)
+    assert row, output
+    return [float(share) for share in row.groups()]
+
+
+@pytest.mark.timeout(900)  # seconds: on a busy machine the examples take several times as long
+@pytest.mark.parametrize(
+    "document", [d for d in DOCUMENTS if d != TUTORIAL and examples(d)], ids=relative_name
+)
+@pytest.mark.usefixtures("_modules_of_the_desk")
+def test_every_example_runs_and_gives_what_the_document_shows(document: Path, desk: Path) -> None:
+    """The first commands of a document are run in a shell, as a reader does."""
+    environment = environment_of(BIN)
+    steps = examples(document)
+    first = next((example for example in steps if example.language == "sh"), None)
+    for example in steps:
+        run = run_in_shell if example is first else run_in_process
+        output = run(example, desk, environment)
+        if example.code == "make test\n":
+            tools = [Path(line.split()[0]).name for line in output.splitlines()]
+            assert [tool for tool in tools if tool != "make"] == ["ruff", "ruff", "mypy", "pytest"]
+        if example.output is not None:
+            assert len(sizes(example.output)) > 3
+            assert sizes(output) == sizes(example.output)
+            # Another processor rounds differently, which may change a few of the 360 answers.
+            teacher, student = accuracies(output)
+            assert [teacher, student] == pytest.approx(accuracies(example.output), abs=1.0)
+            assert student >= teacher - 1.0 >= 96.0
+            result = json.loads((desk / "runs" / "latest" / "result.json").read_text())
+            replaced = [block for block in result["blocks"] if block["replaced"]]
+            for figure in ("parameters", "macs"):
+                before = sum(block[f"{figure}_before"] for block in replaced)
+                after = sum(block[f"{figure}_after"] for block in replaced)
+                assert before >= 4 * after
+    if document.name == "zoo.md":
+        trained = read_yaml(desk / "trained" / "digits-vgg.yaml")
+        shipped = read_yaml(ROOT / "zoo/pbkd_zoo/cards/digits-vgg.yaml")
+        assert trained["accuracy"] == pytest.approx(shipped["accuracy"], abs=0.01)
+        assert trained["recipe"] == shipped["recipe"]

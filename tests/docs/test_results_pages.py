@@ -1,0 +1,62 @@
+"""The tables of results are their CSV files."""
+
+from __future__ import annotations
+
+import csv
+import re
+
+from tests.docs.documents import table_rows
+from tests.paths import ROOT
+
+
+def test_the_table_of_results_is_its_csv() -> None:
+    with (ROOT / "docs" / "results.csv").open() as file:
+        runs = list(csv.DictReader(file))
+    text = (ROOT / "docs" / "results.md").read_text()
+
+    def percent(run: dict[str, str], key: str) -> str:
+        return f"{100 * float(run[key]):.2f} %" if run[key] else "not measured"
+
+    wanted = [
+        [
+            run["run"],
+            f"{1 / float(run['macs_ratio']):.2f}",
+            *(
+                percent(run, f"{name}_accuracy")
+                for name in ("teacher", "assembled", "recalibrated")
+            ),
+            percent(run, "student_accuracy"),
+            f"{float(run['points_lost']):.2f}",
+            *(f"{float(run[f'latency_ratio_batch_{batch}']):.2f}x" for batch in (1, 64)),
+            f"{float(run['seconds']) / 60:.0f} min",
+            *(percent(run, f"{key}_accuracy") for key in ("distillation", "scratch")),
+        ]
+        for run in runs
+    ]
+    assert table_rows(text.split("\n## ")[0]) == wanted
+    assert all(f"`{run['command']}`" in text for run in runs)
+
+
+def test_the_quality_studys_tables_are_its_csv() -> None:
+    with (ROOT / "docs" / "quality.csv").open() as file:
+        runs = {row["run"]: row for row in csv.DictReader(file)}
+    shown = set()
+    text = (ROOT / "docs" / "quality.md").read_text()
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        head, _, *body = ([c.strip() for c in line.split("|")[1:-1]] for line in table.splitlines())
+        for cells in body:
+            run = runs[cells[0].strip("`")]
+            shown.add(run["run"])
+            stage = "fine_tuned" if "fine-tuned" in head else "assembled"
+            figures = {
+                "MACs": f"{int(run['student_macs']) / int(run['teacher_macs']):.3f}",
+                "validation": f"{100 * float(run[f'{stage}_validation']):.2f} %",
+                "assembled": f"{100 * float(run['assembled_accuracy']):.2f} %",
+                "fine-tuned": f"{100 * float(run['fine_tuned_accuracy'] or 0):.2f} %",
+            }
+            named = dict(zip(head, cells, strict=True))
+            assert {key: named[key] for key in figures if key in named} == {
+                key: value for key, value in figures.items() if key in named
+            }
+    assert shown == set(runs)
+    assert all(run["command"].startswith("pbkd run teacher=resnet20 ") for run in runs.values())
