@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 # As the command line does, before torch is imported.
@@ -21,10 +22,13 @@ from hypothesis import settings
 
 from pbkd import cli
 from pbkd.config.load import load_config
+from pbkd.models.latency import latencies
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
+from pbkd.runs.folder import newest_run
 from pbkd.training.task import DistillationTask, build_task
 from tests.command_line import Ended, Pbkd
+from tests.made_once import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,21 +97,32 @@ def pbkd(
     return call
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_latency_passes() -> Iterator[None]:
+    """Time each network of a run 5 times, not 30: tests compare no latency more precisely."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pbkd.pipeline.evaluate.latencies", partial(latencies, repeats=5))
+        yield
+
+
 @pytest.fixture(scope="session")
 def finished(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run, of the digits teacher with one block replaced."""
-    out = tmp_path_factory.mktemp("finished")
-    overrides = [
-        "keep=[stem*, head*, conv1*, conv2*, conv3_1]",
-        "distill.epochs=1",
-        "distill.student_fed_epochs=0",
-        "finetune.epochs=1",
-        "threads=1",
-        "meters=[]",
-        f"out={out}",
-    ]
-    run(load_config(overrides), registry)
-    return next(path for path in out.iterdir() if not path.is_symlink())
+    """The folder of a finished run of the digits teacher, with one block replaced; read it only."""
+
+    def make(out: Path) -> None:
+        overrides = [
+            "keep=[stem*, head*, conv1*, conv2*, conv3_1]",
+            "distill.epochs=1",
+            "distill.student_fed_epochs=0",
+            "finetune.epochs=1",
+            "threads=1",
+            "meters=[]",
+            f"out={out}",
+        ]
+        torch.set_num_threads(1)
+        run(load_config(overrides), registry)
+
+    return newest_run(made_once(tmp_path_factory, "finished", make))
 
 
 @pytest.fixture

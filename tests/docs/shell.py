@@ -96,16 +96,20 @@ def run_in_process(example: Example, folder: Path, environment: dict[str, str]) 
     for command in script:
         words = [w for word in command.words for w in _expanded(word, folder, variables)]
         if words[0] == "export":
-            variables.update(word.split("=", 1) for word in words[1:])
+            variables.update(_assignments(words[1:]))
             continue
         start = words.index("pbkd")
-        set_before = dict(word.split("=", 1) for word in words[:start])
-        output = _captured(example, folder, {**variables, **set_before}, words[start:])
+        changed = {**variables, **_assignments(words[:start])}
+        output = _captured(example, folder, changed, words[start:])
         if command.output is None:
             printed += output
         else:
             (folder / command.output).write_text(output)
     return printed
+
+
+def _assignments(words: list[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
 def _captured(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
 from pbkd.config.load import load_config
 from pbkd.core.events import EpochDone, Restarted, WorkerLost
@@ -19,7 +18,7 @@ from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run
-from tests.soak.kill import FEEDS, Killer, digests, disturbed, settings, undisturbed
+from tests.soak.kill import FEEDS, Killer, digests, disturbed, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,29 +26,23 @@ if TYPE_CHECKING:
 MAIN = "from pbkd.cli import main\nmain()"
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    torch.set_num_threads(1)
-    return undisturbed(tmp_path_factory.mktemp("alone"))
-
-
 @pytest.mark.parametrize("feed", FEEDS)
-def test_killed_workers_change_nothing(feed: str, alone: dict[str, str], tmp_path: Path) -> None:
+def test_killed_workers_change_nothing(feed: str, undisturbed: Path, tmp_path: Path) -> None:
     found, kills = disturbed(tmp_path, feed, seed=1, kills=3)
-    assert found == alone
+    assert found == digests(undisturbed)
     assert kills >= 2  # three, unless the run was over before
     restarts = [e for e in read_events(newest_run(tmp_path)) if isinstance(e, Restarted)]
     assert restarts
 
 
 def test_a_worker_that_hangs_is_killed_and_started_again(
-    alone: dict[str, str], tmp_path: Path
+    undisturbed: Path, tmp_path: Path
 ) -> None:
     killer = Killer(seed=0, kills=1, how=signal.SIGSTOP)
     changes = ["workers=2", "scheduler=pipeline", "launcher.patience=12"]
     result = run(load_config([*settings(tmp_path), *changes]), build_registry(), killer.see)
     assert killer.kills == 1
-    assert digests(Path(result.folder)) == alone
+    assert digests(Path(result.folder)) == digests(undisturbed)
     lost = [e for e in read_events(Path(result.folder)) if isinstance(e, WorkerLost)]
     assert lost
     assert all(event.silent_seconds > 12 for event in lost)
@@ -93,7 +86,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_workers_end_with_the_host_and_the_run_is_resumed(
-    alone: dict[str, str], tmp_path: Path
+    undisturbed: Path, tmp_path: Path
 ) -> None:
     host = started(tmp_path, "workers=2", "scheduler=pipeline")
     wait_until(lambda: epochs(tmp_path) >= 8)
@@ -104,7 +97,7 @@ def test_workers_end_with_the_host_and_the_run_is_resumed(
     wait_until(lambda: not any(map(is_alive, orphans)), seconds=20)
     folder = newest_run(tmp_path)
     result = run(load_config(file=folder / "config.yaml"), build_registry(), resume=folder)
-    assert digests(Path(result.folder)) == alone
+    assert digests(Path(result.folder)) == digests(undisturbed)
 
 
 def test_ctrl_c_stops_everything_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,17 +54,46 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+# Of 4 blocks: 4 first weights, then of each phase 8 checkpoints and 4 results, then 2 and 1.
+MOMENTS = (4, 7, 13, 16, 22, 28, 30)
+
+
 @pytest.fixture(scope="module")
-def undisturbed(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+def run_and_copies(
+    registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunResult, dict[int, Path]]:
+    """An undisturbed run, and its folder as a kill would leave it at each of the moments.
+
+    A moment is the number of files of weights and checkpoints written before.
+    """
+    out, home = tmp_path_factory.mktemp("undisturbed"), tmp_path_factory.mktemp("copies")
+    copies: dict[int, Path] = {}
+    moments = count()
+
+    def write(path: Path, content: bytes) -> None:
+        if (moment := next(moments)) in MOMENTS:
+            folder = newest_run(out)
+            copies[moment] = Path(shutil.copytree(folder, home / str(moment) / folder.name))
+        write_file(path, content)
+
     torch.set_num_threads(1)
-    return run(load_config(settings(tmp_path_factory.mktemp("undisturbed"))), registry)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pbkd.training.checkpoint.STEPS_BETWEEN", 1)
+        patch.setattr("pbkd.models.weights.write_file", write)
+        patch.setattr("pbkd.training.checkpoint.write_file", write)
+        return run(load_config(settings(out)), registry), copies
+
+
+@pytest.fixture
+def undisturbed(run_and_copies: tuple[RunResult, dict[int, Path]]) -> RunResult:
+    return run_and_copies[0]
 
 
 def crash_at(
-    count: int, out: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, *changes: str
+    written: int, out: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, *changes: str
 ) -> Path:
-    """Run until the file of weights or checkpoint number `count` is to be written."""
-    left = iter(range(count))
+    """Run until that many files of weights and checkpoints are written."""
+    left = iter(range(written))
 
     def write(path: Path, content: bytes) -> None:
         if next(left, None) is None:
@@ -93,16 +123,16 @@ def assert_same(result: RunResult, undisturbed: RunResult) -> None:
         assert found.solo_drop == wanted.solo_drop
 
 
-# Of 4 blocks: 4 first weights, then of each phase 8 checkpoints and 4 results, then 2 and 1.
-@pytest.mark.parametrize("count", [4, 7, 13, 16, 22, 28, 30])
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_run_that_is_resumed_gives_what_it_would_have_given(
-    count: int,
+    moment: int,
     registry: Registry,
     undisturbed: RunResult,
+    run_and_copies: tuple[RunResult, dict[int, Path]],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder = crash_at(count, tmp_path, registry, monkeypatch)
+    copied = run_and_copies[1][moment]
+    folder = Path(shutil.copytree(copied, tmp_path / copied.name))
     assert not is_finished(folder)
     result, events = resumed(folder, registry)
     assert result.folder == str(folder)

@@ -294,7 +294,7 @@ def test_open_epochs_become_a_number_of_steps(registry: Registry) -> None:
     steps = 1077 // 64
     assert config.distill.epochs == round(600 / steps)
     assert config.distill.student_fed_epochs == round(300 / steps)
-    big = load_config(["data=synthetic", "data.count=100000", "data.channels=1", "data.height=8",
+    big = load_config(["data=synthetic", "data.count=50000", "data.channels=1", "data.height=8",
                        "data.width=8"])  # fmt: skip
     assert plan_run(big, registry).config.distill.epochs == 1
 

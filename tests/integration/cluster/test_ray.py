@@ -20,7 +20,7 @@ from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run
 from tests.integration.test_kill import wait_until
-from tests.soak.kill import digests, settings, undisturbed
+from tests.soak.kill import digests, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,11 +89,6 @@ def cluster() -> Iterator[Cluster]:
     monkeypatch.undo()
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return undisturbed(tmp_path_factory.mktemp("alone"))
-
-
 def after_epochs(count: int, act: Callable[[], None]) -> Emit:
     """Return a listener that calls `act` once, at the `count`-th blockwise epoch of a run."""
     seen: list[str] = []
@@ -109,7 +104,7 @@ def after_epochs(count: int, act: Callable[[], None]) -> Emit:
 
 @pytest.mark.parametrize(("scheduler", "victim"), [("lpt-scheduler", 2), ("pipeline", 1)])
 def test_a_node_is_lost_and_the_students_are_those_of_one_worker(
-    scheduler: str, victim: int, cluster: Cluster, alone: dict[str, str], tmp_path: Path
+    scheduler: str, victim: int, cluster: Cluster, undisturbed: Path, tmp_path: Path
 ) -> None:
     changes = [
         f"scheduler={scheduler}", "workers=3", "launcher=ray",
@@ -118,7 +113,7 @@ def test_a_node_is_lost_and_the_students_are_those_of_one_worker(
     config = load_config([*settings(tmp_path), *changes])
     result = run(config, build_registry(), after_epochs(8, lambda: cluster.kill(victim)))
     folder = Path(result.folder)
-    assert digests(folder) == alone
+    assert digests(folder) == digests(undisturbed)
     events = read_events(folder)
     assert [e for e in events if isinstance(e, Restarted)]
     assert {e.worker for e in events if isinstance(e, BlockTrained)} == {0, 1, 2}

@@ -17,7 +17,7 @@ from pbkd.models.weights import read_weights
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run, times_resumed
 from tests.integration.test_kill import wait_until
-from tests.soak.kill import settings, undisturbed
+from tests.soak.kill import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,15 +30,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not ROOM, reason="network namespaces need root and iproute2"),
 ]
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run by one worker."""
-    torch.set_num_threads(1)
-    out = tmp_path_factory.mktemp("alone")
-    undisturbed(out)
-    return newest_run(out)
 
 
 @pytest.fixture
@@ -130,19 +121,19 @@ class Cluster:
 @pytest.mark.parametrize("scheduler", ["even-spans", "lpt-scheduler"])
 @pytest.mark.usefixtures("hosts")
 def test_four_hosts_give_the_students_of_one_worker(
-    scheduler: str, alone: Path, tmp_path: Path
+    scheduler: str, undisturbed: Path, tmp_path: Path
 ) -> None:
     cluster = Cluster(tmp_path, HOSTS, f"scheduler={scheduler}")
     cluster.ended(1, 2, 3, 4)
     folder = cluster.run_folder()
-    assert_alike(folder, alone)
+    assert_alike(folder, undisturbed)
     trained = {e.worker for e in read_events(folder) if isinstance(e, BlockTrained)}
     assert trained == {0, 1, 2, 3}
     assert times_resumed(folder) == 0
 
 
 @pytest.mark.usefixtures("hosts")
-def test_a_host_is_cut_off_and_another_is_killed(alone: Path, tmp_path: Path) -> None:
+def test_a_host_is_cut_off_and_another_is_killed(undisturbed: Path, tmp_path: Path) -> None:
     cluster = Cluster(
         tmp_path, 2, "scheduler=even-spans", "launcher=torchrun", "launcher.patience=5"
     )
@@ -154,5 +145,5 @@ def test_a_host_is_cut_off_and_another_is_killed(alone: Path, tmp_path: Path) ->
     wait_until(lambda: cluster.epochs() > before)
     subprocess.run([*HOST, "kill", "3"], check=True)
     cluster.ended(1, 2)
-    assert_alike(folder, alone)
+    assert_alike(folder, undisturbed)
     assert times_resumed(folder) == 2
