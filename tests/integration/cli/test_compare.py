@@ -5,31 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from pbkd.cli import app
-from pbkd.config.load import load_config
 from pbkd.errors import ConfigError, RunFolderError
-from pbkd.pipeline.run import run
-from pbkd.plugin.registry import build_registry
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    overrides = [
-        f"out={tmp_path_factory.mktemp('runs')}",
-        "threads=1",
-        "distill.epochs=1",
-        "distill.student_fed_epochs=0",
-        "finetune.epochs=1",
-        "meters=[]",
-    ]
-    torch.set_num_threads(1)
-    return Path(run(load_config(overrides), build_registry()).folder)
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run, to write to."""
+    return Path(shutil.copytree(finished, tmp_path / finished.name))
 
 
 def pbkd(*arguments: object) -> str:
