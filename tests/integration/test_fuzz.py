@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from pbkd import cli
 from pbkd.plugin.registry import build_registry
 from tests.paths import ROOT
-from tests.soak.fuzz import ROUNDS, Outside, attempt, corpus, mutated, original
+from tests.soak.damage import Outside, mutated
+from tests.soak.fuzz import ROUNDS, attempt, corpus, original
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,7 @@ def test_on_the_command_line_damage_is_one_sentence(
 
 
 def test_the_soak_runs_as_a_script() -> None:
-    script = ["tests/soak/fuzz.py", "--inputs", "30"]
+    script = ["-m", "tests.soak.fuzz", "--inputs", "30"]
     root = ROOT
     done = subprocess.run([sys.executable, *script], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,17 +14,12 @@ import torch
 from pbkd.config.load import load_config
 from pbkd.core.events import BlockTrained, CheckpointDamaged, EpochDone, Event
 from pbkd.core.files import write_file
-from pbkd.errors import CheckpointError, IdentityError, RunFolderError
+from pbkd.errors import IdentityError, RunFolderError
 from pbkd.pipeline.run import run
-from pbkd.runs.events import read_events, record_event
+from pbkd.runs.events import read_events
 from pbkd.runs.folder import is_finished, is_held, locked, newest_run
-from pbkd.runs.progress import checkpoint_store, finished_blocks, first_epochs
-from pbkd.training.checkpoint import CheckpointStore, is_checkpoint_due, restore, snapshot
-from pbkd.training.learner import OPTIMISERS, trainee
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pbkd.core.results import RunResult
     from pbkd.plugin.registry import Registry
 
@@ -205,88 +200,3 @@ def test_two_runs_never_share_a_folder(
         assert is_held(folder)
         with pytest.raises(RunFolderError, match="another process runs in"):
             resumed(folder, registry)
-
-
-def test_checkpoints_lie_at_least_so_many_steps_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pbkd.training.checkpoint.STEPS_BETWEEN", 50)
-    assert [e for e in range(1, 13) if is_checkpoint_due(e, 12, 16)] == [4, 8]
-    assert [e for e in range(1, 4) if is_checkpoint_due(e, 3, 700)] == [1, 2]
-
-
-def test_a_shelf_keeps_the_last_two(tmp_path: Path) -> None:
-    kept = CheckpointStore(tmp_path, "a.b")
-    other = CheckpointStore(tmp_path, "a")
-    for epoch in (1, 2, 9, 3):
-        kept.write(epoch, {"x": torch.full((2, 2), epoch)}, {"note": epoch})
-    other.write(7, {"x": torch.zeros(1)}, {})
-    assert kept.epochs() == [3, 2]
-    assert other.epochs() == [7]
-    tensors, facts = kept.read(3)
-    assert torch.equal(tensors["x"], torch.full((2, 2), 3))
-    assert facts == {"note": 3, "epoch": 3}
-    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
-        kept.read(1)
-
-
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
-def test_a_training_goes_on_bit_by_bit_from_its_snapshot(tmp_path: Path, optimiser: str) -> None:
-    def steps(learner: Any, numbers: Iterator[int]) -> None:
-        for number in numbers:
-            x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(number))
-            learner.optimiser.zero_grad()
-            learner.replacement(x).square().mean().backward()
-            learner.optimiser.step()
-            learner.rate.step()
-
-    def learner() -> Any:
-        torch.manual_seed(0)
-        network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
-        network = network.to(memory_format=torch.channels_last)
-        return trainee(network, lr=0.01, weight_decay=0.1, steps=20, optimiser=optimiser)
-
-    whole, half, rest = learner(), learner(), learner()
-    steps(whole, iter(range(20)))
-    steps(half, iter(range(9)))
-    CheckpointStore(tmp_path, "half").write(9, *snapshot(half))
-    restore(*CheckpointStore(tmp_path, "half").read(9), rest)
-    steps(rest, iter(range(9, 20)))
-    for name, tensor in whole.replacement.state_dict().items():
-        assert torch.equal(tensor, rest.replacement.state_dict()[name]), name
-
-
-def test_blocks_start_where_they_can(tmp_path: Path) -> None:
-    for name, epochs in {"a": (1, 2), "b": (2, 3), "c": ()}.items():
-        for epoch in epochs:
-            checkpoint_store(tmp_path, "teacher-fed", name).write(epoch, {"x": torch.zeros(1)}, {})
-            checkpoint_store(tmp_path, "student-fed", name).write(epoch, {"x": torch.zeros(1)}, {})
-    assert first_epochs(tmp_path, "teacher-fed", "abc", 9) == {"a": 2, "b": 3, "c": 0}
-    assert first_epochs(tmp_path, "student-fed", "abc", 9) == {"a": 0, "b": 0, "c": 0}
-    assert first_epochs(tmp_path, "student-fed", "ab", 9) == {"a": 2, "b": 2}
-
-
-def test_a_block_without_its_event_or_its_file_is_not_done(tmp_path: Path) -> None:
-    event = BlockTrained(
-        worker=0,
-        phase="teacher-fed",
-        block="a",
-        job_seconds=1.0,
-        losses=(1.0,),
-        failure=None,
-        checksum="00000000",
-    )
-    record_event(tmp_path, "rank0", event)
-    assert finished_blocks(tmp_path, "teacher-fed") == {}
-    (tmp_path / "teacher-fed").mkdir()
-    (tmp_path / "teacher-fed" / "a.safetensors").write_bytes(b"x")
-    assert finished_blocks(tmp_path, "teacher-fed") == {}
-
-
-def test_the_newest_run_is_found(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="there is no run in"):
-        newest_run(tmp_path)
-    for name in ("b", "a"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.yaml").write_text("")
-    shutil.copystat(tmp_path / "a" / "config.yaml", tmp_path / "b" / "config.yaml")
-    (tmp_path / "a" / "config.yaml").write_text("newer")
-    assert newest_run(tmp_path).name == "a"

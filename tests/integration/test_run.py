@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import copy
-import dataclasses
 import json
-import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from torch import nn
 
 import pbkd
 from pbkd.config.load import load_config
@@ -19,23 +15,21 @@ from pbkd.core.events import (
     BlockTrained,
     EpochDone,
     Event,
-    Note,
     PhaseStarted,
     PlanMade,
     RunFinished,
     TeacherScored,
 )
 from pbkd.data.normalization import Normalization
-from pbkd.errors import ConfigError, TeacherError, UnknownNameError, WorkerError
+from pbkd.errors import TeacherError, WorkerError
 from pbkd.models.accuracy import accuracy
 from pbkd.models.weights import read_weights
 from pbkd.pipeline.finish import finish
-from pbkd.pipeline.plan import plan_run
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 
 if TYPE_CHECKING:
-    from pbkd.core.results import BlockResult, RunResult
+    from pbkd.core.results import RunResult
     from pbkd.plugin.registry import Registry
     from pbkd.training.task import DistillationTask
 
@@ -189,158 +183,6 @@ def test_a_diverging_block_keeps_the_teachers_segment(quick: list[str], registry
     assert not any(block.replaced for block in result.blocks)
     assert any("its training diverged" in (block.reason or "") for block in result.blocks)
     assert result.student.accuracy == result.teacher.accuracy
-
-
-def _vandalise(value: Any) -> None:
-    """Change whatever can be changed in a result, however deep."""
-    if isinstance(value, nn.Module):
-        for tensor in value.state_dict().values():
-            tensor.zero_()
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            _vandalise(getattr(value, field.name))
-            object.__setattr__(value, field.name, None)
-    elif isinstance(value, tuple | list):
-        for part in value:
-            _vandalise(part)
-    elif isinstance(value, dict):
-        value.clear()
-
-
-def test_observers_hear_of_blocks_and_of_the_run_and_change_neither(quick: list[str]) -> None:
-    class Observer:
-        blocks: list[BlockResult] = []  # noqa: RUF012
-        runs: list[RunResult] = []  # noqa: RUF012
-
-        @pbkd.hookimpl
-        def block_finished(self, result: BlockResult) -> None:
-            self.blocks.append(copy.deepcopy(result))
-            _vandalise(result)
-
-        @pbkd.hookimpl
-        def run_finished(self, result: RunResult) -> None:
-            self.runs.append(copy.deepcopy(result))
-            _vandalise(result)
-
-    registry = build_registry()
-    observer = Observer()
-    registry.add("observer", observer, version="", origin="here")
-    result = run(load_config(quick), registry)
-    assert observer.runs == [result]
-    written = json.loads((Path(result.folder) / "result.json").read_text())
-    assert written == json.loads(json.dumps(result.to_dict()))
-    assert all(block.builder["name"] == "low-rank" for block in result.blocks)
-    assert result.student.network is not None
-    assert all(bool(tensor.any()) for tensor in result.student.network.parameters())
-    assert {b.name for b in observer.blocks} == {b.name for b in result.blocks}
-    assert all(len(block.teacher_fed_losses) == 2 for block in observer.blocks)
-
-
-@pytest.mark.parametrize("error", [ValueError("no\nnetwork"), SystemExit(3)])
-def test_an_observer_that_raises_is_told_and_ends_nothing(
-    quick: list[str], error: BaseException
-) -> None:
-    class Sick:
-        @pbkd.hookimpl
-        def block_finished(self) -> None:
-            raise error
-
-        @pbkd.hookimpl
-        def run_finished(self) -> None:
-            raise error
-
-    class Sound:
-        heard: list[str] = []  # noqa: RUF012
-
-        @pbkd.hookimpl
-        def block_finished(self, result: BlockResult) -> None:
-            self.heard.append(result.name)
-
-        @pbkd.hookimpl
-        def run_finished(self, result: RunResult) -> None:
-            self.heard.append(result.folder)
-
-    Sound.heard = []
-    registry = build_registry()
-    for name, plugin in (("before", Sound()), ("sick", Sick()), ("after", Sound())):
-        registry.add(name, plugin, version="", origin="here")
-    events: list[Event] = []
-    result = run(load_config([*quick, "finetune.epochs=0"]), registry, events.append)
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    hooks = "block_finished", "run_finished"
-    of_blocks, of_run = (f"The plugin 'sick' fails in {hook} ({text})." for hook in hooks)
-    assert [event.text for event in events if isinstance(event, Note)] == [of_blocks, of_run]
-    assert result.notes.count(of_blocks) == 1
-    assert of_blocks in (Path(result.folder) / "README.md").read_text()
-    assert sorted(Sound.heard) == sorted(2 * [*(b.name for b in result.blocks), result.folder])
-    assert pbkd.load(result.folder)
-
-
-def test_planning_trains_nothing_and_writes_nothing(
-    quick: list[str], registry: Registry, tmp_path: Path
-) -> None:
-    planned_run = plan_run(load_config([*quick, "workers=3"]), registry)
-    assert not (tmp_path / "runs").exists()
-    assert len(planned_run.plan.workers) == 3
-    assert [p.block.name for p in planned_run.plan.blocks] == [
-        "conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2",
-    ]  # fmt: skip
-    assert planned_run.plan.workload.steps == 2 * (1077 // 64)
-    assert planned_run.plan.seconds > 0
-
-
-def test_open_epochs_become_a_number_of_steps(registry: Registry) -> None:
-    config = plan_run(load_config(), registry).config
-    steps = 1077 // 64
-    assert config.distill.epochs == round(600 / steps)
-    assert config.distill.student_fed_epochs == round(300 / steps)
-    big = load_config(["data=synthetic", "data.count=50000", "data.channels=1", "data.height=8",
-                       "data.width=8"])  # fmt: skip
-    assert plan_run(big, registry).config.distill.epochs == 1
-
-
-def test_workers_auto_is_a_number_once_planned(
-    quick: list[str], registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pbkd.execution.workers._core_count", lambda: 2)
-    planned_run = plan_run(load_config([*quick[:1], "workers=auto"]), registry)
-    told = re.search(
-        r"workers=auto \(with their start, 1: ([\d.]+) s, 2: ([\d.]+) s\)", planned_run.plan.why
-    )
-    assert told
-    one, two = map(float, told.groups())
-    assert planned_run.config.workers == len(planned_run.plan.workers) == (1 if one <= two else 2)
-
-
-def test_segments_can_be_kept(quick: list[str], registry: Registry) -> None:
-    config = load_config([*quick, "keep=[head*, conv1_*, conv2_*]"])
-    assert [p.block.name for p in plan_run(config, registry).plan.blocks] == ["conv3_1", "conv3_2"]
-
-
-def test_the_paper_form_is_dearer_for_the_first_convolution(
-    quick: list[str], registry: Registry
-) -> None:
-    config = load_config([*quick, "builder=separable", "builder.form=paper", "builder.repeats=2"])
-    first, *others = plan_run(config, registry).plan.blocks
-    assert first.reason
-    assert "dearer" in first.reason
-    assert first.cost is None
-    assert all(planned.cost for planned in others)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["keep=['*']"], "nothing to replace"),
-        (["builder=separable", "builder.rank=9"], "nothing to replace"),
-        (["distill.loss=mze"], "unknown loss 'mze'. Did you mean 'mse'"),
-    ],
-)
-def test_mistakes_are_told_before_training(
-    quick: list[str], registry: Registry, overrides: list[str], message: str
-) -> None:
-    with pytest.raises((ConfigError, UnknownNameError), match=message):
-        run(load_config([*quick, *overrides]), registry)
 
 
 def test_a_plugin_that_writes_to_the_teacher_is_found_out(

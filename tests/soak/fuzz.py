@@ -1,7 +1,7 @@
-"""Damage files and options in every way that chance finds: `python tests/soak/fuzz.py --inputs N`.
+"""Damage files and options at random: `python -m tests.soak.fuzz --inputs N`.
 
 Each input must be taken, or refused with a `PbkdError`; nothing else may be raised, and nothing be
-written outside the given folder. `tests/test_fuzz.py` runs the first few thousand.
+written outside the given folder. `tests/integration/test_fuzz.py` runs the first few thousand.
 """
 
 from __future__ import annotations
@@ -40,25 +40,20 @@ from pbkd.training.checkpoint import CheckpointStore
 from pbkd.zoo.card import read_card
 from pbkd.zoo.recipes import card_text
 from pbkd.zoo.train import training_recipe
+from tests.soak.damage import WORDS, Outside, mutated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Scheduler
 
-__all__ = ["ROUNDS", "Outside", "attempt", "corpus", "mutated", "original"]
+__all__ = ["ROUNDS", "attempt", "corpus", "original"]
 
 SLOWEST = 5.0
 _BLOCKS = [Block("one", 0, (2, 3, 3), (3, 2, 2)), Block("two", 1, (3, 2, 2), (2, 1, 1))]
 _ROWS = 3
 _EPOCH = 2
-_WORDS = (
-    b"null true false nan inf -1 0 1e999 99999999999999999999 {} [] '' ../../x /etc/passwd ${oc.env"
-    b":HOME} ${data} &a *a !!python/name:os.system \x00 \xff\xfe name weights teacher builder"
-    b" greedy digits workers distill seed out keep blocks format __class__ .. : , \n"
-)
 
 
 @functools.lru_cache(maxsize=1)
@@ -219,57 +214,7 @@ _RECIPE = {
 
 def corpus(kind: str) -> list[bytes]:
     """Return pieces that are put into a file of a kind."""
-    return [*_WORDS.split(b" "), *original(kind).split()[:40]]
-
-
-def mutated(whole: bytes, words: list[bytes], chance: random.Random) -> bytes:
-    """Return a file with a few bytes changed, cut out, doubled or put in."""
-    content = bytearray(whole)
-    for _ in range(chance.choice((1, 1, 2, 4))):
-        at = chance.randrange(len(content) + 1)
-        span = slice(at, min(len(content), at + chance.choice((1, 2, 8, 40))))
-        change = chance.randrange(5)
-        if change == 0 and at < len(content):
-            content[at] ^= 1 << chance.randrange(8)
-        elif change == 1:
-            del content[span]
-        elif change == 2:
-            content[at:at] = content[span]
-        elif change == 3:
-            content[span] = chance.choice(words)
-        else:
-            del content[at:]
-    return bytes(content)
-
-
-class Outside:
-    """Sees whether anything is new in the folder above a folder, or in the current one."""
-
-    def __init__(self, folder: Path) -> None:
-        """Watch around `folder`."""
-        self._places = (folder.parent, Path.cwd())
-        self._inside = folder
-
-    def __enter__(self) -> Outside:
-        """Remember what is there."""
-        self._before = self._seen()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Look again."""
-        self._after = self._seen()
-
-    def unchanged(self) -> bool:
-        """Say whether nothing was added."""
-        return self._after <= self._before
-
-    def _seen(self) -> set[Path]:
-        return {path for place in self._places for path in place.iterdir()}
+    return [*WORDS.split(b" "), *original(kind).split()[:40]]
 
 
 def attempt(kind: str, content: bytes, folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Kill workers at random moments, over and over: `python tests/soak/kill.py --rounds 100`.
+"""Kill workers at random moments, over and over: `python -m tests.soak.kill --rounds 100`.
 
 Every round is one run with several kills; its weights must be those of an undisturbed run.
 """

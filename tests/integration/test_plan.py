@@ -1,0 +1,84 @@
+"""The plan of a run, before anything is trained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pbkd.config.load import load_config
+from pbkd.errors import ConfigError, UnknownNameError
+from pbkd.pipeline.plan import plan_run
+from pbkd.pipeline.run import run
+
+if TYPE_CHECKING:
+    from pbkd.plugin.registry import Registry
+
+
+def test_planning_trains_nothing_and_writes_nothing(
+    quick: list[str], registry: Registry, tmp_path: Path
+) -> None:
+    planned_run = plan_run(load_config([*quick, "workers=3"]), registry)
+    assert not (tmp_path / "runs").exists()
+    assert len(planned_run.plan.workers) == 3
+    assert [p.block.name for p in planned_run.plan.blocks] == [
+        "conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2",
+    ]  # fmt: skip
+    assert planned_run.plan.workload.steps == 2 * (1077 // 64)
+    assert planned_run.plan.seconds > 0
+
+
+def test_open_epochs_become_a_number_of_steps(registry: Registry) -> None:
+    config = plan_run(load_config(), registry).config
+    steps = 1077 // 64
+    assert config.distill.epochs == round(600 / steps)
+    assert config.distill.student_fed_epochs == round(300 / steps)
+    big = load_config(["data=synthetic", "data.count=50000", "data.channels=1", "data.height=8",
+                       "data.width=8"])  # fmt: skip
+    assert plan_run(big, registry).config.distill.epochs == 1
+
+
+def test_workers_auto_is_a_number_once_planned(
+    quick: list[str], registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pbkd.execution.workers._core_count", lambda: 2)
+    planned_run = plan_run(load_config([*quick[:1], "workers=auto"]), registry)
+    told = re.search(
+        r"workers=auto \(with their start, 1: ([\d.]+) s, 2: ([\d.]+) s\)", planned_run.plan.why
+    )
+    assert told
+    one, two = map(float, told.groups())
+    assert planned_run.config.workers == len(planned_run.plan.workers) == (1 if one <= two else 2)
+
+
+def test_segments_can_be_kept(quick: list[str], registry: Registry) -> None:
+    config = load_config([*quick, "keep=[head*, conv1_*, conv2_*]"])
+    assert [p.block.name for p in plan_run(config, registry).plan.blocks] == ["conv3_1", "conv3_2"]
+
+
+def test_the_paper_form_is_dearer_for_the_first_convolution(
+    quick: list[str], registry: Registry
+) -> None:
+    config = load_config([*quick, "builder=separable", "builder.form=paper", "builder.repeats=2"])
+    first, *others = plan_run(config, registry).plan.blocks
+    assert first.reason
+    assert "dearer" in first.reason
+    assert first.cost is None
+    assert all(planned.cost for planned in others)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["keep=['*']"], "nothing to replace"),
+        (["builder=separable", "builder.rank=9"], "nothing to replace"),
+        (["distill.loss=mze"], "unknown loss 'mze'. Did you mean 'mse'"),
+    ],
+)
+def test_mistakes_are_told_before_training(
+    quick: list[str], registry: Registry, overrides: list[str], message: str
+) -> None:
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
+        run(load_config([*quick, *overrides]), registry)
