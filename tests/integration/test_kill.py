@@ -35,9 +35,7 @@ def test_killed_workers_change_nothing(feed: str, undisturbed: Path, tmp_path: P
     assert restarts
 
 
-def test_a_worker_that_hangs_is_killed_and_started_again(
-    undisturbed: Path, tmp_path: Path
-) -> None:
+def test_a_worker_that_hangs_is_killed_and_started_again(undisturbed: Path, tmp_path: Path) -> None:
     killer = Killer(seed=0, kills=1, how=signal.SIGSTOP)
     changes = ["workers=2", "scheduler=pipeline", "launcher.patience=12"]
     result = run(load_config([*settings(tmp_path), *changes]), build_registry(), killer.see)

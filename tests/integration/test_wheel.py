@@ -43,10 +43,10 @@ def test_every_plugin_is_loaded_from_the_wheel(environment: dict[str, str], tmp_
     code = f"import sys, {', '.join(modules)}\nprint(sys.prefix)\n" + "".join(
         f"print({module}.__file__)\n" for module in modules
     )
-    prefix, *files = run(Example("python", code, None), tmp_path, environment).split()
+    prefix, *files = run_in_shell(Example("python", code, None), tmp_path, environment).split()
     assert len(files) == len(modules)
     assert all(Path(file).is_relative_to(prefix) for file in files)
-    listed = run(Example("sh", "pbkd plugins list", None), tmp_path, environment)
+    listed = run_in_shell(Example("sh", "pbkd plugins list", None), tmp_path, environment)
     assert "broken" not in listed
     names = {line.split()[0] for line in listed.splitlines() if line.strip()}
     on_demand = {"tensorboard"}
