@@ -11,17 +11,13 @@ from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
 from pbkd.data.augmentation import Augmentation
-from pbkd.data.batching import sequential_batches, shuffled_batches, shuffled_rows
+from pbkd.data.batching import shuffled_batches, shuffled_rows
 from pbkd.data.datasets import Split
 from pbkd.data.fixed_views import with_fixed_views
 from pbkd.data.image_decoding import ImageDecoder
 from pbkd.data.image_folder import ImageFolderSource
 from pbkd.errors import DataError
-
-
-def everything(split: Split) -> torch.Tensor:
-    return torch.cat([images for images, _ in sequential_batches(split, 64)])
-
+from tests.unit.data.reading import everything
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 

@@ -1,38 +1,22 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
-from pbkd.config.load import load_config, read_yaml
-from pbkd.config.schema import RunConfig
 from pbkd.data.normalization import Normalization
-from pbkd.data.sources import DigitsSource
 from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError, WeightsError
-from pbkd.models.accuracy import accuracy
-from pbkd.models.metrics import macs, parameters
-from pbkd.models.teacher import build_network, find_model, list_variants, load_teacher
-from pbkd.models.weights import fingerprint, read_weights, write_weights
+from pbkd.models.teacher import build_network, list_variants, load_teacher
+from pbkd.models.weights import fingerprint, write_weights
 from pbkd.protocols import ZooModel
-from pbkd.zoo.recipes import card_licence, compression_config, describe
-from tests.paths import ROOT
+from tests.unit.models.test_shipped_teachers import DIGITS
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
-
-DIGITS = ["digits-vgg", "digits-resnet"]
-SHIPPED = ["vgg16-cifar10", "resnet20-cifar10", *DIGITS]
-
-
-def card_of(model: ZooModel) -> Any:
-    assert model.card is not None
-    return OmegaConf.load(model.card)
 
 
 def refused(registry: Registry, kind: type[PbkdError], **choice: object) -> str:
@@ -40,50 +24,6 @@ def refused(registry: Registry, kind: type[PbkdError], **choice: object) -> str:
         load_teacher(registry, choice)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def test_these_teachers_come_with_weights(registry: Registry) -> None:
-    models = registry.strategies["model"].values()
-    assert [model.name for model in models if model.weights] == SHIPPED
-    assert [model.name for model in models if model.card] == SHIPPED
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_card_is_about_the_file_beside_it(registry: Registry, name: str) -> None:
-    model, _ = find_model(registry, name)
-    card = card_of(model)
-    assert model.weights is not None
-    content = model.weights.read_bytes()
-    assert hashlib.sha256(content).hexdigest() == card.sha256
-    assert len(content) <= 8_000_000
-    assert (card.name, card.summary, card.licence) == (name, model.summary, "Apache-2.0")
-    assert card.recipe.model.name == name
-    assert card.command.startswith(f"pbkd zoo train {name}")
-
-
-@pytest.mark.parametrize("name", DIGITS)
-def test_a_digits_teacher_is_what_its_card_says(registry: Registry, name: str) -> None:
-    model, _ = find_model(registry, name)
-    card, teacher = card_of(model), load_teacher(registry, {"name": name})
-    digits = DigitsSource().load()
-    assert parameters(teacher.network) == card.parameters
-    assert model.input_shape == digits.image_shape
-    assert macs(teacher.network, digits.image_shape) == card.macs
-    for split in ("validation", "test"):
-        rows = getattr(digits, split)
-        found = accuracy(teacher.network, rows, teacher.normalization, device="cpu")
-        # One image more or less: sums are in another order where kernels differ.
-        assert abs(found - card.accuracy[split]) <= 1 / len(rows) + 1e-9
-    assert card.accuracy.test >= 0.97
-
-
-def test_a_shipped_teacher_is_of_the_size_that_its_card_says(registry: Registry) -> None:
-    for name in SHIPPED:
-        model, _ = find_model(registry, name)
-        card, teacher = card_of(model), load_teacher(registry, {"name": name})
-        assert model.input_shape is not None
-        assert parameters(teacher.network) == card.parameters
-        assert macs(teacher.network, model.input_shape) == card.macs
 
 
 @pytest.mark.parametrize("name", DIGITS)
@@ -258,64 +198,3 @@ def test_pretrained_weights_are_asked_for_and_give_way_to_a_file(
 def test_building_a_network_never_fetches_weights(family: Registry) -> None:
     network = build_network(family, {"name": "own:plain", "pretrained": True})
     assert network.get_parameter("linear.weight").mean() == 0
-
-
-def test_a_model_is_described_with_options_size_and_card(registry: Registry) -> None:
-    assert describe(registry, "vgg11").splitlines()[:3] == [
-        "vgg11: VGG for small images: 8 convolutions, one linear layer",
-        f"parameters: {parameters(build_network(registry, {'name': 'vgg11'})):,}",
-        "input: any",
-    ]
-    assert "  teacher.num_classes = 10" in describe(registry, "vgg11").splitlines()
-    lines = describe(registry, "digits-vgg").splitlines()
-    assert lines[1:5] == ["parameters: 288,618", "input: 1x8x8", "options:", "  none"]
-    model, _ = find_model(registry, "digits-vgg")
-    assert model.card is not None
-    card = lines[lines.index("card:") + 1 :]
-    assert card == ["  " + line for line in model.card.read_text().splitlines()]
-
-
-def test_a_variant_is_described_without_its_own_name_as_an_option(registry: Registry) -> None:
-    text = describe(registry, "torchvision:squeezenet1_1")
-    assert "teacher.variant" not in text
-    assert "  teacher.pretrained = False" in text.splitlines()
-
-
-def test_the_shipped_weights_are_plain_tensors(registry: Registry) -> None:
-    for name in SHIPPED:
-        model, _ = find_model(registry, name)
-        assert model.weights is not None
-        weights = read_weights(model.weights)
-        assert weights.keys() == model.build().state_dict().keys()
-        assert all(torch.isfinite(tensor).all() for tensor in weights.values())
-
-
-def test_every_recipe_is_that_of_a_model(registry: Registry) -> None:
-    models = [model for model in registry.strategies["model"].values() if model.recipe]
-    files = {path.stem for path in (ROOT / "zoo" / "pbkd_zoo" / "recipes").iterdir()}
-    assert {model.name for model in models} == files >= set(DIGITS)
-    for model in models:
-        assert model.recipe is not None
-        config = load_config(file=model.recipe)
-        assert config.teacher["name"] == model.name
-        assert config.out == RunConfig().out
-        for key, value in read_yaml(model.recipe).items():
-            if key not in ("teacher", "data"):
-                assert value != getattr(RunConfig(), key), f"{model.name}: {key} is the default"
-
-
-def test_a_recipe_takes_overrides_but_no_other_teacher(registry: Registry) -> None:
-    config = compression_config(registry, "digits-resnet", ["seed=3", "teacher.weights=w.pt"])
-    assert config == RunConfig(
-        teacher={"name": "digits-resnet", "weights": "w.pt"}, data={"name": "digits"}, seed=3
-    )
-    with pytest.raises(ConfigError, match="'teacher' is 'vgg16', but this is the recipe of"):
-        compression_config(registry, "digits-resnet", ["teacher=vgg16"])
-    with pytest.raises(ConfigError, match="with `pbkd run teacher=timm:resnet26d`"):
-        compression_config(registry, "timm:resnet26d", [])
-
-
-def test_a_licence_is_that_of_the_weights_of_the_zoo(registry: Registry) -> None:
-    assert card_licence(registry, {"name": "digits-vgg"}) == "Apache-2.0"
-    assert card_licence(registry, {"name": "digits-vgg", "weights": "mine.pt"}) is None
-    assert card_licence(registry, {"name": "vgg16"}) is None

@@ -1,0 +1,109 @@
+"""Images and labels from an NPZ file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pbkd.data.augmentation import Augmentation
+from pbkd.data.npz import NpzSource
+from pbkd.errors import DataError
+from tests.unit.data.reading import everything
+
+
+def arrays(**changes: Any) -> dict[str, Any]:
+    generator = np.random.default_rng(0)
+    usual = {
+        "x_train": generator.integers(0, 256, (20, 5, 6, 3), dtype=np.uint8),
+        "y_train": np.arange(20) * 7 % 4,
+        "x_test": generator.integers(0, 256, (8, 5, 6, 3), dtype=np.uint8),
+        "y_test": np.arange(8) % 4,
+    }
+    return {key: value for key, value in {**usual, **changes}.items() if value is not None}
+
+
+def stored(folder: Path, **changes: Any) -> str:
+    path = folder / "data.npz"
+    np.savez(path, **arrays(**changes))
+    return str(path)
+
+
+def test_npz_gives_the_arrays_channels_first(tmp_path: Path) -> None:
+    data = NpzSource(stored(tmp_path), validation=0.25, crop=2, flip=True).load()
+    given = arrays()
+    expected = torch.from_numpy(given["x_train"]).permute(0, 3, 1, 2)
+    assert torch.equal(everything(data.train), expected[:15])
+    assert torch.equal(everything(data.validation), expected[15:])
+    assert data.validation.labels.tolist() == given["y_train"][15:].tolist()
+    assert torch.equal(everything(data.test), torch.from_numpy(given["x_test"]).permute(0, 3, 1, 2))
+    assert (data.num_classes, data.image_shape) == (4, (3, 5, 6))
+    assert data.augmentation == Augmentation(crop=2, flip=True)
+
+
+def test_npz_takes_grey_images_and_labels_in_a_column(tmp_path: Path) -> None:
+    given = arrays()
+    path = stored(
+        tmp_path,
+        x_train=given["x_train"][..., 0],
+        x_test=given["x_test"][..., 0],
+        y_train=given["y_train"].astype(np.uint8)[:, np.newaxis],
+    )
+    data = NpzSource(path, train_limit=10).load()
+    assert data.image_shape == (1, 5, 6)
+    assert torch.equal(everything(data.train)[:, 0], torch.from_numpy(given["x_train"][:9, ..., 0]))
+    assert data.train.labels.tolist() == given["y_train"][:9].tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_test": None}, "has no y_test"),
+        ({"x_train": None, "y_train": None}, "has no x_train, y_train"),
+        ({"x_train": np.zeros((20, 5, 6, 3), np.float32)}, "x_train .* float32"),
+        ({"x_test": np.zeros((8, 5), np.uint8)}, r"x_test .* \(8, 5\)"),
+        ({"x_test": np.zeros((8, 3, 5, 6), np.uint8)}, r"x_test .* must be \(N, H, W\)"),
+        ({"x_test": np.zeros((8, 5, 7, 3), np.uint8)}, r"\(3, 5, 7\)"),
+        ({"x_train": np.zeros((0, 5, 6, 3), np.uint8)}, "x_train .* without an empty dimension"),
+        ({"y_train": np.arange(19) % 4}, "one integer for each of the 20 images"),
+        ({"y_train": np.arange(20) / 2}, "y_train .* float64"),
+        ({"y_train": np.eye(20, dtype=np.int64)}, r"y_train .* \(20, 20\)"),
+        ({"y_train": np.arange(20) * 7 % 4 - 1}, "train labels .* from -1 to 2"),
+        ({"y_test": np.arange(8)}, "test labels .* from 0 to 7, but must be 0 … 3"),
+        ({"y_train": np.zeros(20, np.int64), "y_test": np.zeros(8, np.int64)}, "1 class"),
+        ({"y_train": np.array([None] * 20)}, "not a readable .npz file"),
+    ],
+)
+def test_npz_says_what_is_wrong(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = stored(tmp_path, **changes)
+    with pytest.raises(DataError, match=message):
+        NpzSource(path).load()
+
+
+def test_npz_says_that_there_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no file .*nothing.npz.* data\.path"):
+        NpzSource(str(tmp_path / "nothing.npz")).load()
+
+
+def test_npz_refuses_files_that_are_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez_compressed(path, **arrays())
+    whole = path.read_bytes()
+    single = tmp_path / "single.npy"
+    np.save(single, np.zeros(3))
+    for content in (b"", b"plain text", whole[: len(whole) // 2], single.read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"not a readable \.npz file"):
+            NpzSource(str(path)).load()
+
+
+def test_npz_notices_damage_inside_the_file(tmp_path: Path) -> None:
+    path = Path(stored(tmp_path))
+    content = bytearray(path.read_bytes())
+    content[500] ^= 0xFF  # a pixel of x_train: the archive's checksum no longer holds
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"not a readable \.npz file"):
+        NpzSource(str(path)).load()
