@@ -1,4 +1,4 @@
-"""A run's result as files in its folder: JSON, CSV, a Markdown card."""
+"""A run's result as JSON, CSV, model card, HTML page and terminal output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ __all__ = ["write_report"]
 
 
 def write_report(result: RunResult, folder: Path) -> None:
-    """Write `result.json`, `blocks.csv` (a row a block) and, last, `README.md` (the model card)."""
+    """Write `result.json`, `blocks.csv` and, last, the model card `README.md` to the run folder.
+
+    Args:
+        result: The result of the run.
+        folder: The run folder.
+
+    Raises:
+        RunFolderError: A file cannot be written.
+    """
     write_json(folder / "result.json", result.to_dict())
     write_file(folder / "blocks.csv", blocks_csv(result.blocks).encode())
     write_file(folder / "README.md", card(result).encode())

@@ -1,4 +1,4 @@
-"""The model card: what the student is, beside its teacher, in Markdown."""
+"""The model card in Markdown: student and teacher compared, blocks, time and energy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.config.options import choice_text
-from pbkd.report.energy import ENERGY_HEADS, energy_notes, energy_rows, energy_said
+from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_notes, energy_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def card(result: RunResult) -> str:
-    """Return the card of a run's student as Markdown."""
+    """Return the model card of a run's student as Markdown."""
     sections = [
         f"# {result.student.name}",
         verdict(result),
@@ -43,11 +43,11 @@ def card(result: RunResult) -> str:
             ("block", "input", "parameters", "MACs", "alone it loses", "replaced"),
             [_block_row(block) for block in result.blocks],
         ),
-        "## What it took",
+        "## Time and energy",
         _markdown(("phase", "seconds", "CPU seconds", "joules"), phase_rows(result.phases)),
         *_energy(result),
         "\n".join(f"- {note}" for note in all_notes(result)),
-        "## How it was made",
+        "## Reproduction",
         f"```\n{result.command}\n```",
         "\n".join(f"- {name}: {value}" for name, value in result.environment.items()),
         "MACs are multiply-accumulates of convolutions and matrix products, for one image.",
@@ -57,11 +57,11 @@ def card(result: RunResult) -> str:
 
 def _energy(result: RunResult) -> list[str]:
     rows = energy_rows(result.energy)
-    return [_markdown(ENERGY_HEADS, rows), energy_said(result.energy)] if rows else []
+    return [_markdown(ENERGY_HEADS, rows), energy_caption(result.energy)] if rows else []
 
 
 def verdict(result: RunResult) -> str:
-    """Say in one sentence what the run gained and lost."""
+    """Summarise the run in one sentence: blocks replaced, savings, accuracy change."""
     before, after = replaced_totals(result.blocks)
     count = sum(block.replaced for block in result.blocks)
     if not count:
@@ -76,14 +76,14 @@ def verdict(result: RunResult) -> str:
 def _kept(result: RunResult) -> str:
     before, after = result.teacher.accuracy, result.student.accuracy
     if before is None or after is None:
-        return f"gives its teacher's class to {points(result.student.agreement)} of the test images"
+        return f"agrees with its teacher on {points(result.student.agreement)} of the test images"
     lost = 100 * (before - after)
     change = f"lost {lost:.2f} points" if lost > 0 else f"gained {abs(lost):.2f} points"
     return f"{change} of test accuracy"
 
 
 def score_name(result: RunResult) -> str:
-    """Say what the scores of a run are."""
+    """Return the name of the run's score: accuracy, or without labels agreement."""
     return "agreement with the teacher" if result.accuracy_reason else "accuracy"
 
 
@@ -108,9 +108,13 @@ def replaced_totals(blocks: Sequence[BlockResult]) -> tuple[tuple[int, int], tup
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of teacher and student, as numbers (None: not measured) and as they are written.
+    """A figure of teacher and student.
 
-    `ratio` is teacher / student where that says something, else empty.
+    Attributes:
+        name: Its name.
+        numbers: The values of teacher and student; None if not measured.
+        written: The formatted values.
+        ratio: teacher / student, formatted; empty if meaningless.
     """
 
     name: str
@@ -125,7 +129,7 @@ def comparison(result: RunResult) -> list[tuple[str, str, str, str]]:
 
 
 def figures(result: RunResult) -> list[Figure]:
-    """Return what teacher and student are compared by."""
+    """Return the figures by which teacher and student are compared."""
     teacher, student = result.teacher, result.student
     milliseconds = [
         (f"latency, {what} of a batch of {of_teacher.batch}", 1000 * t, 1000 * s)
@@ -159,12 +163,12 @@ def _scores(result: RunResult) -> list[Figure]:
 
 
 def ratio(teacher: float, student: float) -> str:
-    """Write teacher / student; nothing where the student's is zero."""
+    """Format teacher / student; empty if the student's value is zero."""
     return f"{teacher / student:.2f}x" if student else ""
 
 
 def points(share: float | None) -> str:
-    """Write a share as per cent, or say that it was not measured."""
+    """Format a share in per cent; `not measured` for None."""
     return "not measured" if share is None else f"{100 * share:.2f} %"
 
 
@@ -177,13 +181,13 @@ def phase_rows(phases: Sequence[PhaseResult]) -> list[tuple[str, str, str, str]]
 
 
 def joules_notes(phases: Sequence[PhaseResult]) -> list[str]:
-    """Say, once for each reason, why joules are missing."""
+    """Return a sentence for each reason why joules are missing."""
     reasons = dict.fromkeys(phase.joules_reason for phase in phases if phase.joules_reason)
     return [f"Joules not measured: {reason}." for reason in reasons]
 
 
 def all_notes(result: RunResult) -> list[str]:
-    """Return what is to be said of a run, and why figures are missing."""
+    """Return the notes of a run, and the reasons of missing figures."""
     reason = result.accuracy_reason
     unlabelled = [f"Accuracy not measured: {reason}."] if reason else []
     energy = [*joules_notes(result.phases), *energy_notes(result.energy)]

@@ -1,13 +1,13 @@
-"""The chain as a picture, a box for each block, and what is to be said of each."""
+"""The chain as a picture with a box per block, and a detail card per block."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pbkd.config.options import choice_text
-from pbkd.report.charts import curves, picture, short
-from pbkd.report.gantt import duration
+from pbkd.report.charts import curves, picture
 from pbkd.report.markup import element
+from pbkd.report.numbers import duration, short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _LETTERS = 17
 
 
 def chain_picture(blocks: Sequence[BlockResult]) -> Markup:
-    """Return the boxes in the chain's order; they flow over as many lines as they need."""
+    """Return a box per block in chain order; the boxes wrap into lines."""
     most = max((max(b.macs_before, b.macs_after) for b in blocks), default=0)
     boxes = (_box(index, block, most) for index, block in enumerate(blocks))
     return element("div", *boxes, class_="chain")
@@ -35,7 +35,13 @@ def details(
     candidates: Sequence[BlockResult],
     step_seconds: Mapping[str, float],
 ) -> Markup:
-    """Return a card for each block; `step_seconds` are a training step's, by block."""
+    """Return a detail card per block.
+
+    Args:
+        blocks: The results of the blocks, in chain order.
+        candidates: The results of all candidates, if blocks had several.
+        step_seconds: Planned seconds of a training step, by block.
+    """
     cards = (
         _card(index, block, [c for c in candidates if _is_of(c, block)], step_seconds)
         for index, block in enumerate(blocks)
@@ -117,7 +123,7 @@ def _change(before: int, after: int) -> str:
 
 
 def _cost(block: BlockResult, step_seconds: Mapping[str, float]) -> str:
-    """Say what a training step was measured to take, and what the block's job took."""
+    """Describe the measured seconds of a training step and of the block's job."""
     planned = step_seconds.get(block.name)
     step = (
         "a step: not recorded" if planned is None else f"{1000 * planned:.2f} ms a step, measured"
@@ -133,7 +139,7 @@ def _harm(block: BlockResult) -> str:
     said = f"{100 * block.solo_drop:.2f} points on validation"
     if block.solo_divergence is None:
         return said
-    return f"{said}; its answers diverge by {block.solo_divergence:.4f} nats"
+    return f"{said}; KL divergence {block.solo_divergence:.4f} nats"
 
 
 def _outcome(block: BlockResult) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pbkd.report.gantt import round_step
 from pbkd.report.markup import Markup, element
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
     from pbkd.report.card import Figure
 
-__all__ = ["bar", "curves", "pair", "picture", "short", "ticks"]
+__all__ = ["bar", "curves", "pair", "picture"]
 
 _MOST_POINTS = 200
 # Sizes in pixels; all are narrower than a phone.
@@ -23,7 +22,7 @@ _CURVES, _CURVES_LEFT, _CURVES_TOP, _CURVES_BOTTOM = (280, 120), 56, 22, 98
 
 
 def picture(size: tuple[float, float], title: str, *children: object, class_: str) -> Markup:
-    """Return an SVG of a size in pixels, which shrinks with its column; `title` is read out."""
+    """Return an SVG of a size in pixels, which shrinks with its column; `title` is its label."""
     width, height = size
     return element(
         "svg",
@@ -38,7 +37,7 @@ def picture(size: tuple[float, float], title: str, *children: object, class_: st
 
 
 def bar(value: float, most: float, title: str) -> Markup:
-    """Return a bar of `value`, whole at `most`."""
+    """Return a bar of `value`, full at `most`."""
     width, height = _BAR
     return picture(
         _BAR,
@@ -50,7 +49,7 @@ def bar(value: float, most: float, title: str) -> Markup:
 
 
 def pair(figure: Figure) -> Markup:
-    """Return the teacher's bar above the student's; one that was not measured has none."""
+    """Return the teacher's bar above the student's; a missing figure has no bar."""
     most = max((number for number in figure.numbers if number is not None), default=0.0)
     rows: list[Markup] = []
     roles = zip(("teacher", "student"), figure.numbers, figure.written, strict=True)
@@ -67,9 +66,14 @@ def pair(figure: Figure) -> Markup:
 
 
 def curves(name: str, series: Mapping[str, Sequence[float]], unit: str) -> Markup:
-    """Return curves over epochs, counted on from curve to curve, from zero to the largest value.
+    """Return curves over epochs, one after another, on an axis from zero to the largest value.
 
-    Of a long curve some points are left out, never the last.
+    Long curves are thinned; the last point stays.
+
+    Args:
+        name: The subject, for the label.
+        series: The values of each epoch, by legend text.
+        unit: The name of the horizontal axis.
     """
     width, _ = _CURVES
     most = max((value for values in series.values() for value in values), default=0.0)
@@ -129,21 +133,6 @@ def _frame(width: float, most: float, count: int, unit: str) -> list[Markup]:
         _text("tick end", _CURVES_LEFT - 6, bottom + 4, "0"),
         _text("tick", _CURVES_LEFT, bottom + 17, epochs),
     ]
-
-
-def ticks(least: float, most: float, count: int = 5) -> list[float]:
-    """Return about `count` round values from `least` to `most`, which must be larger."""
-    step = round_step((most - least) / count)
-    first = math.ceil(least / step)
-    return [index * step for index in range(first, math.floor(most / step) + 1)]
-
-
-def short(value: float) -> str:
-    """Write a number with three digits and the prefix of its thousands."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}"
-    return f"{value:.3g}"
 
 
 def _share(value: float, most: float) -> float:

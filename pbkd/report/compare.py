@@ -1,4 +1,4 @@
-"""Finished runs side by side: a table for people, and CSV with every figure in full."""
+"""Comparison of finished runs, as a table of rounded figures and as CSV in full precision."""
 
 from __future__ import annotations
 
@@ -31,9 +31,13 @@ Value = str | float | None
 
 @dataclass(frozen=True)
 class _Column:
-    """A figure of a run: its name in CSV, its head and how it is written in the table.
+    """A figure of a run.
 
-    Without a name it is not in CSV, without a head not in the table.
+    Attributes:
+        name: Its name in CSV; None if not in CSV.
+        head: Its heading in the table; None if not in the table.
+        write: Formats it for the table.
+        value: Returns it for a run; None if not measured.
     """
 
     name: str | None
@@ -43,14 +47,14 @@ class _Column:
 
 
 def compare_rows(runs: Sequence[Finished]) -> tuple[list[str], list[list[str]]]:
-    """Return the table's heads and a row for each run, in the order given."""
+    """Return the table's heads and a row per run, in their order."""
     shown = [column for column in _columns(runs) if column.head is not None]
     heads = [column.head or "" for column in shown]
     return heads, [[_cell(column, run) for column in shown] for run in runs]
 
 
 def compare_csv(runs: Sequence[Finished]) -> str:
-    """Return the same runs as CSV: full precision, the command last, empty if not measured."""
+    """Return the runs as CSV: full precision, the command last, empty if not measured."""
     columns = [column for column in _columns(runs) if column.name is not None]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -60,7 +64,7 @@ def compare_csv(runs: Sequence[Finished]) -> str:
 
 
 def compare_notes(runs: Sequence[Finished]) -> list[str]:
-    """Say what the table leaves out: why figures are missing, and each run's command."""
+    """Return the reasons of missing figures, and each run's command."""
     notes: dict[str, list[str]] = {}
     for run in runs:
         for note in joules_notes(run.result.phases):
@@ -103,7 +107,7 @@ def _sizes() -> Iterator[_Column]:
 
 
 def _accuracies() -> Iterator[_Column]:
-    """Yield accuracies on the test split and, for CSV, on the one by which all was chosen."""
+    """Yield accuracies on the test split and, for CSV, on the validation split."""
     yield _Column("teacher_accuracy", "teacher's", _percent, _of_network("teacher", "accuracy"))
     for stage in ("assembled", "recalibrated", "fine-tuned"):
         name = stage.replace("-", "_")
@@ -114,14 +118,14 @@ def _accuracies() -> Iterator[_Column]:
 
 
 def _agreement(runs: Sequence[Finished]) -> Iterator[_Column]:
-    """Yield the student's agreement with its teacher, where any run had no labels."""
+    """Yield the student's agreement with its teacher, if a run had no labels."""
     if any(run.result.accuracy_reason for run in runs):
         yield _Column("agreement", "agreement", _percent, _of_network("student", "agreement"))
         yield _Column("accuracy_reason", None, str, attrgetter("result.accuracy_reason"))
 
 
 def _latencies(runs: Sequence[Finished]) -> Iterator[_Column]:
-    """Yield, for every batch size of any run, the median latencies and teacher over student."""
+    """Yield the median latencies of every batch size, and teacher over student."""
     for batch in sorted({n.batch for run in runs for n in run.result.teacher.latencies}):
         for role in ("teacher", "student"):
             name = f"{role}_latency_seconds_batch_{batch}"
@@ -135,7 +139,7 @@ def _latencies(runs: Sequence[Finished]) -> Iterator[_Column]:
 
 
 def _baselines(runs: Sequence[Finished]) -> Iterator[_Column]:
-    """Yield accuracy and seconds of each method that any run has a baseline of."""
+    """Yield accuracy and seconds of each baseline method that a run has."""
     for method in METHODS:
         if any(method in run.baselines for run in runs):
             yield _Column(f"{method}_accuracy", method, _percent, _of_baseline(method, "accuracy"))
@@ -145,7 +149,7 @@ def _baselines(runs: Sequence[Finished]) -> Iterator[_Column]:
 
 
 def _joules(runs: Sequence[Finished]) -> Iterator[_Column]:
-    """Yield the table's one column, CSV's column for each domain, and why any is missing."""
+    """Yield one column for the table; for CSV one per domain and the reason of missing ones."""
     yield _Column(None, "joules", str, _joules_text)
     domains = dict.fromkeys(domain for run in runs for domain in total_joules(run))
     for domain in domains:
@@ -154,7 +158,7 @@ def _joules(runs: Sequence[Finished]) -> Iterator[_Column]:
 
 
 def total_joules(run: Finished) -> dict[str, float]:
-    """Return the joules of the domains that were measured all the time; none if resumed."""
+    """Return the joules of the domains that were measured throughout; none if resumed."""
     if run.result.energy and not run.resumed:
         domains = run.result.energy.domains
         return {domain.name: domain.joules for domain in domains if domain.joules is not None}
@@ -178,7 +182,7 @@ def _joules_text(run: Finished) -> str | None:
 
 
 def joules_reason(run: Finished) -> str | None:
-    """Say why joules of a run are missing; None where none are."""
+    """Return why joules of a run are missing; None if none are."""
     reasons = dict.fromkeys(phase.joules_reason for phase in run.result.phases)
     resumed = ["the run was resumed"] if run.resumed else []
     return "; ".join([*resumed, *filter(None, reasons)]) or None
@@ -204,15 +208,15 @@ def _points_lost(run: Finished) -> float | None:
 
 
 def _stage(split: str, stage: str, run: Finished) -> float | None:
-    found: float | None = getattr(run.result, split).get(stage)
-    return found
+    score: float | None = getattr(run.result, split).get(stage)
+    return score
 
 
 def latency(role: str, batch: int, run: Finished) -> float | None:
-    """Return the median seconds of a batch of the `teacher` or the `student`, if it was timed."""
+    """Return the median seconds of a batch of the `teacher` or the `student`, if timed."""
     network = getattr(run.result, role)
-    found = (timed for timed in network.latencies if timed.batch == batch)
-    return next((timed.median_seconds for timed in found), None)
+    medians = (each.median_seconds for each in network.latencies if each.batch == batch)
+    return next(medians, None)
 
 
 def _latency_ratio(batch: int, run: Finished) -> float | None:

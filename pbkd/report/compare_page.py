@@ -1,4 +1,4 @@
-"""The page of several runs: a table to sort, and what each cost buys in accuracy."""
+"""The HTML page of several runs: a sortable table, and plots of accuracy against cost."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ __all__ = ["compare_page"]
 
 @dataclass(frozen=True)
 class _Cost:
-    """What a score is drawn against: a run's cost in a role (teacher, student), or why it has none.
+    """The horizontal axis of a plot.
 
-    `of` returns None where it was not measured.
+    Attributes:
+        axis: Its name, with the unit.
+        of: Returns a run's cost for a role (`teacher` or `student`); None if not measured.
+        why: Returns the reason why a run has no cost.
     """
 
     axis: str
@@ -33,19 +36,16 @@ class _Cost:
 
 
 def compare_page(runs: Sequence[Finished]) -> str:
-    """Return the page of finished runs, in the order given."""
+    """Return the page of finished runs, in their order, as HTML text."""
     heads, rows = compare_rows(runs)
     numbered = [(str(number), *row) for number, row in enumerate(rows, 1)]
     sections = [
-        Section("table", "Side by side", table(("no.", *heads), list(numbered), class_="sortable")),
-        Section("plots", "What it costs, what it brings", _plots(runs)),
-        Section("verdicts", "Each run", _verdicts(runs)),
+        Section("table", "Table", table(("no.", *heads), list(numbered), class_="sortable")),
+        Section("plots", "Accuracy against cost", _plots(runs)),
+        Section("verdicts", "Summaries", _verdicts(runs)),
         Section("notes", "Notes", element("ul", *(element("li", n) for n in compare_notes(runs)))),
     ]
-    about = (
-        f"{len(runs)} runs side by side: MACs, parameters and latencies are the teacher's over the"
-        " student's."
-    )
+    about = f"{len(runs)} runs. MACs, parameters and latencies are ratios, teacher over student."
     return page("Comparison of runs", about, sections)
 
 
@@ -59,7 +59,7 @@ def _plots(runs: Sequence[Finished]) -> Markup:
         for score in dict.fromkeys(score_name(run.result) for run in runs)
         for cost in _costs(runs)
     ]
-    said = "The line joins the runs that no other one beats; rings are teachers."
+    said = "The line connects the Pareto-optimal runs; rings are teachers."
     return join(element("p", said, class_="why"), element("div", *plots, class_="tiles"))
 
 
@@ -84,7 +84,7 @@ def _milliseconds(batch: int, role: str, run: Finished) -> float | None:
 
 
 def _joules(domain: str, role: str, run: Finished) -> float | None:
-    """Return what making the student took; what the teacher's own training took is not known."""
+    """Return the energy of the run; the energy of the teacher's training is unknown."""
     return total_joules(run).get(domain) if role == "student" else None
 
 
@@ -93,7 +93,7 @@ def _no_joules(run: Finished) -> str:
 
 
 def _plot(runs: Sequence[Finished], cost: _Cost, score: str) -> Markup:
-    """Return a plot of the runs that have both figures, and say why the others are not in it."""
+    """Return a plot of the runs with both figures, and the reasons for missing runs."""
     points: list[Point] = []
     missing: dict[str, list[str]] = {}
     for number, run in enumerate(runs, 1):

@@ -1,4 +1,4 @@
-"""What the student answers otherwise than its teacher, in numbers and in a few pictures."""
+"""Test images that the student classifies differently from its teacher: counts and examples."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from pbkd.runs.disagreements import Answer, Changes
 
 
-__all__ = ["difference"]
+__all__ = ["changed_predictions"]
 
 
-def difference(changes: Changes | None) -> Markup:
-    """Return a sentence, the most frequent changes of class, and example images."""
+def changed_predictions(changes: Changes | None) -> Markup:
+    """Return a summary, the most frequent changes of class, and example images."""
     if changes is None:
         why = "Not recorded: the run's folder has no changes.json."
         return element("p", why, class_="why")
@@ -39,14 +39,13 @@ def difference(changes: Changes | None) -> Markup:
 
 def _sentence(changes: Changes) -> str:
     if not changes.changed:
-        return f"All {changes.images:,} test images get the class that the teacher gives them."
-    said = f"Of {changes.images:,} test images {changes.changed:,} get another class than before"
+        return f"Student and teacher predict the same class for all {changes.images:,} test images."
+    said = f"The prediction changed for {changes.changed:,} of {changes.images:,} test images"
     if changes.gained is None or changes.lost is None:
-        return f"{said}; which of them are right is not known without labels."
+        return f"{said}; without labels it is unknown which predictions are correct."
     return (
-        f"{said}: {changes.lost:,} that the teacher gets right are lost, {changes.gained:,} that it"
-        " gets wrong are gained, the others are wrong both times. Classes are numbered as the data"
-        " number them."
+        f"{said}: {changes.lost:,} correct ones became wrong, {changes.gained:,} wrong ones became"
+        " correct, and the others are wrong in both networks. Class numbers are those in the data."
     )
 
 

@@ -1,4 +1,4 @@
-"""The energy of a run as rows of a table, with what is to be said beside it."""
+"""The energy of a run: table rows, caption and notes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from pbkd.core.results import DomainEnergy, EnergyResult, EnergySum
 
-__all__ = ["ENERGY_HEADS", "energy_notes", "energy_rows", "energy_said"]
+__all__ = ["ENERGY_HEADS", "energy_caption", "energy_notes", "energy_rows"]
 
 ENERGY_HEADS = ("energy of the run", "device", "idle watts", "joules", "joules above idle")
 
@@ -17,7 +17,7 @@ _UNKNOWN = "not measured"
 
 
 def energy_rows(energy: EnergyResult | None) -> list[tuple[str, ...]]:
-    """Return a row for each domain, for both sums and for each worker; none without a domain."""
+    """Return the rows for `ENERGY_HEADS`: domains, both sums, workers; none without a domain."""
     if energy is None or not energy.domains:
         return []
     rows = [_domain(domain) for domain in energy.domains]
@@ -32,18 +32,18 @@ def energy_rows(energy: EnergyResult | None) -> list[tuple[str, ...]]:
     return rows
 
 
-def energy_said(energy: EnergyResult | None) -> str:
-    """Say how the columns of the table differ."""
+def energy_caption(energy: EnergyResult | None) -> str:
+    """Explain the columns of the table."""
     rested = energy.idle_seconds if energy else None
     how = _UNKNOWN if rested is None else f"measured for {rested:.1f} s before the run"
     return (
-        f"Idle power was {how}; joules hold it, joules above idle do not. The devices in use are"
-        " those on which something was done, and the CPU."
+        f"Idle power was {how}. Joules include it, joules above idle do not. Devices in use are"
+        " the CPU and the devices that did work."
     )
 
 
 def energy_notes(energy: EnergyResult | None) -> list[str]:
-    """Say which figures are estimates, and why others are missing."""
+    """Return sentences about estimates and missing figures."""
     if energy is None or not energy.domains:
         return []
     estimates = [
@@ -61,7 +61,7 @@ def energy_notes(energy: EnergyResult | None) -> list[str]:
 
 
 def _missing(energy: EnergyResult) -> Iterator[tuple[str, str]]:
-    """Yield what has a reason, and the reason; of a sum only one that no domain in it has."""
+    """Yield each missing figure with its reason; a sum only if no domain in it has one."""
     for domain in energy.domains:
         if domain.reason:
             yield domain.name, domain.reason

@@ -1,38 +1,21 @@
-"""A Gantt chart of a schedule, as text and as SVG."""
+"""A Gantt chart of a schedule as SVG."""
 
 from __future__ import annotations
 
-import math
-import string
-import textwrap
 from itertools import groupby
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
+
+from pbkd.report.gantt_text import BAR_KINDS, letters, wrap_items
+from pbkd.report.numbers import duration, round_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pbkd.planning.timeline import Bar
 
-__all__ = [
-    "WIDTH",
-    "duration",
-    "gantt_drawing",
-    "gantt_svg",
-    "gantt_text",
-    "letters",
-    "round_step",
-]
+__all__ = ["WIDTH", "gantt_drawing", "gantt_svg"]
 
-_LETTERS = string.ascii_uppercase + string.ascii_lowercase
-_MARKS = {"teacher": ".", "transfer": "~", "cache": "+"}
-_MEANINGS = {
-    "teacher": "teacher pass",
-    "training": "training",
-    "transfer": "sending, receiving",
-    "cache": "writing the cache",
-}
-_TEXT_COLUMNS = 60
 # Sizes of the SVG in pixels.
 WIDTH, _LEFT, _RIGHT, _ROW, _BAR, _TOP, _LETTER = 960, 96, 24, 32, 24, 92, 7.2
 
@@ -67,45 +50,21 @@ text { fill: #e6edf3 }
 }"""
 
 
-def duration(seconds: float) -> str:
-    """Write seconds with about three digits."""
-    digits = 0 if seconds >= 100 else 1 if seconds >= 10 else 2 if seconds >= 0.1 else 4
-    return f"{seconds:,.{digits}f} s"
-
-
-def letters(blocks: Sequence[str]) -> dict[str, str]:
-    """Return a letter for each block, in order; after 52 they begin again."""
-    return {name: _LETTERS[index % len(_LETTERS)] for index, name in enumerate(blocks)}
-
-
-def gantt_text(
-    bars: Sequence[Bar], workers: int, blocks: Sequence[str], seconds: float
-) -> list[str]:
-    """Return lines: one for each worker, a column each for a part of the makespan, then the key.
-
-    A column shows what its middle falls into; what is shorter than a column may not be seen.
-    """
-    marks = letters(blocks)
-    label = len(f"worker {workers - 1}")
-    lanes = [[" "] * _TEXT_COLUMNS for _ in range(workers)]
-    for bar in bars:
-        mark = marks[bar.block] if bar.block else _MARKS[bar.kind]
-        start, end = (_column(time, seconds) for time in (bar.start, bar.start + bar.seconds))
-        lanes[bar.worker][start:end] = [mark] * (end - start)
-    rows = [f"{f'worker {worker}':{label}} |{''.join(lane)}|" for worker, lane in enumerate(lanes)]
-    scale = f"{'':{label}} 0 s{duration(seconds):>{_TEXT_COLUMNS - 1}}"
-    seen = "".join(rows)
-    key = [f"{mark} {_MEANINGS[kind]}" for kind, mark in _MARKS.items() if mark in seen]
-    names = [f"{mark} {name}" for name, mark in marks.items()]
-    return [*rows, scale, *_wrapped([*names, *key], label + _TEXT_COLUMNS + 3)]
-
-
 def gantt_svg(
     bars: Sequence[Bar], workers: int, blocks: Sequence[str], seconds: float, title: str, note: str
 ) -> str:
-    """Return a self-contained SVG, for light and dark pages, of the same chart.
+    """Return the chart as a self-contained SVG for light and dark pages.
 
-    A bar has its block's name where that fits, else its letter, with a key, and always a tooltip.
+    A bar shows its block's name if that fits, else its letter, which a key explains; every bar has
+    a tooltip.
+
+    Args:
+        bars: The bars, worker by worker.
+        workers: Number of workers, each of which gets a row.
+        blocks: Names of all blocks, in chain order.
+        seconds: The time at the right end.
+        title: The title.
+        note: The line below the title.
     """
     height, drawing = gantt_drawing(bars, workers, blocks, seconds, note)
     parts = [
@@ -125,15 +84,15 @@ def gantt_svg(
 def gantt_drawing(
     bars: Sequence[Bar], workers: int, blocks: Sequence[str], seconds: float, note: str
 ) -> tuple[int, list[str]]:
-    """Return the chart's height, its width being `WIDTH`, and the elements below its title.
+    """Return the height of the chart, `WIDTH` pixels wide, and the SVG elements below its title.
 
-    Their classes are styled by whoever puts them into an SVG.
+    The elements have classes but no styles. The arguments are as for `gantt_svg`.
     """
     bottom = _TOP + workers * _ROW
     key = _letter_key(bars, blocks, seconds)
     elements = [
         f'<text class="note" x="24" y="54">{escape(_shortened(note))}</text>',
-        *_swatches(sorted({bar.kind for bar in bars}, key=list(_MEANINGS).index)),
+        *_swatches(sorted({bar.kind for bar in bars}, key=list(BAR_KINDS).index)),
         *_lanes(workers),
         *_axis(seconds, bottom),
         *_bars(bars, blocks, seconds),
@@ -145,21 +104,17 @@ def gantt_drawing(
     return bottom + 44 + 18 * len(key), elements
 
 
-def _column(time: float, seconds: float) -> int:
-    return min(_TEXT_COLUMNS, round(_TEXT_COLUMNS * time / seconds))
-
-
 def _x(time: float, seconds: float) -> float:
     return _LEFT + (WIDTH - _LEFT - _RIGHT) * time / seconds
 
 
 def _swatches(kinds: Sequence[str]) -> list[str]:
-    """Return a swatch and a text for each kind of bar, on the line below the note."""
+    """Return the legend: a swatch and a text for each kind of bar."""
     parts, x = [], 24.0
     for kind in kinds:
         parts.append(f'<rect class="{kind}" x="{x:.1f}" y="66" width="12" height="12" rx="2"/>')
-        parts.append(f'<text class="note" x="{x + 18:.1f}" y="76">{_MEANINGS[kind]}</text>')
-        x += 42 + _LETTER * len(_MEANINGS[kind])
+        parts.append(f'<text class="note" x="{x + 18:.1f}" y="76">{BAR_KINDS[kind]}</text>')
+        x += 42 + _LETTER * len(BAR_KINDS[kind])
     return parts
 
 
@@ -176,7 +131,7 @@ def _lanes(workers: int) -> list[str]:
 
 
 def _axis(seconds: float, bottom: int) -> list[str]:
-    """Return vertical lines at round times and at the end, with the times below."""
+    """Return vertical lines at round times and at the end, labelled with the times."""
     parts = []
     step = round_step(seconds / 6)
     for index in range(int(seconds / step) + 1):
@@ -189,12 +144,6 @@ def _axis(seconds: float, bottom: int) -> list[str]:
     parts.append(f'<path class="grid" d="M{end} {_TOP}V{bottom + 6}"/>')
     parts.append(f'<text class="end" x="{end}" y="{bottom + 22}">{duration(seconds)}</text>')
     return parts
-
-
-def round_step(least: float) -> float:
-    """Return the smallest of 1, 2, 5, 10, … times a power of ten that is not below `least`."""
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least)
 
 
 def _bars(bars: Sequence[Bar], blocks: Sequence[str], seconds: float) -> list[str]:
@@ -213,7 +162,7 @@ def _bar(
 ) -> list[str]:
     start, end = _x(bar.start, seconds), _x(bar.start + bar.seconds, seconds)
     odd = " odd" if bar.block and position[bar.block] % 2 else ""
-    what = f"{_MEANINGS[bar.kind]}{f' of {bar.block}' if bar.block else ''}"
+    what = f"{BAR_KINDS[bar.kind]}{f' of {bar.block}' if bar.block else ''}"
     parts = [
         f'<rect class="{bar.kind}{odd}" x="{start:.2f}" y="{y}" width="{end - start:.2f}"'
         f' height="{_BAR}"><title>{escape(what)}: {duration(bar.seconds)}</title></rect>'
@@ -226,7 +175,7 @@ def _bar(
 
 
 def _label(bar: Bar, seconds: float, marks: Mapping[str, str]) -> str:
-    """Return what fits into a bar: its block's name, its letter, or nothing."""
+    """Return the label that fits into a bar: its block's name, its letter, or nothing."""
     if not bar.block:
         return ""
     width = _x(bar.seconds, seconds) - _LEFT
@@ -235,21 +184,14 @@ def _label(bar: Bar, seconds: float, marks: Mapping[str, str]) -> str:
 
 
 def _letter_key(bars: Sequence[Bar], blocks: Sequence[str], seconds: float) -> list[str]:
-    """Return lines that say which blocks the letters in the bars stand for."""
+    """Return the lines of the key to the letters in the bars."""
     marks = letters(blocks)
     used = {bar.block for bar in bars if bar.block and _label(bar, seconds, marks) != bar.block}
     names = [f"{marks[name]} {name}" for name in blocks if name in used]
     columns = int((WIDTH - _LEFT - _RIGHT) / _LETTER)
-    return _wrapped(names, columns)
+    return wrap_items(names, columns)
 
 
 def _shortened(note: str) -> str:
     columns = int((WIDTH - 48) / _LETTER)
     return note if len(note) <= columns else f"{note[: columns - 1]}…"
-
-
-def _wrapped(items: Sequence[str], columns: int) -> list[str]:
-    """Return lines of items with commas between; a line ends between two items."""
-    joined = ", ".join(item.replace(" ", "\N{NO-BREAK SPACE}") for item in items)
-    lines = textwrap.wrap(joined, columns, break_long_words=False, break_on_hyphens=False)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]

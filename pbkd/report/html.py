@@ -1,4 +1,4 @@
-"""One self-contained HTML page: style and script are in it, and it asks for nothing else."""
+"""A self-contained HTML page with inline style and script."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Section", "page"]
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page with a heading; `key` is its id, to which the page's top links."""
+    """A part of a page with a heading; `key` is its id, the target of the navigation."""
 
     key: str
     heading: str
@@ -28,8 +28,13 @@ class Section:
 def page(title: str, verdict: str, sections: Sequence[Section]) -> str:
     """Return the page as text.
 
-    Its security policy lets a browser load nothing from anywhere, and run this page's one script
-    only: a name in a run folder could do nothing even if it got past the escaping.
+    Its content security policy blocks all requests and all scripts but the page's own: untrusted
+    names from a run folder could do nothing even without the escaping.
+
+    Args:
+        title: The title and heading.
+        verdict: The paragraph below it.
+        sections: The content.
     """
     style, script = _resource("page.css"), _resource("page.js")
     policy = (

@@ -1,4 +1,4 @@
-"""A student's README as the Hugging Face hub reads it: YAML at the top, then the run's own card."""
+"""A student's README for the Hugging Face hub: YAML metadata, then the run's model card."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ __all__ = ["hub_readme"]
 
 
 def hub_readme(card: Mapping[str, Any], body: str, note: str | None = None) -> str:
-    """Return the README of the student whose zoo card is given; `body` is its run's card.
+    """Return a student's README for the hub.
 
-    The keys at the top are those of the hub's model cards; `model-index` is how a leaderboard
-    finds the accuracy. `note` is what the reader must know before the body.
+    The metadata has the keys of the hub's model cards; leaderboards read `model-index`.
+
+    Args:
+        card: The student's zoo card.
+        body: The model card of its run.
+        note: A sentence to place before the body.
     """
     about: dict[str, Any] = {"library_name": "pbkd"}
     if card.get("licence"):

@@ -1,4 +1,4 @@
-"""What each worker really did, from the events of a run: its jobs as the bars of a Gantt chart."""
+"""The jobs that workers did, from the events of a run, as bars of a Gantt chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["job_bars"]
 
 _MOST_WORKERS = 1024
-_LATEST = 1e12  # seconds; what is beyond is no time
+_LATEST = 1e12  # seconds; later times are implausible
 
 
 def job_bars(events: Sequence[Event], phase: str) -> list[Bar]:

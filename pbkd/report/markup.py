@@ -1,4 +1,4 @@
-"""HTML and SVG as text: whatever is put into an element is escaped, unless it is an element."""
+"""HTML and SVG as text; everything in an element is escaped, unless it is an element itself."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ __all__ = ["Markup", "element", "join", "table"]
 
 
 class Markup(str):
-    """Text that is HTML or SVG already, and is not escaped again."""
+    """Text that is HTML or SVG already and is not escaped again."""
 
     __slots__ = ()
 
 
 def element(tag: str, *children: object, **attributes: object) -> Markup:
-    """Return an element with its children in order; what is no `Markup` is text, and is escaped.
+    """Return an element.
 
-    In attributes' names `_` stands for `-`, and one at the end is dropped (`class_`). One that is
-    None is left out, one that is True has no value.
+    Args:
+        tag: Its tag.
+        children: Its content, in order; anything but `Markup` is escaped.
+        attributes: Its attributes. In names, `_` becomes `-` and a final `_` is dropped
+            (`class_`). None leaves the attribute out, True gives it no value.
     """
     named = "".join(
         f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{_escaped(value)}"')
@@ -28,12 +31,12 @@ def element(tag: str, *children: object, **attributes: object) -> Markup:
 
 
 def join(*children: object) -> Markup:
-    """Return children one after another, those that are text escaped."""
+    """Concatenate children; anything but `Markup` is escaped."""
     return Markup("".join(map(_escaped, children)))
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[object, ...]], **attributes: object) -> Markup:
-    """Return a table that scrolls by itself where it is too wide; a row's first cell names it."""
+    """Return a table that scrolls if it is too wide; the first cell of a row is its heading."""
     head = element("tr", *(element("th", head, scope="col") for head in heads))
     body = [
         element("tr", element("th", row[0], scope="row"), *(element("td", c) for c in row[1:]))

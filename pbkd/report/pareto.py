@@ -1,12 +1,13 @@
-"""Runs as points, a score against a cost, with the line of those that no other run beats."""
+"""A plot of score against cost, with the Pareto front."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbkd.report.charts import picture, short, ticks
+from pbkd.report.charts import picture
 from pbkd.report.markup import Markup, element
+from pbkd.report.numbers import short, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +19,14 @@ _SIZE, _LEFT, _RIGHT, _TOP, _BOTTOM = (330, 270), 58, 12, 26, 224
 
 @dataclass(frozen=True)
 class Point:
-    """A network at its cost and score (a share), with a `mark` beside it, its `name` as tooltip.
+    """A network in the plot.
 
-    A teacher is drawn, but is not on the line.
+    Attributes:
+        mark: The text beside the point.
+        name: The tooltip.
+        cost: The horizontal coordinate.
+        score: The vertical coordinate, a share.
+        teacher: Whether it is a teacher, which is never on the front.
     """
 
     mark: str
@@ -32,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True)
 class _Scale:
-    """From the figures' ranges to pixels."""
+    """Converts figures to pixels."""
 
     most_cost: float
     scores: tuple[float, float]
@@ -46,7 +52,7 @@ class _Scale:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Return the students for which no other is cheaper and at least as good, by their cost."""
+    """Return the Pareto-optimal students, sorted by cost."""
     best: list[Point] = []
     for point in sorted(points, key=lambda point: (point.cost, -point.score)):
         if not point.teacher and (not best or point.score > best[-1].score):
@@ -89,7 +95,7 @@ def _axes(scale: _Scale, cost: str, score: str) -> list[Markup]:
 
 
 def _line(scale: _Scale, best: Sequence[Point]) -> Markup:
-    """Return steps from point to point: what a cost buys at most."""
+    """Return steps from point to point: the best score at each cost."""
     path = ""
     for point in best:
         x, y = f"{scale.x(point.cost):.1f}", f"{scale.y(point.score):.1f}"

@@ -1,4 +1,4 @@
-"""Everything that a finished run's folder holds for a report: result, plan, events, settings."""
+"""The contents of a finished run's folder that a report shows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,15 @@ _MOST_BYTES = 2**16
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run; `plan`, `config` (YAML) and `changes` are None where the folder has none."""
+    """A finished run.
+
+    Attributes:
+        run: The result and the baselines.
+        plan: The plan; None if the folder has none.
+        events: The recorded events, in order of time.
+        config: The configuration as YAML; None if the folder has none.
+        changes: The changed predictions; None if the folder has none.
+    """
 
     run: Finished
     plan: RecordedPlan | None
@@ -36,7 +44,12 @@ class Record:
 
 
 def read_record(folder: Path) -> Record:
-    """Read a run's folder; raises `RunFolderError` or `ConfigError` where it is damaged."""
+    """Read a run folder.
+
+    Raises:
+        RunFolderError: No run has finished there, or a file is damaged.
+        ConfigError: The costs of the plan are damaged.
+    """
     return Record(
         read_finished(folder),
         read_plan(folder),
@@ -47,7 +60,7 @@ def read_record(folder: Path) -> Record:
 
 
 def _config(path: Path) -> str | None:
-    """Return the configuration; of a file that is far too long for one, the beginning."""
+    """Return the configuration; only the beginning of an oversized file."""
     if not path.is_file():
         return None
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The page of one run: what came of it, block by block, what it took, and how it was made."""
+"""The HTML page of one run: result, blocks, timeline, time and energy, configuration."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from pbkd.report.card import (
 )
 from pbkd.report.chain_diagram import chain_picture, details
 from pbkd.report.charts import bar, curves, pair
-from pbkd.report.disagreements import difference
-from pbkd.report.energy import ENERGY_HEADS, energy_notes, energy_rows, energy_said
-from pbkd.report.gantt import duration
+from pbkd.report.disagreements import changed_predictions
+from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_notes, energy_rows
 from pbkd.report.html import Section, page
 from pbkd.report.markup import Markup, element, join, table
+from pbkd.report.numbers import duration
 from pbkd.report.run_timeline import gantt_charts, speedup
 
 if TYPE_CHECKING:
@@ -37,24 +37,22 @@ if TYPE_CHECKING:
 
 __all__ = ["run_page"]
 
-_NO_ENERGY = (
-    "not measured: a run measures the joules of its phases, not those of a network's answers"
-)
+_NO_ENERGY = "not measured: a run measures the energy of its phases, not of inference"
 
 
 def run_page(record: Record) -> str:
-    """Return the page of a finished run."""
+    """Return the page of a finished run as HTML text."""
     run, result = record.run, record.run.result
     sections = [
         Section("networks", "Teacher and student", _networks(result)),
-        Section("stages", "The student, stage by stage", _stages(record)),
-        Section("chain", "The chain", _chain(record)),
-        Section("course", "Who did what, and when", gantt_charts(record)),
+        Section("stages", "Accuracy by stage", _stages(record)),
+        Section("chain", "Blocks", _chain(record)),
+        Section("course", "Timeline", gantt_charts(record)),
         Section("phases", "Time and energy", _phases(run)),
-        Section("speed", "Faster than the paper's serial procedure?", speedup(record)),
-        Section("changes", "What the student answers otherwise", difference(record.changes)),
-        Section("notes", "Notes", _list(all_notes(result), "There is nothing to add.")),
-        Section("made", "How it was made", _made(record)),
+        Section("speed", "Speed-up over the serial procedure", speedup(record)),
+        Section("changes", "Changed predictions", changed_predictions(record.changes)),
+        Section("notes", "Notes", _list(all_notes(result), "None.")),
+        Section("made", "Reproduction", _made(record)),
     ]
     return page(result.student.name, verdict(result), sections)
 
@@ -100,7 +98,7 @@ def _stages(record: Record) -> Markup:
 
 
 def _fine_tuning(events: list[Event], score: str) -> Markup:
-    """Return the curves of fine-tuning, as far as its epochs were recorded."""
+    """Return the loss and score curves of fine-tuning, if its epochs were recorded."""
     epochs = {
         event.epoch: event
         for event in events
@@ -127,8 +125,8 @@ def _is_plausible(value: float | None) -> TypeGuard[float]:
 def _chain(record: Record) -> Markup:
     result = record.run.result
     intro = (
-        "MACs of each block's segment and of its replacement. What is never replaced (keep) has"
-        " no box."
+        "MACs of each block's segment and of its replacement. Segments that are never replaced"
+        " (`keep`) have no box."
     )
     return join(
         element("p", intro, class_="why"),
@@ -138,7 +136,7 @@ def _chain(record: Record) -> Markup:
 
 
 def _step_seconds(record: Record) -> Mapping[str, float]:
-    """Return what a training step of each block takes by the plan's costs."""
+    """Return the planned seconds of a training step by block."""
     if record.plan is None:
         return {}
     return {candidate_of(cost.name)[0]: cost.train_seconds for cost in record.plan.table.costs}
@@ -167,7 +165,7 @@ def _energy(energy: EnergyResult | None) -> Markup:
     rows: list[tuple[object, ...]] = [*energy_rows(energy)]
     if not rows:
         return Markup()
-    return join(element("p", energy_said(energy)), table(ENERGY_HEADS, rows))
+    return join(element("p", energy_caption(energy)), table(ENERGY_HEADS, rows))
 
 
 def _made(record: Record) -> Markup:

@@ -1,4 +1,4 @@
-"""A run's course: who did what and when, as planned and as it was, and what the plan was worth."""
+"""The timeline of a run, planned and actual, and the speed-up over the serial procedure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pbkd.errors import ConfigError
 from pbkd.planning.cost_model import job_seconds
 from pbkd.planning.prediction import serial_seconds
 from pbkd.planning.timeline import timeline
-from pbkd.report.gantt import WIDTH, duration, gantt_drawing
+from pbkd.report.gantt import WIDTH, gantt_drawing
 from pbkd.report.incidents import describe_incident
 from pbkd.report.jobs import job_bars
 from pbkd.report.markup import Markup, element, join, table
+from pbkd.report.numbers import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,13 +27,13 @@ __all__ = ["gantt_charts", "speedup"]
 
 _PLANNED = "teacher-fed"
 _PHASES = (_PLANNED, "retry", "student-fed")
-_NO_PLAN = "the run's folder has no plan.json, since an earlier version of pbkd wrote it"
+_NO_PLAN = "the run folder of an earlier version of pbkd has no plan.json"
 
 
 def gantt_charts(record: Record) -> Markup:
-    """Return the plan of the teacher-fed phase, and what the workers did in each blockwise phase.
+    """Return Gantt charts: the plan of the teacher-fed phase, and each actual blockwise phase.
 
-    Plan and teacher-fed phase have one scale of time.
+    The plan and the actual teacher-fed phase share the time scale.
     """
     done = {phase: job_bars(record.events, phase) for phase in _PHASES}
     planned = record.plan.seconds if record.plan else 0.0
@@ -46,7 +47,7 @@ def gantt_charts(record: Record) -> Markup:
 
 
 def speedup(record: Record) -> Markup:
-    """Return what the paper's serial procedure should take by the plan's costs, beside the run."""
+    """Compare the run with the paper's serial procedure (arXiv:2012.03096), as predicted."""
     if record.plan is None:
         return _why(f"Not predicted: {_NO_PLAN}.")
     plan = record.plan
@@ -61,7 +62,7 @@ def speedup(record: Record) -> Markup:
     rows = [
         ("the paper's serial procedure: one worker, a teacher pass for each block", serial),
         (f"as planned: {plan.scheduler} on {count} worker(s)", plan.seconds),
-        (f"the ideal: one teacher pass for all blocks, spread evenly over {count}", even),
+        (f"the ideal: one teacher pass for all blocks, divided evenly by {count}", even),
     ]
     cells: list[tuple[object, ...]] = [
         (what, "predicted", duration(seconds), f"{serial / seconds:.2f}x") for what, seconds in rows
@@ -69,7 +70,7 @@ def speedup(record: Record) -> Markup:
     heads = ("the teacher-fed phase", "figure", "seconds", "times serial")
     return join(
         table(heads, [*cells, _measured(record, serial)]),
-        element("p", f"Costs: {plan.table.about}. The schedule was taken because: {plan.why}."),
+        element("p", f"Costs: {plan.table.about}. Reason for the schedule: {plan.why}."),
     )
 
 
@@ -91,7 +92,7 @@ def _plan_chart(plan: RecordedPlan | None, seconds: float) -> Markup:
     bars = timeline(plan.schedule, plan.table.costs, plan.workers, plan.table.workload)
     names = [cost.name for cost in plan.table.costs]
     title = f"Planned: teacher-fed, {plan.scheduler}, {duration(plan.seconds)}"
-    note = "Predicted from costs measured before training; the parts of a step are added up."
+    note = "Predicted from costs measured before training; the parts of a step are summed."
     return _chart(bars, len(plan.workers), names, seconds, (title, note))
 
 
@@ -107,7 +108,7 @@ def _actual_chart(record: Record, phase: str, bars: Sequence[Bar], seconds: floa
     names = list(dict.fromkeys(bar.block or "" for bar in bars))
     end = max(_end(bar) for bar in bars)
     title = f"Actual: {phase}, {duration(end)} from the first job's start to the last one's end"
-    note = "A job's blocks train together, step by step, and are told of when all are done."
+    note = "The blocks of a job train together, step by step; the job ends with its last block."
     return _chart(bars, workers, names, seconds, (title, note))
 
 
@@ -118,7 +119,7 @@ def _chart(
     seconds: float,
     titles: tuple[str, str],
 ) -> Markup:
-    """Return the chart in a frame that scrolls where it is too wide."""
+    """Return the chart in a frame that scrolls if it is too wide."""
     title, note = titles
     height, drawing = gantt_drawing(bars, workers, names, seconds, note)
     svg = element(

@@ -17,9 +17,9 @@ __all__ = ["blocks_csv"]
 
 
 def blocks_csv(blocks: Sequence[BlockResult]) -> str:
-    """Return one row per block, its fields as columns; shapes as 3x32x32, losses with spaces.
+    """Return the results of blocks as CSV, a row per block and a column per field.
 
-    A cell is empty where nothing was measured.
+    Shapes are written as 3x32x32, losses with spaces between; missing figures are empty.
     """
     text = io.StringIO()
     writer = csv.DictWriter(

@@ -11,7 +11,7 @@ import pytest
 from pbkd.planning.cluster import Failures, Nodes, read_cluster
 from pbkd.planning.cost_files import read_costs
 from pbkd.planning.simulation.scaling import SimulatedSchedule, simulate_schedulers
-from pbkd.report.gantt import duration
+from pbkd.report.numbers import duration
 from tests.paths import ROOT
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 from pbkd.pipeline.against import Comparison, against
 from pbkd.planning.cluster import Cluster
 from pbkd.report.console.display import print_wide
-from pbkd.report.gantt import duration
+from pbkd.report.numbers import duration
 
 
 def compare(paths: Sequence[Path], cluster: Cluster | None, setting: str | None) -> None:

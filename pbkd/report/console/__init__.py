@@ -1,1 +1,1 @@
-"""A run in a terminal: tables, lines, live rows."""
+"""Terminal output of a run: tables, lines, live rows."""

@@ -1,4 +1,4 @@
-"""What several verbs print: plans, results, wide tables."""
+"""Plans, results and wide tables, as several commands print them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pbkd.report.card import (
     stage_scores,
     verdict,
 )
-from pbkd.report.energy import ENERGY_HEADS, energy_rows, energy_said
+from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ __all__ = ["open_console", "print_wide", "show_plan", "show_result"]
 
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:
-    """Print a plan: a row for each block, and what it should take."""
+    """Print a plan: a row per block, and the predicted time."""
     console = console or open_console()
     columns = ("block", "input", "output", "parameters", "MACs", "ms/step", "worker")
     rows = [_plan_row(plan, planned) for planned in plan.blocks]
@@ -46,7 +46,7 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
 
 
 def show_result(result: RunResult, console: Console) -> None:
-    """Print a result: teacher beside student, phases, the verdict."""
+    """Print a result: teacher and student compared, phases, energy, verdict."""
     heads = ("", "teacher", "student", "teacher / student")
     console.print(_table(heads, comparison(result), left={0}))
     stages = ", ".join(f"{stage} {points(share)}" for stage, share in stage_scores(result).items())
@@ -55,7 +55,7 @@ def show_result(result: RunResult, console: Console) -> None:
     console.print(_table(("phase", "seconds", "CPU seconds", "joules"), phases, left={0, 3}))
     if energy := energy_rows(result.energy):
         console.print(_table(ENERGY_HEADS, energy, left={0, 1}))
-        console.print(energy_said(result.energy))
+        console.print(energy_caption(result.energy))
     for note in all_notes(result):
         console.print(note)
     console.print(verdict(result))
@@ -63,7 +63,7 @@ def show_result(result: RunResult, console: Console) -> None:
 
 
 def open_console(*, quiet: bool = False) -> Console:
-    """Return a console that leaves lines and brackets as they are; tables fit a terminal."""
+    """Return a console without wrapping, markup or highlighting; tables fit the terminal."""
     console = Console(quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 200
@@ -71,7 +71,7 @@ def open_console(*, quiet: bool = False) -> Console:
 
 
 def print_wide(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
-    """Print a table whose first `left` columns are text, never folded, however wide it is."""
+    """Print a table, never folded; the first `left` columns are aligned to the left."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, head in enumerate(heads):
         table.add_column(head, justify="left" if index < left else "right", no_wrap=True)

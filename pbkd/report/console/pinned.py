@@ -1,4 +1,4 @@
-"""Rows below what is printed, drawn anew in place, also where the terminal was resized."""
+"""Rows that stay below the printed output and are redrawn in place, even after resizing."""
 
 from __future__ import annotations
 
@@ -29,11 +29,17 @@ _EVERY = 0.5  # seconds
 
 @contextmanager
 def pinned(console: Console, rows: Callable[[int, int], list[Text]]) -> Iterator[threading.RLock]:
-    """Keep what `rows` gives for a width and a height below everything that is printed meanwhile.
+    """Keep rows below everything that is printed during the context.
 
-    It is drawn twice a second, and gone in the end. `rows` is asked, and should be printed, with
-    the lock held that is handed out. Nothing has to be put right in a terminal that is left at any
-    moment: the cursor is never hidden, and stands on a line of its own.
+    They are redrawn twice a second and removed at the end. The cursor is never hidden and stands
+    on a line of its own, so that an interrupted terminal needs no repair.
+
+    Args:
+        console: The terminal.
+        rows: Returns the rows for a width and a height; called with the lock held.
+
+    Yields:
+        The lock to hold while printing.
     """
     hook = _Rows(console, rows)
 
@@ -53,10 +59,10 @@ def pinned(console: Console, rows: Callable[[int, int], list[Text]]) -> Iterator
 
 
 class _Rows(RenderHook):
-    """What rich asks whenever something is printed: it puts the rows below it.
+    """The hook that rich calls on every print; it puts the rows below the output.
 
-    rich's own `Live` remembers how many rows it drew. A terminal that has become narrower since
-    shows them folded into more, of which some would stay; so the widths are remembered instead.
+    rich's own `Live` remembers the number of rows. In a terminal that was made narrower they fold
+    into more rows, some of which would stay, so this class remembers their widths instead.
     """
 
     def __init__(self, console: Console, rows: Callable[[int, int], list[Text]]) -> None:
@@ -66,7 +72,7 @@ class _Rows(RenderHook):
         self._widths: list[int] = []
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Return what is printed with the old rows taken away before it, and new ones after it."""
+        """Return the output with the old rows erased before it, and new rows after it."""
         with self.lock:
             width, height = _size(self._console)
             back = self._back(width)
@@ -83,14 +89,14 @@ class _Rows(RenderHook):
         self.draw()
 
     def _back(self, width: int) -> Control:
-        """Return what moves the cursor up to the first of the rows, and empties them all."""
+        """Return the control codes that erase all rows and move the cursor to the first."""
         fused = sum(max(1, -(-cells // width)) for cells in self._widths)
         up = [(ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)] * fused
         return Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), *up)
 
 
 def _size(console: Console) -> tuple[int, int]:
-    """Return columns and rows as they are, whatever the variable COLUMNS says."""
+    """Return the actual columns and rows; the variable COLUMNS is ignored."""
     try:
         size = os.get_terminal_size(console.file.fileno())
     except OSError:

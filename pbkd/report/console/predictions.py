@@ -12,7 +12,9 @@ from pbkd.core.files import write_file
 from pbkd.planning.prediction import Prediction, fastest, serial_seconds
 from pbkd.planning.timeline import timeline
 from pbkd.report.console.display import open_console
-from pbkd.report.gantt import duration, gantt_svg, gantt_text
+from pbkd.report.gantt import gantt_svg
+from pbkd.report.gantt_text import gantt_text
+from pbkd.report.numbers import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

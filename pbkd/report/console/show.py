@@ -1,4 +1,4 @@
-"""Ways to show a run's events: rows in a terminal, plain lines elsewhere, JSON, or nothing."""
+"""Output of a run's events: live rows in a terminal, plain lines, JSON, or nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ __all__ = ["shown"]
 
 @contextmanager
 def shown(*, quiet: bool = False, as_json: bool = False) -> Iterator[Emit]:
-    """Yield what shows a run's events on standard output, from one thread at a time."""
+    """Yield a function that shows events on standard output, from one thread at a time.
+
+    Args:
+        quiet: Show nothing.
+        as_json: Print each event as a line of JSON.
+    """
     if as_json:
         with _as_json() as show:
             yield show
@@ -45,7 +50,7 @@ def shown(*, quiet: bool = False, as_json: bool = False) -> Iterator[Emit]:
 
 @contextmanager
 def _as_json() -> Iterator[Emit]:
-    """Yield what writes an event as a line; what others print meanwhile goes to standard error."""
+    """Yield a function that prints JSON lines; other output goes to standard error meanwhile."""
     out = sys.stdout
 
     def show(event: Event) -> None:
@@ -58,7 +63,7 @@ def _as_json() -> Iterator[Emit]:
 
 @contextmanager
 def _live(console: Console) -> Iterator[Emit]:
-    """Yield what prints an event's line, if it has one, above rows that show how far the run is."""
+    """Yield a function that prints an event's line above the live rows."""
     run = LiveRun()
     ascii_only = console.options.ascii_only
 

@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from pbkd.planning.prediction import serial_seconds
 from pbkd.planning.simulation.scaling import SimulatedSchedule, fastest_simulated
 from pbkd.report.console.display import open_console, print_wide
-from pbkd.report.gantt import duration
+from pbkd.report.numbers import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,9 @@ from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.planning.plan import Workload
 from pbkd.planning.timeline import Bar, timeline
-from pbkd.report.gantt import duration, gantt_svg, gantt_text, letters
+from pbkd.report.gantt import gantt_svg
+from pbkd.report.gantt_text import gantt_text, letters
+from pbkd.report.numbers import duration
 
 COSTS = [
     BlockCost("a<b>", 0, 2, 3, input_bytes=2),

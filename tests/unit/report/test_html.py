@@ -328,8 +328,8 @@ def test_changed_answers_are_told_counted_and_shown() -> None:
     )
     part = section(run_page(record(changes=known)), "changes")
     assert part.find("p")[0].text.startswith(
-        "Of 1,000 test images 7 get another class than before: 4 that the teacher gets right are"
-        " lost, 2 that it gets wrong are gained, "
+        "The prediction changed for 7 of 1,000 test images: 4 correct ones became wrong, 2 wrong"
+        " ones became correct, "
     )
     assert [row.text for row in part.find("tr")[1:]] == ["3356", "1011"]
     (picture,) = part.find("img")
@@ -338,7 +338,7 @@ def test_changed_answers_are_told_counted_and_shown() -> None:
     assert "Not recorded: " in section(run_page(record()), "changes").text
     none = section(run_page(record(changes=Changes(360, 0, 0, 0, (), ()))), "changes")
     assert none.find("p")[0].text == (
-        "All 360 test images get the class that the teacher gives them."
+        "Student and teacher predict the same class for all 360 test images."
     )
 
 
