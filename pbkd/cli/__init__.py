@@ -1,4 +1,4 @@
-"""The command line: one file per verb; torch is imported only by the verbs that need it."""
+"""The command line: one module per verb, which imports torch only when it runs."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ app.add_typer(plugins.app, name="plugins")
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one sentence on stderr and exit code 2."""
+    """Run the command line; a user's mistake is one sentence on stderr and exit code 2."""
     from pbkd.errors import PbkdError, out_of_memory
 
-    # Threads that spin for long while they wait slow every other busy process tenfold; those that
-    # never spin make small networks twice as slow. torch's OpenMP reads this when it is imported.
+    # OpenMP threads that spin for long make other busy processes ten times slower; without any
+    # spinning, small networks are twice as slow. torch reads this when it is imported.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-    # The log lines of torch's profiler are its makers' and go to stderr.
+    # Silence the log lines of torch's profiler.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     try:
         app(prog_name="pbkd")

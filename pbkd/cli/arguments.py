@@ -1,4 +1,4 @@
-"""What several verbs take: changes to the configuration, its file, plugins."""
+"""Arguments that several verbs have in common."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import typer
 __all__ = ["AsJson", "ConfigFile", "Overrides", "Plugins"]
 
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Print every event as a line of JSON, and nothing else.")
+    bool, typer.Option("--json", help="Print events as JSON lines, and nothing else.")
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="Changes to the configuration, such as workers=2 or teacher=vgg16."),
+    typer.Argument(help="Configuration overrides, such as workers=2 or teacher=vgg16."),
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", help="A YAML file of configuration.")
+    Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).")
 ]
 Plugins = Annotated[
     list[str] | None,
     typer.Option(
         "--plugin",
-        help="Load a plugin (an installed one's name, a module, or a .py file) and use every"
-        " strategy that it registers.",
+        help="Load a plugin (name of an installed plugin, module, or .py file) and use every"
+        " strategy that it registers. Can be repeated.",
     ),
 ]

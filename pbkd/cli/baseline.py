@@ -1,4 +1,4 @@
-"""`pbkd baseline`: a run's student trained the ordinary ways, to compare."""
+"""`pbkd baseline`: a run's student trained by conventional methods, for comparison."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ if TYPE_CHECKING:
 
 
 def baseline(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     rest: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="method|key=value",
-            help="scratch, distillation or both (without any: both); then, where files have moved,"
-            " teacher.weights=FILE or data.path=PLACE.",
+            help="Methods: scratch or distillation (default: both). If files have moved:"
+            " teacher.weights=FILE or data.path=PATH.",
         ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(help="Seconds for each method; without it, what the run's training took."),
+        typer.Option(help="Training time of each method, in seconds (default: the run's)."),
     ] = None,
     optimiser: Annotated[
-        str, typer.Option(help="adamw (weight decay 0.05) or sgd (momentum 0.9, decay 0.0005).")
+        str,
+        typer.Option(help="adamw (weight decay 0.05) or sgd (momentum 0.9, weight decay 0.0005)."),
     ] = "adamw",
     lr: Annotated[
         float | None,
-        typer.Option(help="Peak learning rate; without it, 0.003 for adamw and 0.1 for sgd."),
+        typer.Option(help="Peak learning rate (default: 0.003 for adamw, 0.1 for sgd)."),
     ] = None,
 ) -> None:
-    """Train a run's own student from random weights, as long as the run took.
+    """Train the architecture of a run's student from random weights, for the time of the run.
 
-    `scratch` learns the labels alone; `distillation` the whole teacher's soft targets too. Results
-    go to baselines.json in the run's folder.
+    `scratch` learns from the labels; `distillation` also from the teacher's soft targets. Results
+    are written to baselines.json in the run's folder.
     """
     from pbkd.pipeline.baseline import BaselineEpoch, BaselineSettings, train_baselines
     from pbkd.runs.finished import METHODS, read_finished
@@ -63,7 +64,7 @@ def baseline(
 
 
 def _show(finished: Finished) -> None:
-    """Print the baselines below the run's own student, with the seconds that each was trained."""
+    """Print the accuracy and training time of the run's student and of the baselines."""
     from pbkd.report.card import points
     from pbkd.report.console.display import print_wide
 
@@ -71,10 +72,10 @@ def _show(finished: Finished) -> None:
     seconds = "not measured" if spent is None else f"{spent:.1f}"
     rows = [("blockwise (the run)", points(student.accuracy), seconds, "")]
     rows += [
-        (found.method, points(found.accuracy), f"{found.seconds:.1f}", str(found.epochs))
-        for found in finished.baselines.values()
+        (row.method, points(row.accuracy), f"{row.seconds:.1f}", str(row.epochs))
+        for row in finished.baselines.values()
     ]
     print_wide(("training", "test accuracy", "seconds", "epochs"), rows, left=1)
-    for found in finished.baselines.values():
-        if found.note:
-            typer.echo(f"{found.method}: {found.note}")
+    for row in finished.baselines.values():
+        if row.note:
+            typer.echo(f"{row.method}: {row.note}")

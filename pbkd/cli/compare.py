@@ -1,4 +1,4 @@
-"""`pbkd compare`: finished runs side by side."""
+"""`pbkd compare`: a table of finished runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import typer
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.", metavar="run")],
     csv: Annotated[
-        Path | None, typer.Option(help="Write every figure, in full precision, to this file.")
+        Path | None, typer.Option(help="Write all figures in full precision to this CSV file.")
     ] = None,
 ) -> None:
-    """Show finished runs in one table, a row each: size, accuracy, latency, seconds, joules.
+    """Compare finished runs in a table: size, accuracy, latency, training time, energy.
 
-    MACs, parameters and latencies are how many times the student's the teacher's are. Baselines
-    that `pbkd baseline` trained are further columns.
+    MACs, parameters and latencies are ratios, teacher / student. Baselines trained by
+    `pbkd baseline` are additional columns.
     """
     from pbkd.core.files import write_file
     from pbkd.report.compare import compare_csv, compare_notes, compare_rows

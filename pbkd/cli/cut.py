@@ -1,4 +1,4 @@
-"""`pbkd cut`: which networks can be compressed, tried on them with random weights."""
+"""`pbkd cut`: test which networks can be compressed, with random weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ def cut(
         list[str],
         typer.Argument(
             metavar="NETWORK... [KEY=VALUE]...",
-            help="Networks of the zoo, such as resnet20, timm:convnext_atto or 'timm:regnet*';"
-            " keys of a run, such as builder=separable, or candidates for what that leaves alone.",
+            help="Networks of the zoo, such as resnet20, timm:convnext_atto or 'timm:regnet*', and"
+            " configuration overrides, such as builder=separable or candidates=[...].",
         ),
     ],
     size: Annotated[int, typer.Option(help="Height and width of the images.", min=1)] = 64,
-    markdown: Annotated[Path | None, typer.Option(help="Write the table here, too.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Also write the table to this Markdown file.")
+    ] = None,
 ) -> None:
-    """Try whether networks can be cut, checked, given replacements and trained for one step."""
+    """Test whether networks can be partitioned, get replacements, and train for one step."""
     from pbkd.config.load import load_config
     from pbkd.pipeline.coverage import cover, matching
     from pbkd.plugin.registry import build_registry
@@ -34,32 +36,32 @@ def cut(
     config = load_config([argument for argument in arguments if "=" in argument])
     registry = build_registry(config.plugins)
     names = [argument for argument in arguments if "=" not in argument]
-    found = [cover(registry, name, config, size) for name in matching(registry, names)]
-    print_wide(_HEADS, [_cells(one, "cannot be cut") for one in found], left=2)
+    rows = [cover(registry, name, config, size) for name in matching(registry, names)]
+    print_wide(_HEADS, [_cells(row, "cannot be cut") for row in rows], left=2)
     if markdown:
-        markdown.write_text(_markdown(found))
-    failed = [one for one in found if one.failure]
-    for one in failed:
-        typer.echo(f"{one.name}: {one.failure}")
-    typer.echo(f"{len(found) - len(failed)} of {len(found)} networks can be cut")
+        markdown.write_text(_markdown(rows))
+    failed = [row for row in rows if row.failure]
+    for row in failed:
+        typer.echo(f"{row.name}: {row.failure}")
+    typer.echo(f"{len(rows) - len(failed)} of {len(rows)} networks can be cut")
 
 
-def _cells(found: Coverage, failure: str) -> list[str]:
-    if found.macs_before is None or found.macs_after is None:
-        return [found.name, *[""] * 5, failure]
-    share = found.macs_after / found.macs_before
+def _cells(row: Coverage, failure: str) -> list[str]:
+    if row.macs_before is None or row.macs_after is None:
+        return [row.name, *[""] * 5, failure]
+    share = row.macs_after / row.macs_before
     return [
-        found.name,
-        found.partitioner or "",
-        str(found.blocks),
-        str(found.replaced),
-        f"{found.macs_before:,}",
-        f"{share:.2f}" if found.replaced else "",
-        "" if found.replaced else "nothing to replace",
+        row.name,
+        row.partitioner or "",
+        str(row.blocks),
+        str(row.replaced),
+        f"{row.macs_before:,}",
+        f"{share:.2f}" if row.replaced else "",
+        "" if row.replaced else "nothing to replace",
     ]
 
 
-def _markdown(found: list[Coverage]) -> str:
-    cells = (_cells(one, one.failure or "") for one in found)
-    rows = [_HEADS, ("---",) * len(_HEADS), *cells]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+def _markdown(rows: list[Coverage]) -> str:
+    cells = (_cells(row, row.failure or "") for row in rows)
+    lines = [_HEADS, ("---",) * len(_HEADS), *cells]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

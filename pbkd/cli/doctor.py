@@ -1,4 +1,4 @@
-"""`pbkd doctor`: what is usable on this machine, and why the rest is not."""
+"""`pbkd doctor`: devices, meters and plugins on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 
 def doctor() -> None:
-    """Say which devices, meters and plugins are usable here, and why not."""
+    """Show which devices, energy meters and plugins are usable here, and why others are not."""
     import torch
 
     from pbkd._version import __version__
@@ -19,15 +19,15 @@ def doctor() -> None:
         typer.echo(f"device {device}: {reason or 'usable'}")
     registry = build_registry()
     for name, meter in registry.strategies["meter"].items():
-        typer.echo(f"meter {name}: {_probed(meter) or 'usable'}")
+        typer.echo(f"meter {name}: {_fault(meter) or 'usable'}")
     for plugin in registry.plugins.values():
         typer.echo(f"plugin {plugin.name}: usable")
     for broken in registry.broken:
         typer.echo(f"plugin {broken.name} ({broken.origin}): broken: {broken.reason}")
 
 
-def _probed(meter: Any) -> str | None:
-    """Return why a meter, with its default options, cannot be used here; None where it can."""
+def _fault(meter: Any) -> str | None:
+    """Return why a meter with default options cannot be used here; None if it can."""
     from pbkd.energy.sampler import probe
     from pbkd.errors import PLUGIN_FAILURES, one_line
 
@@ -38,16 +38,16 @@ def _probed(meter: Any) -> str | None:
 
 
 def _devices() -> dict[str, str | None]:
-    """Return every kind of device, with the reason where it cannot be used."""
+    """Return all kinds of devices, each with the reason why it cannot be used, or None."""
     import torch
 
-    found: dict[str, str | None] = {f"cpu ({torch.get_num_threads()} threads)": None}
+    devices: dict[str, str | None] = {f"cpu ({torch.get_num_threads()} threads)": None}
     for index in range(torch.cuda.device_count()):
-        found[f"cuda:{index} ({torch.cuda.get_device_name(index)})"] = None
+        devices[f"cuda:{index} ({torch.cuda.get_device_name(index)})"] = None
     if not torch.cuda.is_available():
-        found["cuda"] = "torch finds no CUDA device"
+        devices["cuda"] = "torch finds no CUDA device"
     if not torch.backends.mps.is_available():
-        found["mps"] = "torch finds no Apple GPU"
+        devices["mps"] = "torch finds no Apple GPU"
     else:
-        found["mps"] = None
-    return found
+        devices["mps"] = None
+    return devices

@@ -1,4 +1,4 @@
-"""`pbkd latency`: a student and its teacher timed in turn on this device."""
+"""`pbkd latency`: inference time of a student and its teacher on this device."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ _HEADS = ("network", "parameters", "MACs", "batch", "median ms", "95th percentil
 
 
 def latency(
-    run: Annotated[Path, typer.Argument(help="A run's or a student's folder, or a name.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run or a student, or a student's name.")],
     batch: Annotated[
-        list[int] | None, typer.Option(help="Images in a batch; may be given again.", min=1)
+        list[int] | None,
+        typer.Option(help="Batch size; can be repeated (default: 1 and 64).", min=1),
     ] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(help="A ready network to time as well, such as timm:mobilenetv3_small_100."),
+        typer.Option(
+            help="Another network to time, such as timm:mobilenetv3_small_100; can be repeated."
+        ),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads.", show_default="all cores", min=1)
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Passes of each network and batch.", min=1)] = 30,
+    repeats: Annotated[
+        int, typer.Option(help="Forward passes per network and batch size.", min=1)
+    ] = 30,
 ) -> None:
-    """Time teacher, student and other networks in turn on this device, batch by batch.
+    """Measure the inference time of teacher, student and other networks on this device.
 
-    Without --against, the student of a network of timm stands beside the ready one of timm that is
-    nearest to it in parameters.
+    Without --against, the student of a timm network is compared with the timm network that is
+    closest in parameters.
     """
     from pbkd.pipeline.latency import contenders, timed
     from pbkd.report.console.display import print_wide

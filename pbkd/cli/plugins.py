@@ -1,4 +1,4 @@
-"""`pbkd plugins`: what is installed, what it provides, whether it keeps its contract."""
+"""`pbkd plugins`: list, describe, check and create plugins."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="The plugins that are installed.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, check and create plugins.", no_args_is_help=True)
 
 PluginName = Annotated[
-    str, typer.Argument(help="An installed plugin's name, a module, or a .py file.")
+    str, typer.Argument(help="Name of an installed plugin, module, or .py file.")
 ]
 
 
 @app.command("list")
 def list_plugins() -> None:
-    """List every plugin: version, origin, what it provides; then the broken ones and why."""
+    """List installed plugins: version, origin, what they provide; and broken ones with reasons."""
     from rich.table import Table
 
     from pbkd.plugin.registry import build_registry
@@ -37,7 +37,7 @@ def list_plugins() -> None:
 
 @app.command("show")
 def show(name: PluginName) -> None:
-    """Show a plugin: version, origin, contract, what it provides, with options and defaults."""
+    """Show a plugin: version, origin, contract, and its strategies with options and defaults."""
     from pbkd.plugin.reference import describe_plugin
     from pbkd.plugin.registry import build_registry, load_plugin
 
@@ -51,11 +51,11 @@ def check(
         str,
         typer.Argument(
             metavar="PATH|NAME",
-            help="An installed plugin's name, a module, a .py file, or a project's folder.",
+            help="Name of an installed plugin, module, .py file, or folder of a plugin project.",
         ),
     ],
 ) -> None:
-    """Check that a plugin keeps the contract of everything that it registers."""
+    """Run the conformance tests for everything that a plugin registers."""
     import os
     import tempfile
 
@@ -85,9 +85,9 @@ def check(
 
 
 def _module_at(name: str) -> str:
-    """Return the name of the one module in a project's folder; anything else as it is.
+    """Return the module of a project folder, and add the folder to `sys.path`.
 
-    The module can be imported from then on, here and by the processes that a launcher starts.
+    A name that is not a folder is returned unchanged.
     """
     import sys
     from pathlib import Path
@@ -99,21 +99,21 @@ def _module_at(name: str) -> str:
         return name
     modules = [path for path in folder.glob("*.py") if not path.name.startswith("test_")]
     if len(modules) != 1:
-        raise PluginError(f"'{name}' holds {len(modules)} modules: name the plugin's .py file.")
+        raise PluginError(f"'{name}' contains {len(modules)} modules: name the plugin's .py file.")
     sys.path.insert(0, str(folder.resolve()))
     return modules[0].stem
 
 
 @app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="The plugin's name, such as my-scheduler.")],
+    name: Annotated[str, typer.Argument(help="Name of the plugin, such as my-scheduler.")],
     kind: Annotated[
         str, typer.Option(help="scheduler, partitioner, builder, loss, meter, launcher or zoo.")
     ],
 ) -> None:
-    """Write a new plugin's project, a copy of the built-in of its kind, into the folder pbkd-NAME.
+    """Create a plugin project in the folder pbkd-NAME, as a copy of a built-in plugin.
 
-    It has a module, a test on the kit for plugin authors, a README and a pyproject.toml.
+    The project has a module, a test based on pbkd.testing, a README and a pyproject.toml.
     """
     from pathlib import Path
 
@@ -121,13 +121,13 @@ def new(
     from pbkd.plugin.scaffold import KINDS, new_plugin
 
     folder = new_plugin(build_registry(), kind, name, Path())
-    typer.echo(f"{folder}: begun as a copy of '{KINDS[kind][1]}'")
+    typer.echo(f"{folder}: created as a copy of '{KINDS[kind][1]}'")
     typer.echo(f"install it with: pip install --editable {folder}")
 
 
 @app.command("hooks")
 def hooks() -> None:
-    """Print every hook and method that pbkd calls: signature, when, by what, in which process."""
+    """Print a reference of all hooks and methods: signature, when and in which process."""
     from importlib import import_module
 
     from pbkd.plugin.interfaces import PACKAGES

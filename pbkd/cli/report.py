@@ -1,4 +1,4 @@
-"""`pbkd report`: finished runs as one HTML file."""
+"""`pbkd report`: HTML pages of finished runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The file to write; without it, report.html in the run's folder or, of several"
-            " runs, in this one."
+            help="Output file (default: report.html in the run's folder, or for several runs in the"
+            " current folder)."
         ),
     ] = None,
 ) -> None:
-    """Write one HTML file that shows a finished run, or compares several; it opens anywhere.
+    """Write an HTML page of a finished run, or a comparison of several.
 
-    Nothing is loaded from elsewhere: style, pictures and script are in the file.
+    The file is self-contained: styles, charts and scripts are embedded.
     """
     from pbkd.core.files import write_file
     from pbkd.report.compare_page import compare_page

@@ -1,4 +1,4 @@
-"""`pbkd run`: compress a teacher."""
+"""`pbkd run`: compress a teacher by blockwise distillation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pbkd.cli.arguments import AsJson, ConfigFile, Overrides, Plugins
-from pbkd.cli.torchrun import begun_run, carries_out
+from pbkd.cli.torchrun import coordinator_role, run_before_restart
 
 if TYPE_CHECKING:
     from pbkd.config.schema import RunConfig
@@ -21,10 +21,10 @@ def run(
     overrides: Overrides = None,
     config: ConfigFile = None,
     plugin: Plugins = None,
-    seed: Annotated[int | None, typer.Option(help="The same as seed=N.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Show the plan and stop.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Random seed; the same as seed=N.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print the plan and exit.")] = False,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="Show the configuration as YAML and stop.")
+        bool, typer.Option("--print-config", help="Print the configuration as YAML and exit.")
     ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the run folder.")
@@ -34,53 +34,55 @@ def run(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the run in the folder that follows, or with the newest; changes to"
-            " workers, threads and scheduler may follow too.",
+            help="Resume the run in the folder that is the next argument, or the newest run. Only"
+            " overrides of workers, threads and scheduler are allowed.",
         ),
     ] = False,
 ) -> None:
-    """Compress a teacher by blockwise distillation.
+    """Compress a teacher by parallel blockwise distillation.
 
-    Without arguments: the quickstart, on handwritten digits, with a teacher that pbkd ships.
+    Without arguments, runs the quickstart: a teacher for handwritten digits from the zoo.
     """
     from pbkd.config.load import to_yaml
     from pbkd.errors import ConfigError
     from pbkd.runs.folder import is_finished
 
     if as_json and (plan or print_config or quiet):
-        raise ConfigError("--json does not go with --plan, --print-config or --quiet.")
-    given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
-    if not resume and (begun := begun_run(lambda: _out(given, config))):
-        given, config, resume = [str(begun), *given], None, True
-    with carries_out(lambda: _folder_here(given) if resume else None) as here:
-        if not here:
+        raise ConfigError("--json cannot be combined with --plan, --print-config or --quiet.")
+    arguments = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
+    if not resume and (begun := run_before_restart(lambda: _out(arguments, config))):
+        arguments, config, resume = [str(begun), *arguments], None, True
+    with coordinator_role(lambda: _local_run(arguments) if resume else None) as is_coordinator:
+        if not is_coordinator:
             return
-        folder = _resumed_folder(given, config) if resume else None
+        folder = _resumed_folder(arguments, config) if resume else None
         if folder and is_finished(folder):
             _say_finished(folder, as_json=as_json)
             return
-        settings, registry = _settings(given, folder / "config.yaml" if folder else config, plugin)
+        settings, registry = _settings(
+            arguments, folder / "config.yaml" if folder else config, plugin
+        )
         if print_config:
             typer.echo(to_yaml(settings), nl=False)
             return
-        carry_out(settings, registry, folder, plan=plan, quiet=quiet, as_json=as_json)
+        run_or_plan(settings, registry, folder, plan=plan, quiet=quiet, as_json=as_json)
 
 
 def _settings(
-    given: list[str], config: Path | None, plugin: list[str] | None
+    arguments: list[str], config: Path | None, plugin: list[str] | None
 ) -> tuple[RunConfig, Registry]:
     from pbkd.config.load import load_config
     from pbkd.plugin.registry import build_registry
 
     specs = plugin or []
     registry = build_registry(specs)
-    settings = load_config(given, file=config, plugins=registry.provided(specs))
+    settings = load_config(arguments, file=config, plugins=registry.provided(specs))
     for spec in settings.plugins:
         registry.provided_by(spec)
     return settings, registry
 
 
-def carry_out(
+def run_or_plan(
     settings: Any,
     registry: Any,
     folder: Path | None = None,
@@ -89,7 +91,7 @@ def carry_out(
     quiet: bool,
     as_json: bool = False,
 ) -> None:
-    """Run, or show the plan alone; Ctrl-C ends it with exit code 130 and says how to go on."""
+    """Run, or only print the plan; Ctrl-C exits with code 130 and prints how to resume."""
     from pbkd.core.events import PlanMade
     from pbkd.pipeline.plan import plan_run
     from pbkd.pipeline.run import run as run_config
@@ -117,20 +119,20 @@ def carry_out(
         typer.echo(result.folder)
 
 
-def _folder_here(given: list[str]) -> Path | None:
-    """Return the folder of the run to go on with, where it is on this machine."""
+def _local_run(arguments: list[str]) -> Path | None:
+    """Return the folder of the run to resume; None if it is not on this machine."""
     from pbkd.errors import RunFolderError
 
     try:
-        return _resumed_folder([*given], None)
+        return _resumed_folder([*arguments], None)
     except RunFolderError:
         return None
 
 
-def _out(given: list[str], config: Path | None) -> Path:
+def _out(arguments: list[str], config: Path | None) -> Path:
     from pbkd.config.load import load_config
 
-    return Path(load_config([o for o in given if o.startswith("out=")], file=config).out)
+    return Path(load_config([o for o in arguments if o.startswith("out=")], file=config).out)
 
 
 def _say_finished(folder: Path, *, as_json: bool) -> None:
@@ -145,13 +147,15 @@ def _say_finished(folder: Path, *, as_json: bool) -> None:
         show(RunFinished(result=read_finished(folder).result))
 
 
-def _resumed_folder(given: list[str], config: Path | None) -> Path:
-    """Take the folder off the arguments, or find the newest run's."""
+def _resumed_folder(arguments: list[str], config: Path | None) -> Path:
+    """Remove the run folder from the arguments, or find the newest run."""
     from pbkd.errors import ConfigError
     from pbkd.runs.folder import newest_run, unfinished_run
 
     if config is not None:
-        raise ConfigError("--config does not go with --resume: a run keeps its configuration.")
-    if given and "=" not in given[0]:
-        return unfinished_run(Path(given.pop(0)))
-    return unfinished_run(newest_run(_out(given, None)))
+        raise ConfigError(
+            "--config cannot be combined with --resume: a run keeps its configuration."
+        )
+    if arguments and "=" not in arguments[0]:
+        return unfinished_run(Path(arguments.pop(0)))
+    return unfinished_run(newest_run(_out(arguments, None)))

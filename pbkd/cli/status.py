@@ -1,4 +1,4 @@
-"""`pbkd status`: how far a run is, whether it still runs, how to go on."""
+"""`pbkd status`: progress of a run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def status(
     folder: Annotated[
-        Path | None, typer.Argument(help="A run's folder; without it, the newest in `runs`.")
+        Path | None, typer.Argument(help="Run folder (default: the newest in `runs`).")
     ] = None,
 ) -> None:
-    """Show how far a run is, also while it runs."""
+    """Show the progress of a run, whether it is still running, and how to resume it."""
     from pbkd.config.load import load_config
     from pbkd.report.incidents import describe_incident
     from pbkd.runs.events import read_events
@@ -48,7 +48,7 @@ def status(
 
 
 def _progress(events: Sequence[Event], phase: str, epochs: int) -> str:
-    """Say how many blocks of a phase are done, and the epoch that each has reached."""
+    """Describe a phase: the number of finished blocks, and the epoch of each block."""
     from pbkd.core.events import BlockTrained, EpochDone
 
     if not epochs:

@@ -1,4 +1,4 @@
-"""A command that torchrun started several times: one process carries it out, the others help."""
+"""Commands under torchrun: one process is the coordinator, the others are its workers."""
 
 from __future__ import annotations
 
@@ -13,27 +13,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["begun_run", "carries_out"]
+__all__ = ["coordinator_role", "run_before_restart"]
 
 
 @contextmanager
-def carries_out(run_here: Callable[[], Path | None]) -> Iterator[bool]:
-    """Say whether this process is to carry out the command.
+def coordinator_role(find_run: Callable[[], Path | None]) -> Iterator[bool]:
+    """Determine whether this process coordinates the command.
 
-    Any other that torchrun started helps the one that does until all is done. `run_here` gives the
-    folder of the run to go on with, where this machine has it.
+    Without torchrun it does. Under torchrun one process does, and the others work for it before
+    this yields.
+
+    Args:
+        find_run: Returns the folder of the run to resume, if it is on this machine.
+
+    Yields:
+        True in the coordinator, False in other processes, which have nothing left to do.
     """
     if not under_torchrun():
         yield True
         return
     from pbkd.execution.remote.rendezvous import rendezvous
 
-    with rendezvous(run_here()) as host:
+    with rendezvous(find_run()) as host:
         yield host is not None
 
 
-def begun_run(out: Callable[[], Path]) -> Path | None:
-    """Return the run in `out` that was begun before torchrun started its processes anew, if any."""
+def run_before_restart(out: Callable[[], Path]) -> Path | None:
+    """Return the run in `out` that this torchrun began before it restarted its processes."""
     if not restart_count():
         return None
     import psutil
@@ -45,6 +51,6 @@ def begun_run(out: Callable[[], Path]) -> Path | None:
         folder = unfinished_run(newest_run(out()))
     except RunFolderError:
         return None
-    begun = (folder / "identity.json").stat().st_mtime
-    ours = begun > psutil.Process(os.getppid()).create_time()
+    started = (folder / "identity.json").stat().st_mtime
+    ours = started > psutil.Process(os.getppid()).create_time()
     return folder if ours and not is_held(folder) else None

@@ -1,4 +1,4 @@
-"""`pbkd watch`: what `pbkd run` shows, of a run that goes on elsewhere or is over."""
+"""`pbkd watch`: the display of `pbkd run` for a run in another process."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ from pbkd.cli.arguments import AsJson
 if TYPE_CHECKING:
     from pbkd.core.events import Event
 
-_EVERY = 0.25  # seconds
+_POLL_SECONDS = 0.25
 
 
 def watch(
     folder: Annotated[
-        Path | None, typer.Argument(help="A run's folder; without it, the newest in `runs`.")
+        Path | None, typer.Argument(help="Run folder (default: the newest in `runs`).")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a run until it has finished or was stopped; Ctrl-C ends the watching alone.
+    """Follow a run until it finishes or stops; Ctrl-C does not affect the run.
 
-    The exit code is 0 where the run has finished, 1 where it was stopped.
+    The exit code is 0 if the run has finished, 1 if it was stopped.
     """
     from pbkd.errors import RunFolderError
     from pbkd.runs.folder import is_finished, newest_run
 
     folder = folder or newest_run(Path("runs"))
     if not (folder / "config.yaml").is_file():
-        raise RunFolderError(f"'{folder}' is no run's folder: `pbkd run` prints the name of its.")
+        raise RunFolderError(
+            f"'{folder}' is not a run folder: name the folder that `pbkd run` printed."
+        )
     try:
         _show(folder, as_json=as_json)
     except KeyboardInterrupt:
-        sys.stderr.write(f"pbkd: no longer watching '{folder}'; the run is left alone.\n")
+        sys.stderr.write(f"pbkd: no longer watching '{folder}'; the run is not affected.\n")
         raise typer.Exit(130) from None
     if not is_finished(folder):
         if not as_json:
@@ -61,14 +63,14 @@ def _show(folder: Path, *, as_json: bool) -> None:
 
 
 def _until_the_end(folder: Path) -> Iterator[Event]:
-    """Yield the events of a run, also those to come, until nobody runs in its folder."""
+    """Yield the events of a run, past and new ones, until no process runs it."""
     from pbkd.runs.events import new_events
     from pbkd.runs.folder import is_held
 
     offsets: dict[Path, int] = {}
     while True:
-        goes_on = (folder / "config.yaml").is_file() and is_held(folder)
+        is_running = (folder / "config.yaml").is_file() and is_held(folder)
         yield from new_events(folder, offsets)
-        if not goes_on:
+        if not is_running:
             return
-        time.sleep(_EVERY)
+        time.sleep(_POLL_SECONDS)

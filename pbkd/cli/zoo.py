@@ -1,4 +1,4 @@
-"""`pbkd zoo`: the models that can be teachers, and the students made from them."""
+"""`pbkd zoo`: teachers and their students."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pbkd.cli.torchrun import begun_run, carries_out
+from pbkd.cli.torchrun import coordinator_role, run_before_restart
 
 if TYPE_CHECKING:
     from pbkd.zoo.listing import Row
 
 app = typer.Typer(
-    help="The models that can be teachers, and the students made from them.", no_args_is_help=True
+    help="List, train, compress, add and verify teachers and students.", no_args_is_help=True
 )
 
-ModelName = Annotated[str, typer.Argument(help="The model's name.")]
+ModelName = Annotated[str, typer.Argument(help="Name of the model.")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(help="Changes to the recipe, such as epochs=5 or data.path=…")
+    list[str] | None,
+    typer.Argument(help="Overrides of the recipe, such as epochs=5 or data.path=…"),
 ]
 
 
 @app.command("list")
 def list_models(
     family: Annotated[
-        str | None, typer.Argument(help="List the variants of a family, such as timm.")
+        str | None, typer.Argument(help="Family whose variants are listed, such as timm.")
     ] = None,
 ) -> None:
     """List models and students with their figures, or the variants of a family."""
@@ -59,22 +60,22 @@ def _show_rows(rows: list[Row]) -> None:
 
 
 def _shortened(text: str, width: int) -> str:
-    """Cut what was typed to make a model to what fits; `show` has all of it."""
+    """Shorten a command to the available width; `pbkd zoo show` prints all of it."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 @app.command("path")
 def path() -> None:
-    """Print the folders in which students are looked for, and how to add one."""
+    """Print the folders that are searched for students, and how to add one."""
     from pbkd.zoo.store import VARIABLE, zoo_folders
 
     for folder in zoo_folders():
-        typer.echo(f"{folder}" if folder.is_dir() else f"{folder} (not there)")
-    typer.echo(f"add one with: {_listing(Path('FOLDER'), VARIABLE)}")
+        typer.echo(f"{folder}" if folder.is_dir() else f"{folder} (does not exist)")
+    typer.echo(f"add one with: {_export_command(Path('FOLDER'), VARIABLE)}")
 
 
-def _listing(folder: Path, variable: str) -> str:
-    """Return the shell's command that adds a folder to those in use."""
+def _export_command(folder: Path, variable: str) -> str:
+    """Return the shell command that adds a folder to the environment variable."""
     import os
     import shlex
 
@@ -83,8 +84,8 @@ def _listing(folder: Path, variable: str) -> str:
 
 
 @app.command("show")
-def show(name: Annotated[str, typer.Argument(help="A model's or a student's name.")]) -> None:
-    """Show a model or a student: options, size, how its weights were made, how they score."""
+def show(name: Annotated[str, typer.Argument(help="Name of a model or a student.")]) -> None:
+    """Show a model or a student: options, size, accuracy, and how its weights were made."""
     from pbkd.plugin.registry import build_registry
     from pbkd.zoo.recipes import describe
     from pbkd.zoo.store import describe_student, find_student
@@ -102,7 +103,7 @@ def train(
         "trained"
     ),
 ) -> None:
-    """Train a model by the recipe on its card; write its weights and a new card."""
+    """Train a model by the recipe on its card; write weights and a new card."""
     from pbkd.plugin.registry import build_registry
     from pbkd.zoo.train import train_model
 
@@ -117,47 +118,49 @@ def train(
 def compress(
     name: ModelName,
     overrides: Overrides = None,
-    seed: Annotated[int | None, typer.Option(help="The same as seed=N.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Show the plan and stop.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Random seed; the same as seed=N.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print the plan and exit.")] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the run folder.")
     ] = False,
 ) -> None:
-    """Compress a model by the recipe that is recorded for it, as `pbkd run` does."""
-    from pbkd.cli.run import carry_out
+    """Compress a model like `pbkd run`, with the recipe recorded for it."""
+    from pbkd.cli.run import run_or_plan
     from pbkd.config.load import load_config
     from pbkd.plugin.registry import build_registry
     from pbkd.zoo.recipes import compression_config
 
-    given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
+    words = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
     registry = build_registry()
-    config = compression_config(registry, name, given)
-    begun = begun_run(lambda: Path(config.out))
-    with carries_out(lambda: begun) as here:
-        if here:
+    config = compression_config(registry, name, words)
+    begun = run_before_restart(lambda: Path(config.out))
+    with coordinator_role(lambda: begun) as is_coordinator:
+        if is_coordinator:
             settings = load_config(file=begun / "config.yaml") if begun else config
-            carry_out(settings, registry, begun, plan=plan, quiet=quiet)
+            run_or_plan(settings, registry, begun, plan=plan, quiet=quiet)
 
 
 @app.command("add")
 def add(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     name: Annotated[
-        str | None, typer.Option(help="What the student is called.", show_default="TEACHER-student")
+        str | None, typer.Option(help="Name of the student.", show_default="TEACHER-student")
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(help="The zoo folder.", show_default="the first of PBKD_ZOO, or pbkd-zoo"),
+        typer.Option(help="Zoo folder.", show_default="the first of PBKD_ZOO, or pbkd-zoo"),
     ] = None,
     licence: Annotated[
         str | None,
-        typer.Option(help="Of the weights, such as Apache-2.0.", show_default="the teacher's"),
+        typer.Option(
+            help="Licence of the weights, such as Apache-2.0.", show_default="the teacher's"
+        ),
     ] = None,
     half: Annotated[
         bool, typer.Option("--half", help="Round the weights to half precision.")
     ] = False,
 ) -> None:
-    """Put the student of a run into a zoo folder: weights, recipe, card and README."""
+    """Add the student of a run to a zoo folder: weights, recipe, card and README."""
     from pbkd.plugin.registry import build_registry
     from pbkd.zoo.add import add_student
     from pbkd.zoo.store import VARIABLE, named_folders, zoo_folders
@@ -166,7 +169,7 @@ def add(
     folder = add_student(build_registry(), run, zoo, name=name, licence=licence, half=half)
     typer.echo(f"added {folder.name}: {folder}")
     if zoo.resolve() not in [known.resolve() for known in zoo_folders()]:
-        typer.echo(f"to have it listed and found by name: {_listing(zoo.resolve(), VARIABLE)}")
+        typer.echo(f"to list it and load it by name: {_export_command(zoo.resolve(), VARIABLE)}")
 
 
 @app.command("verify")
@@ -175,11 +178,11 @@ def verify(
         list[str] | None,
         typer.Argument(
             metavar="[NAME]... [data.path=FILE]",
-            help="Models and students, all without; where a card's data is on this machine.",
+            help="Models and students (default: all); the path of a card's data.",
         ),
     ] = None,
 ) -> None:
-    """Check weights against their cards: checksum, size, and accuracy where the data is at hand."""
+    """Verify weights against their cards: checksum, size, and accuracy if the data is available."""
     from rich.table import Table
 
     from pbkd.config.load import read_overrides
@@ -188,11 +191,11 @@ def verify(
     from pbkd.report.console.display import open_console
     from pbkd.zoo.verify import verify as verify_zoo
 
-    given = arguments or []
-    overrides = read_overrides([argument for argument in given if "=" in argument])
+    words = arguments or []
+    overrides = read_overrides([argument for argument in words if "=" in argument])
     for key in overrides.keys() - {"data"}:
-        raise ConfigError(f"'{key}' cannot be set here: only data, such as data.path=FILE.")
-    names = [argument for argument in given if "=" not in argument]
+        raise ConfigError(f"'{key}' cannot be set here: set only data, such as data.path=FILE.")
+    names = [argument for argument in words if "=" not in argument]
     checks = list(verify_zoo(build_registry(), names, overrides.get("data")))
     table = Table("name", "check", "result", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     results = {True: "ok", False: "FAILED", None: "not checked"}

@@ -143,5 +143,5 @@ def test_a_run_that_is_watched_in_a_terminal(terminal: Terminal, tmp_path: Path)
         terminal.type("C-c")
         lines = terminal.wait(lambda lines: lines[-1:] == [PROMPT])
     assert not any(HEAD.match(line) or PHASE.match(line) for line in lines)
-    message = f"pbkd: no longer watching '{folder}'; the run is left alone."
+    message = f"pbkd: no longer watching '{folder}'; the run is not affected."
     assert terminal.lines("-J")[-2:] == [message, PROMPT]

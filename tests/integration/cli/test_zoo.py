@@ -38,7 +38,7 @@ def test_a_model_is_compressed_by_its_recipe_and_its_student_is_kept(
     here = Path("pbkd-zoo").resolve()
     assert added == [
         "added small: pbkd-zoo/small",
-        f"to have it listed and found by name: export PBKD_ZOO={here}",
+        f"to list it and load it by name: export PBKD_ZOO={here}",
     ]
     assert pbkd("zoo", "path").out.splitlines()[-1] == "add one with: export PBKD_ZOO=FOLDER"
     monkeypatch.setenv("PBKD_ZOO", str(here))

@@ -53,7 +53,7 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
         (["zoo", "compress", "digits-vgg", "worker=2"], "unknown key 'worker'. Did you mean"),
         (["zoo", "add", "nowhere"], "'nowhere' holds no finished run: name the folder"),
         (["zoo", "verify", "vgg61"], "unknown model or student 'vgg61'. Did you mean"),
-        (["zoo", "verify", "seed=1"], "'seed' cannot be set here: only data, such as"),
+        (["zoo", "verify", "seed=1"], "'seed' cannot be set here: set only data, such as"),
         (["zoo", "train", "vgg16", "epoch=1"], "unknown key 'epoch'. Did you mean 'epochs'?"),
         (["compare", "none"], "'none' holds no finished run: name the folder of a run"),
         (["baseline", "none"], "'none' holds no finished run: name the folder of a run"),

@@ -43,7 +43,7 @@ def test_a_plugin_is_shown_with_its_options(pbkd: Pbkd) -> None:
 
 def test_a_plugin_is_checked_with_a_line_for_each_thing_it_registers(pbkd: Pbkd) -> None:
     assert pbkd("plugins", "new", "mine", "--kind", "scheduler").out.splitlines() == [
-        "pbkd-mine: begun as a copy of 'round-robin'",
+        "pbkd-mine: created as a copy of 'round-robin'",
         "install it with: pip install --editable pbkd-mine",
     ]
     ended = pbkd("plugins", "check", "pbkd-mine")

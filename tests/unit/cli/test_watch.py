@@ -18,7 +18,7 @@ from tests.command_line import Pbkd
 def test_json_does_not_go_with_what_prints_something_else(pbkd: Pbkd, option: str) -> None:
     ended = pbkd("run", "--json", option)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "pbkd: --json does not go with --plan, --print-config or --quiet.\n"
+    assert ended.err == "pbkd: --json cannot be combined with --plan, --print-config or --quiet.\n"
 
 
 def test_what_is_printed_beside_json_goes_to_standard_error(
@@ -79,13 +79,13 @@ def test_ctrl_c_ends_the_watching_alone(
     with locked(begun):
         ended = pbkd("watch", begun)
     assert (ended.code, ended.out) == (130, "begun\n")
-    assert ended.err == f"pbkd: no longer watching '{begun}'; the run is left alone.\n"
+    assert ended.err == f"pbkd: no longer watching '{begun}'; the run is not affected.\n"
 
 
 def test_what_is_no_run_is_a_mistake(pbkd: Pbkd, tmp_path: Path) -> None:
     ended = pbkd("watch", tmp_path / "none")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith(f"pbkd: '{tmp_path / 'none'}' is no run's folder: ")
+    assert ended.err.startswith(f"pbkd: '{tmp_path / 'none'}' is not a run folder: ")
 
 
 def test_damaged_events_are_skipped(pbkd: Pbkd, begun: Path) -> None:
