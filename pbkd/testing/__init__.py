@@ -1,7 +1,8 @@
-"""The kit for plugin authors' tests: a check for each kind of plugin, and what to try them on.
+"""Conformance tests and test data for authors of plugins.
 
-Each check raises `AssertionError`, or the error that a run would raise, where the plugin breaks
-its contract. `check_plugin` picks those for whatever a plugin registers.
+There is one check for each kind of plugin. A check raises `AssertionError`, or the error that a run
+would raise, if the plugin breaks its contract. `check_plugin` runs the conformance tests for the
+kinds of everything that a plugin registers.
 """
 
 from __future__ import annotations

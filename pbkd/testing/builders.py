@@ -1,4 +1,4 @@
-"""Builders: replacements that fit, train, and leave the teacher alone, in several geometries."""
+"""Conformance tests of builders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["check_builder"]
 
 
 def _geometries() -> list[tuple[nn.Module, tuple[int, ...]]]:
-    """Return segments of several kinds, each with the shape of one sample of its input."""
+    """Return various segments, each with the shape of one input sample."""
     return [
         (tiny_segment(), (8, 6, 6)),
         (tiny_segment(), (8, 7, 5)),
@@ -38,20 +38,32 @@ def check_builder(
     segment: nn.Module | None = None,
     input_shape: tuple[int, ...] = (8, 6, 6),
 ) -> None:
-    """Replacements fit, train, can be pickled, share nothing, and are the same for the same seed.
+    """Check that a builder's replacements fit their segments and can be trained.
 
-    With a `segment`, which takes samples of `input_shape`, for this one, which must get a
-    replacement; without, for segments of several geometries, one of which must.
+    A replacement must have the segment's output shape, be trainable and picklable, share no tensor
+    with the teacher, and have equal weights for equal seeds. The segment must stay unchanged.
+
+    Args:
+        builder: The builder.
+        segment: A segment that must get a replacement. Without one, segments with several kernel
+            sizes, strides, dilations and groups are tested, at least one of which must get a
+            replacement.
+        input_shape: Shape of one input sample of `segment`, without the batch dimension.
+
+    Raises:
+        AssertionError: If a replacement breaks the contract, or there is none.
     """
     if segment is not None:
-        assert _check_case(builder, segment, input_shape), "build gives this segment no replacement"
+        assert _check_case(builder, segment, input_shape), (
+            "build returns no replacement for this segment"
+        )
         return
     replaced = [_check_case(builder, *geometry) for geometry in _geometries()]
-    assert any(replaced), "build gives none of the kit's segments a replacement"
+    assert any(replaced), "build returns no replacement for any of the test segments"
 
 
 def _check_case(builder: BlockBuilder, segment: nn.Module, input_shape: tuple[int, ...]) -> bool:
-    """Check one segment's replacement; return whether it gets one."""
+    """Check the replacement of one segment; return whether there is one."""
     freeze(segment)
     chain = nn.Sequential()
     chain.add_module("block0", segment)
@@ -60,14 +72,16 @@ def _check_case(builder: BlockBuilder, segment: nn.Module, input_shape: tuple[in
     before = fingerprint(segment)
     replacement, again = (_built(builder, segment, block) for _ in range(2))
     _check_segment(segment, before)
-    assert (replacement is None) == (again is None), "build answers differently the second time"
+    assert (replacement is None) == (again is None), (
+        "build returns a replacement in only one of two calls"
+    )
     if replacement is None or again is None:
         return False
-    theirs = {tensor.data_ptr() for tensor in (*segment.parameters(), *segment.buffers())}
-    mine = {tensor.data_ptr() for tensor in (*replacement.parameters(), *replacement.buffers())}
-    assert not theirs & mine, "the replacement shares a tensor with the teacher's segment"
+    teacher = {tensor.data_ptr() for tensor in (*segment.parameters(), *segment.buffers())}
+    student = {tensor.data_ptr() for tensor in (*replacement.parameters(), *replacement.buffers())}
+    assert not teacher & student, "the replacement shares a tensor with the teacher's segment"
     assert fingerprint(replacement) == fingerprint(again), (
-        "build gives other weights for the same seed: draw them from torch's global generator"
+        "build returns different weights for the same seed: draw them from torch's global generator"
     )
     _check_shapes(replacement.eval(), x[:1], block)
     _check_pickle(replacement, x)
@@ -81,7 +95,7 @@ def _built(builder: BlockBuilder, segment: nn.Module, block: Block) -> nn.Module
         torch.manual_seed(0)
         replacement = builder.build(segment, block)
     assert replacement is None or isinstance(replacement, nn.Module), (
-        f"build gives a {type(replacement).__name__}, not a torch module or None"
+        f"build returns a {type(replacement).__name__}, not a torch module or None"
     )
     return replacement
 
@@ -97,15 +111,17 @@ def _check_segment(segment: nn.Module, before: str) -> None:
 
 
 def _check_shapes(replacement: nn.Module, x: Tensor, block: Block) -> Tensor:
-    given = x.clone()
-    output = replacement(given)
-    assert isinstance(output, Tensor), f"the replacement gives a {type(output).__name__}"
+    inputs = x.clone()
+    output = replacement(inputs)
+    assert isinstance(output, Tensor), (
+        f"the replacement returns a {type(output).__name__}, not a tensor"
+    )
     wanted = (len(x), *block.output_shape)
     assert output.shape == wanted, (
-        f"the replacement gives {tuple(output.shape)} for {tuple(x.shape)}, not {wanted}"
+        f"the replacement returns {tuple(output.shape)} for {tuple(x.shape)}, not {wanted}"
     )
-    assert torch.equal(given, x), "the replacement changes its input in place"
-    assert bool(output.isfinite().all()), "the replacement gives values that are not finite"
+    assert torch.equal(inputs, x), "the replacement changes its input in place"
+    assert bool(output.isfinite().all()), "the replacement returns values that are not finite"
     return output
 
 
@@ -114,7 +130,9 @@ def _check_pickle(replacement: nn.Module, x: Tensor) -> None:
         copy = pickle.loads(pickle.dumps(replacement))
     except Exception as error:
         raise AssertionError(f"the replacement cannot be pickled: {error}") from error
-    assert torch.equal(copy(x), replacement(x)), "a pickled replacement computes something else"
+    assert torch.equal(copy(x), replacement(x)), (
+        "an unpickled replacement returns different outputs"
+    )
 
 
 def _check_training(replacement: nn.Module, x: Tensor, block: Block) -> None:

@@ -1,4 +1,4 @@
-"""A clock and an energy meter that only move when a test moves them."""
+"""A clock and an energy meter that tests control."""
 
 from __future__ import annotations
 
@@ -17,29 +17,40 @@ __all__ = ["FakeClock", "FakeMeter"]
 
 @dataclass
 class FakeClock:
-    """Stands still at `seconds` until it is advanced; called, as `time.monotonic`, it tells them.
+    """A clock that only advances when a test advances it.
 
-    `monkeypatch.setattr(time, "monotonic", clock)` puts it in the place of the real one.
+    `monkeypatch.setattr(time, "monotonic", clock)` replaces the real clock.
+
+    Attributes:
+        seconds: The current time, which a call returns.
     """
 
     seconds: float = 0.0
 
     def __call__(self) -> float:
-        """Return the seconds."""
+        """Return the current time in seconds."""
         return self.seconds
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Advance the clock."""
         self.seconds += seconds
 
 
 @dataclass
 class FakeMeter:
-    """Gives the `joules` and the `lost` domains that a test sets, and has the faults it asks for.
+    """An energy meter whose readings and faults a test sets.
 
-    `unavailable` is raised by opening, `failure` by reading, `close_failure` by closing; a reading
-    waits for `release`. `devices` and `estimates` go into every reading. `reads` has the thread of
-    each.
+    Attributes:
+        joules: Cumulative joules by domain, for the next reading.
+        lost: Lost domains with reasons, for the next reading.
+        unavailable: Exception that `open` raises.
+        failure: Exception that a reading raises.
+        close_failure: Exception that closing raises.
+        release: Event that every reading waits for.
+        reads: Thread identifier of every reading.
+        closed: Whether the meter has been closed.
+        devices: Device of each domain, for every reading.
+        estimates: Estimated domains, for every reading.
     """
 
     name: ClassVar[str] = "fake"
@@ -56,7 +67,7 @@ class FakeMeter:
 
     @contextmanager
     def open(self) -> Iterator[Callable[[], EnergyReading]]:
-        """Give the function that reads; `closed` is True once the context is left."""
+        """Open the meter and yield its read function."""
         if self.unavailable is not None:
             raise self.unavailable
         try:
@@ -67,7 +78,7 @@ class FakeMeter:
                 raise self.close_failure
 
     def read(self) -> EnergyReading:
-        """Return what the meter stands at."""
+        """Return the current reading."""
         self.reads.append(threading.get_ident())
         if self.release is not None:
             self.release.wait()

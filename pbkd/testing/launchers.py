@@ -1,4 +1,4 @@
-"""Launchers: every rank does its work once, with torch's environment, and none fails in silence."""
+"""Conformance tests of launchers."""
 
 from __future__ import annotations
 
@@ -22,33 +22,43 @@ _ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def check_launcher(launcher: Launcher) -> None:
-    """One worker, and two with torch's environment, do their work once; one that fails is told.
+    """Check that a launcher runs the work of every rank once and reports failures.
 
-    Starts processes if the launcher does, so it takes as many seconds as they take to start.
+    Launches one worker, two workers, which must have the environment variables of
+    `torch.distributed`, and two workers of which one fails. Starts processes if the launcher does.
+
+    Args:
+        launcher: The launcher.
+
+    Raises:
+        AssertionError: If work is missing or done twice, `launch` returns too early, a variable is
+            missing, or the failure of a worker is not raised as `WorkerError`.
     """
     (alone,) = _launched(launcher, 1)
-    assert alone["rank"] == 0, f"the one worker is given rank {alone['rank']}"
+    assert alone["rank"] == 0, f"the only worker has rank {alone['rank']}, not 0"
     both = _launched(launcher, _WORKERS)
     ranks = sorted(seen["rank"] for seen in both)
-    assert ranks == list(range(_WORKERS)), f"with {_WORKERS} workers, work is done for {ranks}"
+    assert ranks == list(range(_WORKERS)), f"{_WORKERS} workers have the ranks {ranks}"
     for seen in both:
         missing = [name for name in _ENVIRONMENT if not seen[name]]
-        assert not missing, f"worker {seen['rank']} finds no {', '.join(missing)}"
+        assert not missing, (
+            f"worker {seen['rank']} has no environment variable {', '.join(missing)}"
+        )
         wanted = [str(seen["rank"]), str(_WORKERS)]
         assert [seen["RANK"], seen["WORLD_SIZE"]] == wanted, (
-            f"worker {seen['rank']} of {_WORKERS} finds RANK={seen['RANK']} and"
+            f"worker {seen['rank']} of {_WORKERS} has RANK={seen['RANK']} and"
             f" WORLD_SIZE={seen['WORLD_SIZE']}"
         )
     _check_failure(launcher)
 
 
 def _launched(launcher: Launcher, workers: int) -> list[dict[str, Any]]:
-    """Return what each piece of work saw, of those that were done when launch returned."""
+    """Return the rank and environment of every worker that was done when launch returned."""
     with tempfile.TemporaryDirectory() as name:
         launcher.launch(_witness, Path(name), [Worker(rank) for rank in range(workers)])
         seen = [json.loads(path.read_text()) for path in sorted(Path(name).glob("seen-*"))]
     assert len(seen) == workers, (
-        f"launch returned after {len(seen)} pieces of work, but there are {workers} workers"
+        f"launch returned after the work of {len(seen)} ranks, but there are {workers} workers"
     )
     return seen
 
@@ -58,9 +68,9 @@ def _check_failure(launcher: Launcher) -> None:
         try:
             launcher.launch(_fail, Path(name), [Worker(rank) for rank in range(_WORKERS)])
         except WorkerError as error:
-            assert str(error), "a WorkerError must say what happened"
+            assert str(error), "a WorkerError must have a message"
             return
-    raise AssertionError("a worker failed, and launch returned as if nothing had happened")
+    raise AssertionError("a worker failed, but launch raised no WorkerError")
 
 
 def _witness(folder: Path, rank: int) -> None:

@@ -1,4 +1,4 @@
-"""Losses: a finite mean over the batch, least for a perfect output, whose gradient leads there."""
+"""Conformance tests of losses."""
 
 from __future__ import annotations
 
@@ -13,14 +13,22 @@ if TYPE_CHECKING:
 
 __all__ = ["check_loss"]
 
-_SHAPES = ((8, 3, 5, 5), (8, 7))  # maps of a convolution, and the logits of a head
-_STEP = 1e-3  # so short that any loss goes down along its gradient
+_SHAPES = ((8, 3, 5, 5), (8, 7))  # feature maps; logits
+_STEP = 1e-3  # relative step against the gradient
 
 
 def check_loss(loss: Loss) -> None:
-    """The loss is a scalar, finite even for zeros, and a mean over the batch; its gradient helps.
+    """Check that a loss is a finite mean over the batch that gradient descent lowers.
 
-    A perfect output has the least loss. Neither output nor target is changed.
+    The loss must be a scalar, minimal for a perfect output, finite with finite gradients for
+    all-zero activations, and equal to the mean of its values on the parts of a batch. It must not
+    change its inputs. It is tested on feature maps, (8, 3, 5, 5), and logits, (8, 7).
+
+    Args:
+        loss: The loss.
+
+    Raises:
+        AssertionError: If the loss breaks the contract.
     """
     for shape in _SHAPES:
         output, target = _drawn(shape, 0), _drawn(shape, 1)
@@ -29,7 +37,7 @@ def check_loss(loss: Loss) -> None:
         _check_gradient(loss, output, target)
         for zeros in ((output * 0, target), (output, target * 0), (output * 0, target * 0)):
             assert bool(_gradient(loss, *zeros).isfinite().all()), (
-                "the gradient is not finite where activations are all zero, as those of dead ReLUs"
+                "the gradient is not finite for all-zero activations, as from dead ReLUs"
             )
 
 
@@ -40,15 +48,17 @@ def _drawn(shape: tuple[int, ...], seed: int) -> Tensor:
 def _check_value(loss: Loss, output: Tensor, target: Tensor) -> None:
     before = output.clone(), target.clone()
     value = loss(output, target)
-    assert torch.equal(output, before[0]), "the loss changes the output that it is given"
-    assert torch.equal(target, before[1]), "the loss changes the target that it is given"
-    assert value.shape == (), f"the loss has the shape {tuple(value.shape)}, and is no scalar"
+    assert torch.equal(output, before[0]), "the loss changes its output argument in place"
+    assert torch.equal(target, before[1]), "the loss changes its target argument in place"
+    assert value.shape == (), f"the loss has the shape {tuple(value.shape)}, not ()"
     assert bool(value.isfinite()), f"the loss is {value.item():g}"
-    assert loss(target.clone(), target) < value, "a perfect output has no less loss than another"
+    assert loss(target.clone(), target) < value, (
+        "the loss of a perfect output is not below the loss of another"
+    )
 
 
 def _check_mean(loss: Loss, output: Tensor, target: Tensor) -> None:
-    """Workers that share a batch, and pieces of one, each see a part; parts may differ in scale."""
+    """Replicas and micro-batches each see a part of the batch, and parts may differ in scale."""
     sizes = torch.linspace(0.5, 4, len(output)).view(-1, *[1] * (output.ndim - 1))
     output, target = sizes * output, sizes * target
     halves = list(zip(output.chunk(2), target.chunk(2), strict=True))
@@ -77,8 +87,8 @@ def _check_gradient(loss: Loss, output: Tensor, target: Tensor) -> None:
 
 
 def _gradient(loss: Loss, output: Tensor, target: Tensor) -> Tensor:
-    own = output.clone().requires_grad_(True)
-    value = loss(own, target)
+    leaf = output.clone().requires_grad_(True)
+    value = loss(leaf, target)
     assert value.requires_grad, "no gradient flows to the output"
-    (gradient,) = torch.autograd.grad(value, own)
+    (gradient,) = torch.autograd.grad(value, leaf)
     return gradient

@@ -1,4 +1,4 @@
-"""Meters: readings that never fall, a clean end, and a second beginning."""
+"""Conformance tests of energy meters."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ if TYPE_CHECKING:
 __all__ = ["check_meter"]
 
 _READINGS = 3
-_PATIENCE = 5.0  # seconds, as in a run
+_TIMEOUT = 5.0  # seconds, as in a run
 
 
 def check_meter(meter: EnergyMeter) -> None:
-    """The meter never runs backwards and closes, twice, or says plainly why it cannot measure here.
+    """Check that a meter's readings never decrease and that it can be opened twice.
 
-    All that it does comes to an end within 5 seconds.
+    A meter that cannot measure on this machine passes if it raises `MeterUnavailableError` with a
+    reason. Opening, three readings and closing must take at most 5 seconds.
+
+    Args:
+        meter: The meter.
+
+    Raises:
+        AssertionError: If the meter breaks the contract.
     """
     first = _opened(meter)
     if first is None:
@@ -31,22 +38,22 @@ def check_meter(meter: EnergyMeter) -> None:
     second = _opened(meter)
     assert second is not None, "the meter cannot be opened a second time"
     assert _domains(second) == _domains(first), (
-        f"the meter has the domains {_domains(first)}, and {_domains(second)} opened again"
+        f"the meter has the domains {_domains(first)}, but {_domains(second)} when opened again"
     )
 
 
 def _opened(meter: EnergyMeter) -> list[EnergyReading] | None:
-    """Return the readings of one opening; None where the meter is unavailable, and says why."""
+    """Open the meter and return its readings; None if it is unavailable with a reason."""
     readings: list[EnergyReading] = []
     caught: list[BaseException] = []
     thread = threading.Thread(target=_use, args=(meter, readings, caught), daemon=True)
     thread.start()
-    thread.join(_PATIENCE)
+    thread.join(_TIMEOUT)
     assert not thread.is_alive(), (
-        f"the meter did not open, answer {_READINGS} times and close within {_PATIENCE:g} s"
+        f"the meter did not open, return {_READINGS} readings and close within {_TIMEOUT:g} s"
     )
     if caught and isinstance(caught[0], MeterUnavailableError) and not readings:
-        assert str(caught[0]), "an unavailable meter must give its reason"
+        assert str(caught[0]), "MeterUnavailableError must have a message"
         return None
     if caught:
         raise AssertionError(f"the meter fails ({one_line(caught[0])})") from caught[0]
@@ -60,12 +67,12 @@ def _use(meter: EnergyMeter, readings: list[EnergyReading], caught: list[BaseExc
             for _ in range(_READINGS):
                 reading = read()
                 assert isinstance(reading, EnergyReading), (
-                    f"it reads {type(reading).__name__}, not pbkd.EnergyReading"
+                    f"a reading is a {type(reading).__name__}, not a pbkd.EnergyReading"
                 )
                 copied = replace(reading, joules=dict(reading.joules), lost=dict(reading.lost))
                 readings.append(copied)
                 time.sleep(0.01)
-    except BaseException as error:  # the thread of the check tells of it
+    except BaseException as error:  # raised again by the calling thread
         caught.append(error)
 
 
@@ -75,9 +82,11 @@ def _check_readings(readings: list[EnergyReading]) -> None:
         assert reading.joules or reading.lost, "an open meter has no domain"
         assert all(reading.lost.values()), "a domain is lost without a reason"
         for domain in reading.estimates:
-            assert "estimate" in domain, f"{domain} is an estimate, and its name does not say so"
+            assert "estimate" in domain, (
+                f"{domain} is an estimate, so its name must contain 'estimate'"
+            )
         for domain, joules in reading.joules.items():
-            assert domain not in reading.lost, f"{domain} is lost, and has joules"
+            assert domain not in reading.lost, f"{domain} is lost, but has joules"
             assert math.isfinite(joules), f"{domain} has {joules} joules"
             assert joules >= last.get(domain, 0.0), f"{domain} runs backwards"
         last |= reading.joules

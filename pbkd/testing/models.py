@@ -1,4 +1,4 @@
-"""Models: networks that can be built by name, take images, and fit the weights they ship."""
+"""Conformance tests of zoo models."""
 
 from __future__ import annotations
 
@@ -18,24 +18,34 @@ __all__ = ["check_model"]
 
 
 def check_model(model: ZooModel) -> None:
-    """The network is built from its defaults, takes its images, and fits the weights it ships.
+    """Check that a zoo model can be built, takes its images, and fits its weights.
 
-    Of a family only the list of its variants is checked.
+    The network must be built twice alike with default options and map (2, C, H, W) to finite logits
+    (2, classes). Of a family only the list of variants and the option `variant` are checked.
+
+    Args:
+        model: The model.
+
+    Raises:
+        AssertionError: If the model breaks the contract.
+        WeightsError: If its weights cannot be read or do not fit.
     """
     assert model.summary, "the model has no summary"
-    assert len(model.mean) == len(model.std), "mean and std have not as many channels"
+    assert len(model.mean) == len(model.std), "mean and std have different numbers of channels"
     assert all(value > 0 for value in model.std), "std must be above 0 in every channel"
     if model.variants is not None:
         _check_family(model)
         return
     options = typed_options(model.build, {}, where="teacher")
     network, again = model.build(**options), model.build(**options)
-    assert isinstance(network, nn.Module), f"build gives a {type(network).__name__}"
+    assert isinstance(network, nn.Module), (
+        f"build returns a {type(network).__name__}, not a torch module"
+    )
     shapes, others = (
         {name: tensor.shape for name, tensor in built.state_dict().items()}
         for built in (network, again)
     )
-    assert shapes == others, "build gives another network the second time"
+    assert shapes == others, "build returns different networks in two calls"
     if model.weights is not None:
         fit_weights(network, read_weights(model.weights), model.weights)
     channels, height, width = model.input_shape or (len(model.mean), 32, 32)
@@ -43,9 +53,11 @@ def check_model(model: ZooModel) -> None:
         f"images have {channels} channels, but mean has {len(model.mean)}"
     )
     logits = freeze(network)(torch.rand(2, channels, height, width))
-    assert isinstance(logits, Tensor), f"the network gives a {type(logits).__name__}"
-    assert logits.ndim == 2, f"the network gives {tuple(logits.shape)}, not (2, classes)"
-    assert bool(logits.isfinite().all()), "the network gives logits that are not finite"
+    assert isinstance(logits, Tensor), (
+        f"the network returns a {type(logits).__name__}, not a tensor"
+    )
+    assert logits.ndim == 2, f"the network returns {tuple(logits.shape)}, not (2, classes)"
+    assert bool(logits.isfinite().all()), "the network returns logits that are not finite"
 
 
 def _check_family(model: ZooModel) -> None:

@@ -1,4 +1,4 @@
-"""A whole plugin: the right check for everything that it registers."""
+"""Conformance tests for everything that a plugin registers."""
 
 from __future__ import annotations
 
@@ -35,18 +35,22 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "loss": ("a finite mean over the batch that training can lower", check_loss),
     "scheduler": ("schedules are complete, possible and the same again", check_scheduler),
     "meter": ("readings never fall, and it closes", check_meter),
-    "launcher": ("every worker works once, and failure is told", check_launcher),
+    "launcher": ("every worker works once, and failures are raised", check_launcher),
     "model": ("the network is built and takes its images", check_model),
 }
-_CUTS = "the chain is the teacher, which stays as it is"
+_CUTS = "the chain is the teacher, which stays unchanged"
 _SMALL = ("digits-vgg", "digits-resnet")
 
 
 def check_plugin(module: object) -> None:
-    """Check everything that a plugin, a module or an object with hooks, registers.
+    """Run the conformance tests for the kinds of everything that a plugin registers.
 
-    Raises `AssertionError` with a line for each check that fails, `PluginError` where the plugin
-    cannot be registered at all.
+    Args:
+        module: The plugin: a module, or an object with hook implementations.
+
+    Raises:
+        AssertionError: If a check fails; the message names all failed checks.
+        PluginError: If the plugin cannot be registered.
     """
     registry = build_registry()
     failed = [check for check in examine(registry, _plugin(registry, module)) if not _good(check)]
@@ -54,7 +58,7 @@ def check_plugin(module: object) -> None:
 
 
 def examine(registry: Registry, plugin: Plugin) -> Iterator[Check]:
-    """Yield the checks of all that a plugin registers, each as it is made."""
+    """Yield the outcomes of the conformance tests of a registered plugin, one per strategy."""
     for slot, names in plugin.provides.items():
         for name in names:
             yield _examined(registry, plugin, slot, name)
@@ -77,14 +81,14 @@ def _examined(registry: Registry, plugin: Plugin, slot: str, name: str) -> Check
     subject = f"{slot} {name}"
     strategy = registry.strategies[slot][name]
     if slot in PROTOCOLS and (unset := _unset(strategy)):
-        detail = f"its option {unset} has no default: check it in a test of its own"
+        detail = f"its option {unset} has no default: call the check in a test"
         return Check(subject, what, None, detail)
     try:
         made = registry.create(slot, {"name": name}) if slot in PROTOCOLS else strategy
         if slot != "partitioner":
             _CHECKS[slot][1](made)
         elif not _check_cuts(registry, plugin, made):
-            detail = "it accepts none of the networks at hand: use pbkd.testing.check_partitioner"
+            detail = "it accepts no test network: call pbkd.testing.check_partitioner with yours"
             return Check(subject, what, None, detail)
     except AssertionError as error:
         return Check(subject, what, False, " ".join(str(error).split()))
@@ -94,13 +98,13 @@ def _examined(registry: Registry, plugin: Plugin, slot: str, name: str) -> Check
 
 
 def _unset(strategy: type) -> str | None:
-    """Return the first option that has no default, if there is one."""
+    """Return the first option without a default, if any."""
     defaults = ((name, default) for name, (_, default) in option_types(strategy).items())
     return next((name for name, default in defaults if default == MISSING), None)
 
 
 def _check_cuts(registry: Registry, plugin: Plugin, partitioner: Partitioner) -> bool:
-    """Check a partitioner on the networks that it accepts; return whether there was one."""
+    """Check a partitioner on all networks that it accepts; return whether there is one."""
     accepted = False
     for network, images in _networks(registry, plugin):
         if partitioner.accepts(network):
@@ -110,7 +114,7 @@ def _check_cuts(registry: Registry, plugin: Plugin, partitioner: Partitioner) ->
 
 
 def _networks(registry: Registry, plugin: Plugin) -> Iterator[tuple[nn.Module, Tensor]]:
-    """Yield small networks, then those that the plugin itself registers, each with two images."""
+    """Yield small networks, then the plugin's own models, each with two images."""
     yield tiny_teacher(), torch.rand(2, 3, 8, 8)
     models = registry.strategies["model"]
     for name in dict.fromkeys([*_SMALL, *plugin.provides.get("model", ())]):

@@ -1,7 +1,6 @@
-"""What pytest gives the tests of plugins: the things of `pbkd.testing`, as fixtures.
+"""pytest fixtures for tests of plugins, from `pbkd.testing`.
 
-pytest loads this module wherever pbkd is installed, so it imports torch only where a fixture is
-asked for.
+pytest loads this module wherever pbkd is installed, so it imports torch only inside fixtures.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def tiny_data() -> Dataset:
 
 @pytest.fixture
 def fake_clock() -> FakeClock:
-    """A clock that stands still until it is advanced."""
+    """A clock that only advances when the test advances it."""
     from pbkd.testing import FakeClock
 
     return FakeClock()
@@ -46,7 +45,7 @@ def fake_clock() -> FakeClock:
 
 @pytest.fixture
 def fake_meter() -> FakeMeter:
-    """An energy meter whose joules and faults the test sets."""
+    """An energy meter whose readings and faults the test sets."""
     from pbkd.testing import FakeMeter
 
     return FakeMeter()

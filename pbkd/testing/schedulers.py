@@ -1,4 +1,4 @@
-"""Schedulers: every block in one job, the same answer twice, nothing that cannot be."""
+"""Conformance tests of schedulers."""
 
 from __future__ import annotations
 
@@ -20,17 +20,27 @@ if TYPE_CHECKING:
 __all__ = ["check_scheduler"]
 
 _SIZES = ((1, 1), (5, 2), (13, 4), (2, 3))  # blocks, workers
-_DRAWN = 40
+_EXAMPLES = 40
 
 
 def check_scheduler(
     scheduler: Scheduler, costs: Sequence[BlockCost] | None = None, workers: int | None = None
 ) -> None:
-    """Every block in exactly one job, the same answer twice, and a makespan that is possible.
+    """Check that a scheduler's schedules are valid, deterministic and possible.
 
-    With `costs` or a number of `workers`, for these; without, for several chains and numbers of
-    workers, and for 40 drawn at random: by hypothesis, if it is installed, which shrinks what
-    fails.
+    Every block must be in exactly one job, two calls must return equal schedules, and the predicted
+    makespan must not be shorter than the workers' speeds allow. Without `costs` and `workers`,
+    several fixed and 40 random chains and worker groups are tested, by hypothesis if it is
+    installed.
+
+    Args:
+        scheduler: The scheduler.
+        costs: The only costs to test (default with `workers`: `tiny_costs()`).
+        workers: The only number of workers to test (default with `costs`: 2).
+
+    Raises:
+        AssertionError: If the scheduler breaks the contract.
+        ScheduleError: If a schedule is invalid.
     """
     if costs is not None or workers is not None:
         group = [Worker(rank) for rank in range(workers or 2)]
@@ -51,27 +61,25 @@ def check_scheduler(
 def _check_case(
     scheduler: Scheduler, costs: Sequence[BlockCost], workers: Sequence[Worker]
 ) -> None:
-    own_costs, own_workers = list(costs), list(workers)
-    schedule = scheduler.schedule(own_costs, own_workers)
-    assert (own_costs, own_workers) == (list(costs), list(workers)), (
-        "schedule changes the costs or the workers that it is given"
-    )
+    copied = list(costs), list(workers)
+    schedule = scheduler.schedule(*copied)
+    assert copied == (list(costs), list(workers)), "schedule changes its arguments in place"
     check_schedule(schedule, costs, len(workers))
     assert scheduler.schedule(tuple(costs), tuple(workers)) == schedule, (
-        "schedule gives another schedule for the same costs and workers"
+        "schedule returns different schedules for the same costs and workers"
     )
     seconds = makespan(schedule, costs, workers)
     power = sum(worker.speed for worker in workers)
-    # The workers of a relay may share a block; elsewhere one worker, at best the fastest, has it.
+    # The replicas of a relay stage may share a block; otherwise one worker trains it.
     most = power if schedule.feed == "relay" else max(worker.speed for worker in workers)
     largest = max(cost.train_seconds for cost in costs) / most
     mean = sum(cost.train_seconds for cost in costs) / power
-    # Sums of the same numbers in another order differ in their last bits.
+    # The tolerance is for the rounding errors of sums.
     assert seconds >= max(largest, mean) * (1 - 1e-9), "the makespan is impossibly short"
 
 
 def _chain(seconds: Sequence[tuple[float, float, float, float]]) -> list[BlockCost]:
-    """Return blocks by their seconds: kept segments before, teacher, training, reading."""
+    """Return costs from the seconds of kept segments before, teacher, training and reading."""
     costs, prefix = [], 0.0
     for index, (kept, teacher, train, read) in enumerate(seconds):
         prefix += kept
@@ -81,7 +89,7 @@ def _chain(seconds: Sequence[tuple[float, float, float, float]]) -> list[BlockCo
     return costs
 
 
-def _crew(speeds: Sequence[float]) -> list[Worker]:
+def _workers(speeds: Sequence[float]) -> list[Worker]:
     return [Worker(rank, speed=speed) for rank, speed in enumerate(speeds)]
 
 
@@ -94,7 +102,7 @@ def _by_hypothesis(case: Case) -> None:
     speeds = st.lists(st.floats(0.25, 4), min_size=1, max_size=6)
 
     @settings(
-        max_examples=_DRAWN,
+        max_examples=_EXAMPLES,
         deadline=None,
         database=None,
         derandomize=True,
@@ -103,16 +111,24 @@ def _by_hypothesis(case: Case) -> None:
     )
     @given(blocks, speeds)
     def drawn(blocks: list[tuple[float, float, float, float]], speeds: list[float]) -> None:
-        case(_chain(blocks), _crew(speeds))
+        case(_chain(blocks), _workers(speeds))
 
     drawn()
 
 
 def _at_random(case: Case) -> None:
-    drawn = random.Random(0)
-    for _ in range(_DRAWN):
+    generator = random.Random(0)
+    for _ in range(_EXAMPLES):
         blocks = [
-            (drawn.uniform(0, 10), drawn.uniform(0, 10), drawn.uniform(0, 10), drawn.uniform(0, 10))
-            for _ in range(drawn.randint(1, 9))
+            (
+                generator.uniform(0, 10),
+                generator.uniform(0, 10),
+                generator.uniform(0, 10),
+                generator.uniform(0, 10),
+            )
+            for _ in range(generator.randint(1, 9))
         ]
-        case(_chain(blocks), _crew([drawn.uniform(0.25, 4) for _ in range(drawn.randint(1, 6))]))
+        case(
+            _chain(blocks),
+            _workers([generator.uniform(0.25, 4) for _ in range(generator.randint(1, 6))]),
+        )

@@ -1,4 +1,4 @@
-"""The smallest things that plugins can be tried on: costs, a segment, a teacher, data."""
+"""Small deterministic test data: costs, a segment, a teacher, a data set."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Teacher(nn.Module):
 
 
 def tiny_costs(blocks: int = 5) -> list[BlockCost]:
-    """Return the costs of a chain of `blocks` blocks whose seconds all differ."""
+    """Return the costs of a chain of `blocks` blocks, all different."""
     costs, prefix = [], 0.5
     for index in range(blocks):
         teacher = 1.0 + (index * 7 % 5) / 4
@@ -53,7 +53,10 @@ def tiny_costs(blocks: int = 5) -> list[BlockCost]:
 
 
 def tiny_segment() -> nn.Sequential:
-    """Return a segment of two 3x3 convolutions, each with BatchNorm and ReLU; 8 channels in."""
+    """Return a segment of two 3x3 convolutions with BatchNorm and ReLU.
+
+    It maps (N, 8, H, W) to (N, 16, H/2, W/2).
+    """
     generator = torch.Generator().manual_seed(0)
     segment = nn.Sequential(
         nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False),
@@ -68,7 +71,10 @@ def tiny_segment() -> nn.Sequential:
 
 
 def tiny_teacher() -> nn.Module:
-    """Return a frozen VGG of two convolutions for 3x8x8 images in 4 classes, always the same."""
+    """Return a frozen VGG of two convolutions with fixed weights.
+
+    It maps (N, 3, 8, 8) to logits (N, 4).
+    """
     generator = torch.Generator().manual_seed(0)
     teacher = _Teacher()
     _fill(teacher, generator)
@@ -76,9 +82,10 @@ def tiny_teacher() -> nn.Module:
 
 
 def tiny_data() -> Dataset:
-    """Return 3x8x8 uint8 images in 4 classes, always the same: 64, 16 and 16 of them.
+    """Return a fixed data set of 3x8x8 uint8 images in 4 classes.
 
-    Each image is dark but for one quarter, its class's, so there is something to learn.
+    It has 64 training, 16 validation and 16 test images. The class is the bright quarter of the
+    image.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -102,7 +109,7 @@ def tiny_data() -> Dataset:
 
 
 def _fill(module: nn.Module, generator: torch.Generator) -> None:
-    """Give weights and buffers values between 0.5 and 1.5, so that no channel is silent."""
+    """Fill weights and buffers with values from 0.5 to 1.5, so that every channel is active."""
     for tensor in module.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)

@@ -72,7 +72,7 @@ def _flicker() -> Callable[[Schedule], Schedule]:
     ("scheduler", "told"),
     [
         (_Scheduler(before=lambda costs: costs.clear()), "changes"),
-        (_Scheduler(after=_flicker()), "another schedule for the same"),
+        (_Scheduler(after=_flicker()), "different schedules for the same"),
         (_Scheduler(after=lambda s: Schedule((*s.assigned, ()))), "assigns jobs to 2 workers"),
         (_Scheduler(after=lambda s: Schedule(((),) * len(s.assigned))), "drops the blocks block0"),
         (_Scheduler(after=lambda s: s.assigned), "gives tuple, not a pbkd.Schedule"),
@@ -128,9 +128,9 @@ class _Copier(VggPartitioner):
 @pytest.mark.parametrize(
     ("partitioner", "told"),
     [
-        (_Partitioner(), "accepts says None of a Identity, not True or False"),
+        (_Partitioner(), "accepts returns None for a Identity, not True or False"),
         (_Vandal(), "partition changes the teacher's weights"),
-        (_Copier(), "holds tensors that are not the teacher's: .'conv1_1.0.weight'"),
+        (_Copier(), "has tensors that are not the teacher's: .'conv1_1.0.weight'"),
     ],
 )
 def test_a_partitioner_that_is_wrong(partitioner: VggPartitioner, told: str) -> None:
@@ -181,14 +181,17 @@ def _noisy(segment: nn.Module, block: Block) -> nn.Module:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda *_: None, "gives none of the kit's segments a replacement"),
-        (lambda *_: "a network", "build gives a str, not a torch module or None"),
+        (lambda *_: None, "returns no replacement for any of the test segments"),
+        (lambda *_: "a network", "build returns a str, not a torch module or None"),
         (lambda segment, _: segment, "shares a tensor with the teacher's segment"),
-        (lambda *_: nn.Conv2d(8, 16, 1), "gives .1, 16, 6, 6. for .1, 8, 6, 6., not .1, 16, 3, 3."),
+        (
+            lambda *_: nn.Conv2d(8, 16, 1),
+            "returns .1, 16, 6, 6. for .1, 8, 6, 6., not .1, 16, 3, 3.",
+        ),
         (_unpicklable, "cannot be pickled"),
         (_in_place, "changes its input in place"),
         (_spoiling, "the builder changes the teacher's segment"),
-        (_noisy, "other weights for the same seed"),
+        (_noisy, "different weights for the same seed"),
     ],
 )
 def test_a_builder_that_is_wrong(make: Callable[[nn.Module, Block], Any], told: str) -> None:
@@ -213,11 +216,11 @@ def _mse(output: Tensor, target: Tensor) -> Tensor:
         (Loss("m", lambda y, t: (y - t).square().sum()), "not the mean of its halves' errors"),
         (Loss("m", lambda y, t: _mse(y, t).sqrt()), "not the mean of its halves' errors"),
         (Loss("m", _mse, lambda t: t.square().sum()), "scale of a batch is not the mean"),
-        (Loss("m", lambda y, t: -_mse(y, t)), "a perfect output has no less loss"),
+        (Loss("m", lambda y, t: -_mse(y, t)), "the loss of a perfect output is not below"),
         (Loss("m", lambda y, t: _mse(y.detach(), t)), "no gradient flows to the output"),
         (Loss("m", lambda y, t: _mse(y, t) / 0), "the loss is inf"),
-        (Loss("m", lambda y, t: _mse(y.sub_(t), 0 * t)), "changes the output"),
-        (Loss("m", lambda y, t: _mse(y, t) + t.abs_().sum() * 0), "changes the target"),
+        (Loss("m", lambda y, t: _mse(y.sub_(t), 0 * t)), "changes its output argument"),
+        (Loss("m", lambda y, t: _mse(y, t) + t.abs_().sum() * 0), "changes its target argument"),
         (
             Loss("m", lambda y, t: (y - t).flatten(1).norm(dim=1).mean() / t.norm()),
             "halves' errors",
@@ -274,12 +277,12 @@ class _Endless(FakeMeter):
     [
         (_Falling(), "gpu0 runs backwards"),
         (_Once(), "cannot be opened a second time"),
-        (_Dict(), "it reads dict, not pbkd.EnergyReading"),
-        (_Endless(), "did not open, answer 3 times and close within 0.2 s"),
+        (_Dict(), "a reading is a dict, not a pbkd.EnergyReading"),
+        (_Endless(), "did not open, return 3 readings and close within 0.2 s"),
         (FakeMeter({}), "an open meter has no domain"),
         (FakeMeter({"gpu0": float("nan")}), "gpu0 has nan joules"),
-        (FakeMeter(estimates={"gpu0": "a guess"}), "gpu0 is an estimate, and its name does not"),
-        (FakeMeter(unavailable=MeterUnavailableError()), "must give its reason"),
+        (FakeMeter(estimates={"gpu0": "a guess"}), "gpu0 is an estimate, so its name must"),
+        (FakeMeter(unavailable=MeterUnavailableError()), "must have a message"),
         (FakeMeter(failure=OSError("unplugged")), "the meter fails .OSError: unplugged"),
         (FakeMeter(close_failure=OSError("stuck")), "the meter fails .OSError: stuck"),
     ],
@@ -288,7 +291,7 @@ class _Endless(FakeMeter):
 def test_a_meter_that_is_wrong(
     meter: FakeMeter, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(meters, "_PATIENCE", 0.2)
+    monkeypatch.setattr(meters, "_TIMEOUT", 0.2)
     with pytest.raises(AssertionError, match=told):
         check_meter(meter)
 
@@ -311,9 +314,9 @@ class _Launcher:
 @pytest.mark.parametrize(
     ("most", "told"),
     [
-        (0, "returned after 0 pieces of work, but there are 1 workers"),
-        (1, "returned after 1 pieces of work, but there are 2 workers"),
-        (2, "worker 0 finds no RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT"),
+        (0, "returned after the work of 0 ranks, but there are 1 workers"),
+        (1, "returned after the work of 1 ranks, but there are 2 workers"),
+        (2, "worker 0 has no environment variable RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT"),
     ],
 )
 def test_a_launcher_that_is_wrong(most: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +336,7 @@ def test_a_launcher_that_is_wrong(most: int, told: str, monkeypatch: pytest.Monk
         (ZooModel("m", tiny_teacher, "tiny", (0.5,) * 3, (0.0,) * 3), "std must be above 0"),
         (ZooModel("m", tiny_teacher, "", (0.5,) * 3, (0.5,) * 3), "no summary"),
         (ZooModel("m", lambda: nn.Conv2d(3, 3, 3), "c", (0.5,) * 3, (0.5,) * 3), "not .2, classes"),
-        (ZooModel("m", lambda: 3, "c", (0.5,) * 3, (0.5,) * 3), "build gives a int"),  # type: ignore[arg-type, return-value]
+        (ZooModel("m", lambda: 3, "c", (0.5,) * 3, (0.5,) * 3), "build returns a int"),  # type: ignore[arg-type, return-value]
     ],
 )
 def test_a_model_that_is_wrong(model: ZooModel, told: str) -> None:
