@@ -24,12 +24,12 @@ def report(
     """
     from pbkd.core.files import write_file
     from pbkd.report.compare_page import compare_page
-    from pbkd.report.report_data import read_record
+    from pbkd.report.report_data import read_report_data
     from pbkd.report.run_page import run_page
     from pbkd.runs.finished import read_finished
 
     if len(runs) == 1:
-        text = run_page(read_record(runs[0]))
+        text = run_page(read_report_data(runs[0]))
         path = out or runs[0] / "report.html"
     else:
         text = compare_page([read_finished(folder) for folder in runs])

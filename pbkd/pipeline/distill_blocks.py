@@ -50,7 +50,13 @@ def distil_teacher_fed(
     names = tuple(planned.name for planned in plan.trained)
     blocks = _blocks(planned_run, names)
     planned = Assignment(
-        "teacher-fed", "initial", plan.workers, plan.schedule, blocks, cache, candidates=names
+        "teacher-fed",
+        "initial",
+        plan.workers,
+        plan.schedule,
+        blocks,
+        cache=cache,
+        candidates=names,
     )
     events = _distil(planned_run, folder, planned, forward)
     failed = {name: event for name, event in events.items() if event.failure}
@@ -78,7 +84,14 @@ def _retried(
         name: _MICRO_BATCHES for name, event in failed.items() if event.failure == OUT_OF_MEMORY
     }
     again = Assignment(
-        "retry", "initial", workers, schedule, blocks, None, rates, micro_batches, tuple(failed)
+        "retry",
+        "initial",
+        workers,
+        schedule,
+        blocks,
+        rates=rates,
+        micro_batches=micro_batches,
+        candidates=tuple(failed),
     )
     events = _distil(planned_run, folder, again, forward)
     for name, event in events.items():

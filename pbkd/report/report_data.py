@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from pbkd.runs.plan_files import RecordedPlan
 
 
-__all__ = ["Record", "read_record"]
+__all__ = ["ReportData", "read_report_data"]
 
 _MOST_BYTES = 2**16
 
 
 @dataclass(frozen=True)
-class Record:
+class ReportData:
     """A finished run.
 
     Attributes:
@@ -43,14 +43,14 @@ class Record:
     changes: Changes | None = None
 
 
-def read_record(folder: Path) -> Record:
+def read_report_data(folder: Path) -> ReportData:
     """Read a run folder.
 
     Raises:
         RunFolderError: No run has finished there, or a file is damaged.
         ConfigError: The costs of the plan are damaged.
     """
-    return Record(
+    return ReportData(
         read_finished(folder),
         read_plan(folder),
         read_events(folder),

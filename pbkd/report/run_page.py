@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pbkd.core.events import Event
     from pbkd.core.results import EnergyResult, RunResult
-    from pbkd.report.report_data import Record
+    from pbkd.report.report_data import ReportData
     from pbkd.runs.finished import Finished
 
 __all__ = ["run_page"]
@@ -40,19 +40,19 @@ __all__ = ["run_page"]
 _NO_ENERGY = "not measured: a run measures the energy of its phases, not of inference"
 
 
-def run_page(record: Record) -> str:
+def run_page(data: ReportData) -> str:
     """Return the page of a finished run as HTML text."""
-    run, result = record.run, record.run.result
+    run, result = data.run, data.run.result
     sections = [
         Section("networks", "Teacher and student", _networks(result)),
-        Section("stages", "Accuracy by stage", _stages(record)),
-        Section("chain", "Blocks", _chain(record)),
-        Section("course", "Timeline", gantt_charts(record)),
+        Section("stages", "Accuracy by stage", _stages(data)),
+        Section("chain", "Blocks", _chain(data)),
+        Section("course", "Timeline", gantt_charts(data)),
         Section("phases", "Time and energy", _phases(run)),
-        Section("speed", "Speed-up over the serial procedure", speedup(record)),
-        Section("changes", "Changed predictions", changed_predictions(record.changes)),
+        Section("speed", "Speed-up over the serial procedure", speedup(data)),
+        Section("changes", "Changed predictions", changed_predictions(data.changes)),
         Section("notes", "Notes", _list(all_notes(result), "None.")),
-        Section("made", "Reproduction", _made(record)),
+        Section("made", "Reproduction", _made(data)),
     ]
     return page(result.student.name, verdict(result), sections)
 
@@ -81,8 +81,8 @@ def _tile(figure: Figure) -> Markup:
     )
 
 
-def _stages(record: Record) -> Markup:
-    result = record.run.result
+def _stages(data: ReportData) -> Markup:
+    result = data.run.result
     score = score_name(result)
     rows: list[tuple[object, ...]] = [
         (stage, points(share), points(result.validation.get(stage)))
@@ -91,10 +91,10 @@ def _stages(record: Record) -> Markup:
     rows += [
         (f"{method}, {baseline.epochs} epochs in {duration(baseline.seconds)} (a baseline)",
          points(baseline.accuracy), points(baseline.validation_accuracy))
-        for method, baseline in record.run.baselines.items()
+        for method, baseline in data.run.baselines.items()
     ]  # fmt: skip
     heads = ("stage", f"{score}, test", f"{score}, validation")
-    return join(table(heads, rows), _fine_tuning(record.events, score))
+    return join(table(heads, rows), _fine_tuning(data.events, score))
 
 
 def _fine_tuning(events: list[Event], score: str) -> Markup:
@@ -122,8 +122,8 @@ def _is_plausible(value: float | None) -> TypeGuard[float]:
     return value is not None and 0 <= value < 1e12
 
 
-def _chain(record: Record) -> Markup:
-    result = record.run.result
+def _chain(data: ReportData) -> Markup:
+    result = data.run.result
     intro = (
         "MACs of each block's segment and of its replacement. Segments that are never replaced"
         " (`keep`) have no box."
@@ -131,15 +131,15 @@ def _chain(record: Record) -> Markup:
     return join(
         element("p", intro, class_="why"),
         chain_picture(result.blocks),
-        details(result.blocks, result.candidates, _step_seconds(record)),
+        details(result.blocks, result.candidates, _step_seconds(data)),
     )
 
 
-def _step_seconds(record: Record) -> Mapping[str, float]:
+def _step_seconds(data: ReportData) -> Mapping[str, float]:
     """Return the planned seconds of a training step by block."""
-    if record.plan is None:
+    if data.plan is None:
         return {}
-    return {candidate_of(cost.name)[0]: cost.train_seconds for cost in record.plan.table.costs}
+    return {candidate_of(cost.name)[0]: cost.train_seconds for cost in data.plan.table.costs}
 
 
 def _phases(run: Finished) -> Markup:
@@ -168,13 +168,13 @@ def _energy(energy: EnergyResult | None) -> Markup:
     return join(element("p", energy_caption(energy)), table(ENERGY_HEADS, rows))
 
 
-def _made(record: Record) -> Markup:
-    result = record.run.result
+def _made(data: ReportData) -> Markup:
+    result = data.run.result
     environment = table(("environment", ""), [(k, v) for k, v in result.environment.items()])
     config = element("p", "Configuration: not recorded.", class_="why")
-    if record.config is not None:
-        config = join(element("h3", "Configuration"), element("pre", record.config))
-    folder = element("p", f"Run folder: {record.run.name}")
+    if data.config is not None:
+        config = join(element("h3", "Configuration"), element("pre", data.config))
+    folder = element("p", f"Run folder: {data.run.name}")
     return join(folder, element("pre", result.command), environment, config)
 
 

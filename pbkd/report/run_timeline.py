@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pbkd.planning.timeline import Bar
-    from pbkd.report.report_data import Record
+    from pbkd.report.report_data import ReportData
     from pbkd.runs.plan_files import RecordedPlan
 
 
@@ -30,27 +30,27 @@ _PHASES = (_PLANNED, "retry", "student-fed")
 _NO_PLAN = "the run folder of an earlier version of pbkd has no plan.json"
 
 
-def gantt_charts(record: Record) -> Markup:
+def gantt_charts(data: ReportData) -> Markup:
     """Return Gantt charts: the plan of the teacher-fed phase, and each actual blockwise phase.
 
     The plan and the actual teacher-fed phase share the time scale.
     """
-    done = {phase: job_bars(record.events, phase) for phase in _PHASES}
-    planned = record.plan.seconds if record.plan else 0.0
+    done = {phase: job_bars(data.events, phase) for phase in _PHASES}
+    planned = data.plan.seconds if data.plan else 0.0
     ends = {phase: max((_end(bar) for bar in bars), default=0.0) for phase, bars in done.items()}
     ends[_PLANNED] = max(ends[_PLANNED], planned)
-    charts = [_plan_chart(record.plan, ends[_PLANNED])]
+    charts = [_plan_chart(data.plan, ends[_PLANNED])]
     for phase, bars in done.items():
         if bars or phase == _PLANNED:
-            charts.append(_actual_chart(record, phase, bars, ends[phase]))
-    return join(*charts, _incidents(record))
+            charts.append(_actual_chart(data, phase, bars, ends[phase]))
+    return join(*charts, _incidents(data))
 
 
-def speedup(record: Record) -> Markup:
+def speedup(data: ReportData) -> Markup:
     """Compare the run with the paper's serial procedure (arXiv:2012.03096), as predicted."""
-    if record.plan is None:
+    if data.plan is None:
         return _why(f"Not predicted: {_NO_PLAN}.")
-    plan = record.plan
+    plan = data.plan
     costs, steps = plan.table.costs, plan.table.workload.steps
     try:
         serial = serial_seconds(costs, plan.workers[0], plan.table.workload)
@@ -69,16 +69,16 @@ def speedup(record: Record) -> Markup:
     ]
     heads = ("the teacher-fed phase", "figure", "seconds", "times serial")
     return join(
-        table(heads, [*cells, _measured(record, serial)]),
+        table(heads, [*cells, _measured(data, serial)]),
         element("p", f"Costs: {plan.table.about}. Reason for the schedule: {plan.why}."),
     )
 
 
-def _measured(record: Record, serial: float) -> tuple[object, ...]:
+def _measured(data: ReportData, serial: float) -> tuple[object, ...]:
     what = "this run, with the start of its workers"
-    phases = [phase for phase in record.run.result.phases if phase.name == _PLANNED]
-    if record.run.resumed or not phases or not phases[0].seconds:
-        why = "the run was resumed" if record.run.resumed else "the result has no such phase"
+    phases = [phase for phase in data.run.result.phases if phase.name == _PLANNED]
+    if data.run.resumed or not phases or not phases[0].seconds:
+        why = "the run was resumed" if data.run.resumed else "the result has no such phase"
         return what, "measured", f"not measured: {why}", ""
     seconds = phases[0].seconds
     return what, "measured; its ratio predicted", duration(seconds), f"{serial / seconds:.2f}x"
@@ -96,15 +96,13 @@ def _plan_chart(plan: RecordedPlan | None, seconds: float) -> Markup:
     return _chart(bars, len(plan.workers), names, seconds, (title, note))
 
 
-def _actual_chart(record: Record, phase: str, bars: Sequence[Bar], seconds: float) -> Markup:
-    if record.run.resumed:
+def _actual_chart(data: ReportData, phase: str, bars: Sequence[Bar], seconds: float) -> Markup:
+    if data.run.resumed:
         why = "the run was stopped and resumed, so the times of its jobs have gaps"
         return _why(f"Actual, {phase}: not shown, {why}.")
     if not bars or not seconds:
         return _why(f"Actual, {phase}: not recorded, the folder has no events of its jobs.")
-    workers = max(
-        1 + max(bar.worker for bar in bars), len(record.plan.workers if record.plan else ())
-    )
+    workers = max(1 + max(bar.worker for bar in bars), len(data.plan.workers if data.plan else ()))
     names = list(dict.fromkeys(bar.block or "" for bar in bars))
     end = max(_end(bar) for bar in bars)
     title = f"Actual: {phase}, {duration(end)} from the first job's start to the last one's end"
@@ -134,9 +132,9 @@ def _chart(
     return element("div", svg, class_="wide")
 
 
-def _incidents(record: Record) -> Markup:
+def _incidents(data: ReportData) -> Markup:
     """Return the failures that the run recovered from, if any."""
-    texts = list(filter(None, map(describe_incident, record.events)))
+    texts = list(filter(None, map(describe_incident, data.events)))
     return element("ul", *(element("li", text) for text in texts)) if texts else Markup()
 
 

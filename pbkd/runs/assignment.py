@@ -1,8 +1,8 @@
-"""What the host leaves in the run folder for its workers: workers, schedule, blocks."""
+"""The assignment of a blockwise phase, which the host writes for its workers."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.blocks import Block
@@ -20,13 +20,18 @@ __all__ = ["Assignment", "read_assignment", "schedule_data", "schedule_of", "wri
 
 @dataclass(frozen=True)
 class Assignment:
-    """A blockwise phase: workers by rank, their schedule, the blocks by name.
+    """A blockwise phase.
 
-    `phase` is `teacher-fed`, `retry` (the same again) or `student-fed`; `start` is the folder, in
-    the run's, that holds the replacements' weights from before it. `cache` names the folder, in
-    `out/cache`, of the teacher's activations, where they are cached. `rates` are factors on blocks'
-    learning rates, `micro_batches` their micro-batches per batch, by the names of the `candidates`
-    that are trained; without any, each block has one candidate of its own name.
+    Attributes:
+        phase: `teacher-fed`, `retry` (teacher-fed again) or `student-fed`.
+        start: The folder, within the run folder, of the replacements' initial weights.
+        workers: The workers, by rank.
+        schedule: Their jobs.
+        blocks: The blocks, by name.
+        cache: The folder of the activation cache, within `out/cache`; None without a cache.
+        rates: Factors on the learning rates, by candidate.
+        micro_batches: Micro-batches per batch (gradient accumulation), by candidate.
+        candidates: Names of the candidates to train; by default one per block, with its name.
     """
 
     phase: str
@@ -34,19 +39,20 @@ class Assignment:
     workers: tuple[Worker, ...]
     schedule: Schedule
     blocks: Mapping[str, Block]
+    _: KW_ONLY
     cache: str | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
     micro_batches: Mapping[str, int] = field(default_factory=dict)
     candidates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Fill in the candidates of blocks that have one each."""
+        """Set the default candidates."""
         if not self.candidates:
             object.__setattr__(self, "candidates", tuple(self.blocks))
 
 
 def schedule_data(schedule: Schedule) -> dict[str, Any]:
-    """Return a schedule as plain data: `feed`, `assigned`, `shared`, a job being its blocks."""
+    """Return a schedule as plain data: `feed`, `assigned`, `shared`; a job is a list of blocks."""
     return {
         "feed": schedule.feed,
         "assigned": [[job.blocks for job in jobs] for jobs in schedule.assigned],
@@ -55,7 +61,12 @@ def schedule_data(schedule: Schedule) -> dict[str, Any]:
 
 
 def schedule_of(data: Mapping[str, Any]) -> Schedule:
-    """Return the schedule of what `schedule_data` gave; `KeyError` or `TypeError` for no such."""
+    """Convert the result of `schedule_data` back to a schedule.
+
+    Raises:
+        KeyError: An entry is missing.
+        TypeError: An entry has the wrong type.
+    """
     return Schedule(
         tuple(tuple(Job(tuple(names)) for names in jobs) for jobs in data["assigned"]),
         tuple(Job(tuple(names)) for names in data["shared"]),
@@ -64,7 +75,7 @@ def schedule_of(data: Mapping[str, Any]) -> Schedule:
 
 
 def write_assignment(folder: Path, assignment: Assignment) -> None:
-    """Write an assignment into a run folder, as plain data."""
+    """Write an assignment to `assignment.json` in a run folder."""
     data = {
         "phase": assignment.phase,
         "start": assignment.start,
@@ -80,12 +91,16 @@ def write_assignment(folder: Path, assignment: Assignment) -> None:
 
 
 def read_assignment(folder: Path) -> Assignment:
-    """Read what `write_assignment` wrote; raises `RunFolderError`."""
+    """Read the assignment of a run folder.
+
+    Raises:
+        RunFolderError: The file is missing or damaged.
+    """
     path = folder / "assignment.json"
     try:
         return _assignment(read_json(path))
     except (KeyError, TypeError) as error:
-        raise RunFolderError(f"'{path}' is no assignment of this version of pbkd.") from error
+        raise RunFolderError(f"'{path}' is not an assignment of this version of pbkd.") from error
 
 
 def _assignment(data: Mapping[str, Any]) -> Assignment:
@@ -97,6 +112,13 @@ def _assignment(data: Mapping[str, Any]) -> Assignment:
     workers = tuple(Worker(**worker) for worker in data["workers"])
     named = {block.name: block for block in blocks}
     return Assignment(
-        data["phase"], data["start"], workers, schedule_of(data), named, data["cache"],
-        data["rates"], data["micro_batches"], tuple(data["candidates"]),
-    )  # fmt: skip
+        data["phase"],
+        data["start"],
+        workers,
+        schedule_of(data),
+        named,
+        cache=data["cache"],
+        rates=data["rates"],
+        micro_batches=data["micro_batches"],
+        candidates=tuple(data["candidates"]),
+    )

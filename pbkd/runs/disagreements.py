@@ -1,4 +1,4 @@
-"""Which test images the student gives another class than its teacher, with a few as pictures."""
+"""Test images that the student classifies differently from its teacher, with a few pictures."""
 
 from __future__ import annotations
 
@@ -30,9 +30,14 @@ _MAGIC = b"\x89PNG\r\n"
 
 @dataclass(frozen=True)
 class Answer:
-    """Classes that an image was given; `label` is None where the data have no labels.
+    """The classes of an image, or of several images with the same classes.
 
-    `count` images were given these; of one image `png` may have a small picture.
+    Attributes:
+        label: The true class; None without labels.
+        teacher: The teacher's prediction.
+        student: The student's prediction.
+        count: Number of images.
+        png: A thumbnail of a single image, or empty.
     """
 
     label: int | None
@@ -42,12 +47,17 @@ class Answer:
     png: bytes = b""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Changes:
-    """Of `images` test images, `changed` get another class from the student than from the teacher.
+    """The predictions that differ between teacher and student.
 
-    `gained` of them only the student gets right, `lost` only the teacher; both are None without
-    labels. `confusions` are the most frequent changes, `examples` some images.
+    Attributes:
+        images: Number of test images.
+        changed: Number of images with different predictions.
+        gained: Number of these that only the student predicts correctly; None without labels.
+        lost: Number of these that only the teacher predicts correctly; None without labels.
+        confusions: The most frequent changes.
+        examples: Some images.
     """
 
     images: int
@@ -59,9 +69,16 @@ class Changes:
 
 
 def find_changes(split: Split, teacher: Tensor, student: Tensor, *, labelled: bool) -> Changes:
-    """Compare two networks' classes, int64 (len,), of the images of `split`.
+    """Compare the predictions of teacher and student.
 
-    Examples are images that the student got wrong and the teacher right, then others.
+    Args:
+        split: The images and labels.
+        teacher: The teacher's classes, int64 of shape (len(split),).
+        student: The student's classes, likewise.
+        labelled: Whether the labels are true ones.
+
+    Returns:
+        The changes. Examples are images that only the teacher predicts correctly, then others.
     """
     labels = split.labels
     changed = teacher != student
@@ -72,15 +89,15 @@ def find_changes(split: Split, teacher: Tensor, student: Tensor, *, labelled: bo
         for row in rows
     ]
     return Changes(
-        len(split),
-        len(rows),
-        int(gained.sum()) if labelled else None,
-        int(lost.sum()) if labelled else None,
-        tuple(
+        images=len(split),
+        changed=len(rows),
+        gained=int(gained.sum()) if labelled else None,
+        lost=int(lost.sum()) if labelled else None,
+        confusions=tuple(
             Answer(answer.label, answer.teacher, answer.student, count)
             for answer, count in Counter(answers).most_common(_MOST_CONFUSIONS)
         ),
-        tuple(
+        examples=tuple(
             Answer(answer.label, answer.teacher, answer.student, png=_picture(split, row, labels))
             for row, answer in zip(rows[:_MOST_PICTURES], answers, strict=False)
         ),
@@ -88,7 +105,7 @@ def find_changes(split: Split, teacher: Tensor, student: Tensor, *, labelled: bo
 
 
 def write_changes(folder: Path, changes: Changes) -> None:
-    """Write `changes.json`, pictures as base64."""
+    """Write `changes.json` to a run folder, with pictures in base64."""
     tree = asdict(changes)
     for example in tree["examples"]:
         example["png"] = base64.b64encode(example["png"]).decode()
@@ -98,9 +115,13 @@ def write_changes(folder: Path, changes: Changes) -> None:
 
 
 def read_changes(folder: Path) -> Changes | None:
-    """Read changes that may be anyone's; None where the run's version of pbkd wrote none.
+    """Read the changes of a run folder, which may be untrusted.
 
-    Raises `RunFolderError` for a file that is damaged.
+    Returns:
+        The changes; None if the folder of an earlier version of pbkd has none.
+
+    Raises:
+        RunFolderError: The file is damaged.
     """
     path = folder / _FILE
     if not path.exists():
@@ -112,15 +133,15 @@ def read_changes(folder: Path) -> Changes | None:
             for key, most in (("confusions", _MOST_CONFUSIONS), ("examples", _MOST_PICTURES))
         )
         return Changes(
-            _count(tree["images"]),
-            _count(tree["changed"]),
-            None if tree["gained"] is None else _count(tree["gained"]),
-            None if tree["lost"] is None else _count(tree["lost"]),
-            confusions,
-            examples,
+            images=_count(tree["images"]),
+            changed=_count(tree["changed"]),
+            gained=None if tree["gained"] is None else _count(tree["gained"]),
+            lost=None if tree["lost"] is None else _count(tree["lost"]),
+            confusions=confusions,
+            examples=examples,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise RunFolderError(f"'{path}' holds no changes of this version of pbkd.") from error
+        raise RunFolderError(f"'{path}' does not hold changes of this version of pbkd.") from error
 
 
 def _answer(data: Mapping[str, Any]) -> Answer:
@@ -133,14 +154,14 @@ def _answer(data: Mapping[str, Any]) -> Answer:
 
 
 def _count(value: Any) -> int:
-    """Return a count or a class; raises `ValueError` for anything else."""
+    """Check a count or a class; raises `ValueError`."""
     if type(value) is not int or not 0 <= value <= 10**15:
         raise ValueError("neither a count nor a class")
     return value
 
 
 def _picture(split: Split, row: int, like: Tensor) -> bytes:
-    """Return a small PNG of an image of bytes in one or three channels; nothing of another."""
+    """Return a thumbnail of an 8-bit image with one or three channels; empty for other images."""
     from PIL import Image
 
     image = split.images(like.new_tensor([row]))[0]

@@ -1,4 +1,4 @@
-"""A finished run, read back from its folder: its result, and the baselines beside it."""
+"""A finished run, read from its folder: the result and the baselines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "Finished", "add_baseline", "read_finished"]
 
 METHODS = ("scratch", "distillation")
-"""The ordinary ways to train a student, in the order in which they are shown."""
+"""Names of the baselines, in display order."""
 _MOST = 1e18
 _BLOCKWISE = ("teacher-fed", "student-fed", "retry")
 _NO_TRAINING = ("planning", "evaluation")
@@ -38,9 +38,14 @@ _NO_TRAINING = ("planning", "evaluation")
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run: its folder's name, its result, its baselines by method.
+    """A finished run.
 
-    Seconds are None for a run that was `resumed`: its phases were measured from then on only.
+    Attributes:
+        name: The name of its folder.
+        result: The result.
+        baselines: The baselines, by method.
+        resumed: Whether the run was resumed. Its seconds are then None, because its phases were
+            measured only since.
     """
 
     name: str
@@ -50,24 +55,24 @@ class Finished:
 
     @property
     def seconds(self) -> float | None:
-        """What the whole run took."""
+        """Seconds of the whole run."""
         return self._sum(phase.seconds for phase in self.result.phases)
 
     @property
     def training_seconds(self) -> float | None:
-        """What all phases took but planning and evaluation."""
+        """Seconds of all phases except planning and evaluation."""
         phases = self.result.phases
         return self._sum(phase.seconds for phase in phases if phase.name not in _NO_TRAINING)
 
     @property
     def blockwise_seconds(self) -> float | None:
-        """What the phases took in which replacements are trained each alone."""
+        """Seconds of the blockwise phases."""
         phases = self.result.phases
         return self._sum(phase.seconds for phase in phases if phase.name in _BLOCKWISE)
 
     @property
     def fine_tuning_seconds(self) -> float | None:
-        """What fine-tuning the whole student took."""
+        """Seconds of fine-tuning."""
         phases = self.result.phases
         return self._sum(phase.seconds for phase in phases if phase.name == "fine-tuning")
 
@@ -76,11 +81,15 @@ class Finished:
 
 
 def read_finished(folder: Path) -> Finished:
-    """Read what a run wrote; raises `RunFolderError` where none has finished in `folder`."""
+    """Read a finished run, which may be untrusted.
+
+    Raises:
+        RunFolderError: No run has finished in `folder`, or a file is damaged.
+    """
     if not is_finished(folder):
         raise RunFolderError(
             f"'{folder}' holds no finished run: name the folder of a run that wrote result.json and"
-            f" README.md (`pbkd status FOLDER` tells how far it is)."
+            f" README.md (`pbkd status FOLDER` shows its progress)."
         )
     result = _read_result(folder / "result.json")
     baselines = _read_baselines(folder / "baselines.json")
@@ -88,11 +97,15 @@ def read_finished(folder: Path) -> Finished:
 
 
 def add_baseline(folder: Path, baseline: BaselineResult) -> dict[str, BaselineResult]:
-    """Write a baseline beside a run's others, in the place of an earlier one of its method."""
+    """Add a baseline to a run folder, replacing an earlier one of the same method.
+
+    Returns:
+        All baselines of the folder, by method.
+    """
     path = folder / "baselines.json"
     known = {**_read_baselines(path), baseline.method: baseline}
     ordered = {method: known[method] for method in METHODS if method in known}
-    write_json(path, [asdict(found) for found in ordered.values()])
+    write_json(path, [asdict(known) for known in ordered.values()])
     return ordered
 
 
@@ -115,7 +128,7 @@ def _read_result(path: Path) -> RunResult:
         _check_figures(list(_figures(result)))
         _check_shapes(result)
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunFolderError(f"'{path}' is no result of this version of pbkd.") from error
+        raise RunFolderError(f"'{path}' is not a result of this version of pbkd.") from error
     return result
 
 
@@ -126,7 +139,9 @@ def _read_baselines(path: Path) -> dict[str, BaselineResult]:
         found = [BaselineResult(**row) for row in read_json(path)]
         _check_figures([n for row in found for n in (row.accuracy, row.seconds)])
     except (ArithmeticError, TypeError, ValueError) as error:
-        raise RunFolderError(f"'{path}' holds no baselines of this version of pbkd.") from error
+        raise RunFolderError(
+            f"'{path}' does not hold baselines of this version of pbkd."
+        ) from error
     return {baseline.method: baseline for baseline in found}
 
 
@@ -148,7 +163,7 @@ def _energy(tree: dict[str, Any] | None) -> EnergyResult | None:
 
 
 def _frozen(value: Any) -> Any:
-    """Turn the lists of JSON into the tuples that they were."""
+    """Convert lists to tuples."""
     if isinstance(value, list):
         return tuple(map(_frozen, value))
     if isinstance(value, dict):
@@ -157,7 +172,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _figures(result: RunResult) -> Iterator[Any]:
-    """Yield every figure that something is worked out from."""
+    """Yield every figure that is used in computations."""
     for network in (result.teacher, result.student):
         yield from (network.parameters, network.macs)
         yield from (s for s in (network.accuracy, network.agreement) if s is not None)
@@ -176,7 +191,7 @@ def _figures(result: RunResult) -> Iterator[Any]:
 
 
 def _energy_figures(energy: EnergyResult) -> Iterator[Any]:
-    """Yield figures that are never negative; what is above idle power may be, by chance."""
+    """Yield the figures that cannot be negative; joules above idle can, by chance."""
     figures = [energy.idle_seconds, energy.all_devices.joules, energy.in_use.joules]
     figures += [f for domain in energy.domains for f in (domain.joules, domain.idle_watts)]
     figures += [f for worker in energy.workers for f in (worker.joules or {}).values()]
@@ -192,7 +207,7 @@ def _block_figures(block: BlockResult) -> Iterator[Any]:
 
 
 def _check_shapes(result: RunResult) -> None:
-    """Raise `AttributeError`, `TypeError` or `ValueError` for mappings or pairs that are none."""
+    """Check mappings and pairs; raises `AttributeError`, `TypeError` or `ValueError`."""
     blocks = (*result.blocks, *result.candidates)
     for mapping in (result.environment, *(block.builder for block in blocks)):
         mapping.items()
@@ -207,6 +222,6 @@ def _check_shapes(result: RunResult) -> None:
 
 
 def _check_figures(figures: list[Any]) -> None:
-    """Raise `TypeError` or `ValueError` for what is no number from 0 to 1e18."""
+    """Check numbers from 0 to 1e18; raises `TypeError` or `ValueError`."""
     if not all(0 <= figure <= _MOST for figure in figures):
         raise ValueError("a figure is out of range")

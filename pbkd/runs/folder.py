@@ -1,4 +1,4 @@
-"""The run folder: where everything about a run is written, each file whole or not at all."""
+"""Run folders: created, found, locked; and the state of the run in them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ __all__ = [
 
 
 def new_run_folder(out: Path, name: str) -> Path:
-    """Create and return `out/NAME-TIME`, and point `out/latest` at it."""
+    """Create and return `out/NAME-TIME`, and point the link `out/latest` to it.
+
+    Raises:
+        RunFolderError: The folder cannot be created.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -43,7 +47,11 @@ def new_run_folder(out: Path, name: str) -> Path:
 
 @contextmanager
 def folder_needed(folder: Path) -> Iterator[None]:
-    """Say so where what fails in the context fails because the run folder is gone."""
+    """Replace an error in the context by a clear one if the run folder is gone.
+
+    Raises:
+        RunFolderError: The folder was deleted or moved.
+    """
     try:
         yield
     except (PbkdError, OSError) as error:
@@ -55,7 +63,7 @@ def folder_needed(folder: Path) -> Iterator[None]:
 
 
 def _point_latest(folder: Path) -> None:
-    """Point `latest` beside a run folder at it, in one step; where links work, and it is one."""
+    """Point `latest` to a run folder atomically, unless links do not work or it is no link."""
     latest, new = folder.with_name("latest"), folder / ".latest"
     with suppress(OSError):
         if latest.is_symlink() or not latest.exists():
@@ -75,7 +83,11 @@ def _fresh(out: Path, name: str) -> Path:
 
 
 def newest_run(out: Path) -> Path:
-    """Return the newest run folder in `out`; raises `RunFolderError` where there is none."""
+    """Return the newest run folder in `out`.
+
+    Raises:
+        RunFolderError: There is none.
+    """
     configs = [path for path in out.glob("*/config.yaml") if not path.parent.is_symlink()]
     if not configs:
         raise RunFolderError(f"there is no run in '{out}': name a run's folder, or out=FOLDER.")
@@ -83,7 +95,11 @@ def newest_run(out: Path) -> Path:
 
 
 def unfinished_run(folder: Path) -> Path:
-    """Return `folder` if it holds a run that can go on; raises `RunFolderError`."""
+    """Return `folder` if its run can be resumed.
+
+    Raises:
+        RunFolderError: It is no run folder, or its run was stopped before training.
+    """
     if not (folder / "config.yaml").is_file() or not (folder / "identity.json").is_file():
         raise RunFolderError(
             f"'{folder}' holds no run that can be resumed: it is no run folder, or its run was"
@@ -93,17 +109,17 @@ def unfinished_run(folder: Path) -> Path:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run has written its report."""
+    """Return whether the run in the folder has written its report."""
     return (folder / "README.md").is_file() and (folder / "result.json").is_file()
 
 
 def times_resumed(folder: Path) -> int:
-    """How often the run in the folder went on after it had been stopped."""
+    """Return how often the run in the folder was resumed."""
     return sum(isinstance(event, Resumed) for event in read_events(folder))
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process that is alive runs in the folder."""
+    """Return whether a live process holds the folder's lock."""
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
@@ -115,12 +131,16 @@ def is_held(folder: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep the folder for this process; raises `RunFolderError` where another one runs in it."""
+    """Hold the folder's lock during the context.
+
+    Raises:
+        RunFolderError: Another process holds it.
+    """
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=2)  # `pbkd status` holds it for a moment
     except Timeout as error:
-        raise RunFolderError(f"another process runs in '{folder}': `pbkd status` tells.") from error
+        raise RunFolderError(f"another process runs in '{folder}': see `pbkd status`.") from error
     try:
         yield
     finally:

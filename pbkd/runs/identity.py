@@ -1,4 +1,4 @@
-"""What a run's result depends on, so that only the same run is resumed."""
+"""The identity of a run: everything that its result depends on, compared on resumption."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["check_choices", "check_identity", "check_inputs", "write_identity"]
 
 _FILE = "identity.json"
-# Everything else in the configuration may change what comes out. Teacher and data are compared by
-# what they are: their files may have moved.
+# These settings do not affect the result. Teacher and data are compared by content: their files
+# may have moved.
 _FREE = (
     "teacher", "partitioner", "scheduler", "launcher", "meters", "plugins", "cache_gigabytes",
     "workers", "threads", "device", "out",
@@ -32,23 +32,35 @@ _FREE_DATA = ("path", "download")
 
 
 def write_identity(folder: Path, config: RunConfig, task: DistillationTask) -> None:
-    """Write what this run's result depends on; its presence says that training may start."""
+    """Write the identity of a run; its presence in the folder shows that training may start."""
     write_json(folder / _FILE, {"choices": _choices(config), "inputs": _inputs(config, task)})
 
 
 def check_choices(folder: Path, config: RunConfig) -> None:
-    """Raise `IdentityError` where a run's configuration would change what it gives."""
+    """Check that a configuration leaves the result of a run unchanged.
+
+    Raises:
+        IdentityError: A setting differs.
+    """
     _check(folder, read_json(folder / _FILE)["choices"], _choices(config))
 
 
 def check_identity(folder: Path, config: RunConfig, task: DistillationTask) -> None:
-    """Raise `IdentityError` where configuration, teacher, data or cut are not a run's own."""
+    """Check configuration, teacher, data and partition against a run.
+
+    Raises:
+        IdentityError: One of them differs.
+    """
     check_choices(folder, config)
     check_inputs(folder, config, task)
 
 
 def check_inputs(folder: Path, config: RunConfig, task: DistillationTask) -> None:
-    """Raise `IdentityError` where teacher, data or cut are not a run's own."""
+    """Check teacher, data and partition against a run.
+
+    Raises:
+        IdentityError: One of them differs.
+    """
     _check(folder, read_json(folder / _FILE)["inputs"], _inputs(config, task))
 
 
@@ -75,7 +87,7 @@ def _inputs(config: RunConfig, task: DistillationTask) -> dict[str, Any]:
 
 
 def _data_fingerprint(data: Dataset, task: DistillationTask) -> str:
-    """Return a digest of every label of every split and of the first training images."""
+    """Return a digest of all labels and of the first training images."""
     digest = hashlib.sha256()
     for split in (data.train, data.validation, data.test):
         digest.update(f"{len(split)} ".encode() + split.labels.cpu().numpy().tobytes())

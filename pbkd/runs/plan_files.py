@@ -1,4 +1,4 @@
-"""A run's plan as files in its folder: what its blocks cost, and who was to train them."""
+"""The plan of a run, as files in its folder and as an event."""
 
 from __future__ import annotations
 
@@ -32,7 +32,15 @@ _COSTS, _PLAN = "costs.json", "plan.json"
 
 @dataclass(frozen=True)
 class RecordedPlan:
-    """What a run planned for its teacher-fed phase, and `why` by this scheduler."""
+    """The plan of a teacher-fed phase.
+
+    Attributes:
+        table: The costs of the blocks.
+        workers: The workers, by rank.
+        schedule: Their jobs.
+        scheduler: The scheduler's name.
+        why: Why it was chosen.
+    """
 
     table: CostTable
     workers: tuple[Worker, ...]
@@ -42,12 +50,12 @@ class RecordedPlan:
 
     @property
     def seconds(self) -> float:
-        """The predicted seconds until the last worker is done."""
+        """Predicted makespan, in seconds."""
         return makespan(self.schedule, self.table.costs, self.workers, self.table.workload)
 
 
 def write_plan(folder: Path, plan: Plan, table: CostTable) -> None:
-    """Write `plan.json` and `costs.json`, which `pbkd plan --costs` reads too."""
+    """Write `plan.json` and `costs.json`; `pbkd plan --costs` reads the latter too."""
     write_costs(folder / _COSTS, table)
     head = {"scheduler": plan.scheduler, "why": plan.why}
     workers = [asdict(worker) for worker in plan.workers]
@@ -82,9 +90,14 @@ def plan_event(folder: Path, config: RunConfig, plan: Plan, table: CostTable) ->
 
 
 def read_plan(folder: Path) -> RecordedPlan | None:
-    """Read a plan that may be anyone's; None where the run's version of pbkd wrote none.
+    """Read the plan of a run folder, which may be untrusted.
 
-    Raises `RunFolderError` or `ConfigError` for files that are damaged.
+    Returns:
+        The plan; None if the folder of an earlier version of pbkd has none.
+
+    Raises:
+        RunFolderError: `plan.json` is damaged.
+        ConfigError: `costs.json` is damaged.
     """
     path = folder / _PLAN
     if not path.exists():
@@ -97,7 +110,7 @@ def read_plan(folder: Path) -> RecordedPlan | None:
         check_schedule(schedule, table.costs, len(workers))
         return RecordedPlan(table, workers, schedule, str(data["scheduler"]), str(data["why"]))
     except (AttributeError, KeyError, TypeError, ValueError, ScheduleError) as error:
-        raise RunFolderError(f"'{path}' is no plan of this version of pbkd.") from error
+        raise RunFolderError(f"'{path}' is not a plan of this version of pbkd.") from error
 
 
 def _worker(data: Mapping[str, Any]) -> Worker:

@@ -1,4 +1,4 @@
-"""How far a blockwise phase has come: read from the run folder, by the host and every worker."""
+"""The progress of a phase, read from the run folder by the host and by every worker."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ __all__ = ["checkpoint_store", "file_checksum", "finished_blocks", "first_epochs
 def checkpoint_store(
     folder: Path, phase: str, name: str, *, writer: str | None = None
 ) -> CheckpointStore:
-    """Return where the checkpoints of a block, or of a whole student, are kept.
+    """Return the checkpoints of a candidate, or of the whole student.
 
-    `writer` records an event for each one that is damaged.
+    Args:
+        folder: The run folder.
+        phase: The phase.
+        name: The candidate, or `student`.
+        writer: The writer that records an event for each damaged checkpoint; None records none.
     """
 
     def damaged(why: str) -> None:
@@ -33,9 +37,9 @@ def checkpoint_store(
 
 
 def finished_blocks(folder: Path, phase: str) -> dict[str, BlockTrained]:
-    """Return the event of each block that is done and whose weight file is unchanged.
+    """Return the final event of each candidate whose weight file is unchanged, by name.
 
-    A failed block needs no weight file: a second training may have written one.
+    The weight file of a failed candidate is not checked: a second training may have written it.
     """
     checked = {
         event.block: event
@@ -51,7 +55,7 @@ def _is_whole(folder: Path, event: BlockTrained) -> bool:
 
 
 def file_checksum(path: Path) -> str | None:
-    """Return a checksum of a file's bytes; None where there is no such file."""
+    """Return the CRC-32 of a file as 8 hexadecimal digits; None if there is no file."""
     try:
         return f"{zlib.crc32(path.read_bytes()):08x}"
     except FileNotFoundError:
@@ -61,18 +65,27 @@ def file_checksum(path: Path) -> str | None:
 def first_epochs(
     folder: Path, phase: str, names: Collection[str], epochs: int, *, writer: str | None = None
 ) -> dict[str, int]:
-    """Return the epoch at which each block goes on; `epochs` where it is done.
+    """Return the epoch from which each candidate continues.
 
-    Teacher-fed blocks need nothing of each other: each goes on from its own newest checkpoint.
-    Student-fed ones all go on from the newest epoch that every one of them has, even those that
-    are done, since the others are fed what they gave at the time. `writer` records an
-    event for each checkpoint that cannot be read.
+    Teacher-fed candidates are independent: each continues from its own newest checkpoint.
+    Student-fed ones depend on the outputs of the others, so all continue from the newest epoch of
+    which every candidate has a checkpoint, even the finished ones.
+
+    Args:
+        folder: The run folder.
+        phase: The phase.
+        names: The candidates.
+        epochs: Epochs of the phase.
+        writer: The writer that records an event for each damaged checkpoint; None records none.
+
+    Returns:
+        The number of epochs done, by candidate; `epochs` for a finished one.
     """
     finished = finished_blocks(folder, phase)
     if all(name in finished for name in names):
         return dict.fromkeys(names, epochs)
     kept = {name: checkpoint_store(folder, phase, name, writer=writer).readable() for name in names}
     if phase == "student-fed":
-        common = set.intersection(*({0, *found} for found in kept.values()))
+        common = set.intersection(*({0, *known} for known in kept.values()))
         return dict.fromkeys(names, max(common))
     return {name: epochs if name in finished else max(kept[name], default=0) for name in names}

@@ -20,7 +20,7 @@ from pbkd.config.load import load_config
 from pbkd.energy.monitor import EnergyMonitor
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
-from pbkd.report.report_data import read_record
+from pbkd.report.report_data import read_report_data
 from pbkd.report.run_page import run_page
 from tests.paths import ROOT
 
@@ -114,7 +114,7 @@ class Machine:
         )  # fmt: skip
         folder = Path(run(config, build_registry()).folder)
         result = json.loads((folder / "result.json").read_text())
-        return result, (folder / "README.md").read_text(), run_page(read_record(folder))
+        return result, (folder / "README.md").read_text(), run_page(read_report_data(folder))
 
     def _show(self, state: dict[str, int]) -> None:
         self._seen.update(state)

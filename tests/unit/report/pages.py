@@ -11,7 +11,7 @@ from pbkd.core.results import BaselineResult, RunResult
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.planning.cost_files import CostTable
 from pbkd.planning.plan import Workload
-from pbkd.report.report_data import Record
+from pbkd.report.report_data import ReportData
 from pbkd.runs.finished import Finished
 from pbkd.runs.plan_files import RecordedPlan
 from tests.unit.report.test_card import BLOCK, result
@@ -78,9 +78,9 @@ def finished(whole: RunResult | None = None, name: str = "a", **changes: object)
     return replace(run, **changes)  # type: ignore[arg-type]
 
 
-def record(run: Finished | None = None, **changes: object) -> Record:
+def record(run: Finished | None = None, **changes: object) -> ReportData:
     """Return a run of a plan for one block, on one worker, without events."""
-    return replace(Record(run or finished(), PLAN, [], "seed: 1\n"), **changes)  # type: ignore[arg-type]
+    return replace(ReportData(run or finished(), PLAN, [], "seed: 1\n"), **changes)  # type: ignore[arg-type]
 
 
 def block_event(block: str, worker: int, end: float, seconds: float) -> BlockTrained:
@@ -117,7 +117,7 @@ PLAN = RecordedPlan(
 )
 
 
-def large() -> Record:
+def large() -> ReportData:
     """Return a run of 27 blocks, each with long curves, on 4 workers."""
     names = [f"layer{index // 9 + 1}_{index % 9}" for index in range(27)]
     losses = tuple(1 / epoch for epoch in range(1, 3001))

@@ -14,7 +14,7 @@ from pbkd.core.results import PhaseResult, RunResult
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.errors import RunFolderError
 from pbkd.report.compare_page import compare_page
-from pbkd.report.report_data import read_record
+from pbkd.report.report_data import read_report_data
 from pbkd.report.run_page import run_page
 from pbkd.runs.disagreements import Answer, Changes
 from pbkd.runs.finished import Finished
@@ -319,12 +319,12 @@ def test_hostile_names_are_text_and_nothing_else() -> None:
 
 def test_changed_answers_are_told_counted_and_shown() -> None:
     known = Changes(
-        1000,
-        7,
-        2,
-        4,
-        (Answer(3, 3, 5, 6), Answer(1, 0, 1)),
-        (Answer(3, 3, 5, png=b"\x89PNG\r\n"), Answer(1, 0, 1)),
+        images=1000,
+        changed=7,
+        gained=2,
+        lost=4,
+        confusions=(Answer(3, 3, 5, 6), Answer(1, 0, 1)),
+        examples=(Answer(3, 3, 5, png=b"\x89PNG\r\n"), Answer(1, 0, 1)),
     )
     part = section(run_page(record(changes=known)), "changes")
     assert part.find("p")[0].text.startswith(
@@ -336,7 +336,14 @@ def test_changed_answers_are_told_counted_and_shown() -> None:
     assert picture.attributes["src"] == "data:image/png;base64,iVBORw0K"
     assert part.find("figcaption")[0].text == "3: 3 to 5"
     assert "Not recorded: " in section(run_page(record()), "changes").text
-    none = section(run_page(record(changes=Changes(360, 0, 0, 0, (), ()))), "changes")
+    none = section(
+        run_page(
+            record(
+                changes=Changes(images=360, changed=0, gained=0, lost=0, confusions=(), examples=())
+            )
+        ),
+        "changes",
+    )
     assert none.find("p")[0].text == (
         "Student and teacher predict the same class for all 360 test images."
     )
@@ -411,7 +418,7 @@ def test_a_finished_runs_folder_holds_all_that_its_page_shows(
     whole = Page(text).root.text
     for said in ("ot recorded", "Not predicted"):
         assert said not in whole
-    known = read_record(finished)
+    known = read_report_data(finished)
     assert known.plan is not None
     assert [row.find("td")[0].text for row in section(text, "speed").find("tr")[1:]][-1] == (
         "measured; its ratio predicted"

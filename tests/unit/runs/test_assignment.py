@@ -56,7 +56,7 @@ def test_a_folder_without_an_assignment_is_told(tmp_path: Path) -> None:
 def test_a_damaged_assignment_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "assignment.json").write_text(content)
     with pytest.raises(
-        RunFolderError, match=r"assignment\.json' (cannot be read|is no assignment)"
+        RunFolderError, match=r"assignment\.json' (cannot be read|is not an assignment)"
     ):
         read_assignment(tmp_path)
 
@@ -67,6 +67,6 @@ def test_an_assignment_of_another_version_is_told(tmp_path: Path) -> None:
     for old, new in [('"speed"', '"pace"'), ('"position"', '"index"'), ('"shared"', '"queue"')]:
         text = file.read_text()
         file.write_text(text.replace(old, new))
-        with pytest.raises(RunFolderError, match="is no assignment of this version of pbkd"):
+        with pytest.raises(RunFolderError, match="is not an assignment of this version of pbkd"):
             read_assignment(tmp_path)
         file.write_text(text)

@@ -78,5 +78,5 @@ def test_a_file_that_says_something_else_is_refused(tmp_path: Path, key: str, va
     write_changes(tmp_path, changes())
     tree = json.loads((tmp_path / "changes.json").read_text())
     (tmp_path / "changes.json").write_text(json.dumps({**tree, key: value}))
-    with pytest.raises(RunFolderError, match=r"changes\.json' holds no changes"):
+    with pytest.raises(RunFolderError, match=r"changes\.json' does not hold changes"):
         read_changes(tmp_path)

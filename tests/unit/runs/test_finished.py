@@ -55,7 +55,7 @@ def plain(result: RunResult) -> dict[str, Any]:
 def test_a_result_of_something_else_is_refused(tmp_path: Path, tree: object) -> None:
     finished(tmp_path / "a")
     (tmp_path / "a" / "result.json").write_text(json.dumps(tree))
-    with pytest.raises(RunFolderError, match="result.json' is no result of this version of pbkd"):
+    with pytest.raises(RunFolderError, match="result.json' is not a result of this version"):
         read_finished(tmp_path / "a")
 
 
@@ -63,5 +63,5 @@ def test_a_result_of_something_else_is_refused(tmp_path: Path, tree: object) -> 
 def test_baselines_of_something_else_are_refused(tmp_path: Path, tree: object) -> None:
     finished(tmp_path / "a")
     (tmp_path / "a" / "baselines.json").write_text(json.dumps(tree))
-    with pytest.raises(RunFolderError, match="baselines.json' holds no baselines"):
+    with pytest.raises(RunFolderError, match="baselines.json' does not hold baselines"):
         read_finished(tmp_path / "a")

@@ -51,5 +51,5 @@ def test_a_damaged_plan_is_told(tmp_path: Path, key: str, value: Any) -> None:
     write_plan(tmp_path, PLAN, TABLE)
     tree = json.loads((tmp_path / "plan.json").read_text())
     (tmp_path / "plan.json").write_text(json.dumps({**tree, key: value}))
-    with pytest.raises(RunFolderError, match=r"plan\.json' is no plan"):
+    with pytest.raises(RunFolderError, match=r"plan\.json' is not a plan"):
         read_plan(tmp_path)

@@ -228,7 +228,7 @@ def test_damage_is_refused_and_leaves_nothing(registry: Registry, copied: Path, 
     assert "its checksum does not hold" in refused(PbkdError, registry, copied, zoo)
     weights.write_bytes(whole)
     (copied / "result.json").write_text('{"teacher": {"name": "x"}}')
-    assert "is no result of this version" in refused(RunFolderError, registry, copied, zoo)
+    assert "is not a result of this version" in refused(RunFolderError, registry, copied, zoo)
 
 
 def test_a_zoo_folder_that_cannot_be_written_is_told(
