@@ -9,8 +9,7 @@ import pytest
 
 from pbkd.report.compare_page import compare_page
 from pbkd.report.run_page import run_page
-from tests.unit.report.pages import large
-from tests.unit.report.test_html import three_runs
+from tests.unit.report.pages import large, three_runs
 
 WIDTHS = (375, 1440)
 NAMES = ("run.html", "comparison.html")

@@ -14,7 +14,7 @@ from pbkd.planning.plan import Workload
 from pbkd.report.report_data import ReportData
 from pbkd.runs.finished import Finished
 from pbkd.runs.plan_files import RecordedPlan
-from tests.unit.report.test_card import BLOCK, result
+from tests.unit.report.test_card import BLOCK, PHASES, STUDENT, TEACHER, result
 
 VOID = {"meta", "link", "img"}
 
@@ -137,3 +137,34 @@ def large() -> ReportData:
     ]
     events += [fine_tuning_epoch(epoch, loss=1.5, accuracy=0.9) for epoch in range(1, 2001)]
     return record(finished(result(blocks=blocks)), plan=plan, events=events)
+
+
+def three_runs() -> list[Finished]:
+    """Return two runs with all figures, and one without labels or joules."""
+    cheap = replace(STUDENT, accuracy=0.9, macs=1_000_000)
+    measured = tuple(replace(p, joules={"gpu0": 2.5}, joules_reason=None) for p in PHASES)
+    unlabelled = result(
+        accuracy_reason="no labels",
+        teacher=replace(TEACHER, accuracy=None),
+        student=replace(STUDENT, accuracy=None, agreement=0.875),
+        accuracies=dict.fromkeys(("assembled",)),
+        agreements={"assembled": 0.75},
+    )
+    return [
+        finished(result(phases=measured)),
+        finished(result(student=cheap, phases=measured), "b"),
+        finished(unlabelled, "c"),
+    ]
+
+
+def drawn(text: str) -> dict[str, list[tuple[str, float, float]]]:
+    """Return the bars of each Gantt chart: what they are, and their start and seconds in pixels."""
+    charts = section(text, "course").find("svg", "gantt")
+    return {
+        chart.find("title")[0].text: [
+            (rect.text, float(rect.attributes["x"] or 0), float(rect.attributes["width"] or 0))
+            for rect in chart.find("rect")
+            if rect.text
+        ]
+        for chart in charts
+    }

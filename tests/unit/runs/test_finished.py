@@ -55,7 +55,8 @@ def plain(result: RunResult) -> dict[str, Any]:
 def test_a_result_of_something_else_is_refused(tmp_path: Path, tree: object) -> None:
     finished(tmp_path / "a")
     (tmp_path / "a" / "result.json").write_text(json.dumps(tree))
-    with pytest.raises(RunFolderError, match="result.json' is not a result of this version"):
+    message = "result.json' is not a result of this version of pbkd"
+    with pytest.raises(RunFolderError, match=message):
         read_finished(tmp_path / "a")
 
 
