@@ -1,4 +1,7 @@
-"""One class for each kind of mistake a user can make; each message is one sentence."""
+"""The errors that a user can cause or correct, and how errors are written.
+
+Every message is one sentence that says what is wrong, where, and what to do.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
 
 __all__ = [
     "CacheError",
@@ -28,32 +30,32 @@ __all__ = [
     "WorkerError",
     "ZooError",
     "did_you_mean",
+    "is_out_of_memory",
     "one_line",
-    "out_of_memory",
 ]
 
-# What a plugin may raise. It is code of someone else's, and may even try to end the process.
 PLUGIN_FAILURES = (Exception, SystemExit)
+"""What to catch around a plugin's code, which may even try to end the process."""
 
 
 class PbkdError(Exception):
-    """Anything a user can put right; the command line prints it without a traceback."""
+    """Base class of all errors that a user can correct; printed without a traceback."""
 
 
 class ConfigError(PbkdError):
-    """A key, value or file of the configuration is not usable."""
+    """A key, a value or a file of the configuration is invalid."""
 
 
 class PluginError(PbkdError):
-    """A plugin cannot be loaded, or breaks its contract."""
+    """A plugin cannot be loaded, or violates its protocol."""
 
 
 class UnknownNameError(PbkdError):
-    """A name is not registered."""
+    """No plugin, model or student is registered under a name."""
 
 
 class TeacherError(PbkdError):
-    """The teacher does not fit the data, or was changed by the run."""
+    """The teacher does not match the data, or was modified during the run."""
 
 
 class WeightsError(PbkdError):
@@ -61,23 +63,23 @@ class WeightsError(PbkdError):
 
 
 class DataError(PbkdError):
-    """A data set is missing, too small or not what it says."""
+    """A data set is missing, too small or invalid."""
 
 
 class CacheError(PbkdError):
-    """A cache of activations is damaged, unfinished or cannot be written."""
+    """A cache of activations is damaged, incomplete or cannot be written."""
 
 
 class ChainError(PbkdError):
-    """A partitioner's chain does not compute what its teacher computes."""
+    """A partitioner's chain does not compute the same function as the teacher."""
 
 
 class ScheduleError(PbkdError):
-    """A scheduler drops, repeats or invents a block."""
+    """A schedule omits, repeats or invents a block."""
 
 
 class RunFolderError(PbkdError):
-    """A run folder cannot be written, or holds no finished run."""
+    """A run folder cannot be written, or does not hold a finished run."""
 
 
 class CheckpointError(PbkdError):
@@ -85,54 +87,65 @@ class CheckpointError(PbkdError):
 
 
 class IdentityError(PbkdError):
-    """A run cannot be resumed with what would change its result."""
+    """A run is resumed with a change that would change its result."""
 
 
 class WorkerError(PbkdError):
-    """A worker ended before its jobs were done."""
+    """A worker process ended before its jobs were done."""
 
 
 class ExportError(PbkdError):
-    """A student cannot be written in a format, or what was written gives other outputs."""
+    """A student cannot be exported, or the exported model computes different outputs."""
 
 
 class ZooError(PbkdError):
-    """A student cannot be put into a zoo folder, or what is there is not usable."""
+    """A student cannot be added to a zoo folder, or an entry of it is invalid."""
 
 
 class MeterUnavailableError(PbkdError):
-    """An energy meter has no sensor here; the message says why."""
+    """An energy meter has no usable sensor on this machine; the message says why."""
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error as one line: a `PbkdError` by its message alone, any other with its type."""
+    """Write an error in one line: the message of a `PbkdError`, else type and message."""
     text = " ".join(str(error).split())
     if isinstance(error, PbkdError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, as a sentence.
+
+    The further lines of omegaconf's messages repeat the key and the type.
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".") + "."
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'? Known: a, b, …" for an unknown `name`."""
+    """Suggest names for an unknown one.
+
+    Args:
+        name: The unknown name.
+        known: All valid names.
+
+    Returns:
+        Text to append to a message: " Did you mean 'x'? Known: a, b, …".
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"{hint} Known: {', '.join(names) or 'none'}."
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Say whether an error is one of memory, of an accelerator's, of torch's on a CPU, of Python's.
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error is a failed allocation: an accelerator's, torch's or Python's.
 
-    torch has a type for the first only.
+    torch has an exception type for the first kind only.
     """
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in str(error)
     )
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an omegaconf error; the rest repeats the key."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".") + "."

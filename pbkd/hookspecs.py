@@ -1,14 +1,16 @@
-"""Every extension point of pbkd, in one sitting.
+"""The hooks of pbkd: all its extension points.
 
-A plugin is a module (or any object) with functions marked `@pbkd.hookimpl`, installed under the
-entry-point group `pbkd` or named by `--plugin`. The `register_*` hooks are called once, when the
-registry is built, in the host process and in every worker. They hand over named classes; the
-configuration picks by name. The other hooks observe, in the host process only: each plugin is given
-a copy of the result, what it raises is told, and the run goes on.
+A plugin is a module (or any object) with functions marked `@pbkd.hookimpl`. It is installed under
+the entry-point group `pbkd`, or named by `--plugin`.
 
-`CONTRACT` is the version of all this: of the hooks, of the protocols, of what they are given. A
-module that says `PBKD_CONTRACT = 1` is loaded by a pbkd whose contract is 1, and set aside, with
-the reason, by any other. One that says nothing is loaded by every pbkd.
+The `register_*` hooks return named classes, losses or models; the configuration selects them by
+name. `build_registry` calls them once, when the plugin is loaded, in the host process and in every
+worker. The other hooks observe a run, in the host process only: each plugin receives a copy of the
+result, and an exception that it raises is reported while the run continues.
+
+`CONTRACT` is the version of the hooks, the protocols and the types that they use. A module with
+`PBKD_CONTRACT = 1` is loaded only by versions of pbkd that have contract 1; a module without
+`PBKD_CONTRACT` is always loaded.
 """
 
 from __future__ import annotations
@@ -39,74 +41,70 @@ hookimpl = pluggy.HookimplMarker("pbkd")
 
 @hookspec
 def register_partitioners() -> Iterable[type[Partitioner]]:  # type: ignore[empty-body]
-    """Hand over classes that cut a teacher into a chain (`partitioner=NAME`).
+    """Register classes that cut a teacher into a chain of blocks (`partitioner=NAME`).
 
-    Called by `build_registry`, once, as the plugin is loaded: in the host process and in every
-    worker.
+    Called by `build_registry`, in the host process and in every worker.
     """
 
 
 @hookspec
 def register_builders() -> Iterable[type[BlockBuilder]]:  # type: ignore[empty-body]
-    """Hand over classes that build a block's cheaper replacement (`builder=NAME`).
+    """Register classes that build a block's cheaper replacement (`builder=NAME`).
 
-    Called by `build_registry`, once, as the plugin is loaded: in the host process and in every
-    worker.
+    Called by `build_registry`, in the host process and in every worker.
     """
 
 
 @hookspec
 def register_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
-    """Hand over losses that replacements are trained with (`distill.loss=NAME`).
+    """Register losses for the training of replacements (`distill.loss=NAME`).
 
-    Called by `build_registry`, once, as the plugin is loaded: in the host process and in every
-    worker.
+    Called by `build_registry`, in the host process and in every worker.
     """
 
 
 @hookspec
 def register_schedulers() -> Iterable[type[Scheduler]]:  # type: ignore[empty-body]
-    """Hand over classes that spread the blocks over workers (`scheduler=NAME`).
+    """Register classes that distribute blocks over workers (`scheduler=NAME`).
 
-    Called by `build_registry`, once, as the plugin is loaded: in the host process and in every
-    worker.
+    Called by `build_registry`, in the host process and in every worker.
     """
 
 
 @hookspec
 def register_meters() -> Iterable[type[EnergyMeter]]:  # type: ignore[empty-body]
-    """Hand over classes that read energy sensors (`meters=[NAME, ...]`).
+    """Register classes that read energy sensors (`meters=[NAME, ...]`).
 
-    Called by `build_registry`, once, as the plugin is loaded: in the host process and in every
-    worker.
+    Called by `build_registry`, in the host process and in every worker.
     """
 
 
 @hookspec
 def register_launchers() -> Iterable[type[Launcher]]:  # type: ignore[empty-body]
-    """Hand over classes that start workers (`launcher=NAME`).
+    """Register classes that start workers (`launcher=NAME`).
 
-    Called by `build_registry`, once, as the plugin is loaded: in the host process and in every
-    worker.
+    Called by `build_registry`, in the host process and in every worker.
     """
 
 
 @hookspec
 def register_models() -> Iterable[ZooModel]:  # type: ignore[empty-body]
-    """Hand over models that can be teachers (`teacher=NAME`, `pbkd zoo list`).
+    """Register models that can be teachers (`teacher=NAME`, `pbkd zoo list`).
 
-    Called by `build_registry`, once, as the plugin is loaded: in the host process and in every
-    worker.
+    Called by `build_registry`, in the host process and in every worker.
     """
 
 
 @hookspec
 def block_finished(result: BlockResult) -> None:
-    """Observe that a replacement has been trained, while other blocks still train.
+    """Observe that the training of a candidate has ended, while other blocks are still trained.
 
-    Called by `run`, once for each candidate as it is finished or has failed for good, and for those
-    that were finished before again where a run is resumed: in the host process, maybe from a thread
-    beside the one that started the run.
+    Called by `run` once for each candidate, when it is trained or has failed for good; on resuming
+    a run also for the candidates that were finished before. In the host process, possibly in
+    another thread than the one that started the run.
+
+    Args:
+        result: The candidate's result, without the scores that are measured later.
     """
 
 
@@ -114,5 +112,8 @@ def block_finished(result: BlockResult) -> None:
 def run_finished(result: RunResult) -> None:
     """Observe the result of a run.
 
-    Called by `run`, once, after the result has been written to the run folder: in the host process.
+    Called by `run` once, after the result was written to the run folder, in the host process.
+
+    Args:
+        result: The result.
     """

@@ -1,13 +1,13 @@
-"""What a plugin may provide.
+"""Protocols: what the classes, losses and models that plugins register must provide.
 
-Every strategy is a frozen dataclass with a class-level `name` and one method. Its fields are its
-options: `scheduler=mine scheduler.patience=3` sets the field `patience` of the scheduler `mine`.
-A loss is one function, so a plugin hands over a `Loss` that holds it, without options.
+Every strategy is a frozen dataclass with a class attribute `name` and the methods below. Its fields
+are its options: `scheduler=mine scheduler.patience=3` sets the field `patience` of the scheduler
+`mine`. A loss is a function without options, which a plugin wraps in a `Loss`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -34,63 +34,77 @@ __all__ = [
 
 
 class Partitioner(Protocol):
-    """Cuts a teacher into a chain.
+    """Cuts a teacher into a chain of segments.
 
-    One that takes networks of any family says so by a class attribute `fallback = True`:
+    A partitioner for networks of any family has a class attribute `fallback = True`:
     `partitioner=auto` asks it after all others.
     """
 
     name: ClassVar[str]
 
     def accepts(self, teacher: nn.Module) -> bool:
-        """Say whether this partitioner knows the teacher's family; leave the teacher as it is.
+        """Return whether this partitioner supports the teacher's family; must not modify it.
 
-        Called with `partitioner=auto`, for any network whatever, until a partitioner accepts it:
-        in the host process before planning, and in every worker.
+        Called with `partitioner=auto`, until a partitioner accepts the teacher: in the host process
+        before planning, and in every worker.
+
+        Args:
+            teacher: Any network.
         """
         ...
 
     def partition(self, teacher: nn.Module) -> nn.Sequential:
         """Return the teacher as a chain of named segments that computes the same function.
 
-        Segments hold the teacher's own modules (no copies), take one tensor, give one tensor and
-        leave their input as it is. The core checks this and freezes the chain.
+        Segments hold the teacher's own modules (no copies), map one tensor to one tensor, and do
+        not modify their input. The core checks this and freezes the chain.
 
         Called once the teacher is loaded: in the host process before planning, in every worker,
-        and wherever a student is loaded.
+        and when a student is loaded.
+
+        Args:
+            teacher: The network, in evaluation mode.
         """
         ...
 
 
 class BlockBuilder(Protocol):
-    """Builds the cheaper module that takes a block's place."""
+    """Builds the cheaper module that replaces a block."""
 
     name: ClassVar[str]
 
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:
-        """Return a replacement for `segment`, or None to keep the teacher's.
+        """Return a replacement for a segment, or None to keep the teacher's.
 
-        The replacement maps `block.input_shape` to `block.output_shape` and shares no tensor
-        with `segment`. Random initial weights come from torch's global generator, which the core
-        seeds from (seed, block name). `segment` stays as it is: it is the teacher's own.
+        The replacement maps `block.input_shape` to `block.output_shape` and shares no tensor with
+        `segment`. Random initial weights come from torch's global generator, which the core seeds
+        by the run's seed and the block's name.
 
-        Called once for each block in planning, in the host process; in every worker, for the
-        blocks that it trains; and wherever a student is loaded.
+        Called once for each block in planning, in the host process; in every worker, for the blocks
+        that it trains; and when a student is loaded.
+
+        Args:
+            segment: The teacher's segment, which must not be modified.
+            block: Its name, position and shapes.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Loss:
-    """How far a replacement's output is from its block's: an error, in units of a scale.
+    """The distance of a replacement's output from the block's output: an error, over a scale.
 
-    `error(output, target)` and `scale(target)`, if there is one, give scalars, each a mean over the
-    batch; a gradient flows to the output. The two stay apart because both can be averaged over
-    workers that share a batch, or over pieces of one, which their ratio cannot. What the docstring
-    of `error` says is shown to users.
+    Both are means over the batch. They are kept apart because both can be averaged over workers
+    that share a batch, and over micro-batches, but their quotient cannot. The docstring of `error`
+    is shown to users.
 
     Called for each block in each step: in planning, in the host process, on one batch; then in
-    every worker. What they raise counts as a failure of the block.
+    every worker. An exception counts as a failure of the block.
+
+    Attributes:
+        name: The name that `distill.loss` selects.
+        error: Maps (output, target), each (B, ...), to a scalar; differentiable in the output.
+        scale: Maps the target to a scalar by which the error is divided; None for no division.
     """
 
     name: str
@@ -104,20 +118,24 @@ class Loss:
 
     @staticmethod
     def safe(scale: Tensor) -> Tensor:
-        """Return a scale that can be divided by, also where the target is all zeros."""
+        """Return a scale that is safe to divide by, also if the target is all zeros."""
         return scale.clamp_min(1e-12)
 
 
 class Scheduler(Protocol):
-    """Says which worker trains which blocks."""
+    """Decides which worker trains which blocks."""
 
     name: ClassVar[str]
 
     def schedule(self, costs: Sequence[BlockCost], workers: Sequence[Worker]) -> Schedule:
-        """Return a schedule with every block of `costs` (in chain order) in exactly one job.
+        """Return a schedule with every block in exactly one job.
 
-        Called in planning, in the host process: once, or, with `workers=auto`, once for each
-        number of workers. With `scheduler=auto` every scheduler is asked. `pbkd plan` asks too.
+        Called in planning, in the host process: once, or once for each number of workers with
+        `workers=auto`. With `scheduler=auto` every scheduler is called. `pbkd plan` calls it too.
+
+        Args:
+            costs: Measured costs of the blocks, in chain order.
+            workers: The workers, in the order of their ranks.
         """
         ...
 
@@ -136,26 +154,36 @@ class Launcher(Protocol):
     def launch(
         self, work: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]
     ) -> None:
-        """Run `work(folder, worker.rank)` for every worker; return when all are done.
+        """Run `work(folder, worker.rank)` for every worker, and return when all are done.
 
-        `work` can be pickled, and `folder` holds all else that it needs. With several workers
-        it finds torch's launcher environment (RANK, WORLD_SIZE, MASTER_ADDR …).
-        Raises `WorkerError` when a worker ends before its jobs are done.
+        With several workers `work` expects the environment variables of torch's launchers (RANK,
+        WORLD_SIZE, MASTER_ADDR, ...).
 
         Called in the host process, once for each phase that trains blocks: teacher-fed, the second
-        try of blocks that failed, student-fed.
+        training of blocks that failed, and student-fed.
+
+        Args:
+            work: The worker's main function; it can be pickled.
+            folder: The run folder, which holds all that the workers need.
+            workers: The workers to start.
+
+        Raises:
+            WorkerError: A worker ended before its jobs were done.
         """
         ...
 
 
 @dataclass(frozen=True)
 class EnergyReading:
-    """Joules since the meter was opened, for each domain (such as `gpu0` or `cpu-package-0`).
+    """Energy since a meter was opened.
 
-    A domain whose sensor was lost or cannot be trusted stands in `lost`, with the reason, and not
-    in `joules`. `devices` has the device, as torch names it (`cuda:0`, `cpu`), of each domain for
-    which it is known for certain. `estimates` says how the joules of a domain are worked out that
-    no sensor measures; such a domain has the word `estimate` in its name.
+    Attributes:
+        joules: Joules by domain, such as `gpu0` or `cpu-package-0`.
+        lost: The reason by domain whose sensor was lost or cannot be trusted; such a domain is not
+            in `joules`.
+        devices: The device by domain, as torch names it (`cuda:0`, `cpu`), where it is certain.
+        estimates: The method by domain that no sensor measures; the name of such a domain contains
+            the word `estimate`.
     """
 
     joules: Mapping[str, float]
@@ -170,14 +198,16 @@ class EnergyMeter(Protocol):
     name: ClassVar[str]
 
     def open(self) -> AbstractContextManager[Callable[[], EnergyReading]]:
-        """Open the sensors; the context gives a function that reads them.
+        """Open the sensors; the context is a function that reads them.
 
         The core calls that function about once a second, from one thread at a time, so that a
-        meter may follow a counter that wraps or integrate power between two calls.
-        Raises `MeterUnavailableError`, with the reason, where there is no usable sensor.
+        meter can follow a counter that wraps around, or integrate power between two calls.
 
-        Called in the host process, in a thread of the meter's own: once for a run, before planning,
-        and by `pbkd doctor`; and by `pbkd bench` in the process of its first worker.
+        Called in the host process, in a thread of its own: once per run, before planning, and by
+        `pbkd doctor`. `pbkd bench` calls it in the process of its first worker.
+
+        Raises:
+            MeterUnavailableError: There is no usable sensor; the message says why.
         """
         ...
 
@@ -186,14 +216,21 @@ class EnergyMeter(Protocol):
 class ZooModel:
     """A network that can be built by name.
 
-    `build` takes keyword options with defaults and returns the network with random weights; its
-    signature is what `teacher.OPTION=VALUE` may set. `mean` and `std` normalise images in [0, 1].
-    `input_shape` is (channels, height, width), or None where any size will do. `card` is a YAML
-    file that records how shipped `weights` were made and how they score; `recipe` one of a run's
-    configuration that compresses the model well.
+    A family of networks, such as `timm`, has `variants`: `teacher=timm:NAME` calls
+    `build(variant=NAME, ...)`.
 
-    A family, such as `timm`, also has `variants`: `teacher=timm:NAME` then calls
-    `build(variant=NAME, ...)`, and `variants()` lists the names.
+    Attributes:
+        name: The name that `teacher` selects.
+        build: Returns the network with random weights. Its keyword arguments, all with defaults,
+            are the options `teacher.OPTION=VALUE`.
+        summary: One line for `pbkd zoo list`.
+        mean: Mean of the images, one value per channel, for pixels in [0, 1].
+        std: Standard deviation of the images, one value per channel.
+        input_shape: (channels, height, width), or None for images of any size.
+        weights: File of trained weights.
+        card: YAML file that records how the weights were trained, and their scores.
+        variants: Lists the names of a family's networks.
+        recipe: YAML file with a configuration that compresses the model well.
     """
 
     name: str
@@ -201,6 +238,7 @@ class ZooModel:
     summary: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    _: KW_ONLY
     input_shape: tuple[int, int, int] | None = None
     weights: Path | None = None
     card: Path | None = None

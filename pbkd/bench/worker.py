@@ -17,7 +17,7 @@ from pbkd.bench.rates import link_rate, mean_costs, peak_memory, reset_peak_memo
 from pbkd.bench.rig import Rig, build_rigs
 from pbkd.core.files import read_json
 from pbkd.core.json_lines import append_line
-from pbkd.core.process import give_back_memory, keep_freed_memory
+from pbkd.core.process import keep_freed_memory, release_freed_memory
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.energy.monitor import monitor_energy
 from pbkd.execution.process_group import process_group
@@ -141,7 +141,7 @@ def _record(folder: Path, rank: int, kind: str, **figures: Any) -> None:
 def _peak(work: Callable[[], None]) -> int | None:
     """Do this rank's work and return its peak resident memory."""
     dist.barrier()
-    give_back_memory()
+    release_freed_memory()
     reset_peak_memory()
     work()
     return peak_memory()

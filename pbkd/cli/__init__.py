@@ -52,7 +52,7 @@ app.add_typer(plugins.app, name="plugins")
 
 def main() -> None:
     """Run the command line; a user's mistake is one sentence on stderr and exit code 2."""
-    from pbkd.errors import PbkdError, out_of_memory
+    from pbkd.errors import PbkdError, is_out_of_memory
 
     # OpenMP threads that spin for long make other busy processes ten times slower; without any
     # spinning, small networks are twice as slow. torch reads this when it is imported.
@@ -65,7 +65,7 @@ def main() -> None:
     except PbkdError as error:
         _end(str(error))
     except Exception as error:
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             _end("memory ran out: choose a smaller batch_size or fewer workers.")
         if isinstance(error, OSError):
             _end(f"a file cannot be read or written: {error}.")

@@ -1,4 +1,4 @@
-"""Who trains what, and how long it should take: blocks, costs, jobs, schedules."""
+"""Blocks of a teacher's chain, what it costs to train them, and the names of their candidates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Block:
-    """A segment of the chain that may get a replacement; shapes are of one sample."""
+    """A segment of the chain that may get a replacement.
+
+    Attributes:
+        name: Name of the segment.
+        position: Index of the segment in the chain, from 0.
+        input_shape: Shape of one sample of its input, without the batch dimension.
+        output_shape: Shape of one sample of its output, without the batch dimension.
+    """
 
     name: str
     position: int
@@ -26,15 +33,20 @@ class Block:
 
 @dataclass(frozen=True)
 class BlockCost:
-    """What one training step (one batch) of a block costs on the device of a worker at speed 1.
+    """The cost of one training step (one batch) of a block, on a worker with speed 1.
 
-    `prefix_seconds` is the teacher's forward pass through every segment before the block,
-    `teacher_seconds` through the block itself, `train_seconds` the replacement's forward pass,
-    backward pass and update. `input_bytes` is the block's input of one batch. Workers that share
-    batches also add up `parameter_bytes` of gradients, and wait for each other `exchanges` times;
-    of the block's and its training's seconds `overhead_seconds` do not shrink with the batch.
-    `read_seconds` is what a batch of its input and output takes to be read from a cache in memory.
-    A batch has so many `rows`, 0 where that is not known; no more workers can share it.
+    Attributes:
+        name: Name of the block.
+        prefix_seconds: The teacher's forward pass through all segments before the block.
+        teacher_seconds: The teacher's forward pass through the block.
+        train_seconds: The replacement's forward pass, backward pass and update.
+        input_bytes: Size of the block's input for one batch.
+        parameter_bytes: Size of the gradients that replicas exchange (all-reduce) per step.
+        exchanges: All-reduce operations per step.
+        overhead_seconds: Part of the block's and the training's seconds that does not shrink with
+            the batch.
+        read_seconds: Reading of the block's input and output for one batch from a cache in memory.
+        rows: Images per batch (0 = unknown); at most that many workers can share a batch.
     """
 
     name: str
@@ -50,36 +62,43 @@ class BlockCost:
 
 
 def sum_costs(costs: Sequence[BlockCost]) -> list[BlockCost]:
-    """Return the costs of blocks whose candidates are trained together, in the order given.
+    """Add up the costs of candidates that are trained together.
 
-    The teacher's pass and the reading serve all candidates of a block; their training adds up.
+    Candidates of a block share the teacher's forward pass and the reading; their training adds up.
+
+    Args:
+        costs: Costs of candidates, each with the name of its block.
+
+    Returns:
+        One cost per block, in the order of `costs`.
     """
-    together: dict[str, BlockCost] = {}
+    totals: dict[str, BlockCost] = {}
     for cost in costs:
-        before = together.get(cost.name)
-        together[cost.name] = cost if before is None else _with_training_of(before, cost)
-    return list(together.values())
+        total = totals.get(cost.name)
+        totals[cost.name] = cost if total is None else _add_training(total, cost)
+    return list(totals.values())
 
 
-def _with_training_of(cost: BlockCost, other: BlockCost) -> BlockCost:
+def _add_training(total: BlockCost, cost: BlockCost) -> BlockCost:
     return replace(
-        cost,
-        train_seconds=cost.train_seconds + other.train_seconds,
-        parameter_bytes=cost.parameter_bytes + other.parameter_bytes,
-        exchanges=cost.exchanges + other.exchanges,
-        overhead_seconds=cost.overhead_seconds + other.overhead_seconds,
+        total,
+        train_seconds=total.train_seconds + cost.train_seconds,
+        parameter_bytes=total.parameter_bytes + cost.parameter_bytes,
+        exchanges=total.exchanges + cost.exchanges,
+        overhead_seconds=total.overhead_seconds + cost.overhead_seconds,
     )
 
 
 def candidate_name(block: str, index: int) -> str:
-    """Return the name of a block's candidate; the first has the block's own.
+    """Return the name of a block's candidate: the block's own name for the first candidate.
 
-    A segment's name holds no dot, since torch refuses one in the name of a module.
+    The index follows a dot, which no block's name contains, since torch does not allow dots in the
+    names of modules.
     """
     return f"{block}.{index}" if index else block
 
 
 def candidate_of(name: str) -> tuple[str, int]:
-    """Return the block of a candidate and the candidate's index."""
+    """Return the block and the index of a candidate's name; the inverse of `candidate_name`."""
     block, _, index = name.partition(".")
     return block, int(index or 0)

@@ -1,4 +1,4 @@
-"""What host and workers need before they start: teacher, data, chain."""
+"""The device that a run computes on."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from pbkd.errors import ConfigError
 __all__ = ["pick_device"]
 
 
-def pick_device(wanted: str) -> str:
-    """Turn `auto` into the accelerator's type, or cpu; raise `ConfigError` for a missing one."""
-    if wanted == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        return found.type if found else "cpu"
-    missing = (wanted == "cuda" and not torch.cuda.is_available()) or (
-        wanted == "mps" and not torch.backends.mps.is_available()
+def pick_device(name: str) -> str:
+    """Resolve the configuration's `device`.
+
+    Args:
+        name: `auto`, `cpu`, `cuda` or `mps`.
+
+    Returns:
+        The type of the device; for `auto` the accelerator's if there is one, else `cpu`.
+
+    Raises:
+        ConfigError: This machine does not have the device.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator.type if accelerator else "cpu"
+    missing = (name == "cuda" and not torch.cuda.is_available()) or (
+        name == "mps" and not torch.backends.mps.is_available()
     )
     if missing:
-        raise ConfigError(f"'device' is {wanted}, which this machine does not have: use cpu.")
-    return wanted
+        raise ConfigError(f"'device' is {name}, which this machine does not have: use cpu.")
+    return name

@@ -1,4 +1,4 @@
-"""The run folder: where everything about a run is written, each file whole or not at all."""
+"""Atomic writing of files, and JSON."""
 
 from __future__ import annotations
 
@@ -15,11 +15,19 @@ if TYPE_CHECKING:
 
 __all__ = ["read_json", "write_file", "write_json"]
 
-_MOST_BYTES = 8 * 2**20
+_MAX_BYTES = 8 * 2**20
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all, even across a power cut."""
+    """Write a file atomically: after a crash or a power failure it is complete or absent.
+
+    Args:
+        path: The file; missing parent folders are created.
+        content: What to write.
+
+    Raises:
+        RunFolderError: The file cannot be written.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +45,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the names in a folder last, where the system can: a rename is in the folder."""
+    """Flush a folder's entries, and with them a rename, to disk if the system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -47,17 +55,26 @@ def _flush_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON, indented, without NaN or Infinity."""
+    """Write a value as indented JSON, atomically.
+
+    Raises:
+        ValueError: The value contains NaN or infinity.
+        RunFolderError: The file cannot be written.
+    """
     write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a `RunFolderError` names a file that is missing, damaged or over 8 MiB."""
+    """Read a JSON file of at most 8 MiB.
+
+    Raises:
+        RunFolderError: The file is missing, damaged or too large.
+    """
     try:
         with path.open("rb") as file:
-            text = file.read(_MOST_BYTES + 1)
-        if len(text) > _MOST_BYTES:
-            raise RunFolderError(f"'{path}' is larger than {_MOST_BYTES:,} bytes.")
+            text = file.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise RunFolderError(f"'{path}' is larger than {_MAX_BYTES:,} bytes.")
         return json.loads(text)
     except FileNotFoundError as error:
         raise RunFolderError(f"there is no '{path}': is this a finished run's folder?") from error

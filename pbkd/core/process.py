@@ -1,4 +1,4 @@
-"""How many CPU threads torch computes with."""
+"""This process: torch's CPU threads, freed memory, background threads and CPU time."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 __all__ = [
     "background_thread",
     "cpu_seconds",
-    "give_back_memory",
     "keep_freed_memory",
+    "release_freed_memory",
     "thread_count",
 ]
+
+# Parameters of mallopt(3), from glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 @contextmanager
 def thread_count(threads: int) -> Iterator[None]:
-    """Give torch this many CPU threads for a while."""
+    """Set the number of torch's CPU threads within the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -36,36 +39,38 @@ def thread_count(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-# From glibc's malloc.h; see mallopt(3).
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
-
-
 def keep_freed_memory() -> bool:
-    """Make glibc keep large freed blocks; return whether this system's C library could be told.
+    """Make glibc keep large freed blocks for later allocations.
 
-    By default it gives them back to the system at once, which clears their pages anew, one page
-    fault each, when the next step asks for as much: 5 to 8 % of a VGG-16's step.
+    By default it returns them to the operating system, and the next training step pays for a page
+    fault on each of their pages: 5 to 8 % of a VGG-16's step.
+
+    Returns:
+        Whether this system's C library supports the setting.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    most = 2**31 - 1
-    settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: most, _M_TOP_PAD: 64 * 2**20}
-    answers = [mallopt(key, value) for key, value in settings.items()]
-    return answers == [1] * len(settings)
+    unlimited = 2**31 - 1
+    settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: unlimited, _M_TOP_PAD: 64 * 2**20}
+    results = [mallopt(key, value) for key, value in settings.items()]
+    return results == [1] * len(settings)
 
 
-def give_back_memory() -> None:
-    """Return what is kept to the system, where the C library can."""
+def release_freed_memory() -> None:
+    """Return freed memory to the operating system, if this system's C library can."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
 
 @contextmanager
 def background_thread(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
-    """Run `work` in a thread until the context ends: then the event that it got is set.
+    """Run a function in a daemon thread for as long as the context lasts.
 
-    The context waits until `work` has returned.
+    Args:
+        work: The function. It must return soon after its argument, an event, is set; the context
+            waits for it.
+        name: Name of the thread.
     """
     stop = threading.Event()
     thread = threading.Thread(target=work, args=(stop,), name=name, daemon=True)
@@ -78,18 +83,17 @@ def background_thread(work: Callable[[threading.Event], None], name: str) -> Ite
 
 
 def cpu_seconds() -> float:
-    """Return the CPU seconds of this process and of its descendants, ended ones included.
+    """Return the CPU time, in seconds, of this process and its descendants since they started.
 
-    Workers are forks of a server, which is a process of its own: they count while they run, and
-    through it once they have ended. On systems that keep no times of ended children (macOS,
-    Windows) those of a worker are gone with it.
+    Descendants that have ended are included, but not on macOS and Windows, which keep no record of
+    them.
     """
-    own = os.times()
-    total = time.process_time() + own.children_user + own.children_system
+    times = os.times()
+    total = time.process_time() + times.children_user + times.children_system
     # Parents come before their children: one that ends meanwhile is missed, not counted twice.
     for process in psutil.Process().children(recursive=True):
         try:
-            total += sum(process.cpu_times()[:4])  # its own, user and system, and its children's
+            total += sum(process.cpu_times()[:4])  # user, system, and the same of its children
         except psutil.Error:
             continue
     return total

@@ -1,4 +1,4 @@
-"""What a run found out. Every figure names its unit; what was not measured is None, with why."""
+"""Results of a run: figures with their units; a figure that was not measured is None."""
 
 from __future__ import annotations
 
@@ -25,16 +25,30 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BlockResult:
-    """One block: its replacement, or the reason why it keeps the teacher's segment.
+    """A block: its replacement, or the reason why it keeps the teacher's segment.
 
-    `builder` is the choice that built the replacement. Losses are the mean of each epoch.
-    `solo_drop` is the validation accuracy that the teacher loses with this replacement alone
-    swapped in (a share: 0.01 is one point), `solo_divergence` how far its answers then are from
-    its own (Kullback-Leibler, in nats), both None where that was not scored. `job_seconds` is the
-    time of the job that trained it, which the job's blocks shared. `first_failure` says why it was
-    trained a second time.
+    Attributes:
+        name: Name of the block, or of the candidate.
+        input_shape: Shape of one sample of its input.
+        output_shape: Shape of one sample of its output.
+        parameters_before: Parameters of the teacher's segment.
+        parameters_after: Parameters of what the student has in its place.
+        macs_before: Multiply-accumulate operations of the teacher's segment, for one image.
+        macs_after: The same of what the student has in its place.
+        replaced: Whether the student has the replacement.
+        reason: Why it has not.
+        worker: Rank of the worker that trained the replacement.
+        job_seconds: Duration of the training job, which the job's blocks share.
+        teacher_fed_losses: Mean loss of each teacher-fed epoch.
+        student_fed_losses: Mean loss of each student-fed epoch.
+        solo_drop: Validation accuracy that the teacher loses with this replacement alone swapped
+            in, as a share (0.01 is one point); None if it was not scored.
+        first_failure: Why it was trained a second time.
+        solo_divergence: Kullback-Leibler divergence, in nats, of the teacher's predictions with
+            this replacement alone swapped in; None if it was not scored.
+        builder: Name and options of the builder.
     """
 
     name: str
@@ -58,7 +72,14 @@ class BlockResult:
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds for one forward pass of `batch` images, over `repeats` passes."""
+    """Duration of a forward pass.
+
+    Attributes:
+        median_seconds: Median of the passes.
+        p95_seconds: 95th percentile of the passes.
+        batch: Images per pass.
+        repeats: Number of passes.
+    """
 
     median_seconds: float
     p95_seconds: float
@@ -66,15 +87,20 @@ class Latency:
     repeats: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkResult:
-    """A network's size, speed and test accuracy (a share, 0 to 1). MACs are of one image.
+    """Size, speed and test score of a network.
 
-    `latencies` are those of a single image and of a batch of the run, on the run's device. Without
-    labels `accuracy` is None, and `agreement`, a student's, the share of test images to which it
-    gives its teacher's class. `weight_bytes` are those of its parameters and buffers, None in
-    results of versions that did not count them. `network` is the student itself, as a run returns
-    it; no file has it.
+    Attributes:
+        name: Name of the network.
+        accuracy: Test accuracy, a share from 0 to 1; None without labels.
+        parameters: Number of parameters.
+        macs: Multiply-accumulate operations for one image.
+        latencies: Latency of one image and of a batch of the run, on the run's device.
+        agreement: Without labels, the share of test images to which a student gives its teacher's
+            class.
+        weight_bytes: Size of parameters and buffers; None in results of older versions.
+        network: The student itself, in the result that a run returns; never written to a file.
     """
 
     name: str
@@ -89,7 +115,15 @@ class NetworkResult:
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """What a phase took. Joules by domain are None where `joules_reason` says why."""
+    """Time and energy of a phase.
+
+    Attributes:
+        name: Name of the phase.
+        seconds: Duration.
+        cpu_seconds: CPU time of the host and the workers.
+        joules: Joules by domain; None if nothing was measured.
+        joules_reason: Which joules are missing, and why.
+    """
 
     name: str
     seconds: float
@@ -98,14 +132,19 @@ class PhaseResult:
     joules_reason: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DomainEnergy:
-    """What a sensor, or an estimate, says of a whole run, from its first phase to its last one.
+    """The energy of one sensor or estimate, over all phases of a run.
 
-    `device` is the one, as torch names it, whose sensor that is, where it is known. `estimate` says
-    how the joules are worked out where nothing measures them. `joules` have the power in them that
-    would have been drawn anyway; `above_idle` are what is left without `idle_watts`, the mean power
-    of a rest before the run. What is None has its reason in `reason`.
+    Attributes:
+        name: Name of the domain, such as `gpu0`.
+        meter: Name of the meter.
+        device: The device that it measures, as torch names it, if known.
+        estimate: How the joules are estimated, if no sensor measures them.
+        idle_watts: Mean power while the machine was idle, before the run.
+        joules: Energy, idle power included.
+        above_idle: Energy above idle power.
+        reason: Which of these figures are missing, and why.
     """
 
     name: str
@@ -120,9 +159,13 @@ class DomainEnergy:
 
 @dataclass(frozen=True)
 class EnergySum:
-    """Measured joules of some domains together, without estimates.
+    """Measured energy of several domains, without estimates.
 
-    `reason` says why a sum is None, or which meters are not in it.
+    Attributes:
+        domains: Names of the domains.
+        joules: Energy, idle power included.
+        above_idle: Energy above idle power.
+        reason: Why a sum is None, or which meters are excluded.
     """
 
     domains: tuple[str, ...]
@@ -133,10 +176,13 @@ class EnergySum:
 
 @dataclass(frozen=True)
 class WorkerEnergy:
-    """Joules of a worker's own device in the blockwise phases, by phase, idle power included.
+    """Energy of a worker's device in the blockwise phases, idle power included.
 
-    A phase that is missing has its reason. Without any they are None: no sensor is that device's,
-    or several workers share it.
+    Attributes:
+        rank: Rank of the worker.
+        device: Its device.
+        joules: Joules by phase; None if no sensor measures the device or workers share it.
+        reason: Which phases are missing, and why.
     """
 
     rank: int
@@ -147,10 +193,14 @@ class WorkerEnergy:
 
 @dataclass(frozen=True)
 class EnergyResult:
-    """The energy of a whole run: by domain, with and without idle devices, by worker.
+    """The energy of a run.
 
-    `in_use` leaves out what `all_devices` has of devices on which nothing was done. `idle_seconds`
-    is how long idle power was measured for, before the run; None where no sensor could be read.
+    Attributes:
+        domains: Energy by domain.
+        all_devices: Sum over all measured domains.
+        in_use: Sum over the domains of devices on which the run computed.
+        workers: Energy by worker.
+        idle_seconds: Duration of the measurement of idle power; None if there was no sensor.
     """
 
     domains: tuple[DomainEnergy, ...]
@@ -160,19 +210,28 @@ class EnergyResult:
     idle_seconds: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A whole run. `accuracies` are shares on the test split, by the student's stage.
+    """The result of a run.
 
-    `validation` has the same on the validation split, by which everything was chosen. Where there
-    are no labels, accuracies are None, `accuracy_reason` says so, `agreements` has the share of
-    test images to which the student gives its teacher's class, by stage, and `validation` the same.
-
-    `blocks` has one result for each block; `candidates` has those of all candidates, where blocks
-    had several.
-
-    A stage that was skipped is None, and `notes` says why; `notes` also holds what was decided on
-    the validation split. `energy` is None in results of versions that did not work it out.
+    Attributes:
+        folder: Name of the run folder.
+        command: The command that repeats the run.
+        teacher: The teacher's figures.
+        student: The student's figures.
+        accuracies: Test accuracy of the student after each stage, as a share from 0 to 1; None for
+            a stage that was skipped, and without labels.
+        blocks: One result per block.
+        phases: Time and energy of each phase.
+        notes: Decisions made on the validation split, and why stages were skipped.
+        environment: Versions and hardware.
+        candidates: Results of all candidates, if blocks had several.
+        validation: The score of each stage on the validation split, on which all decisions were
+            made: accuracy, or agreement without labels.
+        agreements: Without labels, the share of test images to which the student gives its
+            teacher's class, after each stage.
+        accuracy_reason: Why there are no accuracies.
+        energy: Energy of the run; None in results of older versions.
     """
 
     folder: str
@@ -191,28 +250,37 @@ class RunResult:
     energy: EnergyResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain data, for JSON."""
-        figures = replace(self, student=replace(self.student, network=None))
-        tree = asdict(figures)
+        """Return the result as nested dictionaries that JSON can hold, without the network."""
+        tree = asdict(replace(self, student=replace(self.student, network=None)))
         for role in ("teacher", "student"):
             del tree[role]["network"]
         return tree
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BaselineResult:
-    """A run's own student trained in an ordinary way, from random weights.
+    """A run's student trained in a conventional way, from random weights.
 
-    `method` is scratch or distillation. Accuracies are shares: on the test split, and on the
-    validation split, by which the epoch was chosen. `seconds` were spent, `seconds_given` allowed;
-    `note` says what else is to be known.
+    Attributes:
+        method: `scratch` or `distillation`.
+        accuracy: Test accuracy, a share from 0 to 1.
+        validation_accuracy: Accuracy on the validation split, which decides the best epoch.
+        seconds: Duration of the training.
+        max_seconds: Maximum duration.
+        epochs: Epochs that were trained.
+        lr: Peak learning rate.
+        weight_decay: The optimiser's weight decay.
+        seed: Seed of the training.
+        command: The command that repeats it.
+        note: A remark for the reader.
+        optimiser: `adamw` or `sgd`.
     """
 
     method: str
     accuracy: float
     validation_accuracy: float
     seconds: float
-    seconds_given: float
+    max_seconds: float
     epochs: int
     lr: float
     weight_decay: float

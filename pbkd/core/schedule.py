@@ -1,9 +1,9 @@
-"""Who trains what, and how long it should take: blocks, costs, jobs, schedules."""
+"""Schedules: which worker trains which blocks, and where their input comes from."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.errors import ScheduleError
@@ -17,22 +17,32 @@ if TYPE_CHECKING:
 __all__ = ["FEEDS", "Job", "Schedule", "Stage", "Worker", "check_schedule"]
 
 FEEDS = ("recompute", "relay", "cache")
+"""Where a worker's activations come from, see `Schedule`."""
 
 
 @dataclass(frozen=True)
 class Worker:
     """One process on one device.
 
-    `speed` is relative: 2.0 takes half the measured seconds. `bandwidth` is in bytes per second
-    and `latency` in seconds per message, to or from any other worker, but for those of the same
-    `node`: neighbours in rank, which are reached at `node_bandwidth` and `node_latency`, and share
-    the `bandwidth` to other nodes. A worker without the name of a node is alone on its own. One
-    that can `overlap` sends and receives while it computes.
+    Attributes:
+        rank: Number of the worker, from 0.
+        device: The device, as torch names it.
+        threads: CPU threads.
+        speed: Relative speed: 2.0 takes half the measured seconds.
+        bandwidth: Bytes per second to and from workers of other nodes, shared by the workers of
+            this node.
+        latency: Seconds per message to and from workers of other nodes.
+        node: Name of the machine; workers of one node are neighbours in rank. A worker without a
+            name has a machine of its own.
+        node_bandwidth: Bytes per second between workers of this node.
+        node_latency: Seconds per message between workers of this node.
+        overlap: Whether it sends and receives while it computes.
     """
 
     rank: int
     device: str = "cpu"
     threads: int = 1
+    _: KW_ONLY
     speed: float = 1.0
     bandwidth: float = 1e9
     latency: float = 1e-3
@@ -44,14 +54,23 @@ class Worker:
 
 @dataclass(frozen=True)
 class Job:
-    """Blocks that one worker trains together, from one teacher pass per batch."""
+    """Blocks that a worker trains together, from one forward pass of the teacher per batch.
+
+    Attributes:
+        blocks: Names of the blocks.
+    """
 
     blocks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A span of a relay and the workers that share it."""
+    """A span of neighbouring blocks in a relay.
+
+    Attributes:
+        job: The blocks.
+        ranks: The workers that train them; several are replicas, which share every batch.
+    """
 
     job: Job
     ranks: tuple[int, ...]
@@ -61,12 +80,18 @@ class Stage:
 class Schedule:
     """Which worker runs which jobs, and where their activations come from.
 
-    `feed="recompute"`: `assigned[rank]` are the jobs of that worker; once they are done it takes
-    jobs from `shared`, in order, as long as there are any. Each job runs the teacher's prefix.
-    `feed="relay"`: a worker has one job or none, a span of neighbouring blocks; spans follow each
-    other in the order of ranks, and each is fed by the one before. Neighbours with the same job
-    are replicas, which share its batches.
-    `feed="cache"`: as `recompute`, but activations are written once and read from then on.
+    Feeds:
+
+    - `recompute`: each job runs the teacher's prefix itself.
+    - `relay`: a worker has at most one job, a span of neighbouring blocks, and receives its input
+      from the stage before it (teacher relay of Pipe-BD, arXiv:2301.12443). Spans follow the chain
+      in the order of ranks. Neighbours with the same job are replicas, which share each batch.
+    - `cache`: as `recompute`, but activations are written to disk once and read from then on.
+
+    Attributes:
+        assigned: By rank, the jobs of that worker.
+        shared: Jobs that any worker takes, in order, once its assigned jobs are done.
+        feed: One of `FEEDS`.
     """
 
     assigned: tuple[tuple[Job, ...], ...]
@@ -75,13 +100,13 @@ class Schedule:
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """All different jobs, assigned and shared; replicas count once."""
+        """All jobs, assigned and shared; replicas count once."""
         jobs = (*(job for jobs in self.assigned for job in jobs), *self.shared)
         return tuple(dict.fromkeys(jobs)) if self.feed == "relay" else jobs
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages of a relay, in the order of the chain."""
+        """The stages of a relay, in chain order."""
         ranks: dict[Job, list[int]] = {}
         for rank, jobs in enumerate(self.assigned):
             for job in jobs:
@@ -90,9 +115,19 @@ class Schedule:
 
 
 def check_schedule(schedule: Schedule, costs: Sequence[BlockCost], workers: int) -> None:
-    """Raise `ScheduleError` unless every block is in exactly one job and every rank has a row."""
+    """Check what a scheduler returned.
+
+    Args:
+        schedule: The schedule.
+        costs: Costs of the blocks to schedule, in chain order.
+        workers: Number of workers.
+
+    Raises:
+        ScheduleError: A block is not in exactly one job, a rank has no entry, or a relay is not a
+            chain of spans.
+    """
     if not isinstance(schedule, Schedule):
-        raise ScheduleError(f"it gives {type(schedule).__name__}, not a pbkd.Schedule.")
+        raise ScheduleError(f"it returns {type(schedule).__name__}, not a pbkd.Schedule.")
     if not all(
         isinstance(job, Job) for jobs in (*schedule.assigned, schedule.shared) for job in jobs
     ):
@@ -103,11 +138,11 @@ def check_schedule(schedule: Schedule, costs: Sequence[BlockCost], workers: int)
             f" {workers}."
         )
     counts = Counter(name for job in schedule.jobs for name in job.blocks)
-    wanted = [cost.name for cost in costs]
+    expected = [cost.name for cost in costs]
     wrong = {
-        "drops": [name for name in wanted if name not in counts],
+        "drops": [name for name in expected if name not in counts],
         "repeats": [name for name, count in counts.items() if count > 1],
-        "invents": [name for name in counts if name not in wanted],
+        "invents": [name for name in counts if name not in expected],
     }
     for verb, names in wrong.items():
         if names:
@@ -115,16 +150,16 @@ def check_schedule(schedule: Schedule, costs: Sequence[BlockCost], workers: int)
     if schedule.feed not in FEEDS:
         raise ScheduleError(f"the schedule's feed '{schedule.feed}' is none of {', '.join(FEEDS)}.")
     if schedule.feed == "relay":
-        _check_relay(schedule, wanted)
+        _check_relay(schedule, expected)
 
 
-def _check_relay(schedule: Schedule, wanted: Sequence[str]) -> None:
-    """Raise `ScheduleError` unless the stages are the chain, cut into spans, in ranks' order."""
+def _check_relay(schedule: Schedule, expected: Sequence[str]) -> None:
+    """Raise `ScheduleError` unless the stages are spans of the chain, in the order of ranks."""
     order = [name for stage in schedule.stages for name in stage.job.blocks]
     ranks = [rank for stage in schedule.stages for rank in stage.ranks]
     if schedule.shared or any(len(jobs) > 1 for jobs in schedule.assigned):
         raise ScheduleError("in a relay a worker has one job, and none is shared.")
-    if order != list(wanted) or ranks != sorted(ranks):
+    if order != list(expected) or ranks != sorted(ranks):
         raise ScheduleError(
             f"a relay's spans must follow the chain in the order of ranks, but are {order}."
         )

@@ -14,7 +14,7 @@ from pbkd.errors import (
     PluginError,
     TeacherError,
     first_line,
-    out_of_memory,
+    is_out_of_memory,
 )
 from pbkd.models.chain import check_chain
 from pbkd.models.weights import fingerprint
@@ -89,7 +89,7 @@ def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequ
     except PbkdError:
         raise
     except PLUGIN_FAILURES as error:
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         where = f"partition on {type(network).__name__}"
         raise ChainError(f"{failure_of('partitioner', partitioner, where, error)}.") from error
@@ -142,7 +142,7 @@ def check_classes(network: nn.Module, data: Dataset, images: Tensor) -> None:
     try:
         logits = network(images)
     except Exception as error:  # a network may check its input in ways of its own
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         raise TeacherError(
             f"the teacher cannot take images of shape {shape} from '{data.name}':"

@@ -213,7 +213,7 @@ def _train(
         accuracy=task.score(student, task.data.test),
         validation_accuracy=best,
         seconds=elapsed,
-        seconds_given=seconds,
+        max_seconds=seconds,
         epochs=epochs,
         lr=settings.lr,
         weight_decay=settings.weight_decay,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.events import BlockTrained, EpochDone
 from pbkd.core.schedule import Job, Schedule, check_schedule
-from pbkd.errors import PbkdError, WorkerError, out_of_memory
+from pbkd.errors import PbkdError, WorkerError, is_out_of_memory
 from pbkd.execution.worker import work
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.plugin.attribution import failure_of, named
@@ -186,7 +186,7 @@ def _launch(
         raise
     except Exception as error:
         frames = (frame for frame, _ in walk_tb(error.__traceback__))
-        if out_of_memory(error) or any(frame.f_code is work.__code__ for frame in frames):
+        if is_out_of_memory(error) or any(frame.f_code is work.__code__ for frame in frames):
             raise
         raise WorkerError(
             f"{failure_of('launcher', launcher, 'launch', error)}: go on with another one, by"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from pbkd.core.blocks import BlockCost
-from pbkd.errors import PluginError, out_of_memory
+from pbkd.errors import PluginError, is_out_of_memory
 from pbkd.models.latency import synchronise
 from pbkd.training.distill import train_block
 from pbkd.training.failures import described
@@ -163,7 +163,7 @@ def _step_cost(
         seconds = _seconds(_training_step(replacement, x, y, loss, dtype), x.device)
         return _StepCost(seconds, x.nbytes, _seconds(_reading(x, y), x.device))
     except Exception as error:
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         raise PluginError(
             f"the builder's replacement of block '{name}' cannot be trained with the loss"

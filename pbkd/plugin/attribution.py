@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from pbkd.errors import one_line
-from pbkd.plugin.registry import FROM_FILE
+from pbkd.plugin.modules import FILE_MODULE_PREFIX
 
 __all__ = ["failure_of", "named", "plugin_of"]
 
@@ -33,7 +33,7 @@ def plugin_of(strategy: object) -> str:
         if f"{module}.".startswith(f"{point.module}."):
             made = f" ({point.dist.name} {point.dist.version})" if point.dist else ""
             return f"the plugin '{point.name}'{made}"
-    if module.startswith(FROM_FILE):
+    if module.startswith(FILE_MODULE_PREFIX):
         return f"the plugin '{Path(str(sys.modules[module].__file__)).name}'"
     return f"the plugin '{module}'"
 

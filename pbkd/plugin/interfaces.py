@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-__all__ = ["PACKAGES", "PUBLIC_MODULES", "interfaces_markdown"]
+__all__ = ["PACKAGES", "PUBLIC_MODULES", "docstring_markdown", "interfaces_markdown"]
 
 PUBLIC_MODULES = {
     "pbkd": "`hookimpl`, the data types of hooks and protocols, `compress` and `load`",
@@ -85,7 +85,7 @@ def _definition(body: list[ast.stmt], name: str) -> Iterator[str]:
     for node, following in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, ast.FunctionDef) and node.name == name:
             yield f"    {_signature(node)}\n"
-            yield _docstring(node)
+            yield docstring_markdown(ast.get_docstring(node) or "")
         elif isinstance(node, ast.ClassDef) and node.name == name:
             yield from _class(node)
         elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
@@ -100,13 +100,13 @@ def _class(node: ast.ClassDef) -> Iterator[str]:
     fields = [ast.unparse(part) for part in node.body if isinstance(part, ast.AnnAssign)]
     arguments = ", ".join(fields) if init is None else _arguments(init)
     yield f"    class {node.name}({arguments})\n"
-    yield _docstring(node)
+    yield docstring_markdown(ast.get_docstring(node) or "")
     if init is not None:
-        yield _docstring(init)
+        yield docstring_markdown(ast.get_docstring(init) or "")
     for method in methods:
         if not method.name.startswith("_"):
             yield f"    {node.name}.{_signature(method).removeprefix('def ')}\n"
-            yield _docstring(method)
+            yield docstring_markdown(ast.get_docstring(method) or "")
 
 
 def _arguments(function: ast.FunctionDef) -> str:
@@ -121,11 +121,11 @@ def _signature(function: ast.FunctionDef) -> str:
     return f"def {function.name}{signature} -> {ast.unparse(function.returns)}"
 
 
-def _docstring(node: ast.FunctionDef | ast.ClassDef) -> str:
-    """Return a Google-style docstring as Markdown, its sections as lists."""
+def docstring_markdown(docstring: str) -> str:
+    """Write a Google-style docstring as Markdown, its sections as lists."""
     lines: list[str] = []
     section = None
-    for line in (ast.get_docstring(node) or "").splitlines():
+    for line in docstring.splitlines():
         heading = re.fullmatch(r"(\w+):", line)
         if heading and heading[1] in _SECTIONS:
             section = heading[1]

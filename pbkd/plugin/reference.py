@@ -10,8 +10,8 @@ from omegaconf import MISSING
 
 from pbkd import hookspecs, protocols
 from pbkd.config.options import option_types
-from pbkd.plugin.interfaces import interfaces_markdown
-from pbkd.plugin.registry import PROTOCOLS, SLOTS
+from pbkd.plugin.interfaces import docstring_markdown, interfaces_markdown
+from pbkd.plugin.slots import PROTOCOLS, SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -60,7 +60,7 @@ def _hooks() -> list[Callable[..., object]]:
 
 def _protocol(protocol: type) -> Iterator[str]:
     yield f"### {protocol.__name__}\n"
-    yield f"{inspect.getdoc(protocol)}\n"
+    yield _documentation(protocol)
     for name, member in vars(protocol).items():
         if inspect.isfunction(member) and not name.startswith("_"):
             yield from _described(member)
@@ -72,7 +72,7 @@ def _dataclass(shown: type) -> Iterator[str]:
     fields = [ast.unparse(part) for part in declared.body if isinstance(part, ast.AnnAssign)]
     yield f"### {shown.__name__}\n"
     yield f"    {shown.__name__}({', '.join(fields)})\n"
-    yield f"{inspect.getdoc(shown)}\n"
+    yield _documentation(shown)
 
 
 def _described(function: Callable[..., object]) -> list[str]:
@@ -84,8 +84,12 @@ def _described(function: Callable[..., object]) -> list[str]:
     arguments, returns = ast.unparse(declared.args), ast.unparse(declared.returns)
     return [
         f"    def {declared.name}({arguments}) -> {returns}\n",
-        f"{inspect.getdoc(function)}\n",
+        _documentation(function),
     ]
+
+
+def _documentation(documented: object) -> str:
+    return docstring_markdown(inspect.getdoc(documented) or "")
 
 
 def describe_plugin(registry: Registry, plugin: Plugin) -> str:

@@ -1,13 +1,8 @@
-"""The plugins that are there: loaded one by one, so that a broken one stops nothing else."""
+"""The registry of plugins: loaded one by one, so that a broken plugin affects no other."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import inspect
 import os
-import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -16,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from pbkd import hookspecs, protocols
-from pbkd._version import __version__
+from pbkd import hookspecs
 from pbkd.config.options import typed_options
 from pbkd.errors import (
     PLUGIN_FAILURES,
@@ -29,45 +23,32 @@ from pbkd.errors import (
     first_line,
     one_line,
 )
+from pbkd.plugin.modules import import_plugin
+from pbkd.plugin.slots import SLOTS, check_contract, find_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import ModuleType
 
 
 __all__ = [
-    "FROM_FILE",
-    "PROTOCOLS",
-    "SLOTS",
     "BrokenPlugin",
     "Plugin",
     "Registry",
     "build_registry",
+    "load_plugin",
 ]
-
-FROM_FILE = "pbkd_plugin_"
-"""Begins the names of the modules that are plugins given as files."""
-SLOTS = {
-    "partitioner": "register_partitioners",
-    "builder": "register_builders",
-    "loss": "register_losses",
-    "scheduler": "register_schedulers",
-    "meter": "register_meters",
-    "launcher": "register_launchers",
-    "model": "register_models",
-}
-PROTOCOLS: dict[str, type] = {
-    "partitioner": protocols.Partitioner,
-    "builder": protocols.BlockBuilder,
-    "scheduler": protocols.Scheduler,
-    "meter": protocols.EnergyMeter,
-    "launcher": protocols.Launcher,
-}
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin that works: where it came from and the names it provides, by slot."""
+    """A loaded plugin.
+
+    Attributes:
+        name: Name of its entry point, or what `--plugin` named.
+        version: Version of its distribution; empty if it is not installed.
+        origin: Its distribution, module or file.
+        provides: The names that it registers, by slot.
+    """
 
     name: str
     version: str
@@ -77,7 +58,13 @@ class Plugin:
 
 @dataclass(frozen=True)
 class BrokenPlugin:
-    """A plugin that was set aside, and why."""
+    """An installed plugin that failed to load.
+
+    Attributes:
+        name: Name of its entry point.
+        origin: Its distribution or module.
+        reason: Why it failed.
+    """
 
     name: str
     origin: str
@@ -86,7 +73,15 @@ class BrokenPlugin:
 
 @dataclass
 class Registry:
-    """Names to strategies, for each slot of `SLOTS`."""
+    """The strategies that plugins registered.
+
+    Attributes:
+        manager: pluggy's manager, which calls the hooks.
+        strategies: The registered classes, losses and models, by slot and name.
+        owners: Name of the plugin that registered a (slot, name).
+        plugins: The loaded plugins, by name.
+        broken: Installed plugins that failed to load.
+    """
 
     manager: pluggy.PluginManager
     strategies: dict[str, dict[str, Any]] = field(default_factory=lambda: {s: {} for s in SLOTS})
@@ -95,7 +90,15 @@ class Registry:
     broken: list[BrokenPlugin] = field(default_factory=list)
 
     def find(self, slot: str, name: str) -> Any:
-        """Return what is registered under a name, or raise `UnknownNameError`."""
+        """Look up a registered class, loss or model.
+
+        Args:
+            slot: A key of `SLOTS`.
+            name: The name.
+
+        Raises:
+            UnknownNameError: The slot has no such name.
+        """
         known = self.strategies[slot]
         if name in known:
             return known[name]
@@ -108,16 +111,16 @@ class Registry:
         """Build the strategy that a choice of the configuration names, with its options.
 
         Args:
-            slot: a key of `SLOTS`, such as `"scheduler"`.
-            choice: the strategy's `name` and its options, such as `{"name": "greedy"}`.
+            slot: A key of `SLOTS`, such as `"scheduler"`.
+            choice: The strategy's `name` and its options, such as `{"name": "greedy"}`.
 
         Returns:
             An instance of the registered class.
 
         Raises:
-            UnknownNameError: no strategy of that name is registered for the slot.
-            ConfigError: an option is unknown, ill-typed, missing, or rejected by the strategy.
-            PluginError: the strategy declares an option that cannot be configured.
+            UnknownNameError: No strategy of that name is registered for the slot.
+            ConfigError: An option is unknown, ill-typed, missing, or rejected by the strategy.
+            PluginError: The strategy declares an option that cannot be configured.
         """
         name = choice["name"]
         strategy = self.find(slot, name)
@@ -128,13 +131,25 @@ class Registry:
         except PbkdError:
             raise
         except Exception as error:
-            raise ConfigError(f"the {slot} '{name}' refuses: {first_line(error)}") from error
+            raise ConfigError(
+                f"the {slot} '{name}' rejects its options: {first_line(error)}"
+            ) from error
 
     def add(self, name: str, module: object, *, version: str, origin: str) -> Plugin:
-        """Register one plugin; raise `PluginError`, leaving no trace of it, where it is broken."""
+        """Register a plugin.
+
+        Args:
+            name: Name of the plugin.
+            module: The module, or any object, with its hooks.
+            version: Version of its distribution.
+            origin: Its distribution, module or file.
+
+        Raises:
+            PluginError: The plugin is broken; nothing of it stays registered.
+        """
         if name in self.plugins:
             raise PluginError(f"the plugin name '{name}' is taken by {self.plugins[name].origin}.")
-        _check_contract(f"'{name}' {version}".strip(), module)
+        check_contract(f"'{name}' {version}".strip(), module)
         try:
             self.manager.register(module, name)
             self.manager.check_pending()
@@ -153,11 +168,11 @@ class Registry:
         return self.plugins[name]
 
     def module_of(self, plugin: Plugin) -> object:
-        """Return the module, or the object, that a plugin is."""
+        """Return the module or object of a plugin."""
         return self.manager.get_plugin(plugin.name)
 
     def plugin_at(self, path: Path) -> Plugin | None:
-        """Return the plugin whose module is a file, if it is loaded."""
+        """Return the loaded plugin whose module is the file `path`, or None."""
         for plugin in self.plugins.values():
             file = getattr(self.module_of(plugin), "__file__", None)
             if file and Path(file).resolve() == path.resolve():
@@ -165,11 +180,18 @@ class Registry:
         return None
 
     def provided_by(self, spec: str) -> dict[str, tuple[str, ...]]:
-        """Return, by slot, the names that the plugin given as `spec` registers."""
+        """Load a plugin if necessary, and return the names that it registers, by slot.
+
+        Args:
+            spec: An installed plugin's name, a module, or a `.py` file.
+
+        Raises:
+            PluginError: There is no such plugin, or it is broken.
+        """
         return load_plugin(self, spec).provides
 
     def provided(self, specs: Iterable[str]) -> dict[str, dict[str, tuple[str, ...]]]:
-        """Return what `provided_by` does for each plugin, as `load_config` takes it."""
+        """Return the result of `provided_by` for each plugin, as `load_config` expects it."""
         return {spec: self.provided_by(spec) for spec in specs}
 
     def _strategies_of(self, name: str, module: object) -> dict[str, dict[str, Any]]:
@@ -180,12 +202,12 @@ class Registry:
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             if implementation.plugin is not module:
                 continue
-            handed = implementation.function()
-            if not isinstance(handed, Iterable):
-                raise PluginError(f"{hook} hands over {handed!r}, not a list.")
-            for strategy in handed:
-                if fault := _fault(slot, strategy):
-                    raise PluginError(f"{hook} hands over {strategy!r}, which {fault}.")
+            registered = implementation.function()
+            if not isinstance(registered, Iterable):
+                raise PluginError(f"{hook} registers {registered!r}, not a list.")
+            for strategy in registered:
+                if fault := find_fault(slot, strategy):
+                    raise PluginError(f"{hook} registers {strategy!r}, which {fault}.")
                 key = strategy.name
                 if key in found or (slot, key) in self.owners:
                     owner = self.owners.get((slot, key), name)
@@ -197,17 +219,25 @@ class Registry:
 
 
 def build_registry(extra: Sequence[str] = ()) -> Registry:
-    """Load the installed plugins (entry-point group `pbkd`), then those named by `--plugin`.
+    """Load the installed plugins (entry-point group `pbkd`), then further ones.
 
-    Installed plugins that are broken are set aside in `Registry.broken`; a broken one in `extra`
-    was asked for, so it raises `PluginError`. Names in the environment variable
-    `PBKD_DISABLE_PLUGINS` (separated by commas) are not loaded.
+    The environment variable `PBKD_DISABLE_PLUGINS` holds names of installed plugins, separated by
+    commas, that are not loaded.
+
+    Args:
+        extra: Further plugins, as `--plugin` names them.
+
+    Returns:
+        The registry; installed plugins that failed to load are in its `broken`.
+
+    Raises:
+        PluginError: A plugin of `extra` does not exist or is broken.
     """
     manager = pluggy.PluginManager("pbkd")
     manager.add_hookspecs(hookspecs)
     registry = Registry(manager)
     disabled = os.environ.get("PBKD_DISABLE_PLUGINS", "").split(",")
-    for point in sorted(entry_points(group="pbkd"), key=_own_first):
+    for point in sorted(entry_points(group="pbkd"), key=_builtin_first):
         if point.name not in map(str.strip, disabled):
             _add_installed(registry, point)
     for spec in extra:
@@ -216,7 +246,15 @@ def build_registry(extra: Sequence[str] = ()) -> Registry:
 
 
 def load_plugin(registry: Registry, spec: str) -> Plugin:
-    """Return the plugin named by `--plugin`: an installed name, a module, or a `.py` file."""
+    """Load a plugin that is named by `--plugin`, unless it is loaded already.
+
+    Args:
+        registry: Where to register it.
+        spec: An installed plugin's name, a module, or a `.py` file.
+
+    Raises:
+        PluginError: There is no such plugin, or it is broken.
+    """
     if spec in registry.plugins:
         return registry.plugins[spec]
     if spec.endswith(".py") and (loaded := registry.plugin_at(Path(spec))):
@@ -224,7 +262,7 @@ def load_plugin(registry: Registry, spec: str) -> Plugin:
     for broken in registry.broken:
         if broken.name == spec:
             raise PluginError(f"the plugin '{spec}' ({broken.origin}) is broken: {broken.reason}")
-    module = _import_plugin(registry, spec)
+    module = import_plugin(spec, registry.plugins)
     for plugin in registry.plugins.values():
         if registry.module_of(plugin) is module:
             return plugin
@@ -235,52 +273,7 @@ def load_plugin(registry: Registry, spec: str) -> Plugin:
         raise PluginError(f"the plugin '{spec}' is broken: {error}") from error
 
 
-def _import_plugin(registry: Registry, spec: str) -> ModuleType:
-    """Import a module or a `.py` file; raise `PluginError` where there is none, or it fails."""
-    try:
-        return _import_file(Path(spec)) if spec.endswith(".py") else importlib.import_module(spec)
-    except ModuleNotFoundError as error:
-        if error.name != spec.partition(".")[0]:
-            raise PluginError(f"the plugin '{spec}' fails to import: {error}.") from error
-        raise PluginError(
-            f"there is no plugin '{spec}': give an installed plugin, an importable module or a"
-            f" .py file.{did_you_mean(spec, registry.plugins)}"
-        ) from error
-    except PLUGIN_FAILURES as error:
-        raise PluginError(f"the plugin '{spec}' fails to import: {one_line(error)}") from error
-
-
-def _check_contract(plugin: str, module: object) -> None:
-    """Raise `PluginError` where a plugin states another version of the contract than pbkd's."""
-    stated = getattr(module, "PBKD_CONTRACT", hookspecs.CONTRACT)
-    if stated == hookspecs.CONTRACT:
-        return
-    newer = isinstance(stated, int) and stated > hookspecs.CONTRACT
-    raise PluginError(
-        f"{plugin} is written for contract {stated!r} between pbkd and its plugins, but pbkd"
-        f" {__version__} has contract {hookspecs.CONTRACT}: install"
-        f" {'a newer pbkd' if newer else 'a newer version of the plugin, or an older pbkd'}."
-    )
-
-
-def _fault(slot: str, strategy: Any) -> str | None:
-    """Say what is wrong with something that a plugin hands over, if anything is."""
-    if not isinstance(getattr(strategy, "name", None), str) or not strategy.name:
-        return "has no name"
-    if slot == "model":
-        from pbkd.protocols import ZooModel
-
-        return None if isinstance(strategy, ZooModel) else "is not a pbkd.ZooModel"
-    if slot == "loss":
-        return None if isinstance(strategy, protocols.Loss) else "is not a pbkd.Loss"
-    if not isinstance(strategy, type):
-        return "is not a class"
-    methods = (n for n, member in vars(PROTOCOLS[slot]).items() if inspect.isfunction(member))
-    missing = [n for n in methods if n[0] != "_" and not callable(getattr(strategy, n, None))]
-    return f"has no method {missing[0]}" if missing else None
-
-
-def _own_first(point: Any) -> tuple[bool, str]:
+def _builtin_first(point: Any) -> tuple[bool, str]:
     """Sort pbkd's own plugins first, so that a third party cannot take a built-in's name."""
     return (point.dist is None or point.dist.name != "pbkd", point.name)
 
@@ -292,20 +285,6 @@ def _add_installed(registry: Registry, point: Any) -> None:
         registry.add(point.name, point.load(), version=dist.version if dist else "", origin=origin)
     except PLUGIN_FAILURES as error:
         registry.broken.append(BrokenPlugin(point.name, origin, one_line(error)))
-
-
-def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise PluginError(f"there is no file '{path}'.")
-    # Two files of the same name in different folders are two modules.
-    name = FROM_FILE + re.sub(r"\W", "_", str(path.resolve().with_suffix("")))
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if spec is None or spec.loader is None:
-        raise PluginError(f"'{path}' is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _reasons(broken: Iterable[BrokenPlugin]) -> str:

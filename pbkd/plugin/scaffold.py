@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.hookspecs import CONTRACT
-from pbkd.plugin.registry import SLOTS
+from pbkd.plugin.slots import SLOTS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,8 @@ from omegaconf import MISSING
 
 from pbkd.config.options import option_types, typed_options
 from pbkd.errors import PLUGIN_FAILURES, one_line
-from pbkd.plugin.registry import PROTOCOLS, build_registry
+from pbkd.plugin.registry import build_registry
+from pbkd.plugin.slots import PROTOCOLS
 from pbkd.testing.builders import check_builder
 from pbkd.testing.launchers import check_launcher
 from pbkd.testing.losses import check_loss

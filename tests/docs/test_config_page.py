@@ -11,7 +11,7 @@ import pytest
 from pbkd.config.options import option_types
 from pbkd.config.schema import BudgetConfig, DistillConfig, FineTuneConfig, RunConfig
 from pbkd.data.sources import SOURCES
-from pbkd.plugin.registry import PROTOCOLS
+from pbkd.plugin.slots import PROTOCOLS
 from tests.paths import ROOT
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pbkd.config.options import typed_options
 from pbkd.data.sources import SOURCES
 from pbkd.models.chain import blocks_of, freeze, fuse_batchnorm
 from pbkd.models.partition import pick_partitioner
-from pbkd.plugin.registry import PROTOCOLS, SLOTS, build_registry
+from pbkd.plugin.registry import build_registry
+from pbkd.plugin.slots import PROTOCOLS, SLOTS
 from pbkd.protocols import ZooModel
 from pbkd.testing import check_partitioner, examine
 

@@ -19,7 +19,8 @@ import pytest
 import pbkd
 from pbkd import hookspecs
 from pbkd.config.load import load_config
-from pbkd.plugin.registry import SLOTS, build_registry
+from pbkd.plugin.registry import build_registry
+from pbkd.plugin.slots import SLOTS
 from tests.paths import ROOT
 
 if sys.version_info >= (3, 11):

@@ -31,7 +31,7 @@ def pbkd(*arguments: object) -> str:
 def test_a_baseline_is_told_of_and_stands_beside_its_run(folder: Path, tmp_path: Path) -> None:
     lines = pbkd("baseline", folder, "scratch", "--seconds", "0.4", "--lr", "0.002").splitlines()
     (row,) = json.loads((folder / "baselines.json").read_text())
-    assert (row["method"], row["lr"], row["seconds_given"]) == ("scratch", 0.002, 0.4)
+    assert (row["method"], row["lr"], row["max_seconds"]) == ("scratch", 0.002, 0.4)
     epochs = [line for line in lines if line.startswith("scratch, epoch ")]
     assert len(epochs) == row["epochs"]
     start = rf"scratch, epoch 1 of {row['epochs']}: loss \d+\.\d{{4}}, validation \d+\.\d\d %"

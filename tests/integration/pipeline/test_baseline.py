@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_baseline(original: Path, tmp_path: Path) -
         found.append({method: replace(row, seconds=0) for method, row in known.items()})
     assert found[0] == found[1]
     scratch, distillation = found[0]["scratch"], found[0]["distillation"]
-    assert (scratch.epochs, scratch.seconds_given, scratch.note) == (2, 2, None)
+    assert (scratch.epochs, scratch.max_seconds, scratch.note) == (2, 2, None)
     assert (scratch.lr, scratch.weight_decay, scratch.seed) == (0.003, 0.05, 0)
     assert scratch.command == "pbkd baseline a"
     assert replace(scratch, method="distillation") != distillation
@@ -151,7 +151,7 @@ def test_it_gets_the_seconds_of_the_runs_training(folder: Path) -> None:
         folder, BaselineSettings(methods=["scratch"]), epoch_finished=told.append
     )
     assert list(found) == ["scratch"]
-    assert (found["scratch"].epochs, found["scratch"].seconds_given) == (2, 1.6)
+    assert (found["scratch"].epochs, found["scratch"].max_seconds) == (2, 1.6)
     assert [line[:3] for line in told] == [("scratch", 1, 2), ("scratch", 2, 2)]
     assert 0 < found["scratch"].seconds < 60
     assert found["scratch"].validation_accuracy >= max(line[4] for line in told)

@@ -184,7 +184,9 @@ def test_a_strategy_that_refuses_its_options_is_told_as_one_sentence(
                 raise ValueError("the rank must be positive\nand so on")
 
     monkeypatch.setitem(registry.strategies["builder"], "picky", Picky)
-    with pytest.raises(ConfigError, match=r"^the builder 'picky' refuses: the rank .* positive\.$"):
+    with pytest.raises(
+        ConfigError, match=r"^the builder 'picky' rejects its options: the rank .* positive\.$"
+    ):
         registry.create("builder", {"name": "picky", "rank": 0})
 
 

@@ -142,7 +142,7 @@ def test_a_scheduler_that_fails_says_why_and_stops_no_other() -> None:
     assert [row.scheduler for row in rows] == list(makers)
     reasons = [row.reason for row in rows if isinstance(row, Unpredicted)]
     assert reasons[:2] == ["'scheduler.patience' must be given.", "ZeroDivisionError: a problem"]
-    assert reasons[2] == "it gives str, not a pbkd.Schedule."
+    assert reasons[2] == "it returns str, not a pbkd.Schedule."
     assert reasons[3] == "the schedule drops the blocks c."
     assert isinstance(rows[4], Prediction)
     assert rows[0].to_dict() == {

@@ -81,7 +81,7 @@ def test_a_wrong_schedule_is_told_and_passed_over(registry: Registry) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (None, "it gives NoneType, not a pbkd.Schedule"),
+        (None, "it returns NoneType, not a pbkd.Schedule"),
         (
             Schedule(((), ()), shared=("block0",)),  # type: ignore[arg-type]
             "the schedule's jobs are not all of the type pbkd.Job",

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from pbkd.plugin.interfaces import PACKAGES, PUBLIC_MODULES
 from pbkd.plugin.reference import hooks_markdown
-from pbkd.plugin.registry import PROTOCOLS, SLOTS
+from pbkd.plugin.slots import PROTOCOLS, SLOTS
 
 
 def test_every_hook_and_method_is_there_with_its_signature_and_who_calls_it() -> None:

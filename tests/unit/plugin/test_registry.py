@@ -10,7 +10,8 @@ import pytest
 import pbkd
 from pbkd.errors import PluginError, UnknownNameError
 from pbkd.hookspecs import CONTRACT
-from pbkd.plugin.registry import SLOTS, BrokenPlugin, Registry, build_registry, load_plugin
+from pbkd.plugin.registry import BrokenPlugin, Registry, build_registry, load_plugin
+from pbkd.plugin.slots import SLOTS
 
 OWN = [
     "amd",
@@ -137,7 +138,7 @@ def test_an_installed_plugin_is_found(install: Install) -> None:
         (MISSPELT, "unknown hook 'register_sheduler'"),
         ("register_schedulers = list", "it has no function marked @pbkd.hookimpl"),
         (HEAD + "@hookimpl\ndef register_models(registry): return []", "PluginValidationError: "),
-        (registers("return None"), "register_schedulers hands over None, not a list"),
+        (registers("return None"), "register_schedulers registers None, not a list"),
         (registers("return [object]"), "which has no name"),
         (registers("return [type('X', (), {'name': ''})]"), "which has no name"),
         (registers("return [type('X', (), {'name': 'x'})()]"), "which is not a class"),
@@ -185,7 +186,7 @@ def test_what_a_broken_plugin_registered_before_it_broke_is_taken_back(install: 
     observer = "@hookimpl\ndef run_finished(result):\n    1 / 0\n"
     install("half", scheduler("half") + nameless + observer)
     registry = build_registry()
-    assert broken(registry).reason.startswith("register_builders hands over")
+    assert broken(registry).reason.startswith("register_builders registers")
     assert "half" not in registry.strategies["scheduler"]
     assert ("scheduler", "half") not in registry.owners
     assert registry.manager.hook.run_finished(result=None) == []

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pbkd.errors import ConfigError
-from pbkd.plugin.registry import PROTOCOLS, build_registry
+from pbkd.plugin.registry import build_registry
 from pbkd.plugin.scaffold import KINDS, new_plugin
+from pbkd.plugin.slots import PROTOCOLS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -40,18 +40,18 @@ KEPT = replace(
 )
 UNTRAINED = replace(KEPT, name="conv3", reason="no dense a|b\nconvolution", solo_drop=None)
 TEACHER = NetworkResult(
-    "vgg",
-    0.98,
-    1_000_000,
-    5_000_000,
-    (Latency(0.0005, 0.001, 1, 30), Latency(0.004, 0.006, 64, 30)),
+    name="vgg",
+    accuracy=0.98,
+    parameters=1_000_000,
+    macs=5_000_000,
+    latencies=(Latency(0.0005, 0.001, 1, 30), Latency(0.004, 0.006, 64, 30)),
 )
 STUDENT = NetworkResult(
-    "vgg student",
-    0.96,
-    250_000,
-    2_000_000,
-    (Latency(0.0004, 0.002, 1, 30), Latency(0.002, 0.0024, 64, 30)),
+    name="vgg student",
+    accuracy=0.96,
+    parameters=250_000,
+    macs=2_000_000,
+    latencies=(Latency(0.0004, 0.002, 1, 30), Latency(0.002, 0.0024, 64, 30)),
 )
 PHASES = (
     PhaseResult("planning", 1.25, 2.5, None, "rapl: no counters"),

@@ -28,10 +28,18 @@ RESULT = RunResult(
     folder="elsewhere/before",
     command="pbkd run seed=1 'keep=[a, b]'",
     teacher=NetworkResult(
-        "vgg", 0.75, 1000, 6000, (Latency(0.002, 0.003, 1, 30), Latency(0.03, 0.04, 64, 30))
+        name="vgg",
+        accuracy=0.75,
+        parameters=1000,
+        macs=6000,
+        latencies=(Latency(0.002, 0.003, 1, 30), Latency(0.03, 0.04, 64, 30)),
     ),
     student=NetworkResult(
-        "vgg student", 0.625, 300, 4000, (Latency(0.004, 0.005, 1, 30), Latency(0.01, 0.02, 64, 30))
+        name="vgg student",
+        accuracy=0.625,
+        parameters=300,
+        macs=4000,
+        latencies=(Latency(0.004, 0.005, 1, 30), Latency(0.01, 0.02, 64, 30)),
     ),
     accuracies={"assembled": 0.5, "recalibrated": None, "fine-tuned": 0.625},
     blocks=(BLOCK,),
@@ -49,7 +57,7 @@ SCRATCH = BaselineResult(
     accuracy=0.5625,
     validation_accuracy=0.5,
     seconds=61.25,
-    seconds_given=62.0,
+    max_seconds=62.0,
     epochs=3,
     lr=0.003,
     weight_decay=0.05,

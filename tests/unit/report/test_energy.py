@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pbkd.core.results import DomainEnergy, EnergyResult, EnergySum, WorkerEnergy
 from pbkd.report import write_report
@@ -13,11 +14,19 @@ from pbkd.runs.finished import read_finished
 from tests.unit.report.pages import finished, record
 from tests.unit.report.test_card import result
 
+
+def domain(name: str, meter: str, **figures: Any) -> DomainEnergy:
+    unknown = dict.fromkeys(
+        ("device", "estimate", "idle_watts", "joules", "above_idle", "reason"), None
+    )
+    return DomainEnergy(name=name, meter=meter, **(unknown | figures))
+
+
 ENERGY = EnergyResult(
     domains=(
-        DomainEnergy("gpu0", "nvml", "cuda:0", None, 25.0, 1500.0, 1000.5, None),
-        DomainEnergy("gpu1", "nvml", None, None, None, None, None, "GPU is lost"),
-        DomainEnergy("cpu-estimate", "estimate", "cpu", "CPU seconds x 15 W", None, 30, None, None),
+        domain("gpu0", "nvml", device="cuda:0", idle_watts=25.0, joules=1500.0, above_idle=1000.5),
+        domain("gpu1", "nvml", reason="GPU is lost"),
+        domain("cpu-estimate", "estimate", device="cpu", estimate="CPU seconds x 15 W", joules=30),
     ),
     all_devices=EnergySum(("gpu0", "gpu1"), None, None, "gpu1: GPU is lost"),
     in_use=EnergySum(("gpu0",), 1500.0, 1000.5, None),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCKS = [Block(name, at, (3, 8, 8), (4, 8, 8)) for at, name in enumerate(["a", "b", "c", "d"])]
-WORKERS = (Worker(0, "cpu", 2, 1.0), Worker(1, "cuda:1", 1, 0.5))
+WORKERS = (Worker(0, "cpu", 2, speed=1.0), Worker(1, "cuda:1", 1, speed=0.5))
 
 
 def assignment(schedule: Schedule) -> Assignment:

@@ -75,7 +75,7 @@ def _flicker() -> Callable[[Schedule], Schedule]:
         (_Scheduler(after=_flicker()), "different schedules for the same"),
         (_Scheduler(after=lambda s: Schedule((*s.assigned, ()))), "assigns jobs to 2 workers"),
         (_Scheduler(after=lambda s: Schedule(((),) * len(s.assigned))), "drops the blocks block0"),
-        (_Scheduler(after=lambda s: s.assigned), "gives tuple, not a pbkd.Schedule"),
+        (_Scheduler(after=lambda s: s.assigned), "returns tuple, not a pbkd.Schedule"),
     ],
 )
 def test_a_scheduler_that_is_wrong(scheduler: Any, told: str) -> None:
@@ -364,7 +364,7 @@ def test_a_plugin_is_checked_in_all_that_it_registers() -> None:
         check_plugin(Model())
     # In the development of pbkd itself pytest adds lines of its own.
     told, *_ = str(caught.value).splitlines()
-    assert told == "scheduler wrong: it gives NoneType, not a pbkd.Schedule."
+    assert told == "scheduler wrong: it returns NoneType, not a pbkd.Schedule."
 
 
 def test_a_clock_moves_only_when_it_is_moved(fake_clock: FakeClock) -> None:

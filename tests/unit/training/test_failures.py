@@ -10,7 +10,7 @@ import torch
 from pbkd_squared_error import NMSE
 from torch import Tensor, nn
 
-from pbkd.errors import out_of_memory
+from pbkd.errors import is_out_of_memory
 from pbkd.training.distill import train_job
 from pbkd.training.failures import described, divergence
 from pbkd.training.feeds import recompute, teach
@@ -41,9 +41,9 @@ def test_memory_errors_of_every_kind_are_known() -> None:
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
     ):
-        assert out_of_memory(error)
+        assert is_out_of_memory(error)
         assert described(error) == "its training ran out of memory"
-    assert not out_of_memory(RuntimeError("shapes"))
+    assert not is_out_of_memory(RuntimeError("shapes"))
 
 
 class _Fails(nn.Module):

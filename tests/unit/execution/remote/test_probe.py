@@ -20,7 +20,7 @@ def test_speed_is_relative_to_this_process() -> None:
         3, WorkerProbe("there", "cuda:0", 8, seconds=0.04), reference, (2e-4, 1e8)
     )
     assert worker == Worker(
-        3, "cuda:0", 8, 5.0, bandwidth=1e8, latency=2e-4, node="there", overlap=True
+        3, "cuda:0", 8, speed=5.0, bandwidth=1e8, latency=2e-4, node="there", overlap=True
     )
     assert worker_from_probe(1, WorkerProbe("there", "cpu", 1, seconds=0.4), reference).speed == 0.5
 
