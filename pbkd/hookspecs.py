@@ -99,9 +99,9 @@ def register_models() -> Iterable[ZooModel]:  # type: ignore[empty-body]
 def block_finished(result: BlockResult) -> None:
     """Observe that the training of a candidate has ended, while other blocks are still trained.
 
-    Called by `run` once for each candidate, when it is trained or has failed for good; on resuming
-    a run also for the candidates that were finished before. In the host process, possibly in
-    another thread than the one that started the run.
+    Called by `run` once for each candidate, in the host process, when the candidate is trained or
+    has failed for good; on resuming a run also for those that were finished before. The call may
+    come from another thread than the one that started the run.
 
     Args:
         result: The candidate's result, without the scores that are measured later.
