@@ -79,18 +79,13 @@ def run_benchmark(
     for meter in settings.meters:
         registry.find("meter", meter)
     ranks = local_workers(settings.workers, settings.threads, pick_device("auto"))
+    job = {"preset": asdict(preset), "workers": [asdict(rank) for rank in ranks]}
     write_json(
         folder / "bench.json",
-        {
-            "preset": asdict(preset),
-            "workers": [asdict(rank) for rank in ranks],
-            "rounds": settings.rounds,
-            "meters": [*settings.meters],
-        },
+        {**job, "rounds": settings.rounds, "meters": [*settings.meters]},
     )
     registry.create("launcher", {"name": "local", "restarts": 0}).launch(run_rank, folder, ranks)
-    files = sorted((folder / "measurements").glob("*.jsonl"))
-    measurements = [line for path in files for line in read_lines(path)]
+    measurements = _read_measurements(folder)
     costs = next(line for line in measurements if line["kind"] == "costs")
     write_costs(folder / "costs.json", _cost_table(name, preset, ranks, costs))
     predicted = _predicted(registry, preset, ranks, costs)
@@ -107,6 +102,11 @@ def run_benchmark(
         environment=_environment(ranks[0].device),
         savings=savings(procedures),
     )
+
+
+def _read_measurements(folder: Path) -> list[dict[str, Any]]:
+    files = sorted((folder / "measurements").glob("*.jsonl"))
+    return [line for path in files for line in read_lines(path)]
 
 
 def _environment(device: str) -> dict[str, str]:

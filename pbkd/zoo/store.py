@@ -65,7 +65,7 @@ def named_folders() -> list[Path]:
 
 
 def zoo_folders() -> list[Path]:
-    """Return the zoo folders: first those of `PBKD_ZOO`, then the one shipped with pbkd."""
+    """Return the zoo folders: first the ones in `PBKD_ZOO`, then the one shipped with pbkd."""
     package = find_spec("pbkd_zoo")
     locations = package.submodule_search_locations if package else None
     shipped = [Path(location) / "students" for location in locations or ()]

@@ -49,9 +49,6 @@ TO_DO: set[str] = {
     "pbkd/pipeline/select.py",
     "pbkd/plugin/observers.py",
     "pbkd/protocols.py",
-    "pbkd/zoo/store.py",
-    "zoo/pbkd_zoo/families.py",
-    "zoo/pbkd_zoo/vgg.py",
 }
 """Files that are not rewritten yet."""
 

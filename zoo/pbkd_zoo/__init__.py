@@ -1,4 +1,4 @@
-"""The models that pbkd brings: VGGs and ResNets for small images, torchvision, timm."""
+"""The built-in zoo: VGGs and ResNets for small images, and the networks of torchvision and timm."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @hookimpl
 def register_models() -> list[ZooModel]:
-    """Hand over every model of this package."""
+    """Register all models of this package."""
     return [
         _vgg("vgg11", vgg.vgg11, convolutions=8),
         _vgg("vgg13", vgg.vgg13, convolutions=10),
@@ -69,7 +69,7 @@ def _resnet(name: str, build: Callable[..., nn.Module], blocks: int) -> ZooModel
 
 
 def _trained(name: str, build: Callable[..., nn.Module], summary: str) -> ZooModel:
-    """Return a teacher with the weights, the card and the recipe that this package has for it."""
+    """Return a teacher with its weights, card and recipe from this package."""
     digits = name.startswith("digits-")
     return ZooModel(
         name=name,

@@ -1,6 +1,6 @@
-"""The model collections of torchvision and timm, each as one family of variants.
+"""The model collections of torchvision and timm, as families of variants.
 
-Both libraries are imported when they are first used: together they take seconds to import.
+Both libraries are imported on first use, because importing them takes seconds.
 """
 
 from __future__ import annotations
@@ -39,10 +39,17 @@ def timm_variants() -> list[str]:
 def build_torchvision(
     *, variant: str, num_classes: int = 1000, pretrained: bool = False
 ) -> nn.Module:
-    """Build a network of torchvision; `pretrained` loads its best (`DEFAULT`) weights.
+    """Build a network of torchvision.
 
-    Raises `UnknownNameError` for an unknown variant, `ConfigError` where `num_classes` is not that
-    of the weights, and `WeightsError` where these cannot be fetched.
+    Args:
+        variant: Name of the network.
+        num_classes: Number of classes.
+        pretrained: Whether to load its best (`DEFAULT`) weights.
+
+    Raises:
+        UnknownNameError: If torchvision has no such network.
+        ConfigError: If `num_classes` does not match the pretrained weights.
+        WeightsError: If the weights cannot be downloaded.
     """
     from torchvision import models
 
@@ -64,15 +71,15 @@ def build_torchvision(
 
 
 def _with_cfg(network: nn.Module, weights: Any) -> nn.Module:
-    """Say how the weights want their images, as timm does: in the attribute `pretrained_cfg`."""
-    wanted = weights.transforms()
-    (size,), (shorter,) = wanted.crop_size, wanted.resize_size
+    """Set the preprocessing of the weights as the attribute `pretrained_cfg`, as timm does."""
+    transforms = weights.transforms()
+    (size,), (shorter,) = transforms.crop_size, transforms.resize_size
     network.pretrained_cfg = {  # type: ignore[assignment]
-        "input_size": (len(wanted.mean), size, size),
+        "input_size": (len(transforms.mean), size, size),
         "crop_pct": size / shorter,
-        "interpolation": wanted.interpolation.value,
-        "mean": tuple(wanted.mean),
-        "std": tuple(wanted.std),
+        "interpolation": transforms.interpolation.value,
+        "mean": tuple(transforms.mean),
+        "std": tuple(transforms.std),
     }
     return network
 
@@ -80,12 +87,20 @@ def _with_cfg(network: nn.Module, weights: Any) -> nn.Module:
 def build_timm(
     *, variant: str, num_classes: int = 1000, in_channels: int = 3, pretrained: bool = False
 ) -> nn.Module:
-    """Build a network of timm; `pretrained` loads its default weights.
+    """Build a network of timm.
 
-    `variant` may name other weights by their tag, as in `resnet50.a1_in1k`. Where `num_classes`
-    or `in_channels` differ from those of the weights, timm draws the classifier at random or
-    adapts the first convolution. Raises `UnknownNameError` for an unknown variant and
-    `WeightsError` where the weights cannot be fetched.
+    Args:
+        variant: Name of the network, optionally with the tag of its weights, as in
+            `resnet50.a1_in1k`.
+        num_classes: Number of classes; if it differs from the weights', timm initialises the
+            classifier at random.
+        in_channels: Channels of the images; if they differ from the weights', timm adapts the first
+            convolution.
+        pretrained: Whether to load pretrained weights.
+
+    Raises:
+        UnknownNameError: If timm has no such network.
+        WeightsError: If the weights cannot be downloaded.
     """
     import timm
 
@@ -105,7 +120,7 @@ def build_timm(
 
 
 def _check_variant(family: str, variant: str, known: Sequence[str]) -> None:
-    """Raise unless `variant` is known, naming only the nearest: timm knows over a thousand."""
+    """Raise `UnknownNameError` with the closest names unless `variant` is known."""
     if variant in known:
         return
     nearest = difflib.get_close_matches(variant, known, n=_NEAREST, cutoff=0.0)

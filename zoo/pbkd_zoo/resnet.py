@@ -35,7 +35,7 @@ class BasicBlock(nn.Module):
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
-        """Build the layers; `stride` is that of the first convolution and of the shortcut."""
+        """Build the layers; `stride` applies to the first convolution and the shortcut."""
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
@@ -52,7 +52,7 @@ class BasicBlock(nn.Module):
         return functional.relu(residual, inplace=True)
 
     def _shortcut(self, x: Tensor) -> Tensor:
-        """Subsample the identity and put half of the added channels, all zero, on either side."""
+        """Subsample the input and pad its channels with zeros, half of them on either side."""
         if self.stride == 1 and self.added_channels == 0:
             return x
         before = self.added_channels // 2
@@ -64,14 +64,20 @@ class BasicBlock(nn.Module):
 class CifarResNet(nn.Module):
     """A stem, three stages of `blocks` basic blocks, global average pooling, one linear layer.
 
-    The stages have `width`, 2 * `width` and 4 * `width` channels; the second and the third halve
-    the map. Maps (N, in_channels, H, W) to (N, num_classes).
+    The stages have `width`, 2 * `width` and 4 * `width` channels; the second and third halve the
+    resolution. Maps (N, in_channels, H, W) to logits (N, num_classes).
+
+    Args:
+        blocks: Basic blocks per stage.
+        num_classes: Number of classes.
+        in_channels: Channels of the images.
+        width: Channels of the first stage.
     """
 
     def __init__(
         self, blocks: int, *, num_classes: int = 10, in_channels: int = 3, width: int = 16
     ) -> None:
-        """Build the layers, with weights drawn after He et al. 2015, as the paper does."""
+        """Build the layers, with He initialisation (arXiv 1502.01852), as in the paper."""
         if width < 1:
             raise ConfigError(f"the width of a CIFAR ResNet is {width}, but it must be 1 or more.")
         super().__init__()
@@ -81,7 +87,9 @@ class CifarResNet(nn.Module):
         self.layer2 = _stage(blocks, width, 2 * width, stride=2)
         self.layer3 = _stage(blocks, 2 * width, 4 * width, stride=2)
         self.linear = nn.Linear(4 * width, num_classes)
-        if not self.linear.weight.is_meta:  # torch would import its compiler to draw nothing
+        if (
+            not self.linear.weight.is_meta
+        ):  # initialising meta tensors would import torch's compiler
             self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """VGG for small images (Simonyan and Zisserman 2015, https://arxiv.org/abs/1409.1556).
 
-The convolutions are those of the paper's table 1, configurations A, B, D and E; the three fully
+The convolutions follow the paper's table 1, configurations A, B, D and E; the three fully
 connected layers are replaced by global average pooling and one linear layer, as is usual for
 32x32 images. Parameter names are torchvision's.
 """
@@ -26,12 +26,18 @@ _WIDTHS = (64, 128, 256, 512, 512)
 
 
 class VGG(nn.Module):
-    """3x3 convolutions in stages, each stage ended by a 2x2 max pooling.
+    """3x3 convolutions in stages, each followed by 2x2 max pooling.
 
-    `stages` lists the output channels of every stage's convolutions. `pool_last=False` leaves out
-    the pooling after the last stage. Maps (N, in_channels, H, W) to (N, num_classes) for any H
-    and W of at least 1: the poolings round up (`ceil_mode`), so that a 1x1 map stays 1x1. For
-    sizes that halve evenly, as 32x32 does, this is the usual VGG.
+    Maps (N, in_channels, H, W) to logits (N, num_classes) for any H and W of at least 1: pooling
+    rounds up (`ceil_mode`), so that a 1x1 map stays 1x1. For sizes that are divisible by two at
+    every stage, such as 32x32, this is the usual VGG.
+
+    Args:
+        stages: Output channels of the convolutions of every stage.
+        batch_norm: Whether BatchNorm follows each convolution.
+        num_classes: Number of classes.
+        in_channels: Channels of the images.
+        pool_last: Whether pooling follows the last stage.
     """
 
     def __init__(
@@ -43,12 +49,14 @@ class VGG(nn.Module):
         in_channels: int = 3,
         pool_last: bool = True,
     ) -> None:
-        """Build the layers, with weights drawn as torchvision draws them."""
+        """Build the layers, initialised as in torchvision."""
         super().__init__()
         self.features = nn.Sequential(*_features(stages, in_channels, batch_norm, pool_last))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(stages[-1][-1], num_classes)
-        if not self.classifier.weight.is_meta:  # torch would import its compiler to draw nothing
+        if (
+            not self.classifier.weight.is_meta
+        ):  # initialising meta tensors would import torch's compiler
             self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -101,7 +109,7 @@ def digits_vgg() -> VGG:
 
 
 def _stages(depths: Sequence[int], width: float) -> list[list[int]]:
-    """Return each stage's channels, scaled and rounded to a multiple of 8, 8 at least."""
+    """Return the channels of each stage, scaled and rounded to a multiple of 8, at least 8."""
     if not (math.isfinite(width) and width > 0):
         raise ConfigError(f"the width of a VGG is {width}, but it must be above 0, such as 0.5.")
     channels = [max(8, round(full * width / 8) * 8) for full in _WIDTHS]
