@@ -60,7 +60,7 @@ print(json.dumps(seen))
 class Seen:
     """What a process saw: joules and losses of each reading, its error, its calls of NVML.
 
-    `devices` are those of the last reading.
+    `devices` is taken from the last reading.
     """
 
     joules: list[dict[str, float]]
