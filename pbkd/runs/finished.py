@@ -136,13 +136,13 @@ def _read_baselines(path: Path) -> dict[str, BaselineResult]:
     if not path.exists():
         return {}
     try:
-        found = [BaselineResult(**row) for row in read_json(path)]
-        _check_figures([n for row in found for n in (row.accuracy, row.seconds)])
+        baselines = [BaselineResult(**row) for row in read_json(path)]
+        _check_figures([n for row in baselines for n in (row.accuracy, row.seconds)])
     except (ArithmeticError, TypeError, ValueError) as error:
         raise RunFolderError(
             f"'{path}' does not hold baselines of this version of pbkd."
         ) from error
-    return {baseline.method: baseline for baseline in found}
+    return {baseline.method: baseline for baseline in baselines}
 
 
 def _network(tree: dict[str, Any]) -> NetworkResult:
