@@ -53,7 +53,7 @@ def test_a_model_is_compressed_by_its_recipe_and_its_student_is_kept(
     checked = pbkd("zoo", "verify", "small")
     assert (checked.code, len(checked.out.splitlines())) == (0, 5)
     assert all(" ok: " in line for line in checked.out.splitlines()[1:])
-    assert mistake(pbkd("zoo", "add", run, "--name", "small")).startswith(f"'{here}/small' is th")
+    assert mistake(pbkd("zoo", "add", run, "--name", "small")).startswith(f"'{here}/small' alread")
     command = json.loads((Path(run) / "result.json").read_text())["command"]
     again = pbkd(*shlex.split(command)[1:]).out.strip()
     assert again != run
