@@ -36,19 +36,12 @@ MODULES = [
 ]
 
 TO_DO: set[str] = {
-    "docs/hooks.md",
     "pbkd/config/load.py",
     "pbkd/config/schema.py",
-    "pbkd/core/blocks.py",
-    "pbkd/core/process.py",
-    "pbkd/core/results.py",
-    "pbkd/core/schedule.py",
     "pbkd/data/splits.py",
-    "pbkd/hookspecs.py",
     "pbkd/pipeline/evaluate.py",
     "pbkd/pipeline/select.py",
     "pbkd/plugin/observers.py",
-    "pbkd/protocols.py",
 }
 """Files that are not rewritten yet."""
 
