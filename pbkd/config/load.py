@@ -1,4 +1,4 @@
-"""What a run is told: one typed tree, strict, from defaults, a YAML file and `key=value`."""
+"""Loading of the configuration from defaults, a YAML file, plugins and `key=value` pairs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load_config", "merge_layer", "read_overrides", "read_yaml", "to_yaml", "yaml_text"]
 
-_MOST_BYTES = 2**20
-_MOST_REFERENCES = 16
+_MAX_BYTES = 2**20
+_MAX_REFERENCES = 16
 _BOUNDS = {
     "workers": (1, 1024),
     "threads": (1, 1024),
@@ -96,14 +96,14 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def yaml_text(file: Path) -> str:
-    """Return the text of a YAML file that is not made to grow a thousandfold as it is read."""
+    """Read a YAML file, and reject aliases and references that could expand without bounds."""
     with file.open("rb") as stream:
-        content = stream.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise ConfigError(f"'{file}' is larger than {_MOST_BYTES:,} bytes.")
+        content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ConfigError(f"'{file}' is larger than {_MAX_BYTES:,} bytes.")
     text = content.decode()
-    if text.count("${") > _MOST_REFERENCES:
-        raise ConfigError(f"'{file}' has more than {_MOST_REFERENCES} references '${{'.")
+    if text.count("${") > _MAX_REFERENCES:
+        raise ConfigError(f"'{file}' has more than {_MAX_REFERENCES} references '${{'.")
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
         raise ConfigError(f"'{file}' has YAML aliases (*name): write the values out.")
     return text

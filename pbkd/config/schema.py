@@ -1,4 +1,4 @@
-"""What a run is told: one typed tree, strict, from defaults, a YAML file and `key=value`."""
+"""The configuration: typed dataclasses with defaults, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _choice(name: str) -> Any:
 
 @dataclass
 class DistillConfig:
-    """The blockwise phases: every replacement trained alone against its block of the teacher."""
+    """The blockwise phases, in which each replacement is trained against its block."""
 
     epochs: int | None = None
     """Teacher-fed epochs; null: as many as make about 600 steps, at least one."""
     student_fed_epochs: int | None = None
     """Student-fed epochs after that; null: about 300 steps, at least one."""
     loss: str = "nmse"
-    """nmse, nmse-per-sample, mse, cosine, or a plugin's."""
+    """nmse, nmse-per-sample, mse, cosine, or the name of a plugin's loss."""
     optimiser: str = "adamw"
     """adamw, or sgd: with Nesterov's momentum of 0.9."""
     lr: float = 0.003
@@ -50,7 +50,7 @@ class DistillConfig:
 
 @dataclass
 class FineTuneConfig:
-    """The last phase: the whole student, against labels and the teacher's soft targets."""
+    """Fine-tuning of the whole student, with labels and the teacher's soft targets."""
 
     epochs: int | None = None
     """Epochs; null: as many as make about 600 steps, at least one; 0: none."""
@@ -64,7 +64,7 @@ class FineTuneConfig:
 
 @dataclass
 class BudgetConfig:
-    """What the student may cost; blocks then get those candidates that harm the network least."""
+    """Limits on the cost of the student; candidates are then selected for the least harm."""
 
     macs: float | None = None
     """Share of the teacher's MACs."""
@@ -73,12 +73,12 @@ class BudgetConfig:
     latency_ms: float | None = None
     """Milliseconds for a batch of `batch_size` images, predicted from each candidate's own."""
     harm: str = "divergence"
-    """What is kept least: divergence, drop or loss."""
+    """The quantity to minimise: divergence, drop or loss."""
 
 
 @dataclass
 class RunConfig:
-    """A run. The first six are choices: a registered name and that strategy's own options."""
+    """A run. The first six keys are choices: a registered name and the options of that strategy."""
 
     teacher: dict[str, Any] = _choice("digits-vgg")
     data: dict[str, Any] = _choice("digits")
@@ -88,17 +88,17 @@ class RunConfig:
     launcher: dict[str, Any] = _choice("local")
     meters: list[Any] = field(default_factory=lambda: ["nvml", "rapl"])
     candidates: list[Any] = field(default_factory=list)
-    """Further builders: every block is trained with each, and the budget decides between them."""
+    """Further builders: each block is trained with all of them, and the budget selects one."""
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     plugins: list[str] = field(default_factory=list)
-    """Plugins beside the installed ones: modules or .py files."""
+    """Plugins to load besides the installed ones: modules or .py files."""
     keep: list[str] = field(default_factory=lambda: ["stem*", "head*"])
     """Segments that stay the teacher's; shell-style patterns."""
     views: int = 0
     """Augmented views of each training image that the blockwise phases see, drawn once, so that
     they can be cached; an epoch goes through all of them. 0: new ones in every epoch."""
     cache_gigabytes: float = 0.0
-    """Disk that a cache of the teacher's activations may take; 0: none."""
+    """Maximum disk for the activation cache, in GB (0 = off)."""
     workers: int | str = 1
     """A number, or auto: the number whose plan is predicted fastest, from costs measured here."""
     threads: int | None = None
@@ -117,7 +117,7 @@ class RunConfig:
     """Batches to recalibrate BatchNorm on, kept only if the validation split gains; 0: never."""
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     out: str = "runs"
-    """Folder that gets this run's folder."""
+    """Folder in which the run folder is created."""
 
 
 ABOVE_ZERO = math.nextafter(0, 1)
@@ -135,7 +135,15 @@ _NAMED = {
 
 
 def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None:
-    """Raise `ConfigError` for a number out of bounds, a strange device or a choice without name."""
+    """Check the values of a configuration.
+
+    Args:
+        config: The configuration, a dataclass.
+        bounds: Lowest and highest value by key.
+
+    Raises:
+        ConfigError: A number is out of bounds, a name is unknown, or a choice has no name.
+    """
     if "${" in repr(config):  # an escaped interpolation would be one again once it is saved
         raise ConfigError("a value holds an escaped '${': use a value without it.")
     _check_numbers(config, bounds)

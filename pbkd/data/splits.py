@@ -88,7 +88,7 @@ def split_validation_and_test(
     """Split rows into training, validation and test rows.
 
     `share` is the test subset's share of the rows and the validation subset's share of the rest;
-    `limit` and the errors are those of `split_validation`.
+    `limit` and the errors are as in `split_validation`.
     """
     rest, test = split_validation(train, share, limit)
     kept, validation = split_validation(rest, share)

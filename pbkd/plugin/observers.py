@@ -1,4 +1,4 @@
-"""Plugins that observe a run: whatever they raise, the run goes on."""
+"""Hooks that observe a run; an exception in one of them does not stop the run."""
 
 from __future__ import annotations
 
@@ -15,18 +15,26 @@ __all__ = ["observe"]
 
 
 def observe(registry: Registry, hook: str, result: object) -> list[str]:
-    """Call a hook of every plugin that has it; return a line for each one that raised.
+    """Call an observing hook of every plugin, each with its own copy of the result.
 
-    Each gets a copy of the result, so that whatever it does to it changes nothing.
+    Args:
+        registry: The plugins.
+        hook: Name of the hook.
+        result: The hook's argument.
+
+    Returns:
+        A sentence for each plugin that raised an exception.
     """
     manager = registry.manager
-    told = []
+    failures = []
     for implementation in getattr(manager.hook, hook).get_hookimpls():
         others = [p for p in manager.get_plugins() if p is not implementation.plugin]
-        own = copy.deepcopy(result)
+        private = copy.deepcopy(result)
         try:
-            manager.subset_hook_caller(hook, others)(result=own)
+            manager.subset_hook_caller(hook, others)(result=private)
         except PLUGIN_FAILURES as error:
             reason = one_line(error).rstrip(".")
-            told.append(f"The plugin '{implementation.plugin_name}' fails in {hook} ({reason}).")
-    return told
+            failures.append(
+                f"The plugin '{implementation.plugin_name}' fails in {hook} ({reason})."
+            )
+    return failures

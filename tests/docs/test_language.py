@@ -36,12 +36,8 @@ MODULES = [
 ]
 
 TO_DO: set[str] = {
-    "pbkd/config/load.py",
-    "pbkd/config/schema.py",
-    "pbkd/data/splits.py",
     "pbkd/pipeline/evaluate.py",
     "pbkd/pipeline/select.py",
-    "pbkd/plugin/observers.py",
 }
 """Files that are not rewritten yet."""
 
