@@ -16,7 +16,7 @@ from pbkd.training.learner import trainee
 from pbkd.training.soft_targets import soft_target_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor, nn
 
@@ -127,12 +127,13 @@ def train_network(
     pace = hooks.start_pace(best.epochs, steps)
     for epoch in range(best.epochs, settings.epochs):
         network.train()
-        total = torch.zeros((), device=device)
-        for images, labels in pace(_epoch_batches(data, settings, epoch)):
-            x = normalization.apply(images, device)
-            total += _step(learner, x, labels.to(device), teacher, settings)
+        epoch_batches = (
+            (normalization.apply(images, device), labels.to(device))
+            for images, labels in pace(_epoch_batches(data, settings, epoch))
+        )
+        loss = _train_epoch(learner, epoch_batches, teacher, settings) / steps
         score = validate()
-        hooks.epoch_finished(epoch, float(total) / steps, score)
+        hooks.epoch_finished(epoch, loss, score)
         if score > best.score:
             best.score, best.state = score, _state(network)
         best.epochs = epoch + 1
@@ -158,6 +159,19 @@ def _epoch_batches(
         augmentation=data.augmentation,
         phase="fit",
     )
+
+
+def _train_epoch(
+    learner: Trainee,
+    epoch_batches: Iterable[tuple[Tensor, Tensor]],
+    teacher: nn.Module | None,
+    settings: TrainingSettings,
+) -> float:
+    """Train on normalised images and labels; return the sum of the losses."""
+    total = torch.zeros((), device=next(learner.replacement.parameters()).device)
+    for x, labels in epoch_batches:
+        total += _step(learner, x, labels, teacher, settings)
+    return float(total)
 
 
 def _step(

@@ -102,7 +102,28 @@ def train_model(
     normalization = Normalization(tuple(model.mean), tuple(model.std))
     network = _initial_network(registry, name, config).to(device)
     _check_data(name, network, data, normalization)
-    settings = TrainingSettings(
+    settings = _settings(config, device)
+    network = network.to(memory_format=torch.channels_last)
+    train_network(network, data, normalization, settings, hooks=TrainingHooks(epoch_finished))
+    weights = out / f"{name}.safetensors"
+    write_weights(weights, halved(network.state_dict()))
+    fit_weights(network, read_weights(weights), weights)
+    card = {
+        "name": name,
+        "summary": model.summary,
+        "licence": "Apache-2.0",
+        "command": shlex.join(["pbkd", "zoo", "train", name, *overrides]),
+        "recipe": OmegaConf.to_container(OmegaConf.structured(config)),
+        **_figures(network, data, normalization),
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+    path = out / f"{name}.yaml"
+    write_file(path, OmegaConf.to_yaml(OmegaConf.create(card)).encode())
+    return path
+
+
+def _settings(config: TrainConfig, device: torch.device) -> TrainingSettings:
+    return TrainingSettings(
         epochs=config.epochs,
         lr=config.lr,
         weight_decay=config.weight_decay,
@@ -111,29 +132,20 @@ def train_model(
         optimiser=config.optimiser,
         dtype=pick_dtype(config.autocast, device),
     )
-    network = network.to(memory_format=torch.channels_last)
-    train_network(network, data, normalization, settings, hooks=TrainingHooks(epoch_finished))
-    weights = out / f"{name}.safetensors"
-    write_weights(weights, halved(network.state_dict()))
-    fit_weights(network, read_weights(weights), weights)
+
+
+def _figures(network: nn.Module, data: Dataset, normalization: Normalization) -> dict[str, Any]:
+    """Measure the figures of a card."""
+    device = next(network.parameters()).device
     scores = {
         split: accuracy(network, getattr(data, split), normalization, device=device)
         for split in ("validation", "test")
     }
-    card = {
-        "name": name,
-        "summary": model.summary,
-        "licence": "Apache-2.0",
-        "command": shlex.join(["pbkd", "zoo", "train", name, *overrides]),
-        "recipe": OmegaConf.to_container(OmegaConf.structured(config)),
+    return {
         "accuracy": scores,
         "parameters": parameters(network),
         "macs": macs(network, data.image_shape),
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
-    path = out / f"{name}.yaml"
-    write_file(path, OmegaConf.to_yaml(OmegaConf.create(card)).encode())
-    return path
 
 
 def _initial_network(registry: Registry, name: str, config: TrainConfig) -> nn.Module:
