@@ -1,4 +1,4 @@
-"""What a run found out. Every figure names its unit; what was not measured is None, with why."""
+"""Results of blocks, from their plan and training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ __all__ = ["block_result", "failure_notes"]
 
 
 def block_result(planned: PlannedBlock, training: BlockTrained | None = None) -> BlockResult:
-    """Return a block's result from its plan and, where it was trained, the event of that."""
+    """Put the result of a candidate together.
+
+    Args:
+        planned: Its plan.
+        training: Its event, if it was trained.
+
+    Returns:
+        The result, before selection.
+    """
     failure = training.failure if training else None
     return BlockResult(
         name=planned.name,
@@ -41,7 +49,7 @@ def block_result(planned: PlannedBlock, training: BlockTrained | None = None) ->
 
 
 def failure_notes(blocks: Iterable[BlockResult]) -> list[str]:
-    """Say in a sentence each which blocks failed, and what became of their second training."""
+    """Describe which blocks failed, and the outcome of their second training."""
     return [
         f"Block '{block.name}' was trained a second time, because {block.first_failure};"
         f" {_outcome(block)}."

@@ -1,4 +1,4 @@
-"""The blockwise phases, seen from the host: assign, launch, collect the events of the workers."""
+"""The blockwise phases on the host: assign, launch, collect the workers' events."""
 
 from __future__ import annotations
 
@@ -27,73 +27,74 @@ if TYPE_CHECKING:
     from pbkd.core.events import Emit, Event
     from pbkd.core.results import BlockResult
     from pbkd.core.schedule import Worker
+    from pbkd.pipeline.context import RunContext
     from pbkd.pipeline.plan import PlannedRun
-    from pbkd.plugin.registry import Registry
+    from pbkd.planning.plan import Plan
     from pbkd.protocols import Launcher
 
 
 __all__ = ["distil_student_fed", "distil_teacher_fed"]
 
-_LOWER = 0.1
-_MICRO_BATCHES = 4
+_RETRY_RATE = 0.1  # factor on the learning rate of a block that diverged
+_MICRO_BATCHES = 4  # of a block that ran out of memory
 
 
-def distil_teacher_fed(
-    planned_run: PlannedRun, folder: Path, forward: Emit
-) -> dict[str, BlockTrained]:
-    """Train every candidate alone, as planned; return the event of each.
+def distil_teacher_fed(ctx: RunContext, forward: Emit) -> dict[str, BlockTrained]:
+    """Train every candidate as planned, on the teacher's activations.
 
-    Those that fail are trained once more; an event then has its `first_failure` too.
+    Candidates that fail are trained once more; their events then have a `first_failure`.
+
+    Args:
+        ctx: The run.
+        forward: Gets each event of the phase once.
+
+    Returns:
+        The event of each candidate, by its name.
+
+    Raises:
+        WorkerError: If the launcher fails, or leaves candidates untrained.
     """
-    plan = planned_run.plan
-    cache = plan.cache if plan.schedule.feed == "cache" else None
+    plan = ctx.plan
     names = tuple(planned.name for planned in plan.trained)
-    blocks = _blocks(planned_run, names)
-    planned = Assignment(
-        "teacher-fed",
-        "initial",
-        plan.workers,
-        plan.schedule,
-        blocks,
-        cache=cache,
+    assignment = Assignment(
+        phase="teacher-fed",
+        start="initial",
+        workers=plan.workers,
+        schedule=plan.schedule,
+        blocks=_blocks(plan, names),
+        cache=plan.cache if plan.schedule.feed == "cache" else None,
         candidates=names,
     )
-    events = _distil(planned_run, folder, planned, forward)
+    events = _distil(ctx, assignment, forward)
     failed = {name: event for name, event in events.items() if event.failure}
-    return events | _retried(planned_run, folder, failed, forward) if failed else events
+    return events | _retry(ctx, failed, forward) if failed else events
 
 
-def _retried(
-    planned_run: PlannedRun,
-    folder: Path,
-    failed: Mapping[str, BlockTrained],
-    forward: Emit,
+def _retry(
+    ctx: RunContext, failed: Mapping[str, BlockTrained], forward: Emit
 ) -> dict[str, BlockTrained]:
-    """Train failed candidates again from their first weights, each block's alone, for less memory.
+    """Train failed candidates again from their initial weights, one job per block.
 
-    One that diverged gets a tenth of its learning rate, one that ran out of memory goes through
-    each batch in four pieces. The weights of those that succeed are put
-    where the teacher-fed phase would have left them.
+    Those that diverged get a tenth of their learning rate, those that ran out of memory train on
+    micro-batches. Weights of those that succeed replace those of the teacher-fed phase.
     """
-    blocks = _blocks(planned_run, failed)
-    workers = planned_run.plan.workers[: len(blocks)]
+    plan, folder = ctx.plan, ctx.folder
+    blocks = _blocks(plan, failed)
+    workers = plan.workers[: len(blocks)]
     jobs = tuple(Job((name,)) for name in blocks)
-    schedule = Schedule(((),) * len(workers), jobs)
-    rates = {name: _LOWER for name, event in failed.items() if divergence(event.losses)}
-    micro_batches = {
-        name: _MICRO_BATCHES for name, event in failed.items() if event.failure == OUT_OF_MEMORY
-    }
-    again = Assignment(
-        "retry",
-        "initial",
-        workers,
-        schedule,
-        blocks,
-        rates=rates,
-        micro_batches=micro_batches,
+    assignment = Assignment(
+        phase="retry",
+        start="initial",
+        workers=workers,
+        schedule=Schedule(((),) * len(workers), jobs),
+        blocks=blocks,
+        rates={name: _RETRY_RATE for name, event in failed.items() if divergence(event.losses)},
+        micro_batches={
+            name: _MICRO_BATCHES for name, event in failed.items() if event.failure == OUT_OF_MEMORY
+        },
         candidates=tuple(failed),
     )
-    events = _distil(planned_run, folder, again, forward)
+    events = _distil(ctx, assignment, forward)
     for name, event in events.items():
         if event.failure is None:
             weights = read_weights(folder / "retry" / f"{name}.safetensors")
@@ -104,84 +105,91 @@ def _retried(
 
 
 def distil_student_fed(
-    planned_run: PlannedRun,
-    registry: Registry,
-    folder: Path,
-    accepted: Mapping[str, BlockResult],
-    forward: Emit,
+    ctx: RunContext, accepted: Mapping[str, BlockResult]
 ) -> dict[str, BlockTrained]:
-    """Train the accepted replacements, one a block, on the student's own activations, in a relay.
+    """Train the accepted replacements, one per block, on the student's activations.
 
-    Each worker needs what the replacements before its own give, so no other feed will do. Blocks
-    that ran out of memory before go through each batch in pieces.
+    Workers form a relay, since each needs the outputs of the replacements before its own. Blocks
+    that ran out of memory in the teacher-fed phase train on micro-batches.
+
+    Args:
+        ctx: The run.
+        accepted: The results of the accepted candidates so far.
+
+    Returns:
+        The event of each candidate, by its name.
+
+    Raises:
+        WorkerError: If the launcher fails, or leaves candidates untrained.
     """
-    costs = [
-        planned.cost
-        for planned in planned_run.plan.trained
-        if planned.cost is not None and planned.name in accepted
-    ]
-    names = [cost.name for cost in costs]
-    workers = planned_run.plan.workers
-    if len(workers) == 1:
-        schedule = Schedule(((Job(tuple(names)),),))
-    else:
-        schedule = registry.create("scheduler", {"name": "pipeline"}).schedule(costs, workers)
-        check_schedule(schedule, costs, len(workers))
-    blocks = _blocks(planned_run, accepted)
-    micro_batches = {
-        n: _MICRO_BATCHES for n, block in accepted.items() if block.first_failure == OUT_OF_MEMORY
-    }
-    following = Assignment(
-        "student-fed",
-        "teacher-fed",
-        workers,
-        schedule,
-        blocks,
-        micro_batches=micro_batches,
+    assignment = Assignment(
+        phase="student-fed",
+        start="teacher-fed",
+        workers=ctx.plan.workers,
+        schedule=_relay(ctx, accepted),
+        blocks=_blocks(ctx.plan, accepted),
+        micro_batches={
+            name: _MICRO_BATCHES
+            for name, block in accepted.items()
+            if block.first_failure == OUT_OF_MEMORY
+        },
         candidates=tuple(accepted),
     )
-    return _distil(planned_run, folder, following, forward)
+    return _distil(ctx, assignment, ctx.log.forward)
 
 
-def _blocks(planned_run: PlannedRun, names: Collection[str]) -> dict[str, Block]:
-    """Return the blocks of the candidates of these names."""
-    return {p.block.name: p.block for p in planned_run.plan.trained if p.name in names}
+def _relay(ctx: RunContext, names: Collection[str]) -> Schedule:
+    """Schedule candidates as one relay over all workers."""
+    workers = ctx.plan.workers
+    costs = [
+        planned.cost
+        for planned in ctx.plan.trained
+        if planned.cost is not None and planned.name in names
+    ]
+    if len(workers) == 1:
+        return Schedule(((Job(tuple(cost.name for cost in costs)),),))
+    pipeline = ctx.registry.create("scheduler", {"name": "pipeline"})
+    schedule: Schedule = pipeline.schedule(costs, workers)
+    check_schedule(schedule, costs, len(workers))
+    return schedule
 
 
-def _distil(
-    planned_run: PlannedRun,
-    folder: Path,
-    assignment: Assignment,
-    forward: Emit,
-) -> dict[str, BlockTrained]:
-    """Have a phase's candidates trained, as far as they are not; return their events."""
+def _blocks(plan: Plan, names: Collection[str]) -> dict[str, Block]:
+    """The blocks of these candidates."""
+    return {p.block.name: p.block for p in plan.trained if p.name in names}
+
+
+def _distil(ctx: RunContext, assignment: Assignment, forward: Emit) -> dict[str, BlockTrained]:
+    """Have the candidates of a phase trained that are not; return the events of all."""
+    folder, phase, launcher = ctx.folder, assignment.phase, ctx.planned.launcher
     write_assignment(folder, assignment)
-    phase, names = assignment.phase, assignment.candidates
     progress = _PhaseEvents(phase, forward)
     for event in read_events(folder):  # of a run that is resumed
         if isinstance(event, EpochDone):
             progress.see(event)
     for event in finished_blocks(folder, phase).values():
         progress.see(event)
-    launcher = planned_run.launcher
-    if not all(name in progress.blocks for name in names):
+    if not all(name in progress.blocks for name in assignment.candidates):
         with follow_events(folder, progress.see, skip="host"):
-            _launch(launcher, _work_of(planned_run), folder, assignment.workers)
-    missing = [name for name in names if name not in progress.blocks]
+            _launch(launcher, _work(ctx.planned), folder, assignment.workers)
+    missing = [name for name in assignment.candidates if name not in progress.blocks]
     if missing:
         raise WorkerError(
             f"{named('launcher', launcher)} ended, but nobody trained {', '.join(missing)}."
         )
     shutil.rmtree(folder / "checkpoints" / phase, ignore_errors=True)
-    return {name: progress.blocks[name] for name in names}
+    return {name: progress.blocks[name] for name in assignment.candidates}
 
 
 def _launch(
-    launcher: Launcher, wanted: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]
+    launcher: Launcher,
+    work_: Callable[[Path, int], None],
+    folder: Path,
+    workers: Sequence[Worker],
 ) -> None:
-    """Have the work done; an error of the launcher's own, not of the work's, is a `WorkerError`."""
+    """Have the work done; turn an error of the launcher itself into a `WorkerError`."""
     try:
-        launcher.launch(wanted, folder, workers)
+        launcher.launch(work_, folder, workers)
     except (PbkdError, OSError):
         raise
     except Exception as error:
@@ -194,13 +202,13 @@ def _launch(
         ) from error
 
 
-def _work_of(planned_run: PlannedRun) -> Callable[[Path, int], None]:
-    """Return what each worker does; what a program has in memory goes along with it."""
-    return partial(work, inputs=planned_run.inputs) if planned_run.inputs else work
+def _work(planned: PlannedRun) -> Callable[[Path, int], None]:
+    """The function that each worker executes, with a program's objects in memory bound to it."""
+    return partial(work, inputs=planned.inputs) if planned.inputs else work
 
 
 class _PhaseEvents:
-    """Passes on a phase's events, each epoch and block once however often it was repeated."""
+    """Passes a phase's events on, each epoch and block once, however often it was repeated."""
 
     def __init__(self, phase: str, forward: Emit) -> None:
         self.blocks: dict[str, BlockTrained] = {}

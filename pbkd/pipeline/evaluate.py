@@ -1,13 +1,15 @@
-"""Evaluation of teacher and student: accuracy, classes, latency, size."""
+"""Evaluation of teacher and student: accuracy, predicted classes, latency, size."""
 
 from __future__ import annotations
 
-import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.core.results import NetworkResult
 from pbkd.models.latency import latencies
 from pbkd.models.metrics import macs, parameters, weight_bytes
+from pbkd.pipeline.refine import copy_state
+from pbkd.runs.disagreements import find_changes, write_changes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,61 +17,114 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pbkd.data.datasets import Split
-    from pbkd.pipeline.plan import PlannedRun
+    from pbkd.pipeline.context import RunContext
+    from pbkd.training.task import DistillationTask
 
 
-__all__ = [
-    "copy_state",
-    "evaluate_stages",
-    "measure_networks",
-    "predicted_classes",
-    "validation_score",
-]
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores and sizes of teacher and student.
+
+    Attributes:
+        teacher: Figures of the teacher.
+        student: Figures of the student.
+        test: The student's score on the test split, by stage; None for skipped stages. Scores are
+            accuracies, or, without labels, agreement with the teacher.
+        validation: The same on the validation split.
+    """
+
+    teacher: NetworkResult
+    student: NetworkResult
+    test: dict[str, float | None]
+    validation: dict[str, float | None]
+
+
+def evaluate(
+    ctx: RunContext, student: nn.Module, states: Mapping[str, dict[str, Tensor] | None]
+) -> Evaluation:
+    """Score and measure teacher and student; write the images on which they disagree.
+
+    Args:
+        ctx: The run.
+        student: The finished student; it is left as it is.
+        states: The student's parameters and buffers after each stage; None for skipped stages.
+
+    Returns:
+        Scores, sizes and latencies.
+    """
+    task = ctx.task
+    with ctx.clock.phase("evaluation"):
+        test, validation = (
+            evaluate_stages(task, student, states, split)
+            for split in (task.data.test, task.data.validation)
+        )
+        classes = _predicted_classes(task, student)
+        changes = find_changes(task.data.test, **classes, labelled=task.data.labelled)
+        write_changes(ctx.folder, changes)
+        teacher_result, student_result = measure_networks(task, student, classes)
+    return Evaluation(teacher_result, student_result, test, validation)
 
 
 def evaluate_stages(
-    planned_run: PlannedRun,
+    task: DistillationTask,
     student: nn.Module,
-    stages: Mapping[str, dict[str, Tensor] | None],
+    states: Mapping[str, dict[str, Tensor] | None],
     split: Split,
 ) -> dict[str, float | None]:
-    """Score each stage of the student on a split; leave it as it was."""
+    """Score the student after each stage on a split.
+
+    Args:
+        task: Teacher and data.
+        student: The student; it is left as it is.
+        states: Its parameters and buffers after each stage; None for skipped stages.
+        split: The images and labels to score on.
+
+    Returns:
+        The score by stage.
+    """
     final = copy_state(student)
     scores: dict[str, float | None] = {}
-    for stage, state in stages.items():
+    for stage, state in states.items():
         scores[stage] = None
         if state is not None:
             student.load_state_dict(state)
-            scores[stage] = planned_run.task.score(student, split)
+            scores[stage] = task.score(student, split)
     student.load_state_dict(final)
     return scores
 
 
-def predicted_classes(planned_run: PlannedRun, student: nn.Module) -> dict[str, Tensor]:
-    """Return the classes that teacher and student give the test images.
-
-    Those of the teacher are the labels where the data have none of their own.
-    """
-    task, data = planned_run.task, planned_run.task.data
+def _predicted_classes(task: DistillationTask, student: nn.Module) -> dict[str, Tensor]:
+    """Predict the classes of the test images; the teacher's are the labels of unlabelled data."""
     networks = {"student": student}
-    if data.labelled:
+    if task.data.labelled:
         networks["teacher"] = task.teacher.network
-    predicted = {role: task.predict(network, data.test) for role, network in networks.items()}
-    return {"teacher": data.test.labels, **predicted}
+    predicted = {role: task.predict(network, task.data.test) for role, network in networks.items()}
+    return {"teacher": task.data.test.labels, **predicted}
 
 
 def measure_networks(
-    planned_run: PlannedRun, student: nn.Module, given: Mapping[str, Tensor]
+    task: DistillationTask, student: nn.Module, classes: Mapping[str, Tensor]
 ) -> tuple[NetworkResult, NetworkResult]:
-    """Measure teacher and student, their latencies in turn: of one image, and of a batch."""
-    task = planned_run.task
+    """Measure size and latency of teacher and student, in turn.
+
+    Args:
+        task: Teacher and data.
+        student: The student.
+        classes: The predicted classes of the test images, by role.
+
+    Returns:
+        The figures of teacher and student, with latencies of one image and of a batch.
+    """
     networks = {"teacher": task.teacher.network, "student": student}
     batches = sorted({1, len(task.images)})
     timed = [latencies(networks, task.images[:batch]) for batch in batches]
-    teacher, student_ = (
+    teacher_result, student_result = (
         NetworkResult(
             name=task.teacher.name if role == "teacher" else f"{task.teacher.name} student",
-            **_scored(planned_run, role, given),
+            **_scored(task, role, classes[role]),
             network=network if role == "student" else None,
             parameters=parameters(network),
             macs=macs(network, task.data.image_shape),
@@ -78,25 +133,12 @@ def measure_networks(
         )
         for role, network in networks.items()
     )
-    return teacher, student_
+    return teacher_result, student_result
 
 
-def _scored(
-    planned_run: PlannedRun, role: str, given: Mapping[str, Tensor]
-) -> dict[str, float | None]:
-    """Return the accuracy, or, where there are no labels, the student's agreement."""
-    data = planned_run.task.data
-    score = int((given[role] == data.test.labels).sum()) / len(data.test)
-    if data.labelled:
+def _scored(task: DistillationTask, role: str, classes: Tensor) -> dict[str, float | None]:
+    """The accuracy, or, without labels, the student's agreement with the teacher."""
+    score = int((classes == task.data.test.labels).sum()) / len(task.data.test)
+    if task.data.labelled:
         return {"accuracy": score}
     return {"accuracy": None, "agreement": score if role == "student" else None}
-
-
-def validation_score(planned_run: PlannedRun, network: nn.Module) -> float:
-    """Return a network's score on the validation split."""
-    return planned_run.task.score(network, planned_run.task.data.validation)
-
-
-def copy_state(network: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of a network's parameters and buffers."""
-    return copy.deepcopy(network.state_dict())

@@ -3,53 +3,45 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import platform
-import shlex
 import shutil
-import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from pbkd._version import __version__
-from pbkd.core.events import BlockTrained, Note, RunFinished, TeacherScored
+from pbkd.core.events import Note, RunFinished, TeacherScored
 from pbkd.core.process import keep_freed_memory
-from pbkd.core.results import RunResult
-from pbkd.energy.accounting import RUN, account_energy, devices_in_use
+from pbkd.energy.accounting import RUN
 from pbkd.energy.monitor import monitor_energy
 from pbkd.energy.phases import PhaseClock, report_power
 from pbkd.errors import ConfigError, TeacherError
-from pbkd.models.precision import slowness
 from pbkd.models.weights import fingerprint
-from pbkd.pipeline.block_results import block_result
-from pbkd.pipeline.distill_blocks import distil_teacher_fed
+from pbkd.pipeline.context import RunContext
 from pbkd.pipeline.finish import finish
 from pbkd.pipeline.plan import cost_table, plan_run
-from pbkd.pipeline.run_folder import open_folder, reopen_folder, resumed_note
+from pbkd.pipeline.run_folder import open_folder, reopen_folder
+from pbkd.pipeline.run_result import precision_notes, run_result
+from pbkd.pipeline.select import select
+from pbkd.pipeline.train_blocks import train_blocks
 from pbkd.plugin.observers import observe
 from pbkd.report import write_report
 from pbkd.runs.events import EventLog
-from pbkd.runs.folder import folder_needed, locked, times_resumed, unfinished_run
+from pbkd.runs.folder import folder_needed, locked, unfinished_run
 from pbkd.runs.identity import check_choices
 from pbkd.runs.plan_files import plan_event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from torch import nn
+
     from pbkd.config.schema import RunConfig
-    from pbkd.core.events import Emit, Event
-    from pbkd.core.results import BlockResult, EnergyResult
-    from pbkd.core.schedule import Worker
-    from pbkd.data.datasets import Dataset
+    from pbkd.core.events import Emit
+    from pbkd.core.results import RunResult
     from pbkd.energy.monitor import EnergyMonitor
     from pbkd.models.in_memory import InMemoryInputs
-    from pbkd.pipeline.finish import Outcome
     from pbkd.pipeline.plan import PlannedRun
     from pbkd.plugin.registry import Registry
-    from pbkd.protocols import EnergyMeter
     from pbkd.training.task import DistillationTask
 
 
@@ -85,50 +77,31 @@ def run(
     _check_main()
     keep_freed_memory()
     log = EventLog(emit)
-    meters = [_meter(registry, choice) for choice in config.meters]
     with ExitStack() as stack:
-        if resume:
-            stack.enter_context(locked(unfinished_run(resume)))
-            check_choices(resume, config)
-        monitor = stack.enter_context(monitor_energy(meters))
-        monitor.measure_idle()
-        stack.enter_context(report_power(monitor, log.emit))
+        open_run = _folder_opener(stack, config, resume)
+        monitor = stack.enter_context(_metered(registry, config.meters, log.emit))
         clock = PhaseClock(monitor, log.emit)
         with monitor.window(RUN):
             with clock.phase("planning"):
-                planned_run = plan_run(config, registry, inputs)
-                _score_teacher(planned_run.task, log.emit)
-                before = fingerprint(planned_run.task.teacher.network)
-                folder = (
-                    reopen_folder(planned_run, resume)
-                    if resume
-                    else open_folder(planned_run, stack)
-                )
-            log.record_in(folder)
-            for note in _slow(planned_run):
-                log.emit(Note(text=note))
-            log.emit(
-                plan_event(folder, planned_run.config, planned_run.plan, cost_table(planned_run))
+                planned = plan_run(config, registry, inputs)
+                _score_teacher(planned.task, log.emit)
+                folder = open_run(planned)
+            ctx = RunContext(
+                planned=planned, registry=registry, folder=folder, log=log, clock=clock
             )
-            with folder_needed(folder):
-                with clock.phase("teacher-fed"):
-                    trained, faults = _teacher_fed(planned_run, registry, folder, log)
-                outcome = finish(planned_run, registry, trained, folder, clock, log)
-        if fingerprint(planned_run.task.teacher.network) != before:
-            raise TeacherError(
-                "the teacher's weights changed during the run: a plugin writes to them."
-            )
-        energy = _energy(planned_run, monitor, folder)
-        result = _result(planned_run, folder, outcome, clock, faults, energy)
-        write_report(result, folder)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        for fault in observe(registry, "run_finished", result):
-            log.emit(Note(text=fault))
-        log.forward(RunFinished(result=result))  # result.json has it
+            _announce(ctx, planned.config)
+            with _unchanged(ctx.task.teacher.network), folder_needed(folder):
+                built = train_blocks(ctx)
+                spec = planned.config
+                kept = select(ctx, built.results, spec.max_drop, spec.budget)
+                outcome = finish(ctx, kept)
+        result = run_result(ctx, outcome, built.notes, monitor)
+        _publish(ctx, result)
         return result
 
 
 def _check_main() -> None:
+    """Refuse to run in a worker that is importing the program that started it."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ConfigError(
             "every worker imports the program that started it, so that what it is to do once"
@@ -136,96 +109,61 @@ def _check_main() -> None:
         )
 
 
-def _result(
-    planned_run: PlannedRun,
-    folder: Path,
-    outcome: Outcome,
-    clock: PhaseClock,
-    faults: Sequence[str],
-    energy: EnergyResult,
-) -> RunResult:
-    data = planned_run.task.data
-    return RunResult(
-        folder=str(folder),
-        command=shlex.join(["pbkd", *sys.argv[1:]]),
-        teacher=outcome.teacher,
-        student=outcome.student,
-        accuracies=outcome.test if data.labelled else dict.fromkeys(outcome.test),
-        agreements={} if data.labelled else outcome.test,
-        accuracy_reason=None if data.labelled else f"the data '{data.name}' has no labels",
-        validation=outcome.validation,
-        blocks=outcome.blocks,
-        candidates=outcome.candidates,
-        phases=tuple(clock.results),
-        notes=(
-            *_skipped(data),
-            *_slow(planned_run),
-            *outcome.notes,
-            *faults,
-            *resumed_note(folder),
-        ),
-        environment=_environment(planned_run.plan.workers),
-        energy=energy,
-    )
+def _folder_opener(
+    stack: ExitStack, config: RunConfig, resume: Path | None
+) -> Callable[[PlannedRun], Path]:
+    """Lock and check the run to resume, if any; return what opens the run folder."""
+    if resume is None:
+        return partial(open_folder, stack)
+    stack.enter_context(locked(unfinished_run(resume)))
+    check_choices(resume, config)
+    return partial(reopen_folder, folder=resume)
 
 
-def _energy(planned_run: PlannedRun, monitor: EnergyMonitor, folder: Path) -> EnergyResult:
-    plan, host = planned_run.plan, str(planned_run.task.device)
-    in_use = devices_in_use(plan.schedule, plan.workers, host)
-    return account_energy(monitor.windows, plan.workers, in_use, resumed=times_resumed(folder) > 0)
+@contextmanager
+def _metered(registry: Registry, choices: Sequence[Any], emit: Emit) -> Iterator[EnergyMonitor]:
+    """Measure energy with the configured meters, and report power every few seconds."""
+    named = (choice if isinstance(choice, dict) else {"name": choice} for choice in choices)
+    meters = [registry.create("meter", choice) for choice in named]
+    with monitor_energy(meters) as monitor:
+        monitor.rest()
+        with report_power(monitor, emit):
+            yield monitor
+
+
+@contextmanager
+def _unchanged(network: nn.Module) -> Iterator[None]:
+    """Raise `TeacherError` if the teacher's weights change."""
+    before = fingerprint(network)
+    yield
+    if fingerprint(network) != before:
+        raise TeacherError("the teacher's weights changed during the run: a plugin writes to them.")
 
 
 def _score_teacher(task: DistillationTask, emit: Emit) -> None:
     """Score the teacher on the test split, if that has labels, before anything happens to it."""
-    teacher, data = task.teacher, task.data
-    score = task.score(teacher.network, data.test) if data.labelled else None
-    images = len(data.test)
-    emit(TeacherScored(name=teacher.name, images=images, accuracy=score, cut=task.partitioner))
+    teacher, test = task.teacher, task.data.test
+    score = task.score(teacher.network, test) if task.data.labelled else None
+    emit(TeacherScored(name=teacher.name, images=len(test), accuracy=score, cut=task.partitioner))
 
 
-def _teacher_fed(
-    planned_run: PlannedRun, registry: Registry, folder: Path, log: EventLog
-) -> tuple[dict[str, BlockResult], list[str]]:
-    """Distil as planned; observers hear of each block as it is finished, and may fail."""
-    planned = {p.name: p for p in planned_run.plan.trained}
-    faults: list[str] = []
-
-    def forward(event: Event) -> None:
-        if isinstance(event, BlockTrained) and (not event.failure or event.phase == "retry"):
-            result = block_result(planned[event.block], event)
-            for fault in observe(registry, "block_finished", result):
-                if fault not in faults:
-                    faults.append(fault)
-                    log.emit(Note(text=fault))
-        log.forward(event)
-
-    events = distil_teacher_fed(planned_run, folder, forward)
-    return {name: block_result(planned[name], event) for name, event in events.items()}, faults
-
-
-def _meter(registry: Registry, choice: Any) -> EnergyMeter:
-    named = choice if isinstance(choice, dict) else {"name": choice}
-    meter: EnergyMeter = registry.create("meter", named)
-    return meter
-
-
-def _slow(planned_run: PlannedRun) -> list[str]:
-    note = slowness(planned_run.task.dtype, planned_run.task.device)
-    return [note] if note else []
-
-
-def _skipped(data: Dataset) -> list[str]:
-    """Say which corrupt images were left out, if any."""
-    count, first = len(data.skipped_files), ", ".join(data.skipped_files[:3])
-    more = ", …" if count > 3 else ""
-    return [f"Left out {count} corrupt image(s): {first}{more}."] if count else []
-
-
-def _environment(workers: Sequence[Worker]) -> dict[str, str]:
-    return {
-        "pbkd": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "workers": ", ".join(f"{w.device} ({w.threads} threads)" for w in workers),
+def _announce(ctx: RunContext, config: RunConfig) -> None:
+    """Record the events so far in the run folder, and emit the plan."""
+    ctx.log.record_in(ctx.folder)
+    for note in precision_notes(ctx.task):
+        ctx.log.emit(Note(text=note))
+    epochs = {
+        "teacher-fed": config.distill.epochs or 0,
+        "student-fed": config.distill.student_fed_epochs or 0,
+        "fine-tuning": config.finetune.epochs or 0,
     }
+    ctx.log.emit(plan_event(ctx.folder, epochs, ctx.plan, cost_table(ctx.planned)))
+
+
+def _publish(ctx: RunContext, result: RunResult) -> None:
+    """Write the report, and announce the result to observers and listeners."""
+    write_report(result, ctx.folder)
+    shutil.rmtree(ctx.folder / "checkpoints", ignore_errors=True)
+    for fault in observe(ctx.registry, "run_finished", result):
+        ctx.log.emit(Note(text=fault))
+    ctx.log.forward(RunFinished(result=result))  # not recorded: result.json has it

@@ -1,4 +1,4 @@
-"""The folder of a run, opened anew or again: everything that its workers need, and its identity."""
+"""The run folder, opened anew or again: everything that workers need, and the run's identity."""
 
 from __future__ import annotations
 
@@ -24,29 +24,49 @@ if TYPE_CHECKING:
 __all__ = ["open_folder", "reopen_folder", "resumed_note"]
 
 
-def open_folder(planned_run: PlannedRun, stack: ExitStack) -> Path:
-    """Create the run folder with everything that its workers need, locked until `stack` ends."""
-    folder = new_run_folder(Path(planned_run.config.out), planned_run.task.teacher.name)
+def open_folder(stack: ExitStack, planned: PlannedRun) -> Path:
+    """Create the folder of a new run.
+
+    Args:
+        stack: Keeps the folder locked.
+        planned: The planned run.
+
+    Returns:
+        The folder, with configuration, plan and initial weights.
+    """
+    config = planned.config
+    folder = new_run_folder(Path(config.out), planned.task.teacher.name)
     stack.enter_context(locked(folder))
-    write_file(folder / "config.yaml", to_yaml(planned_run.config).encode())
-    for name, replacement in planned_run.replacements.items():
+    write_file(folder / "config.yaml", to_yaml(config).encode())
+    for name, replacement in planned.replacements.items():
         write_weights(folder / "initial" / f"{name}.safetensors", replacement.state_dict())
-    write_identity(folder, planned_run.config, planned_run.task)
-    write_plan(folder, planned_run.plan, cost_table(planned_run))
+    write_identity(folder, config, planned.task)
+    write_plan(folder, planned.plan, cost_table(planned))
     return folder
 
 
-def reopen_folder(planned_run: PlannedRun, folder: Path) -> Path:
-    """Check that the folder is of this very run; its first weights stay as they are."""
-    check_identity(folder, planned_run.config, planned_run.task)
-    write_file(folder / "config.yaml", to_yaml(planned_run.config).encode())
-    write_plan(folder, planned_run.plan, cost_table(planned_run))
+def reopen_folder(planned: PlannedRun, folder: Path) -> Path:
+    """Open the folder of a run that is resumed; its initial weights stay.
+
+    Args:
+        planned: The planned run.
+        folder: The run folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        IdentityError: If the folder belongs to another run.
+    """
+    check_identity(folder, planned.config, planned.task)
+    write_file(folder / "config.yaml", to_yaml(planned.config).encode())
+    write_plan(folder, planned.plan, cost_table(planned))
     record_event(folder, "host", Resumed())
     return folder
 
 
 def resumed_note(folder: Path) -> list[str]:
-    """Return the note that the result of a resumed run needs; nothing for another run."""
+    """Note how often the run was resumed, if it was."""
     times = times_resumed(folder)
     if not times:
         return []

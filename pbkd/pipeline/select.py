@@ -1,85 +1,110 @@
-"""Accept or keep: which trained candidates enter the student."""
+"""Selection: which trained candidates enter the student."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from pbkd.core.blocks import candidate_of
 from pbkd.core.events import BlockScored
 from pbkd.core.files import read_json, write_json
-from pbkd.data.batching import sequential_batches
+from pbkd.models.replacement import read_replacement
+from pbkd.pipeline.block_results import failure_notes
+from pbkd.pipeline.solo_scores import SoloScore, solo_scores
 from pbkd.planning.budget import is_limited, pick_candidates
-from pbkd.training.soft_targets import soft_target_loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from torch import nn
 
+    from pbkd.config.schema import BudgetConfig
     from pbkd.core.events import Emit
     from pbkd.core.results import BlockResult
-    from pbkd.data.datasets import Split
-    from pbkd.pipeline.plan import PlannedRun
-    from pbkd.training.task import DistillationTask
+    from pbkd.pipeline.context import RunContext
 
 
-__all__ = ["SoloScore", "select", "solo_scores"]
+__all__ = ["Selection", "select"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The trained candidates and which of them enter the student.
+
+    Attributes:
+        blocks: The result of each candidate, by its name; `replaced` if it enters the student.
+        accepted: The replacements that enter the student, by candidate name, one per block.
+        notes: What was decided, a sentence each.
+    """
+
+    blocks: Mapping[str, BlockResult]
+    accepted: Mapping[str, nn.Module]
+    notes: tuple[str, ...]
 
 
 def select(
-    planned_run: PlannedRun,
-    trained: Mapping[str, BlockResult],
-    replacements: Mapping[str, nn.Module],
-    folder: Path,
-    emit: Emit,
-    notes: list[str],
-) -> dict[str, BlockResult]:
-    """Return the results of all candidates; those that enter the student are `replaced`.
+    ctx: RunContext, trained: Mapping[str, BlockResult], max_drop: float, budget: BudgetConfig
+) -> Selection:
+    """Decide which trained candidates enter the student.
 
-    `replacements` are those whose training succeeded. A candidate that alone loses too much is
-    rejected, whatever the budget; among the others the budget decides, where there is one.
+    A candidate that alone loses too much accuracy is rejected; among the others the budget decides,
+    if there is one.
+
+    Args:
+        ctx: The run.
+        trained: The results of the teacher-fed phase, by candidate.
+        max_drop: The accuracy that a candidate may lose alone, as a share.
+        budget: What the student may cost.
+
+    Returns:
+        The selection, with the weights of the teacher-fed phase.
     """
-    scores = _scores(planned_run, replacements, folder)
-    blocks = {**trained, **_accept(planned_run, trained, scores, emit)}
-    if is_limited(planned_run.config.budget):
-        blocks |= _pick(planned_run, blocks, folder, notes)
-    return blocks
+    with ctx.clock.phase("scoring"):
+        replacements = {
+            name: read_replacement(ctx.folder / "teacher-fed", replacement, name).to(
+                ctx.task.device
+            )
+            for name, replacement in ctx.planned.replacements.items()
+            if trained[name].replaced
+        }
+        scores = _scores(ctx, replacements)
+        blocks = {**trained, **_accept(trained, scores, max_drop, ctx.log.emit)}
+        notes: list[str] = []
+        if is_limited(budget):
+            choice = _choice(ctx, blocks, budget)
+            blocks |= _left_out(blocks, choice["picked"])
+            notes.append(choice["note"])
+        notes += failure_notes(blocks.values())
+    accepted = {name: r for name, r in replacements.items() if blocks[name].replaced}
+    return Selection(blocks, accepted, tuple(notes))
 
 
-def _scores(
-    planned_run: PlannedRun, replacements: Mapping[str, nn.Module], folder: Path
-) -> dict[str, SoloScore]:
-    """Score each candidate alone on the validation split, once and for all.
+def _scores(ctx: RunContext, replacements: Mapping[str, nn.Module]) -> dict[str, SoloScore]:
+    """Score each candidate on the validation split, and write the scores down.
 
-    Scores are written down: with other threads, a resumed run might round them another way, and
-    accept others than its student-fed phase began with.
+    A resumed run reads them: with other threads it might round differently, and accept other
+    candidates than its student-fed phase began with.
     """
-    path = folder / "scores.json"
+    path = ctx.folder / "scores.json"
     if path.exists():
         return {name: SoloScore(**score) for name, score in read_json(path).items()}
-    task = planned_run.task
-    scores = solo_scores(task, replacements, task.data.validation)
+    scores = solo_scores(ctx.task, replacements, ctx.task.data.validation)
     write_json(path, {name: asdict(score) for name, score in scores.items()})
     return scores
 
 
 def _accept(
-    planned_run: PlannedRun,
     trained: Mapping[str, BlockResult],
     scores: Mapping[str, SoloScore],
+    max_drop: float,
     emit: Emit,
 ) -> dict[str, BlockResult]:
     """Reject the candidates that alone lose too much."""
-    limit = planned_run.config.max_drop
     blocks = {}
     for name, score in scores.items():
         reason = None
-        if score.drop > limit:
-            lost = f"{100 * score.drop:.1f} points on validation, over {100 * limit:g}"
+        if score.drop > max_drop:
+            lost = f"{100 * score.drop:.1f} points on validation, over {100 * max_drop:g}"
             reason = f"alone it loses {lost}"
         blocks[name] = replace(
             trained[name],
@@ -92,29 +117,35 @@ def _accept(
     return blocks
 
 
-def _pick(
-    planned_run: PlannedRun, blocks: Mapping[str, BlockResult], folder: Path, notes: list[str]
-) -> dict[str, BlockResult]:
-    """Return those of the accepted candidates that the budget leaves out, with why.
+def _choice(
+    ctx: RunContext, blocks: Mapping[str, BlockResult], budget: BudgetConfig
+) -> dict[str, Any]:
+    """Choose among the accepted candidates by the budget, and write the choice down.
 
-    The choice is written down too, since latencies are measured anew when a run is resumed.
+    A resumed run reads it: it measures latencies anew.
     """
-    accepted = {name: block for name, block in blocks.items() if block.replaced}
-    path = folder / "choice.json"
+    path = ctx.folder / "choice.json"
     if path.exists():
-        choice = read_json(path)
-    else:
-        budget = planned_run.config.budget
-        harms = {name: _harm(block, budget.harm) for name, block in accepted.items()}
-        picked, note = pick_candidates(budget, planned_run.task, planned_run.plan, harms)
-        choice = {"picked": picked, "note": note}
-        write_json(path, choice)
-    notes.append(choice["note"])
+        choice: dict[str, Any] = read_json(path)
+        return choice
+    harms = {name: _harm(block, budget.harm) for name, block in blocks.items() if block.replaced}
+    picked, note = pick_candidates(budget, ctx.task, ctx.plan, harms)
+    choice = {"picked": picked, "note": note}
+    write_json(path, choice)
+    return choice
+
+
+def _left_out(
+    blocks: Mapping[str, BlockResult], picked: Mapping[str, str | None]
+) -> dict[str, BlockResult]:
+    """Mark the accepted candidates that the budget leaves out, with the reason."""
     left_out = {}
-    for name, block in accepted.items():
-        taken = choice["picked"][candidate_of(name)[0]]
-        if taken != name:
-            instead = f"prefers '{taken}'" if taken else "keeps the teacher's segment"
+    for name, block in blocks.items():
+        if not block.replaced:
+            continue
+        preferred = picked[candidate_of(name)[0]]
+        if preferred != name:
+            instead = f"prefers '{preferred}'" if preferred else "keeps the teacher's segment"
             left_out[name] = replace(block, replaced=False, reason=f"the budget {instead}")
     return left_out
 
@@ -127,46 +158,3 @@ def _harm(block: BlockResult, kind: str) -> float:
     }[kind]
     assert measured is not None, "a candidate that was accepted has been scored"
     return measured
-
-
-@dataclass(frozen=True)
-class SoloScore:
-    """What a candidate does to the teacher's answers on a split.
-
-    `drop` is the accuracy lost, a share (0.01 is one point), negative where the teacher gains;
-    `divergence` the mean Kullback-Leibler divergence from the teacher's answers, in nats.
-    """
-
-    drop: float
-    divergence: float
-
-
-@torch.no_grad()
-def solo_scores(
-    task: DistillationTask, replacements: Mapping[str, nn.Module], split: Split
-) -> dict[str, SoloScore]:
-    """Return what each candidate does when it alone is swapped into the teacher.
-
-    Only what follows the block is run again.
-    """
-    for replacement in replacements.values():
-        replacement.eval()
-    correct = dict.fromkeys(("", *replacements), 0)
-    divergence = dict.fromkeys(("", *replacements), 0.0)
-    for images, labels in sequential_batches(split, task.images.shape[0] * 4):
-        x = task.normalize(images)
-        swapped = {}
-        for position, (block, segment) in enumerate(task.fused.named_children()):
-            for name, replacement in replacements.items():
-                if candidate_of(name)[0] == block:
-                    swapped[name] = task.fused[position + 1 :](replacement(x))
-            x = segment(x)
-        answers = labels.to(task.device)
-        for name, logits in {"": x, **swapped}.items():
-            correct[name] += int((logits.argmax(1) == answers).sum())
-            divergence[name] += len(labels) * float(soft_target_loss(logits, x, 1.0))
-    rows = len(split)
-    return {
-        name: SoloScore((correct[""] - correct[name]) / rows, divergence[name] / rows)
-        for name in replacements
-    }

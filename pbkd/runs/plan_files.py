@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pbkd.config.schema import RunConfig
     from pbkd.core.schedule import Schedule
     from pbkd.planning.cost_files import CostTable
     from pbkd.planning.plan import Plan
@@ -62,13 +61,8 @@ def write_plan(folder: Path, plan: Plan, table: CostTable) -> None:
     write_json(folder / _PLAN, {**head, "workers": workers, **schedule_data(plan.schedule)})
 
 
-def plan_event(folder: Path, config: RunConfig, plan: Plan, table: CostTable) -> PlanMade:
+def plan_event(folder: Path, epochs: Mapping[str, int], plan: Plan, table: CostTable) -> PlanMade:
     """Return the event that announces a plan."""
-    epochs = {
-        "teacher-fed": config.distill.epochs or 0,
-        "student-fed": config.distill.student_fed_epochs or 0,
-        "fine-tuning": config.finetune.epochs or 0,
-    }
     blocks = {planned.block.name for planned in plan.trained}
     trainings = {"teacher-fed": len(plan.trained), "student-fed": len(blocks), "fine-tuning": 1}
     lanes = job_lanes(plan.schedule, table.costs, plan.workers, table.workload)

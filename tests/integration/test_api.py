@@ -163,7 +163,7 @@ def test_a_run_that_was_stopped_goes_on(
     network, train = digits.teacher.network, floats(digits, digits.data.train)
     whole = pbkd.compress(network, train, **options)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pbkd.pipeline.run.finish", stopped)
+        patch.setattr("pbkd.pipeline.run.select", stopped)
         pbkd.compress(network, train, **options)
     (folder,) = (
         path

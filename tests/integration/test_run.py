@@ -189,9 +189,9 @@ def test_a_plugin_that_writes_to_the_teacher_is_found_out(
     quick: list[str], registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def vandal(planned_run: Any, *rest: Any) -> Any:
-        next(planned_run.task.teacher.network.parameters()).data[0] += 1e-6
-        return finish(planned_run, *rest)
+    def vandal(ctx: Any, *rest: Any) -> Any:
+        next(ctx.task.teacher.network.parameters()).data[0] += 1e-6
+        return finish(ctx, *rest)
 
     monkeypatch.setattr("pbkd.pipeline.run.finish", vandal)
     with pytest.raises(TeacherError, match="weights changed during the run"):

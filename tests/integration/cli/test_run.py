@@ -19,7 +19,7 @@ def test_a_run_that_is_stopped_can_be_asked_about_and_goes_on(
 
     quick = ["threads=1", "distill.epochs=1", "distill.student_fed_epochs=0", "finetune.epochs=1"]
     with monkeypatch.context() as patch:
-        patch.setattr("pbkd.pipeline.run.finish", interrupted)
+        patch.setattr("pbkd.pipeline.run.select", interrupted)
         stopped = pbkd("run", *quick, "meters=[]")
     (folder,) = (path for path in Path("runs").iterdir() if not path.is_symlink())
     assert stopped.code == 130

@@ -15,7 +15,7 @@ from pbkd.models.replacement import build_replacement
 from pbkd.models.student import assemble
 from pbkd.models.student_files import Recipe, write_student
 from pbkd.models.weights import read_weights
-from pbkd.pipeline.select import solo_scores
+from pbkd.pipeline.solo_scores import solo_scores
 from pbkd.training.recalibration import recalibrate
 
 if TYPE_CHECKING:

@@ -1,0 +1,101 @@
+"""The result of a run, put together from the results of its stages."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+
+from pbkd._version import __version__
+from pbkd.core.results import RunResult
+from pbkd.energy.accounting import account_energy, devices_in_use
+from pbkd.models.precision import slowness
+from pbkd.pipeline.run_folder import resumed_note
+from pbkd.runs.folder import times_resumed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbkd.core.results import EnergyResult
+    from pbkd.core.schedule import Worker
+    from pbkd.data.datasets import Dataset
+    from pbkd.energy.monitor import EnergyMonitor
+    from pbkd.pipeline.context import RunContext
+    from pbkd.pipeline.finish import Outcome
+    from pbkd.training.task import DistillationTask
+
+
+__all__ = ["precision_notes", "run_result"]
+
+
+def run_result(
+    ctx: RunContext, outcome: Outcome, observer_notes: Sequence[str], monitor: EnergyMonitor
+) -> RunResult:
+    """Put the result of a run together.
+
+    Args:
+        ctx: The run, all of whose phases are over.
+        outcome: The finished student.
+        observer_notes: Failures of observer plugins.
+        monitor: The energy of all phases.
+
+    Returns:
+        The result.
+    """
+    data, evaluation = ctx.task.data, outcome.evaluation
+    return RunResult(
+        folder=str(ctx.folder),
+        command=shlex.join(["pbkd", *sys.argv[1:]]),
+        teacher=evaluation.teacher,
+        student=evaluation.student,
+        accuracies=evaluation.test if data.labelled else dict.fromkeys(evaluation.test),
+        agreements={} if data.labelled else evaluation.test,
+        accuracy_reason=None if data.labelled else f"the data '{data.name}' has no labels",
+        validation=evaluation.validation,
+        blocks=outcome.blocks,
+        candidates=outcome.candidates,
+        phases=tuple(ctx.clock.results),
+        notes=(
+            *_skipped_images(data),
+            *precision_notes(ctx.task),
+            *outcome.notes,
+            *observer_notes,
+            *resumed_note(ctx.folder),
+        ),
+        environment=_environment(ctx.plan.workers),
+        energy=_energy(ctx, monitor),
+    )
+
+
+def precision_notes(task: DistillationTask) -> list[str]:
+    """Note if the device is slow in the run's precision."""
+    note = slowness(task.dtype, task.device)
+    return [note] if note else []
+
+
+def _energy(ctx: RunContext, monitor: EnergyMonitor) -> EnergyResult:
+    plan = ctx.plan
+    in_use = devices_in_use(plan.schedule, plan.workers, str(ctx.task.device))
+    resumed = times_resumed(ctx.folder) > 0
+    return account_energy(monitor.windows, plan.workers, in_use, resumed=resumed)
+
+
+def _skipped_images(data: Dataset) -> list[str]:
+    """Note how many corrupt images were left out, if any."""
+    count, first = len(data.skipped), ", ".join(data.skipped[:3])
+    more = ", …" if count > 3 else ""
+    return [f"Left out {count} corrupt image(s): {first}{more}."] if count else []
+
+
+def _environment(workers: Sequence[Worker]) -> dict[str, str]:
+    return {
+        "pbkd": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "workers": ", ".join(f"{w.device} ({w.threads} threads)" for w in workers),
+    }
