@@ -53,14 +53,14 @@ def pick_partitioner(
         PluginError: If a partitioner raises.
     """
     if choice["name"] != "auto":
-        named: Partitioner = registry.create("partitioner", choice)
-        return named
+        configured: Partitioner = registry.create("partitioner", choice)
+        return configured
     options = {key: value for key, value in choice.items() if key != "name"}
     strategies = registry.strategies["partitioner"].items()
     for name, strategy in sorted(strategies, key=lambda item: getattr(item[1], "fallback", False)):
         if _accepts(strategy, network):
-            found: Partitioner = registry.create("partitioner", {"name": name, **options})
-            return found
+            accepting: Partitioner = registry.create("partitioner", {"name": name, **options})
+            return accepting
     known = ", ".join(registry.strategies["partitioner"])
     raise ChainError(
         f"no partitioner knows the network {type(network).__name__} (asked: {known}): write one"

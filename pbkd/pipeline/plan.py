@@ -114,14 +114,14 @@ def plan_run(
     )
 
 
-def cost_table(planned_run: PlannedRun) -> CostTable:
+def cost_table(planned: PlannedRun) -> CostTable:
     """Tabulate the cost of every block that is trained, summed over its candidates."""
-    task, plan, worker = planned_run.task, planned_run.plan, planned_run.plan.workers[0]
+    task, plan, worker = planned.task, planned.plan, planned.plan.workers[0]
     about = (
-        f"{task.teacher.name} on {task.data.name}, batch {planned_run.config.batch_size},"
+        f"{task.teacher.name} on {task.data.name}, batch {planned.config.batch_size},"
         f" measured on {worker.device} with {worker.threads} thread(s)"
     )
-    costs = sum_costs([planned.cost for planned in plan.trained if planned.cost])
+    costs = sum_costs([block.cost for block in plan.trained if block.cost])
     return CostTable(about, tuple(costs), plan.workload)
 
 
