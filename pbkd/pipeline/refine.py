@@ -70,7 +70,7 @@ def recalibrate_student(
     if not is_better:
         student.load_state_dict(state)
     note = (
-        f"Recalibration took validation {task.data.score} from {100 * before:.2f} to"
+        f"Recalibration took validation {task.data.score_name} from {100 * before:.2f} to"
         f" {100 * after:.2f} % and was {'kept' if is_better else 'not kept'}."
     )
     return Stage(recalibrated, (note,))
@@ -100,7 +100,7 @@ def fine_tune(ctx: RunContext, student: nn.Module, settings: TrainingSettings) -
         hooks=_hooks(ctx, settings),
     )
     note = (
-        f"Fine-tuning took validation {task.data.score} from {100 * before:.2f} to"
+        f"Fine-tuning took validation {task.data.score_name} from {100 * before:.2f} to"
         f" {100 * after:.2f} %."
     )
     return Stage(copy_state(student), (note,))

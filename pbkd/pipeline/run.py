@@ -126,7 +126,7 @@ def _metered(registry: Registry, choices: Sequence[Any], emit: Emit) -> Iterator
     named = (choice if isinstance(choice, dict) else {"name": choice} for choice in choices)
     meters = [registry.create("meter", choice) for choice in named]
     with monitor_energy(meters) as monitor:
-        monitor.rest()
+        monitor.measure_idle()
         with report_power(monitor, emit):
             yield monitor
 

@@ -86,7 +86,7 @@ def _energy(ctx: RunContext, monitor: EnergyMonitor) -> EnergyResult:
 
 def _skipped_images(data: Dataset) -> list[str]:
     """Note how many corrupt images were left out, if any."""
-    count, first = len(data.skipped), ", ".join(data.skipped[:3])
+    count, first = len(data.skipped_files), ", ".join(data.skipped_files[:3])
     more = ", …" if count > 3 else ""
     return [f"Left out {count} corrupt image(s): {first}{more}."] if count else []
 
