@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import builtins
 import copy
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,34 +12,28 @@ import torch
 from pbkd_greedy import Greedy
 from pbkd_low_rank import LowRankBuilder
 from pbkd_vgg import VggPartitioner
-from torch import Tensor, nn
+from torch import nn
 
 import pbkd
 from pbkd.core.schedule import Schedule
-from pbkd.errors import MeterUnavailableError, ScheduleError
-from pbkd.models.partition import cut
-from pbkd.protocols import EnergyReading, Loss, ZooModel
+from pbkd.errors import ScheduleError
+from pbkd.protocols import ZooModel
 from pbkd.testing import (
-    FakeClock,
-    FakeMeter,
     check_builder,
     check_launcher,
-    check_loss,
-    check_meter,
     check_model,
     check_partitioner,
     check_plugin,
     check_scheduler,
-    meters,
     tiny_costs,
-    tiny_data,
     tiny_teacher,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from pbkd import Block, BlockCost, Worker
+
 
 IMAGES = torch.rand(2, 3, 8, 8)
 
@@ -199,103 +191,6 @@ def test_a_builder_that_is_wrong(make: Callable[[nn.Module, Block], Any], told: 
         check_builder(_Builder(make))
 
 
-def test_a_meter_that_closes_and_opens_again_is_good(fake_meter: FakeMeter) -> None:
-    check_meter(fake_meter)
-    assert fake_meter.closed
-    assert len(fake_meter.reads) == 6
-
-
-def _mse(output: Tensor, target: Tensor) -> Tensor:
-    return (output - target).square().mean()
-
-
-@pytest.mark.parametrize(
-    ("loss", "told"),
-    [
-        (Loss("m", lambda y, t: (y - t).square()), "has the shape"),
-        (Loss("m", lambda y, t: (y - t).square().sum()), "not the mean of its halves' errors"),
-        (Loss("m", lambda y, t: _mse(y, t).sqrt()), "not the mean of its halves' errors"),
-        (Loss("m", _mse, lambda t: t.square().sum()), "scale of a batch is not the mean"),
-        (Loss("m", lambda y, t: -_mse(y, t)), "the loss of a perfect output is not below"),
-        (Loss("m", lambda y, t: _mse(y.detach(), t)), "no gradient flows to the output"),
-        (Loss("m", lambda y, t: _mse(y, t) / 0), "the loss is inf"),
-        (Loss("m", lambda y, t: _mse(y.sub_(t), 0 * t)), "changes its output argument"),
-        (Loss("m", lambda y, t: _mse(y, t) + t.abs_().sum() * 0), "changes its target argument"),
-        (
-            Loss("m", lambda y, t: (y - t).flatten(1).norm(dim=1).mean() / t.norm()),
-            "halves' errors",
-        ),
-        (Loss("m", lambda y, t: ((y - t) / t).square().mean()), "is not finite"),
-    ],
-)
-def test_a_loss_that_is_wrong(loss: Loss, told: str) -> None:
-    with pytest.raises(AssertionError, match=told):
-        check_loss(loss)
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [
-        Loss("huber", nn.functional.huber_loss),
-        Loss("l1", nn.functional.l1_loss),
-        Loss("relative", _mse, lambda target: target.abs().mean()),
-    ],
-    ids=lambda loss: loss.name,
-)
-def test_a_loss_that_is_right(loss: Loss) -> None:
-    check_loss(loss)
-
-
-class _Falling(FakeMeter):
-    def read(self) -> EnergyReading:
-        self.joules["gpu0"] -= 1
-        return super().read()
-
-
-class _Once(FakeMeter):
-    @contextmanager
-    def open(self) -> Iterator[Callable[[], EnergyReading]]:
-        if self.closed:
-            raise MeterUnavailableError("taken.")
-        with super().open() as read:
-            yield read
-
-
-class _Dict(FakeMeter):
-    def read(self) -> Any:
-        return {"gpu0": 1.0}
-
-
-class _Endless(FakeMeter):
-    def read(self) -> EnergyReading:
-        time.sleep(3)
-        return super().read()
-
-
-@pytest.mark.parametrize(
-    ("meter", "told"),
-    [
-        (_Falling(), "gpu0 runs backwards"),
-        (_Once(), "cannot be opened a second time"),
-        (_Dict(), "a reading is a dict, not a pbkd.EnergyReading"),
-        (_Endless(), "did not open, return 3 readings and close within 0.2 s"),
-        (FakeMeter({}), "an open meter has no domain"),
-        (FakeMeter({"gpu0": float("nan")}), "gpu0 has nan joules"),
-        (FakeMeter(estimates={"gpu0": "a guess"}), "gpu0 is an estimate, so its name must"),
-        (FakeMeter(unavailable=MeterUnavailableError()), "must have a message"),
-        (FakeMeter(failure=OSError("unplugged")), "the meter fails .OSError: unplugged"),
-        (FakeMeter(close_failure=OSError("stuck")), "the meter fails .OSError: stuck"),
-    ],
-    ids=str,
-)
-def test_a_meter_that_is_wrong(
-    meter: FakeMeter, told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(meters, "_TIMEOUT", 0.2)
-    with pytest.raises(AssertionError, match=told):
-        check_meter(meter)
-
-
 class _Launcher:
     """Does the work of as many workers as a test says, in this process."""
 
@@ -365,23 +260,3 @@ def test_a_plugin_is_checked_in_all_that_it_registers() -> None:
     # In the development of pbkd itself pytest adds lines of its own.
     told, *_ = str(caught.value).splitlines()
     assert told == "scheduler wrong: it returns NoneType, not a pbkd.Schedule."
-
-
-def test_a_clock_moves_only_when_it_is_moved(fake_clock: FakeClock) -> None:
-    assert (fake_clock(), fake_clock()) == (0.0, 0.0)
-    fake_clock.advance(1.5)
-    assert fake_clock() == 1.5
-
-
-def test_the_tiny_data_can_be_learnt_by_its_brightest_quarter(tiny_data: Any) -> None:
-    for split in (tiny_data.train, tiny_data.validation, tiny_data.test):
-        means = split.images(torch.arange(len(split))).float().mean(1)
-        quarters = means.unfold(1, 4, 4).unfold(2, 4, 4).mean((3, 4)).flatten(1)
-        assert torch.equal(quarters.argmax(1), split.labels)
-
-
-def test_the_tiny_teacher_is_cut_and_takes_the_tiny_data(tiny_teacher: nn.Module) -> None:
-    images = tiny_data().train.images(torch.arange(2)) / 255
-    chain = cut(VggPartitioner(), tiny_teacher, images)
-    assert [name for name, _ in chain.named_children()] == ["conv1_1", "pool1", "conv2_1", "head"]
-    assert chain(images).shape == (2, 4)
