@@ -12,7 +12,7 @@ from pbkd.errors import PluginError
 from pbkd.execution.heartbeat import heartbeat_per_item
 from pbkd.models.replacement import build_replacement, read_replacement
 from pbkd.models.weights import write_weights
-from pbkd.plugin.attribution import named
+from pbkd.plugin.attribution import describe_strategy
 from pbkd.runs.events import record_event
 from pbkd.runs.progress import checkpoint_store, file_checksum, first_epochs
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot
@@ -163,7 +163,9 @@ def _build_candidate(context: WorkerContext, name: str) -> nn.Module:
     segment = context.task.chain[block.position]
     replacement = build_replacement(builder, segment, block, context.seed)
     if replacement is None:
-        raise PluginError(f"{named('builder', builder)} no longer replaces '{block_name}'.")
+        raise PluginError(
+            f"{describe_strategy('builder', builder)} no longer replaces '{block_name}'."
+        )
     read_replacement(context.folder / context.assignment.start, replacement, name)
     return replacement
 

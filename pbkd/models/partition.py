@@ -18,7 +18,7 @@ from pbkd.errors import (
 )
 from pbkd.models.chain import check_chain
 from pbkd.models.weights import fingerprint
-from pbkd.plugin.attribution import failure_of, named
+from pbkd.plugin.attribution import describe_failure, describe_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,11 +92,13 @@ def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequ
         if is_out_of_memory(error):
             raise
         where = f"partition on {type(network).__name__}"
-        raise ChainError(f"{failure_of('partitioner', partitioner, where, error)}.") from error
+        raise ChainError(
+            f"{describe_failure('partitioner', partitioner, where, error)}."
+        ) from error
     if _state(network) != before:
         raise PluginError(
-            f"{named('partitioner', partitioner)} changes the teacher in partition: choose another"
-            " one with partitioner=NAME."
+            f"{describe_strategy('partitioner', partitioner)} changes the teacher in partition:"
+            " choose another one with partitioner=NAME."
         )
     return chain
 
@@ -106,7 +108,9 @@ def _checked_chain(partitioner: Partitioner, network: nn.Module, images: Tensor)
     try:
         check_chain(network, chain, images)
     except ChainError as error:
-        raise ChainError(f"{named('partitioner', partitioner)} cuts wrongly: {error}") from error
+        raise ChainError(
+            f"{describe_strategy('partitioner', partitioner)} cuts wrongly: {error}"
+        ) from error
     return chain
 
 
@@ -121,7 +125,7 @@ def _accepts(strategy: type[Partitioner], network: nn.Module) -> bool:
     except PLUGIN_FAILURES as error:
         where = f"accepts on {type(network).__name__}"
         raise PluginError(
-            f"{failure_of('partitioner', strategy, where, error)}: choose one with"
+            f"{describe_failure('partitioner', strategy, where, error)}: choose one with"
             " partitioner=NAME."
         ) from error
 

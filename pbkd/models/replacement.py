@@ -15,7 +15,7 @@ from pbkd.core.seeding import derive_seed
 from pbkd.errors import PLUGIN_FAILURES, PluginError
 from pbkd.models.metrics import macs, parameters
 from pbkd.models.weights import fingerprint, fit_weights, read_weights
-from pbkd.plugin.attribution import failure_of, named
+from pbkd.plugin.attribution import describe_failure, describe_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,12 +124,13 @@ def build_replacement(
             fault = _fault(replacement, segment, block)
         except PLUGIN_FAILURES as error:
             where = f"build on block '{block.name}'"
-            raise PluginError(f"{failure_of('builder', builder, where, error)}.") from error
+            raise PluginError(f"{describe_failure('builder', builder, where, error)}.") from error
         finally:
             _check_segment(builder, segment, block, before)
     if fault:
         raise PluginError(
-            f"{named('builder', builder)} gives block '{block.name}' a replacement {fault}."
+            f"{describe_strategy('builder', builder)} gives block '{block.name}' a replacement"
+            f" {fault}."
         )
     return replacement.requires_grad_(True).to(memory_format=torch.channels_last)
 
@@ -174,8 +175,8 @@ def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) 
 def _check_segment(builder: BlockBuilder, segment: nn.Module, block: Block, before: str) -> None:
     if fingerprint(segment) != before:
         raise PluginError(
-            f"{named('builder', builder)} changes the teacher's segment '{block.name}' in build: it"
-            " must work on a copy."
+            f"{describe_strategy('builder', builder)} changes the teacher's segment"
+            f" '{block.name}' in build: it must work on a copy."
         )
 
 

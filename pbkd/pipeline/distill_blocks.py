@@ -13,7 +13,7 @@ from pbkd.core.schedule import Job, Schedule, check_schedule
 from pbkd.errors import PbkdError, WorkerError, is_out_of_memory
 from pbkd.execution.worker import work
 from pbkd.models.weights import read_weights, write_weights
-from pbkd.plugin.attribution import failure_of, named
+from pbkd.plugin.attribution import describe_failure, describe_strategy
 from pbkd.runs.assignment import Assignment, write_assignment
 from pbkd.runs.events import follow_events, read_events
 from pbkd.runs.progress import finished_blocks
@@ -175,7 +175,8 @@ def _distil(ctx: RunContext, assignment: Assignment, forward: Emit) -> dict[str,
     missing = [name for name in assignment.candidates if name not in progress.blocks]
     if missing:
         raise WorkerError(
-            f"{named('launcher', launcher)} ended, but nobody trained {', '.join(missing)}."
+            f"{describe_strategy('launcher', launcher)} ended, but nobody trained"
+            f" {', '.join(missing)}."
         )
     shutil.rmtree(folder / "checkpoints" / phase, ignore_errors=True)
     return {name: progress.blocks[name] for name in assignment.candidates}
@@ -197,7 +198,7 @@ def _launch(
         if is_out_of_memory(error) or any(frame.f_code is work.__code__ for frame in frames):
             raise
         raise WorkerError(
-            f"{failure_of('launcher', launcher, 'launch', error)}: go on with another one, by"
+            f"{describe_failure('launcher', launcher, 'launch', error)}: go on with another one, by"
             f" `pbkd run --resume {folder} launcher=local`."
         ) from error
 

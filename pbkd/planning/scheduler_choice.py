@@ -9,7 +9,7 @@ from pbkd.core.schedule import check_schedule
 from pbkd.errors import PLUGIN_FAILURES, ScheduleError
 from pbkd.models.weights import fingerprint
 from pbkd.planning.cost_model import makespan
-from pbkd.plugin.attribution import failure_of
+from pbkd.plugin.attribution import describe_failure
 from pbkd.training.activation_cache import cache_bytes, cache_key
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def choose_schedule(
             schedule = scheduler.schedule(tuple(costs), tuple(workers))
             check_schedule(schedule, costs, len(workers))
         except PLUGIN_FAILURES as error:
-            failures.append(failure_of("scheduler", scheduler, "schedule", error))
+            failures.append(describe_failure("scheduler", scheduler, "schedule", error))
             continue
         why = ""
         if schedule.feed == "cache" and obstacle is not None:

@@ -1,1 +1,1 @@
-"""Plugins: found, loaded, documented, scaffolded, and named where they fail."""
+"""Discovery, creation, documentation and scaffolding of plugins."""

@@ -1,4 +1,4 @@
-"""Whose fault it is: a strategy that fails is named with the plugin that it came from."""
+"""Attribution of failures: the strategy that failed and the plugin that provides it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,55 @@ from pathlib import Path
 from pbkd.errors import one_line
 from pbkd.plugin.modules import FILE_MODULE_PREFIX
 
-__all__ = ["failure_of", "named", "plugin_of"]
+__all__ = ["describe_failure", "describe_plugin", "describe_strategy"]
 
 
-def failure_of(slot: str, strategy: object, where: str, error: BaseException) -> str:
-    """Return "the scheduler 'mine' of the plugin 'mine' (dist 2.1) fails in schedule (…)"."""
-    return f"{named(slot, strategy)} fails in {where} ({one_line(error).rstrip('.')})"
+def describe_failure(slot: str, strategy: object, method: str, error: BaseException) -> str:
+    """Describe an exception that a strategy raised, without a final full stop.
+
+    Args:
+        slot: The strategy's slot, such as "scheduler".
+        strategy: The strategy, an instance or a class.
+        method: The method that failed, and on what, such as "accepts on Linear".
+        error: The exception.
+
+    Returns:
+        Text such as "the scheduler 'mine' of the plugin 'mine' (dist 2.1) failed in schedule
+        (KeyError: 'conv1')".
+    """
+    reason = one_line(error).rstrip(".")
+    return f"{describe_strategy(slot, strategy)} failed in {method} ({reason})"
 
 
-def named(slot: str, strategy: object) -> str:
-    """Return "the scheduler 'mine' of the plugin 'mine' (dist 2.1)"."""
+def describe_strategy(slot: str, strategy: object) -> str:
+    """Describe a strategy by slot, name and plugin.
+
+    Args:
+        slot: The strategy's slot, such as "scheduler".
+        strategy: The strategy, an instance or a class.
+
+    Returns:
+        Text such as "the scheduler 'mine' of the plugin 'mine' (dist 2.1)".
+    """
     name = getattr(strategy, "name", _class_of(strategy).__name__)
-    return f"the {slot} '{name}' of {plugin_of(strategy)}"
+    return f"the {slot} '{name}' of {describe_plugin(strategy)}"
 
 
-def plugin_of(strategy: object) -> str:
-    """Return "the plugin 'mine' (dist 2.1)"; one that is not installed is its module or its file.
+def describe_plugin(strategy: object) -> str:
+    """Describe the plugin whose module, or a submodule of it, defines a strategy's class.
 
-    The plugin is the one whose module, or a module within it, defines the strategy's class.
+    Args:
+        strategy: The strategy, an instance or a class.
+
+    Returns:
+        Text such as "the plugin 'mine' (dist 2.1)", with the distribution's name and version. A
+        plugin that is not installed is described by its module or the name of its file.
     """
     module = _class_of(strategy).__module__
     for point in entry_points(group="pbkd"):
         if f"{module}.".startswith(f"{point.module}."):
-            made = f" ({point.dist.name} {point.dist.version})" if point.dist else ""
-            return f"the plugin '{point.name}'{made}"
+            release = f" ({point.dist.name} {point.dist.version})" if point.dist else ""
+            return f"the plugin '{point.name}'{release}"
     if module.startswith(FILE_MODULE_PREFIX):
         return f"the plugin '{Path(str(sys.modules[module].__file__)).name}'"
     return f"the plugin '{module}'"

@@ -35,6 +35,6 @@ def observe(registry: Registry, hook: str, result: object) -> list[str]:
         except PLUGIN_FAILURES as error:
             reason = one_line(error).rstrip(".")
             failures.append(
-                f"The plugin '{implementation.plugin_name}' fails in {hook} ({reason})."
+                f"The plugin '{implementation.plugin_name}' failed in {hook} ({reason})."
             )
     return failures

@@ -148,7 +148,9 @@ class Registry:
             PluginError: The plugin is broken; nothing of it stays registered.
         """
         if name in self.plugins:
-            raise PluginError(f"the plugin name '{name}' is taken by {self.plugins[name].origin}.")
+            raise PluginError(
+                f"the plugin name '{name}' is already used by {self.plugins[name].origin}."
+            )
         check_contract(f"'{name}' {version}".strip(), module)
         try:
             self.manager.register(module, name)

@@ -1,4 +1,4 @@
-"""A new plugin's project: the built-in plugin of its kind, renamed, with a test on the kit."""
+"""Scaffolding of plugin projects: a renamed copy of a built-in plugin, with tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "new_plugin"]
 
-# The simplest built-in of each kind: its slot and its name.
+# By kind of plugin: the slot and the name of the built-in strategy that serves as the template.
 KINDS = {
     "scheduler": ("scheduler", "round-robin"),
     "partitioner": ("partitioner", "vgg"),
@@ -39,7 +39,7 @@ build-backend = "hatchling.build"
 [project]
 name = "pbkd-$name"
 version = "0.1.0"
-description = "A $kind for pbkd."
+description = "A $kind plugin for pbkd."
 readme = "README.md"
 license = "Apache-2.0"
 requires-python = ">=3.10"
@@ -61,25 +61,33 @@ import $module
 from pbkd.testing import check_plugin
 
 
-def test_it_keeps_the_contract() -> None:
+def test_conformance() -> None:
     check_plugin($module)
 
 
-def test_it_is_registered() -> None:
-    assert [found.name for found in $module.$hook()] == ["$name"]
+def test_registered_names() -> None:
+    assert [$item.name for $item in $module.$hook()] == ["$name"]
 """)
 _README = Template("""\
 # pbkd-$name
 
-A $kind for pbkd, begun as a copy of `$original`, which pbkd ships.
+A $kind plugin for pbkd, created from the built-in `$original`.
+
+## Installation
 
     pip install --editable '.[test]'
-    python -m pytest
-    pbkd plugins check $name
+
+## Usage
+
     pbkd run $use
 
-`$module.py` is all there is to it. `pbkd plugins hooks` prints what pbkd asks of it, and
-`pbkd.testing` has what to test it with.
+## Development
+
+The plugin is the module `$module.py`. `pbkd plugins hooks` prints the interface it implements.
+The first command below runs its tests, the second the conformance tests of pbkd.
+
+    python -m pytest
+    pbkd plugins check $name
 """)
 _ZOO_HOOK = Template('''
 
@@ -88,7 +96,11 @@ PBKD_CONTRACT = $contract
 
 @hookimpl
 def register_models() -> list[ZooModel]:
-    """Hand over the model `$name`."""
+    """Register the model `$name`.
+
+    Returns:
+        The models of this zoo, by unique names.
+    """
     return [
         ZooModel(
             name="$name",
@@ -103,17 +115,26 @@ def register_models() -> list[ZooModel]:
 
 
 def new_plugin(registry: Registry, kind: str, name: str, parent: Path) -> Path:
-    """Write the project `pbkd-NAME`, in a folder of its own below `parent`; return that folder.
+    """Create the plugin project `pbkd-NAME`: module, tests, README and pyproject.toml.
 
-    Raises `ConfigError` for an unknown kind, a name that is not fit for a project or is taken, and
-    a folder that is there already.
+    Args:
+        registry: The installed plugins, for the template and for the names in use.
+        kind: A key of `KINDS`.
+        name: Name of the plugin: lower-case letters, digits and hyphens.
+        parent: Folder in which the project folder is created.
+
+    Returns:
+        The project folder.
+
+    Raises:
+        ConfigError: The kind is unknown, the name is invalid or in use, or the folder exists.
     """
     if kind not in KINDS:
         raise ConfigError(f"unknown kind of plugin '{kind}'.{did_you_mean(kind, KINDS)}")
     _check_name(registry, kind, name)
     folder = parent / f"pbkd-{name}"
     if folder.exists():
-        raise ConfigError(f"the folder '{folder}' is there already: choose another name.")
+        raise ConfigError(f"the folder '{folder}' already exists: choose another name.")
     slot, original = KINDS[kind]
     module = f"pbkd_{name.replace('-', '_')}"
     values = {
@@ -121,10 +142,13 @@ def new_plugin(registry: Registry, kind: str, name: str, parent: Path) -> Path:
         "kind": "model" if kind == "zoo" else kind,
         "module": module,
         "original": original,
+        "item": slot,
         "hook": SLOTS[slot],
         "use": f"teacher={name} teacher.weights=random" if kind == "zoo" else f"--plugin {name}",
     }
-    source = _zoo_source(registry, name) if kind == "zoo" else _source(registry, kind, name)
+    source = (
+        _render_zoo(registry, name) if kind == "zoo" else _render_strategy(registry, kind, name)
+    )
     folder.mkdir(parents=True)
     (folder / "pyproject.toml").write_text(_PROJECT.substitute(values))
     (folder / "README.md").write_text(_README.substitute(values))
@@ -136,59 +160,61 @@ def new_plugin(registry: Registry, kind: str, name: str, parent: Path) -> Path:
 def _check_name(registry: Registry, kind: str, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"the name '{name}' is not fit for a plugin: take small letters, digits and hyphens,"
-            " such as my-scheduler."
+            f"'{name}' is not a valid plugin name: use lower-case letters, digits and hyphens, such"
+            " as my-scheduler."
         )
     slot, _ = KINDS[kind]
     owner = registry.owners.get((slot, name), name if name in registry.plugins else None)
     if owner:
-        raise ConfigError(f"the name '{name}' is taken by the plugin '{owner}': choose another.")
+        raise ConfigError(
+            f"the name '{name}' is already used by the plugin '{owner}': choose another."
+        )
 
 
-def _source(registry: Registry, kind: str, name: str) -> str:
-    """Return the built-in's source under the new name, its class, if it is one, renamed too."""
+def _render_strategy(registry: Registry, kind: str, name: str) -> str:
+    """Copy the source of the built-in strategy, with strategy and class renamed."""
     slot, original = KINDS[kind]
     strategy = registry.find(slot, original)
     if kind == "loss":
-        source = _source_of(strategy.error)
+        source = _module_source(strategy.error)
     else:
-        source = _source_of(strategy)
+        source = _module_source(strategy)
         new = _class_name(name, kind, source)
         source = re.sub(rf"\b{strategy.__name__}\b", new, source)
     for quoted in ('"{}"', "`{}`", f"the {slot} {{}} "):
         source = source.replace(quoted.format(original), quoted.format(name))
-    return _introduced(source, kind, name)
+    return _with_docstring(source, kind, name)
 
 
 def _class_name(name: str, kind: str, source: str) -> str:
-    """Return the name in CamelCase, ending in its kind, and not in use in the source."""
+    """Convert the name to CamelCase, plus the kind if it lacks it or `source` has that name."""
     camel = "".join(part.capitalize() for part in name.split("-"))
     free = camel.endswith(kind.capitalize()) and not re.search(rf"\b{camel}\b", source)
     return camel if free else camel + kind.capitalize()
 
 
-def _zoo_source(registry: Registry, name: str) -> str:
-    """Return the source of the built-in zoo's smallest network, with a hook that hands it over."""
+def _render_zoo(registry: Registry, name: str) -> str:
+    """Copy the source of a built-in network, with a hook that registers it."""
     build = registry.find("model", KINDS["zoo"][1]).build
-    source = _source_of(build)
+    source = _module_source(build)
     function = f"build_{name.replace('-', '_')}"
     source = re.sub(rf"\b{build.__name__}\b", function, source)
     imports = [n for n in ast.parse(source).body if isinstance(n, (ast.Import, ast.ImportFrom))]
     lines = source.splitlines(keepends=True)
     lines.insert(imports[-1].lineno - 1, "from pbkd import ZooModel, hookimpl\n")
     hook = _ZOO_HOOK.substitute(name=name, function=function, contract=CONTRACT)
-    return _introduced("".join(lines) + hook, "zoo", name)
+    return _with_docstring("".join(lines) + hook, "zoo", name)
 
 
-def _source_of(built_in: object) -> str:
+def _module_source(built_in: object) -> str:
     module = inspect.getmodule(built_in)
     assert module is not None
     return inspect.getsource(module)
 
 
-def _introduced(source: str, kind: str, name: str) -> str:
-    """Return the source with a docstring of its own."""
+def _with_docstring(source: str, kind: str, name: str) -> str:
+    """Replace the module docstring."""
     docstring = ast.parse(source).body[0]
-    article = "A zoo" if kind == "zoo" else f"The {kind} `{name}`"
+    subject = f"The {'model' if kind == 'zoo' else kind} `{name}`"
     rest = source.splitlines(keepends=True)[docstring.end_lineno :]
-    return f'"""{article}, begun as a copy of pbkd\'s `{KINDS[kind][1]}`."""\n' + "".join(rest)
+    return f'"""{subject}, created from the built-in `{KINDS[kind][1]}`."""\n' + "".join(rest)

@@ -101,7 +101,7 @@ def test_an_observer_that_raises_is_told_and_ends_nothing(
     result = run(load_config([*quick, "finetune.epochs=0"]), registry, events.append)
     text = " ".join(f"{type(error).__name__}: {error}".split())
     hooks = "block_finished", "run_finished"
-    of_blocks, of_run = (f"The plugin 'sick' fails in {hook} ({text})." for hook in hooks)
+    of_blocks, of_run = (f"The plugin 'sick' failed in {hook} ({text})." for hook in hooks)
     assert [event.text for event in events if isinstance(event, Note)] == [of_blocks, of_run]
     assert result.notes.count(of_blocks) == 1
     assert of_blocks in (Path(result.folder) / "README.md").read_text()

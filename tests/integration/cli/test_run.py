@@ -66,7 +66,7 @@ def test_a_launcher_that_raises_is_told_and_the_run_can_go_on(pbkd: Pbkd) -> Non
     Path("idle.py").write_text(body)
     told = mistake(pbkd("run", "--quiet", "--plugin", "idle.py", *ONE_BLOCK))
     found = re.fullmatch(
-        r"the launcher 'idle' of the plugin 'idle.py' fails in launch \(KeyError: .*cluster.*\):"
+        r"the launcher 'idle' of the plugin 'idle.py' failed in launch \(KeyError: .*cluster.*\):"
         r" go on with another one, by `pbkd (run --resume \S+ launcher=local)`\.",
         told,
     )

@@ -122,7 +122,7 @@ class _Changes(_Random):
     ("builder", "told"),
     [
         (_Builder("a network"), "a replacement that is a str, not a torch module."),  # type: ignore[arg-type]
-        (_Builder(nn.LSTM(6, 6)), "fails in build on block 'conv' ("),
+        (_Builder(nn.LSTM(6, 6)), "failed in build on block 'conv' ("),
         (_Builder(nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(8, 16, 1))), "input in place"),
         (_Changes(), "changes the teacher's segment 'conv' in build: it must work"),
     ],
@@ -145,7 +145,7 @@ def test_a_replacement_that_is_the_teachers_own_is_refused() -> None:
 
 @pytest.mark.parametrize("error", [SystemExit(3), RuntimeError("no\nidea")])
 def test_a_builder_that_raises_is_named_with_its_block(error: BaseException) -> None:
-    told = rf"the builder 'mine' of {OWN} fails in build on block 'conv' \({one_line(error)}\)\."
+    told = rf"the builder 'mine' of {OWN} failed in build on block 'conv' \({one_line(error)}\)\."
     with pytest.raises(PluginError, match=told):
         build_replacement(_Builder(error), _segment(), BLOCK, 0)
 

@@ -75,7 +75,7 @@ def test_a_wrong_schedule_is_told_and_passed_over(registry: Registry) -> None:
     both = pick(registry, "scheduler=greedy") | forgetful
     choice = choose_schedule(both, tiny_costs(2), CREW, Workload(9, 9), obstacle=None)
     assert choice.scheduler == "greedy"
-    assert f"'forgetful' of {OWN} fails in schedule (the schedule drops" in choice.why
+    assert f"'forgetful' of {OWN} failed in schedule (the schedule drops" in choice.why
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_is_no_schedule_is_told(given: Any, told: str) -> None:
     with pytest.raises(ScheduleError) as caught:
         choose_schedule(confused, tiny_costs(2), CREW, Workload(9, 9), obstacle=None)
     assert str(caught.value) == (
-        f"no scheduler returned a valid schedule: the scheduler 'confused' of {OWN} fails in"
+        f"no scheduler returned a valid schedule: the scheduler 'confused' of {OWN} failed in"
         f" schedule ({told})."
     )
 
@@ -127,9 +127,9 @@ def test_a_scheduler_that_raises_or_reorders_what_it_is_given_stops_no_other(
     choice = choose_schedule(all_three, costs, CREW, Workload(9, 9), obstacle=None)
     assert costs == tiny_costs()
     assert choice.scheduler == "pipeline"
-    assert f"'vandal' of {OWN} fails in schedule (AttributeError: " in choice.why
+    assert f"'vandal' of {OWN} failed in schedule (AttributeError: " in choice.why
     told = f"{type(error).__name__}: {error}"
-    assert f"the scheduler 'sick' of {OWN} fails in schedule ({told})" in choice.why
+    assert f"the scheduler 'sick' of {OWN} failed in schedule ({told})" in choice.why
 
 
 def test_what_stands_in_the_way_of_a_cache(registry: Registry, digits: DistillationTask) -> None:

@@ -7,7 +7,7 @@ from pbkd_greedy import Greedy
 
 import pbkd
 from pbkd.errors import ScheduleError
-from pbkd.plugin.attribution import failure_of, named, plugin_of
+from pbkd.plugin.attribution import describe_failure, describe_plugin, describe_strategy
 from pbkd.plugin.registry import build_registry
 
 MINE = """
@@ -33,8 +33,8 @@ BUILT_IN = f"the plugin 'greedy' (pbkd {pbkd.__version__})"
 
 
 def test_an_installed_plugin_is_named_with_its_distribution() -> None:
-    assert plugin_of(Greedy()) == BUILT_IN
-    assert named("scheduler", Greedy) == f"the scheduler 'greedy' of {BUILT_IN}"
+    assert describe_plugin(Greedy()) == BUILT_IN
+    assert describe_strategy("scheduler", Greedy) == f"the scheduler 'greedy' of {BUILT_IN}"
 
 
 def test_a_plugin_in_a_package_is_named_wherever_in_it_the_class_is(
@@ -50,7 +50,7 @@ def test_a_plugin_in_a_package_is_named_wherever_in_it_the_class_is(
     (info / "entry_points.txt").write_text("[pbkd]\nthrifty = thrifty_package\n")
     monkeypatch.syspath_prepend(tmp_path)
     module = __import__("thrifty_package.deep", fromlist=["Mine"])
-    assert plugin_of(module.Mine()) == "the plugin 'thrifty' (thrifty-dist 2.1)"
+    assert describe_plugin(module.Mine()) == "the plugin 'thrifty' (thrifty-dist 2.1)"
 
 
 def test_a_plugin_that_is_not_installed_is_named_by_its_file_without_its_folder(
@@ -61,14 +61,14 @@ def test_a_plugin_that_is_not_installed_is_named_by_its_file_without_its_folder(
     mine = build_registry([str(path)]).find("scheduler", "mine")()
     with pytest.raises(IndexError) as caught:
         mine.schedule((), ())
-    assert failure_of("scheduler", mine, "schedule", caught.value) == (
-        "the scheduler 'mine' of the plugin 'mine.py' fails in schedule"
+    assert describe_failure("scheduler", mine, "schedule", caught.value) == (
+        "the scheduler 'mine' of the plugin 'mine.py' failed in schedule"
         " (IndexError: tuple index out of range)"
     )
 
 
 def test_what_pbkd_finds_wrong_is_told_without_a_type() -> None:
     error = ScheduleError("the schedule drops the blocks a.")
-    assert failure_of("scheduler", Greedy(), "schedule", error) == (
-        f"the scheduler 'greedy' of {BUILT_IN} fails in schedule (the schedule drops the blocks a)"
+    assert describe_failure("scheduler", Greedy(), "schedule", error) == (
+        f"the scheduler 'greedy' of {BUILT_IN} failed in schedule (the schedule drops the blocks a)"
     )

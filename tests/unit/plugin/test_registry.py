@@ -107,7 +107,7 @@ def test_a_taken_plugin_name_stays_with_its_first_owner(install: Install) -> Non
     install("greedy", scheduler("other"), dist="imposter")
     found = broken(build_registry())
     assert (found.name, found.origin) == ("greedy", "imposter 2.1")
-    assert found.reason == "the plugin name 'greedy' is taken by pbkd 0.1.0."
+    assert found.reason == "the plugin name 'greedy' is already used by pbkd 0.1.0."
 
 
 def test_two_third_parties_cannot_have_one_name(install: Install) -> None:
@@ -117,7 +117,7 @@ def test_two_third_parties_cannot_have_one_name(install: Install) -> None:
     owner = registry.plugins["thrifty"].origin
     (loser,) = {"alpha 2.1", "beta 2.1"} - {owner}
     assert broken(registry) == BrokenPlugin(
-        "thrifty", loser, f"the plugin name 'thrifty' is taken by {owner}."
+        "thrifty", loser, f"the plugin name 'thrifty' is already used by {owner}."
     )
 
 

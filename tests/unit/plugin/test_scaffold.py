@@ -39,11 +39,11 @@ def test_a_new_plugin_registers_its_name_and_nothing_of_its_originals(
     ("kind", "name", "told"),
     [
         ("sheduler", "mine", "unknown kind of plugin 'sheduler'. Did you mean 'scheduler'?"),
-        ("scheduler", "Mine", "the name 'Mine' is not fit for a plugin: take small letters"),
-        ("scheduler", "../mine", "the name '../mine' is not fit for a plugin"),
-        ("scheduler", "greedy", "the name 'greedy' is taken by the plugin 'greedy'"),
-        ("meter", "zoo", "the name 'zoo' is taken by the plugin 'zoo'"),
-        ("scheduler", "there", "pbkd-there' is there already: choose another name."),
+        ("scheduler", "Mine", "'Mine' is not a valid plugin name: use lower-case letters"),
+        ("scheduler", "../mine", "'../mine' is not a valid plugin name"),
+        ("scheduler", "greedy", "the name 'greedy' is already used by the plugin 'greedy'"),
+        ("meter", "zoo", "the name 'zoo' is already used by the plugin 'zoo'"),
+        ("scheduler", "there", "pbkd-there' already exists: choose another name."),
     ],
 )
 def test_what_cannot_be_made_is_told_and_writes_nothing(

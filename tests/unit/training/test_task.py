@@ -84,7 +84,7 @@ class _Sick:
 
 def test_a_partitioner_that_raises_is_named() -> None:
     with pytest.raises(
-        ChainError, match=rf"'sick' of {OWN} fails in partition on Linear \(KeyError: "
+        ChainError, match=rf"'sick' of {OWN} failed in partition on Linear \(KeyError: "
     ):
         cut(_Sick(), nn.Linear(2, 2), torch.rand(1, 2))
 
@@ -93,7 +93,7 @@ def test_a_partitioner_that_cannot_even_say_whether_it_accepts_is_named() -> Non
     registry = build_registry()
     registry.strategies["partitioner"] = {"sick": _Sick}
     with pytest.raises(
-        PluginError, match=rf"'sick' of {OWN} fails in accepts on Linear \(.*\): choose"
+        PluginError, match=rf"'sick' of {OWN} failed in accepts on Linear \(.*\): choose"
     ):
         pick_partitioner(registry, {"name": "auto"}, nn.Linear(2, 2))
 
