@@ -1,102 +1,112 @@
-"""Loading of the configuration from defaults, a YAML file, plugins and `key=value` pairs."""
+"""Loading of the configuration from defaults, a YAML file, plugins and overrides."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields, is_dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import yaml
 from omegaconf import OmegaConf
 
-from pbkd.config.schema import ABOVE_ZERO, CHOICES, STRATEGIES, RunConfig, check_values
+from pbkd.config.checks import RUN_BOUNDS, check_values
+from pbkd.config.schema import CHOICES, STRATEGIES, RunConfig
 from pbkd.errors import ConfigError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pbkd.config.schema import C
-
-    Provided = Mapping[str, Sequence[str]]
+    ProvidedNames = Mapping[str, Sequence[str]]
+    """The names that a plugin registers, by slot."""
 
 
 __all__ = ["load_config", "merge_layer", "read_overrides", "read_yaml", "to_yaml", "yaml_text"]
 
+C = TypeVar("C")
 _MAX_BYTES = 2**20
 _MAX_REFERENCES = 16
-_BOUNDS = {
-    "workers": (1, 1024),
-    "threads": (1, 1024),
-    "batch_size": (2, 2**20),  # BatchNorm needs two
-    "max_drop": (0, 1),
-    "views": (0, math.inf),
-    "cache_gigabytes": (0, math.inf),
-    "recalibrate_batches": (0, math.inf),
-    "distill.epochs": (1, math.inf),
-    "distill.student_fed_epochs": (0, math.inf),
-    "distill.lr": (ABOVE_ZERO, math.inf),
-    "distill.weight_decay": (0, math.inf),
-    "finetune.epochs": (0, math.inf),
-    "finetune.lr": (ABOVE_ZERO, math.inf),
-    "finetune.weight_decay": (0, math.inf),
-    "finetune.temperature": (ABOVE_ZERO, math.inf),
-    "finetune.soft_weight": (0, 1),
-    "budget.macs": (ABOVE_ZERO, 1),
-    "budget.parameters": (ABOVE_ZERO, 1),
-    "budget.latency_ms": (ABOVE_ZERO, math.inf),
-}
 
 
 def load_config(
     overrides: Sequence[str] = (),
     *,
     file: Path | None = None,
-    plugins: Mapping[str, Provided] = MappingProxyType({}),
+    plugins: Mapping[str, ProvidedNames] = MappingProxyType({}),
     options: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """Return the configuration: defaults, then the file, then plugins' strategies, then overrides.
+    """Load the configuration of a run.
 
-    `options` are a tree of overrides, as a file has them.
+    Later sources override earlier ones: defaults, the file, plugins, options, overrides. A choice
+    is a bare name (`scheduler=greedy`) or a mapping (`scheduler.name=greedy`).
 
-    A choice may be given as a bare name (`scheduler=greedy`) or by its parts (`scheduler.name`).
-    `plugins` has, for each plugin that is selected, the names that it registers, by slot, as
-    `Registry.provided` gives them: each strategy takes its slot, each meter is added. Raises
-    `ConfigError` for anything that is unknown, ill-typed or out of range.
+    Args:
+        overrides: `key=value` pairs, such as `distill.epochs=4`.
+        file: YAML file.
+        plugins: By selected plugin, the names that it registers, by slot (`Registry.provided`).
+            Each strategy is selected for its slot; meters are added to the configured ones.
+        options: Overrides as a mapping, nested as in a file. A top-level key that also occurs in
+            `overrides` is ignored.
+
+    Returns:
+        The configuration, checked.
+
+    Raises:
+        ConfigError: A file is unreadable, a key unknown, a value of the wrong type or out of
+            range, or two plugins provide a strategy for one slot and the overrides select neither.
     """
     config = merge_layer(RunConfig(), read_yaml(file) if file else {})
-    given = {**_expanded(options or {}), **read_overrides(overrides)}
+    user_layer = {**_expand_choices(options or {}), **read_overrides(overrides)}
     if plugins:
-        config = merge_layer(config, _selected(plugins, given, config.meters))
-    config = merge_layer(config, given)
+        config = merge_layer(config, _plugin_layer(plugins, user_layer, config.meters))
+    config = merge_layer(config, user_layer)
     config.plugins = list(dict.fromkeys([*config.plugins, *plugins]))
-    check_values(config, _BOUNDS)
+    check_values(config, RUN_BOUNDS)
     return config
 
 
 def to_yaml(config: object) -> str:
-    """Return the whole configuration as YAML; `load_config(file=...)` reads it back."""
+    """Serialise a configuration dataclass as YAML, which `load_config(file=...)` can read."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Read a YAML mapping; raises `ConfigError`."""
+    """Read a YAML file that contains a mapping, with references (`${key}`) resolved.
+
+    Args:
+        file: The YAML file, untrusted input.
+
+    Returns:
+        The mapping, of plain Python values.
+
+    Raises:
+        ConfigError: The file does not exist, is not YAML, or violates the limits of `yaml_text`.
+    """
     try:
-        loaded = OmegaConf.to_container(OmegaConf.create(yaml_text(file)), resolve=True)
+        content = OmegaConf.to_container(OmegaConf.create(yaml_text(file)), resolve=True)
     except ConfigError:
         raise
     except FileNotFoundError as error:
         raise ConfigError(f"there is no configuration file '{file}'.") from error
     except Exception as error:
         raise ConfigError(f"'{file}' is not a YAML configuration: {first_line(error)}") from error
-    if not isinstance(loaded, dict):
+    if not isinstance(content, dict):
         raise ConfigError(f"'{file}' must hold a mapping of keys to values.")
-    return cast("dict[str, Any]", loaded)
+    return cast("dict[str, Any]", content)
 
 
 def yaml_text(file: Path) -> str:
-    """Read a YAML file, and reject aliases and references that could expand without bounds."""
+    """Read the text of a YAML file, and reject content that could expand without bounds.
+
+    Args:
+        file: The YAML file, untrusted input.
+
+    Returns:
+        The text: at most 1 MiB, without aliases and with at most 16 references (`${key}`).
+
+    Raises:
+        ConfigError: The file exceeds one of these limits.
+    """
     with file.open("rb") as stream:
         content = stream.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
@@ -110,7 +120,17 @@ def yaml_text(file: Path) -> str:
 
 
 def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Read `key=value` pairs into one tree; raises `ConfigError`."""
+    """Parse `key=value` pairs into one nested mapping.
+
+    Args:
+        overrides: The pairs, such as `distill.epochs=4`; later ones override earlier ones.
+
+    Returns:
+        The mapping, with choices expanded: `scheduler=greedy` is `{"scheduler": {"name": ...}}`.
+
+    Raises:
+        ConfigError: A pair has no key or no `=`, or its value is not valid YAML.
+    """
     tree: dict[str, Any] = {}
     for override in overrides:
         key, equals, _ = override.partition("=")
@@ -120,69 +140,79 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
             parsed = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
         except Exception as error:
             raise ConfigError(f"'{override}' cannot be read: {first_line(error)}") from error
-        _graft(tree, _expanded(cast("dict[str, Any]", parsed)))
+        _merge_trees(tree, _expand_choices(cast("dict[str, Any]", parsed)))
     return tree
 
 
-def _graft(tree: dict[str, Any], branch: Mapping[str, Any]) -> None:
-    for key, value in branch.items():
+def _merge_trees(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
+    """Merge a nested mapping into `tree`, in place."""
+    for key, value in other.items():
         if isinstance(value, dict) and isinstance(tree.get(key), dict):
-            _graft(tree[key], value)
+            _merge_trees(tree[key], value)
         else:
             tree[key] = value
 
 
-def _expanded(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a choice given as a bare name as a mapping."""
+def _expand_choices(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the bare names among the choices by mappings with a `name`."""
     return {
         key: {"name": value} if key in CHOICES and not isinstance(value, dict) else value
         for key, value in tree.items()
     }
 
 
-def _selected(
-    plugins: Mapping[str, Provided], given: Mapping[str, Any], meters: Sequence[Any]
+def _plugin_layer(
+    plugins: Mapping[str, ProvidedNames], user_layer: Mapping[str, Any], meters: Sequence[Any]
 ) -> dict[str, Any]:
-    """Return the layer in which the strategies of `plugins` take their slots."""
+    """Make the layer that selects the strategies of `plugins` that `user_layer` leaves open."""
 
-    def takers(slot: str) -> dict[str, str]:
+    def candidates(slot: str) -> dict[str, str]:
         return {name: spec for spec, by_slot in plugins.items() for name in by_slot.get(slot, ())}
 
     layer: dict[str, Any] = {
-        "meters": [*meters, *(name for name in takers("meter") if name not in meters)]
+        "meters": [*meters, *(name for name in candidates("meter") if name not in meters)]
     }
     for slot in STRATEGIES:
-        if "name" not in given.get(slot, {}) and takers(slot):
-            layer[slot] = {"name": _only_one(slot, slot, takers(slot))}
-    if "loss" not in given.get("distill", {}) and takers("loss"):
-        layer["distill"] = {"loss": _only_one("loss", "distill.loss", takers("loss"))}
+        if "name" not in user_layer.get(slot, {}) and candidates(slot):
+            layer[slot] = {"name": _single_candidate(slot, slot, candidates(slot))}
+    if "loss" not in user_layer.get("distill", {}) and candidates("loss"):
+        layer["distill"] = {"loss": _single_candidate("loss", "distill.loss", candidates("loss"))}
     return layer
 
 
-def _only_one(slot: str, key: str, takers: Mapping[str, str]) -> str:
-    """Return the one name that is to take a slot; `takers` has each name's plugin."""
-    if len(takers) > 1:
-        claims = " and ".join(f"'{name}' of {plugin}" for name, plugin in takers.items())
+def _single_candidate(slot: str, key: str, candidates: Mapping[str, str]) -> str:
+    """Return the only candidate for a slot; `candidates` maps names to their plugins."""
+    if len(candidates) > 1:
+        claims = " and ".join(f"'{name}' of {plugin}" for name, plugin in candidates.items())
         raise ConfigError(f"{claims} claim the slot '{slot}': choose with {key}=NAME.")
-    return next(iter(takers))
+    return next(iter(candidates))
 
 
 def merge_layer(config: C, layer: Mapping[str, Any]) -> C:
-    """Return a configuration (a dataclass) with a layer of values put over it.
+    """Override values of a configuration.
 
-    Raises `ConfigError` for a key it does not have or a value of the wrong type.
+    Args:
+        config: A configuration dataclass; it is not changed.
+        layer: New values by key, nested for sections. A choice with another name than the
+            configured one replaces it with all its options.
+
+    Returns:
+        A new configuration of the same type.
+
+    Raises:
+        ConfigError: A key is unknown, or a value has the wrong type.
     """
-    expanded = _expanded(layer)
+    expanded = _expand_choices(layer)
     _check_keys(config, expanded)
     base = OmegaConf.structured(config)
     for key in CHOICES:
         name = expanded[key].get("name") if key in expanded else None
         if name is not None and name != base[key].get("name"):
-            base[key] = {}  # another strategy does not inherit this one's options
+            base[key] = {}  # drop the options of the previous strategy
     try:
         merged = OmegaConf.merge(base, OmegaConf.create(expanded))
         result = cast("C", OmegaConf.to_object(merged))
-        OmegaConf.structured(result)  # a merge lets a mapping through where a list is of texts
+        OmegaConf.structured(result)  # merge accepts mappings in lists of text
         return result
     except Exception as error:
         where = getattr(error, "full_key", None) or ", ".join(expanded)

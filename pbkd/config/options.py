@@ -1,4 +1,4 @@
-"""The options of a strategy, a data source or a model: its own typed fields, checked."""
+"""Typed options of strategies, data sources and models."""
 
 from __future__ import annotations
 
@@ -22,16 +22,30 @@ __all__ = ["MEMORY", "choice_text", "option_types", "typed_options"]
 
 
 def choice_text(choice: Mapping[str, Any]) -> str:
-    """Write a choice in one line: its name, then its options as they are given."""
+    """Format a choice in one line, such as "separable rank=2".
+
+    Args:
+        choice: The mapping of `name` and options.
+
+    Returns:
+        The name, followed by the options in their order in `choice`.
+    """
     options = (f"{key}={value}" for key, value in choice.items() if key != "name")
     return " ".join([str(choice.get("name", "")), *options]).strip()
 
 
 def option_types(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    """Return each option of a dataclass or function: its type and default (`MISSING` if none)."""
+    """List the options of a dataclass or function.
+
+    Args:
+        target: The dataclass or function whose parameters are the options.
+
+    Returns:
+        By option, its type (`Any` if unknown) and its default (`MISSING` if it is required).
+    """
     try:
         hints = typing.get_type_hints(target)
-    except Exception:  # an annotation that exists for type checkers only
+    except Exception:  # an annotation imported under TYPE_CHECKING only
         hints = {}
     defaults = {
         name: MISSING if parameter.default is parameter.empty else parameter.default
@@ -45,26 +59,35 @@ def option_types(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 
 
 def typed_options(
-    target: Callable[..., Any], given: Mapping[str, Any], *, where: str
+    target: Callable[..., Any], options: Mapping[str, Any], *, where: str
 ) -> dict[str, Any]:
-    """Return the keyword arguments for `target`, typed as its signature says.
+    """Convert options to the keyword arguments of a dataclass or function.
 
-    Raises `ConfigError`, naming `where` and the option, for an unknown, ill-typed or missing one,
-    and `PluginError` for an option whose type or default no configuration can hold.
+    Args:
+        target: The dataclass or function, whose annotations are the types of the options.
+        options: Configured values by option.
+        where: The key of the options in the configuration, for error messages.
+
+    Returns:
+        A value of the annotated type for each parameter of `target`; defaults are included.
+
+    Raises:
+        ConfigError: An option is unknown or missing, or its value has the wrong type.
+        PluginError: A parameter has a type or default that a configuration cannot represent.
     """
     types = option_types(target)
-    for key in given:
+    for key in options:
         if key not in types:
             raise ConfigError(f"unknown option '{where}.{key}'.{did_you_mean(str(key), types)}")
     try:
-        merged = OmegaConf.merge(_schema(types, where), OmegaConf.create(dict(given)))
+        merged = OmegaConf.merge(_schema(types, where), OmegaConf.create(dict(options)))
         values = vars(OmegaConf.to_object(merged))
     except PluginError:
         raise
     except MissingMandatoryValue as error:
         raise ConfigError(f"'{where}.{error.full_key}' must be given.") from error
     except Exception as error:
-        key = getattr(error, "full_key", None) or ", ".join(given)
+        key = getattr(error, "full_key", None) or ", ".join(options)
         raise ConfigError(f"'{where}.{key}': {first_line(error)}") from error
     return {name: _as_tuple(types[name][0], value) for name, value in values.items()}
 
@@ -85,10 +108,10 @@ def _schema(types: Mapping[str, tuple[Any, Any]], where: str) -> Any:
 
 
 def _as_tuple(kind: Any, value: Any) -> Any:
-    """Give a tuple where one is asked for: omegaconf before 2.4 gives a list."""
-    wants_tuple = kind is tuple or typing.get_origin(kind) is tuple
-    return tuple(value) if wants_tuple and isinstance(value, list) else value
+    """Convert a list to a tuple if the annotation is one (omegaconf before 2.4 returns a list)."""
+    is_tuple = kind is tuple or typing.get_origin(kind) is tuple
+    return tuple(value) if is_tuple and isinstance(value, list) else value
 
 
 MEMORY = "memory"
-"""Stands for a module in the name of what a Python program had in memory."""
+"""Replaces the module in the name of an object that a Python program passed in memory."""

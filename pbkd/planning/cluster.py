@@ -7,9 +7,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from pbkd.config.checks import ABOVE_ZERO
 from pbkd.config.load import read_yaml
 from pbkd.config.options import typed_options
-from pbkd.config.schema import ABOVE_ZERO
 from pbkd.core.schedule import Worker
 from pbkd.errors import ConfigError, did_you_mean
 

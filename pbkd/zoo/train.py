@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import OmegaConf
 
+from pbkd.config.checks import ABOVE_ZERO, check_values
 from pbkd.config.load import merge_layer, read_overrides, read_yaml
-from pbkd.config.schema import ABOVE_ZERO, check_values
 from pbkd.core.devices import pick_device
 from pbkd.core.files import write_file
 from pbkd.core.process import keep_freed_memory

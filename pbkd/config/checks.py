@@ -1,0 +1,97 @@
+"""Checks of configuration values: ranges of numbers, permitted names, complete choices."""
+
+from __future__ import annotations
+
+import math
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from pbkd.config.schema import CHOICES
+from pbkd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+__all__ = ["ABOVE_ZERO", "RUN_BOUNDS", "check_values"]
+
+ABOVE_ZERO = math.nextafter(0, 1)
+"""Lower bound that excludes 0: the smallest positive float."""
+RUN_BOUNDS = {
+    "workers": (1, 1024),
+    "threads": (1, 1024),
+    "batch_size": (2, 2**20),  # BatchNorm needs two
+    "max_drop": (0, 1),
+    "views": (0, math.inf),
+    "cache_gigabytes": (0, math.inf),
+    "recalibrate_batches": (0, math.inf),
+    "distill.epochs": (1, math.inf),
+    "distill.student_fed_epochs": (0, math.inf),
+    "distill.lr": (ABOVE_ZERO, math.inf),
+    "distill.weight_decay": (0, math.inf),
+    "finetune.epochs": (0, math.inf),
+    "finetune.lr": (ABOVE_ZERO, math.inf),
+    "finetune.weight_decay": (0, math.inf),
+    "finetune.temperature": (ABOVE_ZERO, math.inf),
+    "finetune.soft_weight": (0, 1),
+    "budget.macs": (ABOVE_ZERO, 1),
+    "budget.parameters": (ABOVE_ZERO, 1),
+    "budget.latency_ms": (ABOVE_ZERO, math.inf),
+}
+"""Lowest and highest value of the numbers in a `RunConfig`, by key."""
+_OPTIMISERS = ("adamw", "sgd")
+_PERMITTED = {
+    "device": ("auto", "cpu", "cuda", "mps"),
+    "autocast": ("none", "bf16", "fp16"),
+    "budget.harm": ("divergence", "drop", "loss"),
+    "optimiser": _OPTIMISERS,
+    "distill.optimiser": _OPTIMISERS,
+    "finetune.optimiser": _OPTIMISERS,
+}
+
+
+def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None:
+    """Check the values of a configuration, whose types are correct already.
+
+    Args:
+        config: A configuration dataclass, such as `RunConfig`.
+        bounds: Lowest and highest permitted value (inclusive) of each number, by dotted key.
+
+    Raises:
+        ConfigError: A number is out of bounds, a name is unknown, or a choice has no name.
+    """
+    if "${" in repr(config):  # saving would unescape it
+        raise ConfigError("a value holds an escaped '${': use a value without it.")
+    _check_numbers(config, bounds)
+    for key, permitted in _PERMITTED.items():
+        if not hasattr(config, key.partition(".")[0]):
+            continue
+        value = attrgetter(key)(config)
+        if value not in permitted:
+            raise ConfigError(f"'{key}' is '{value}', but must be one of {', '.join(permitted)}.")
+    _check_choices(config)
+
+
+def _check_numbers(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None:
+    for key, (low, high) in bounds.items():
+        value = attrgetter(key)(config)
+        if key == "workers" and isinstance(value, str):
+            if value != "auto":
+                raise ConfigError(f"'workers' is '{value}', but must be a number or auto.")
+            continue
+        if value is not None and (not low <= value <= high or value == math.inf):
+            least = "above 0" if low == ABOVE_ZERO else f"at least {low}"
+            wanted = least if high == math.inf else f"between {low} and {high}"
+            raise ConfigError(
+                f"'{key}' is {value}, but must be {'finite' if value == math.inf else wanted}."
+            )
+
+
+def _check_choices(config: Any) -> None:
+    choices = {key: getattr(config, key) for key in CHOICES if hasattr(config, key)}
+    for key in ("meters", "candidates"):
+        choices |= {f"{key}.{i}": entry for i, entry in enumerate(getattr(config, key, ()))}
+    for key, choice in choices.items():
+        name = choice.get("name") if isinstance(choice, dict) else choice
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"'{key}' is {name!r}, but must be a name.")
