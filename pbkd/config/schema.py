@@ -24,90 +24,121 @@ def _choice(name: str) -> Any:
     return field(default_factory=lambda: {"name": name})
 
 
-@dataclass
+@dataclass(kw_only=True)
 class DistillConfig:
-    """The blockwise phases, in which each replacement is trained against its block."""
+    """The blockwise phases, which train each replacement to reproduce its block's output."""
 
     epochs: int | None = None
-    """Teacher-fed epochs; null: as many as make about 600 steps, at least one."""
+    """Teacher-fed epochs; null: about 600 steps, at least one epoch."""
     student_fed_epochs: int | None = None
-    """Student-fed epochs after that; null: about 300 steps, at least one."""
+    """Student-fed epochs; null: about 300 steps, at least one epoch; 0: none."""
     loss: str = "nmse"
-    """nmse, nmse-per-sample, mse, cosine, or the name of a plugin's loss."""
+    """`nmse` (squared error divided by the squared norm of the target), `nmse-per-sample` (the same
+    per image, averaged), `mse`, `cosine`, or a plugin's loss."""
     optimiser: str = "adamw"
-    """adamw, or sgd: with Nesterov's momentum of 0.9."""
+    """`adamw`, or `sgd` with Nesterov momentum 0.9."""
     lr: float = 0.003
     """Peak learning rate; a short linear warm-up, then a cosine to zero."""
     weight_decay: float = 0.0
+    """The optimiser's weight decay."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class FineTuneConfig:
     """Fine-tuning of the whole student, with labels and the teacher's soft targets."""
 
     epochs: int | None = None
-    """Epochs; null: as many as make about 600 steps, at least one; 0: none."""
+    """Epochs; null: about 600 steps, at least one epoch; 0: none."""
     optimiser: str = "adamw"
+    """`adamw` or `sgd`."""
     lr: float = 0.001
+    """Peak learning rate; a short linear warm-up, then a cosine to zero."""
     weight_decay: float = 0.0005
+    """The optimiser's weight decay."""
     temperature: float = 4.0
+    """Temperature of the teacher's soft targets."""
     soft_weight: float = 0.9
-    """Share of the soft-target loss; the rest is cross-entropy with the labels."""
+    """Weight of the soft-target loss; the rest is cross-entropy with the labels."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class BudgetConfig:
-    """Limits on the cost of the student; candidates are then selected for the least harm."""
+    """Limits on the cost of the student, under which the total harm is minimised."""
 
     macs: float | None = None
-    """Share of the teacher's MACs."""
+    """Maximum MACs, as a share of the teacher's."""
     parameters: float | None = None
-    """Share of the teacher's parameters."""
+    """Maximum parameters, as a share of the teacher's."""
     latency_ms: float | None = None
-    """Milliseconds for a batch of `batch_size` images, predicted from each candidate's own."""
+    """Maximum milliseconds for a batch of `batch_size` images, predicted as the sum over the
+    segments, each timed alone on this machine."""
     harm: str = "divergence"
-    """The quantity to minimise: divergence, drop or loss."""
+    """The quantity to minimise: `divergence` of the teacher's outputs on the validation split when
+    the candidate is swapped in alone; `drop` in accuracy; or `loss`, the last teacher-fed loss of
+    the candidate."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RunConfig:
-    """A run. The first six keys are choices: a registered name and the options of that strategy."""
+    """Configuration of a run.
+
+    The first six keys are choices: mappings of a registered `name` and the options below it.
+    """
 
     teacher: dict[str, Any] = _choice("digits-vgg")
+    """The network to compress; `pbkd zoo list` lists the names."""
     data: dict[str, Any] = _choice("digits")
+    """The data source."""
     partitioner: dict[str, Any] = _choice("auto")
+    """The partitioner, which cuts the teacher into blocks; `auto` uses the first installed one that
+    accepts the network, with `fx`, which accepts any, as the fallback."""
     builder: dict[str, Any] = _choice("low-rank")
+    """The builder of the replacements."""
     scheduler: dict[str, Any] = _choice("auto")
+    """The scheduler, which assigns blocks to workers; `auto` uses the installed one whose schedule
+    is predicted to be fastest."""
     launcher: dict[str, Any] = _choice("local")
+    """The launcher, which starts the workers."""
     meters: list[Any] = field(default_factory=lambda: ["nvml", "rapl"])
+    """Energy meters: names, or mappings of a `name` and options."""
     candidates: list[Any] = field(default_factory=list)
-    """Further builders: each block is trained with all of them, and the budget selects one."""
+    """Additional builders, as mappings of a `name` and options. Every block is trained with each of
+    them in the same teacher pass, and the budget selects one per block."""
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    """Limits on the cost of the student."""
     plugins: list[str] = field(default_factory=list)
-    """Plugins to load besides the installed ones: modules or .py files."""
+    """Plugins to load in addition to the installed ones: modules or `.py` files."""
     keep: list[str] = field(default_factory=lambda: ["stem*", "head*"])
-    """Segments that stay the teacher's; shell-style patterns."""
+    """Segments of the teacher that are never replaced; shell-style patterns."""
     views: int = 0
-    """Augmented views of each training image that the blockwise phases see, drawn once, so that
-    they can be cached; an epoch goes through all of them. 0: new ones in every epoch."""
+    """Fixed augmented views of each training image for the blockwise phases, drawn once so that
+    they can be cached; an epoch contains all of them. 0: new augmentation in every epoch."""
     cache_gigabytes: float = 0.0
     """Maximum disk for the activation cache, in GB (0 = off)."""
     workers: int | str = 1
-    """A number, or auto: the number whose plan is predicted fastest, from costs measured here."""
+    """Number of worker processes; a single worker runs in the main process. `auto`: the number
+    (1, 2, 4 …) with the fastest predicted plan, from costs measured with that number's share of the
+    threads."""
     threads: int | None = None
-    """CPU threads of each worker; null: an equal share of the cores."""
+    """CPU threads per worker; null: an equal share of the cores."""
     device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    """`auto`, `cpu`, `cuda` or `mps`."""
     autocast: str = "none"
-    """none, bf16 or fp16: the type that the training phases compute in, where torch thinks it
-    safe; accuracy is measured in full precision."""
+    """Mixed precision in the training phases: `none`, `bf16` or `fp16`. Accuracy is measured in
+    full precision."""
     batch_size: int = 64
+    """Images per training step."""
     seed: int = 0
+    """Seed of all randomness: initial weights, order of the images, augmentation."""
     distill: DistillConfig = field(default_factory=DistillConfig)
+    """The blockwise phases."""
     max_drop: float = 0.15
-    """Keep the teacher's block where its replacement, swapped in alone, loses more accuracy."""
+    """Maximum loss of validation accuracy for a replacement tested alone in the teacher (0.15 is 15
+    points); beyond it, the teacher's block stays."""
     recalibrate_batches: int = 16
-    """Batches to recalibrate BatchNorm on, kept only if the validation split gains; 0: never."""
+    """Training batches for re-estimating BatchNorm statistics, kept only if validation accuracy
+    improves; 0: off."""
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
+    """Fine-tuning of the whole student."""
     out: str = "runs"
-    """Folder in which the run folder is created."""
+    """The parent of the run folders; `latest` in it points to the newest."""

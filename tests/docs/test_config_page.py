@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import re
 from dataclasses import MISSING, Field, fields
 from typing import TYPE_CHECKING, Any
@@ -37,6 +40,28 @@ TYPES = {
 }
 
 
+TABLES = [
+    ("The run", RunConfig, ""),
+    ("`distill`: blockwise training", DistillConfig, "distill."),
+    ("`finetune`: fine-tuning the student", FineTuneConfig, "finetune."),
+    ("`budget`: limits on the student's cost", BudgetConfig, "budget."),
+]
+
+
+def field_docstrings(schema: type) -> list[str]:
+    """The text below each field of a dataclass, in one line."""
+    (definition,) = ast.parse(inspect.getsource(schema)).body
+    assert isinstance(definition, ast.ClassDef)
+    return [
+        " ".join(below.value.value.split())
+        for above, below in itertools.pairwise(definition.body)
+        if isinstance(above, ast.AnnAssign)
+        if isinstance(below, ast.Expr)
+        if isinstance(below.value, ast.Constant)
+        if isinstance(below.value.value, str)
+    ]
+
+
 def keys(schema: type, prefix: str = "") -> Iterator[list[str]]:
     """Yield (key, type, default) of a configuration's dataclass."""
     for field in fields(schema):
@@ -50,19 +75,22 @@ def default(field: Field[Any]) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
-@pytest.mark.parametrize(
-    ("heading", "schema", "prefix"),
-    [
-        ("The run", RunConfig, ""),
-        ("`distill`: blockwise training", DistillConfig, "distill."),
-        ("`finetune`: fine-tuning the student", FineTuneConfig, "finetune."),
-        ("`budget`: limits on the student's cost", BudgetConfig, "budget."),
-    ],
-)
+@pytest.mark.parametrize(("heading", "schema", "prefix"), TABLES)
 def test_the_configurations_tables_are_the_code(heading: str, schema: type, prefix: str) -> None:
     section = section_of(CONFIG, heading)
     assert [row[:3] for row in table_rows(section)] == list(keys(schema, prefix))
     assert all(len(row) == 4 and row[3].endswith(".") for row in table_rows(section))
+
+
+@pytest.mark.parametrize(("heading", "schema", "prefix"), TABLES)
+def test_the_meanings_begin_with_the_docstrings_of_the_fields(
+    heading: str, schema: type, prefix: str
+) -> None:
+    rows = table_rows(section_of(CONFIG, heading))
+    meanings = {row[0]: re.sub(r" \(\[.*?\]\(.*?\)\)", "", row[3]) for row in rows}
+    texts = field_docstrings(schema)
+    for field, text in zip(fields(schema), texts, strict=True):
+        assert meanings[prefix + field.name].startswith(text.lstrip("`").rstrip("."))
 
 
 def test_every_data_source_is_listed_with_its_options() -> None:
