@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pbkd._version import __version__ as __version__
+from pbkd.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pbkd.api import compress, load
@@ -35,7 +35,7 @@ __all__ = [
     "load",
 ]
 
-_HOMES = {
+_MODULES = {
     "Block": "core.blocks",
     "BlockCost": "core.blocks",
     "BlockResult": "core.results",
@@ -54,8 +54,5 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that the command line starts without torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pbkd' has no attribute '{name}'")
-    return getattr(import_module(f"pbkd.{_HOMES[name]}"), name)
+# Public names are imported when first used, so that the command line starts without torch.
+__getattr__ = lazy_exports(__name__, {name: f"pbkd.{module}" for name, module in _MODULES.items()})
