@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from pbkd.models.in_memory import InMemoryInputs
 from pbkd.pipeline.load import load as load_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
+from pbkd.report.console.show import shown
 from pbkd.zoo.store import resolve_student
 
 if TYPE_CHECKING:
@@ -45,21 +47,16 @@ def compress(
 ) -> RunResult:
     """Compress a trained network by blockwise knowledge distillation.
 
-    It does what `pbkd run` does, for a network and images in memory:
-
-        result = pbkd.compress(model, loader, test=test_loader)
-        student = result.student.network
-
-    With several workers, which import the program that starts them, a script's own statements
-    belong below `if __name__ == "__main__":`.
+    It does what `pbkd run` does, for a network and images in memory. With several workers, which
+    import the program that starts them, a script's own statements belong below
+    `if __name__ == "__main__":`.
 
     Args:
-        model: The trained network, which maps images (N, C, H, W) to logits (N, classes). It is
-            not changed.
-        data: What to train on: a torch `DataLoader`, a map-style data set, a tensor of images, or
-            a pair of images and labels; or a data source of `pbkd run`, such as `"digits"` or
-            `{"name": "npz", "path": FILE}`. Images are float32, normalised as the model expects, or
-            uint8. Without labels, the student is compared with the teacher's predictions.
+        model: The trained network: images (N, C, H, W) to logits (N, classes). It stays unchanged.
+        data: A torch `DataLoader`, a map-style data set, a tensor of images, or a pair of images
+            and labels; or a data source of `pbkd run`, such as `"digits"`. Images are float32,
+            normalised as the model expects, or uint8. Without labels, the student is compared with
+            the teacher's predictions.
         test: The images for the final scores, in the same form; None for a tenth of `data`.
         validation: The images by which the student is selected; None for a tenth of `data`.
         mean: The mean of each channel, for uint8 images scaled to [0, 1]; None if the model has a
@@ -67,8 +64,7 @@ def compress(
         std: The standard deviation of each channel.
         resume: The folder of a run that was stopped and is to be continued.
         quiet: Whether to print no progress.
-        **options: The keys of `pbkd run`: `workers=2`, `finetune={"epochs": 5}`,
-            `builder={"name": "low-rank", "share": 0.3}`.
+        **options: The keys of `pbkd run`: `workers=2`, `builder={"name": "ghost"}`.
 
     Returns:
         The result; `result.student.network` is the student.
@@ -84,13 +80,8 @@ def compress(
     config = load_config(options={**options, "teacher": inputs.name, "data": choice})
     if config.workers != 1:
         inputs.check_portable()
-    registry = build_registry(config.plugins)
-    folder = Path(resume) if resume else None
-    if quiet:
-        return run(config, registry, resume=folder, inputs=inputs)
-    from pbkd.report.console.show import shown
-
-    with shown() as show:
+    registry, folder = build_registry(config.plugins), Path(resume) if resume else None
+    with nullcontext(lambda _event: None) if quiet else shown() as show:
         return run(config, registry, show, resume=folder, inputs=inputs)
 
 

@@ -19,29 +19,11 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "BlockScored",
-    "BlockTrained",
-    "CheckpointDamaged",
-    "Emit",
-    "EpochDone",
-    "Event",
-    "JobStarted",
-    "Note",
-    "PhaseStarted",
-    "PlanMade",
-    "PlannedJob",
-    "PlannedWorker",
-    "PowerRead",
-    "Restarted",
-    "Resumed",
-    "RunFinished",
-    "RunStopped",
-    "StepsDone",
-    "TeacherScored",
-    "WorkerLost",
-    "from_json",
-    "to_json",
-]
+    "BlockScored", "BlockTrained", "CheckpointDamaged", "Emit", "EpochDone", "Event",
+    "JobStarted", "Note", "PhaseStarted", "PlanMade", "PlannedJob", "PlannedWorker",
+    "PowerRead", "Restarted", "Resumed", "RunFinished", "RunStopped", "StepsDone",
+    "TeacherScored", "WorkerLost", "from_json", "to_json",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

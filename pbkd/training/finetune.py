@@ -94,11 +94,10 @@ def train_network(
 ) -> float:
     """Train a network in place, and leave it as it was after its best epoch.
 
-    Epochs are compared by their score on the validation split; the state before the first epoch
-    competes too.
+    Epochs are compared by validation score; the state before the first epoch competes too.
 
     Args:
-        network: The network, on the device to train on; it maps (B, C, H, W) to (B, classes).
+        network: Maps (B, C, H, W) to (B, classes); it is on the device to train on.
         data: Training and validation split.
         normalization: How the network's images are normalised.
         settings: Hyperparameters.
@@ -111,14 +110,7 @@ def train_network(
     hooks = hooks or TrainingHooks()
     device = next(network.parameters()).device
     steps = steps_per_epoch(data.train, settings.batch_size)
-    learner = trainee(
-        network,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        steps=settings.epochs * steps,
-        dtype=settings.dtype,
-        optimiser=settings.optimiser,
-    )
+    learner = _learner(network, settings, settings.epochs * steps)
 
     def validate() -> float:
         return accuracy(network, data.validation, normalization, device=device)
@@ -139,9 +131,19 @@ def train_network(
         best.epochs = epoch + 1
         if hooks.checkpoints and is_checkpoint_due(best.epochs, settings.epochs, steps):
             _write_checkpoint(hooks.checkpoints, learner, best)
-    network.load_state_dict(best.state)
-    network.eval()
+    network.eval().load_state_dict(best.state)
     return best.score
+
+
+def _learner(network: nn.Module, settings: TrainingSettings, steps: int) -> Trainee:
+    return trainee(
+        network,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        steps=steps,
+        dtype=settings.dtype,
+        optimiser=settings.optimiser,
+    )
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

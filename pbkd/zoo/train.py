@@ -102,12 +102,10 @@ def train_model(
     normalization = Normalization(tuple(model.mean), tuple(model.std))
     network = _initial_network(registry, name, config).to(device)
     _check_data(name, network, data, normalization)
-    settings = _settings(config, device)
     network = network.to(memory_format=torch.channels_last)
-    train_network(network, data, normalization, settings, hooks=TrainingHooks(epoch_finished))
-    weights = out / f"{name}.safetensors"
-    write_weights(weights, halved(network.state_dict()))
-    fit_weights(network, read_weights(weights), weights)
+    hooks = TrainingHooks(epoch_finished)
+    train_network(network, data, normalization, _settings(config, device), hooks=hooks)
+    weights = _write_halved(network, out / f"{name}.safetensors")
     card = {
         "name": name,
         "summary": model.summary,
@@ -117,8 +115,14 @@ def train_model(
         **_figures(network, data, normalization),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
-    path = out / f"{name}.yaml"
-    write_file(path, OmegaConf.to_yaml(OmegaConf.create(card)).encode())
+    write_file(out / f"{name}.yaml", OmegaConf.to_yaml(OmegaConf.create(card)).encode())
+    return out / f"{name}.yaml"
+
+
+def _write_halved(network: nn.Module, path: Path) -> Path:
+    """Write weights in half precision, and give the network the weights as written."""
+    write_weights(path, halved(network.state_dict()))
+    fit_weights(network, read_weights(path), path)
     return path
 
 
