@@ -23,12 +23,12 @@ class Augmentation:
     (He et al. 2015, arXiv:1512.03385, section 4.2).
 
     Attributes:
-        crop: pixels of black padding on every side before the original size is cut out at a random
+        crop: Pixels of black padding on every side before the original size is cut out at a random
             position, so images shift by up to `crop` pixels each way (0 = off).
-        flip: mirror left to right with probability 0.5.
-        area: smallest share of a picture that a random resized crop covers (1 = off). The decoder
+        flip: Mirror left to right with probability 0.5.
+        area: Smallest share of an image that a random resized crop covers (1 = off). The decoder
             of the image files makes this crop, see `pbkd.data.image_decoding`.
-        external: the source of the images applies random transforms of its own, or may do so.
+        external: The source of the images applies its own random transforms, or may do so.
     """
 
     crop: int = 0
@@ -45,8 +45,8 @@ class Augmentation:
         """Derive a seed for the random resized crop of each row.
 
         Args:
-            rows: row numbers, int64 (B,).
-            seed: seed of the epoch.
+            rows: Row numbers, int64 (B,).
+            seed: Seed of the epoch.
 
         Returns:
             Seeds, int64 (B,), or None if no such crop is configured.

@@ -53,12 +53,12 @@ def shuffled_batches(
     but a split smaller than `batch_size` is one batch.
 
     Args:
-        split: the images and labels.
-        batch_size: images per batch.
-        seed: the run's seed.
-        epoch: number of the epoch, from 0.
-        augmentation: the random changes to the images.
-        phase: name of the phase; phases get independent random streams.
+        split: The images and labels.
+        batch_size: Images per batch.
+        seed: The run's seed.
+        epoch: Number of the epoch, from 0.
+        augmentation: The random changes to the images.
+        phase: Name of the phase; phases get independent random streams.
 
     Yields:
         Images, (B, C, H, W), uint8 or normalised floats, on the CPU; and their labels, int64 (B,).

@@ -42,7 +42,7 @@ class Split(Protocol):
         """Return the images of these rows.
 
         Args:
-            indices: row numbers, int64 (B,).
+            indices: Row numbers, int64 (B,).
 
         Returns:
             Images on the CPU, (B, C, H, W): uint8, or normalised floats.
@@ -55,8 +55,8 @@ class ArraySplit:
     """A split that is held in memory.
 
     Attributes:
-        pixels: images, uint8 or (normalised) float32, (N, C, H, W).
-        labels: classes, int64 (N,).
+        pixels: Images, uint8 or (normalised) float32, (N, C, H, W).
+        labels: Classes, int64 (N,).
     """
 
     pixels: Tensor
@@ -97,14 +97,14 @@ class Dataset:
     Every decision of a run is made on `validation`. `test` is used for the reported figures only.
 
     Attributes:
-        name: name of the data source.
-        train: training split.
-        validation: validation split, disjoint from `train`.
-        test: test split.
-        num_classes: labels are 0 … `num_classes` - 1; None if the images have no labels.
+        name: Name of the data source.
+        train: Training split.
+        validation: Validation split, disjoint from `train`.
+        test: Test split.
+        num_classes: Labels are 0 … `num_classes` - 1; None if the images have no labels.
         image_shape: (channels, height, width) of every image.
-        augmentation: random changes to the training images.
-        skipped_files: paths of image files that cannot be decoded and were left out.
+        augmentation: Random changes to the training images.
+        skipped_files: Paths of image files that cannot be decoded and were left out.
     """
 
     name: str

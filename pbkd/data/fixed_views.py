@@ -30,10 +30,10 @@ class FixedViews:
         """Draw the views.
 
         Args:
-            split: the images.
-            augmentation: the random changes that make a view.
-            count: views per image.
-            seed: the run's seed.
+            split: The images.
+            augmentation: The random changes that make a view.
+            count: Views per image.
+            seed: The run's seed.
         """
         self.labels = split.labels.repeat(count)
         self._split = split
@@ -69,9 +69,9 @@ def with_fixed_views(data: Dataset, count: int, seed: int) -> Dataset:
     """Replace random augmentation by `count` fixed views of each training image (0 = leave as is).
 
     Args:
-        data: the data set.
-        count: views per image.
-        seed: the run's seed.
+        data: The data set.
+        count: Views per image.
+        seed: The run's seed.
 
     Returns:
         A data set whose training split holds the views and is not augmented any further.

@@ -32,11 +32,11 @@ class ImageDecoder:
     for ImageNet are trained on (Szegedy et al. 2015, arXiv:1409.4842).
 
     Attributes:
-        size: height and width of the result, in pixels.
+        size: Height and width of the result, in pixels.
         channels: 1 (grey) or 3 (RGB).
-        crop_pct: share of the shorter side that the center crop covers, in (0, 1].
+        crop_pct: Share of the shorter side that the center crop covers, in (0, 1].
         interpolation: Pillow's resampling filter, such as `bilinear` or `bicubic`.
-        area: smallest share of the pixels that a random resized crop covers, in (0, 1]; its aspect
+        area: Smallest share of the pixels that a random resized crop covers, in (0, 1]; its aspect
             ratio is between 3:4 and 4:3.
     """
 
@@ -67,14 +67,14 @@ class ImageDecoder:
         """Decode one file.
 
         Args:
-            path: the image file.
-            seed: seed of a random resized crop; None for the center crop.
+            path: The image file.
+            seed: Seed of a random resized crop; None for the center crop.
 
         Returns:
             The pixels, uint8 (channels, size, size).
 
         Raises:
-            DataError: the file cannot be decoded.
+            DataError: The file cannot be decoded.
         """
         from PIL import Image
 

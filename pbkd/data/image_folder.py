@@ -31,10 +31,10 @@ class FolderSplit:
     """A split of image files that are decoded on demand.
 
     Attributes:
-        paths: the files.
-        labels: their classes, int64 (len,).
-        decoder: turns a file into a tensor.
-        workers: processes that decode (0 = threads of this process).
+        paths: The files.
+        labels: Their classes, int64 (len,).
+        decoder: Turns a file into a tensor.
+        workers: Processes that decode (0 = threads of this process).
     """
 
     paths: tuple[str, ...]
@@ -54,11 +54,11 @@ class FolderSplit:
         """Decode one image, uint8 (C, H, W).
 
         Args:
-            row: the row number.
-            seed: seed of a random resized crop; None for the center crop.
+            row: The row number.
+            seed: Seed of a random resized crop; None for the center crop.
 
         Raises:
-            DataError: the file cannot be decoded.
+            DataError: The file cannot be decoded.
         """
         return self.decoder.read(self.paths[row], seed)
 
@@ -113,19 +113,19 @@ class ImageFolderSource:
     or below `path` itself; missing validation and test splits are cut off the training images.
 
     Attributes:
-        path: the folder.
-        size: height and width of the images, in pixels; see `ImageDecoder`. The teacher's own
+        path: The folder.
+        size: Height and width of the images, in pixels; see `ImageDecoder`. The teacher's own
             preprocessing is used for `size`, `channels`, `crop_pct` and `interpolation` if they
             are not set.
         channels: 1 (grey) or 3 (RGB).
-        crop_pct: share of the shorter side that the center crop covers.
-        interpolation: resampling filter.
-        labelled: whether folders are classes.
-        validation: share of the training images that is cut off for validation.
-        area: smallest share of a training picture that its random resized crop covers (1 = off).
-        crop: pixels by which training images are shifted, see `Augmentation`.
-        flip: mirror training images at random.
-        workers: processes that decode (0 = threads of the process that uses the images).
+        crop_pct: Share of the shorter side that the center crop covers.
+        interpolation: Resampling filter.
+        labelled: Whether folders are classes.
+        validation: Share of the training images held out for validation.
+        area: Smallest share of a training picture that its random resized crop covers (1 = off).
+        crop: Pixels by which training images are shifted, see `Augmentation`.
+        flip: Mirror training images at random.
+        workers: Processes that decode (0 = threads of the process that uses the images).
         corrupt: `fail` ends the run at a file that cannot be decoded; `skip` decodes every file
             once before the run and leaves such files out.
     """
@@ -149,7 +149,7 @@ class ImageFolderSource:
         """List the files; their images are decoded on demand.
 
         Raises:
-            DataError: an option is out of range, a folder is missing, or classes differ.
+            DataError: An option is out of range, a folder is missing, or classes differ.
         """
         if self.corrupt not in ("fail", "skip"):
             raise DataError(f"data.corrupt is '{self.corrupt}', but must be fail or skip.")

@@ -23,11 +23,11 @@ def load_data(choice: Mapping[str, Any]) -> Dataset:
     """Load a data set.
 
     Args:
-        choice: the source's `name` and its options, such as `{"name": "npz", "path": FILE}`.
+        choice: The source's `name` and its options, such as `{"name": "npz", "path": FILE}`.
 
     Raises:
-        ConfigError: there is no such source, or it has no such option.
-        DataError: the data set is missing or invalid.
+        ConfigError: There is no such source, or it has no such option.
+        DataError: The data set is missing or invalid.
     """
     name = choice["name"]
     if name not in SOURCES:
@@ -50,8 +50,8 @@ def with_preprocessing(choice: Mapping[str, Any], network: nn.Module) -> dict[st
     """Complete the options of a source of image files with a network's preprocessing.
 
     Args:
-        choice: a data source's `name` and options; explicit options win.
-        network: the teacher, see `pretrained_cfg`.
+        choice: A data source's `name` and options; explicit options win.
+        network: The teacher, see `pretrained_cfg`.
 
     Returns:
         The choice with `size`, `channels`, `crop_pct` and `interpolation`, as far as they are

@@ -31,8 +31,8 @@ def split_from_arrays(images: Any, labels: Any) -> ArraySplit:
     """Make a split of numpy arrays.
 
     Args:
-        images: uint8 (N, H, W) or (N, H, W, C).
-        labels: integers (N,) or (N, 1), or None if there are no labels.
+        images: Images, uint8 (N, H, W) or (N, H, W, C).
+        labels: Integers (N,) or (N, 1), or None if there are no labels.
     """
     pixels = np.asarray(images)
     pixels = pixels[..., np.newaxis] if pixels.ndim == 3 else pixels
@@ -55,12 +55,12 @@ class NpzSource:
     it, with the same share as for validation.
 
     Attributes:
-        path: the file.
-        validation: share of the training images that is cut off for validation.
-        train_limit: use only the first `train_limit` training images (0 = all).
-        labelled: whether the archive has labels.
-        crop: pixels by which training images are shifted, see `Augmentation`.
-        flip: mirror training images at random.
+        path: The file.
+        validation: Share of the training images held out for validation.
+        train_limit: Use only the first `train_limit` training images (0 = all).
+        labelled: Whether the archive has labels.
+        crop: Pixels by which training images are shifted, see `Augmentation`.
+        flip: Mirror training images at random.
     """
 
     name: ClassVar[str] = "npz"
@@ -76,7 +76,7 @@ class NpzSource:
         """Read the file.
 
         Raises:
-            DataError: the file is unreadable, or an array is missing or has a wrong type or shape.
+            DataError: The file is unreadable, or an array is missing or has a wrong type or shape.
         """
         required = ("x_train", "y_train", "x_test", "y_test") if self.labelled else ("x_train",)
         arrays = _read_npz(self.path, required, () if self.labelled else ("x_test",))

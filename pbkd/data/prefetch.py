@@ -30,8 +30,8 @@ def prefetch_images(split: Split, batches: Iterable[RowBatch]) -> Iterator[Tenso
     """Yield the images of each batch, (B, C, H, W); a split with a method `read` prefetches them.
 
     Args:
-        split: the images.
-        batches: the rows of each batch, with seeds of random resized crops.
+        split: The images.
+        batches: The rows of each batch, with seeds of random resized crops.
     """
     read = getattr(split, "read", None)
     if read is None:
@@ -46,8 +46,8 @@ def read_with_threads(
     """Yield stacked batches that a pool of threads reads, up to two batches ahead.
 
     Args:
-        read: reads one item, from its row and its seed (or None).
-        batches: the rows and seeds of each batch.
+        read: Reads one item, from its row and its seed (or None).
+        batches: The rows and seeds of each batch.
     """
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
         ready: deque[list[Future[Tensor]]] = deque()
@@ -73,11 +73,11 @@ def read_with_processes(
     """Yield collated batches that the worker processes of a torch `DataLoader` read.
 
     Args:
-        dataset: a map-style data set. It is indexed by row, or by (row, seed) if `seeded`.
-        batches: the rows and seeds of each batch.
-        workers: number of processes (0 = read in this process).
-        collate: makes a batch of a list of items.
-        seeded: whether `dataset` takes a seed for each row.
+        dataset: A map-style data set. It is indexed by row, or by (row, seed) if `seeded`.
+        batches: The rows and seeds of each batch.
+        workers: Number of processes (0 = read in this process).
+        collate: Makes a batch of a list of items.
+        seeded: Whether `dataset` takes a seed for each row.
     """
     keys = ([item if seeded else item[0] for item in _items(batch)] for batch in batches)
     yield from DataLoader(

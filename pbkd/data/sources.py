@@ -3,7 +3,7 @@
 `data=npz data.path=FILE` sets the field `path` of the source named `npz`. Options that mean the
 same for every source:
 
-- `validation`: share of the training images that is cut off for validation;
+- `validation`: share of the training images held out for validation;
 - `train_limit`: use only the first `train_limit` training images, for a quick try (0 = all);
 - `crop`, `flip`: see `pbkd.data.augmentation.Augmentation`.
 
@@ -50,7 +50,7 @@ class Source(Protocol):
         """Load the data set.
 
         Raises:
-            DataError: it is missing or invalid.
+            DataError: It is missing or invalid.
         """
         ...
 
@@ -109,7 +109,7 @@ class _TorchvisionSource:
         """Read the files, after downloading them if `download` is set.
 
         Raises:
-            DataError: the files are missing or damaged.
+            DataError: The files are missing or damaged.
         """
         everything = self._read(train=True)
         test = self._read(train=False)
@@ -172,14 +172,14 @@ class SyntheticSource:
     """Synthetic images, the same on every machine: a coarse pattern for each class, plus noise.
 
     Attributes:
-        classes: number of classes.
-        channels: channels of an image.
-        height: height of an image, in pixels.
-        width: width of an image, in pixels.
-        count: training and validation images together; there are `count` // 4 test images.
-        validation: share of these images that is cut off for validation.
-        crop: pixels by which training images are shifted, see `Augmentation`.
-        flip: mirror training images at random.
+        classes: Number of classes.
+        channels: Channels of an image.
+        height: Height of an image, in pixels.
+        width: Width of an image, in pixels.
+        count: Training and validation images together; there are `count` // 4 test images.
+        validation: Share of these images held out for validation.
+        crop: Pixels by which training images are shifted, see `Augmentation`.
+        flip: Mirror training images at random.
     """
 
     name: ClassVar[str] = "synthetic"

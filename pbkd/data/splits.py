@@ -28,8 +28,8 @@ class Subset:
         """Select rows.
 
         Args:
-            split: the split to select from.
-            rows: row numbers of `split`, int64 (len,), in the order of this subset.
+            split: The split to select from.
+            rows: Row numbers of `split`, int64 (len,), in the order of this subset.
         """
         self.labels = split.labels[rows]
         self._split = split
@@ -55,9 +55,9 @@ def split_validation(train: Split, share: float, limit: int = 0) -> tuple[Split,
     shuffled first by a fixed permutation: otherwise validation would get whole classes.
 
     Args:
-        train: the rows to split.
-        share: share of the validation rows, between 0 and 1.
-        limit: use only the first `limit` rows (0 = all).
+        train: The rows to split.
+        share: Share of the validation rows, between 0 and 1.
+        limit: Use only the first `limit` rows (0 = all).
 
     Returns:
         The training and the validation subset.

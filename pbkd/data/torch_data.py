@@ -35,10 +35,10 @@ class TorchSplit:
     images.
 
     Attributes:
-        dataset: the torch data set.
-        labels: the class of every item, int64 (len,).
-        collate: makes a batch of a list of items, as the `DataLoader` of the program does.
-        workers: processes that read (0 = this process).
+        dataset: The torch data set.
+        labels: The class of every item, int64 (len,).
+        collate: Makes a batch of a list of items, as the `DataLoader` of the program does.
+        workers: Processes that read (0 = this process).
     """
 
     dataset: Any
@@ -69,13 +69,13 @@ def dataset_from_torch(train: Any, validation: Any, test: Any, share: float = 0.
     labels, counted from 0, or none has.
 
     Args:
-        train: the training images.
-        validation: the validation images; None to cut them off `train`.
-        test: the test images; None to cut them off `train`.
-        share: share of the images that is cut off for each missing split.
+        train: The training images.
+        validation: The validation images; None to hold them out from `train`.
+        test: The test images; None to hold them out from `train`.
+        share: Share of the images held out for each missing split.
 
     Raises:
-        DataError: a split cannot be read, or the splits do not fit each other.
+        DataError: A split cannot be read, or the splits do not fit each other.
     """
     everything = _to_split(train)
     if test is None:

@@ -76,7 +76,7 @@ class Registry:
     """The strategies that plugins registered.
 
     Attributes:
-        manager: pluggy's manager, which calls the hooks.
+        manager: Pluggy's manager, which calls the hooks.
         strategies: The registered classes, losses and models, by slot and name.
         owners: Name of the plugin that registered a (slot, name).
         plugins: The loaded plugins, by name.

@@ -114,7 +114,7 @@ class Figure:
         name: Its name.
         numbers: The values of teacher and student; None if not measured.
         written: The formatted values.
-        ratio: teacher / student, formatted; empty if meaningless.
+        ratio: Teacher / student, formatted; empty if meaningless.
     """
 
     name: str
