@@ -85,7 +85,7 @@ def typed_options(
     except PluginError:
         raise
     except MissingMandatoryValue as error:
-        raise ConfigError(f"'{where}.{error.full_key}' must be given.") from error
+        raise ConfigError(f"'{where}.{error.full_key}' is required.") from error
     except Exception as error:
         key = getattr(error, "full_key", None) or ", ".join(options)
         raise ConfigError(f"'{where}.{key}': {first_line(error)}") from error

@@ -33,7 +33,7 @@ class Worker:
             this node.
         latency: Seconds per message to and from workers of other nodes.
         node: Name of the machine; workers of one node are neighbours in rank. A worker without a
-            name has a machine of its own.
+            name is on a separate machine.
         node_bandwidth: Bytes per second between workers of this node.
         node_latency: Seconds per message between workers of this node.
         overlap: Whether it sends and receives while it computes.

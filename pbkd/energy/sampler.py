@@ -1,4 +1,4 @@
-"""Reading of energy meters, each in a thread of its own, so that a failing one blocks nothing."""
+"""Reading of energy meters, each in a separate thread, so that a failing one blocks nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["MeterSampler", "close_all", "probe", "sample_all"]
 _PERIOD = 1.0
 """Seconds between two readings, for meters that follow a counter which wraps around."""
 _TIMEOUT = 5.0
-"""Seconds after which a meter that does not answer is given up."""
+"""Seconds after which a meter that does not answer is abandoned."""
 
 
 class MeterSampler:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["FILE_MODULE_PREFIX", "import_plugin"]
 
 FILE_MODULE_PREFIX = "pbkd_plugin_"
-"""Start of the module names of plugins that are given as `.py` files."""
+"""Start of the module names of plugins loaded from `.py` files."""
 
 
 def import_plugin(spec: str, known: Iterable[str]) -> ModuleType:

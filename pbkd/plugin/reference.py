@@ -123,7 +123,7 @@ def _strategy(slot: str, strategy: Any) -> list[str]:
 
 
 def _summary(strategy: type) -> str:
-    """Return the first paragraph of a class's docstring, if it has one of its own, in one line."""
+    """Return the first paragraph of a class's docstring, if it has its own, in one line."""
     if (strategy.__doc__ or "").startswith(f"{strategy.__name__}("):  # what dataclass writes
         return ""
     return _first_paragraph(strategy)
@@ -137,6 +137,6 @@ def _options(target: Callable[..., Any], prefix: str) -> list[str]:
     lines = []
     for name, (kind, default) in option_types(target).items():
         typed = "" if kind is Any else f": {inspect.formatannotation(kind)}"
-        value = ", must be given" if default == MISSING else f" = {default}"
+        value = ", required" if default == MISSING else f" = {default}"
         lines.append(f"  {prefix}{name}{typed}{value}")
     return lines

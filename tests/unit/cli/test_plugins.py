@@ -29,7 +29,7 @@ def test_a_plugin_is_shown_with_its_options(pbkd: Pbkd) -> None:
         "scheduler mine",
         "  scheduler.seed: int = 0",
         "meter wattmeter",
-        "  port: str, must be given",
+        "  port: str, required",
     ]
     head, *lines = pbkd("plugins", "show", "low-rank").out.splitlines()
     assert (head, *lines[:3]) == (

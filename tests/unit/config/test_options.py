@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_told_with_its_place(given: dict[Any, Any], message
 
 def test_an_option_without_default_must_be_given() -> None:
     assert option_types(Demanding) == {"path": (str, MISSING), "rank": (int, 1)}
-    with pytest.raises(ConfigError, match=r"^'data\.path' must be given\.$"):
+    with pytest.raises(ConfigError, match=r"^'data\.path' is required\.$"):
         typed_options(Demanding, {"rank": 2}, where="data")
     assert typed_options(Demanding, {"path": "x"}, where="data") == {"path": "x", "rank": 1}
 

@@ -63,7 +63,7 @@ def test_more_devices_than_there_are_is_an_error(tmp_path: Path) -> None:
         ("{}", "must have a list of 'nodes'"),
         ("nodes: []", "must have a list of 'nodes'"),
         ("nodes: [3]", "'nodes.0' must be a mapping"),
-        ("nodes: [{count: 2}]", "'nodes.0.name' must be given"),
+        ("nodes: [{count: 2}]", "'nodes.0.name' is required"),
         ("node: []", "unknown key 'node'. Did you mean 'nodes'"),
         ("nodes: [{name: a, sped: 2}]", "unknown option 'nodes.0.sped'. Did you mean 'speed'"),
         ("nodes: [{name: a, speed: fast}]", "'nodes.0.speed'"),

@@ -115,7 +115,7 @@ def test_workers_that_share_a_span_move_its_gradients() -> None:
 
 
 def refuses() -> Any:
-    raise ConfigError("'scheduler.patience' must be given.")
+    raise ConfigError("'scheduler.patience' is required.")
 
 
 def test_a_scheduler_that_fails_says_why_and_stops_no_other() -> None:
@@ -141,7 +141,7 @@ def test_a_scheduler_that_fails_says_why_and_stops_no_other() -> None:
     rows = predict_schedulers(COSTS, make_workers(1), WORKLOAD, makers)
     assert [row.scheduler for row in rows] == list(makers)
     reasons = [row.reason for row in rows if isinstance(row, Unpredicted)]
-    assert reasons[:2] == ["'scheduler.patience' must be given.", "ZeroDivisionError: a problem"]
+    assert reasons[:2] == ["'scheduler.patience' is required.", "ZeroDivisionError: a problem"]
     assert reasons[2] == "it returns str, not a pbkd.Schedule."
     assert reasons[3] == "the schedule drops the blocks c."
     assert isinstance(rows[4], Prediction)
@@ -149,7 +149,7 @@ def test_a_scheduler_that_fails_says_why_and_stops_no_other() -> None:
         "workers": 1,
         "scheduler": "refuses",
         "seconds": None,
-        "reason": "'scheduler.patience' must be given.",
+        "reason": "'scheduler.patience' is required.",
     }
 
 
