@@ -37,7 +37,7 @@ class Partitioner(Protocol):
     """Cuts a teacher into a chain of segments.
 
     A partitioner for networks of any family has a class attribute `fallback = True`:
-    `partitioner=auto` asks it after all others.
+    `partitioner=auto` tries it last.
     """
 
     name: ClassVar[str]
@@ -198,7 +198,7 @@ class EnergyMeter(Protocol):
     name: ClassVar[str]
 
     def open(self) -> AbstractContextManager[Callable[[], EnergyReading]]:
-        """Open the sensors; the context is a function that reads them.
+        """Open the sensors; the context manager yields a function that reads them.
 
         The core calls that function about once a second, from one thread at a time, so that a
         meter can follow a counter that wraps around, or integrate power between two calls.

@@ -1,4 +1,8 @@
-"""Jobs that need no activations from each other, handed out one at a time."""
+"""The pool from which a launcher in the host process sends each worker its next job.
+
+Used by launchers that reach their workers by messages (such as Ray). Workers that share a store
+claim jobs themselves: `pbkd.execution.job_queue`.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,7 @@ class JobPool:
                 return self._assigned[rank].popleft()
             return self._shared.popleft() if self._shared else None
 
-    def give_up(self, rank: int, job: Job) -> None:
+    def release_jobs_of(self, rank: int, job: Job) -> None:
         """Share the job that a lost worker was running, and all others assigned to it."""
         with self._lock:
             self._shared.extend([job, *self._assigned[rank]])

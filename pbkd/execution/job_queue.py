@@ -1,4 +1,8 @@
-"""The shared job queue: each job is claimed by one worker."""
+"""The shared job queue, from which each worker claims its own next job.
+
+Used by the worker processes (and the benchmarks), through torchrun's store. Launchers that send
+jobs to their workers use `pbkd.execution.job_pool`.
+"""
 
 from __future__ import annotations
 

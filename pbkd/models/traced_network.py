@@ -20,7 +20,7 @@ _INPLACE = (operator.iadd, operator.imul, operator.isub)
 
 
 class TracedNetwork:
-    """A network's operations in order of execution, and the places where one tensor carries all.
+    """Operations in order of execution, and the points where a single tensor is passed on.
 
     Attributes:
         input: The placeholder of the network's only input.

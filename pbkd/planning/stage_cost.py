@@ -46,7 +46,7 @@ class StageLoad(Generic[T]):
         sent: Bytes of the next stage's input.
         sends: Number of messages that carry it.
         gradients: Bytes of gradients, all-reduced if the stage is replicated.
-        exchanges: Number of synchronizations of the replicas.
+        exchanges: Number of synchronisations of the replicas.
     """
 
     seconds: T
@@ -100,7 +100,7 @@ class StageParts(Generic[T]):
         receiving: Receiving the input.
         sending: Sending the output.
         gradients: Transfer of gradients in the all-reduce.
-        waiting: Latency of the replicas' synchronizations.
+        waiting: Latency of the replicas' synchronisations.
     """
 
     work: T

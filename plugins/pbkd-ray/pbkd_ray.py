@@ -179,7 +179,7 @@ def _run_jobs(launch: _Launch, jobs: JobPool, workers: Sequence[Worker]) -> None
             try:
                 launch.run_worker(rank, execution.pack_job(launch.folder, rank, job), {})
             except launch.ray.exceptions.RayError as error:
-                jobs.give_up(rank, job)
+                jobs.release_jobs_of(rank, job)
                 launch.record_loss(rank, error)
                 if not launch.wait_for_restart(rank):
                     return

@@ -49,7 +49,8 @@ def prepare_probe(request: WorkerRequest) -> Callable[[], WorkerProbe]:
     """Load the teacher on this process's device, to time it later.
 
     Where torchrun started several processes on a machine, each has its own device and its share of
-    the cores. Workers should time at once, since they disturb each other as they will at work.
+    the cores. Workers should measure simultaneously, because they slow each
+    other down in the real run too.
 
     Args:
         request: Threads, device, and what loads the teacher.

@@ -28,7 +28,7 @@ def test_a_worker_takes_its_assigned_jobs_first() -> None:
 def test_the_jobs_of_a_lost_worker_go_to_the_others() -> None:
     pool = JobPool(Schedule(((A, B), (C,))))
     assert pool.take(0) == A
-    pool.give_up(0, A)
+    pool.release_jobs_of(0, A)
     assert pool.blocks_left == ["a", "b"]
     assert [pool.take(1) for _ in range(4)] == [C, A, B, None]
     assert pool.take(0) is None
