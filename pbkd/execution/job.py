@@ -17,7 +17,7 @@ from pbkd.runs.events import record_event
 from pbkd.runs.progress import checkpoint_store, file_checksum, first_epochs
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot
 from pbkd.training.distill import train_job
-from pbkd.training.failures import divergence
+from pbkd.training.failures import divergence_reason
 from pbkd.training.learner import trainee
 from pbkd.training.throughput import begin_job
 
@@ -151,7 +151,7 @@ def _build_trainee(
         tensors, facts = store.read(epoch)
         restore(tensors, facts, block)
         block.losses.extend(facts["losses"])
-        if reason := divergence(block.losses):
+        if reason := divergence_reason(block.losses):
             block.fail(reason)
     return block
 

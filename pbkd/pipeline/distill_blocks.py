@@ -17,7 +17,7 @@ from pbkd.plugin.attribution import describe_failure, describe_strategy
 from pbkd.runs.assignment import Assignment, write_assignment
 from pbkd.runs.events import follow_events, read_events
 from pbkd.runs.progress import finished_blocks
-from pbkd.training.failures import OUT_OF_MEMORY, divergence
+from pbkd.training.failures import OUT_OF_MEMORY, divergence_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from pbkd.protocols import Launcher
 
 
-__all__ = ["distil_student_fed", "distil_teacher_fed"]
+__all__ = ["distill_student_fed", "distill_teacher_fed"]
 
 _RETRY_RATE = 0.1  # factor on the learning rate of a block that diverged
 _MICRO_BATCHES = 4  # of a block that ran out of memory
 
 
-def distil_teacher_fed(ctx: RunContext, forward: Emit) -> dict[str, BlockTrained]:
+def distill_teacher_fed(ctx: RunContext, forward: Emit) -> dict[str, BlockTrained]:
     """Train every candidate as planned, on the teacher's activations.
 
     Candidates that fail are trained once more; their events then have a `first_failure`.
@@ -65,7 +65,7 @@ def distil_teacher_fed(ctx: RunContext, forward: Emit) -> dict[str, BlockTrained
         cache=plan.cache if plan.schedule.feed == "cache" else None,
         candidates=names,
     )
-    events = _distil(ctx, assignment, forward)
+    events = _distill(ctx, assignment, forward)
     failed = {name: event for name, event in events.items() if event.failure}
     return events | _retry(ctx, failed, forward) if failed else events
 
@@ -88,13 +88,15 @@ def _retry(
         workers=workers,
         schedule=Schedule(((),) * len(workers), jobs),
         blocks=blocks,
-        rates={name: _RETRY_RATE for name, event in failed.items() if divergence(event.losses)},
+        rates={
+            name: _RETRY_RATE for name, event in failed.items() if divergence_reason(event.losses)
+        },
         micro_batches={
             name: _MICRO_BATCHES for name, event in failed.items() if event.failure == OUT_OF_MEMORY
         },
         candidates=tuple(failed),
     )
-    events = _distil(ctx, assignment, forward)
+    events = _distill(ctx, assignment, forward)
     for name, event in events.items():
         if event.failure is None:
             weights = read_weights(folder / "retry" / f"{name}.safetensors")
@@ -104,7 +106,7 @@ def _retry(
     }
 
 
-def distil_student_fed(
+def distill_student_fed(
     ctx: RunContext, accepted: Mapping[str, BlockResult]
 ) -> dict[str, BlockTrained]:
     """Train the accepted replacements, one per block, on the student's activations.
@@ -135,7 +137,7 @@ def distil_student_fed(
         },
         candidates=tuple(accepted),
     )
-    return _distil(ctx, assignment, ctx.log.forward)
+    return _distill(ctx, assignment, ctx.log.forward)
 
 
 def _relay(ctx: RunContext, names: Collection[str]) -> Schedule:
@@ -159,7 +161,7 @@ def _blocks(plan: Plan, names: Collection[str]) -> dict[str, Block]:
     return {p.block.name: p.block for p in plan.trained if p.name in names}
 
 
-def _distil(ctx: RunContext, assignment: Assignment, forward: Emit) -> dict[str, BlockTrained]:
+def _distill(ctx: RunContext, assignment: Assignment, forward: Emit) -> dict[str, BlockTrained]:
     """Have the candidates of a phase trained that are not; return the events of all."""
     folder, phase, launcher = ctx.folder, assignment.phase, ctx.planned.launcher
     write_assignment(folder, assignment)

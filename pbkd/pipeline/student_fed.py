@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pbkd.models.replacement import read_replacement
-from pbkd.pipeline.distill_blocks import distil_student_fed
+from pbkd.pipeline.distill_blocks import distill_student_fed
 from pbkd.pipeline.select import Selection
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def train_student_fed(ctx: RunContext, kept: Selection, epochs: int) -> Selectio
     with ctx.clock.phase("student-fed"):
         if not epochs or not kept.accepted:
             return kept
-        events = distil_student_fed(ctx, {name: kept.blocks[name] for name in kept.accepted})
+        events = distill_student_fed(ctx, {name: kept.blocks[name] for name in kept.accepted})
         blocks, notes = dict(kept.blocks), []
         for name, event in events.items():
             if event.failure:

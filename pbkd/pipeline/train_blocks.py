@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.events import BlockTrained, Note
 from pbkd.pipeline.block_results import block_result
-from pbkd.pipeline.distill_blocks import distil_teacher_fed
+from pbkd.pipeline.distill_blocks import distill_teacher_fed
 from pbkd.plugin.observers import observe
 
 if TYPE_CHECKING:
@@ -59,6 +59,6 @@ def train_blocks(ctx: RunContext) -> TrainedBlocks:
         ctx.log.forward(event)
 
     with ctx.clock.phase("teacher-fed"):
-        events = distil_teacher_fed(ctx, forward)
+        events = distill_teacher_fed(ctx, forward)
     results = {name: block_result(planned[name], event) for name, event in events.items()}
     return TrainedBlocks(results, tuple(faults))

@@ -13,7 +13,7 @@ from pbkd.core.blocks import BlockCost
 from pbkd.errors import PluginError, is_out_of_memory
 from pbkd.models.latency import synchronise
 from pbkd.training.distill import train_block
-from pbkd.training.failures import described
+from pbkd.training.failures import describe_error
 from pbkd.training.learner import trainee
 from pbkd.training.replicas import replica_traffic
 
@@ -167,7 +167,7 @@ def _step_cost(
             raise
         raise PluginError(
             f"the builder's replacement of block '{name}' cannot be trained with the loss"
-            f" '{loss.name}': {described(error)}."
+            f" '{loss.name}': {describe_error(error)}."
         ) from error
 
 

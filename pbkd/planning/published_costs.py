@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["NETWORKS", "PublishedRun", "Target", "choose_run", "split_seconds", "workload_of"]
+__all__ = [
+    "NETWORKS",
+    "PublishedRun",
+    "ReplacedConvolution",
+    "choose_run",
+    "split_seconds",
+    "workload_of",
+]
 
 _CIFAR_IMAGES = 50_000
 _MAX_SECONDS = 1e9
@@ -41,7 +48,7 @@ _MAX_CHARACTERS = 400  # of a setting
 
 
 @dataclass(frozen=True)
-class Target:
+class ReplacedConvolution:
     """A 3x3 convolution that the paper replaces.
 
     Attributes:
@@ -49,14 +56,15 @@ class Target:
         inputs: Input channels.
         outputs: Output channels.
         side: Height and width of the feature maps.
-        gap: The teacher's MACs per image between the previous target (or the image) and this one.
+        teacher_macs_before: The teacher's MACs per image between the previous target (or the
+            image) and this one.
     """
 
     name: str
     inputs: int
     outputs: int
     side: int
-    gap: int = 0
+    teacher_macs_before: int = 0
 
     @property
     def macs(self) -> int:
@@ -75,29 +83,29 @@ class Target:
         return self.replacement_parameters * self.side**2
 
 
-def _vgg16() -> tuple[Target, ...]:
+def _vgg16() -> tuple[ReplacedConvolution, ...]:
     """Return VGG-16's convolutions, for images of 32 x 32."""
     targets, inputs = [], 3
     for stage, (outputs, depth) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))):
         for index in range(depth):
             name = f"block{stage + 1}_conv{index + 1}"
-            targets.append(Target(name, inputs, outputs, 32 >> stage))
+            targets.append(ReplacedConvolution(name, inputs, outputs, 32 >> stage))
             inputs = outputs
     return tuple(targets)
 
 
-def _resnet50() -> tuple[Target, ...]:
+def _resnet50() -> tuple[ReplacedConvolution, ...]:
     """Return the middle convolutions of ResNet-50's bottlenecks, for images of 64 x 64."""
     targets, inputs = [], 64
-    gap = 7 * 7 * 3 * 64 * 32**2
+    teacher_macs_before = 7 * 7 * 3 * 64 * 32**2
     for stage, (width, depth) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
         side = 16 >> stage
         for index in range(depth):
-            gap += inputs * width * side**2
+            teacher_macs_before += inputs * width * side**2
             name = f"conv{stage + 2}_block{index + 1}_2_conv"
-            targets.append(Target(name, width, width, side, gap))
+            targets.append(ReplacedConvolution(name, width, width, side, teacher_macs_before))
             shortcut = inputs * 4 * width if index == 0 else 0
-            gap = (4 * width * width + shortcut) * side**2
+            teacher_macs_before = (4 * width * width + shortcut) * side**2
             inputs = 4 * width
     return tuple(targets)
 
@@ -173,23 +181,24 @@ def split_seconds(run: PublishedRun) -> list[BlockCost]:
             f"the record of '{setting}' must have exactly the blocks {wanted} of the network."
         )
     steps, batch = workload_of(setting).steps, _number(r"batch (\d+)", setting)
-    before = 0.0
+    seconds_before = 0.0
     costs = []
-    for target, until in zip(targets, _teacher_seconds(targets, seconds), strict=True):
-        teacher = (until - before) * target.macs / (target.gap + target.macs)
+    for target, seconds_up_to in zip(targets, _teacher_seconds(targets, seconds), strict=True):
+        macs = target.teacher_macs_before + target.macs
+        teacher = (seconds_up_to - seconds_before) * target.macs / macs
         costs.append(
             BlockCost(
                 target.name,
-                prefix_seconds=(until - teacher) / steps,
+                prefix_seconds=(seconds_up_to - teacher) / steps,
                 teacher_seconds=teacher / steps,
-                train_seconds=(seconds[target.name] - until) / steps,
+                train_seconds=(seconds[target.name] - seconds_up_to) / steps,
                 input_bytes=4 * batch * target.inputs * target.side**2,
                 parameter_bytes=4 * target.replacement_parameters,
                 exchanges=2,
                 rows=batch,
             )
         )
-        before = until
+        seconds_before = seconds_up_to
     return costs
 
 
@@ -202,18 +211,20 @@ def workload_of(setting: str) -> Workload:
     return Workload(steps, steps)
 
 
-def _teacher_seconds(targets: Sequence[Target], seconds: Mapping[str, float]) -> list[float]:
+def _teacher_seconds(
+    targets: Sequence[ReplacedConvolution], seconds: Mapping[str, float]
+) -> list[float]:
     """Return the teacher's seconds up to and including each target."""
     shares = []
-    until = 0
+    macs_up_to = 0
     for target in targets:
-        until += target.gap + target.macs
-        share = until / (until + 3 * target.replacement_macs)
+        macs_up_to += target.teacher_macs_before + target.macs
+        share = macs_up_to / (macs_up_to + 3 * target.replacement_macs)
         shares.append(share * seconds[target.name])
     return list(accumulate(reversed(shares), min))[::-1]
 
 
-def _targets(setting: str) -> tuple[Target, ...]:
+def _targets(setting: str) -> tuple[ReplacedConvolution, ...]:
     for name, targets in NETWORKS.items():
         if name in setting:
             return targets

@@ -8,7 +8,7 @@ import torch
 
 from pbkd.core.blocks import candidate_of
 from pbkd.errors import PluginError
-from pbkd.training.failures import described, divergence
+from pbkd.training.failures import describe_error, divergence_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -67,7 +67,7 @@ def train_job(
                 whole = replicas.sum(total) if replicas else total
                 block.losses.append(float(whole) / steps)
                 epoch_finished(name, block.losses[-1])
-                if reason := divergence(block.losses):
+                if reason := divergence_reason(block.losses):
                     block.fail(reason)
 
 
@@ -96,8 +96,10 @@ def _train_batch(
                 output, value = train_block(block, x, target, loss, replicas)
             except Exception as error:
                 if replicas is not None:
-                    raise PluginError(f"block '{candidate}' fails: {described(error)}.") from error
-                block.fail(described(error))
+                    raise PluginError(
+                        f"block '{candidate}' fails: {describe_error(error)}."
+                    ) from error
+                block.fail(describe_error(error))
             else:
                 yield candidate, value
 

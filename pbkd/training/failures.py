@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-__all__ = ["OUT_OF_MEMORY", "described", "divergence"]
+__all__ = ["OUT_OF_MEMORY", "describe_error", "divergence_reason"]
 
 OUT_OF_MEMORY = "its training ran out of memory"
 _GROWTH = 10
-_FLOOR = 0.1  # a loss below it, a tenth of the target's energy for `nmse`, may grow from almost 0
+# A loss up to this never counts as diverged, since ten times a first loss near 0 is still small.
+# For `nmse` it is a tenth of the target's mean square.
+_FLOOR = 0.1
 
 
-def divergence(losses: Sequence[float]) -> str | None:
+def divergence_reason(losses: Sequence[float]) -> str | None:
     """Describe how a block's losses diverge.
 
     Losses diverge if one is NaN or infinite, or above 0.1 and more than ten times the first one.
@@ -40,7 +42,7 @@ def divergence(losses: Sequence[float]) -> str | None:
     return None
 
 
-def described(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Describe in one line the error that stopped a block's training."""
     if is_out_of_memory(error):
         return OUT_OF_MEMORY

@@ -58,7 +58,7 @@ def test_a_plugin_file_that_fails_is_a_mistake(pbkd: Pbkd, source: str) -> None:
 def test_the_plan_is_shown_and_nothing_is_written_or_trained(
     pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pbkd.pipeline.train_blocks.distil_teacher_fed", None)
+    monkeypatch.setattr("pbkd.pipeline.train_blocks.distill_teacher_fed", None)
     ended = pbkd(
         "run",
         "--plan",

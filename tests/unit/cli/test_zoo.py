@@ -37,7 +37,7 @@ def test_a_model_is_shown_with_its_card(pbkd: Pbkd) -> None:
 
 
 def test_the_plan_of_a_recipe_trains_nothing(pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pbkd.pipeline.train_blocks.distil_teacher_fed", None)
+    monkeypatch.setattr("pbkd.pipeline.train_blocks.distill_teacher_fed", None)
     ended = pbkd("zoo", "compress", "digits-vgg", "--plan", "threads=1", "keep=[stem*, conv1*]")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines()[1].startswith("conv2_1 ")

@@ -89,7 +89,7 @@ def test_macs_are_those_of_the_networks(
 ) -> None:
     """Up to the last target: MACs, jobs' teacher passes over one pass, share saved if replaced."""
     found = NETWORKS[network]
-    until = list(accumulate(target.gap + target.macs for target in found))
+    until = list(accumulate(target.teacher_macs_before + target.macs for target in found))
     less = sum(target.macs - target.replacement_macs for target in found)
     assert len(found) == targets
     assert until[-1] == macs
@@ -99,8 +99,8 @@ def test_macs_are_those_of_the_networks(
 
 def test_the_middle_convolution_of_a_bottleneck_follows_its_own_first_one() -> None:
     first, second = NETWORKS["ResNet-50"][:2]
-    assert first.gap == 7 * 7 * 3 * 64 * 32**2 + 64 * 64 * 16**2
-    assert second.gap == (64 * 256 + 64 * 256 + 256 * 64) * 16**2
+    assert first.teacher_macs_before == 7 * 7 * 3 * 64 * 32**2 + 64 * 64 * 16**2
+    assert second.teacher_macs_before == (64 * 256 + 64 * 256 + 256 * 64) * 16**2
 
 
 def two_runs() -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pbkd.errors import is_out_of_memory
 from pbkd.training.distill import train_job
-from pbkd.training.failures import described, divergence
+from pbkd.training.failures import describe_error, divergence_reason
 from pbkd.training.feeds import recompute, teach
 from pbkd.training.learner import trainee
 
@@ -31,7 +31,7 @@ from pbkd.training.learner import trainee
     ],
 )
 def test_what_counts_as_diverging(losses: list[float], said: str | None) -> None:
-    found = divergence(losses)
+    found = divergence_reason(losses)
     assert found is None if said is None else said in str(found)
 
 
@@ -42,7 +42,7 @@ def test_memory_errors_of_every_kind_are_known() -> None:
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
     ):
         assert is_out_of_memory(error)
-        assert described(error) == "its training ran out of memory"
+        assert describe_error(error) == "its training ran out of memory"
     assert not is_out_of_memory(RuntimeError("shapes"))
 
 
