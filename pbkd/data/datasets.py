@@ -19,7 +19,7 @@ __all__ = ["ArraySplit", "Dataset", "RowBatch", "Split", "missing_labels"]
 
 RowBatch = tuple["Tensor", "Tensor | None"]
 """Row numbers of a batch, int64 (B,), and the seed of each row's random resized crop, int64 (B,),
-or None for center crops."""
+or None for centre crops."""
 
 
 class Split(Protocol):

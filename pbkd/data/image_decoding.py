@@ -1,4 +1,4 @@
-"""Decoding of image files: a center crop for scoring, a random resized crop for training."""
+"""Decoding of image files: a centre crop for scoring, a random resized crop for training."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _CROP_ATTEMPTS = 10
 class ImageDecoder:
     """Turns an image file of any size into a tensor (channels, size, size).
 
-    The center crop is what timm and torchvision score on. The random resized crop is what networks
+    The centre crop is what timm and torchvision score on. The random resized crop is what networks
     for ImageNet are trained on (Szegedy et al. 2015, arXiv:1409.4842).
 
     Attributes:
         size: Height and width of the result, in pixels.
         channels: 1 (grey) or 3 (RGB).
-        crop_pct: Share of the shorter side that the center crop covers, in (0, 1].
+        crop_pct: Share of the shorter side that the centre crop covers, in (0, 1].
         interpolation: Pillow's resampling filter, such as `bilinear` or `bicubic`.
         area: Smallest share of the pixels that a random resized crop covers, in (0, 1]; its aspect
             ratio is between 3:4 and 4:3.
@@ -68,7 +68,7 @@ class ImageDecoder:
 
         Args:
             path: The image file.
-            seed: Seed of a random resized crop; None for the center crop.
+            seed: Seed of a random resized crop; None for the centre crop.
 
         Returns:
             The pixels, uint8 (channels, size, size).

@@ -55,7 +55,7 @@ class FolderSplit:
 
         Args:
             row: The row number.
-            seed: Seed of a random resized crop; None for the center crop.
+            seed: Seed of a random resized crop; None for the centre crop.
 
         Raises:
             DataError: The file cannot be decoded.
@@ -118,7 +118,7 @@ class ImageFolderSource:
             preprocessing is used for `size`, `channels`, `crop_pct` and `interpolation` if they
             are not set.
         channels: 1 (grey) or 3 (RGB).
-        crop_pct: Share of the shorter side that the center crop covers.
+        crop_pct: Share of the shorter side that the centre crop covers.
         interpolation: Resampling filter.
         labelled: Whether folders are classes.
         validation: Share of the training images held out for validation.

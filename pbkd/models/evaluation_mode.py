@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""A context manager that puts a network into evaluation mode and restores its mode."""
 
 from __future__ import annotations
 

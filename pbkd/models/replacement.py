@@ -159,7 +159,7 @@ def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) 
         else:
             replacement = None
             reason = (
-                f"its replacement would be dearer ({candidate_macs:,} MACs against {macs_before:,})"
+                f"its replacement would need more MACs ({candidate_macs:,} against {macs_before:,})"
             )
     return Proposal(
         block=block,

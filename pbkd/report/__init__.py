@@ -1,4 +1,4 @@
-"""A run's result as JSON, CSV, model card, HTML page and terminal output."""
+"""A run's result: JSON, CSV and model card in the run folder."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The zoo: teachers and students with their weights, cards and recipes."""
+"""The model zoo: stored teachers and students, with their weights, cards and recipes."""

@@ -86,11 +86,11 @@ def test_a_cheaper_replacement_is_weighed_against_its_block() -> None:
     assert all(p.requires_grad for p in proposal.replacement.parameters())
 
 
-def test_a_dearer_replacement_is_not_used_and_the_reason_says_so() -> None:
+def test_a_replacement_with_more_macs_is_not_used_and_the_reason_says_so() -> None:
     proposal = propose(_Builder(nn.Conv2d(8, 16, 5, padding=2)), _segment(), BLOCK, 0)
     assert proposal.replacement is None
     assert proposal.reason == (
-        f"its replacement would be dearer ({36 * 8 * 16 * 25:,} MACs against {36 * 8 * 16 * 9:,})"
+        f"its replacement would need more MACs ({36 * 8 * 16 * 25:,} against {36 * 8 * 16 * 9:,})"
     )
     assert proposal.macs_after == proposal.macs_before
 
