@@ -16,7 +16,16 @@ from tests.paths import ROOT
 def test_every_link_leads_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
         if not target.startswith("https://"):
-            assert (document.parent / target).exists(), target
+            path, _, section = target.partition("#")
+            page = document.parent / path if path else document
+            assert page.exists(), target
+            assert not section or section in _sections(page), target
+
+
+def _sections(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and mkdocs write simple ones."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 def test_the_picture_needs_nothing_from_elsewhere() -> None:
