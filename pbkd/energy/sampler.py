@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING
 
 from pbkd.errors import PLUGIN_FAILURES, MeterUnavailableError, PluginError, one_line
-from pbkd.plugin.attribution import describe_plugin
+from pbkd.plugin.attribution import describe_origin
 from pbkd.protocols import EnergyReading
 
 if TYPE_CHECKING:
@@ -162,4 +162,4 @@ def _failure_text(meter: EnergyMeter, error: BaseException) -> str:
     """Return the meter's own reason if it is unavailable, else blame its plugin."""
     text = one_line(error).rstrip(".")
     unavailable = isinstance(error, MeterUnavailableError)
-    return text if unavailable else f"{describe_plugin(meter)} fails ({text})"
+    return text if unavailable else f"{describe_origin(meter)} fails ({text})"

@@ -9,7 +9,7 @@ from pathlib import Path
 from pbkd.errors import one_line
 from pbkd.plugin.modules import FILE_MODULE_PREFIX
 
-__all__ = ["describe_failure", "describe_plugin", "describe_strategy"]
+__all__ = ["describe_failure", "describe_origin", "describe_strategy"]
 
 
 def describe_failure(slot: str, strategy: object, method: str, error: BaseException) -> str:
@@ -40,10 +40,10 @@ def describe_strategy(slot: str, strategy: object) -> str:
         Text such as "the scheduler 'mine' of the plugin 'mine' (dist 2.1)".
     """
     name = getattr(strategy, "name", _class_of(strategy).__name__)
-    return f"the {slot} '{name}' of {describe_plugin(strategy)}"
+    return f"the {slot} '{name}' of {describe_origin(strategy)}"
 
 
-def describe_plugin(strategy: object) -> str:
+def describe_origin(strategy: object) -> str:
     """Describe the plugin whose module, or a submodule of it, defines a strategy's class.
 
     Args:

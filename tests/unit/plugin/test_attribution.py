@@ -7,7 +7,7 @@ from pbkd_greedy import Greedy
 
 import pbkd
 from pbkd.errors import ScheduleError
-from pbkd.plugin.attribution import describe_failure, describe_plugin, describe_strategy
+from pbkd.plugin.attribution import describe_failure, describe_origin, describe_strategy
 from pbkd.plugin.registry import build_registry
 
 MINE = """
@@ -33,7 +33,7 @@ BUILT_IN = f"the plugin 'greedy' (pbkd {pbkd.__version__})"
 
 
 def test_an_installed_plugin_is_named_with_its_distribution() -> None:
-    assert describe_plugin(Greedy()) == BUILT_IN
+    assert describe_origin(Greedy()) == BUILT_IN
     assert describe_strategy("scheduler", Greedy) == f"the scheduler 'greedy' of {BUILT_IN}"
 
 
@@ -50,7 +50,7 @@ def test_a_plugin_in_a_package_is_named_wherever_in_it_the_class_is(
     (info / "entry_points.txt").write_text("[pbkd]\nthrifty = thrifty_package\n")
     monkeypatch.syspath_prepend(tmp_path)
     module = __import__("thrifty_package.deep", fromlist=["Mine"])
-    assert describe_plugin(module.Mine()) == "the plugin 'thrifty' (thrifty-dist 2.1)"
+    assert describe_origin(module.Mine()) == "the plugin 'thrifty' (thrifty-dist 2.1)"
 
 
 def test_a_plugin_that_is_not_installed_is_named_by_its_file_without_its_folder(
