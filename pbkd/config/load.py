@@ -66,7 +66,14 @@ def load_config(
 
 
 def to_yaml(config: object) -> str:
-    """Serialise a configuration dataclass as YAML, which `load_config(file=...)` can read."""
+    """Serialise a configuration as YAML.
+
+    Args:
+        config: A configuration dataclass.
+
+    Returns:
+        The YAML text of all keys; for a `RunConfig`, `load_config(file=...)` reads it back.
+    """
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 

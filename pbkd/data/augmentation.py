@@ -54,11 +54,23 @@ class Augmentation:
         return (rows + seed % 2**62) if self.area < 1 else None
 
     def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return augmented copies of `images`, uint8 (B, C, H, W); `generator` is on the CPU."""
+        """Augment a batch with new random parameters.
+
+        Args:
+            images: Images, uint8 (B, C, H, W).
+            generator: Random generator on the CPU.
+
+        Returns:
+            The augmented copies, of the same shape.
+        """
         return self.apply(images, self.draw(len(images), generator))
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw the parameters of `count` augmentations.
+
+        Args:
+            count: Number of images.
+            generator: Random generator on the CPU.
 
         Returns:
             An int64 tensor (3, count): top offset, left offset, and 1 for images to be flipped.
@@ -71,7 +83,15 @@ class Augmentation:
         return draws
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Return copies of `images`, (B, C, H, W), augmented by the parameters from `draw`."""
+        """Augment a batch with drawn parameters.
+
+        Args:
+            images: Images, (B, C, H, W).
+            draws: The parameters from `draw`, int64 (3, B).
+
+        Returns:
+            The augmented copies, of the same shape.
+        """
         if self.crop:
             images = _shift(images, self.crop, draws[0], draws[1])
         if self.flip:

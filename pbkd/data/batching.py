@@ -27,7 +27,14 @@ __all__ = ["sequential_batches", "shuffled_batches", "shuffled_rows", "steps_per
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Return the number of full batches per epoch (at least 1).
+    """Compute the number of batches per epoch: full batches, but at least one.
+
+    Args:
+        split: The images and labels.
+        batch_size: Images per batch.
+
+    Returns:
+        The number of batches.
 
     Raises:
         DataError: `batch_size` is below 1.
@@ -74,7 +81,18 @@ def shuffled_batches(
 def shuffled_rows(
     split: Split, batch_size: int, *, seed: int, epoch: int, phase: str
 ) -> Iterator[Tensor]:
-    """Yield the row numbers, int64 (B,), of each batch that `shuffled_batches` yields."""
+    """Yield the row numbers of the batches of `shuffled_batches`.
+
+    Args:
+        split: The images and labels.
+        batch_size: Images per batch.
+        seed: The run's seed.
+        epoch: Number of the epoch, from 0.
+        phase: Name of the phase; phases get independent random streams.
+
+    Yields:
+        Row numbers, int64 (B,).
+    """
     order = torch.randperm(len(split), generator=_generator(seed, phase, epoch, "order"))
     for step in range(steps_per_epoch(split, batch_size)):
         yield order[step * batch_size : (step + 1) * batch_size]
@@ -82,6 +100,10 @@ def shuffled_rows(
 
 def sequential_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield every image once, in order and without augmentation.
+
+    Args:
+        split: The images and labels.
+        batch_size: Images per batch.
 
     Yields:
         Images, (B, C, H, W), uint8 or normalised floats, on the CPU; and their labels, int64 (B,).

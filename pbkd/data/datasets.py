@@ -155,5 +155,12 @@ class Dataset:
 
 
 def missing_labels(count: int) -> Tensor:
-    """Return the labels of `count` images without labels: -1, int64 (count,)."""
+    """Make placeholder labels for images without labels.
+
+    Args:
+        count: Number of images.
+
+    Returns:
+        Labels of -1, int64 (count,).
+    """
     return torch.full((count,), -1)

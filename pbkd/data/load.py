@@ -38,10 +38,15 @@ def load_data(choice: Mapping[str, Any]) -> Dataset:
 
 
 def pretrained_cfg(network: nn.Module) -> Mapping[str, Any]:
-    """Return the network's preprocessing, in timm's format, or an empty mapping.
+    """Read the preprocessing that a network declares, in timm's format.
 
-    Its keys are `mean`, `std`, `input_size`, `crop_pct` and `interpolation`. timm's networks and
-    the zoo's networks of torchvision have it as the attribute `pretrained_cfg`; any network may.
+    Args:
+        network: The network. timm's networks and the zoo's torchvision networks have the attribute
+            `pretrained_cfg`; it is optional.
+
+    Returns:
+        The keys `mean`, `std`, `input_size`, `crop_pct` and `interpolation`, or some of them;
+        empty without the attribute.
     """
     return getattr(network, "pretrained_cfg", None) or {}
 

@@ -87,8 +87,17 @@ def split_validation_and_test(
 ) -> tuple[Split, Split, Split]:
     """Split rows into training, validation and test rows.
 
-    `share` is the test subset's share of the rows and the validation subset's share of the rest;
-    `limit` and the errors are as in `split_validation`.
+    Args:
+        train: The rows to split.
+        share: Share of the test rows, and share of the validation rows in the rest; between 0
+            and 1.
+        limit: Use only the first `limit` rows (0 = all).
+
+    Returns:
+        The training, validation and test rows.
+
+    Raises:
+        DataError: As in `split_validation`.
     """
     rest, test = split_validation(train, share, limit)
     kept, validation = split_validation(rest, share)
@@ -96,6 +105,13 @@ def split_validation_and_test(
 
 
 def fixed_permutation(count: int) -> Tensor:
-    """Return the permutation of 0 … `count` - 1, int64, that is the same on every machine."""
+    """Draw a permutation that is the same on every machine.
+
+    Args:
+        count: Number of elements.
+
+    Returns:
+        A permutation of 0 … `count` - 1, int64 (count,).
+    """
     # numpy guarantees the stream of RandomState for all versions.
     return torch.from_numpy(np.random.RandomState(0).permutation(count)).to(torch.int64)
