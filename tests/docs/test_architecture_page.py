@@ -14,7 +14,7 @@ PATHS = sorted(set(re.findall(r"`((?:pbkd|plugins|zoo|tests)/[\w/.-]*)`", PAGE))
 FILES = [ROOT / path for path in PATHS if path.endswith(".py")]
 NAMES = sorted(
     (module, name)
-    for module, name in set(re.findall(r"`(\w+)\.(\w+)`", PAGE))
+    for module, name in set(re.findall(r"`(?:\w+\.)?(\w+)\.(\w+)`", PAGE))
     if name not in ("csv", "json", "md", "svg", "toml", "yaml")
 )
 """`module.function` or `Class.method`, of the files that the page names."""
