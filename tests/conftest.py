@@ -55,8 +55,12 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def registry() -> Registry:
-    return build_registry()
+def registry() -> Iterator[Registry]:
+    """The registry that all tests of a process share: a test with a plugin builds its own."""
+    shared = build_registry()
+    before = list(shared.plugins)
+    yield shared
+    assert list(shared.plugins) == before
 
 
 @pytest.fixture(scope="session")

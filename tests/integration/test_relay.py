@@ -19,6 +19,7 @@ from pbkd.core.events import BlockTrained, Event
 from pbkd.execution.process_group import process_group
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline.run import run
+from pbkd.plugin.registry import build_registry
 from pbkd.training.link import RowRange, shared_rows, split_rows
 from pbkd.training.replicas import ReplicaGroup
 
@@ -99,7 +100,8 @@ def test_replicas_train_the_student_of_one_worker(registry: Registry, tmp_path: 
     )
     settings = [*overrides(tmp_path), "workers=3", "distill.student_fed_epochs=0"]
     settings += ["distill.epochs=1", "distill.lr=0.0001"]
-    shared = run(load_config(settings, plugins=registry.provided([str(plugin)])), registry)
+    own = build_registry([str(plugin)])
+    shared = run(load_config(settings, plugins=own.provided([str(plugin)])), own)
     single = run(load_config([*settings, "workers=1", "scheduler=greedy"]), registry)
     before, together = weights(single, "initial"), weights(shared, "teacher-fed")
     for name, tensors in weights(single, "teacher-fed").items():
