@@ -62,6 +62,17 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
+# Pages that train baselines, or start processes of torchrun.
+SLOW = {"compare.md", "machines.md"}
+
+
+@pytest.fixture
+def _short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train a tenth of the steps in examples that run in this process, where they leave it open."""
+    for phase, steps in (("DISTILL", 60), ("STUDENT_FED", 30), ("FINETUNE", 60)):
+        monkeypatch.setattr(f"pbkd.pipeline.resolve._{phase}_STEPS", steps)
+
+
 @pytest.fixture
 def _modules_of_the_desk(desk: Path) -> Iterator[None]:
     """Forget what examples import, so that those of another document find their own."""
@@ -90,9 +101,15 @@ def accuracies(output: str) -> list[float]:
 
 @pytest.mark.timeout(900)  # seconds: on a busy machine the examples take several times as long
 @pytest.mark.parametrize(
-    "document", [d for d in DOCUMENTS if d != TUTORIAL and examples(d)], ids=relative_name
+    "document",
+    [
+        pytest.param(d, marks=[pytest.mark.slow] if d.name in SLOW else [])
+        for d in DOCUMENTS
+        if d != TUTORIAL and examples(d)
+    ],
+    ids=relative_name,
 )
-@pytest.mark.usefixtures("_modules_of_the_desk")
+@pytest.mark.usefixtures("_modules_of_the_desk", "_short_training")
 def test_every_example_runs_and_gives_what_the_document_shows(document: Path, desk: Path) -> None:
     """The first commands of a document are run in a shell, as a reader does."""
     # The zoo's cards were made with one thread; more of them give weights of other bits.

@@ -10,6 +10,7 @@ from tests.docs.documents import relative_name
 from tests.paths import ROOT
 
 
+@pytest.mark.slow  # a minute of training in a process of its own
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.ipynb")), ids=relative_name)
 def test_every_notebook_runs(document: Path, tmp_path: Path) -> None:

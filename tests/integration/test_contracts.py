@@ -38,7 +38,14 @@ def test_a_strategy_is_a_frozen_picklable_dataclass(slot: str, name: str) -> Non
 
 
 # The launcher torchrun works in processes that torchrun started; its own test starts them.
-@pytest.mark.parametrize("name", [name for name in REGISTRY.plugins if name != "torchrun"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "ray" else [])
+        for name in REGISTRY.plugins
+        if name != "torchrun"
+    ],
+)
 def test_a_plugin_keeps_its_contract(name: str) -> None:
     failed = [check for check in examine(REGISTRY, REGISTRY.plugins[name]) if not check.passed]
     assert failed == []

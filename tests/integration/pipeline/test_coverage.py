@@ -29,7 +29,17 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize(("name", "expected"), FAMILIES.items())
+# Their many wide convolutions take ten seconds and more.
+SLOW = {"timm:vgg11_bn", "timm:dla34", "timm:darknet17"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param(name, expected, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name, expected in FAMILIES.items()
+    ],
+)
 def test_networks_of_a_dozen_families_can_be_compressed(
     registry: Registry, name: str, expected: tuple[str, int, int]
 ) -> None:
