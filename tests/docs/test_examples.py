@@ -62,8 +62,8 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# Pages that train baselines, or start processes of torchrun.
-SLOW = {"compare.md", "machines.md"}
+# Pages that train baselines, start processes of torchrun, or read photographs.
+SLOW = {"compare.md", "machines.md", "own.md"}
 
 
 @pytest.fixture

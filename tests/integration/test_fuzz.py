@@ -93,6 +93,7 @@ def test_on_the_command_line_damage_is_one_sentence(
     assert 2 in codes
 
 
+@pytest.mark.slow
 def test_the_soak_runs_as_a_script() -> None:
     script = ["-m", "tests.soak.fuzz", "--inputs", "30"]
     root = ROOT

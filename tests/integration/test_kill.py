@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 MAIN = "from pbkd.cli import main\nmain()"
 
 
-@pytest.mark.parametrize("feed", FEEDS)
+@pytest.mark.parametrize(
+    "feed",
+    [pytest.param(f, marks=[pytest.mark.slow] if f in ("queue", "cache") else []) for f in FEEDS],
+)
 def test_killed_workers_change_nothing(feed: str, undisturbed: Path, tmp_path: Path) -> None:
     found, kills = disturbed(tmp_path, feed, seed=1, kills=3)
     assert found == digests(undisturbed)

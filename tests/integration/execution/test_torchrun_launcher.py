@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from pbkd.config.load import load_config
@@ -19,6 +20,7 @@ SHORT = ["threads=1", "distill.epochs=2", "distill.student_fed_epochs=1", "finet
          "meters=[]"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_of_torchrun_give_the_students_of_one(tmp_path: Path) -> None:
     changes = [*SHORT, "scheduler=pipeline", f"out={tmp_path / 'two'}"]
     command = [

@@ -69,6 +69,7 @@ def test_a_candidate_is_trained_as_if_it_were_the_only_one(tmp_path: Path) -> No
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_candidates_are_the_same_for_every_feed(tmp_path: Path) -> None:
     # Of a student-fed phase that workers share the weights are the same up to rounding.
     def weights(folder: str, *overrides: str) -> list[bytes]:

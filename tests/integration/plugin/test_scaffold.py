@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pbkd.plugin.scaffold import KINDS, new_plugin
 from tests.integration.test_layout import install
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
 
 
+@pytest.mark.slow
 def test_the_tests_of_new_plugins_pass_beside_each_other(
     registry: Registry, tmp_path: Path
 ) -> None:
