@@ -43,7 +43,6 @@ def no_task(_device: str) -> Any:
     pytest.fail("it loads the teacher")
 
 
-@pytest.mark.slow  # every worker that Ray starts imports torch anew
 @pytest.mark.usefixtures("cluster")
 def test_the_contract_of_launchers() -> None:
     check_launcher(RayLauncher())
