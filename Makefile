@@ -46,7 +46,7 @@ test: $(DEV_FULL)
 	$(BIN)/pytest $(ARGS)
 endif
 
-slow: $(DEV_FULL) ## run the tests that take minutes: clusters, all plugins' copies, the wheel
+slow: $(DEV_FULL) ## run the long tests: clusters, all plugins' copies, the wheel, long examples
 	$(BIN)/pytest -m slow $(ARGS)
 
 docs: $(DEV_FULL) ## build the documentation's site in build/site
