@@ -105,6 +105,8 @@ class Dataset:
         image_shape: (channels, height, width) of every image.
         augmentation: Random changes to the training images.
         skipped_files: Paths of image files that cannot be decoded and were left out.
+        class_names: The name of every class; None if they are unknown.
+        notes: Remarks for the user on how the data was taken, a sentence each.
     """
 
     name: str
@@ -115,6 +117,8 @@ class Dataset:
     image_shape: tuple[int, int, int]
     augmentation: Augmentation
     skipped_files: tuple[str, ...] = ()
+    class_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise `DataError` for wrong labels, an empty split, or a crop larger than the images."""

@@ -43,12 +43,14 @@ class Teacher:
         network: The network, in evaluation mode and without gradients.
         normalization: How its images are normalised.
         weights: Where its weights come from: a file, `random`, `pretrained`, `its own` or `given`.
+        notes: Remarks for the user on how it was taken, a sentence each.
     """
 
     name: str
     network: nn.Module
     normalization: Normalization
     weights: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pbkd.pipeline.context import RunContext
 from pbkd.pipeline.finish import finish
 from pbkd.pipeline.plan import cost_table, plan_run
 from pbkd.pipeline.run_folder import open_folder, reopen_folder
-from pbkd.pipeline.run_result import precision_notes, run_result
+from pbkd.pipeline.run_result import input_notes, run_result
 from pbkd.pipeline.select import select
 from pbkd.pipeline.train_blocks import train_blocks
 from pbkd.plugin.observers import observe
@@ -150,7 +150,7 @@ def _score_teacher(task: DistillationTask, emit: Emit) -> None:
 def _announce(ctx: RunContext, config: RunConfig) -> None:
     """Record the events so far in the run folder, and emit the plan."""
     ctx.log.record_in(ctx.folder)
-    for note in precision_notes(ctx.task):
+    for note in input_notes(ctx.task):
         ctx.log.emit(Note(text=note))
     epochs = {
         "teacher-fed": config.distill.epochs or 0,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["precision_notes", "run_result"]
+__all__ = ["input_notes", "run_result"]
 
 
 def run_result(
@@ -61,7 +61,7 @@ def run_result(
         phases=tuple(ctx.clock.results),
         notes=(
             *_skipped_images(data),
-            *precision_notes(ctx.task),
+            *input_notes(ctx.task),
             *outcome.notes,
             *observer_notes,
             *resumed_note(ctx.folder),
@@ -71,10 +71,10 @@ def run_result(
     )
 
 
-def precision_notes(task: DistillationTask) -> list[str]:
-    """Note if the device is slow in the run's precision."""
-    note = slowness(task.dtype, task.device)
-    return [note] if note else []
+def input_notes(task: DistillationTask) -> list[str]:
+    """Note how teacher and data were taken, and if the device is slow in the run's precision."""
+    slow = slowness(task.dtype, task.device)
+    return [*task.teacher.notes, *task.data.notes, *([slow] if slow else [])]
 
 
 def _energy(ctx: RunContext, monitor: EnergyMonitor) -> EnergyResult:

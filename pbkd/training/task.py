@@ -10,6 +10,7 @@ from torch import nn
 
 from pbkd.data.fixed_views import with_fixed_views
 from pbkd.data.load import load_data, with_preprocessing
+from pbkd.data.preparation import Preparation
 from pbkd.errors import TeacherError
 from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
@@ -72,6 +73,19 @@ class DistillationTask:
         for name, segment in self.fused.named_children():
             feeding.add_module(name, autocast(segment, self.dtype))
         return feeding
+
+    @property
+    def preparation(self) -> Preparation:
+        """How a picture becomes the teacher's input."""
+        channels, height, width = self.data.image_shape
+        return Preparation(
+            channels=channels,
+            resize=None,
+            interpolation="bilinear",
+            height=height,
+            width=width,
+            normalization=self.teacher.normalization,
+        )
 
     @property
     def device(self) -> torch.device:
