@@ -25,8 +25,9 @@ class Preparation:
         interpolation: Resampling filter of Pillow, such as `bilinear`.
         height: Height of the centre crop, in pixels.
         width: Width of the centre crop, in pixels.
-        normalization: Mean and std of pixel values scaled to [0, 1].
-        origins: Where the values of the other attributes came from, by attribute.
+        normalization: Mean and std of pixel values scaled to [0, 1]; None if unknown, because the
+            images were given as normalised floats.
+        origins: Where the values came from: by attribute, and `mean` and `std` for `normalization`.
     """
 
     channels: int
@@ -34,7 +35,7 @@ class Preparation:
     interpolation: str
     height: int
     width: int
-    normalization: Normalization
+    normalization: Normalization | None
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
