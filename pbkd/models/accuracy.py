@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pbkd.data.normalization import Normalization
 
 
-__all__ = ["accuracy", "predict_classes"]
+__all__ = ["accuracy", "predict_classes", "share_correct"]
 
 
 def accuracy(
@@ -41,6 +41,11 @@ def accuracy(
         The share of correct images, in [0, 1].
     """
     predicted = predict_classes(model, split, normalization, device=device, batch_size=batch_size)
+    return share_correct(predicted, split)
+
+
+def share_correct(predicted: Tensor, split: Split) -> float:
+    """Return the share of a split's labels, in [0, 1], that equal the predicted classes."""
     return int((predicted == split.labels).sum()) / len(split)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from pbkd.core.results import NetworkResult
+from pbkd.models.accuracy import share_correct
 from pbkd.models.latency import latencies
 from pbkd.models.metrics import macs, parameters, weight_bytes
 from pbkd.pipeline.refine import copy_state
@@ -16,21 +19,25 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pbkd.data.datasets import Split
     from pbkd.pipeline.context import RunContext
+    from pbkd.pipeline.refine import Stage
     from pbkd.training.task import DistillationTask
 
 
 __all__ = ["Evaluation", "evaluate"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The scores and sizes of teacher and student.
+    """Predictions, scores and sizes of teacher and student.
 
     Attributes:
         teacher: Figures of the teacher.
         student: Figures of the student.
+        classes: The predicted classes of the test images, int64 (len(test),), of `teacher` and
+            `student`.
+        stages: The student's predicted classes of the test images after each stage; None for
+            skipped stages.
         test: The student's score on the test split, by stage; None for skipped stages. Scores are
             accuracies, or, without labels, agreement with the teacher.
         validation: The same on the validation split.
@@ -38,71 +45,75 @@ class Evaluation:
 
     teacher: NetworkResult
     student: NetworkResult
+    classes: Mapping[str, Tensor]
+    stages: Mapping[str, Tensor | None]
     test: dict[str, float | None]
     validation: dict[str, float | None]
 
 
-def evaluate(
-    ctx: RunContext, student: nn.Module, states: Mapping[str, dict[str, Tensor] | None]
-) -> Evaluation:
+def evaluate(ctx: RunContext, student: nn.Module, stages: Mapping[str, Stage | None]) -> Evaluation:
     """Score and measure teacher and student; write the images on which they disagree.
 
     Args:
         ctx: The run.
         student: The finished student; it is left as it is.
-        states: The student's parameters and buffers after each stage; None for skipped stages.
+        stages: The student after each stage; None for skipped stages.
 
     Returns:
-        Scores, sizes and latencies.
+        Predictions, scores, sizes and latencies.
     """
-    task = ctx.task
+    task, test = ctx.task, ctx.task.data.test
     with ctx.clock.phase("evaluation"):
-        test, validation = (
-            evaluate_stages(task, student, states, split)
-            for split in (task.data.test, task.data.validation)
-        )
-        classes = _predicted_classes(task, student)
-        changes = find_changes(task.data.test, **classes, labelled=task.data.labelled)
+        final, by_stage = predict_stages(task, student, stages)
+        classes = {"teacher": task.teacher_classes, "student": final}
+        changes = find_changes(test, **classes, labelled=task.data.labelled)
         write_changes(ctx.folder, changes)
         teacher_result, student_result = measure_networks(task, student, classes)
-    return Evaluation(teacher_result, student_result, test, validation)
+    return Evaluation(
+        teacher=teacher_result,
+        student=student_result,
+        classes=classes,
+        stages=by_stage,
+        test={
+            name: None if predicted is None else share_correct(predicted, test)
+            for name, predicted in by_stage.items()
+        },
+        validation={
+            name: None if stage is None else stage.validation for name, stage in stages.items()
+        },
+    )
 
 
-def evaluate_stages(
-    task: DistillationTask,
-    student: nn.Module,
-    states: Mapping[str, dict[str, Tensor] | None],
-    split: Split,
-) -> dict[str, float | None]:
-    """Score the student after each stage on a split.
+def predict_stages(
+    task: DistillationTask, student: nn.Module, stages: Mapping[str, Stage | None]
+) -> tuple[Tensor, dict[str, Tensor | None]]:
+    """Predict the classes of the test images, once for stages with the same weights.
 
     Args:
         task: Teacher and data.
-        student: The student; it is left as it is.
-        states: Its parameters and buffers after each stage; None for skipped stages.
-        split: The images and labels to score on.
+        student: The finished student; it is left as it is.
+        stages: The student after each stage; None for skipped stages.
 
     Returns:
-        The score by stage.
+        The classes of the finished student, int64 (len(test),), and those after each stage.
     """
-    final = copy_state(student)
-    scores: dict[str, float | None] = {}
-    for stage, state in states.items():
-        scores[stage] = None
-        if state is not None:
-            student.load_state_dict(state)
-            scores[stage] = task.score(student, split)
-    student.load_state_dict(final)
-    return scores
+    known: list[tuple[Mapping[str, Tensor], Tensor]] = []
 
+    def predict(state: Mapping[str, Tensor]) -> Tensor:
+        for other, classes in known:
+            if all(torch.equal(state[name], tensor) for name, tensor in other.items()):
+                return classes
+        student.load_state_dict(state)
+        known.append((state, task.predict(student, task.data.test)))
+        return known[-1][1]
 
-def _predicted_classes(task: DistillationTask, student: nn.Module) -> dict[str, Tensor]:
-    """Predict the classes of the test images; the teacher's are the labels of unlabelled data."""
-    networks = {"student": student}
-    if task.data.labelled:
-        networks["teacher"] = task.teacher.network
-    predicted = {role: task.predict(network, task.data.test) for role, network in networks.items()}
-    return {"teacher": task.data.test.labels, **predicted}
+    finished = copy_state(student)
+    by_stage = {
+        name: None if stage is None else predict(stage.state) for name, stage in stages.items()
+    }
+    final = predict(finished)
+    student.load_state_dict(finished)
+    return final, by_stage
 
 
 def measure_networks(
@@ -138,7 +149,7 @@ def measure_networks(
 
 def _scored(task: DistillationTask, role: str, classes: Tensor) -> dict[str, float | None]:
     """The accuracy, or, without labels, the student's agreement with the teacher."""
-    score = int((classes == task.data.test.labels).sum()) / len(task.data.test)
+    score = share_correct(classes, task.data.test)
     if task.data.labelled:
         return {"accuracy": score}
     return {"accuracy": None, "agreement": score if role == "student" else None}

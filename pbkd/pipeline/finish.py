@@ -10,17 +10,20 @@ from pbkd.models.student import assemble
 from pbkd.models.student_files import Recipe, write_student
 from pbkd.pipeline.block_results import block_result
 from pbkd.pipeline.evaluate import evaluate
-from pbkd.pipeline.refine import SKIPPED, copy_state, fine_tune, recalibrate_student
+from pbkd.pipeline.refine import assembled_stage, fine_tune, recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
 from pbkd.training.finetune import TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torch import nn
+
     from pbkd.config.schema import RunConfig
     from pbkd.core.results import BlockResult
     from pbkd.pipeline.context import RunContext
     from pbkd.pipeline.evaluate import Evaluation
+    from pbkd.pipeline.refine import Stage
     from pbkd.pipeline.select import Selection
     from pbkd.planning.plan import Plan
     from pbkd.training.task import DistillationTask
@@ -63,33 +66,41 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
     kept = train_student_fed(ctx, kept, config.distill.student_fed_epochs or 0)
     by_block = {candidate_of(name)[0]: module for name, module in kept.accepted.items()}
     student = assemble(task.chain, by_block)
-    assembled = copy_state(student)
-    recalibrated = tuned = SKIPPED
-    with ctx.clock.phase("recalibration"):
-        if kept.accepted:
-            count, batch_size = config.recalibrate_batches, config.batch_size
-            recalibrated = recalibrate_student(task, student, count, batch_size)
-    with ctx.clock.phase("fine-tuning"):
-        if kept.accepted:
-            tuned = fine_tune(ctx, student, _fine_tuning(config, task))
-    notes = [*kept.notes, *recalibrated.notes, *tuned.notes]
-    if not kept.accepted:
-        notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
+    stages, notes = _refine(ctx, student, any_accepted=bool(kept.accepted))
     recipe = _recipe(config, task, kept)
     write_student(ctx.folder / "student", student, recipe, config.plugins)
-    states = {
-        "assembled": assembled,
-        "recalibrated": recalibrated.state,
-        "fine-tuned": tuned.state,
-    }
-    evaluation = evaluate(ctx, student, states)
+    evaluation = evaluate(ctx, student, stages)
     has_candidates = len(ctx.plan.blocks) > len({p.block.name for p in ctx.plan.blocks})
     return Outcome(
         evaluation,
         _all_blocks(ctx.plan, kept.blocks),
         tuple(kept.blocks.values()) if has_candidates else (),
-        tuple(notes),
+        (*kept.notes, *notes),
     )
+
+
+def _refine(
+    ctx: RunContext, student: nn.Module, *, any_accepted: bool
+) -> tuple[dict[str, Stage | None], list[str]]:
+    """Recalibrate and fine-tune the student in place; return its stages and what happened."""
+    config, task = ctx.planned.config, ctx.task
+    recalibrated = tuned = None
+    notes = []
+    with ctx.clock.phase("recalibration"):
+        assembled = before = assembled_stage(task, student)
+        if any_accepted:
+            count, batch_size = config.recalibrate_batches, config.batch_size
+            recalibrated, note = recalibrate_student(task, student, assembled, count, batch_size)
+            notes.append(note)
+            if recalibrated and recalibrated.validation > assembled.validation:
+                before = recalibrated
+    with ctx.clock.phase("fine-tuning"):
+        if any_accepted:
+            tuned, note = fine_tune(ctx, student, before, _fine_tuning(config, task))
+            notes.append(note)
+    if not any_accepted:
+        notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
+    return {"assembled": assembled, "recalibrated": recalibrated, "fine-tuned": tuned}, notes
 
 
 def _fine_tuning(config: RunConfig, task: DistillationTask) -> TrainingSettings:

@@ -13,6 +13,8 @@ from pbkd.training.recalibration import recalibrate
 from pbkd.training.throughput import begin_job
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor, nn
 
     from pbkd.core.events import Emit
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from pbkd.training.throughput import Pace
 
 
-__all__ = ["SKIPPED", "Stage", "copy_state", "fine_tune", "recalibrate_student"]
+__all__ = ["Stage", "assembled_stage", "copy_state", "fine_tune", "recalibrate_student"]
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,12 @@ class Stage:
     """The student after a stage.
 
     Attributes:
-        state: Its parameters and buffers; None if the stage was skipped.
-        notes: What happened, a sentence each.
+        state: Its parameters and buffers.
+        validation: Its score on the validation split.
     """
 
-    state: dict[str, Tensor] | None
-    notes: tuple[str, ...]
-
-
-SKIPPED = Stage(None, ())
+    state: Mapping[str, Tensor]
+    validation: float
 
 
 def copy_state(network: nn.Module) -> dict[str, Tensor]:
@@ -46,67 +45,74 @@ def copy_state(network: nn.Module) -> dict[str, Tensor]:
     return copy.deepcopy(network.state_dict())
 
 
+def assembled_stage(task: DistillationTask, student: nn.Module) -> Stage:
+    """Score the student as it was assembled."""
+    return Stage(copy_state(student), task.score(student, task.data.validation))
+
+
 def recalibrate_student(
-    task: DistillationTask, student: nn.Module, count: int, batch_size: int
-) -> Stage:
+    task: DistillationTask, student: nn.Module, assembled: Stage, count: int, batch_size: int
+) -> tuple[Stage | None, str]:
     """Recalibrate BatchNorm; restore the old statistics unless the validation score improves.
 
     Args:
         task: Teacher and data.
         student: The student; changed in place.
+        assembled: The student as it was assembled.
         count: Number of batches; 0 to skip the stage.
         batch_size: Images per batch.
 
     Returns:
-        The recalibrated state, also if it was not kept.
+        The recalibrated student, also if it was not kept; None if the stage was skipped. And what
+        happened, for the report.
     """
     if not count:
-        return Stage(None, ("Recalibration was not asked for.",))
-    validation = task.data.validation
-    before, state = task.score(student, validation), copy_state(student)
+        return None, "Recalibration was not asked for."
     recalibrate(student, task, count, batch_size)
-    after, recalibrated = task.score(student, validation), copy_state(student)
-    is_better = after > before
+    after = Stage(copy_state(student), task.score(student, task.data.validation))
+    is_better = after.validation > assembled.validation
     if not is_better:
-        student.load_state_dict(state)
-    note = (
-        f"Recalibration took validation {task.data.score_name} from {100 * before:.2f} to"
-        f" {100 * after:.2f} % and was {'kept' if is_better else 'not kept'}."
+        student.load_state_dict(assembled.state)
+    return after, (
+        f"Recalibration took validation {task.data.score_name} from"
+        f" {100 * assembled.validation:.2f} to {100 * after.validation:.2f} % and was"
+        f" {'kept' if is_better else 'not kept'}."
     )
-    return Stage(recalibrated, (note,))
 
 
-def fine_tune(ctx: RunContext, student: nn.Module, settings: TrainingSettings) -> Stage:
+def fine_tune(
+    ctx: RunContext, student: nn.Module, before: Stage, settings: TrainingSettings
+) -> tuple[Stage | None, str]:
     """Fine-tune the student on labels and the teacher's soft targets.
 
     Args:
         ctx: The run.
         student: The student; changed in place.
+        before: The student as it is.
         settings: Hyperparameters; no epochs to skip the stage.
 
     Returns:
-        The state after the best epoch.
+        The student after the best epoch; None if the stage was skipped. And what happened, for the
+        report.
     """
     if not settings.epochs:
-        return Stage(None, ("Fine-tuning was not asked for.",))
+        return None, "Fine-tuning was not asked for."
     task = ctx.task
-    before = task.score(student, task.data.validation)
-    after = train_network(
+    best = train_network(
         student,
         task.data,
         task.teacher.normalization,
         settings,
         teacher=task.feeding,
-        hooks=_hooks(ctx, settings),
+        hooks=_hooks(ctx, settings, before.validation),
     )
-    note = (
-        f"Fine-tuning took validation {task.data.score_name} from {100 * before:.2f} to"
-        f" {100 * after:.2f} %."
+    return Stage(copy_state(student), best), (
+        f"Fine-tuning took validation {task.data.score_name} from {100 * before.validation:.2f} to"
+        f" {100 * best:.2f} %."
     )
-    return Stage(copy_state(student), (note,))
 
 
-def _hooks(ctx: RunContext, settings: TrainingSettings) -> TrainingHooks:
+def _hooks(ctx: RunContext, settings: TrainingSettings, initial_score: float) -> TrainingHooks:
     """Report fine-tuning as events, and keep checkpoints in the run folder."""
     emit: Emit = ctx.log.emit
     images = min(settings.batch_size, len(ctx.task.data.train))
@@ -135,4 +141,4 @@ def _hooks(ctx: RunContext, settings: TrainingSettings) -> TrainingHooks:
         emit(event)
 
     store = checkpoint_store(ctx.folder, "fine-tuning", "student", writer="host")
-    return TrainingHooks(epoch_finished, store, start_pace)
+    return TrainingHooks(epoch_finished, store, start_pace, initial_score)

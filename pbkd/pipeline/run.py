@@ -14,6 +14,7 @@ from pbkd.energy.accounting import RUN
 from pbkd.energy.monitor import monitor_energy
 from pbkd.energy.phases import PhaseClock, report_power
 from pbkd.errors import ConfigError, TeacherError
+from pbkd.models.accuracy import share_correct
 from pbkd.models.weights import fingerprint
 from pbkd.pipeline.context import RunContext
 from pbkd.pipeline.finish import finish
@@ -143,7 +144,7 @@ def _unchanged(network: nn.Module) -> Iterator[None]:
 def _score_teacher(task: DistillationTask, emit: Emit) -> None:
     """Score the teacher on the test split, if that has labels, before anything happens to it."""
     teacher, test = task.teacher, task.data.test
-    score = task.score(teacher.network, test) if task.data.labelled else None
+    score = share_correct(task.teacher_classes, test) if task.data.labelled else None
     emit(TeacherScored(name=teacher.name, images=len(test), accuracy=score, cut=task.partitioner))
 
 

@@ -67,11 +67,13 @@ class TrainingHooks:
         checkpoints: Where checkpoints go, and from where training resumes; None for nowhere.
         start_pace: Gets the first epoch and the steps per epoch; returns a function through which
             the batches of every epoch pass.
+        initial_score: The network's validation score before the first epoch; None to measure it.
     """
 
     epoch_finished: Callable[[int, float, float], None] = lambda _epoch, _loss, _score: None
     checkpoints: CheckpointStore | None = None
     start_pace: Callable[[int, int], Pace] = lambda _epoch, _steps: iter
+    initial_score: float | None = None
 
 
 @dataclass
@@ -115,7 +117,7 @@ def train_network(
     def validate() -> float:
         return accuracy(network, data.validation, normalization, device=device)
 
-    best = _resume(hooks.checkpoints, learner) or _Best(0, validate(), _state(network))
+    best = _resume(hooks.checkpoints, learner) or _untrained(network, hooks, validate)
     pace = hooks.start_pace(best.epochs, steps)
     for epoch in range(best.epochs, settings.epochs):
         network.train()
@@ -213,6 +215,11 @@ def _write_checkpoint(store: CheckpointStore, learner: Trainee, best: _Best) -> 
     tensors, facts = snapshot(learner)
     tensors |= {f"best.{name}": tensor for name, tensor in best.state.items()}
     store.write(best.epochs, tensors, {**facts, "best": best.score})
+
+
+def _untrained(network: nn.Module, hooks: TrainingHooks, validate: Callable[[], float]) -> _Best:
+    score = validate() if hooks.initial_score is None else hooks.initial_score
+    return _Best(0, score, _state(network))
 
 
 def _resume(store: CheckpointStore | None, learner: Trainee) -> _Best | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -91,6 +92,12 @@ class DistillationTask:
     def device(self) -> torch.device:
         """The device of teacher and images."""
         return self.images.device
+
+    @cached_property
+    def teacher_classes(self) -> Tensor:
+        """The teacher's class of every test image, int64 (len(data.test),); predicted once."""
+        test = self.data.test
+        return self.predict(self.teacher.network, test) if self.data.labelled else test.labels
 
     def normalize(self, images: Tensor) -> Tensor:
         """Turn images (B, C, H, W) into the teacher's float32 input, on its device."""

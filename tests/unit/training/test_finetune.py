@@ -78,3 +78,11 @@ def test_soft_targets_pull_towards_the_teacher(data: Dataset) -> None:
     settings = _settings(soft_weight=1.0, epochs=4)
     train_network(network, data, NORMALIZATION, settings, teacher=Two(), hooks=TrainingHooks(keep))
     assert (states[-1] == 2).all()
+
+
+def test_a_score_that_is_known_is_not_measured_again(data: Dataset) -> None:
+    network = _network()
+    before = copy.deepcopy(network.state_dict())
+    hooks = TrainingHooks(initial_score=1.0)
+    assert train_network(network, data, NORMALIZATION, _settings(epochs=1), hooks=hooks) == 1.0
+    assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from pbkd.models.accuracy import predict_classes
+from pbkd.models.student import assemble
+from pbkd.pipeline.evaluate import predict_stages
+from pbkd.pipeline.refine import Stage, copy_state
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pbkd.training.task import DistillationTask
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
+    """The networks that predicted the classes of a split, in order."""
+    networks: list[nn.Module] = []
+
+    def spy(network: nn.Module, *args: object, **options: object) -> torch.Tensor:
+        networks.append(network)
+        return predict_classes(network, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pbkd.training.task.predict_classes", spy)
+    return networks
+
+
+def _stage(student: nn.Module, scale: float) -> Stage:
+    state = copy_state(student)
+    first = next(name for name, tensor in state.items() if tensor.is_floating_point())
+    return Stage({**state, first: scale * state[first]}, 0.0)
+
+
+def test_stages_with_the_same_weights_are_predicted_once(
+    digits: DistillationTask, passes: list[nn.Module]
+) -> None:
+    student = assemble(digits.chain, {})
+    stages = {
+        "assembled": _stage(student, -1.0),
+        "recalibrated": _stage(student, 1.0),
+        "fine-tuned": _stage(student, -1.0),
+        "skipped": None,
+    }
+    final, by_stage = predict_stages(digits, student, stages)
+    assert len(passes) == 2
+    assert by_stage["assembled"] is by_stage["fine-tuned"]
+    assert by_stage["recalibrated"] is final
+    assert by_stage["skipped"] is None
+    assert by_stage["assembled"] is not None and not torch.equal(final, by_stage["assembled"])
+
+
+def test_the_student_is_left_as_it_was(digits: DistillationTask) -> None:
+    student = assemble(digits.chain, {})
+    before = copy_state(student)
+    predict_stages(digits, student, {"assembled": _stage(student, 2.0)})
+    assert all(torch.equal(before[name], t) for name, t in student.state_dict().items())
+
+
+def test_a_student_that_equals_the_teacher_predicts_its_classes(digits: DistillationTask) -> None:
+    final, _ = predict_stages(digits, assemble(digits.chain, {}), {})
+    assert torch.equal(final, digits.teacher_classes)
+
+
+def test_the_teacher_is_asked_once(digits: DistillationTask, passes: list[nn.Module]) -> None:
+    digits.__dict__.pop("teacher_classes", None)
+    assert digits.teacher_classes is digits.teacher_classes
+    assert passes == [digits.teacher.network]
