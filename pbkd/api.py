@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pbkd.config.load import load_config
 from pbkd.config.options import MEMORY
+from pbkd.core.files import user_path
 from pbkd.data.load import pretrained_cfg
 from pbkd.data.normalization import Normalization
 from pbkd.data.torch_data import dataset_from_torch
@@ -24,6 +24,7 @@ from pbkd.zoo.store import resolve_student
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from torch import nn
 
@@ -80,7 +81,7 @@ def compress(
     config = load_config(options={**options, "teacher": inputs.name, "data": choice})
     if config.workers != 1:
         inputs.check_portable()
-    registry, folder = build_registry(config.plugins), Path(resume) if resume else None
+    registry, folder = build_registry(config.plugins), user_path(resume) if resume else None
     with nullcontext(lambda _event: None) if quiet else shown() as show:
         return run(config, registry, show, resume=folder, inputs=inputs)
 

@@ -23,6 +23,7 @@ from pbkd.cli import (
     watch,
     zoo,
 )
+from pbkd.cli.home import with_home
 from pbkd.cli.plan.command import plan
 
 __all__ = ["app", "main"]
@@ -48,6 +49,9 @@ app.command(name="bench")(bench.bench)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(plugins.app, name="plugins")
+for group in (app, zoo.app, plugins.app):
+    for command in group.registered_commands:
+        command.callback = command.callback and with_home(command.callback)
 
 
 def main() -> None:

@@ -90,11 +90,11 @@ def _module_at(name: str) -> str:
     A name that is not a folder is returned unchanged.
     """
     import sys
-    from pathlib import Path
 
+    from pbkd.core.files import user_path
     from pbkd.errors import PluginError
 
-    folder = Path(name)
+    folder = user_path(name)
     if not folder.is_dir():
         return name
     modules = [path for path in folder.glob("*.py") if not path.name.startswith("test_")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,7 +113,8 @@ def run_or_plan(
         with shown(quiet=quiet, as_json=as_json) as show:
             result = run_config(settings, registry, emit, resume=folder)
     except KeyboardInterrupt:
-        what = f"go on with `pbkd run --resume {folders[-1]}`" if folders else "nothing was trained"
+        command = shlex.join(["pbkd", "run", "--resume", *folders[-1:]])
+        what = f"go on with `{command}`" if folders else "nothing was trained"
         sys.stderr.write(f"pbkd: stopped; {what}.\n")
         raise typer.Exit(130) from None
     if quiet:
@@ -131,8 +133,10 @@ def _local_run(arguments: list[str]) -> Path | None:
 
 def _out(arguments: list[str], config: Path | None) -> Path:
     from pbkd.config.load import load_config
+    from pbkd.core.files import user_path
 
-    return Path(load_config([o for o in arguments if o.startswith("out=")], file=config).out)
+    overrides = [argument for argument in arguments if argument.startswith("out=")]
+    return user_path(load_config(overrides, file=config).out)
 
 
 def _say_finished(folder: Path, *, as_json: bool) -> None:
@@ -149,6 +153,7 @@ def _say_finished(folder: Path, *, as_json: bool) -> None:
 
 def _resumed_folder(arguments: list[str], config: Path | None) -> Path:
     """Remove the run folder from the arguments, or find the newest run."""
+    from pbkd.core.files import user_path
     from pbkd.errors import ConfigError
     from pbkd.runs.folder import newest_run, unfinished_run
 
@@ -157,5 +162,5 @@ def _resumed_folder(arguments: list[str], config: Path | None) -> Path:
             "--config cannot be combined with --resume: a run keeps its configuration."
         )
     if arguments and "=" not in arguments[0]:
-        return unfinished_run(Path(arguments.pop(0)))
+        return unfinished_run(user_path(arguments.pop(0)))
     return unfinished_run(newest_run(_out(arguments, None)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,7 +45,7 @@ def status(
     elif is_held(folder):
         typer.echo("running")
     else:
-        typer.echo(f"stopped; go on with `pbkd run --resume {folder}`")
+        typer.echo(f"stopped; go on with `pbkd run --resume {quote(str(folder))}`")
 
 
 def _progress(events: Sequence[Event], phase: str, epochs: int) -> str:

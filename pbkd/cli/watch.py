@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,7 +44,7 @@ def watch(
         raise typer.Exit(130) from None
     if not is_finished(folder):
         if not as_json:
-            typer.echo(f"stopped; go on with `pbkd run --resume {folder}`")
+            typer.echo(f"stopped; go on with `pbkd run --resume {quote(str(folder))}`")
         raise typer.Exit(1)
 
 

@@ -127,13 +127,14 @@ def compress(
     """Compress a model like `pbkd run`, with the recipe recorded for it."""
     from pbkd.cli.run import run_or_plan
     from pbkd.config.load import load_config
+    from pbkd.core.files import user_path
     from pbkd.plugin.registry import build_registry
     from pbkd.zoo.recipes import compression_config
 
     words = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
     registry = build_registry()
     config = compression_config(registry, name, words)
-    begun = run_before_restart(lambda: Path(config.out))
+    begun = run_before_restart(lambda: user_path(config.out))
     with coordinator_role(lambda: begun) as is_coordinator:
         if is_coordinator:
             settings = load_config(file=begun / "config.yaml") if begun else config

@@ -1,21 +1,26 @@
-"""Atomic writing of files, and JSON."""
+"""Paths as users write them, atomic writing of files, and JSON."""
 
 from __future__ import annotations
 
 import json
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from pbkd.errors import RunFolderError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-__all__ = ["read_json", "write_file", "write_json"]
+__all__ = ["read_json", "user_path", "write_file", "write_json"]
 
 _MAX_BYTES = 8 * 2**20
+
+
+def user_path(path: str | Path) -> Path:
+    """Return a path that a user wrote, with a leading `~` or `~user` expanded.
+
+    A `~` that names no home folder is a part of the name.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser fails for no user
 
 
 def write_file(path: Path, content: bytes) -> None:

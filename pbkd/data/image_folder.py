@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 
+from pbkd.core.files import user_path
 from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import Dataset, missing_labels
 from pbkd.data.image_decoding import ImageDecoder
@@ -155,7 +156,7 @@ class ImageFolderSource:
             raise DataError(f"data.corrupt is '{self.corrupt}', but must be fail or skip.")
         if self.workers < 0:
             raise DataError(f"data.workers is {self.workers}, but must be 0 or more.")
-        root = Path(self.path).expanduser()
+        root = user_path(self.path)
         folders = {name: self._list(path) for name, path in self._split_folders(root).items()}
         classes = folders["train"].classes
         for name, folder in folders.items():

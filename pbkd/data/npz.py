@@ -5,12 +5,12 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
+from pbkd.core.files import user_path
 from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import ArraySplit, Dataset, missing_labels
 from pbkd.data.splits import split_validation, split_validation_and_test
@@ -115,7 +115,7 @@ class NpzSource:
 def _read_npz(
     path: str, required: Sequence[str], optional: Sequence[str]
 ) -> dict[str, np.ndarray[Any, Any]]:
-    file = Path(path).expanduser()
+    file = user_path(path)
     if not file.is_file():
         raise DataError(f"there is no file '{path}'; set data.path to an .npz file.")
     try:

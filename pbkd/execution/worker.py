@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 
 from pbkd.config.load import load_config
+from pbkd.core.files import user_path
 from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.data.batching import shuffled_batches, shuffled_rows
 from pbkd.execution.context import WorkerContext
@@ -27,6 +27,7 @@ from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -62,7 +63,7 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
             distill=config.distill,
             batch_size=config.batch_size,
             seed=config.seed,
-            caches=Path(config.out) / "cache",
+            caches=user_path(config.out) / "cache",
             task=task,
             builders=builders,
             loss=loss,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from functools import partial
+from shlex import quote
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
@@ -201,7 +202,7 @@ def _launch(
             raise
         raise WorkerError(
             f"{describe_failure('launcher', launcher, 'launch', error)}: go on with another one, by"
-            f" `pbkd run --resume {folder} launcher=local`."
+            f" `pbkd run --resume {quote(str(folder))} launcher=local`."
         ) from error
 
 

@@ -6,6 +6,7 @@ import multiprocessing
 import shutil
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.events import Note, RunFinished, TeacherScored
@@ -26,13 +27,12 @@ from pbkd.pipeline.train_blocks import train_blocks
 from pbkd.plugin.observers import observe
 from pbkd.report import write_report
 from pbkd.runs.events import EventLog
-from pbkd.runs.folder import folder_needed, locked, unfinished_run
+from pbkd.runs.folder import folder_needed, locked, make_out, unfinished_run
 from pbkd.runs.identity import check_choices
 from pbkd.runs.plan_files import plan_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from torch import nn
 
@@ -113,8 +113,9 @@ def _check_main() -> None:
 def _folder_opener(
     stack: ExitStack, config: RunConfig, resume: Path | None
 ) -> Callable[[PlannedRun], Path]:
-    """Lock and check the run to resume, if any; return what opens the run folder."""
+    """Make `out`, or lock and check the run to resume; return what opens the run folder."""
     if resume is None:
+        make_out(Path(config.out))
         return partial(open_folder, stack)
     stack.enter_context(locked(unfinished_run(resume)))
     check_choices(resume, config)

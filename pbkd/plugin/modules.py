@@ -6,13 +6,14 @@ import importlib
 import importlib.util
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pbkd.core.files import user_path
 from pbkd.errors import PLUGIN_FAILURES, PluginError, did_you_mean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
     from types import ModuleType
 
 
@@ -33,7 +34,9 @@ def import_plugin(spec: str, known: Iterable[str]) -> ModuleType:
         PluginError: There is no such module or file, or its import fails.
     """
     try:
-        return _import_file(Path(spec)) if spec.endswith(".py") else importlib.import_module(spec)
+        if spec.endswith(".py"):
+            return _import_file(user_path(spec))
+        return importlib.import_module(spec)
     except ModuleNotFoundError as error:
         if error.name != spec.partition(".")[0]:
             raise PluginError(f"the plugin '{spec}' fails to import: {error}.") from error

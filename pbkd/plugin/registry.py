@@ -13,6 +13,7 @@ import pluggy
 
 from pbkd import hookspecs
 from pbkd.config.options import typed_options
+from pbkd.core.files import user_path
 from pbkd.errors import (
     PLUGIN_FAILURES,
     ConfigError,
@@ -259,7 +260,7 @@ def load_plugin(registry: Registry, spec: str) -> Plugin:
     """
     if spec in registry.plugins:
         return registry.plugins[spec]
-    if spec.endswith(".py") and (loaded := registry.plugin_at(Path(spec))):
+    if spec.endswith(".py") and (loaded := registry.plugin_at(user_path(spec))):
         return loaded
     for broken in registry.broken:
         if broken.name == spec:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from pbkd.core.events import Resumed
+from pbkd.core.files import user_path
 from pbkd.errors import PbkdError, RunFolderError
 from pbkd.runs.events import read_events
 
@@ -22,11 +24,33 @@ __all__ = [
     "is_finished",
     "is_held",
     "locked",
+    "make_out",
     "new_run_folder",
     "newest_run",
     "times_resumed",
     "unfinished_run",
 ]
+
+
+def make_out(out: Path) -> Path:
+    """Create the parent of run folders, and check that it can be written.
+
+    Args:
+        out: The folder, perhaps with `~`.
+
+    Returns:
+        The folder, with `~` expanded.
+
+    Raises:
+        RunFolderError: It cannot be created or written.
+    """
+    folder = user_path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise _cannot_hold_runs(folder, error) from error
 
 
 def new_run_folder(out: Path, name: str) -> Path:
@@ -36,13 +60,17 @@ def new_run_folder(out: Path, name: str) -> Path:
         RunFolderError: The folder cannot be created.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
+    out = make_out(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         folder = _fresh(out, f"{name.replace(':', '-').replace('/', '-')}-{stamp}")
     except OSError as error:
-        raise RunFolderError(f"'{out}' cannot hold a run folder: {error.strerror}.") from error
+        raise _cannot_hold_runs(out, error) from error
     _point_latest(folder)
     return folder
+
+
+def _cannot_hold_runs(out: Path, error: OSError) -> RunFolderError:
+    return RunFolderError(f"'{out}' cannot hold a run folder: {error.strerror}.")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.schema import RunConfig
+from pbkd.core.files import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +51,7 @@ def public_data(choice: Mapping[str, Any]) -> dict[str, Any]:
 def without_paths(text: str, config: RunConfig) -> str:
     """Remove the folders of a configuration's absolute paths, and the home folder, from a text."""
     named = [config.data.get("path"), config.teacher.get("weights"), config.out, *config.plugins]
-    paths = {str(path) for path in named if path and Path(str(path)).expanduser().is_absolute()}
+    paths = {str(path) for path in named if path and user_path(str(path)).is_absolute()}
     for path in sorted(paths, key=len, reverse=True):
         text = text.replace(path, Path(path).name)
     home = str(Path.home())

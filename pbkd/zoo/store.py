@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pbkd.core.files import user_path
 from pbkd.errors import RunFolderError, ZooError, did_you_mean
 from pbkd.models.student_files import RECIPE, WEIGHTS
 from pbkd.zoo.card import printable, read_card
@@ -61,7 +62,7 @@ class Entry:
 def named_folders() -> list[Path]:
     """Return the folders that the environment variable `PBKD_ZOO` names."""
     named = os.environ.get(VARIABLE, "").split(os.pathsep)
-    return [Path(folder).expanduser() for folder in named if folder]
+    return [user_path(folder) for folder in named if folder]
 
 
 def zoo_folders() -> list[Path]:
@@ -97,8 +98,8 @@ def resolve_student(where: str | Path) -> Path:
     Raises:
         RunFolderError: If there is no such folder and no such student.
     """
-    if Path(where).exists():
-        return Path(where)
+    if user_path(where).exists():
+        return user_path(where)
     named = _folder_of(str(where))
     if named is None:
         known = [entry.name for entry in students()]

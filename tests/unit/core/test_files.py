@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pbkd.core.files import read_json, write_file, write_json
+from pbkd.core.files import read_json, user_path, write_file, write_json
 from pbkd.errors import RunFolderError
 
 
@@ -86,3 +86,13 @@ def test_json_that_is_missing_or_damaged_is_told(tmp_path: Path) -> None:
             read_json(tmp_path / "x.json")
     with pytest.raises(RunFolderError, match="cannot be read"):
         read_json(tmp_path)
+
+
+def test_a_tilde_is_a_home_folder_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_path("~") == tmp_path
+    assert user_path("~/a b/~") == user_path(Path("~/a b/~")) == tmp_path / "a b" / "~"
+    for name in ("~nobody-of-this-name/x", "~$doc.pt", "a/~", "./~", "0123", "$HOME", "x ", ""):
+        assert user_path(name) == Path(name)
