@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -100,8 +99,7 @@ def _inputs(
         dataset = dataset_from_torch(data, validation, test)
     elif validation is not None or test is not None:
         raise ConfigError("a data choice has its own validation and test splits: give neither.")
-    inputs = InMemoryInputs(model, _normalization(model, dataset, mean, std), dataset)
-    return replace(inputs, data=_with_classes(dataset, inputs)) if dataset else inputs
+    return InMemoryInputs(model, _normalization(model, dataset, mean, std), dataset)
 
 
 def _normalization(
@@ -123,18 +121,6 @@ def _normalization(
             " channel, or float images that are normalised already."
         )
     return Normalization(tuple(mean), tuple(std))
-
-
-def _with_classes(data: Dataset, inputs: InMemoryInputs) -> Dataset:
-    """Count the model's classes as the data's: some may have no images."""
-    teacher = inputs.teacher()
-    image = teacher.normalization.apply(data.train.images(torch.tensor([0])), "cpu")
-    try:
-        logits = teacher.network(image)
-        fits = data.num_classes is not None and data.num_classes <= logits.shape[1]
-    except Exception:  # the run reports what does not fit
-        return data
-    return replace(data, num_classes=logits.shape[1]) if fits else data
 
 
 def load(

@@ -13,11 +13,14 @@ import torch
 from pbkd.core.files import user_path
 from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import ArraySplit, Dataset, missing_labels
+from pbkd.data.labels import class_numbers
 from pbkd.data.splits import split_validation, split_validation_and_test
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
 
     from pbkd.data.datasets import Split
 
@@ -32,15 +35,14 @@ def split_from_arrays(images: Any, labels: Any) -> ArraySplit:
 
     Args:
         images: Images, uint8 (N, H, W) or (N, H, W, C).
-        labels: Integers (N,) or (N, 1), or None if there are no labels.
+        labels: Labels, see `class_numbers`; None if there are none.
     """
     pixels = np.asarray(images)
     pixels = pixels[..., np.newaxis] if pixels.ndim == 3 else pixels
     pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     if labels is None:
         return ArraySplit(torch.from_numpy(pixels), missing_labels(len(pixels)))
-    flat = np.asarray(labels).astype(np.int64).reshape(-1)
-    return ArraySplit(torch.from_numpy(pixels), torch.from_numpy(flat))
+    return ArraySplit(torch.from_numpy(pixels), class_numbers(labels))
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,7 @@ class NpzSource:
     """Arrays in one numpy archive, in the format of Keras' data sets.
 
     The archive holds `x_train` and `x_test`, uint8 (N, H, W) or (N, H, W, C), and `y_train` and
-    `y_test`, integers (N,) or (N, 1). The largest training label decides the number of classes.
-    Nothing in the file is unpickled.
+    `y_test`, integers (N,) or (N, 1) or one-hot rows. Nothing in the file is unpickled.
 
     With `labelled=false` only `x_train` is required; without `x_test`, test images are cut off
     it, with the same share as for validation.
@@ -87,7 +88,7 @@ class NpzSource:
             train=train,
             validation=validation,
             test=test,
-            num_classes=int(everything.labels.max()) + 1 if self.labelled else None,
+            num_classes=_count_classes(everything, test) if self.labelled else None,
             image_shape=everything.image_shape,
             augmentation=Augmentation(self.crop, self.flip),
         )
@@ -106,9 +107,9 @@ class NpzSource:
     def _split(self, arrays: Arrays, split: str) -> ArraySplit:
         images = arrays[f"x_{split}"]
         _check_images(self.path, f"x_{split}", images)
-        labels = arrays[f"y_{split}"] if self.labelled else None
-        if labels is not None:
-            _check_labels(self.path, split, labels, len(images))
+        if not self.labelled:
+            return split_from_arrays(images, None)
+        labels = _read_labels(self.path, split, arrays[f"y_{split}"], len(images))
         return split_from_arrays(images, labels)
 
 
@@ -148,9 +149,15 @@ def _check_images(path: str, name: str, images: np.ndarray[Any, Any]) -> None:
         )
 
 
-def _check_labels(path: str, split: str, labels: np.ndarray[Any, Any], count: int) -> None:
-    if labels.dtype.kind not in "iu" or labels.shape not in [(count,), (count, 1)]:
+def _read_labels(path: str, split: str, labels: np.ndarray[Any, Any], count: int) -> Tensor:
+    classes = class_numbers(labels, f"the labels y_{split} in {path}")
+    if len(classes) != count:
         raise DataError(
-            f"y_{split} in {path} is {labels.dtype} {labels.shape}; it must be one integer for each"
-            f" of the {count} images of x_{split}."
+            f"y_{split} in {path} has {len(classes)} labels; it must have one for each of the"
+            f" {count} images of x_{split}."
         )
+    return classes
+
+
+def _count_classes(*splits: Split) -> int:
+    return 1 + max(int(split.labels.max()) for split in splits)

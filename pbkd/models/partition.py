@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from pbkd.errors import (
     PLUGIN_FAILURES,
     ChainError,
     PbkdError,
     PluginError,
-    TeacherError,
-    first_line,
     is_out_of_memory,
 )
 from pbkd.models.chain import check_chain
@@ -23,14 +18,13 @@ from pbkd.plugin.attribution import describe_failure, describe_strategy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import nn
+    from torch import Tensor, nn
 
-    from pbkd.data.datasets import Dataset
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Partitioner
 
 
-__all__ = ["check_classes", "cut", "pick_partitioner"]
+__all__ = ["cut", "pick_partitioner"]
 
 
 def pick_partitioner(
@@ -128,38 +122,3 @@ def _accepts(strategy: type[Partitioner], network: nn.Module) -> bool:
             f"{describe_failure('partitioner', strategy, where, error)}: choose one with"
             " partitioner=NAME."
         ) from error
-
-
-@torch.no_grad()
-def check_classes(network: nn.Module, data: Dataset, images: Tensor) -> None:
-    """Check that a network accepts the images and returns one logit per class.
-
-    Args:
-        network: The network.
-        data: The data; without labels, any number of classes is accepted.
-        images: A batch, (B, C, H, W), on the network's device.
-
-    Raises:
-        TeacherError: If the network does not fit the data.
-    """
-    shape = tuple(data.image_shape)
-    try:
-        logits = network(images)
-    except Exception as error:  # a network may check its input in ways of its own
-        if is_out_of_memory(error):
-            raise
-        raise TeacherError(
-            f"the teacher cannot take images of shape {shape} from '{data.name}':"
-            f" {first_line(error)}"
-        ) from error
-    if not isinstance(logits, Tensor):
-        raise TeacherError(f"the teacher gives {type(logits).__name__}, not one tensor of logits.")
-    if logits.ndim != 2 or data.num_classes not in (None, logits.shape[1]):
-        wanted = (
-            f"'{data.name}' has {data.num_classes} classes"
-            if data.labelled
-            else "a class each is needed"
-        )
-        raise TeacherError(
-            f"the teacher gives outputs of shape {tuple(logits.shape[1:])}, but {wanted}."
-        )

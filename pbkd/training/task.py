@@ -15,7 +15,8 @@ from pbkd.data.preparation import Preparation
 from pbkd.errors import TeacherError
 from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
-from pbkd.models.partition import check_classes, cut, pick_partitioner
+from pbkd.models.classes import fit_classes
+from pbkd.models.partition import cut, pick_partitioner
 from pbkd.models.precision import autocast, pick_dtype
 from pbkd.models.pseudo_labels import with_pseudo_labels
 from pbkd.models.teacher import load_teacher
@@ -150,7 +151,7 @@ def build_task(
     _check_channels(teacher, data)
     first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
     images = teacher.normalization.apply(first, where)
-    check_classes(network, data, images[:2])
+    data = fit_classes(network, data, images[:2])
     partitioner = pick_partitioner(registry, config.partitioner, network)
     chain = cut(partitioner, network, images[:2])
     fused = fuse_batchnorm(chain, images[:2])

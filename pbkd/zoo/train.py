@@ -21,8 +21,8 @@ from pbkd.data.load import load_data
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, TeacherError
 from pbkd.models.accuracy import accuracy
+from pbkd.models.classes import fit_classes
 from pbkd.models.metrics import macs, parameters
-from pbkd.models.partition import check_classes
 from pbkd.models.precision import pick_dtype
 from pbkd.models.teacher import build_network, find_model
 from pbkd.models.weights import fit_weights, halved, read_weights, write_weights
@@ -169,7 +169,7 @@ def _check_data(name: str, network: nn.Module, data: Dataset, normalization: Nor
         )
     device = next(network.parameters()).device
     image = normalization.apply(data.train.images(torch.arange(1)), device)
-    check_classes(network.eval(), data, image)
+    fit_classes(network.eval(), data, image)
 
 
 def training_recipe(model: ZooModel, name: str, overrides: Sequence[str]) -> TrainConfig:

@@ -192,7 +192,7 @@ IMAGES, LABELS = torch.linspace(0, 1, 2560).reshape(40, 1, 8, 8), torch.arange(4
         (IMAGES, {"test": IMAGES[:, :, :4]}, DataError, "all the same, but are"),
         (IMAGES[0], {}, DataError, "images must be"),
         ([{"x": 1}] * 9, {}, DataError, "give the loader such a collate_fn"),
-        ((IMAGES, LABELS + 5), {}, TeacherError, "has 15 classes"),
+        ((IMAGES, LABELS + 5), {}, TeacherError, "run from 5 to 14, but .* subtract 5"),
         ((IMAGES[:, [0, 0, 0]], LABELS), {}, TeacherError, "cannot take images"),
     ],
     ids=[
