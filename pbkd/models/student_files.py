@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.files import read_json, write_json
-from pbkd.data.normalization import Normalization
+from pbkd.data.preparation_file import preparation_from_tree, preparation_tree
 from pbkd.errors import RunFolderError
 from pbkd.models.weights import write_weights
 
@@ -17,30 +16,43 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from pbkd.data.normalization import Normalization
+    from pbkd.data.preparation import Preparation
+
 
 __all__ = ["RECIPE", "WEIGHTS", "Recipe", "read_recipe", "student_folder", "write_student"]
 
 RECIPE, WEIGHTS = "config.json", "model.safetensors"
-_MOST_PIXELS = 2**26
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to rebuild a student's architecture.
+    """How to rebuild a student's architecture, and how to use it.
 
     Attributes:
         teacher: The configuration's `teacher`, without its weights.
         partitioner: The partitioner and its options.
         replaced: The builder and its options of each replaced block.
-        image_shape: The shape of one image, (C, H, W).
-        normalization: How the student's images are normalised.
+        preparation: How a picture becomes the student's input.
+        class_names: The name of every class; None if they are unknown.
     """
 
     teacher: dict[str, Any]
     partitioner: dict[str, Any]
     replaced: dict[str, dict[str, Any]]
-    image_shape: tuple[int, int, int]
-    normalization: Normalization
+    preparation: Preparation
+    class_names: tuple[str, ...] | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape of one image, (C, H, W)."""
+        return self.preparation.image_shape
+
+    @property
+    def normalization(self) -> Normalization | None:
+        """How the student's images are normalised; None if that is unknown."""
+        return self.preparation.normalization
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -53,25 +65,24 @@ def read_recipe(path: Path) -> Recipe:
         RunFolderError: If it is not a valid recipe.
     """
     tree = read_json(path)
-    if not isinstance(tree, dict) or tree.get("format") != 2:
+    if not isinstance(tree, dict) or tree.get("format") != _FORMAT:
         raise RunFolderError(f"'{path}' is not a recipe of this version of pbkd.")
     for key in ("teacher", "partitioner"):
         _check_choice(tree.get(key), f"'{key}' of '{path}'")
-    shape, replaced = tree.get("image_shape"), tree.get("replaced")
-    if not isinstance(shape, list) or not _is_shape(shape):
-        raise RunFolderError(f"'image_shape' of '{path}' is no shape: channels, height, width.")
+    replaced, names = tree.get("replaced"), tree.get("class_names")
     if not isinstance(replaced, dict):
         raise RunFolderError(f"'replaced' of '{path}' does not say which blocks are, and by what.")
     for name, builder in replaced.items():
         _check_choice(builder, f"the builder of '{name}' in '{path}'")
-    for key in ("mean", "std"):
-        values = tree.get(key)
-        if not isinstance(values, list) or len(values) != shape[0] or not _are_numbers(values):
-            raise RunFolderError(f"'{key}' of '{path}' is no list of {shape[0]} numbers.")
+    if names is not None and not _are_names(names):
+        raise RunFolderError(f"'class_names' of '{path}' is no list of names.")
     return Recipe(
-        tree["teacher"], tree["partitioner"], replaced, (shape[0], shape[1], shape[2]),
-        Normalization(tuple(tree["mean"]), tuple(tree["std"])),
-    )  # fmt: skip
+        teacher=tree["teacher"],
+        partitioner=tree["partitioner"],
+        replaced=replaced,
+        preparation=preparation_from_tree(tree.get("preparation"), f"'preparation' of '{path}'"),
+        class_names=None if names is None else tuple(names),
+    )
 
 
 def write_student(folder: Path, student: nn.Module, recipe: Recipe, plugins: Sequence[str]) -> None:
@@ -85,20 +96,20 @@ def write_student(folder: Path, student: nn.Module, recipe: Recipe, plugins: Seq
     """
     tree = {
         "library_name": "pbkd",
-        "format": 2,
+        "format": _FORMAT,
         "teacher": recipe.teacher,
         "partitioner": recipe.partitioner,
         "plugins": list(plugins),
-        "image_shape": recipe.image_shape,
-        **asdict(recipe.normalization),
+        "preparation": preparation_tree(recipe.preparation),
+        "class_names": recipe.class_names,
         "replaced": recipe.replaced,
     }
     write_weights(folder / WEIGHTS, student.state_dict())
     write_json(folder / RECIPE, tree)
 
 
-def _are_numbers(values: list[Any]) -> bool:
-    return all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+def _are_names(names: Any) -> bool:
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 
 def _check_choice(choice: Any, where: str) -> None:
@@ -108,14 +119,6 @@ def _check_choice(choice: Any, where: str) -> None:
         raise RunFolderError(f"{where} names a file of weights, which no recipe may.")
     if choice.get("pretrained") not in (None, True, False):
         raise RunFolderError(f"{where} has a 'pretrained' that is not true or false.")
-
-
-def _is_shape(shape: list[Any]) -> bool:
-    if len(shape) != 3:
-        return False
-    if not all(type(size) is int and 0 < size <= 2**16 for size in shape):
-        return False
-    return bool(shape[0] * shape[1] * shape[2] <= _MOST_PIXELS)
 
 
 def student_folder(folder: Path) -> Path:

@@ -125,8 +125,8 @@ def _recipe(config: RunConfig, task: DistillationTask, kept: Selection) -> Recip
         teacher={key: value for key, value in config.teacher.items() if key != "weights"},
         partitioner={**config.partitioner, "name": task.partitioner},
         replaced={candidate_of(name)[0]: dict(kept.blocks[name].builder) for name in kept.accepted},
-        image_shape=task.data.image_shape,
-        normalization=task.teacher.normalization,
+        preparation=task.preparation,
+        class_names=task.data.class_names,
     )
 
 

@@ -171,7 +171,7 @@ def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
     except (ConfigError, DataError):
         card["accuracy_note"] = _FULL_PRECISION
         return
-    for split in ("validation", "test") if data.labelled else ():
+    for split in ("validation", "test") if data.labelled and recipe.normalization else ():
         card["accuracy"][split] = accuracy(
             student.to(device),
             getattr(data, split),

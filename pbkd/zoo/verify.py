@@ -57,7 +57,7 @@ class Check:
 @dataclass(frozen=True)
 class _Network:
     network: nn.Module
-    normalization: Normalization
+    normalization: Normalization | None
     image_shape: tuple[int, int, int] | None
 
 
@@ -202,6 +202,8 @@ def _accuracy(loaded: _Network, data: Dataset, card: Card) -> tuple[bool | None,
         return None, "not on the card"
     if not data.labelled:
         return None, "the data has no labels"
+    if loaded.normalization is None:
+        return None, "the normalisation of its images is unknown"
     device = pick_device("auto")
     network = loaded.network.to(device)
     score = accuracy(network, data.test, loaded.normalization, device=device)

@@ -201,13 +201,19 @@ def original(kind: str) -> bytes:
 
 
 _RECIPE = {
-    "format": 2,
+    "format": 3,
     "teacher": {"name": "digits-vgg"},
     "partitioner": {"name": "vgg"},
     "plugins": [],
-    "image_shape": [1, 8, 8],
-    "mean": [0.5],
-    "std": [0.5],
+    "preparation": {
+        "channels": 1,
+        "resize": {"height": 8, "width": 8},
+        "interpolation": "bilinear",
+        "crop": {"height": 8, "width": 8},
+        "mean": [0.5],
+        "std": [0.5],
+    },
+    "class_names": ["no", "yes"],
     "replaced": {"conv2_1": {"name": "separable"}},
 }
 

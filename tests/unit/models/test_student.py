@@ -115,8 +115,8 @@ def saved_student(digits: DistillationTask, registry: Registry, folder: Path) ->
         teacher={"name": "digits-vgg"},
         partitioner={"name": digits.partitioner},
         replaced=dict.fromkeys(NAMES, builder),
-        image_shape=digits.data.image_shape,
-        normalization=digits.teacher.normalization,
+        preparation=digits.preparation,
+        class_names=digits.data.class_names,
     )
     write_student(folder / "student", student, recipe, [])
     return student
