@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 from pbkd.data.normalization import Normalization
 from pbkd.data.preparation import Preparation
@@ -60,7 +60,7 @@ def preparation_from_tree(tree: Any, where: str) -> Preparation:
     direct = shorter is None and _size(resize, f"'resize' of {where}") == (height, width)
     if not direct and (not _is_length(shorter) or shorter < max(height, width)):
         raise RunFolderError(f"'resize' of {where} does not fit its crop.")
-    if tree.get("interpolation") not in PILLOW_FILTERS:
+    if tree.get("interpolation") not in list(PILLOW_FILTERS):
         raise RunFolderError(f"'interpolation' of {where} is none of {', '.join(PILLOW_FILTERS)}.")
     return Preparation(
         channels=channels,
@@ -75,19 +75,22 @@ def preparation_from_tree(tree: Any, where: str) -> Preparation:
 def _normalization(tree: dict[str, Any], channels: int, where: str) -> Normalization | None:
     if tree.get("mean") is None and tree.get("std") is None:
         return None
-    mean, std = (_numbers(tree.get(key), channels, f"'{key}' of {where}") for key in ("mean", "std"))
+    mean, std = (
+        _numbers(tree.get(key), channels, f"'{key}' of {where}") for key in ("mean", "std")
+    )
     return Normalization(mean, std)
 
 
-def _is_length(value: Any) -> bool:
+def _is_length(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 < value <= _LONGEST
 
 
 def _size(value: Any, where: str) -> tuple[int, int]:
-    sizes = [value.get(key) for key in ("height", "width")] if isinstance(value, dict) else []
-    if len(sizes) != 2 or not all(map(_is_length, sizes)):
+    tree = value if isinstance(value, dict) else {}
+    height, width = tree.get("height"), tree.get("width")
+    if not _is_length(height) or not _is_length(width):
         raise RunFolderError(f"{where} is not a height and a width in pixels.")
-    return sizes[0], sizes[1]
+    return height, width
 
 
 def _numbers(value: Any, count: int, where: str) -> tuple[float, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from pbkd.core.files import write_json
+from pbkd.data.preparation_file import preparation_tree
 from pbkd.errors import ExportError, did_you_mean
 from pbkd.models.weights import fit_weights, read_weights, write_weights
 
@@ -78,8 +79,11 @@ def export(student: nn.Module, recipe: Recipe, kind: str, out: Path) -> Exported
         raise ExportError(
             f"'{kind}' needs the package {error.name}: pip install 'pbkd[export]'."
         ) from error
-    images = {"image_shape": recipe.image_shape, **asdict(recipe.normalization)}
-    write_json(path.with_name(path.name + ".json"), images)
+    about = {
+        "preparation": preparation_tree(recipe.preparation),
+        "class_names": recipe.class_names,
+    }
+    write_json(path.with_name(path.name + ".json"), about)
     return Exported(path, difference)
 
 

@@ -164,18 +164,18 @@ def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
     """Measure the accuracy of rounded weights, or note that it was measured before rounding."""
     make = user_network_factory(build_registry(config.plugins), config.teacher)
     student = load(stage, plugins=config.plugins, make=make)
-    recipe = read_recipe(stage / RECIPE)
+    normalization = read_recipe(stage / RECIPE).normalization
     device = pick_device("auto")
     try:
         data = load_data({key: value for key, value in config.data.items() if key != "download"})
     except (ConfigError, DataError):
         card["accuracy_note"] = _FULL_PRECISION
         return
-    for split in ("validation", "test") if data.labelled and recipe.normalization else ():
+    for split in ("validation", "test") if data.labelled and normalization else ():
         card["accuracy"][split] = accuracy(
             student.to(device),
             getattr(data, split),
-            recipe.normalization,
+            normalization,
             device=device,
         )
 
