@@ -140,5 +140,8 @@ class RunConfig:
     improves; 0: off."""
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     """Fine-tuning of the whole student."""
+    allow_chance: bool = False
+    """Whether to compress a teacher that is hardly better than chance on test and validation split.
+    """
     out: str = "runs"
     """The parent of the run folders; `latest` in it points to the newest."""

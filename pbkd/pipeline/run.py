@@ -23,6 +23,7 @@ from pbkd.pipeline.plan import cost_table, plan_run
 from pbkd.pipeline.run_folder import open_folder, reopen_folder
 from pbkd.pipeline.run_result import input_notes, run_result
 from pbkd.pipeline.select import select
+from pbkd.pipeline.teacher_check import check_teacher
 from pbkd.pipeline.train_blocks import train_blocks
 from pbkd.plugin.observers import observe
 from pbkd.report import write_report
@@ -85,7 +86,7 @@ def run(
         with monitor.window(RUN):
             with clock.phase("planning"):
                 planned = plan_run(config, registry, inputs)
-                _score_teacher(planned.task, log.emit)
+                doubts = _score_teacher(planned, log.emit, check=not resume)
                 folder = open_run(planned)
             ctx = RunContext(
                 planned=planned, registry=registry, folder=folder, log=log, clock=clock
@@ -96,7 +97,7 @@ def run(
                 spec = planned.config
                 kept = select(ctx, built.results, spec.max_drop, spec.budget)
                 outcome = finish(ctx, kept)
-        result = run_result(ctx, outcome, built.notes, monitor)
+        result = run_result(ctx, outcome, (*doubts, *built.notes), monitor)
         _publish(ctx, result)
         return result
 
@@ -142,11 +143,21 @@ def _unchanged(network: nn.Module) -> Iterator[None]:
         raise TeacherError("the teacher's weights changed during the run: a plugin writes to them.")
 
 
-def _score_teacher(task: DistillationTask, emit: Emit) -> None:
-    """Score the teacher on the test split, if that has labels, before anything happens to it."""
-    teacher, test = task.teacher, task.data.test
+def _score_teacher(planned: PlannedRun, emit: Emit, *, check: bool) -> tuple[str, ...]:
+    """Score the teacher on the test split, if that has labels, before anything happens to it.
+
+    If `check`, stop if it is hardly better than chance; emit and return remarks on it.
+    """
+    task, test = planned.task, planned.task.data.test
     score = share_correct(task.teacher_classes, test) if task.data.labelled else None
-    emit(TeacherScored(name=teacher.name, images=len(test), accuracy=score, cut=task.partitioner))
+    name, cut = task.teacher.name, task.partitioner
+    emit(TeacherScored(name=name, images=len(test), accuracy=score, cut=cut))
+    if not check:
+        return ()
+    doubts = check_teacher(task, allow_chance=planned.config.allow_chance)
+    for doubt in doubts:
+        emit(Note(text=doubt))
+    return doubts
 
 
 def _announce(ctx: RunContext, config: RunConfig) -> None:

@@ -33,14 +33,14 @@ __all__ = ["input_notes", "run_result"]
 
 
 def run_result(
-    ctx: RunContext, outcome: Outcome, observer_notes: Sequence[str], monitor: EnergyMonitor
+    ctx: RunContext, outcome: Outcome, notes: Sequence[str], monitor: EnergyMonitor
 ) -> RunResult:
     """Put the result of a run together.
 
     Args:
         ctx: The run, all of whose phases are over.
         outcome: The finished student.
-        observer_notes: Failures of observer plugins.
+        notes: Remarks on the teacher, and failures of observer plugins.
         monitor: The energy of all phases.
 
     Returns:
@@ -63,7 +63,7 @@ def run_result(
             *_skipped_images(data),
             *input_notes(ctx.task),
             *outcome.notes,
-            *observer_notes,
+            *notes,
             *resumed_note(ctx.folder),
         ),
         environment=_environment(ctx.plan.workers),

@@ -26,7 +26,7 @@ _FILE = "identity.json"
 # may have moved.
 _FREE = (
     "teacher", "partitioner", "scheduler", "launcher", "meters", "plugins", "cache_gigabytes",
-    "workers", "threads", "device", "out",
+    "workers", "threads", "device", "allow_chance", "out",
 )  # fmt: skip
 _FREE_DATA = ("path", "download")
 

@@ -221,6 +221,15 @@ def test_mistakes_are_told(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_teacher_with_its_classes_in_another_order_is_stopped_before_training(
+    digits: DistillationTask, options: dict[str, Any]
+) -> None:
+    images, labels = floats(digits, digits.data.train)
+    with pytest.raises(TeacherError, match="with its classes in another order it would be"):
+        pbkd.compress(digits.teacher.network, (images, (labels + 1) % 10), **options)
+    assert not any(Path(options["out"]).glob("*"))
+
+
 def test_workers_are_refused_what_cannot_be_sent(digits: DistillationTask) -> None:
     class Local(nn.Sequential):
         """Cannot be pickled: its class is inside a function."""

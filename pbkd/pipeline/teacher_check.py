@@ -1,0 +1,125 @@
+"""The check that the teacher is better than chance, before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from pbkd.core.intervals import wilson_interval
+from pbkd.errors import TeacherError
+from pbkd.pipeline.chance_causes import Predictions, find_cause
+
+if TYPE_CHECKING:
+    from pbkd.training.task import DistillationTask
+
+
+__all__ = ["TeacherDoubt", "check_teacher", "doubt_teacher"]
+
+_LEAST_SKILL = 0.1
+_FEWEST_IMAGES = 25  # for a stop
+_CHECKS = (
+    "check the order of its classes, the normalisation (mean and std), the order of the channels"
+    " and the weights"
+)
+
+
+@dataclass(frozen=True)
+class TeacherDoubt:
+    """Why a teacher is thought to be wrong.
+
+    Attributes:
+        text: The reason, a sentence.
+        stops: Whether nothing should be trained.
+    """
+
+    text: str
+    stops: bool
+
+
+def check_teacher(task: DistillationTask, *, allow_chance: bool) -> tuple[str, ...]:
+    """Stop if the teacher is hardly better than chance.
+
+    Args:
+        task: Teacher and data.
+        allow_chance: Whether to return the reason instead.
+
+    Returns:
+        Remarks for the user, a sentence each.
+
+    Raises:
+        TeacherError: If the teacher is hardly better than chance on both splits.
+    """
+    doubt = doubt_teacher(task)
+    if doubt is None:
+        return ()
+    if doubt.stops and not allow_chance:
+        raise TeacherError(doubt.text)
+    return (doubt.text[0].upper() + doubt.text[1:],)
+
+
+def doubt_teacher(task: DistillationTask) -> TeacherDoubt | None:
+    """Compare the teacher with chance, unless there are no labels or its weights are `random`.
+
+    Chance is the accuracy expected of the same predictions in random order: the sum over the
+    classes of the share of labels times the share of predictions, as in J. Cohen, A coefficient of
+    agreement for nominal scales, Educational and Psychological Measurement 20 (1960). A teacher is
+    hardly better if even the upper end of its accuracy's 95 % interval is less than a tenth of the
+    way from chance to 1; with few images that cannot be known.
+
+    Args:
+        task: Teacher and data.
+
+    Returns:
+        The doubt, which stops a run only if validation images confirm it; None without one.
+    """
+    if not task.data.labelled or task.teacher.weights == "random":
+        return None
+    test = Predictions(task.teacher_classes, task.data.test.labels)
+    if not _is_near_chance(test):
+        return None
+    said = (
+        f"the teacher '{task.teacher.name}' is right on {_percent(test.accuracy)} of"
+        f" {test.images:,} test images, where chance is right on {_percent(chance(test))}"
+    )
+    split = task.data.validation
+    validation = Predictions(task.predict(task.teacher.network, split), split.labels)
+    if not _is_near_chance(validation):
+        return TeacherDoubt(
+            f"{said}, but on {_percent(validation.accuracy)} of {validation.images:,} validation"
+            " images: check that both splits are of one kind.",
+            stops=False,
+        )
+    stops = min(test.images, validation.images) >= _FEWEST_IMAGES
+    go_on = ", or give allow_chance=true to go on all the same." if stops else "."
+    cause = find_cause(task, test, validation, wanted=max(_limit(test), _limit(validation)))
+    if cause is None:
+        return TeacherDoubt(f"{said}: {_CHECKS}{go_on}", stops)
+    would = f"{cause.what} it would be right on {_percent(cause.accuracy)}"
+    return TeacherDoubt(f"{said}, but {would}: {cause.cure}{go_on}", stops)
+
+
+def chance(predictions: Predictions) -> float:
+    """Compute the accuracy expected of the same predictions in random order, in [0, 1]."""
+    classes = int(torch.stack((predictions.predicted, predictions.labels)).max()) + 1
+    counts = (
+        torch.bincount(tensor, minlength=classes).double()
+        for tensor in (predictions.predicted, predictions.labels)
+    )
+    shares = [count / predictions.images for count in counts]
+    return float(shares[0] @ shares[1])
+
+
+def _limit(predictions: Predictions) -> float:
+    by_chance = chance(predictions)
+    return by_chance + _LEAST_SKILL * (1 - by_chance)
+
+
+def _is_near_chance(predictions: Predictions) -> bool:
+    _, high = wilson_interval(predictions.correct, predictions.images)
+    return high < _limit(predictions)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
