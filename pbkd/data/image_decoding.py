@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from pbkd.errors import DataError
@@ -27,6 +28,10 @@ _CROP_ATTEMPTS = 10
 @dataclass(frozen=True)
 class ImageDecoder:
     """Turns an image file of any size into a tensor (channels, size, size).
+
+    Pictures are turned upright as their EXIF orientation says, 16-bit grey is scaled to 8 bits, and
+    everything else is converted as Pillow does it, which training programs use: transparency is
+    dropped, and of several frames the first is taken.
 
     The centre crop is what timm and torchvision score on. The random resized crop is what networks
     for ImageNet are trained on (Szegedy et al. 2015, arXiv:1409.4842).
@@ -63,6 +68,11 @@ class ImageDecoder:
                 f" {', '.join(_INTERPOLATIONS)}."
             )
 
+    @property
+    def resized(self) -> int:
+        """Length of the shorter side after resizing for the centre crop, in pixels."""
+        return max(self.size, round(self.size / self.crop_pct))
+
     def read(self, path: str, seed: int | None = None) -> Tensor:
         """Decode one file.
 
@@ -80,7 +90,8 @@ class ImageDecoder:
 
         try:
             with Image.open(path) as file:
-                picture = file.convert(_PILLOW_MODES[self.channels])
+                _turn_upright(file)
+                picture = _to_8_bits(file).convert(_PILLOW_MODES[self.channels])
         except Exception as error:  # each of Pillow's decoders fails with types of its own
             raise DataError(
                 f"the image {path} cannot be read ({error}); replace or remove it, or set"
@@ -91,8 +102,7 @@ class ImageDecoder:
     def _center_crop(self, picture: Image) -> Tensor:
         from torchvision.transforms.v2 import functional as transforms
 
-        shorter = max(self.size, round(self.size / self.crop_pct))
-        resized = transforms.resize(picture, [shorter], self._interpolation_mode())
+        resized = transforms.resize(picture, [self.resized], self._interpolation_mode())
         pixels: Tensor = transforms.pil_to_tensor(transforms.center_crop(resized, [self.size]))
         return pixels
 
@@ -110,6 +120,35 @@ class ImageDecoder:
         from torchvision.transforms import InterpolationMode
 
         return InterpolationMode(self.interpolation)
+
+
+def _turn_upright(picture: Image) -> None:
+    """Turn and mirror a picture, in place, as its EXIF orientation says."""
+    from PIL import ImageOps
+
+    picture.load()
+    try:
+        picture.getexif()
+    except Exception:  # damaged EXIF, which has no orientation either
+        return
+    ImageOps.exif_transpose(picture, in_place=True)
+
+
+def _to_8_bits(picture: Image) -> Image:
+    """Scale 16-bit grey to 8 bits, where `Image.convert` would clip it.
+
+    Raises:
+        DataError: The range of the pixels is unknown: they are floats, or integers of 32 bits.
+    """
+    if picture.mode == "F" or (picture.mode == "I" and picture.format == "TIFF"):
+        kind = "floats" if picture.mode == "F" else "integers of 32 bits"
+        raise DataError(f"its pixels are {kind}, of unknown range: save it with 8 or 16 bits")
+    if picture.mode != "I" and not picture.mode.startswith("I;16"):
+        return picture
+    from PIL import Image
+
+    deep = np.asarray(picture).astype(np.uint32)
+    return Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
 
 
 def _random_box(

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from pbkd.core.files import user_path
 from pbkd.data.augmentation import Augmentation
-from pbkd.data.datasets import Dataset, missing_labels
+from pbkd.data.datasets import Dataset
+from pbkd.data.folder_layout import find_layout
+from pbkd.data.folder_listing import list_splits
 from pbkd.data.image_decoding import ImageDecoder
 from pbkd.data.prefetch import read_with_processes, read_with_threads
 from pbkd.data.splits import split_validation, split_validation_and_test
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from torch import Tensor
 
     from pbkd.data.datasets import RowBatch, Split
+    from pbkd.data.folder_listing import Listing
 
 
 __all__ = ["FolderSplit", "ImageFolderSource"]
@@ -95,20 +97,14 @@ class FolderSplit:
         return torch.tensor(True)
 
 
-class _Folder(NamedTuple):
-    """One folder's images, its class names and its corrupt files."""
-
-    split: FolderSplit
-    classes: list[str]
-    corrupt: tuple[str, ...]
-
-
 @dataclass(frozen=True)
 class ImageFolderSource:
     """Image files in one folder per class, below train/, val/ and test/ in the folder `path`.
 
     Without test/, val/ is the test split, as in ImageNet, and validation images are cut off
-    train/; so they are if there is no val/. With both, val/ is the validation split.
+    train/; so they are if there is no val/. With both, val/ is the validation split. Without
+    either, or with the class folders in `path` itself, both are cut off the training images.
+    valid/ and validation/ mean val/; see `pbkd.data.folder_layout`.
 
     With `labelled=false` the files have no labels and are anywhere below train/, val/ and test/,
     or below `path` itself; missing validation and test splits are cut off the training images.
@@ -156,12 +152,17 @@ class ImageFolderSource:
             raise DataError(f"data.corrupt is '{self.corrupt}', but must be fail or skip.")
         if self.workers < 0:
             raise DataError(f"data.workers is {self.workers}, but must be 0 or more.")
-        root = user_path(self.path)
-        folders = {name: self._list(path) for name, path in self._split_folders(root).items()}
-        classes = folders["train"].classes
-        for name, folder in folders.items():
-            _check_same_classes(Path(self.path) / name, folder.classes, classes)
-        train, validation, test = self._splits({n: folder.split for n, folder in folders.items()})
+        layout = find_layout(user_path(self.path), labelled=self.labelled)
+        listings = list_splits(layout.folders, labelled=self.labelled)
+        decoder = ImageDecoder(
+            self.size, self.channels, self.crop_pct, self.interpolation, self.area
+        )
+        folders = {name: self._split(listing, decoder) for name, listing in listings.items()}
+        train, validation, test = self._splits(
+            {name: split for name, (split, _) in folders.items()}
+        )
+        classes = listings["train"].classes
+        listed = tuple(note for listing in listings.values() for note in listing.notes)
         return Dataset(
             name=self.name,
             train=train,
@@ -170,16 +171,19 @@ class ImageFolderSource:
             num_classes=len(classes) if self.labelled else None,
             image_shape=(self.channels, self.size, self.size),
             augmentation=Augmentation(self.crop, self.flip, self.area),
-            skipped_files=tuple(path for folder in folders.values() for path in folder.corrupt),
+            skipped_files=tuple(path for _, corrupt in folders.values() for path in corrupt),
+            class_names=tuple(classes) if self.labelled else None,
+            notes=(*layout.notes, *listed, *_held_out(folders, validation, test)),
         )
 
-    def _split_folders(self, root: Path) -> dict[str, Path]:
-        scored = {name: root / name for name in ("val", "test") if (root / name).is_dir()}
-        if not self.labelled and not (root / "train").is_dir():
-            return {"train": root}
-        if self.labelled and not scored and (root / "train").is_dir():
-            raise DataError(f"'{root}' has neither val/ nor test/; add one of them to score on.")
-        return {"train": root / "train", **scored}
+    def _split(
+        self, listing: Listing, decoder: ImageDecoder
+    ) -> tuple[FolderSplit, tuple[str, ...]]:
+        """Make a split of listed files; return the corrupt ones that it leaves out, too."""
+        paths = tuple(path for path, _ in listing.files)
+        labels = torch.tensor(listing.labels, dtype=torch.int64)
+        split = FolderSplit(paths, labels, decoder, self.workers)
+        return split.without_corrupt() if self.corrupt == "skip" else (split, ())
 
     def _splits(self, folders: Mapping[str, Split]) -> tuple[Split, Split, Split]:
         train = folders["train"]
@@ -190,45 +194,12 @@ class ImageFolderSource:
             return train, folders["val"], test
         return (*split_validation(train, self.validation), test)
 
-    def _list(self, folder: Path) -> _Folder:
-        paths, labels, classes = (
-            _list_classes(folder) if self.labelled else _list_unlabelled(folder)
-        )
-        decoder = ImageDecoder(
-            self.size, self.channels, self.crop_pct, self.interpolation, self.area
-        )
-        split = FolderSplit(paths, labels, decoder, self.workers)
-        split, corrupt = split.without_corrupt() if self.corrupt == "skip" else (split, ())
-        return _Folder(split, classes, corrupt)
 
-
-def _list_classes(folder: Path) -> tuple[tuple[str, ...], Tensor, list[str]]:
-    from torchvision.datasets import ImageFolder
-
-    try:
-        listed = ImageFolder(folder)
-    except OSError as error:
-        raise DataError(
-            f"'{folder}' must hold one folder of images for each class ({error}); set data.path to"
-            " the folder above it, or data.labelled=false for images without labels."
-        ) from error
-    paths = tuple(path for path, _ in listed.samples)
-    return paths, torch.tensor(listed.targets), listed.classes
-
-
-def _list_unlabelled(folder: Path) -> tuple[tuple[str, ...], Tensor, list[str]]:
-    from torchvision.datasets.folder import is_image_file
-
-    paths = tuple(sorted(str(path) for path in folder.rglob("*") if is_image_file(path.name)))
-    if not paths:
-        raise DataError(f"there are no images below '{folder}'; set data.path to their folder.")
-    return paths, missing_labels(len(paths)), []
-
-
-def _check_same_classes(folder: Path, classes: list[str], train_classes: list[str]) -> None:
-    different = sorted(set(classes) ^ set(train_classes))
-    if different:
-        raise DataError(
-            f"'{folder}' and train/ beside it must have the same class folders, but only one of"
-            f" them has '{different[0]}'."
-        )
+def _held_out(folders: Container[str], validation: Split, test: Split) -> list[str]:
+    """Note the test images that are cut off the training images, if they are."""
+    if "test" in folders or "val" in folders:
+        return []
+    return [
+        f"There is no folder of test pictures, so {len(test)} of the pictures are held out for"
+        f" testing and {len(validation)} for validation; the teacher may have been trained on them."
+    ]
