@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from pbkd.models.in_memory import InMemoryInputs
     from pbkd.pipeline.plan import PlannedRun
     from pbkd.plugin.registry import Registry
-    from pbkd.training.task import DistillationTask
 
 
 __all__ = ["run"]
