@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
 
 from pbkd import execution, hookimpl
 from pbkd.errors import ConfigError, PluginError, WorkerError, one_line
@@ -47,7 +48,9 @@ class _Actor:
         """Return this machine's address and a free port on it."""
         with socket.socket() as probe:
             probe.bind(("", 0))
-            return _ray().util.get_node_ip_address(), probe.getsockname()[1]
+            import ray
+
+            return ray.util.get_node_ip_address(), probe.getsockname()[1]
 
     def work(
         self, work: Work, rank: int, contents: FolderDelta, environment: Mapping[str, str]
@@ -56,8 +59,8 @@ class _Actor:
         yield from execution.stream_work(work, rank, contents)
 
 
-# At most one placement group, with its actors by rank: a process has one run at a time.
-_groups: list[tuple[Any, list[Any]]] = []
+# By the id of this process's node, which differs between sessions: placement group and actors.
+_groups: dict[str, tuple[Any, list[Any]]] = {}
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class RayLauncher:
             WorkerError: The cluster has no room for the workers.
         """
         ray = _connect(self.address)
-        _release_actors()
+        _release_actors(ray)
         resources = ray.cluster_resources()
         cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
         count, threads, use_gpus = execution.divide_resources(request, cpus, gpus)
@@ -108,9 +111,9 @@ class RayLauncher:
             WorkerError: A worker fails, or too few workers are left.
         """
         ray = _connect(self.address)
-        actors = _groups[-1][1] if _groups else []
+        _, actors = _groups.get(ray.get_runtime_context().get_node_id(), (None, []))
         if len(actors) < len(workers):
-            _release_actors()
+            _release_actors(ray)
             threads = max(worker.threads for worker in workers)
             actors = _start_actors(ray, len(workers), {"CPU": threads})
         launch = _Launch(ray=ray, work=work, folder=folder, actors=actors, patience=self.patience)
@@ -141,7 +144,7 @@ class _Launch:
                 yield pool
             except BaseException:
                 self.stopped.set()
-                _release_actors()
+                _release_actors(self.ray)
                 raise
 
     def run_worker(self, rank: int, contents: FolderDelta, environment: Mapping[str, str]) -> None:
@@ -161,14 +164,10 @@ class _Launch:
         while (left := end - time.monotonic()) > 0 and not self.stopped.is_set():
             try:
                 self.ray.get(self.actors[rank].echo.remote(b""), timeout=left)
+                return True
             except self.ray.exceptions.RayError:
                 time.sleep(0.5)  # Ray has not placed it yet
-            else:
-                return True
         return False
-
-    def record_loss(self, rank: int, error: BaseException) -> None:
-        execution.record_restart(self.folder, f"worker {rank} was lost: {one_line(error)}")
 
 
 def _run_jobs(launch: _Launch, jobs: JobPool, workers: Sequence[Worker]) -> None:
@@ -180,7 +179,9 @@ def _run_jobs(launch: _Launch, jobs: JobPool, workers: Sequence[Worker]) -> None
                 launch.run_worker(rank, execution.pack_job(launch.folder, rank, job), {})
             except launch.ray.exceptions.RayError as error:
                 jobs.release_jobs_of(rank, job)
-                launch.record_loss(rank, error)
+                execution.record_restart(
+                    launch.folder, f"worker {rank} was lost: {one_line(error)}"
+                )
                 if not launch.wait_for_restart(rank):
                     return
 
@@ -212,7 +213,7 @@ def _run_together(launch: _Launch, count: int, restarts: int) -> None:
                 f"worker {rank} of the Ray cluster was lost ({one_line(error)}), and the cluster"
                 " has no room for another."
             ) from error
-        launch.record_loss(rank, error)
+        execution.record_restart(launch.folder, f"worker {rank} was lost: {one_line(error)}")
 
 
 def _first_loss(launch: _Launch, results: Sequence[Future[None]]) -> tuple[int, Exception] | None:
@@ -236,7 +237,12 @@ def _first_loss(launch: _Launch, results: Sequence[Future[None]]) -> tuple[int, 
 
 
 def _start_actors(ray: Any, count: int, resources: dict[str, int]) -> list[Any]:
-    """Start one actor per worker, spread over the cluster."""
+    """Start one actor per worker, spread over the cluster.
+
+    Their handles are weak: every session of Ray numbers its actors alike, so that a counted handle
+    of an earlier session, once collected, would end an actor of this one. The actors end with their
+    placement group, which ends with this process.
+    """
     placement = ray.util.placement_group([dict(resources) for _ in range(count)], strategy="SPREAD")
     if not placement.wait(timeout_seconds=_PLACEMENT_TIMEOUT):
         ray.util.remove_placement_group(placement)
@@ -248,27 +254,34 @@ def _start_actors(ray: Any, count: int, resources: dict[str, int]) -> list[Any]:
     scheduling = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
     cpus, gpus = resources["CPU"], resources.get("GPU", 0)
     actor = ray.remote(max_restarts=-1, num_cpus=cpus, num_gpus=gpus)(_Actor)
-    actors = [
-        actor.options(scheduling_strategy=scheduling(placement, index)).remote()
-        for index in range(count)
-    ]
-    _groups.append((placement, actors))
+    places = [{"name": str(uuid4()), "namespace": "pbkd"} for _ in range(count)]
+    for index, place in enumerate(places):
+        strategy = scheduling(placement, index)
+        actor.options(**place, lifetime="detached", scheduling_strategy=strategy).remote()
+    actors = [ray.get_actor(**place) for place in places]
+    _groups[ray.get_runtime_context().get_node_id()] = placement, actors
     return actors
 
 
-def _release_actors() -> None:
+def _release_actors(ray: Any) -> None:
     """Kill the actors of an earlier run and free their resources."""
-    while _groups:
-        placement, actors = _groups.pop()
-        with suppress(_ray().exceptions.RayError):
-            for actor in actors:
-                _ray().kill(actor)
-            _ray().util.remove_placement_group(placement)
+    placement, actors = _groups.pop(ray.get_runtime_context().get_node_id(), (None, []))
+    with suppress(ray.exceptions.RayError):
+        for actor in actors:
+            ray.kill(actor)
+        if placement is not None:
+            ray.util.remove_placement_group(placement)
 
 
 def _connect(address: str | None) -> Any:
     """Return the module `ray`, connected to its cluster."""
-    ray = _ray()
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ImportError as error:
+        raise PluginError(
+            f"the launcher 'ray' needs Ray ({one_line(error)}): pip install 'pbkd[ray]'."
+        ) from error
     if not ray.is_initialized():
         try:
             execution.check_reachable(address)
@@ -278,17 +291,6 @@ def _connect(address: str | None) -> Any:
                 f"the Ray cluster at '{address}' cannot be reached ({one_line(error)}): leave"
                 " launcher.address out to use the one that runs here, or to start one."
             ) from error
-    return ray
-
-
-def _ray() -> Any:
-    try:
-        import ray
-        import ray.util.scheduling_strategies
-    except ImportError as error:
-        raise PluginError(
-            f"the launcher 'ray' needs Ray ({one_line(error)}): pip install 'pbkd[ray]'."
-        ) from error
     return ray
 
 

@@ -43,11 +43,13 @@ def no_task(_device: str) -> Any:
     pytest.fail("it loads the teacher")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_the_contract_of_launchers() -> None:
     check_launcher(RayLauncher())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_cluster_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pbkd_ray, "_PLACEMENT_TIMEOUT", 2.0)

@@ -37,8 +37,7 @@ def test_a_strategy_is_a_frozen_picklable_dataclass(slot: str, name: str) -> Non
     assert type(strategy).__doc__
 
 
-# The launcher torchrun works in processes that torchrun started; its own test starts them.
-# A second session of Ray in one process fails at times, so Ray's contract has its own test alone.
+# Launchers for several machines keep theirs in their own tests, which start what they need.
 @pytest.mark.parametrize(
     "name", [name for name in REGISTRY.plugins if name not in ("torchrun", "ray")]
 )

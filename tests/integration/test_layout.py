@@ -246,9 +246,7 @@ def test_every_copied_and_renamed_plugin_is_found_once_installed(copies: list[Pa
 
 @pytest.mark.slow
 def test_the_tests_of_every_copied_and_renamed_plugin_pass(copies: list[Path]) -> None:
-    # The launcher for Ray is tested in its own folder: another session of Ray beside it fails.
-    options = ["-q", "-p", "no:cacheprovider", "-k", "not test_the_contract_of_launchers"]
-    output = python(copies, "-m", "pytest", *options, *map(str, copies))
+    output = python(copies, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, copies))
     passed = re.search(r"^(\d+) passed", output, re.MULTILINE)
     assert passed, output
     assert int(passed[1]) > 5 * len(copies)

@@ -83,6 +83,7 @@ class Cluster:
 def cluster() -> Iterator[Cluster]:
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or it leaves a token in the home folder
+    ray.shutdown()  # of what another test of this process may have left
     made = Cluster(nodes=3)
     yield made
     made.close()
