@@ -203,7 +203,7 @@ class EnergyMeter(Protocol):
         The core calls that function about once a second, from one thread at a time, so that a
         meter can follow a counter that wraps around, or integrate power between two calls.
 
-        Called in the host process, in a thread of its own: once per run, before planning, and by
+        Called in the host process, in a dedicated thread: once per run, before planning, and by
         `pbkd doctor`. `pbkd bench` calls it in the process of its first worker.
 
         Raises:

@@ -25,7 +25,7 @@ __all__ = ["checkpoint_seconds", "run_cache", "run_jobs", "run_relay"]
 def checkpoint_seconds(rig: Rig, folder: Path) -> float:
     """Return the seconds to write a checkpoint of every trained block, as runs do."""
     start = time.perf_counter()
-    for name, trained in rig.trainees.items():
+    for name, trained in rig.learners.items():
         tensors, facts = snapshot(trained)
         CheckpointStore(folder, name).write(1, tensors, facts)
     return time.perf_counter() - start

@@ -16,7 +16,7 @@ from pbkd.models.partition import pick_partitioner
 from pbkd.models.replacement import propose, replaceable
 from pbkd.models.teacher import build_network
 from pbkd.training.distill import train_job
-from pbkd.training.learner import Trainee, trainee
+from pbkd.training.learner import Learner, new_learner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -42,7 +42,7 @@ class Rig:
         images: The distinct batches, (N, C, H, W) each; they are repeated.
         loss: The loss of blockwise training.
         rank: The rank.
-        trainees: Optimisers of the blocks that this rank has trained.
+        learners: Optimisers of the blocks that this rank has trained.
     """
 
     chain: nn.Sequential
@@ -51,7 +51,7 @@ class Rig:
     images: list[Tensor]
     loss: Loss
     rank: int
-    trainees: dict[str, Trainee] = field(default_factory=dict)
+    learners: dict[str, Learner] = field(default_factory=dict)
 
     def batches(self, steps: int) -> Iterator[Tensor]:
         """Yield `steps` batches."""
@@ -61,17 +61,17 @@ class Rig:
         self, names: Iterable[str], lessons: Iterable[Lessons], replicas: ReplicaGroup | None = None
     ) -> None:
         """Train blocks for one epoch, with the other replicas of their stage, if any."""
-        trainees = {name: self._trainee(name, replicas) for name in names}
-        train_job(trainees, [lessons], self.loss, replicas=replicas)
+        learners = {name: self._learner(name, replicas) for name in names}
+        train_job(learners, [lessons], self.loss, replicas=replicas)
 
-    def _trainee(self, name: str, replicas: ReplicaGroup | None) -> Trainee:
+    def _learner(self, name: str, replicas: ReplicaGroup | None) -> Learner:
         if replicas is not None:
             replacement = copy.deepcopy(self.replacements[name])
             replicas.share_norms(replacement)
-            return _trainee(replacement)
-        if name not in self.trainees:
-            self.trainees[name] = _trainee(self.replacements[name])
-        return self.trainees[name]
+            return _new_learner(replacement)
+        if name not in self.learners:
+            self.learners[name] = _new_learner(self.replacements[name])
+        return self.learners[name]
 
 
 def build_rigs(
@@ -130,5 +130,5 @@ def _calibrate(network: nn.Module, images: Tensor) -> None:
         network.train()(images)
 
 
-def _trainee(replacement: nn.Module) -> Trainee:
-    return trainee(replacement, lr=1e-3, weight_decay=0.0, steps=1_000_000)
+def _new_learner(replacement: nn.Module) -> Learner:
+    return new_learner(replacement, lr=1e-3, weight_decay=0.0, steps=1_000_000)

@@ -18,7 +18,7 @@ from pbkd.runs.progress import checkpoint_store, file_checksum, first_epochs
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot
 from pbkd.training.distill import train_job
 from pbkd.training.failures import divergence_reason
-from pbkd.training.learner import trainee
+from pbkd.training.learner import new_learner
 from pbkd.training.throughput import begin_job
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pbkd.core.schedule import Job
     from pbkd.execution.context import WorkerContext
     from pbkd.training.feeds import Lessons
-    from pbkd.training.learner import Trainee
+    from pbkd.training.learner import Learner
     from pbkd.training.replicas import ReplicaGroup
     from pbkd.training.throughput import Pace
 
@@ -87,19 +87,19 @@ def run_job(
         for name in context.assignment.candidates
         if candidate_of(name)[0] in job.blocks and starts[name] < context.epochs
     ]
-    trainees = {name: _build_trainee(context, name, starts[name], replicas) for name in names}
+    learners = {name: _build_learner(context, name, starts[name], replicas) for name in names}
     is_writer = context.rank == _writer_rank(context, job)
     count_steps = _record_begin(context, names, starts, replicas)
     train_job(
-        trainees,
+        learners,
         map(heartbeat_per_item, map(count_steps, epochs)),
         context.loss,
         replicas=replicas,
-        epoch_finished=partial(_write_epoch, context, trainees) if is_writer else _ignore_epoch,
+        epoch_finished=partial(_write_epoch, context, learners) if is_writer else _ignore_epoch,
     )
     if is_writer:
         seconds = time.perf_counter() - begin
-        for name, block in trainees.items():
+        for name, block in learners.items():
             _write_result(context, name, block, seconds)
 
 
@@ -129,15 +129,15 @@ def _record_begin(
     return begin_job(job, partial(_record, context))
 
 
-def _build_trainee(
+def _build_learner(
     context: WorkerContext, name: str, epoch: int, replicas: ReplicaGroup | None
-) -> Trainee:
+) -> Learner:
     """Build a candidate and its optimiser in their state at the start of `epoch`."""
     replacement = _build_candidate(context, name)
     if replicas is not None:
         replicas.share_norms(replacement)
     assignment, distill = context.assignment, context.distill
-    block = trainee(
+    block = new_learner(
         replacement.to(context.task.device),
         lr=distill.lr * assignment.rates.get(name, 1),
         weight_decay=distill.weight_decay,
@@ -175,10 +175,10 @@ def _ignore_epoch(_name: str, _loss: float) -> None:
 
 
 def _write_epoch(
-    context: WorkerContext, trainees: Mapping[str, Trainee], name: str, loss: float
+    context: WorkerContext, learners: Mapping[str, Learner], name: str, loss: float
 ) -> None:
     """Write a checkpoint after an epoch, if one is due, and record the epoch."""
-    block = trainees[name]
+    block = learners[name]
     phase, epoch = context.assignment.phase, len(block.losses)
     if is_checkpoint_due(epoch, context.epochs, context.steps_per_epoch):
         tensors, facts = snapshot(block)
@@ -188,7 +188,7 @@ def _write_epoch(
     _record(context, event)
 
 
-def _write_result(context: WorkerContext, name: str, block: Trainee, seconds: float) -> None:
+def _write_result(context: WorkerContext, name: str, block: Learner, seconds: float) -> None:
     """Write a candidate's weights, unless it failed, and record that it is finished."""
     phase = context.assignment.phase
     path = context.folder / phase / f"{name}.safetensors"

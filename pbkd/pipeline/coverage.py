@@ -17,7 +17,7 @@ from pbkd.models.partition import cut, pick_partitioner
 from pbkd.models.replacement import builder_choices, create_builders, propose, replaceable
 from pbkd.models.teacher import build_network, list_variants
 from pbkd.training.distill import train_block
-from pbkd.training.learner import trainee
+from pbkd.training.learner import new_learner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -145,7 +145,7 @@ def _train_one_step(
             y = segment(x)
         proposal = by_position.get(position)
         if proposal is not None and proposal.replacement is not None:
-            learner = trainee(
+            learner = new_learner(
                 proposal.replacement,
                 lr=distill.lr,
                 weight_decay=distill.weight_decay,

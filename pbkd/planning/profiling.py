@@ -14,7 +14,7 @@ from pbkd.errors import PluginError, is_out_of_memory
 from pbkd.models.latency import synchronise
 from pbkd.training.distill import train_block
 from pbkd.training.failures import describe_error
-from pbkd.training.learner import trainee
+from pbkd.training.learner import new_learner
 from pbkd.training.replicas import replica_traffic
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _training_step(
     replacement: nn.Module, x: Tensor, y: Tensor, loss: Loss, dtype: torch.dtype
 ) -> Callable[[], None]:
     copied = copy.deepcopy(replacement)
-    block = trainee(copied, lr=1e-3, weight_decay=0.0, steps=_REPEATS + 1, dtype=dtype)
+    block = new_learner(copied, lr=1e-3, weight_decay=0.0, steps=_REPEATS + 1, dtype=dtype)
 
     def run() -> None:
         train_block(block, x, y, loss)

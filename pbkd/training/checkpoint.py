@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from typing_extensions import Buffer
 
-    from pbkd.training.learner import Trainee
+    from pbkd.training.learner import Learner
 
 
 __all__ = [
@@ -133,7 +133,7 @@ STEPS_BETWEEN = 100
 Facts = dict[str, Any]
 
 
-def snapshot(training: Trainee) -> tuple[dict[str, Tensor], Facts]:
+def snapshot(training: Learner) -> tuple[dict[str, Tensor], Facts]:
     """Return the state of a training, for `restore`; the tensors are not copied."""
     tensors = {
         f"network.{name}": tensor for name, tensor in training.replacement.state_dict().items()
@@ -144,7 +144,7 @@ def snapshot(training: Trainee) -> tuple[dict[str, Tensor], Facts]:
     return tensors, facts
 
 
-def restore(tensors: Mapping[str, Tensor], facts: Facts, training: Trainee) -> None:
+def restore(tensors: Mapping[str, Tensor], facts: Facts, training: Learner) -> None:
     """Put a training into the state of a snapshot; it continues bit-identically."""
     optimiser = training.optimiser
     training.replacement.load_state_dict(tensors_below(tensors, "network."))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import Loss
     from pbkd.training.feeds import Lessons
-    from pbkd.training.learner import Trainee
+    from pbkd.training.learner import Learner
     from pbkd.training.replicas import ReplicaGroup
 
 
@@ -25,7 +25,7 @@ __all__ = ["train_block", "train_job"]
 
 
 def train_job(
-    trainees: Mapping[str, Trainee],
+    learners: Mapping[str, Learner],
     epochs: Iterable[Iterable[Lessons]],
     loss: Loss,
     *,
@@ -39,7 +39,7 @@ def train_job(
     (checked after every epoch) or its code raises, its `failure` is set and the others go on.
 
     Args:
-        trainees: The replacements by candidate name.
+        learners: The replacements by candidate name.
         epochs: The lessons of every batch of every epoch, from the first epoch that any replacement
             has not finished; replacements that are further skip the epochs that they have finished.
         loss: The loss between a replacement's output and its target.
@@ -49,20 +49,20 @@ def train_job(
     Raises:
         PluginError: If a replacement raises in a replica group, where the others would wait for it.
     """
-    first = min((len(block.losses) for block in trainees.values()), default=0)
+    first = min((len(block.losses) for block in learners.values()), default=0)
     for epoch, batches in enumerate(epochs, first):
-        learners: dict[str, dict[str, Trainee]] = {}
-        for name, block in trainees.items():
+        by_block: dict[str, dict[str, Learner]] = {}
+        for name, block in learners.items():
             if block.failure is None and len(block.losses) <= epoch:
-                learners.setdefault(candidate_of(name)[0], {})[name] = block
+                by_block.setdefault(candidate_of(name)[0], {})[name] = block
         totals: dict[str, Tensor] = {}
         steps = 0
         for lessons in batches:
-            for name, value in _train_batch(learners, lessons, loss, replicas):
+            for name, value in _train_batch(by_block, lessons, loss, replicas):
                 totals[name] = totals[name] + value if name in totals else value
             steps += 1
         for name, total in totals.items():
-            block = trainees[name]
+            block = learners[name]
             if block.failure is None:
                 whole = replicas.sum(total) if replicas else total
                 block.losses.append(float(whole) / steps)
@@ -72,7 +72,7 @@ def train_job(
 
 
 def _train_batch(
-    learners: Mapping[str, Mapping[str, Trainee]],
+    by_block: Mapping[str, Mapping[str, Learner]],
     lessons: Lessons,
     loss: Loss,
     replicas: ReplicaGroup | None,
@@ -89,7 +89,7 @@ def _train_batch(
         except StopIteration:
             return
         output = target
-        for candidate, block in learners.get(name, {}).items():
+        for candidate, block in by_block.get(name, {}).items():
             if block.failure is not None:
                 continue
             try:
@@ -105,7 +105,7 @@ def _train_batch(
 
 
 def train_block(
-    block: Trainee, x: Tensor, target: Tensor, loss: Loss, replicas: ReplicaGroup | None = None
+    block: Learner, x: Tensor, target: Tensor, loss: Loss, replicas: ReplicaGroup | None = None
 ) -> tuple[Tensor, Tensor]:
     """Train a replacement on one batch.
 
@@ -132,7 +132,7 @@ def train_block(
     return output.detach(), value.detach()
 
 
-def _output(block: Trainee, x: Tensor, target: Tensor) -> Tensor:
+def _output(block: Learner, x: Tensor, target: Tensor) -> Tensor:
     output: Tensor = block.forward(x)
     if output.shape != target.shape:
         raise ValueError(f"it gives {tuple(output.shape)} instead of {tuple(target.shape)}")
@@ -140,7 +140,7 @@ def _output(block: Trainee, x: Tensor, target: Tensor) -> Tensor:
 
 
 def _in_micro_batches(
-    block: Trainee, x: Tensor, target: Tensor, loss: Loss
+    block: Learner, x: Tensor, target: Tensor, loss: Loss
 ) -> tuple[Tensor, Tensor]:
     """Accumulate the gradients of micro-batches; BatchNorm sees each micro-batch alone."""
     scale = None if loss.scale is None else loss.safe(loss.scale(target))

@@ -12,7 +12,7 @@ from torch.nn import functional
 from pbkd.data.batching import shuffled_batches, steps_per_epoch
 from pbkd.models.accuracy import accuracy
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot, tensors_below
-from pbkd.training.learner import trainee
+from pbkd.training.learner import new_learner
 from pbkd.training.soft_targets import soft_target_loss
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pbkd.data.datasets import Dataset
     from pbkd.data.normalization import Normalization
     from pbkd.training.checkpoint import CheckpointStore
-    from pbkd.training.learner import Trainee
+    from pbkd.training.learner import Learner
     from pbkd.training.throughput import Pace
 
 
@@ -137,8 +137,8 @@ def train_network(
     return best.score
 
 
-def _learner(network: nn.Module, settings: TrainingSettings, steps: int) -> Trainee:
-    return trainee(
+def _learner(network: nn.Module, settings: TrainingSettings, steps: int) -> Learner:
+    return new_learner(
         network,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
@@ -166,7 +166,7 @@ def _epoch_batches(
 
 
 def _train_epoch(
-    learner: Trainee,
+    learner: Learner,
     epoch_batches: Iterable[tuple[Tensor, Tensor]],
     teacher: nn.Module | None,
     settings: TrainingSettings,
@@ -179,7 +179,7 @@ def _train_epoch(
 
 
 def _step(
-    learner: Trainee,
+    learner: Learner,
     x: Tensor,
     labels: Tensor,
     teacher: nn.Module | None,
@@ -211,7 +211,7 @@ def _loss(
     return settings.soft_weight * soft + (1 - settings.soft_weight) * hard
 
 
-def _write_checkpoint(store: CheckpointStore, learner: Trainee, best: _Best) -> None:
+def _write_checkpoint(store: CheckpointStore, learner: Learner, best: _Best) -> None:
     tensors, facts = snapshot(learner)
     tensors |= {f"best.{name}": tensor for name, tensor in best.state.items()}
     store.write(best.epochs, tensors, {**facts, "best": best.score})
@@ -222,7 +222,7 @@ def _untrained(network: nn.Module, hooks: TrainingHooks, validate: Callable[[], 
     return _Best(0, score, _state(network))
 
 
-def _resume(store: CheckpointStore | None, learner: Trainee) -> _Best | None:
+def _resume(store: CheckpointStore | None, learner: Learner) -> _Best | None:
     """Restore the newest readable checkpoint, if there is one."""
     if store is None:
         return None

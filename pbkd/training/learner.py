@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-__all__ = ["OPTIMISERS", "Trainee", "trainee", "warmup_cosine"]
+__all__ = ["OPTIMISERS", "Learner", "new_learner", "warmup_cosine"]
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
@@ -27,7 +27,7 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 @dataclass(kw_only=True)
-class Trainee:
+class Learner:
     """A network in training, usually a replacement, with its own optimiser.
 
     Attributes:
@@ -77,7 +77,7 @@ def warmup_cosine(
     return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
 
 
-def trainee(
+def new_learner(
     replacement: nn.Module,
     *,
     lr: float,
@@ -85,7 +85,7 @@ def trainee(
     steps: int,
     dtype: torch.dtype = torch.float32,
     optimiser: str = "adamw",
-) -> Trainee:
+) -> Learner:
     """Prepare a network for training.
 
     Args:
@@ -106,7 +106,7 @@ def trainee(
         weight_decay=weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
-    return Trainee(
+    return Learner(
         replacement=replacement.train(),
         forward=autocast(replacement, dtype),
         scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),

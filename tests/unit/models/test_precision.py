@@ -10,7 +10,7 @@ from pbkd.errors import ConfigError
 from pbkd.models.precision import Autocast, autocast, pick_dtype, slowness
 from pbkd.plugin.registry import Registry
 from pbkd.training.distill import train_block
-from pbkd.training.learner import trainee
+from pbkd.training.learner import new_learner
 from pbkd.training.task import build_task
 
 
@@ -68,7 +68,7 @@ def test_a_block_learns_in_half_precision_with_weights_in_full() -> None:
     block = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU())
     x = torch.randn(16, 3, 4, 4).to(torch.bfloat16)
     target = torch.randn(16, 8, 4, 4).relu().to(torch.bfloat16)
-    own = trainee(block, lr=0.03, weight_decay=0, steps=30, dtype=torch.bfloat16)
+    own = new_learner(block, lr=0.03, weight_decay=0, steps=30, dtype=torch.bfloat16)
     assert isinstance(own.forward, Autocast)
     losses = [train_block(own, x, target, NMSE) for _ in range(30)]
     assert losses[0][0].dtype == torch.bfloat16

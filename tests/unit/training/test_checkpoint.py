@@ -10,7 +10,7 @@ import torch
 
 from pbkd.errors import CheckpointError
 from pbkd.training.checkpoint import CheckpointStore, is_checkpoint_due, restore, snapshot
-from pbkd.training.learner import OPTIMISERS, trainee
+from pbkd.training.learner import OPTIMISERS, new_learner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def test_a_training_goes_on_bit_by_bit_from_its_snapshot(tmp_path: Path, optimis
         torch.manual_seed(0)
         network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
         network = network.to(memory_format=torch.channels_last)
-        return trainee(network, lr=0.01, weight_decay=0.1, steps=20, optimiser=optimiser)
+        return new_learner(network, lr=0.01, weight_decay=0.1, steps=20, optimiser=optimiser)
 
     whole, half, rest = learner(), learner(), learner()
     steps(whole, iter(range(20)))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pbkd.protocols import Loss
 from pbkd.training.distill import train_block, train_job
 from pbkd.training.feeds import recompute
-from pbkd.training.learner import Trainee, trainee, warmup_cosine
+from pbkd.training.learner import Learner, new_learner, warmup_cosine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,10 +40,12 @@ def _epochs(epochs: int = 2, steps: int = 3) -> Iterator[list[Tensor]]:
         yield [torch.rand(8, 4, generator=generator) for _ in range(steps)]
 
 
-def _trainees(names: list[str]) -> dict[str, Trainee]:
+def _learners(names: list[str]) -> dict[str, Learner]:
     sizes = {"block0": (4, 5), "block1": (5, 6), "block2": (6, 7), "block3": (7, 3)}
     return {
-        name: trainee(_replacement(int(name[-1]), *sizes[name]), lr=0.01, weight_decay=0, steps=6)
+        name: new_learner(
+            _replacement(int(name[-1]), *sizes[name]), lr=0.01, weight_decay=0, steps=6
+        )
         for name in names
     }
 
@@ -52,7 +54,7 @@ def test_a_batch_in_pieces_gives_the_gradients_of_the_whole() -> None:
     x, target = torch.rand(10, 4), torch.rand(10, 5)
     outcomes = []
     for micro_batches in (1, 3, 99):
-        own = trainee(_replacement(0, 4, 5), lr=0.0, weight_decay=0, steps=6)
+        own = new_learner(_replacement(0, 4, 5), lr=0.0, weight_decay=0, steps=6)
         own.micro_batches = micro_batches
         output, value = train_block(own, x, target, NMSE)
         gradients = [p.grad for p in own.replacement.parameters() if p.grad is not None]
@@ -64,33 +66,33 @@ def test_a_batch_in_pieces_gives_the_gradients_of_the_whole() -> None:
 
 def _train(
     chain: nn.Sequential,
-    trainees: dict[str, Trainee],
+    learners: dict[str, Learner],
     epochs: Iterable[Iterable[Tensor]],
     loss: Loss,
     *,
     student_fed: bool = False,
     epoch_finished: Callable[[str, float], None] = lambda _name, _loss: None,
 ) -> None:
-    lessons = (recompute(chain, trainees, batches, student_fed=student_fed) for batches in epochs)
-    train_job(trainees, lessons, loss, epoch_finished=epoch_finished)
+    lessons = (recompute(chain, learners, batches, student_fed=student_fed) for batches in epochs)
+    train_job(learners, lessons, loss, epoch_finished=epoch_finished)
 
 
-def _weights(trainees: dict[str, Trainee]) -> dict[str, Tensor]:
-    return {name: t.replacement.get_parameter("weight") for name, t in trainees.items()}
+def _weights(learners: dict[str, Learner]) -> dict[str, Tensor]:
+    return {name: t.replacement.get_parameter("weight") for name, t in learners.items()}
 
 
 def test_a_block_trained_with_others_gets_the_weights_it_gets_alone() -> None:
-    together = _trainees(["block0", "block1", "block3"])
+    together = _learners(["block0", "block1", "block3"])
     _train(_chain(), together, _epochs(), mse)
     for name in together:
-        alone = _trainees([name])
+        alone = _learners([name])
         _train(_chain(), alone, _epochs(), mse)
         assert torch.equal(_weights(alone)[name], _weights(together)[name])
         assert alone[name].losses == together[name].losses
 
 
 def test_teacher_fed_training_is_gradient_descent_on_the_teachers_input_and_output() -> None:
-    chain, trained = _chain(), _trainees(["block1"])
+    chain, trained = _chain(), _learners(["block1"])
     expected = copy.deepcopy(trained["block1"].replacement)
     optimiser = torch.optim.AdamW(expected.parameters(), lr=0.01, weight_decay=0)
     rate = warmup_cosine(optimiser, 6)
@@ -110,7 +112,7 @@ def test_teacher_fed_training_is_gradient_descent_on_the_teachers_input_and_outp
 
 
 def test_student_fed_inputs_come_from_the_replacements_before_any_update() -> None:
-    chain, trained = _chain(), _trainees(["block0", "block2"])
+    chain, trained = _chain(), _learners(["block0", "block2"])
     batch = torch.rand(8, 4)
     first = trained["block0"].replacement(batch).detach()
     x_student = chain[1](first)
@@ -121,7 +123,7 @@ def test_student_fed_inputs_come_from_the_replacements_before_any_update() -> No
 
 
 def test_student_fed_blocks_get_no_gradient_from_later_ones() -> None:
-    alone, both = _trainees(["block0"]), _trainees(["block0", "block1"])
+    alone, both = _learners(["block0"]), _learners(["block0", "block1"])
     _train(_chain(), alone, _epochs(), mse, student_fed=True)
     _train(_chain(), both, _epochs(), mse, student_fed=True)
     assert torch.equal(_weights(alone)["block0"], _weights(both)["block0"])
@@ -134,7 +136,7 @@ def test_the_teacher_runs_no_further_than_the_last_block() -> None:
 
     chain = _chain()
     chain[3] = Untouchable()
-    trained = _trainees(["block1", "block2"])
+    trained = _learners(["block1", "block2"])
     _train(chain, trained, _epochs(), mse)
     assert len(trained["block2"].losses) == 2
 
@@ -142,27 +144,27 @@ def test_the_teacher_runs_no_further_than_the_last_block() -> None:
 def test_the_teacher_runs_once_per_batch_for_all_blocks_of_a_job() -> None:
     chain, calls = _chain(), []
     chain[0].register_forward_hook(lambda *_: calls.append(1))
-    _train(chain, _trainees(["block0", "block1", "block2", "block3"]), _epochs(2, 3), mse)
+    _train(chain, _learners(["block0", "block1", "block2", "block3"]), _epochs(2, 3), mse)
     assert len(calls) == 6
 
 
 def test_the_teacher_is_not_changed() -> None:
     chain = _chain()
     before = copy.deepcopy(chain.state_dict())
-    _train(chain, _trainees(["block0", "block3"]), _epochs(), mse, student_fed=True)
+    _train(chain, _learners(["block0", "block3"]), _epochs(), mse, student_fed=True)
     assert all(torch.equal(before[name], tensor) for name, tensor in chain.state_dict().items())
 
 
 def test_every_epoch_of_every_block_is_told_of() -> None:
     told: list[tuple[str, float]] = []
-    trained = _trainees(["block0", "block1"])
+    trained = _learners(["block0", "block1"])
     _train(_chain(), trained, _epochs(), mse, epoch_finished=lambda n, loss: told.append((n, loss)))
     assert [name for name, _ in told] == ["block0", "block1"] * 2
     assert [loss for name, loss in told if name == "block1"] == trained["block1"].losses
 
 
 def test_training_lowers_the_loss() -> None:
-    trained = _trainees(["block0", "block1", "block2"])
+    trained = _learners(["block0", "block1", "block2"])
     for block in trained.values():
         block.rate = torch.optim.lr_scheduler.ConstantLR(block.optimiser, 1.0)
     _train(_chain(), trained, _epochs(30, 10), mse)
@@ -189,7 +191,7 @@ def test_the_rate_rises_for_a_twentieth_of_the_steps_and_falls_to_zero() -> None
 def test_the_optimiser_is_the_one_that_was_asked_for(
     optimiser: str, kind: type[torch.optim.Optimizer]
 ) -> None:
-    own = trainee(_replacement(0, 4, 5), lr=0.1, weight_decay=0.5, steps=6, optimiser=optimiser)
+    own = new_learner(_replacement(0, 4, 5), lr=0.1, weight_decay=0.5, steps=6, optimiser=optimiser)
     (group,) = own.optimiser.param_groups
     assert type(own.optimiser) is kind
     assert (group["initial_lr"], group["weight_decay"]) == (0.1, 0.5)

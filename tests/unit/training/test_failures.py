@@ -14,7 +14,7 @@ from pbkd.errors import is_out_of_memory
 from pbkd.training.distill import train_job
 from pbkd.training.failures import describe_error, divergence_reason
 from pbkd.training.feeds import recompute, teach
-from pbkd.training.learner import trainee
+from pbkd.training.learner import new_learner
 
 
 @pytest.mark.parametrize(
@@ -73,15 +73,15 @@ def _chain() -> nn.Sequential:
 
 
 def _train(replacements: dict[str, nn.Module], *, student_fed: bool = False) -> dict[str, Any]:
-    trainees = {
-        name: trainee(replacement, lr=0.01, weight_decay=0, steps=12)
+    learners = {
+        name: new_learner(replacement, lr=0.01, weight_decay=0, steps=12)
         for name, replacement in replacements.items()
     }
     generator = torch.Generator().manual_seed(1)
     epochs = [[torch.rand(8, 4, generator=generator) for _ in range(3)] for _ in range(4)]
-    lessons = (recompute(_chain(), trainees, b, student_fed=student_fed) for b in epochs)
-    train_job(trainees, lessons, NMSE)
-    return trainees
+    lessons = (recompute(_chain(), learners, b, student_fed=student_fed) for b in epochs)
+    train_job(learners, lessons, NMSE)
+    return learners
 
 
 def _last() -> nn.Module:
