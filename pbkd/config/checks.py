@@ -60,8 +60,6 @@ def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None
     Raises:
         ConfigError: A number is out of bounds, a name is unknown, or a choice has no name.
     """
-    if "${" in repr(config):  # saving would unescape it
-        raise ConfigError("a value holds an escaped '${': use a value without it.")
     _check_numbers(config, bounds)
     for key, permitted in _PERMITTED.items():
         if not hasattr(config, key.partition(".")[0]):
@@ -69,6 +67,8 @@ def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None
         value = attrgetter(key)(config)
         if value not in permitted:
             raise ConfigError(f"'{key}' is '{value}', but must be one of {', '.join(permitted)}.")
+    if hasattr(config, "out") and not config.out:
+        raise ConfigError("'out' is empty, but must be a folder.")
     _check_choices(config)
 
 

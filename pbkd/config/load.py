@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_origin, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
 
 from pbkd.config.checks import RUN_BOUNDS, check_values
+from pbkd.config.declared import as_declared, without_paths
+from pbkd.config.literal_text import escape, unescape
 from pbkd.config.schema import CHOICES, STRATEGIES, RunConfig
+from pbkd.config.yaml_values import dump, lossless, read_argument, structure
 from pbkd.errors import ConfigError, did_you_mean, first_line
 
 if TYPE_CHECKING:
@@ -25,7 +28,6 @@ __all__ = ["load_config", "merge_layer", "read_overrides", "read_yaml", "to_yaml
 
 C = TypeVar("C")
 _MAX_BYTES = 2**20
-_MAX_REFERENCES = 16
 
 
 def load_config(
@@ -74,29 +76,32 @@ def to_yaml(config: object) -> str:
     Returns:
         The YAML text of all keys; for a `RunConfig`, `load_config(file=...)` reads it back.
     """
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return dump(asdict(cast("Any", config)))
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Read a YAML file that contains a mapping, with references (`${key}`) resolved.
+    """Read a YAML file that contains a mapping.
 
     Args:
         file: The YAML file, untrusted input.
 
     Returns:
-        The mapping, of plain Python values.
+        The mapping, of plain Python values. Numbers, booleans and null that are written in an
+        unusual way are text, which is converted once the type of their option is known.
 
     Raises:
         ConfigError: The file does not exist, is not YAML, or violates the limits of `yaml_text`.
     """
     try:
-        content = OmegaConf.to_container(OmegaConf.create(yaml_text(file)), resolve=True)
+        content = lossless(yaml_text(file))
     except ConfigError:
         raise
     except FileNotFoundError as error:
         raise ConfigError(f"there is no configuration file '{file}'.") from error
     except Exception as error:
         raise ConfigError(f"'{file}' is not a YAML configuration: {first_line(error)}") from error
+    if content is None:
+        return {}
     if not isinstance(content, dict):
         raise ConfigError(f"'{file}' must hold a mapping of keys to values.")
     return cast("dict[str, Any]", content)
@@ -109,7 +114,7 @@ def yaml_text(file: Path) -> str:
         file: The YAML file, untrusted input.
 
     Returns:
-        The text: at most 1 MiB, without aliases and with at most 16 references (`${key}`).
+        The text: at most 1 MiB, without aliases.
 
     Raises:
         ConfigError: The file exceeds one of these limits.
@@ -119,8 +124,6 @@ def yaml_text(file: Path) -> str:
     if len(content) > _MAX_BYTES:
         raise ConfigError(f"'{file}' is larger than {_MAX_BYTES:,} bytes.")
     text = content.decode()
-    if text.count("${") > _MAX_REFERENCES:
-        raise ConfigError(f"'{file}' has more than {_MAX_REFERENCES} references '${{'.")
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
         raise ConfigError(f"'{file}' has YAML aliases (*name): write the values out.")
     return text
@@ -134,38 +137,44 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
     Returns:
         The mapping, with choices expanded: `scheduler=greedy` is `{"scheduler": {"name": ...}}`.
+        Values are as `read_argument` gives them: text, until the type of their option is known.
 
     Raises:
-        ConfigError: A pair has no key or no `=`, or its value is not valid YAML.
+        ConfigError: A pair has no key or no `=`.
     """
     tree: dict[str, Any] = {}
     for override in overrides:
-        key, equals, _ = override.partition("=")
+        key, equals, text = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"'{override}' is not an override: write key=value.")
-        try:
-            parsed = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
-        except Exception as error:
-            raise ConfigError(f"'{override}' cannot be read: {first_line(error)}") from error
-        _merge_trees(tree, _expand_choices(cast("dict[str, Any]", parsed)))
+        value = read_argument(text)
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        _merge_trees(tree, _expand_choices(value))
     return tree
 
 
 def _merge_trees(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
     """Merge a nested mapping into `tree`, in place."""
     for key, value in other.items():
-        if isinstance(value, dict) and isinstance(tree.get(key), dict):
-            _merge_trees(tree[key], value)
+        old, new = structure(tree.get(key)), structure(value)
+        if isinstance(old, dict) and isinstance(new, dict):
+            tree[key] = old
+            _merge_trees(old, new)
         else:
             tree[key] = value
 
 
 def _expand_choices(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace the bare names among the choices by mappings with a `name`."""
-    return {
-        key: {"name": value} if key in CHOICES and not isinstance(value, dict) else value
-        for key, value in tree.items()
-    }
+    """Replace the bare names among the choices by mappings with a `name`, which is text."""
+    return {key: _choice(value) if key in CHOICES else value for key, value in tree.items()}
+
+
+def _choice(value: Any) -> dict[str, Any]:
+    options = structure(value)
+    choice = options if isinstance(options, dict) else {"name": value}
+    names = {"name": as_declared(str, choice["name"])} if "name" in choice else {}
+    return {**choice, **names}
 
 
 def _plugin_layer(
@@ -209,34 +218,44 @@ def merge_layer(config: C, layer: Mapping[str, Any]) -> C:
     Raises:
         ConfigError: A key is unknown, or a value has the wrong type.
     """
-    expanded = _expand_choices(layer)
-    _check_keys(config, expanded)
-    base = OmegaConf.structured(config)
+    expanded = _declared(config, _expand_choices(without_paths(layer)))
+    base = OmegaConf.structured(escape(config))
     for key in CHOICES:
         name = expanded[key].get("name") if key in expanded else None
-        if name is not None and name != base[key].get("name"):
+        if name is not None and escape(name) != base[key].get("name"):
             base[key] = {}  # drop the options of the previous strategy
     try:
-        merged = OmegaConf.merge(base, OmegaConf.create(expanded))
-        result = cast("C", OmegaConf.to_object(merged))
+        result = OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.create(escape(expanded))))
         OmegaConf.structured(result)  # merge accepts mappings in lists of text
-        return result
+        return cast("C", unescape(result))
     except Exception as error:
         where = getattr(error, "full_key", None) or ", ".join(expanded)
-        raise ConfigError(f"'{where}': {first_line(error)}") from error
+        raise ConfigError(f"'{where}': {unescape(first_line(error))}") from error
 
 
-def _check_keys(config: Any, tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> None:
-    known = [f.name for f in fields(config)]
+def _declared(config: Any, tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Check the keys of a layer, and convert its values towards the types of a dataclass."""
+    known, kinds = [field.name for field in fields(config)], get_type_hints(type(config))
+    converted = {}
     for key, value in tree.items():
-        where = ".".join((*path, str(key)))
+        where = f"{path}{key}"
         if key not in known:
             raise ConfigError(f"unknown key '{where}'.{did_you_mean(str(key), known)}")
-        current = getattr(config, key)
-        if isinstance(current, list) and not isinstance(value, list):
+        converted[key] = _as_field(getattr(config, key), kinds[key], value, where)
+    return converted
+
+
+def _as_field(current: Any, kind: Any, value: Any, where: str) -> Any:
+    """Convert a value towards the type of a field; that of a strategy's options comes later."""
+    if is_dataclass(current):
+        value = structure(value)
+        if not isinstance(value, dict):
+            first = fields(current)[0].name
+            raise ConfigError(f"'{where}' is a group: set its keys, such as {where}.{first}.")
+        return _declared(current, value, f"{where}.")
+    if isinstance(current, list):
+        value = structure(value)
+        if not isinstance(value, list):
             raise ConfigError(f"'{where}' is a list: write {where}=[a, b].")
-        if is_dataclass(current):
-            if not isinstance(value, dict):
-                first = fields(current)[0].name
-                raise ConfigError(f"'{where}' is a group: set its keys, such as {where}.{first}.")
-            _check_keys(current, value, (*path, str(key)))
+    is_open = kind == list[Any] or get_origin(kind) is dict
+    return value if is_open else as_declared(kind, value)

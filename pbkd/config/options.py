@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from pbkd.config.declared import as_declared, without_paths
+from pbkd.config.literal_text import escape, unescape
 from pbkd.errors import ConfigError, PluginError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-__all__ = ["MEMORY", "choice_text", "option_types", "typed_options"]
+__all__ = ["MEMORY", "choice_text", "declared_options", "option_types", "typed_options"]
 
 
 def choice_text(choice: Mapping[str, Any]) -> str:
@@ -79,17 +81,39 @@ def typed_options(
     for key in options:
         if key not in types:
             raise ConfigError(f"unknown option '{where}.{key}'.{did_you_mean(str(key), types)}")
+    declared = declared_options(target, options)
     try:
-        merged = OmegaConf.merge(_schema(types, where), OmegaConf.create(dict(options)))
-        values = vars(OmegaConf.to_object(merged))
+        merged = OmegaConf.merge(_schema(types, where), OmegaConf.create(escape(declared)))
+        values = unescape(vars(OmegaConf.to_object(merged)))
     except PluginError:
         raise
     except MissingMandatoryValue as error:
         raise ConfigError(f"'{where}.{error.full_key}' is required.") from error
     except Exception as error:
         key = getattr(error, "full_key", None) or ", ".join(options)
-        raise ConfigError(f"'{where}.{key}': {first_line(error)}") from error
+        raise ConfigError(f"'{where}.{key}': {unescape(first_line(error))}") from error
     return {name: _as_tuple(types[name][0], value) for name, value in values.items()}
+
+
+def declared_options(target: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert options towards the types of a dataclass's or function's parameters.
+
+    Args:
+        target: The dataclass or function.
+        options: Configured values by option; unknown options keep their values.
+
+    Returns:
+        A value for each of `options`; defaults are not included.
+    """
+    types = option_types(target)
+    kinds = {
+        name: str if kind is Any and isinstance(default, str) else kind
+        for name, (kind, default) in types.items()
+    }
+    return {
+        name: as_declared(kinds[name], value) if name in kinds else value
+        for name, value in without_paths(options).items()
+    }
 
 
 def _schema(types: Mapping[str, tuple[Any, Any]], where: str) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from pbkd.config.options import typed_options
+from pbkd.config.options import declared_options, typed_options
 from pbkd.data.load import pretrained_cfg
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError, first_line
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Teacher",
     "build_network",
+    "declared_teacher",
     "find_model",
     "list_variants",
     "load_teacher",
@@ -149,6 +150,19 @@ def _split_options(choice: Mapping[str, Any]) -> tuple[_CommonOptions, dict[str,
     common = {key: value for key, value in choice.items() if key in names}
     options = {key: value for key, value in choice.items() if key not in {*names, "name"}}
     return _CommonOptions(**typed_options(_CommonOptions, common, where="teacher")), options
+
+
+def declared_teacher(registry: Registry, choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert the options of a `teacher` choice towards their declared types.
+
+    Raises:
+        UnknownNameError: If there is no such model.
+        TeacherError: If importing the user's module fails.
+    """
+    model, _ = find_model(registry, choice["name"])
+    options = {key: value for key, value in choice.items() if key != "name"}
+    declared = declared_options(_CommonOptions, declared_options(model.build, options))
+    return {"name": choice["name"], **declared}
 
 
 def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:

@@ -25,10 +25,11 @@ from pbkd.pipeline.run_result import input_notes, run_result
 from pbkd.pipeline.select import select
 from pbkd.pipeline.teacher_check import check_teacher
 from pbkd.pipeline.train_blocks import train_blocks
+from pbkd.pipeline.typed_choices import typed_choices
 from pbkd.plugin.observers import observe
 from pbkd.report import write_report
 from pbkd.runs.events import EventLog
-from pbkd.runs.folder import folder_needed, locked, make_out, unfinished_run
+from pbkd.runs.folder import check_out, folder_needed, locked, make_out, unfinished_run
 from pbkd.runs.identity import check_choices
 from pbkd.runs.plan_files import plan_event
 
@@ -84,7 +85,7 @@ def run(
         clock = PhaseClock(monitor, log.emit)
         with monitor.window(RUN):
             with clock.phase("planning"):
-                planned = plan_run(config, registry, inputs)
+                planned = _plan(config, registry, inputs, is_new=not resume)
                 doubts = _score_teacher(planned, log.emit, check=not resume)
                 folder = open_run(planned)
             ctx = RunContext(
@@ -113,13 +114,23 @@ def _check_main() -> None:
 def _folder_opener(
     stack: ExitStack, config: RunConfig, resume: Path | None
 ) -> Callable[[PlannedRun], Path]:
-    """Make `out`, or lock and check the run to resume; return what opens the run folder."""
+    """Check `out`, or lock and check the run to resume; return what opens the run folder."""
     if resume is None:
-        make_out(Path(config.out))
+        check_out(Path(config.out))
         return partial(open_folder, stack)
     stack.enter_context(locked(unfinished_run(resume)))
     check_choices(resume, config)
     return partial(reopen_folder, folder=resume)
+
+
+def _plan(
+    config: RunConfig, registry: Registry, inputs: InMemoryInputs | None, *, is_new: bool
+) -> PlannedRun:
+    """Plan the run; if it is new, create the folder that will hold its own."""
+    planned = plan_run(typed_choices(config, registry), registry, inputs)
+    if is_new:
+        make_out(Path(config.out))
+    return planned
 
 
 @contextmanager

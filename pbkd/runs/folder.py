@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "check_out",
     "folder_needed",
     "is_finished",
     "is_held",
@@ -32,25 +33,35 @@ __all__ = [
 ]
 
 
-def make_out(out: Path) -> Path:
-    """Create the parent of run folders, and check that it can be written.
-
-    Args:
-        out: The folder, perhaps with `~`.
-
-    Returns:
-        The folder, with `~` expanded.
+def check_out(out: Path) -> None:
+    """Check that the parent of run folders can be written, or created; create nothing.
 
     Raises:
-        RunFolderError: It cannot be created or written.
+        RunFolderError: It cannot.
+    """
+    folder = user_path(out)
+    existing = folder
+    try:
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        with TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise _cannot_hold_runs(folder, error) from error
+
+
+def make_out(out: Path) -> Path:
+    """Create the parent of run folders, and return it with `~` expanded.
+
+    Raises:
+        RunFolderError: It cannot be created.
     """
     folder = user_path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            return folder
     except OSError as error:
         raise _cannot_hold_runs(folder, error) from error
+    return folder
 
 
 def new_run_folder(out: Path, name: str) -> Path:

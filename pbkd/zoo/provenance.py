@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.schema import RunConfig
+from pbkd.config.yaml_values import written
 from pbkd.core.files import user_path
 
 if TYPE_CHECKING:
@@ -76,7 +77,6 @@ def _overrides(
 
 
 def _literal(value: Any) -> str:
-    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_/][\w./:-]*", value)
-    if plain and value.lower() not in ("true", "false", "null", "yes", "no", "on", "off"):
-        return str(value)
-    return json.dumps(value)
+    """Write a value as it is typed after `key=`: text as it is, lists and mappings as JSON."""
+    text = written(value)
+    return json.dumps(value, ensure_ascii=False) if text is None else text

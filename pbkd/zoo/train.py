@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import OmegaConf
 
 from pbkd.config.checks import ABOVE_ZERO, check_values
 from pbkd.config.load import merge_layer, read_overrides, read_yaml
+from pbkd.config.yaml_values import dump
 from pbkd.core.devices import pick_device
 from pbkd.core.files import write_file
 from pbkd.core.process import keep_freed_memory
@@ -111,11 +111,11 @@ def train_model(
         "summary": model.summary,
         "licence": "Apache-2.0",
         "command": shlex.join(["pbkd", "zoo", "train", name, *overrides]),
-        "recipe": OmegaConf.to_container(OmegaConf.structured(config)),
+        "recipe": asdict(config),
         **_figures(network, data, normalization),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
-    write_file(out / f"{name}.yaml", OmegaConf.to_yaml(OmegaConf.create(card)).encode())
+    write_file(out / f"{name}.yaml", dump(card).encode())
     return out / f"{name}.yaml"
 
 

@@ -54,7 +54,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     [
         ("workers: [", "is not a YAML configuration"),
         ("- workers\n- 2\n", "must hold a mapping"),
-        ("just text", "unknown key 'just text'"),
+        ("just text", "must hold a mapping"),
         ("seed: 1\nseed: 2\n", "is not a YAML configuration"),
         ("worker: 2\n", "unknown key 'worker'. Did you mean 'workers'?"),
         ("1: 2\n", "unknown key '1'"),
@@ -63,9 +63,13 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("workers: 0\n", "'workers' is 0"),
         (f"out: {'x' * 2**20}\n", "is larger than 1,048,576 bytes"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "has YAML aliases"),
-        ("out: " + "${seed}" * 17, "has more than 16 references"),
+        ("seed: ${workers}\n", "'seed': Value '${workers}' of type 'str' could not be converted"),
+        ("out: [a]\n", "'out': "),
+        ("out: {a: b}\n", "'out': "),
+        ("plugins: [{a: b}]\n", "'plugins"),
+        ("data: {name: npz, name: npz}\n", "is not a YAML configuration"),
+        ("[" * 1000, "is not a YAML configuration"),
         ("out: !!python/object/apply:os.system [true]\n", "is not a YAML configuration"),
-        ("out: ${nowhere}\n", "is not a YAML configuration: Interpolation key"),
         ("\x00", "is not a YAML configuration"),
     ],
 )
@@ -96,6 +100,6 @@ def test_what_is_saved_is_read_back_as_it_was(tmp_path: Path) -> None:
         seed=-(10**30),
         distill=DistillConfig(epochs=3, lr=1e-05),
         finetune=FineTuneConfig(epochs=0),
-        out="runs/ünder \N{SNOWMAN}: #1 {x}\n",
+        out="runs/ünder \N{SNOWMAN}: #1 {x} ${seed} ???\n",
     )
     assert load_config(file=write(tmp_path / "saved.yaml", to_yaml(config))) == config

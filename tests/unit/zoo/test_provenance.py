@@ -11,12 +11,13 @@ from pbkd.zoo.provenance import public_data, reproducing_command, without_paths
 CHANGES = [
     "teacher=resnet20",
     "teacher.width=4",
-    "teacher.weights=/home/someone/w.safetensors",
+    "teacher.weights=/home/someone/'0123' .pt",
     "data={name: npz, path: a b.npz, crop: 4, flip: true}",
     "builder.rank=2",
     "candidates=[{name: separable, rank: 3}]",
     "budget.macs=0.5",
-    "keep=[stem*, 'head, or not']",
+    "keep=[stem*, 'head, or not', 0123, \U0001f600]",
+    "distill.loss='on #${x} ",
     "distill.lr=1e-5",
     "finetune.epochs=0",
     "workers=auto",
@@ -51,6 +52,7 @@ def test_any_other_is_made_from_the_configuration(command: str) -> None:
     assert {word.partition("=")[0] for word in words[2:]} == {
         "teacher", "teacher.width", "teacher.weights", "data", "data.path", "data.crop",
         "data.flip", "builder", "builder.rank", "candidates", "budget.macs", "keep", "distill.lr",
+        "distill.loss",
         "finetune.epochs", "workers", "device", "seed",
     }  # fmt: skip
 

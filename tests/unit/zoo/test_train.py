@@ -149,7 +149,7 @@ def test_the_recipe_comes_from_the_card_and_the_overrides(
         ("device=tpu", "'device' is 'tpu', but must be one of auto, cpu, cuda, mps."),
         ("autocast=fp8", "'autocast' is 'fp8', but must be one of none, bf16, fp16."),
         ("data=digit", "unknown data source 'digit'. Did you mean 'digits'?"),
-        ("data=", "'data' is None, but must be a name."),
+        ("data=", "'data' is '', but must be a name."),
         ("data.crops=1", "unknown option 'data.crops'. Did you mean 'crop'?"),
         ("model.widht=4", "unknown option 'teacher.widht'. Did you mean 'width'?"),
         ("model=vgg11", "'model' is 'vgg11', but 'resnet20' is to be trained."),

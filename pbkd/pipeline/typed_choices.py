@@ -1,0 +1,60 @@
+"""The options of a run's choices, converted to the types that their targets declare."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pbkd.config.options import declared_options
+from pbkd.config.schema import STRATEGIES
+from pbkd.data.sources import SOURCES
+from pbkd.errors import UnknownNameError
+from pbkd.models.teacher import declared_teacher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pbkd.config.schema import RunConfig
+    from pbkd.plugin.registry import Registry
+
+
+__all__ = ["typed_choices"]
+
+
+def typed_choices(config: RunConfig, registry: Registry) -> RunConfig:
+    """Convert the options of all choices, so that the run's files have `[0.5]`, not its text.
+
+    Args:
+        config: The configuration, whose options may still be text (`read_overrides`).
+        registry: The plugins.
+
+    Returns:
+        The configuration with converted options; unknown names and options stay as they are.
+    """
+    typed = partial(_typed, registry)
+    changes = {slot: typed(slot, getattr(config, slot)) for slot in STRATEGIES}
+    try:
+        changes["teacher"] = declared_teacher(registry, config.teacher)
+    except UnknownNameError:  # a network in memory, or a mistake that is reported later
+        changes["teacher"] = config.teacher
+    return replace(
+        config,
+        **changes,
+        data=_declared(SOURCES.get(config.data["name"]), config.data),
+        meters=[typed("meter", choice) for choice in config.meters],
+        candidates=[typed("builder", choice) for choice in config.candidates],
+    )
+
+
+def _typed(registry: Registry, slot: str, choice: Any) -> Any:
+    if not isinstance(choice, dict):
+        return choice
+    return _declared(registry.strategies[slot].get(choice["name"]), choice)
+
+
+def _declared(target: Any, choice: Mapping[str, Any]) -> dict[str, Any]:
+    if target is None:
+        return dict(choice)
+    options = {key: value for key, value in choice.items() if key != "name"}
+    return {"name": choice["name"], **declared_options(target, options)}
