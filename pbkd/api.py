@@ -11,6 +11,7 @@ from pbkd.config.load import load_config
 from pbkd.config.options import MEMORY
 from pbkd.core.files import user_path
 from pbkd.data.load import pretrained_cfg
+from pbkd.data.loader_rows import batch_size_of
 from pbkd.data.normalization import Normalization
 from pbkd.data.torch_data import dataset_from_torch
 from pbkd.errors import ConfigError
@@ -53,10 +54,11 @@ def compress(
 
     Args:
         model: The trained network: images (N, C, H, W) to logits (N, classes). It stays unchanged.
-        data: A torch `DataLoader`, a map-style data set, a tensor of images, or a pair of images
-            and labels; or a data source of `pbkd run`, such as `"digits"`. Images are float32,
-            normalised as the model expects, or uint8. Without labels, the student is compared with
-            the teacher's predictions.
+        data: A torch `DataLoader`, another iterable of batches, a data set, a tensor of images, or
+            a pair of images and labels; or a data source of `pbkd run`, such as `"digits"`. A
+            loader gives the rows that it yields in a pass, and its batch size is the run's. Images
+            are float32, normalised as the model expects, or uint8. Without labels, the student is
+            compared with the teacher's predictions.
         test: The images for the final scores, in the same form; None for a tenth of `data`.
         validation: The images by which the student is selected; None for a tenth of `data`.
         mean: The mean of each channel, for uint8 images scaled to [0, 1]; None if the model has a
@@ -77,7 +79,9 @@ def compress(
             raise ConfigError(f"'{key}' is no option here: it is an argument of its own.")
     inputs = _inputs(model, data, validation, test, mean, std)
     choice = data if inputs.data is None else MEMORY
-    config = load_config(options={**options, "teacher": inputs.name, "data": choice})
+    size = batch_size_of(data) or 0
+    kept = {"batch_size": size} if size > 1 else {}  # BatchNorm needs two
+    config = load_config(options={**kept, **options, "teacher": inputs.name, "data": choice})
     if config.workers != 1:
         inputs.check_portable()
     registry, folder = build_registry(config.plugins), user_path(resume) if resume else None

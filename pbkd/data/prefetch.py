@@ -6,13 +6,14 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
     from torch import Tensor
@@ -69,6 +70,7 @@ def read_with_processes(
     collate: Callable[[list[Any]], Any],
     *,
     seeded: bool,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Any]:
     """Yield collated batches that the worker processes of a torch `DataLoader` read.
 
@@ -78,6 +80,7 @@ def read_with_processes(
         workers: Number of processes (0 = read in this process).
         collate: Makes a batch of a list of items.
         seeded: Whether `dataset` takes a seed for each row.
+        options: Further arguments of `DataLoader` for its processes.
     """
     keys = ([item if seeded else item[0] for item in _items(batch)] for batch in batches)
     yield from DataLoader(
@@ -87,6 +90,7 @@ def read_with_processes(
         collate_fn=collate,
         pin_memory=torch.accelerator.is_available(),
         generator=torch.Generator(),  # so that torch's global generator, for training, stays as is
+        **(options if workers else {}),
     )
 
 

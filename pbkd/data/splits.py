@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from pbkd.data.datasets import RowBatch, Split
 
 
-__all__ = ["Subset", "fixed_permutation", "split_validation", "split_validation_and_test"]
+__all__ = [
+    "Subset",
+    "fixed_permutation",
+    "held_out_rows",
+    "split_validation",
+    "split_validation_and_test",
+]
 
 
 class Subset:
@@ -65,13 +71,28 @@ def split_validation(train: Split, share: float, limit: int = 0) -> tuple[Split,
     Raises:
         DataError: `share` or `limit` is out of range, or one of the subsets would be empty.
     """
+    kept, held_out = held_out_rows(train.labels, share, limit)
+    return Subset(train, kept), Subset(train, held_out)
+
+
+def held_out_rows(labels: Tensor, share: float, limit: int = 0) -> tuple[Tensor, Tensor]:
+    """Return the rows of the two subsets that `split_validation` makes.
+
+    Args:
+        labels: The class of every row, int64 (N,).
+        share: Share of the validation rows, between 0 and 1.
+        limit: Use only the first `limit` rows (0 = all).
+
+    Raises:
+        DataError: As in `split_validation`.
+    """
     if not 0 < share < 1:
         raise DataError(f"data.validation is {share}, but must lie between 0 and 1.")
     if limit < 0:
         raise DataError(f"data.train_limit is {limit}, but must be 0 (all rows) or more.")
-    rows = torch.arange(len(train))
-    if bool((train.labels.diff() >= 0).all()):
-        rows = fixed_permutation(len(train))
+    rows = torch.arange(len(labels))
+    if bool((labels.diff() >= 0).all()):
+        rows = fixed_permutation(len(labels))
     rows = rows[: limit or None]
     kept = len(rows) - round(len(rows) * share)
     if not 0 < kept < len(rows):
@@ -79,7 +100,7 @@ def split_validation(train: Split, share: float, limit: int = 0) -> tuple[Split,
             f"data.validation={share} of {len(rows)} training images leaves one of the two splits"
             " empty; use more images or another share."
         )
-    return Subset(train, rows[:kept]), Subset(train, rows[kept:])
+    return rows[:kept], rows[kept:]
 
 
 def split_validation_and_test(

@@ -2,71 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 from pbkd.config.options import MEMORY
 from pbkd.data.augmentation import Augmentation
-from pbkd.data.datasets import ArraySplit, Dataset, missing_labels
-from pbkd.data.prefetch import read_with_processes
-from pbkd.data.splits import split_validation, split_validation_and_test
+from pbkd.data.datasets import Dataset
+from pbkd.data.shared_rows import without_shared
+from pbkd.data.splits import Subset, held_out_rows
+from pbkd.data.torch_sources import read_source
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from pbkd.data.datasets import RowBatch, Split
+    from torch import Tensor
 
-
-__all__ = ["TorchSplit", "dataset_from_torch"]
-
-_BATCH_SIZE = 256  # of the pass that reads all labels
+    from pbkd.data.datasets import Split
+    from pbkd.data.torch_sources import SourceRows
 
 
-@dataclass(frozen=True, eq=False)
-class TorchSplit:
-    """A map-style torch data set, whose items are read anew in every epoch, ahead of their use.
-
-    Random transforms of the data set are applied anew as well, so that a repeated run sees other
-    images.
-
-    Attributes:
-        dataset: The torch data set.
-        labels: The class of every item, int64 (len,).
-        collate: Makes a batch of a list of items, as the `DataLoader` of the program does.
-        workers: Processes that read (0 = this process).
-    """
-
-    dataset: Any
-    labels: Tensor
-    collate: Callable[[list[Any]], Any]
-    workers: int
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.labels)
-
-    def images(self, indices: Tensor) -> Tensor:
-        """Return the images of these rows."""
-        batch = self.collate([self.dataset[row] for row in indices.tolist()])
-        return _images_of(batch)
-
-    def read(self, batches: Iterable[RowBatch]) -> Iterator[Tensor]:
-        """Yield the images of each batch."""
-        read = read_with_processes(self.dataset, batches, self.workers, self.collate, seeded=False)
-        yield from map(_images_of, read)
+__all__ = ["dataset_from_torch"]
 
 
 def dataset_from_torch(train: Any, validation: Any, test: Any, share: float = 0.1) -> Dataset:
     """Make a data set of the images that a program has in memory or reads with torch.
 
-    Each split is a torch `DataLoader`, a map-style data set, a tensor of images, or a pair of
-    images and labels. Images are (C, H, W), normalised float32 or uint8. Either all of them have
-    labels, counted from 0, or none has.
+    Each split is a torch `DataLoader` or another iterable of batches, a map-style data set, a
+    tensor of images, or a pair of images and labels; see `read_source` for the rows of a loader.
+    Images are (C, H, W), normalised float32 or uint8. Either all of them have labels, counted from
+    0, or none has.
+
+    Training images that are validation or test images as well are not trained on. Images that a
+    loader repeats are held out with all their repetitions.
 
     Args:
         train: The training images.
@@ -77,25 +46,77 @@ def dataset_from_torch(train: Any, validation: Any, test: Any, share: float = 0.
     Raises:
         DataError: A split cannot be read, or the splits do not fit each other.
     """
-    everything = _to_split(train)
-    if test is None:
-        training, held_out, test_split = split_validation_and_test(everything, share)
-        validation_split = held_out if validation is None else _to_split(validation)
-    elif validation is None:
-        training, validation_split = split_validation(everything, share)
-        test_split = _to_split(test)
-    else:
-        training, validation_split, test_split = everything, _to_split(validation), _to_split(test)
-    splits = (training, validation_split, test_split)
+    if any(each is train for each in (validation, test)):
+        raise DataError(
+            "the training images are given for validation or test as well: give other images, or"
+            " none to hold out a tenth of the training images."
+        )
+    training = read_source(train, "training", scored=False)
+    held = {
+        name: read_source(source, name, scored=True)
+        for name, source in (("validation", validation), ("test", test))
+        if source is not None
+    }
+    training, notes = without_shared(training, held)
+    missing = [name for name in ("test", "validation") if name not in held]
+    by_name = {"training": training.split, **{name: rows.split for name, rows in held.items()}}
+    if missing:
+        parts, remarks = _hold_out(training, missing, share)
+        by_name |= {name: Subset(training.split, rows) for name, rows in parts.items()}
+        notes += remarks
+    splits = by_name["training"], by_name["validation"], by_name["test"]
     return Dataset(
         name=MEMORY,
-        train=training,
-        validation=validation_split,
-        test=test_split,
+        train=splits[0],
+        validation=splits[1],
+        test=splits[2],
         num_classes=_num_classes(splits),
         image_shape=_image_shape(splits),
         augmentation=Augmentation(external=True),
+        notes=(*training.notes, *(note for rows in held.values() for note in rows.notes), *notes),
     )
+
+
+def _hold_out(
+    training: SourceRows, names: Sequence[str], share: float
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Cut rows for these splits off the training rows.
+
+    Returns:
+        The rows of each split, and of "training"; and notes.
+    """
+    labels, keys = training.split.labels, training.keys
+    try:
+        return _cut(labels, keys, names, share), []
+    except DataError:
+        if training.reach is None or len(keys.unique()) == len(keys):
+            raise
+    note = "The training images repeat, so images that are held out have copies among them."
+    return _cut(labels, torch.arange(len(keys)), names, share), [note]
+
+
+def _cut(labels: Tensor, keys: Tensor, names: Sequence[str], share: float) -> dict[str, Tensor]:
+    """Return rows as `_hold_out` does; rows with the same key are in the same split."""
+    rows = _first_rows(keys)
+    repeated = len(rows) < len(keys)
+    parts = {}
+    for name in names:
+        kept, held_out = held_out_rows(labels[rows], share)
+        rows, parts[name] = rows[kept], rows[held_out]
+    parts["training"] = rows
+    if not repeated:
+        return parts
+    return {name: torch.isin(keys, keys[part]).nonzero()[:, 0] for name, part in parts.items()}
+
+
+def _first_rows(keys: Tensor) -> Tensor:
+    """Return the first row of every key, in ascending order."""
+    distinct, positions = keys.unique(return_inverse=True)
+    if len(distinct) == len(keys):
+        return torch.arange(len(keys))
+    first = torch.full((len(distinct),), len(keys))
+    first.scatter_reduce_(0, positions, torch.arange(len(keys)), "amin")
+    return first.sort().values
 
 
 def _num_classes(splits: Sequence[Split]) -> int | None:
@@ -117,74 +138,3 @@ def _image_shape(splits: Sequence[Split]) -> tuple[int, int, int]:
         )
     channels, height, width = shapes[0]
     return channels, height, width
-
-
-def _to_split(source: Any) -> Split:
-    """Make a split of a tensor, a pair of tensors, a torch data set or a `DataLoader`."""
-    if isinstance(source, Tensor):
-        return ArraySplit(_pixels(source), missing_labels(len(source)))
-    if isinstance(source, (tuple, list)) and len(source) == 2:
-        images, labels = map(torch.as_tensor, source)
-        return ArraySplit(_pixels(images), labels.to(torch.int64))
-    collate, workers = default_collate, 0
-    if isinstance(source, DataLoader):
-        if isinstance(source.dataset, IterableDataset) or source.batch_sampler is None:
-            return _read_into_memory(source)
-        collate, workers, source = source.collate_fn, source.num_workers, source.dataset
-    if type(source) is TensorDataset and collate is default_collate:
-        return _to_split(source.tensors if len(source.tensors) > 1 else source.tensors[0])
-    if not (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
-        raise DataError(
-            f"a {type(source).__name__} cannot be read from: give a torch DataLoader, a data set"
-            " with __getitem__ and __len__, a tensor of images, or a pair of images and labels."
-        )
-    return TorchSplit(source, _labels_of(source, collate, workers), collate, workers)
-
-
-def _labels_of(dataset: Any, collate: Callable[[list[Any]], Any], workers: int) -> Tensor:
-    """Return the data set's attribute `targets`, or read all items once for their labels."""
-    targets = getattr(dataset, "targets", None)
-    if targets is not None and getattr(dataset, "target_transform", None) is None:
-        return torch.as_tensor(targets).to(torch.int64)
-    if not len(dataset):
-        return missing_labels(0)
-    if _labels_in(collate([dataset[0]])) is None:
-        return missing_labels(len(dataset))
-    batches = ((rows, None) for rows in torch.split(torch.arange(len(dataset)), _BATCH_SIZE))
-    read = read_with_processes(dataset, batches, workers, collate, seeded=False)
-    labels = [_labels_in(batch) for batch in read]
-    return torch.cat([part for part in labels if part is not None])
-
-
-def _read_into_memory(loader: DataLoader[Any]) -> ArraySplit:
-    """Read a loader that has no random access once, and keep its images and labels."""
-    images, labels = [], []
-    for batch in loader:
-        images.append(_images_of(batch))
-        labels.append(_labels_in(batch))
-    if not images:
-        raise DataError("the loader gives no batches.")
-    known = [part for part in labels if part is not None]
-    pixels = torch.cat(images)
-    return ArraySplit(pixels, torch.cat(known) if known else missing_labels(len(pixels)))
-
-
-def _images_of(batch: Any) -> Tensor:
-    images = batch[0] if isinstance(batch, (tuple, list)) and len(batch) else batch
-    if not isinstance(images, Tensor):
-        raise DataError(
-            f"a batch is a {type(batch).__name__} of {type(images).__name__}, but must be a tensor"
-            " of images, or a pair of tensors, images and labels: give the loader such a"
-            " collate_fn."
-        )
-    return _pixels(images)
-
-
-def _labels_in(batch: Any) -> Tensor | None:
-    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
-        return None
-    return torch.as_tensor(batch[1]).to(torch.int64)
-
-
-def _pixels(images: Tensor) -> Tensor:
-    return images.to(torch.float32) if images.is_floating_point() else images

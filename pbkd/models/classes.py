@@ -57,10 +57,7 @@ def fit_classes(network: nn.Module, data: Dataset, images: Tensor) -> Dataset:
 def _cure(low: int, high: int, outputs: int) -> str:
     if low > 0 and high - low < outputs:
         first = 1 if high == outputs else low
-        return (
-            f"if they are counted from {first}, subtract {first} from each (such as"
-            f" target_transform=lambda label: label - {first})"
-        )
+        return f"if they are counted from {first}, subtract {first} from each (label - {first})"
     if high == outputs:
         return (
             "if class 0 is a background class that the teacher lacks, leave its images out and"

@@ -97,7 +97,9 @@ def test_loaders_and_data_sets_give_what_tensors_give(
         (DataLoader(pairs, batch_size=7, shuffle=True), DataLoader(TensorDataset(*test))),
         (DataLoader(Stream(pairs), batch_size=50), Pairs(*test)),
     ]
-    found = [pbkd.compress(network, data, test=held, **options) for data, held in sources]
+    found = [
+        pbkd.compress(network, data, test=held, batch_size=64, **options) for data, held in sources
+    ]
     weights = {fingerprint(r.student.network) for r in found if r.student.network}
     assert len(weights) == 1
     assert len({r.student.accuracy for r in found}) == 1
@@ -188,10 +190,10 @@ IMAGES, LABELS = torch.linspace(0, 1, 2560).reshape(40, 1, 8, 8), torch.arange(4
         ((IMAGES, LABELS), {"bilder": "x"}, ConfigError, "unknown key 'bilder'. Did you mean"),
         ("digits", {"test": IMAGES}, ConfigError, "a data choice has its own validation and test"),
         (7, {}, DataError, "a int cannot be read from: give a torch DataLoader"),
-        ((IMAGES, LABELS), {"test": IMAGES}, DataError, "some of the images have labels"),
-        (IMAGES, {"test": IMAGES[:, :, :4]}, DataError, "all the same, but are"),
+        ((IMAGES, LABELS), {"test": IMAGES.clone()}, DataError, "some of the images have labels"),
+        (IMAGES, {"test": IMAGES[:, :, :4].clone()}, DataError, "all the same, but are"),
         (IMAGES[0], {}, DataError, "images must be"),
-        ([{"x": 1}] * 9, {}, DataError, "give the loader such a collate_fn"),
+        ([{"x": 1}] * 9, {}, DataError, r"must be \(N, channels, height, width\), but"),
         ((IMAGES, LABELS + 5), {}, TeacherError, "run from 5 to 14, but .* subtract 5"),
         ((IMAGES[:, [0, 0, 0]], LABELS), {}, TeacherError, "cannot take images"),
     ],
