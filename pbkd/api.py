@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from pbkd.config.schema import RunConfig
     from pbkd.core.results import RunResult
     from pbkd.data.datasets import Dataset
 
@@ -78,15 +79,20 @@ def compress(
         if key in options:
             raise ConfigError(f"'{key}' is no option here: it is an argument of its own.")
     inputs = _inputs(model, data, validation, test, mean, std)
-    choice = data if inputs.data is None else MEMORY
-    size = batch_size_of(data) or 0
-    kept = {"batch_size": size} if size > 1 else {}  # BatchNorm needs two
-    config = load_config(options={**kept, **options, "teacher": inputs.name, "data": choice})
+    config = _config(inputs, data, options)
     if config.workers != 1:
         inputs.check_portable()
     registry, folder = build_registry(config.plugins), user_path(resume) if resume else None
     with nullcontext(lambda _event: None) if quiet else shown() as show:
         return run(config, registry, show, resume=folder, inputs=inputs)
+
+
+def _config(inputs: InMemoryInputs, data: Any, options: dict[str, Any]) -> RunConfig:
+    """Load the configuration; a loader's batch size is kept unless the options have another."""
+    size = batch_size_of(data) or 0
+    kept = {"batch_size": size} if size > 1 else {}  # BatchNorm needs two images
+    choice = data if inputs.data is None else MEMORY
+    return load_config(options={**kept, **options, "teacher": inputs.name, "data": choice})
 
 
 def _inputs(
