@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from pbkd.errors import ConfigError
 from pbkd.models.evaluation_mode import evaluation_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -21,20 +22,27 @@ if TYPE_CHECKING:
 __all__ = ["latencies", "synchronise"]
 
 _WARM_UP = 3
+_WARM_UP_SECONDS = 0.1
+_FEWEST, _MOST = 5, 30
+_LEAST_SECONDS, _MOST_SECONDS = 0.1, 2.0
+_PRECISION = 0.05
 
 
 def latencies(
-    models: Mapping[str, nn.Module], images: Tensor, repeats: int = 30
+    models: Mapping[str, nn.Module], images: Tensor, repeats: int | None = None
 ) -> dict[str, Latency]:
     """Time a forward pass through each of several networks.
 
     The networks take turns, so that other load on the machine affects all of them alike. Each pass
-    is timed until the device is done, after a few untimed passes.
+    is timed until the device is done, after up to three untimed passes.
+
+    Without `repeats`, the passes are repeated 5 to 30 times: until 0.1 s have passed and the 95 %
+    interval of every network's median is within 5 % of it, or for 2 s.
 
     Args:
         models: Networks by name, all on the device of `images`.
         images: One batch, (B, C, H, W).
-        repeats: Timed passes per network.
+        repeats: Timed passes per network; None for as many as the precision needs.
 
     Returns:
         Median and 95th percentile by name, in seconds per batch.
@@ -42,24 +50,55 @@ def latencies(
     Raises:
         ConfigError: If `repeats` is less than 1.
     """
-    if repeats < 1:
+    if repeats is not None and repeats < 1:
         raise ConfigError(f"latency is to be timed {repeats} times, but at least once is needed.")
+    _warm_up(models, images)
     seconds: dict[str, list[float]] = {name: [] for name in models}
-    for repeat in range(-_WARM_UP, repeats):
+    while not _is_enough(list(seconds.values()), repeats):
         for name, model in models.items():
-            with evaluation_mode(model):
-                passed = _seconds(model, images)
-            if repeat >= 0:
-                seconds[name].append(passed)
+            seconds[name].append(_seconds(model, images))
     return {name: _latency(passes, len(images)) for name, passes in seconds.items()}
 
 
+def _warm_up(models: Mapping[str, nn.Module], images: Tensor) -> None:
+    """Pass each network one to three times: the first pass of a network is slow."""
+    spent = 0.0
+    for _ in range(_WARM_UP):
+        spent += sum(_seconds(model, images) for model in models.values())
+        if spent > _WARM_UP_SECONDS:
+            return
+
+
+def _is_enough(passes: Sequence[Sequence[float]], repeats: int | None) -> bool:
+    done, spent = len(passes[0]), sum(map(sum, passes))
+    if repeats is not None:
+        return done >= repeats
+    if done < _FEWEST or spent < _LEAST_SECONDS:
+        return done >= _MOST
+    return done >= _MOST or spent >= _MOST_SECONDS or all(map(_is_precise, passes))
+
+
+def _is_precise(passes: Sequence[float]) -> bool:
+    """Return whether the 95 % interval of the median is within 5 % of it.
+
+    The interval is between order statistics: the number of passes below the median is binomial
+    (Conover 1999, Practical Nonparametric Statistics, section 3.2).
+    """
+    ordered, count = sorted(passes), len(passes)
+    margin = 1.96 * math.sqrt(count) / 2
+    low = ordered[max(0, math.floor(count / 2 - margin))]
+    high = ordered[min(count - 1, math.ceil(count / 2 + margin))]
+    median = float(np.median(ordered))
+    return max(high - median, median - low) <= _PRECISION * median
+
+
 def _seconds(model: nn.Module, images: Tensor) -> float:
-    synchronise(images.device)
-    start = time.perf_counter()
-    model(images)
-    synchronise(images.device)
-    return time.perf_counter() - start
+    with evaluation_mode(model):
+        synchronise(images.device)
+        start = time.perf_counter()
+        model(images)
+        synchronise(images.device)
+        return time.perf_counter() - start
 
 
 def synchronise(device: torch.device) -> None:

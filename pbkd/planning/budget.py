@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 _LIMITS = ("macs", "parameters", "latency_ms")
-_REPEATS = 10
 
 
 def is_limited(budget: BudgetConfig) -> bool:
@@ -87,7 +86,7 @@ def forward_seconds(
     for block, segment in task.chain.named_children():
         names = [name for name in replacements if candidate_of(name)[0] == block]
         networks = {"": segment, **{name: replacements[name] for name in names}}
-        timed = latencies(networks, x, _REPEATS)
+        timed = latencies(networks, x)
         before = timed[""].median_seconds
         seconds |= {name: (before, timed[name].median_seconds) for name in names}
         others += 0.0 if names else before

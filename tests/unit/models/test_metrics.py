@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from pbkd.data.datasets import ArraySplit
 from pbkd.data.normalization import Normalization
-from pbkd.errors import ConfigError
 from pbkd.models.accuracy import accuracy
 from pbkd.models.latency import latencies
 from pbkd.models.metrics import macs, parameters
@@ -120,50 +119,3 @@ def test_macs_of_a_network_are_those_of_its_layers() -> None:
     )
     assert macs(model, (3, 6, 6)) == 36 * 8 * 27 + 40
     assert macs(model.to(memory_format=torch.channels_last), (3, 6, 6)) == 36 * 8 * 27 + 40
-
-
-class Recorder(nn.Module):
-    """Writes its name into a shared log at every pass."""
-
-    def __init__(self, name: str, log: list[str]) -> None:
-        super().__init__()
-        self.called = name
-        self.log = log
-
-    def forward(self, x: Tensor) -> Tensor:
-        assert not self.training
-        assert not torch.is_grad_enabled()
-        self.log.append(self.called)
-        return x
-
-
-def test_the_models_take_turns() -> None:
-    log: list[str] = []
-    models = {"teacher": Recorder("teacher", log), "student": Recorder("student", log)}
-    found = latencies(models, torch.rand(6, 1, 4, 4), repeats=5)
-    assert list(found) == ["teacher", "student"]
-    assert log == ["teacher", "student"] * (len(log) // 2)
-    assert len(log) > 10  # some passes are warm-up
-
-
-def test_latencies_are_seconds_of_the_whole_batch() -> None:
-    small, large = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 64, 7, padding=3)
-    found = latencies({"small": small, "large": large}, torch.rand(6, 8, 24, 24), repeats=9)
-    for latency in found.values():
-        assert 0 < latency.median_seconds <= latency.p95_seconds
-        assert (latency.batch, latency.repeats) == (6, 9)
-    # 392 times the MACs.
-    assert found["small"].median_seconds < found["large"].median_seconds
-
-
-def test_median_and_p95_are_those_of_the_timed_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 9.0] * 3 + [0.0, 1.0, 0.0, 2.0, 0.0, 3.0, 0.0, 4.0, 0.0, 5.0])
-    monkeypatch.setattr("pbkd.models.latency.time.perf_counter", lambda: next(clock))
-    found = latencies({"model": nn.Identity()}, torch.rand(1, 1), repeats=5)["model"]
-    assert found.median_seconds == 3.0
-    assert found.p95_seconds == pytest.approx(4.8)
-
-
-def test_timing_no_pass_at_all_is_refused() -> None:
-    with pytest.raises(ConfigError, match="0 times"):
-        latencies({"model": nn.Identity()}, torch.rand(1, 1), repeats=0)
