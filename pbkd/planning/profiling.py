@@ -58,9 +58,9 @@ def measure_costs(
 ) -> list[BlockCost]:
     """Measure the teacher's forward pass and a training step of every replaced block.
 
-    Every figure is the median of up to five repeats after one warm-up, with the threads of the
-    calling process; after 0.1 s, two passes in a row that agree within 10 % are enough. The part of
-    a step that does not shrink with the batch comes from a smaller batch.
+    Every figure is the median of up to five repeats after one warm-up; after 0.1 s, two in a row
+    that agree within 10 % are enough. The part that does not shrink with the batch comes from a
+    smaller batch. The threads are those of the calling process.
 
     Args:
         chain: The teacher, with BatchNorm fused into convolutions.
@@ -78,13 +78,12 @@ def measure_costs(
     Raises:
         PluginError: If a replacement cannot be trained with this loss.
     """
+    whole = teacher, training = _timed(chain, replacements, images, loss, offset, dtype)
+    overhead = dict.fromkeys(training, 0.0)
     few = images[: len(images) // _FEWER]
-    whole = _timed(chain, replacements, images, loss, offset, dtype)
-    overhead = dict.fromkeys(whole[1], 0.0)
     if len(few) > 1:  # BatchNorm needs two
         part = _timed(chain, replacements, few, loss, offset, dtype)
         overhead = _overhead(whole, part, len(few) / len(images))
-    teacher, training = whole
     costs, prefix = [], 0.0
     for name, _ in chain.named_children():
         if name in training:
