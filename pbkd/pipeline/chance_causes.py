@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pbkd.core.intervals import wilson_interval
@@ -140,6 +139,11 @@ def _inputs(task: DistillationTask) -> Iterator[_Trial]:
 
 def _normalizations(pixels: Tensor) -> Iterator[tuple[str, str, Tensor]]:
     """Yield the usual normalisations of pixels in [0, 1], in both orders of the channels."""
+    from timm.data.constants import (  # slow to import
+        IMAGENET_DEFAULT_MEAN,
+        IMAGENET_DEFAULT_STD,
+    )
+
     channels = pixels.shape[1]
     usual = [([0.0], [1.0]), ([0.5], [0.5]), ([0.0], [1 / 255])]
     known = [(mean * channels, std * channels) for mean, std in usual]

@@ -37,7 +37,10 @@ def test_two_configurations_share_nothing() -> None:
 @pytest.mark.parametrize(
     ("override", "hint"),
     [
-        ("worker=2", "unknown key 'worker'. Did you mean 'workers'? Known: allow_chance, autocast, "),
+        (
+            "worker=2",
+            "unknown key 'worker'. Did you mean 'workers'? Known: allow_chance, autocast, ",
+        ),
         ("distill.epoch=2", "unknown key 'distill.epoch'. Did you mean 'epochs'? Known: epochs, "),
         ("finetune.temprature=1", "Did you mean 'temperature'? Known: epochs, lr, "),
         ("model=vgg11", "unknown key 'model'."),
