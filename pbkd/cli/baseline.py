@@ -65,14 +65,15 @@ def baseline(
 
 def _show(finished: Finished) -> None:
     """Print the accuracy and training time of the run's student and of the baselines."""
-    from pbkd.report.card import points
     from pbkd.report.console.display import print_wide
+    from pbkd.report.scores import score_text
 
     spent, student = finished.training_seconds, finished.result.student
     seconds = "not measured" if spent is None else f"{spent:.1f}"
-    rows = [("blockwise (the run)", points(student.accuracy), seconds, "")]
+    images = finished.result.test_images
+    rows = [("blockwise (the run)", score_text(student.accuracy, images), seconds, "")]
     rows += [
-        (row.method, points(row.accuracy), f"{row.seconds:.1f}", str(row.epochs))
+        (row.method, score_text(row.accuracy, images), f"{row.seconds:.1f}", str(row.epochs))
         for row in finished.baselines.values()
     ]
     print_wide(("training", "test accuracy", "seconds", "epochs"), rows, left=1)

@@ -156,12 +156,15 @@ class BlockTrained(_TimedEvent):
 class BlockScored(_TimedEvent):
     """A candidate was swapped into the teacher on its own, which lost `solo_drop` accuracy.
 
-    `solo_drop` is a share (0.01 is a point); `reason` is None if the candidate is accepted.
+    `solo_drop` is a share (0.01 is a point), `interval` its 95 % interval on `images` validation
+    images. `reason` is None if the candidate is accepted.
     """
 
     block: str
     solo_drop: float
     reason: str | None
+    interval: tuple[float, float] | None = None
+    images: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

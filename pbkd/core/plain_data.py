@@ -39,8 +39,8 @@ def from_plain(hint: Any, value: Any) -> Any:
     """Convert plain data to the type `hint`, and check it on the way.
 
     Args:
-        hint: A dataclass, `bool`, `int`, `float`, `str`, `None`, or a union, `tuple[X, ...]` or
-            `Mapping[str, X]` of these.
+        hint: A dataclass, `bool`, `int`, `float`, `str`, `None`, or a union, `tuple[X, ...]`,
+            `tuple[X, X]` or `Mapping[str, X]` of these.
         value: Data as `json.loads` returns it, perhaps from an untrusted file. Keys that the
             dataclass does not have are ignored.
 
@@ -56,7 +56,9 @@ def from_plain(hint: Any, value: Any) -> Any:
     if origin in (Union, UnionType):
         return _first_match(get_args(hint), value)
     if origin is tuple and isinstance(value, list):
-        return tuple(from_plain(get_args(hint)[0], child) for child in value)
+        kind, *others = get_args(hint)
+        if others == [...] or len(others) + 1 == len(value):
+            return tuple(from_plain(kind, child) for child in value)
     if origin is Mapping and isinstance(value, dict):
         return {key: from_plain(get_args(hint)[1], child) for key, child in value.items()}
     if hint is float and type(value) in (int, float):

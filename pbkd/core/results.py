@@ -10,18 +10,18 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from pbkd.core.energy_results import EnergyResult
+    from pbkd.core.intervals import Interval
+    from pbkd.core.scores import ClassScore, PairedChange
+
 
 __all__ = [
     "BaselineResult",
     "BlockResult",
-    "DomainEnergy",
-    "EnergyResult",
-    "EnergySum",
     "Latency",
     "NetworkResult",
     "PhaseResult",
     "RunResult",
-    "WorkerEnergy",
 ]
 
 
@@ -49,6 +49,8 @@ class BlockResult:
         solo_divergence: Kullback-Leibler divergence, in nats, of the teacher's predictions with
             this replacement alone swapped in; None if it was not scored.
         builder: Name and options of the builder.
+        solo_interval: 95 % interval of `solo_drop`.
+        solo_images: Number of images behind both.
     """
 
     name: str
@@ -68,6 +70,8 @@ class BlockResult:
     first_failure: str | None = None
     solo_divergence: float | None = None
     builder: Mapping[str, Any] = field(default_factory=dict)
+    solo_interval: Interval | None = None
+    solo_images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class NetworkResult:
         agreement: Without labels, the share of test images to which a student gives its teacher's
             class.
         weight_bytes: Size of parameters and buffers; None in results of older versions.
+        interval: 95 % interval of the accuracy, or of a student's agreement without labels.
         network: The student itself, in the result that a run returns; never written to a file.
     """
 
@@ -110,6 +115,7 @@ class NetworkResult:
     latencies: tuple[Latency, ...]
     agreement: float | None = None
     weight_bytes: int | None = None
+    interval: Interval | None = None
     network: nn.Module | None = field(default=None, repr=False, compare=False)
 
 
@@ -130,84 +136,6 @@ class PhaseResult:
     cpu_seconds: float
     joules: dict[str, float] | None
     joules_reason: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DomainEnergy:
-    """The energy of one sensor or estimate, over all phases of a run.
-
-    Attributes:
-        name: Name of the domain, such as `gpu0`.
-        meter: Name of the meter.
-        device: The device that it measures, as torch names it, if known.
-        estimate: How the joules are estimated, if no sensor measures them.
-        idle_watts: Mean power while the machine was idle, before the run.
-        joules: Energy, idle power included.
-        above_idle: Energy above idle power.
-        reason: Which of these figures are missing, and why.
-    """
-
-    name: str
-    meter: str
-    device: str | None
-    estimate: str | None
-    idle_watts: float | None
-    joules: float | None
-    above_idle: float | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class EnergySum:
-    """Measured energy of several domains, without estimates.
-
-    Attributes:
-        domains: Names of the domains.
-        joules: Energy, idle power included.
-        above_idle: Energy above idle power.
-        reason: Why a sum is None, or which meters are excluded.
-    """
-
-    domains: tuple[str, ...]
-    joules: float | None
-    above_idle: float | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class WorkerEnergy:
-    """Energy of a worker's device in the blockwise phases, idle power included.
-
-    Attributes:
-        rank: Rank of the worker.
-        device: Its device.
-        joules: Joules by phase; None if no sensor measures the device or workers share it.
-        reason: Which phases are missing, and why.
-    """
-
-    rank: int
-    device: str
-    joules: dict[str, float] | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class EnergyResult:
-    """The energy of a run.
-
-    Attributes:
-        domains: Energy by domain.
-        all_devices: Sum over all measured domains.
-        in_use: Sum over the domains of devices on which the run computed.
-        workers: Energy by worker.
-        idle_seconds: Duration of the measurement of idle power; None if there was no sensor.
-    """
-
-    domains: tuple[DomainEnergy, ...]
-    all_devices: EnergySum
-    in_use: EnergySum
-    workers: tuple[WorkerEnergy, ...]
-    idle_seconds: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +160,11 @@ class RunResult:
             teacher's class, after each stage.
         accuracy_reason: Why there are no accuracies.
         energy: Energy of the run; None in results of older versions.
+        test_images: Number of test images; this and the figures below are missing in results of
+            older versions.
+        validation_images: Number of validation images.
+        change: The change of test accuracy from teacher to student; None without labels.
+        classes: The test accuracy by class; none without labels.
     """
 
     folder: str
@@ -248,6 +181,10 @@ class RunResult:
     agreements: dict[str, float | None] = field(default_factory=dict)
     accuracy_reason: str | None = None
     energy: EnergyResult | None = None
+    test_images: int | None = None
+    validation_images: int | None = None
+    change: PairedChange | None = None
+    classes: tuple[ClassScore, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as nested dictionaries that JSON can hold, without the network."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbkd.core.results import DomainEnergy, EnergyResult, EnergySum, WorkerEnergy
+from pbkd.core.energy_results import DomainEnergy, EnergyResult, EnergySum, WorkerEnergy
 from pbkd.energy.monitor import IDLE
 
 if TYPE_CHECKING:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pbkd.core.intervals import wilson_interval
 from pbkd.core.results import NetworkResult
 from pbkd.models.accuracy import share_correct
 from pbkd.models.latency import latencies
@@ -147,9 +148,13 @@ def measure_networks(
     return teacher_result, student_result
 
 
-def _scored(task: DistillationTask, role: str, classes: Tensor) -> dict[str, float | None]:
-    """The accuracy, or, without labels, the student's agreement with the teacher."""
-    score = share_correct(classes, task.data.test)
+def _scored(task: DistillationTask, role: str, classes: Tensor) -> dict[str, Any]:
+    """The accuracy, or, without labels, the student's agreement with the teacher; its interval."""
+    test = task.data.test
+    score = share_correct(classes, test)
+    interval = wilson_interval(int((classes == test.labels).sum()), len(test))
     if task.data.labelled:
-        return {"accuracy": score}
-    return {"accuracy": None, "agreement": score if role == "student" else None}
+        return {"accuracy": score, "interval": interval}
+    if role == "student":
+        return {"accuracy": None, "agreement": score, "interval": interval}
+    return {"accuracy": None}

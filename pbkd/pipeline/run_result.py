@@ -14,13 +14,14 @@ from pbkd._version import __version__
 from pbkd.core.results import RunResult
 from pbkd.energy.accounting import account_energy, devices_in_use
 from pbkd.models.precision import slowness
+from pbkd.pipeline.paired_scores import class_scores, paired_change
 from pbkd.pipeline.run_folder import resumed_note
 from pbkd.runs.folder import times_resumed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pbkd.core.results import EnergyResult
+    from pbkd.core.energy_results import EnergyResult
     from pbkd.core.schedule import Worker
     from pbkd.data.datasets import Dataset
     from pbkd.energy.monitor import EnergyMonitor
@@ -47,6 +48,7 @@ def run_result(
         The result.
     """
     data, evaluation = ctx.task.data, outcome.evaluation
+    classes, labels = evaluation.classes, data.test.labels
     return RunResult(
         folder=str(ctx.folder),
         command=shlex.join(["pbkd", *sys.argv[1:]]),
@@ -68,6 +70,10 @@ def run_result(
         ),
         environment=_environment(ctx.plan.workers),
         energy=_energy(ctx, monitor),
+        test_images=len(data.test),
+        validation_images=len(data.validation),
+        change=paired_change(classes, labels) if data.labelled else None,
+        classes=class_scores(classes, labels, data.class_names) if data.labelled else (),
     )
 
 

@@ -12,6 +12,7 @@ from pbkd.models.replacement import read_replacement
 from pbkd.pipeline.block_results import failure_notes
 from pbkd.pipeline.solo_scores import SoloScore, solo_scores
 from pbkd.planning.budget import is_limited, pick_candidates
+from pbkd.report.scores import loss_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +69,8 @@ def select(
             if trained[name].replaced
         }
         scores = _scores(ctx, replacements)
-        blocks = {**trained, **_accept(trained, scores, max_drop, ctx.log.emit)}
+        images = len(ctx.task.data.validation)
+        blocks = {**trained, **_accept(trained, scores, max_drop, images, ctx.log.emit)}
         notes: list[str] = []
         if is_limited(budget):
             choice = _choice(ctx, blocks, budget)
@@ -87,33 +89,48 @@ def _scores(ctx: RunContext, replacements: Mapping[str, nn.Module]) -> dict[str,
     """
     path = ctx.folder / "scores.json"
     if path.exists():
-        return {name: SoloScore(**score) for name, score in read_json(path).items()}
+        return {name: _read_score(score) for name, score in read_json(path).items()}
     scores = solo_scores(ctx.task, replacements, ctx.task.data.validation)
     write_json(path, {name: asdict(score) for name, score in scores.items()})
     return scores
+
+
+def _read_score(tree: dict[str, Any]) -> SoloScore:
+    low_high = tree.pop("interval", None)  # older versions have none
+    return SoloScore(**tree, interval=low_high and tuple(low_high))
 
 
 def _accept(
     trained: Mapping[str, BlockResult],
     scores: Mapping[str, SoloScore],
     max_drop: float,
+    images: int,
     emit: Emit,
 ) -> dict[str, BlockResult]:
-    """Reject the candidates that alone lose too much."""
+    """Reject the candidates that alone lose too much on the validation images."""
     blocks = {}
     for name, score in scores.items():
         reason = None
         if score.drop > max_drop:
-            lost = f"{100 * score.drop:.1f} points on validation, over {100 * max_drop:g}"
-            reason = f"alone it loses {lost}"
+            change = loss_text(score.drop, score.interval, images, "validation")
+            reason = f"alone it {change}, over {100 * max_drop:g}"
         blocks[name] = replace(
             trained[name],
             solo_drop=score.drop,
             solo_divergence=score.divergence,
+            solo_interval=score.interval,
+            solo_images=images,
             replaced=reason is None,
             reason=reason,
         )
-        emit(BlockScored(block=name, solo_drop=score.drop, reason=reason))
+        event = BlockScored(
+            block=name,
+            solo_drop=score.drop,
+            reason=reason,
+            interval=score.interval,
+            images=images,
+        )
+        emit(event)
     return blocks
 
 

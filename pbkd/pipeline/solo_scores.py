@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.core.blocks import candidate_of
+from pbkd.core.intervals import difference_interval
 from pbkd.data.batching import sequential_batches
 from pbkd.training.soft_targets import soft_target_loss
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from pbkd.core.intervals import Interval
     from pbkd.data.datasets import Split
     from pbkd.training.task import DistillationTask
 
@@ -30,10 +32,12 @@ class SoloScore:
     Attributes:
         drop: The accuracy lost, as a share (0.01 is a point); negative if the teacher gains.
         divergence: The mean Kullback-Leibler divergence from the teacher's predictions, in nats.
+        interval: 95 % interval of `drop`; None in folders of older versions.
     """
 
     drop: float
     divergence: float
+    interval: Interval | None = None
 
 
 @torch.no_grad()
@@ -54,8 +58,8 @@ def solo_scores(
     """
     for replacement in replacements.values():
         replacement.eval()
-    correct = dict.fromkeys(("", *replacements), 0)
-    divergence = dict.fromkeys(("", *replacements), 0.0)
+    lost, gained = dict.fromkeys(replacements, 0), dict.fromkeys(replacements, 0)
+    divergence = dict.fromkeys(replacements, 0.0)
     for images, labels in sequential_batches(split, task.images.shape[0] * 4):
         x = task.normalize(images)
         swapped = {}
@@ -65,11 +69,18 @@ def solo_scores(
                     swapped[name] = task.fused[position + 1 :](replacement(x))
             x = segment(x)
         answers = labels.to(task.device)
-        for name, logits in {"": x, **swapped}.items():
-            correct[name] += int((logits.argmax(1) == answers).sum())
+        before = x.argmax(1) == answers
+        for name, logits in swapped.items():
+            after = logits.argmax(1) == answers
+            lost[name] += int((before & ~after).sum())
+            gained[name] += int((~before & after).sum())
             divergence[name] += len(labels) * float(soft_target_loss(logits, x, 1.0))
     rows = len(split)
     return {
-        name: SoloScore((correct[""] - correct[name]) / rows, divergence[name] / rows)
+        name: SoloScore(
+            drop=(lost[name] - gained[name]) / rows,
+            divergence=divergence[name] / rows,
+            interval=difference_interval(gained[name], lost[name], rows),
+        )
         for name in replacements
     }

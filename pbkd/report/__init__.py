@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.files import write_file, write_json
 from pbkd.report.card import card
+from pbkd.report.class_scores import classes_csv
 from pbkd.report.table import blocks_csv
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ __all__ = ["write_report"]
 
 
 def write_report(result: RunResult, folder: Path) -> None:
-    """Write `result.json`, `blocks.csv` and, last, the model card `README.md` to the run folder.
+    """Write the files of a result to the run folder, last the model card `README.md`.
+
+    The others are `result.json`, `blocks.csv` and, for labelled data, `classes.csv`.
 
     Args:
         result: The result of the run.
@@ -28,4 +31,6 @@ def write_report(result: RunResult, folder: Path) -> None:
     """
     write_json(folder / "result.json", result.to_dict())
     write_file(folder / "blocks.csv", blocks_csv(result.blocks).encode())
+    if result.classes:
+        write_file(folder / "classes.csv", classes_csv(result.classes).encode())
     write_file(folder / "README.md", card(result).encode())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import choice_text
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_notes, energy_rows
+from pbkd.report.scores import interval_text, loss_text, points, score_text
+from pbkd.report.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,12 +23,10 @@ __all__ = [
     "figures",
     "joules_notes",
     "phase_rows",
-    "points",
     "ratio",
-    "replaced_totals",
     "score_name",
+    "solo_text",
     "stage_scores",
-    "verdict",
 ]
 
 
@@ -40,7 +40,7 @@ def card(result: RunResult) -> str:
         _markdown(("stage", score_name(result)), _stages(result)),
         "## Blocks",
         _markdown(
-            ("block", "input", "parameters", "MACs", "alone it loses", "replaced"),
+            ("block", "input", "parameters", "MACs", "alone in the teacher", "replaced"),
             [_block_row(block) for block in result.blocks],
         ),
         "## Time and energy",
@@ -60,28 +60,6 @@ def _energy(result: RunResult) -> list[str]:
     return [_markdown(ENERGY_HEADS, rows), energy_caption(result.energy)] if rows else []
 
 
-def verdict(result: RunResult) -> str:
-    """Summarise the run in one sentence: blocks replaced, savings, accuracy change."""
-    before, after = replaced_totals(result.blocks)
-    count = sum(block.replaced for block in result.blocks)
-    if not count:
-        return "No replacement was good enough: the student is the teacher."
-    return (
-        f"{count} of {len(result.blocks)} blocks were replaced, with"
-        f" {_change(before[0], after[0])} parameters and {_change(before[1], after[1])} MACs in"
-        f" them; the student {_kept(result)}."
-    )
-
-
-def _kept(result: RunResult) -> str:
-    before, after = result.teacher.accuracy, result.student.accuracy
-    if before is None or after is None:
-        return f"agrees with its teacher on {points(result.student.agreement)} of the test images"
-    lost = 100 * (before - after)
-    change = f"lost {lost:.2f} points" if lost > 0 else f"gained {abs(lost):.2f} points"
-    return f"{change} of test accuracy"
-
-
 def score_name(result: RunResult) -> str:
     """Return the name of the run's score: accuracy, or without labels agreement."""
     return "agreement with the teacher" if result.accuracy_reason else "accuracy"
@@ -90,20 +68,6 @@ def score_name(result: RunResult) -> str:
 def stage_scores(result: RunResult) -> dict[str, float | None]:
     """Return the student's score on the test split by stage."""
     return result.agreements if result.accuracy_reason else result.accuracies
-
-
-def _change(before: int, after: int) -> str:
-    if after == 0:
-        return "no"
-    return f"{before / after:.1f}x fewer" if after <= before else f"{after - before:,} more"
-
-
-def replaced_totals(blocks: Sequence[BlockResult]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return (parameters, MACs) before and after, summed over the replaced blocks."""
-    replaced = [block for block in blocks if block.replaced]
-    before = sum(b.parameters_before for b in replaced), sum(b.macs_before for b in replaced)
-    after = sum(b.parameters_after for b in replaced), sum(b.macs_after for b in replaced)
-    return before, after
 
 
 @dataclass(frozen=True)
@@ -115,17 +79,26 @@ class Figure:
         numbers: The values of teacher and student; None if not measured.
         written: The formatted values.
         ratio: Teacher / student, formatted; empty if meaningless.
+        intervals: The 95 % intervals of both, formatted; empty if unknown.
+        images: Number of images behind the intervals.
     """
 
     name: str
     numbers: tuple[float | None, float | None]
     written: tuple[str, str]
     ratio: str = ""
+    intervals: tuple[str, str] = ("", "")
+    images: int | None = None
 
 
 def comparison(result: RunResult) -> list[tuple[str, str, str, str]]:
-    """Return rows of (figure, teacher, student, teacher / student)."""
-    return [(figure.name, *figure.written, figure.ratio) for figure in figures(result)]
+    """Return rows of (figure, teacher, student, teacher / student), with rows of intervals."""
+    rows = []
+    for figure in figures(result):
+        rows.append((figure.name, *figure.written, figure.ratio))
+        if any(figure.intervals):
+            rows.append((f"95 % interval, {figure.images:,} images", *figure.intervals, ""))
+    return rows
 
 
 def figures(result: RunResult) -> list[Figure]:
@@ -155,21 +128,31 @@ def figures(result: RunResult) -> list[Figure]:
 
 def _scores(result: RunResult) -> list[Figure]:
     accuracies = result.teacher.accuracy, result.student.accuracy
-    scores = [Figure("test accuracy", accuracies, (points(accuracies[0]), points(accuracies[1])))]
-    if result.accuracy_reason:
-        agreement = result.student.agreement
-        scores.append(Figure(score_name(result), (None, agreement), ("", points(agreement))))
-    return scores
+    written = points(accuracies[0]), points(accuracies[1])
+    if not result.accuracy_reason:
+        return [Figure("test accuracy", accuracies, written, **_intervals(result))]
+    agreement = result.student.agreement
+    return [
+        Figure("test accuracy", accuracies, written),
+        Figure(
+            score_name(result), (None, agreement), ("", points(agreement)), **_intervals(result)
+        ),
+    ]
+
+
+def _intervals(result: RunResult) -> dict[str, Any]:
+    if result.test_images is None:
+        return {}
+    teacher, student = (
+        f"{interval_text(network.interval)} %" if network.interval else ""
+        for network in (result.teacher, result.student)
+    )
+    return {"intervals": (teacher, student), "images": result.test_images}
 
 
 def ratio(teacher: float, student: float) -> str:
     """Format teacher / student; empty if the student's value is zero."""
     return f"{teacher / student:.2f}x" if student else ""
-
-
-def points(share: float | None) -> str:
-    """Format a share in per cent; `not measured` for None."""
-    return "not measured" if share is None else f"{100 * share:.2f} %"
 
 
 def phase_rows(phases: Sequence[PhaseResult]) -> list[tuple[str, str, str, str]]:
@@ -194,6 +177,13 @@ def all_notes(result: RunResult) -> list[str]:
     return [*unlabelled, *result.notes, *energy]
 
 
+def solo_text(block: BlockResult) -> str:
+    """Describe what a replacement alone does to the teacher's accuracy."""
+    if block.solo_drop is None:
+        return "not scored"
+    return loss_text(block.solo_drop, block.solo_interval, block.solo_images, "validation")
+
+
 def _joules(phase: PhaseResult) -> str:
     if phase.joules is None:
         return "not measured"
@@ -201,7 +191,8 @@ def _joules(phase: PhaseResult) -> str:
 
 
 def _stages(result: RunResult) -> list[tuple[str, str]]:
-    return [(stage, points(share)) for stage, share in stage_scores(result).items()]
+    images = result.test_images
+    return [(stage, score_text(share, images)) for stage, share in stage_scores(result).items()]
 
 
 def _block_row(block: BlockResult) -> tuple[str, ...]:
@@ -210,7 +201,7 @@ def _block_row(block: BlockResult) -> tuple[str, ...]:
         "x".join(map(str, block.input_shape)),
         f"{block.parameters_before:,} to {block.parameters_after:,}",
         f"{block.macs_before:,} to {block.macs_after:,}",
-        "not scored" if block.solo_drop is None else f"{100 * block.solo_drop:.1f} points",
+        solo_text(block),
         f"yes: {choice_text(block.builder)}" if block.replaced else f"no: {block.reason}",
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbkd.config.options import choice_text
+from pbkd.report.card import solo_text
 from pbkd.report.charts import curves, picture
 from pbkd.report.markup import element
 from pbkd.report.numbers import duration, short
@@ -94,7 +95,7 @@ def _card(
         ("parameters", _change(block.parameters_before, block.parameters_after)),
         ("MACs", _change(block.macs_before, block.macs_after)),
         ("cost", _cost(block, step_seconds)),
-        ("alone it loses", _harm(block)),
+        ("alone", _harm(block)),
         ("outcome", _outcome(block)),
         *([("trained twice", block.first_failure)] if block.first_failure else []),
         *((f"candidate {c.name}", _candidate(c)) for c in candidates if len(candidates) > 1),
@@ -136,7 +137,7 @@ def _cost(block: BlockResult, step_seconds: Mapping[str, float]) -> str:
 def _harm(block: BlockResult) -> str:
     if block.solo_drop is None:
         return "not scored: the block has no trained replacement"
-    said = f"{100 * block.solo_drop:.2f} points on validation"
+    said = solo_text(block)
     if block.solo_divergence is None:
         return said
     return f"{said}; KL divergence {block.solo_divergence:.4f} nats"

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pbkd.report.card import score_name, verdict
+from pbkd.report.card import score_name
 from pbkd.report.compare import compare_notes, compare_rows, joules_reason, latency, total_joules
 from pbkd.report.html import Section, page
 from pbkd.report.markup import Markup, element, join, table
 from pbkd.report.pareto import Point, pareto
+from pbkd.report.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

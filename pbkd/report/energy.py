@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pbkd.core.results import DomainEnergy, EnergyResult, EnergySum
+    from pbkd.core.energy_results import DomainEnergy, EnergyResult, EnergySum
 
 __all__ = ["ENERGY_HEADS", "energy_caption", "energy_notes", "energy_rows"]
 

@@ -12,26 +12,28 @@ from pbkd.report.card import (
     figures,
     joules_notes,
     phase_rows,
-    points,
     ratio,
     score_name,
     stage_scores,
-    verdict,
 )
 from pbkd.report.chain_diagram import chain_picture, details
 from pbkd.report.charts import bar, curves, pair
+from pbkd.report.class_scores import class_tables
 from pbkd.report.disagreements import changed_predictions
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_notes, energy_rows
 from pbkd.report.html import Section, page
 from pbkd.report.markup import Markup, element, join, table
 from pbkd.report.numbers import duration
 from pbkd.report.run_timeline import gantt_charts, speedup
+from pbkd.report.scores import interval_text, score_text
+from pbkd.report.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pbkd.core.energy_results import EnergyResult
     from pbkd.core.events import Event
-    from pbkd.core.results import EnergyResult, RunResult
+    from pbkd.core.results import RunResult
     from pbkd.report.report_data import ReportData
     from pbkd.runs.finished import Finished
 
@@ -46,6 +48,7 @@ def run_page(data: ReportData) -> str:
     sections = [
         Section("networks", "Teacher and student", _networks(result)),
         Section("stages", "Accuracy by stage", _stages(data)),
+        Section("classes", "Accuracy by class", class_tables(result)),
         Section("chain", "Blocks", _chain(data)),
         Section("course", "Timeline", gantt_charts(data)),
         Section("phases", "Time and energy", _phases(run)),
@@ -63,7 +66,21 @@ def _networks(result: RunResult) -> Markup:
     if result.student.weight_bytes is None:
         missing.append("Size of weights: not recorded by the version of pbkd that made this run.")
     reasons = (element("p", reason, class_="why") for reason in missing)
-    return join(element("div", *tiles, class_="tiles"), *reasons)
+    return join(element("div", *tiles, class_="tiles"), _change(result), *reasons)
+
+
+def _change(result: RunResult) -> Markup:
+    """Return the 2x2 table of correct predictions, and the difference, as a sentence."""
+    change = result.change
+    if change is None:
+        return Markup()
+    return element(
+        "p",
+        f"Of {change.images:,} test images both classify {change.both_correct:,} correctly, only"
+        f" the teacher {change.lost:,}, only the student {change.gained:,}, and neither"
+        f" {change.both_wrong:,}: the accuracy changes by {100 * change.difference:+.2f} points"
+        f" (95 % interval: {interval_text(change.interval)}).",
+    )
 
 
 def _weights(result: RunResult) -> list[Figure]:
@@ -76,25 +93,36 @@ def _weights(result: RunResult) -> list[Figure]:
 
 def _tile(figure: Figure) -> Markup:
     beside = element("b", f"teacher / student {figure.ratio}" if figure.ratio else "")
-    return element(
-        "figure", element("figcaption", element("span", figure.name), beside), pair(figure)
-    )
+    parts = [element("figcaption", element("span", figure.name), beside), pair(figure)]
+    if intervals := " and ".join(filter(None, figure.intervals)):
+        said = f"95 % intervals: {intervals}; {figure.images:,} images"
+        parts.append(element("p", said, class_="why"))
+    return element("figure", *parts)
 
 
 def _stages(data: ReportData) -> Markup:
     result = data.run.result
-    score = score_name(result)
+    score, tested = score_name(result), result.test_images
     rows: list[tuple[object, ...]] = [
-        (stage, points(share), points(result.validation.get(stage)))
+        (
+            stage,
+            score_text(share, tested),
+            score_text(result.validation.get(stage), result.validation_images),
+        )
         for stage, share in stage_scores(result).items()
     ]
     rows += [
         (f"{method}, {baseline.epochs} epochs in {duration(baseline.seconds)} (a baseline)",
-         points(baseline.accuracy), points(baseline.validation_accuracy))
+         score_text(baseline.accuracy, tested),
+         score_text(baseline.validation_accuracy, result.validation_images))
         for method, baseline in data.run.baselines.items()
     ]  # fmt: skip
     heads = ("stage", f"{score}, test", f"{score}, validation")
-    return join(table(heads, rows), _fine_tuning(data.events, score))
+    return join(
+        table(heads, rows),
+        element("p", "In brackets: 95 % intervals.", class_="why") if tested else Markup(),
+        _fine_tuning(data.events, score),
+    )
 
 
 def _fine_tuning(events: list[Event], score: str) -> Markup:

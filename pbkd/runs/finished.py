@@ -6,25 +6,25 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pbkd.core.energy_results import DomainEnergy, EnergyResult, EnergySum, WorkerEnergy
 from pbkd.core.files import read_json, write_json
 from pbkd.core.results import (
     BaselineResult,
     BlockResult,
-    DomainEnergy,
-    EnergyResult,
-    EnergySum,
     Latency,
     NetworkResult,
     PhaseResult,
     RunResult,
-    WorkerEnergy,
 )
+from pbkd.core.scores import ClassScore, PairedChange
 from pbkd.errors import RunFolderError
 from pbkd.runs.folder import is_finished, times_resumed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pbkd.core.intervals import Interval
 
 
 __all__ = ["METHODS", "Finished", "add_baseline", "read_finished"]
@@ -123,6 +123,8 @@ def _read_result(path: Path) -> RunResult:
                 },
                 "phases": tuple(PhaseResult(**phase) for phase in tree["phases"]),
                 "energy": _energy(tree.get("energy")),
+                "change": _change(tree.get("change")),
+                "classes": tuple(ClassScore(**score) for score in tree.get("classes", ())),
             }
         )
         _check_figures(list(_figures(result)))
@@ -162,6 +164,10 @@ def _energy(tree: dict[str, Any] | None) -> EnergyResult | None:
     )
 
 
+def _change(tree: dict[str, Any] | None) -> PairedChange | None:
+    return None if tree is None else PairedChange(**tree)
+
+
 def _frozen(value: Any) -> Any:
     """Convert lists to tuples."""
     if isinstance(value, list):
@@ -188,6 +194,12 @@ def _figures(result: RunResult) -> Iterator[Any]:
         yield from (phase.joules or {}).values()
     if result.energy:
         yield from _energy_figures(result.energy)
+    yield from (result.test_images or 0, result.validation_images or 0)
+    if change := result.change:
+        yield from (change.both_correct, change.lost, change.gained, change.both_wrong)
+        yield change.images - 1  # it has at least one
+    for score in result.classes:
+        yield from (score.label, score.images, score.teacher_correct, score.student_correct)
 
 
 def _energy_figures(energy: EnergyResult) -> Iterator[Any]:
@@ -212,6 +224,8 @@ def _check_shapes(result: RunResult) -> None:
     for mapping in (result.environment, *(block.builder for block in blocks)):
         mapping.items()
     signed = [harm for block in blocks for harm in (block.solo_drop, block.solo_divergence)]
+    for low, high in _intervals(result):
+        signed += [low, high]
     if energy := result.energy:
         signed += [energy.all_devices.above_idle, energy.in_use.above_idle]
         signed += [domain.above_idle for domain in energy.domains]
@@ -219,6 +233,14 @@ def _check_shapes(result: RunResult) -> None:
         raise ValueError("a figure is not finite")
     if len(result.teacher.latencies) != len(result.student.latencies):
         raise ValueError("teacher and student have latencies of different batches")
+
+
+def _intervals(result: RunResult) -> Iterator[Interval]:
+    blocks = (*result.blocks, *result.candidates)
+    some = [result.teacher.interval, result.student.interval, *(b.solo_interval for b in blocks)]
+    if result.change:
+        some.append(result.change.interval)
+    yield from (interval for interval in some if interval is not None)
 
 
 def _check_figures(figures: list[Any]) -> None:

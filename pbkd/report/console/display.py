@@ -11,12 +11,12 @@ from pbkd.report.card import (
     all_notes,
     comparison,
     phase_rows,
-    points,
     score_name,
     stage_scores,
-    verdict,
 )
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_rows
+from pbkd.report.scores import score_text
+from pbkd.report.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,10 @@ def show_result(result: RunResult, console: Console) -> None:
     """Print a result: teacher and student compared, phases, energy, verdict."""
     heads = ("", "teacher", "student", "teacher / student")
     console.print(_table(heads, comparison(result), left={0}))
-    stages = ", ".join(f"{stage} {points(share)}" for stage, share in stage_scores(result).items())
+    stages = ", ".join(
+        f"{stage} {score_text(share, result.test_images)}"
+        for stage, share in stage_scores(result).items()
+    )
     console.print(f"student's test {score_name(result)} by stage: {stages}")
     phases = phase_rows(result.phases)
     console.print(_table(("phase", "seconds", "CPU seconds", "joules"), phases, left={0, 3}))

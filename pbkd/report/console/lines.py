@@ -15,9 +15,9 @@ from pbkd.core.events import (
     TeacherScored,
 )
 from pbkd.planning.plan import Plan
-from pbkd.report.card import points
 from pbkd.report.console.display import show_plan, show_result
 from pbkd.report.incidents import describe_incident
+from pbkd.report.scores import interval_text, loss_text, points, share_interval
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,22 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["print_event"]
 
 
-def print_event(event: Event, console: Console, *, every_epoch: bool) -> None:
-    """Print an event of a run, if it is worth a line.
-
-    Args:
-        event: The event.
-        console: Where to print.
-        every_epoch: Whether to print the epochs of fine-tuning. Other epochs have no lines.
-    """
+def print_event(event: Event, console: Console) -> None:
+    """Print an event of a run, if it is worth a line; epochs of blocks are not."""
     match event:
         case PlanMade(plan=Plan() as plan):
             show_plan(plan, console)
             console.print(f"run folder: {event.folder}")
         case RunFinished():
             show_result(event.result, console)
-        case EpochDone() if not every_epoch:
-            pass
         case _:
             if line := _line(event):
                 console.print(line)
@@ -62,9 +54,10 @@ def _line(event: Event) -> str | None:
         case BlockTrained():
             return _block(event)
         case BlockScored():
-            drop = f"alone it loses {100 * event.solo_drop:.1f} points; accepted"
-            kept = f"keeps the teacher's: {event.reason}"
-            return f"{event.block}: {kept if event.reason else drop}"
+            if event.reason:
+                return f"{event.block}: keeps the teacher's: {event.reason}"
+            change = loss_text(event.solo_drop, event.interval, event.images, "validation")
+            return f"{event.block}: alone it {change}; accepted"
         case EpochDone(accuracy=float() as accuracy):
             figures = f"loss {event.loss:.4f}, validation {points(accuracy)}"
             return f"{event.phase}, epoch {event.epoch}: {figures}"
@@ -78,8 +71,10 @@ def _line(event: Event) -> str | None:
 
 def _teacher(event: TeacherScored) -> str:
     score = f"{event.images:,} test images, no labels"
-    if event.accuracy is not None:
+    interval = share_interval(event.accuracy, event.images)
+    if interval:
         score = f"{points(event.accuracy)} of {event.images:,} test images"
+        score += f" (95 %: {interval_text(interval)})"
     return f"teacher {event.name}: {score}; cut by {event.cut}"
 
 

@@ -42,7 +42,7 @@ def shown(*, quiet: bool = False, as_json: bool = False) -> Iterator[Emit]:
         return
     console = open_console(quiet=quiet)
     if quiet or not sys.stdout.isatty() or console.is_dumb_terminal:
-        yield partial(print_event, console=console, every_epoch=True)
+        yield partial(print_event, console=console)
         return
     with _live(console) as show:
         yield show
@@ -75,6 +75,6 @@ def _live(console: Console) -> Iterator[Emit]:
         def show(event: Event) -> None:
             with lock:
                 run.see(event)
-                print_event(event, console, every_epoch=False)
+                print_event(event, console)
 
         yield show

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pbkd.core.results import EnergyResult
+from pbkd.core.energy_results import EnergyResult
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.energy.accounting import account_energy, devices_in_use
 from pbkd.energy.window import Domain, WindowEnergy

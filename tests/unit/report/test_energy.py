@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pbkd.core.results import DomainEnergy, EnergyResult, EnergySum, WorkerEnergy
+from pbkd.core.energy_results import DomainEnergy, EnergyResult, EnergySum, WorkerEnergy
 from pbkd.report import write_report
 from pbkd.report.card import all_notes, card
 from pbkd.report.compare import total_joules

@@ -24,10 +24,10 @@ from tests.unit.report.test_card import BLOCK, PHASES, STUDENT, TEACHER, UNTRAIN
 def test_the_verdict_stands_at_the_top_and_every_section_is_linked() -> None:
     page = Page(run_page(record())).root
     (verdict,) = page.find("p", "verdict")
-    assert verdict.text.startswith("1 of 3 blocks were replaced, with 8.0x fewer parameters")
+    assert verdict.text.startswith("1 of 3 blocks were replaced: the student has 4.0x fewer para")
     linked = [link.attributes["href"] for link in page.find("nav")[0].find("a")]
     assert linked == [f"#{part.attributes['id']}" for part in page.find("section")]
-    assert len(linked) == 9
+    assert len(linked) == 10
 
 
 def test_teacher_and_student_are_bars_of_the_same_scale() -> None:
@@ -95,7 +95,7 @@ def test_every_block_has_a_box_and_a_card_with_all_that_is_known() -> None:
         "parameters": "8,000 to 1,000",
         "MACs": "90,000 to 45,000",
         "cost": "500.00 ms a step, measured; its job took 1.50 s on worker 0",
-        "alone it loses": "1.25 points on validation",
+        "alone": "loses 1.2 points on 160 validation images (95 %: -1.1 to 3.6)",
         "outcome": "accepted",
     }
     assert cards[0].find("title")[0].text == (
@@ -122,7 +122,8 @@ def test_candidates_are_told_of_where_there_were_several() -> None:
     card = section(run_page(record(run)), "chain").find("article")[0]
     terms = [term.text for term in card.find("dt")]
     assert terms[-2:] == ["candidate conv1", "candidate conv1.1"]
-    assert "low-rank; 1.25 points on validation; not taken: x" in card.text
+    assert "low-rank; loses 1.2 points on 160 validation images (95 %: -1.1" in card.text
+    assert "; not taken: x" in card.text
 
 
 def test_plan_and_course_are_drawn_on_one_scale_of_time() -> None:

@@ -24,6 +24,8 @@ TRAINED = BlockResult(
     solo_drop=-0.01,
     solo_divergence=0.25,
     builder={"name": "separable", "rank": 2},
+    solo_interval=(-0.05, 0.03),
+    solo_images=100,
 )
 KEPT = replace(
     TRAINED,
@@ -36,6 +38,8 @@ KEPT = replace(
     student_fed_losses=(),
     solo_drop=None,
     solo_divergence=None,
+    solo_interval=None,
+    solo_images=None,
 )
 
 
@@ -44,11 +48,25 @@ def test_there_is_a_column_for_every_field_and_a_row_for_every_block() -> None:
     head, *rows = list(csv.reader(io.StringIO(text)))
     assert head == [field.name for field in fields(BlockResult)]
     sizes = ["1x8x8", "32x8x8", "384", "137", "18432", "2624"]
-    by = "separable rank=2"
+    by, solo = "separable rank=2", ["-0.05 0.03", "100"]
     why = 'it says "no, never",\nand means it'
     assert rows == [
-        ["conv1", *sizes, "True", "", "0", "1.5", "0.5 0.25", "0.125", "-0.01", "", "0.25", by],
-        ["conv2", *sizes, "False", why, "", "", "", "", "", "", "", by],
+        [
+            "conv1",
+            *sizes,
+            "True",
+            "",
+            "0",
+            "1.5",
+            "0.5 0.25",
+            "0.125",
+            "-0.01",
+            "",
+            "0.25",
+            by,
+            *solo,
+        ],
+        ["conv2", *sizes, "False", why, "", "", "", "", "", "", "", by, "", ""],
     ]
     assert "\r" not in text
 
