@@ -20,13 +20,11 @@ def compare(
     `pbkd baseline` are additional columns.
     """
     from pbkd.core.files import write_file
-    from pbkd.report.compare import compare_csv, compare_notes, compare_rows
-    from pbkd.report.console.display import print_wide
+    from pbkd.report.compare import compare_csv
+    from pbkd.report.console.comparison import show_comparison
     from pbkd.runs.finished import read_finished
 
     finished = [read_finished(folder) for folder in runs]
-    print_wide(*compare_rows(finished), left=2)
-    for note in compare_notes(finished):
-        typer.echo(note)
+    show_comparison(finished)
     if csv:
         write_file(csv, compare_csv(finished).encode())

@@ -10,11 +10,13 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pbkd.report.card import joules_notes
+from pbkd.report.scores import interval_text, score_text
 from pbkd.runs.finished import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pbkd.core.intervals import Interval
     from pbkd.runs.finished import Finished
 
 __all__ = [
@@ -64,7 +66,7 @@ def compare_csv(runs: Sequence[Finished]) -> str:
 
 
 def compare_notes(runs: Sequence[Finished]) -> list[str]:
-    """Return the reasons of missing figures, and each run's command."""
+    """Return the reasons of missing figures, and what the brackets are."""
     notes: dict[str, list[str]] = {}
     for run in runs:
         for note in joules_notes(run.result.phases):
@@ -73,7 +75,8 @@ def compare_notes(runs: Sequence[Finished]) -> list[str]:
             note = "Seconds, joules not measured: the run was resumed; only the rest was measured."
             notes.setdefault(note, []).append(run.name)
     missing = [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in notes.items()]
-    return [*missing, *(f"{run.name}: {run.result.command}" for run in runs)]
+    brackets = "In brackets: 95 % intervals; that of the change is for the same images."
+    return [brackets, *missing] if any(run.result.test_images for run in runs) else missing
 
 
 def _cell(column: _Column, run: Finished) -> str:
@@ -85,9 +88,9 @@ def _columns(runs: Sequence[Finished]) -> list[_Column]:
     return [
         _Column("run", "run", str, attrgetter("name")),
         _Column("teacher", "teacher", str, attrgetter("result.teacher.name")),
-        *_sizes(),
         *_accuracies(),
         *_agreement(runs),
+        *_sizes(),
         *_latencies(runs),
         _Column("seconds", "seconds", _seconds, attrgetter("seconds")),
         _Column("blockwise_seconds", "blockwise s", _seconds, attrgetter("blockwise_seconds")),
@@ -107,21 +110,61 @@ def _sizes() -> Iterator[_Column]:
 
 
 def _accuracies() -> Iterator[_Column]:
-    """Yield accuracies on the test split and, for CSV, on the validation split."""
-    yield _Column("teacher_accuracy", "teacher's", _percent, _of_network("teacher", "accuracy"))
+    """Yield accuracies on the test split with intervals and, for CSV, on the validation split."""
+    yield _Column("test_images", "images", "{:,}".format, attrgetter("result.test_images"))
+    for role in ("teacher", "student"):
+        accuracy = _of_network(role, "accuracy")
+        yield _Column(None, f"{role}'s accuracy", str, partial(_scored, role))
+        yield _Column(f"{role}_accuracy", None, str, accuracy)
+        yield from _ends(f"{role}_accuracy", partial(_accuracy_interval, role))
+    yield _Column(None, "change in points", str, _change)
+    yield _Column("points_lost", None, str, _points_lost)
+    yield from _ends("points_lost", _points_lost_interval)
     for stage in ("assembled", "recalibrated", "fine-tuned"):
         name = stage.replace("-", "_")
         yield _Column(f"{name}_accuracy", stage, _percent, partial(_stage, "accuracies", stage))
         yield _Column(f"{name}_validation", None, str, partial(_stage, "validation", stage))
-    yield _Column("student_accuracy", "student's", _percent, _of_network("student", "accuracy"))
-    yield _Column("points_lost", "points lost", "{:.2f}".format, _points_lost)
+
+
+def _ends(name: str, interval: Callable[[Finished], Any]) -> Iterator[_Column]:
+    """Yield lower and upper end of an interval, for CSV."""
+    for index, end in enumerate(("low", "high")):
+        yield _Column(f"{name}_{end}", None, str, partial(_end, interval, index))
+
+
+def _end(interval: Callable[[Finished], Any], index: int, run: Finished) -> float | None:
+    ends = interval(run)
+    return None if ends is None else ends[index]
+
+
+def _accuracy_interval(role: str, run: Finished) -> Interval | None:
+    network = getattr(run.result, role)
+    return None if network.accuracy is None else network.interval
+
+
+def _scored(role: str, run: Finished) -> str | None:
+    accuracy = getattr(run.result, role).accuracy
+    return None if accuracy is None else score_text(accuracy, run.result.test_images)
+
+
+def _change(run: Finished) -> str | None:
+    lost, change = _points_lost(run), run.result.change
+    if lost is None:
+        return None
+    return f"{-lost:+.2f}" + (f" ({interval_text(change.interval)})" if change else "")
 
 
 def _agreement(runs: Sequence[Finished]) -> Iterator[_Column]:
     """Yield the student's agreement with its teacher, if a run had no labels."""
     if any(run.result.accuracy_reason for run in runs):
-        yield _Column("agreement", "agreement", _percent, _of_network("student", "agreement"))
+        yield _Column("agreement", None, str, _of_network("student", "agreement"))
+        yield _Column(None, "agreement", str, _agreed)
         yield _Column("accuracy_reason", None, str, attrgetter("result.accuracy_reason"))
+
+
+def _agreed(run: Finished) -> str | None:
+    agreement = run.result.student.agreement
+    return None if agreement is None else score_text(agreement, run.result.test_images)
 
 
 def _latencies(runs: Sequence[Finished]) -> Iterator[_Column]:
@@ -205,6 +248,13 @@ def _size_ratio(figure: str) -> Callable[[Finished], Value]:
 def _points_lost(run: Finished) -> float | None:
     before, after = run.result.teacher.accuracy, run.result.student.accuracy
     return None if before is None or after is None else 100 * (before - after)
+
+
+def _points_lost_interval(run: Finished) -> Interval | None:
+    if run.result.change is None:
+        return None
+    low, high = run.result.change.interval
+    return -100 * high, -100 * low
 
 
 def _stage(split: str, stage: str, run: Finished) -> float | None:

@@ -40,11 +40,12 @@ def compare_page(runs: Sequence[Finished]) -> str:
     """Return the page of finished runs, in their order, as HTML text."""
     heads, rows = compare_rows(runs)
     numbered = [(str(number), *row) for number, row in enumerate(rows, 1)]
+    notes = [*compare_notes(runs), *(f"{run.name}: {run.result.command}" for run in runs)]
     sections = [
         Section("table", "Table", table(("no.", *heads), list(numbered), class_="sortable")),
         Section("plots", "Accuracy against cost", _plots(runs)),
         Section("verdicts", "Summaries", _verdicts(runs)),
-        Section("notes", "Notes", element("ul", *(element("li", n) for n in compare_notes(runs)))),
+        Section("notes", "Notes", element("ul", *(element("li", note) for note in notes))),
     ]
     about = f"{len(runs)} runs. MACs, parameters and latencies are ratios, teacher over student."
     return page("Comparison of runs", about, sections)

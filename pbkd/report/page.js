@@ -20,9 +20,10 @@ system.addEventListener("change", labelTheme);
 themeButton.hidden = false;
 labelTheme();
 
-// A cell is a number with a unit that its whole column has, "not measured", or a text.
+// A cell is a number with a unit that its whole column has and perhaps its interval in brackets,
+// "not measured", or a text.
 function numberOf(text) {
-  const figure = text.replaceAll(",", "").replace(/( %|x)$/, "");
+  const figure = text.replaceAll(",", "").replace(/ \(.*\)$/, "").replace(/( %|x)$/, "");
   return /^-?\d+(\.\d+)?$/.test(figure) ? Number(figure) : NaN;
 }
 

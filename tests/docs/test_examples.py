@@ -87,7 +87,9 @@ def sizes(output: str) -> list[str]:
     numbers = r"[\d,]+ to [\d,]+"
     plan = rf"^\S+ +[\dx]+ +[\dx]+ +{numbers} +{numbers}"
     result = r"^(?:parameters|MACs) +[\d,]+ +[\d,]+ +[\d.]+x"
-    verdict = r"\d+ of \d+ blocks were replaced, with [\d.]+x fewer parameters and [\d.]+x"
+    verdict = (
+        r"\d+ of \d+ blocks were replaced: the student has [\d.]+x fewer parameters and [\d.]+x"
+    )
     lines = re.findall(f"{plan}|{result}|{verdict}", output, re.MULTILINE)
     return [" ".join(line.split()) for line in lines]
 

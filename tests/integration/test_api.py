@@ -139,7 +139,8 @@ def test_without_labels_agreement_takes_the_place_of_accuracy(
     assert result.blocks[-1].solo_drop is not None
     card = (Path(result.folder) / "README.md").read_text()
     assert "Accuracy not measured: the data 'memory' has no labels." in card
-    assert f"agrees with its teacher on {100 * student.agreement:.2f} % of the test" in card
+    share = f"{100 * student.agreement:.2f} %"
+    assert f"agrees with its teacher on {share} of 360 test images (95 %: " in card
 
 
 def test_a_data_source_by_name_and_uint8_images(

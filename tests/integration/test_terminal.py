@@ -145,3 +145,37 @@ def test_a_run_that_is_watched_in_a_terminal(terminal: Terminal, tmp_path: Path)
     assert not any(HEAD.match(line) or PHASE.match(line) for line in lines)
     message = f"pbkd: no longer watching '{folder}'; the run is not affected."
     assert terminal.lines("-J")[-2:] == [message, PROMPT]
+
+
+def test_every_epoch_of_fine_tuning_stays_in_the_scrollback(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    """More lines than the terminal has, printed above the rows while it is made narrower."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    phase, count = "fine-tuning", 45
+    with locked(folder):
+        record_event(folder, "host", PhaseStarted(phase=phase))
+        job = JobStarted(
+            worker=None, phase=phase, blocks=("student",), begun=0, epochs=99, steps=10, images=64
+        )
+        record_event(folder, "host", job)
+        terminal.type(f"{PBKD} watch {folder}", "Enter")
+        terminal.wait(lambda lines: any(re.match(r"host +.* student +1/99", x) for x in lines))
+        for epoch in range(1, count + 1):
+            done = EpochDone(
+                worker=None, phase=phase, block="student", epoch=epoch, loss=0.5, accuracy=0.75
+            )
+            record_event(folder, "host", done)
+            if epoch == count // 2:
+                terminal.resize(70, 20)
+        terminal.wait(lambda lines: any(f"epoch {count}:" in line for line in lines))
+        lines = terminal.lines("-S", "-", "-J")
+        terminal.type("C-c")
+    printed = [line for line in lines if line.startswith("fine-tuning, epoch")]
+    assert printed == [
+        f"fine-tuning, epoch {epoch}: loss 0.5000, validation 75.00 %"
+        for epoch in range(1, count + 1)
+    ]
+    assert [bool(PHASE.match(line)) for line in lines].count(True) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -81,8 +83,10 @@ def test_it_is_compared_kept_and_verified_without_an_accuracy(
     heads, (row,) = compare_rows([finished])
     cells = dict(zip(heads, row, strict=True))
     agreement = f"{100 * (photographed.student.agreement or 0):.2f} %"
-    assert (cells["student's"], cells["points lost"]) == ("not measured", "not measured")
-    assert cells["agreement"] == agreement
+    assert cells["student's accuracy"] == cells["change in points"] == "not measured"
+    assert cells["agreement"].startswith(f"{agreement} (")
+    (figures,) = csv.DictReader(io.StringIO(compare_csv([finished])))
+    assert figures["student_accuracy"] == figures["student_accuracy_low"] == ""
     assert "the data 'imagefolder' has no labels" in compare_csv([finished])
     kept = add_student(registry, Path(photographed.folder), tmp_path, name="digits-seen", half=True)
     card = read_yaml(kept / "card.yaml")

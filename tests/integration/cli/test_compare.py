@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from pbkd.cli import app
 from pbkd.errors import ConfigError, RunFolderError
+from pbkd.report.scores import score_text
 
 
 @pytest.fixture
@@ -39,18 +40,21 @@ def test_a_baseline_is_told_of_and_stands_beside_its_run(folder: Path, tmp_path:
     student = json.loads((folder / "result.json").read_text())["student"]["accuracy"]
     table = [re.split(r" {2,}", line.strip()) for line in lines[len(epochs) : len(epochs) + 3]]
     assert table[0] == ["training", "test accuracy", "seconds", "epochs"]
-    assert table[1][:2] == ["blockwise (the run)", f"{100 * student:.2f} %"]
+    assert table[1][:2] == ["blockwise (the run)", score_text(student, 360)]
     assert table[2] == [
         "scratch",
-        f"{100 * row['accuracy']:.2f} %",
+        score_text(row["accuracy"], 360),
         f"{row['seconds']:.1f}",
         str(row["epochs"]),
     ]
 
     output = pbkd("compare", folder, folder, "--csv", tmp_path / "runs.csv")
-    head, *rows = [re.split(r" {2,}", line.strip()) for line in output.splitlines()[:3]]
-    assert rows[0] == rows[1]
-    shown = dict(zip(head, rows[0], strict=True))
+    assert max(len(line) for line in output.split(f"{folder.name}:\n")[0].splitlines()) <= 100
+    shown: dict[str, str] = {}
+    for part in re.findall(r"^run .*\n.*\n.*$", output, re.MULTILINE):
+        head, *rows = [re.split(r" {2,}", line.strip()) for line in part.splitlines()]
+        assert rows[0] == rows[1]
+        shown |= dict(zip(head, rows[0], strict=True))
     assert shown["run"] == folder.name
     assert shown["MACs"].endswith("x")
     assert shown["scratch"] == f"{100 * row['accuracy']:.2f} %"

@@ -9,6 +9,7 @@ import pytest
 
 from pbkd.core.events import Resumed
 from pbkd.core.results import BaselineResult, Latency, NetworkResult, PhaseResult, RunResult
+from pbkd.core.scores import PairedChange
 from pbkd.report import write_report
 from pbkd.report.compare import compare_csv, compare_notes, compare_rows
 from pbkd.runs.events import record_event
@@ -33,6 +34,7 @@ RESULT = RunResult(
         parameters=1000,
         macs=6000,
         latencies=(Latency(0.002, 0.003, 1, 30), Latency(0.03, 0.04, 64, 30)),
+        interval=(0.65, 0.83),
     ),
     student=NetworkResult(
         name="vgg student",
@@ -51,6 +53,9 @@ RESULT = RunResult(
     environment={"torch": "2.14"},
     candidates=(replace(BLOCK, name="conv1.1"),),
     validation={"assembled": 0.4375, "recalibrated": None, "fine-tuned": 0.6875},
+    test_images=80,
+    validation_images=16,
+    change=PairedChange.of(both_correct=45, lost=15, gained=5, both_wrong=15),
 )
 SCRATCH = BaselineResult(
     method="scratch",
@@ -96,6 +101,11 @@ def test_csv_has_every_figure_in_full_and_the_command_last(tmp_path: Path) -> No
         "fine_tuned_validation": 0.6875,
         "student_accuracy": 0.625,
         "points_lost": 12.5,
+        "points_lost_low": 1.564645,
+        "points_lost_high": 22.82560,
+        "test_images": 80,
+        "teacher_accuracy_low": 0.65,
+        "teacher_accuracy_high": 0.83,
         "teacher_latency_seconds_batch_1": 0.002,
         "latency_ratio_batch_1": 0.5,
         "latency_ratio_batch_64": 3.0,
@@ -104,7 +114,8 @@ def test_csv_has_every_figure_in_full_and_the_command_last(tmp_path: Path) -> No
         "fine_tuning_seconds": 32,
         "joules_gpu0": 254,
     }
-    assert {name: float(row[name]) for name in figures} == pytest.approx(figures, rel=1e-15)
+    assert {name: float(row[name]) for name in figures} == pytest.approx(figures, rel=1e-5)
+    assert row["parameters_ratio"] == str(1000 / 300)
     assert row["recalibrated_accuracy"] == row["joules_reason"] == ""
     assert not any("scratch" in name for name in row)
 
@@ -114,14 +125,15 @@ def test_the_table_says_the_same_for_people(tmp_path: Path) -> None:
     assert dict(zip(heads, row, strict=True)) == {
         "run": "a",
         "teacher": "vgg",
-        "MACs": "1.50x",
-        "parameters": "3.33x",
-        "teacher's": "75.00 %",
+        "images": "80",
+        "teacher's accuracy": "75.00 % (64.5 to 83.2)",
+        "student's accuracy": "62.50 % (51.5 to 72.3)",
+        "change in points": "-12.50 (-22.8 to -1.6)",
         "assembled": "50.00 %",
         "recalibrated": "not measured",
         "fine-tuned": "62.50 %",
-        "student's": "62.50 %",
-        "points lost": "12.50",
+        "MACs": "1.50x",
+        "parameters": "3.33x",
         "latency at 1": "0.50x",
         "latency at 64": "3.00x",
         "seconds": "127.0",
@@ -164,9 +176,8 @@ def test_what_was_not_measured_is_empty_and_has_its_reason(tmp_path: Path) -> No
     assert compare_rows([run])[1][0][-1] == "not measured"
     other = finished(tmp_path / "b", replace(RESULT, phases=phases))
     assert compare_notes([run, other]) == [
+        "In brackets: 95 % intervals; that of the change is for the same images.",
         "a, b: Joules not measured: no sensor.",
-        "a: pbkd run seed=1 'keep=[a, b]'",
-        "b: pbkd run seed=1 'keep=[a, b]'",
     ]
 
 
@@ -179,7 +190,7 @@ def test_a_resumed_run_has_no_seconds_and_no_joules(tmp_path: Path) -> None:
     assert row["seconds"] == row["blockwise_seconds"] == row["fine_tuning_seconds"] == ""
     assert "joules_gpu0" not in row
     assert row["joules_reason"] == "the run was resumed"
-    assert compare_notes([run])[0].startswith("a: Seconds, joules not measured: ")
+    assert compare_notes([run])[1].startswith("a: Seconds, joules not measured: ")
 
 
 def test_a_student_without_macs_has_no_ratio(tmp_path: Path) -> None:
