@@ -10,11 +10,13 @@ import torch
 from pbkd.config.load import load_config
 from pbkd.config.options import MEMORY
 from pbkd.core.files import user_path
+from pbkd.core.torch_modes import ordinary_modes
 from pbkd.data.load import pretrained_cfg
 from pbkd.data.loader_rows import batch_size_of
 from pbkd.data.normalization import Normalization
 from pbkd.data.torch_data import dataset_from_torch
 from pbkd.errors import ConfigError
+from pbkd.models.adopt import adopt
 from pbkd.models.in_memory import InMemoryInputs
 from pbkd.pipeline.load import load as load_student
 from pbkd.pipeline.run import run
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["compress", "load"]
 
 
+@ordinary_modes()
 def compress(
     model: nn.Module,
     data: Any,
@@ -43,15 +46,15 @@ def compress(
     validation: Any = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    output: str | int | None = None,
     resume: str | Path | None = None,
     quiet: bool = False,
     **options: Any,
 ) -> RunResult:
     """Compress a trained network by blockwise knowledge distillation.
 
-    It does what `pbkd run` does, for a network and images in memory. With several workers, which
-    import the program that starts them, a script's own statements belong below
-    `if __name__ == "__main__":`.
+    It does what `pbkd run` does, for a network and images in memory. With several workers a
+    script's own statements belong below `if __name__ == "__main__":`, since workers import it.
 
     Args:
         model: The trained network: images (N, C, H, W) to logits (N, classes). It stays unchanged.
@@ -65,6 +68,7 @@ def compress(
         mean: The mean of each channel, for uint8 images scaled to [0, 1]; None if the model has a
             `pretrained_cfg`, as timm's have, or the images are float32.
         std: The standard deviation of each channel.
+        output: The key, name or index of the logits, if the model has several outputs.
         resume: The folder of a run that was stopped and is to be continued.
         quiet: Whether to print no progress.
         **options: The keys of `pbkd run`: `workers=2`, `builder={"name": "ghost"}`.
@@ -75,24 +79,26 @@ def compress(
     Raises:
         PbkdError: If model, data or options are invalid, or the run fails.
     """
-    for key in ("teacher", "data"):
-        if key in options:
-            raise ConfigError(f"'{key}' is no option here: it is an argument of its own.")
+    if key := {"teacher", "data"} & options.keys():
+        raise ConfigError(f"'{min(key)}' is no option here: it is an argument of its own.")
     inputs = _inputs(model, data, validation, test, mean, std)
-    config = _config(inputs, data, options)
+    config = _config(inputs, output, data, options)
     if config.workers != 1:
         inputs.check_portable()
-    registry, folder = build_registry(config.plugins), user_path(resume) if resume else None
+    folder = user_path(resume) if resume else None
     with nullcontext(lambda _event: None) if quiet else shown() as show:
-        return run(config, registry, show, resume=folder, inputs=inputs)
+        return run(config, build_registry(config.plugins), show, resume=folder, inputs=inputs)
 
 
-def _config(inputs: InMemoryInputs, data: Any, options: dict[str, Any]) -> RunConfig:
+def _config(
+    inputs: InMemoryInputs, output: str | int | None, data: Any, options: dict[str, Any]
+) -> RunConfig:
     """Load the configuration; a loader's batch size is kept unless the options have another."""
     size = batch_size_of(data) or 0
     kept = {"batch_size": size} if size > 1 else {}  # BatchNorm needs two images
     choice = data if inputs.data is None else MEMORY
-    return load_config(options={**kept, **options, "teacher": inputs.name, "data": choice})
+    teacher = inputs.name if output is None else {"name": inputs.name, "output": str(output)}
+    return load_config(options={**kept, **options, "teacher": teacher, "data": choice})
 
 
 def _inputs(
@@ -104,12 +110,14 @@ def _inputs(
     std: Sequence[float] | None,
 ) -> InMemoryInputs:
     """Check the arguments of `compress` and put them together."""
+    adopted = adopt(model)
     dataset: Dataset | None = None
     if not isinstance(data, (str, dict)):
         dataset = dataset_from_torch(data, validation, test)
     elif validation is not None or test is not None:
         raise ConfigError("a data choice has its own validation and test splits: give neither.")
-    return InMemoryInputs(model, _normalization(model, dataset, mean, std), dataset)
+    normalization = _normalization(adopted.network, dataset, mean, std)
+    return InMemoryInputs(adopted.network, normalization, dataset, adopted.notes)
 
 
 def _normalization(
@@ -133,6 +141,7 @@ def _normalization(
     return Normalization(tuple(mean), tuple(std))
 
 
+@ordinary_modes()
 def load(
     folder: str | Path, *, plugins: Sequence[str] = (), make: Callable[[], nn.Module] | None = None
 ) -> nn.Sequential:

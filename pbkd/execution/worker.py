@@ -11,6 +11,7 @@ import torch.distributed as dist
 from pbkd.config.load import load_config
 from pbkd.core.files import user_path
 from pbkd.core.process import keep_freed_memory, thread_count
+from pbkd.core.torch_modes import ordinary_modes
 from pbkd.data.batching import shuffled_batches, shuffled_rows
 from pbkd.execution.context import WorkerContext
 from pbkd.execution.job import block_starts, candidate_starts, run_job
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["epoch_batches", "work"]
 
 
+@ordinary_modes()
 def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     """Do one worker's part of a blockwise phase.
 

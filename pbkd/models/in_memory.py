@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
 import sys
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pbkd.config.options import MEMORY
 from pbkd.errors import ConfigError, first_line
 from pbkd.models.chain import freeze
 from pbkd.models.teacher import Teacher
+from pbkd.models.wrappers import copied
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,14 +28,16 @@ class InMemoryInputs:
     """The objects that a program passes to `pbkd.compress`.
 
     Attributes:
-        network: The trained network; it is copied, never changed.
+        network: The trained network, see `adopt`; it is copied, never changed.
         normalization: How its images are normalised.
         data: What to train on; None if the configuration names a data source.
+        notes: Remarks on how the network was taken, a sentence each.
     """
 
     network: nn.Module
     normalization: Normalization
     data: Dataset | None
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -44,8 +46,8 @@ class InMemoryInputs:
 
     def teacher(self) -> Teacher:
         """Return a frozen copy of the network as a teacher, on the CPU."""
-        network = freeze(copy.deepcopy(self.network).cpu())
-        return Teacher(self.name, network, self.normalization, "given")
+        network = freeze(copied(self.network))
+        return Teacher(self.name, network, self.normalization, "given", self.notes)
 
     def check_portable(self) -> None:
         """Check that these objects can be sent to worker processes.

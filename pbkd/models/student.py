@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from pbkd.core.torch_modes import kept_modes
 from pbkd.errors import RunFolderError
-from pbkd.models.chain import blocks_of, freeze
+from pbkd.models.adopt import adopt
+from pbkd.models.chain import blocks_of
+from pbkd.models.forward_pass import settle
 from pbkd.models.partition import cut, pick_partitioner
 from pbkd.models.replacement import build_replacement
 from pbkd.models.teacher import build_network
@@ -66,8 +69,11 @@ def architecture(
             " the function that makes it, as in pbkd.load(FOLDER, make=FUNCTION)."
         )
     with torch.random.fork_rng(devices=[]):
-        network = freeze(make() if make else build_network(registry, recipe.teacher))
+        with kept_modes():
+            given = make() if make else build_network(registry, recipe.teacher)
+        network = adopt(given).network
     image = torch.zeros(1, *recipe.image_shape)
+    settle(network, image.expand(2, -1, -1, -1), None, recipe.teacher.get("output"))
     chain = cut(pick_partitioner(registry, recipe.partitioner, network), network, image)
     replacements = {}
     for block in blocks_of(chain, image, recipe.replaced):

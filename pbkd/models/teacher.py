@@ -7,19 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from pbkd.config.options import declared_options, typed_options
+from pbkd.core.torch_modes import kept_modes
 from pbkd.data.load import pretrained_cfg
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError, first_line
-from pbkd.models.chain import freeze
+from pbkd.models.adopt import adopt, loadable
+from pbkd.models.refusals import check_kind
 from pbkd.models.user_module import import_function, is_user_function
 from pbkd.models.weights import fit_weights, read_weights
+from pbkd.models.wrappers import unwrapped
 from pbkd.protocols import ZooModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from torch import nn
 
     from pbkd.plugin.registry import Registry
 
@@ -61,6 +64,7 @@ class _CommonOptions:
     weights: str | None = None
     mean: list[float] | None = None
     std: list[float] | None = None
+    output: str | None = None
 
 
 def find_model(registry: Registry, name: str) -> tuple[ZooModel, dict[str, str]]:
@@ -115,22 +119,26 @@ def user_network_factory(
 
 
 def build_network(registry: Registry, choice: Mapping[str, Any]) -> nn.Module:
-    """Build the network that a `teacher` choice names, without trained weights.
+    """Build the network that a `teacher` choice names, without trained weights or wrappers.
 
     Raises:
         UnknownNameError: If there is no such model.
         TeacherError: If the model cannot be built with these options.
     """
     untrained = {"pretrained": False} if "pretrained" in choice else {}
-    return _build(registry, {**choice, **untrained})
+    network, _ = unwrapped(_build(registry, {**choice, **untrained}))
+    check_kind(network)
+    module: nn.Module = network
+    return module
 
 
-def _build(registry: Registry, choice: Mapping[str, Any]) -> nn.Module:
+def _build(registry: Registry, choice: Mapping[str, Any]) -> Any:
     model, variant = find_model(registry, choice["name"])
     _, build_options = _split_options(choice)
     options = typed_options(model.build, {**variant, **build_options}, where="teacher")
     try:
-        network = model.build(**options)
+        with kept_modes():
+            return model.build(**options)
     except PbkdError:
         raise
     except Exception as error:
@@ -138,10 +146,6 @@ def _build(registry: Registry, choice: Mapping[str, Any]) -> nn.Module:
             f"the network '{choice['name']}' cannot be built with these options:"
             f" {first_line(error)}"
         ) from error
-    if not isinstance(network, nn.Module):
-        kind = type(network).__name__
-        raise TeacherError(f"'{choice['name']}' gives a {kind}, not a torch module.")
-    return network
 
 
 def _split_options(choice: Mapping[str, Any]) -> tuple[_CommonOptions, dict[str, Any]]:
@@ -189,9 +193,10 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
     options, _ = _split_options(choice)
     source = options.weights or model.weights
     if source is None and choice.get("pretrained"):
-        network, source = _build(registry, choice), "pretrained"
+        source = "pretrained"
     else:
-        network = build_network(registry, choice)
+        choice = {**choice, "pretrained": False} if "pretrained" in choice else choice
+    given = _build(registry, choice)
     if source is None and is_user_function(registry, choice["name"]):
         source = "its own"
     if source is None:
@@ -200,9 +205,10 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
             + (", or teacher.pretrained=true to download them." if model.variants else ".")
         )
     if source not in ("random", "pretrained", "its own"):
-        fit_weights(network, read_weights(Path(source)), source)
-    normalization = _normalization(model, network, options)
-    return Teacher(choice["name"], freeze(network), normalization, str(source))
+        fit_weights(loadable(given), read_weights(Path(source)), source)
+    adopted = adopt(given)
+    normalization = _normalization(model, adopted.network, options)
+    return Teacher(choice["name"], adopted.network, normalization, str(source), adopted.notes)
 
 
 def _normalization(model: ZooModel, network: nn.Module, options: _CommonOptions) -> Normalization:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import operator
+import re
 from typing import TYPE_CHECKING, Any
 
 from torch import fx, nn
 
 from pbkd.errors import ChainError
+from pbkd.models.in_place import is_overwritten
+from pbkd.models.outputs import LogitsHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["TracedNetwork"]
 
 _RESHAPES = ("view", "reshape")
-_INPLACE = (operator.iadd, operator.imul, operator.isub)
+_UNSPELLABLE = re.compile(r'["\\\x00-\x1f\x7f]')  # in the quoted names of fx's generated code
 
 
 class TracedNetwork:
@@ -46,16 +49,15 @@ class TracedNetwork:
             leaf_functions: Functions that are one operation.
 
         Raises:
-            ChainError: The network cannot be traced, or takes several inputs.
+            ChainError: The network cannot be traced.
         """
         graph = _trace(network, _Tracer(leaf_modules, leaf_functions))
         _localise_batch_sizes(graph)
-        self._root = fx.GraphModule(network, graph)
         self.modules = dict(network.named_modules())
-        inputs = [node for node in graph.nodes if node.op == "placeholder"]
-        if any(not node.args for node in inputs[1:]):
-            raise ChainError(f"{type(network).__name__} takes {len(inputs)} inputs, not one.")
-        self.input: fx.Node = inputs[0]
+        self._root = _graph_module(network, graph, self.modules)
+        self.input: fx.Node = next(node for node in graph.nodes if node.op == "placeholder")
+        if is_overwritten(self.input, self.modules):
+            _copy_input(graph, self.input)
         self.nodes: list[fx.Node] = [
             n for n in graph.nodes if n.op in ("call_module", "call_function", "call_method")
         ]
@@ -115,21 +117,24 @@ class TracedNetwork:
         furthest = max(index_of.get(user, -1) for user in self.input.users)
         cuts = set()
         for index, node in enumerate(self.nodes):
-            if furthest <= index and not any(map(self._is_inplace, node.users)):
+            if furthest <= index and not is_overwritten(node, self.modules):
                 cuts.add(node)
             furthest = max(furthest, last_use[node])
         return cuts
 
-    def _is_inplace(self, node: fx.Node) -> bool:
-        if node.op == "call_module":
-            return bool(getattr(self.modules[str(node.target)], "inplace", False))
-        if node.op == "call_method":
-            return str(node.target).endswith("_") and not str(node.target).endswith("__")
-        return node.target in _INPLACE or bool(node.kwargs.get("inplace", False))
+
+class _Proxy(fx.Proxy):
+    """A value of the traced network; assignments to its parts are operations too."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
 
 
 class _Tracer(fx.Tracer):
-    """Traces into all modules but torch's own and the given leaves; knows where it is."""
+    """Traces into all modules but torch's own and the given leaves; knows where it is.
+
+    The network is called with one image batch, so that its further parameters have their defaults.
+    """
 
     def __init__(
         self, modules: Sequence[type[nn.Module]], functions: Sequence[Callable[..., Any]]
@@ -140,6 +145,24 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, self._leaves) or super().is_leaf_module(m, module_qualified_name)
+
+    def create_args_for_root(
+        self,
+        root_fn: Any,  # noqa: ARG002
+        is_module: bool,  # noqa: ARG002
+        concrete_args: Any = None,  # noqa: ARG002
+    ) -> tuple[Any, list[Any]]:
+        return self._call_root, [self.create_proxy("placeholder", "x", (), {})]
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
+    def _call_root(self, images: fx.Proxy) -> Any:
+        output = self.root.forward(images)
+        for hook in self.root._forward_hooks.values():
+            if isinstance(hook, LogitsHook):
+                output = hook(self.root, (images,), output)
+        return output
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         self.call_stack.append(self.path_of_module(m))
@@ -159,6 +182,43 @@ def _trace(network: nn.Module, tracer: _Tracer) -> fx.Graph:
             f"{type(network).__name__} cannot be traced, {where} ({reason}): wrap that part"
             " with torch.fx.wrap, or write a partitioner plugin."
         ) from error
+
+
+def _graph_module(
+    network: nn.Module, graph: fx.Graph, modules: dict[str, nn.Module]
+) -> fx.GraphModule:
+    """Make a module of a graph; targets that its code cannot spell get other names.
+
+    Args:
+        network: The network.
+        graph: Its graph; targets are renamed.
+        modules: The network's modules, by path; the new paths are added.
+    """
+    nodes = [node for node in graph.nodes if node.op in ("call_module", "get_attr")]
+    held = {str(n.target): operator.attrgetter(str(n.target))(network) for n in nodes}
+    if not any(map(_UNSPELLABLE.search, held)):
+        return fx.GraphModule(network, graph)
+    names: dict[str, str] = {}
+    for target in held:
+        name = plain = _UNSPELLABLE.sub("_", target)
+        while name in names.values() or (name != target and name in held):
+            name = f"{plain}_{len(names)}"
+        names[target] = name
+    for node in nodes:
+        node.target = names[str(node.target)]
+    modules |= {names[p]: held[p] for p in names if isinstance(held[p], nn.Module)}
+    module = fx.GraphModule({names[target]: held[target] for target in held}, graph)
+    module.training = network.training
+    return module
+
+
+def _copy_input(graph: fx.Graph, images: fx.Node) -> None:
+    """Let a network that changes its input in place change a copy."""
+    users = list(images.users)
+    with graph.inserting_after(images):
+        copy = graph.call_method("clone", (images,))
+    for user in users:
+        user.replace_input_with(images, copy)
 
 
 def _localise_batch_sizes(graph: fx.Graph) -> None:

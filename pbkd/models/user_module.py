@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from pbkd.config.options import MEMORY
+from pbkd.core.torch_modes import kept_modes
 from pbkd.errors import TeacherError, UnknownNameError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from torch import nn
 
     from pbkd.plugin.registry import Registry
 
@@ -34,7 +35,7 @@ def import_function(name: str, known: Iterable[str]) -> Callable[..., nn.Module]
     runs its code.
 
     Args:
-        name: `module:function`.
+        name: `module:function`, or `module:network` for a network that the module has made.
         known: Names of the registered models, for suggestions.
 
     Returns:
@@ -54,7 +55,8 @@ def import_function(name: str, known: Iterable[str]) -> Callable[..., nn.Module]
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        module = importlib.import_module(path)
+        with kept_modes():
+            module = importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name and (path == error.name or path.startswith(f"{error.name}.")):
             raise UnknownNameError(
@@ -64,13 +66,16 @@ def import_function(name: str, known: Iterable[str]) -> Callable[..., nn.Module]
         raise _import_failed(path, error) from error
     except Exception as error:
         raise _import_failed(path, error) from error
-    function: Callable[..., nn.Module] | None = getattr(module, attribute, None)
+    function: Any = getattr(module, attribute, None)
+    if isinstance(function, nn.Module):  # the network itself, not what makes it
+        return lambda: function
     if not callable(function):
         raise UnknownNameError(
             f"the module '{path}' has no function '{attribute}'."
             f"{did_you_mean(attribute, [name for name in vars(module) if name[0] != '_'])}"
         )
-    return function
+    factory: Callable[..., nn.Module] = function
+    return factory
 
 
 def _import_failed(path: str, error: Exception) -> TeacherError:

@@ -11,7 +11,9 @@ import torch
 
 from pbkd.core.seeding import derive_seed
 from pbkd.errors import PbkdError, UnknownNameError
-from pbkd.models.chain import blocks_of, freeze
+from pbkd.models.adopt import adopt
+from pbkd.models.chain import blocks_of
+from pbkd.models.forward_pass import settle
 from pbkd.models.metrics import macs
 from pbkd.models.partition import cut, pick_partitioner
 from pbkd.models.replacement import builder_choices, create_builders, propose, replaceable
@@ -99,8 +101,9 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
     loss: Loss = registry.find("loss", config.distill.loss)
     torch.manual_seed(derive_seed(config.seed, "coverage", name))
     try:
-        network = freeze(build_network(registry, {"name": name}))
+        network = adopt(build_network(registry, {"name": name})).network
         images = torch.randn(2, 3, size, size)
+        settle(network, images, None, None)
         partitioner = pick_partitioner(registry, config.partitioner, network)
         chain = cut(partitioner, network, images)
         builders = create_builders(registry, builder_choices(config.builder, config.candidates))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_of
+from pbkd.models.outputs import logits_key
 from pbkd.models.student import assemble
 from pbkd.models.student_files import Recipe, write_student
 from pbkd.pipeline.block_results import block_result
@@ -121,8 +122,12 @@ def _fine_tuning(config: RunConfig, task: DistillationTask) -> TrainingSettings:
 
 def _recipe(config: RunConfig, task: DistillationTask, kept: Selection) -> Recipe:
     """The recipe that rebuilds the student's architecture."""
+    output = logits_key(task.teacher.network)
     return Recipe(
-        teacher={key: value for key, value in config.teacher.items() if key != "weights"},
+        teacher={
+            **{key: value for key, value in config.teacher.items() if key != "weights"},
+            **({"output": output} if output else {}),
+        },
         partitioner={**config.partitioner, "name": task.partitioner},
         replaced={candidate_of(name)[0]: dict(kept.blocks[name].builder) for name in kept.accepted},
         preparation=task.preparation,

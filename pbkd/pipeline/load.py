@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.config.load import load_config
-from pbkd.models.chain import freeze
+from pbkd.models.adopt import adopt
 from pbkd.models.student import architecture
 from pbkd.models.student_files import RECIPE, WEIGHTS, read_recipe, student_folder
 from pbkd.models.teacher import build_network, user_network_factory
@@ -68,9 +68,8 @@ def reload(run: Path) -> Reloaded:
     make = user_network_factory(registry, config.teacher) if config else None
     recipe = read_recipe(student_folder(run) / RECIPE)
     student = load(run, plugins=plugins, make=make)
-    return Reloaded(
-        student, make() if make else build_network(registry, recipe.teacher), recipe, registry
-    )
+    teacher = adopt(make() if make else build_network(registry, recipe.teacher)).network
+    return Reloaded(student, teacher, recipe, registry)
 
 
 def load(
@@ -82,5 +81,4 @@ def load(
     path = home / WEIGHTS
     weights = read_weights(path)
     fit_weights(student, weights, path)
-    freeze(student)
     return student.to(memory_format=torch.channels_last)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pbkd.errors import TeacherError
 from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
 from pbkd.models.classes import fit_classes
+from pbkd.models.forward_pass import settle
 from pbkd.models.partition import cut, pick_partitioner
 from pbkd.models.precision import autocast, pick_dtype
 from pbkd.models.pseudo_labels import with_pseudo_labels
@@ -147,10 +148,12 @@ def build_task(
     where = torch.device(device)
     dtype = pick_dtype(config.autocast, where)
     network = teacher.network.to(where)
-    data = with_pseudo_labels(data, teacher, where)
     _check_channels(teacher, data)
     first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
     images = teacher.normalization.apply(first, where)
+    notes = settle(network, images[:2], data.num_classes, config.teacher.get("output"))
+    teacher = replace(teacher, notes=(*teacher.notes, *notes))
+    data = with_pseudo_labels(data, teacher, where)
     data = fit_classes(network, data, images[:2])
     partitioner = pick_partitioner(registry, config.partitioner, network)
     chain = cut(partitioner, network, images[:2])

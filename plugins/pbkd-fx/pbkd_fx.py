@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 PBKD_CONTRACT = 1
 
+_LONGEST_NAME = 100
+_RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)  # names of devices on Windows
 _GRANULARITIES = ("block", "stage", "conv")
 _WEIGHTED = (nn.Conv2d, nn.Linear)
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
@@ -241,13 +245,26 @@ def _parts_after(network: TracedNetwork, paths: Sequence[str]) -> list[_Part]:
 
 
 def _named(parts: Sequence[_Part]) -> dict[str, list[fx.Node]]:
-    """Name the parts for torch: paths with underscores, duplicates numbered."""
+    """Name the parts for torch and for files: duplicates, in whatever case, are numbered."""
     named: dict[str, list[fx.Node]] = {}
+    taken: set[str] = set()
     for part in parts:
-        name = plain = part.path.replace(".", "_")
+        name = plain = _file_name(part.path)
         count = 1
-        while name in named:
+        while name.casefold() in taken or hasattr(nn.Sequential, name):
             count += 1
             name = f"{plain}_{count}"
+        taken.add(name.casefold())
         named[name] = part.nodes
     return named
+
+
+def _file_name(path: str) -> str:
+    """Turn a module's path into a name that is valid for files on every system."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", path)
+    if len(name) > _LONGEST_NAME:
+        digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+        name = f"{name[: _LONGEST_NAME - 9]}_{digest}"
+    if not name.strip("_-") or name.startswith("-"):
+        name = f"block{name}"
+    return f"block_{name}" if _RESERVED.fullmatch(name) else name

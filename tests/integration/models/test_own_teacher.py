@@ -108,7 +108,7 @@ def test_what_is_wrong_with_ones_own_is_told(module: str, registry: Registry) ->
     assert told(f"{module}:mak").startswith(
         f"the module '{module}' has no function 'mak'. Did you mean 'make'?"
     )
-    assert told(f"{module}:nothing") == f"'{module}:nothing' gives a NoneType, not a torch module."
+    assert told(f"{module}:nothing") == "the teacher is of type NoneType, not a torch module."
     assert "cannot be built with these options: no such file" in told(f"{module}:failing")
     assert told("tim:resnet18").startswith("'tim' is neither a model nor a module of Python")
     assert "Did you mean 'timm'?" in told("tim:resnet18")
