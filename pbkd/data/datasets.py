@@ -122,10 +122,6 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Raise `DataError` for wrong labels, an empty split, or a crop larger than the images."""
-        if self.num_classes is not None and self.num_classes < 2:
-            raise DataError(
-                f"data set '{self.name}' has {self.num_classes} class; at least 2 are needed."
-            )
         for split in ("train", "validation", "test"):
             self._check_split(split, getattr(self, split))
         smallest = min(self.image_shape[1:])
@@ -154,7 +150,8 @@ class Dataset:
         if low < 0 or high >= self.num_classes:
             raise DataError(
                 f"the {name} labels of data set '{self.name}' run from {low} to {high}, but must"
-                f" be 0 … {self.num_classes - 1}."
+                f" be 0 … {self.num_classes - 1}: count classes from 0, and leave out images of no"
+                " class."
             )
 
 

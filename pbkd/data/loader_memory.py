@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from pbkd.data.loader_rows import length_of
 from pbkd.data.random_state import kept_random_state
-from pbkd.data.torch_batches import guarded, parse_item_or_batch
+from pbkd.data.torch_batches import describe, guarded, parse_item_or_batch
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def read_loader(loader: Any) -> LoadedImages:
     with guarded(loader), kept_random_state(loader):
         batches, endless = _read(loader, length)
     if not batches:
-        raise DataError(f"the {type(loader).__name__} gives no batches.")
+        raise DataError(f"the {describe(loader)} gives no batches.")
     labels = [classes for _, classes in batches if classes is not None]
     if labels and len(labels) < len(batches):
-        raise DataError(f"some batches of the {type(loader).__name__} have labels, others none.")
+        raise DataError(f"some batches of the {describe(loader)} have labels, others none.")
     shapes = sorted({tuple(images.shape[1:]) for images, _ in batches})
     if len(shapes) > 1:
         raise DataError(
-            f"the images of the {type(loader).__name__} have the shapes {shapes}, but must all be"
+            f"the images of the {describe(loader)} have the shapes {shapes}, but must all be"
             " the same."
         )
     images = torch.cat([images for images, _ in batches])
@@ -99,7 +99,7 @@ def _longest(loader: Any, length: int) -> int:
 def _check_end(loader: Any, count: int, size: int) -> None:
     if count > MAX_IMAGES_OF_STREAM or size > MAX_BYTES_OF_STREAM:
         raise DataError(
-            f"the {type(loader).__name__} has no length and gives more than {count - 1:,} images"
+            f"the {describe(loader)} has no length and gives more than {count - 1:,} images"
             f" ({size / 1e9:.1f} GB) without an end: give its data set a __len__, the number of"
             " images to take."
         )
@@ -109,7 +109,7 @@ def _check_memory(loader: Any, size: int) -> None:
     limit = _memory() // 4
     if size > limit:
         raise DataError(
-            f"the images of the {type(loader).__name__} take {size / 1e9:.1f} GB, but can only be"
+            f"the images of the {describe(loader)} take {size / 1e9:.1f} GB, but can only be"
             f" read in its own order, into at most {limit / 1e9:.1f} GB of memory: give a plain"
             " DataLoader of a data set with __getitem__ and __len__, or fewer images."
         )

@@ -65,10 +65,11 @@ def rows_of(loader: DataLoader[Any], *, scored: bool) -> Tensor | None:
         return None
     if count is not None:
         rows = torch.where(rows < 0, rows + count, rows)
-        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < count:
+        outside = rows[(rows < 0) | (rows >= count)]
+        if len(outside):
             raise DataError(
                 f"the {type(loader.batch_sampler).__name__} of the loader yields row"
-                f" {int(rows.max())} of a data set of {count}: give it a sampler for this data set."
+                f" {int(outside[0])} of a data set of {count}: give it a sampler for this data set."
             )
     return rows.sort().values
 

@@ -72,7 +72,7 @@ def _concatenated(dataset: ConcatDataset[Any], rows: Tensor) -> Tensor:
     ends = torch.tensor(dataset.cumulative_sizes)
     parts = torch.bucketize(rows, ends, right=True)
     keys = torch.zeros_like(rows)
-    for number in parts.unique().tolist():
+    for number in torch.unique(parts).tolist():
         chosen = parts == number
         start = int(ends[number - 1]) if number else 0
         keys[chosen] = dataset_keys(dataset.datasets[number], rows[chosen] - start)

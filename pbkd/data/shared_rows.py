@@ -64,7 +64,7 @@ def without_shared(
                 f"{int(shared.sum())} of the {len(shared)} training images are {name} images too:"
                 " they are not trained on."
             )
-    if bool(left_out.all()):
+    if len(left_out) and bool(left_out.all()):
         raise DataError(
             f"all training images are {' or '.join(held)} images too: give other images, or none"
             " to hold out a tenth of the training images."

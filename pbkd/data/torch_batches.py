@@ -16,7 +16,7 @@ from pbkd.errors import DataError, PbkdError, is_out_of_memory
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["as_pixels", "guarded", "parse_batch", "parse_item_or_batch"]
+__all__ = ["as_pixels", "describe", "guarded", "parse_batch", "parse_item_or_batch"]
 
 _IMAGES = ("image", "images", "img", "pixel_values", "input", "inputs", "x")
 _LABELS = ("label", "labels", "target", "targets", "y")
@@ -78,6 +78,12 @@ def as_pixels(images: Tensor) -> Tensor:
     return images.to(torch.float32) if images.is_floating_point() else images
 
 
+def describe(source: Any) -> str:
+    """Name the type of a source, and the type of its data set if it has one."""
+    name, dataset = type(source).__name__, getattr(source, "dataset", None)
+    return name if dataset is None else f"{name} of {type(dataset).__name__}"
+
+
 @contextmanager
 def guarded(source: Any) -> Iterator[None]:
     """Turn the errors of a program's own data set or loader into a `DataError` that names it."""
@@ -91,7 +97,7 @@ def guarded(source: Any) -> Iterator[None]:
         lines = str(error).strip().splitlines() or [""]
         cures = [cure for sign, cure in _CURES.items() if sign in str(error)]
         raise DataError(
-            f"the {type(source).__name__} cannot be read ({type(error).__name__}:"
+            f"the {describe(source)} cannot be read ({type(error).__name__}:"
             f" {lines[-1].rstrip('.')}): {cures[0] if cures else 'correct it'}."
         ) from error
 

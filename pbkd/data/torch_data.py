@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pbkd.data.datasets import Split
-    from pbkd.data.torch_sources import SourceRows
+    from pbkd.data.shared_rows import SourceRows
 
 
 __all__ = ["dataset_from_torch"]
@@ -73,6 +73,7 @@ def dataset_from_torch(train: Any, validation: Any, test: Any, share: float = 0.
         num_classes=_num_classes(splits),
         image_shape=_image_shape(splits),
         augmentation=Augmentation(external=True),
+        class_names=_class_names(train),
         notes=(*training.notes, *(note for rows in held.values() for note in rows.notes), *notes),
     )
 
@@ -89,7 +90,7 @@ def _hold_out(
     try:
         return _cut(labels, keys, names, share), []
     except DataError:
-        if training.reach is None or len(keys.unique()) == len(keys):
+        if training.reach is None or len(torch.unique(keys)) == len(keys):
             raise
     note = "The training images repeat, so images that are held out have copies among them."
     return _cut(labels, torch.arange(len(keys)), names, share), [note]
@@ -111,12 +112,21 @@ def _cut(labels: Tensor, keys: Tensor, names: Sequence[str], share: float) -> di
 
 def _first_rows(keys: Tensor) -> Tensor:
     """Return the first row of every key, in ascending order."""
-    distinct, positions = keys.unique(return_inverse=True)
+    distinct, positions = torch.unique(keys, return_inverse=True)
     if len(distinct) == len(keys):
         return torch.arange(len(keys))
     first = torch.full((len(distinct),), len(keys))
     first.scatter_reduce_(0, positions, torch.arange(len(keys)), "amin")
     return first.sort().values
+
+
+def _class_names(source: Any) -> tuple[str, ...] | None:
+    """Return the attribute `classes` of a data set, or of the one that a loader or subset has."""
+    names = getattr(source, "classes", None)
+    if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    inner = getattr(source, "dataset", None)
+    return None if inner is None else _class_names(inner)
 
 
 def _num_classes(splits: Sequence[Split]) -> int | None:

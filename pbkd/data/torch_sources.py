@@ -17,7 +17,7 @@ from pbkd.data.loader_rows import length_of, rows_of
 from pbkd.data.row_keys import content_keys, dataset_keys, object_key, tensor_keys
 from pbkd.data.shared_rows import SourceRows
 from pbkd.data.splits import Subset
-from pbkd.data.torch_batches import as_pixels, parse_batch
+from pbkd.data.torch_batches import as_pixels, describe, parse_batch
 from pbkd.data.torch_split import (
     ChangedRowsError,
     ItemReader,
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from pbkd.data.datasets import Split
 
 __all__ = ["read_source"]
-
-_BATCH_SIZE = 256  # of an iterable data set without a loader
 
 
 def read_source(source: Any, name: str, *, scored: bool) -> SourceRows:
@@ -58,7 +56,7 @@ def read_source(source: Any, name: str, *, scored: bool) -> SourceRows:
     if isinstance(source, DataLoader):
         return _from_loader(source, name, scored=scored)
     if isinstance(source, IterableDataset):
-        return _read_in_order(DataLoader(source, batch_size=_BATCH_SIZE), name)
+        return _read_in_order(DataLoader(source), name)
     if not isinstance(source, (str, bytes, Mapping)):
         batches = isinstance(source, (list, tuple)) and _holds_batches(source)
         if hasattr(source, "__getitem__") and length_of(source) is not None and not batches:
@@ -109,7 +107,7 @@ def _from_loader(loader: DataLoader[Any], name: str, *, scored: bool) -> SourceR
     if rows is None:
         return _read_in_order(loader, name)
     if not len(rows):
-        raise DataError(f"the {type(loader).__name__} for {name} gives no batches.")
+        raise DataError(f"the {describe(loader)} for {name} gives no batches.")
     dataset, collate = loader.dataset, loader.collate_fn
     if type(dataset) is TensorDataset and collate is default_collate:
         images, labels = (*dataset.tensors, None)[:2]
@@ -144,7 +142,7 @@ def _read_in_order(loader: Any, name: str) -> SourceRows:
         keys=content_keys(split),
         reach=_reach(loader),
         notes=(
-            f"The {count} {name} images were read from the {type(loader).__name__} in its own order"
+            f"The {count} {name} images were read from the {describe(loader)} in its own order"
             f" {end}, once for all epochs.",
         ),
     )
@@ -165,7 +163,7 @@ def _with_note(taken: SourceRows, rows: Tensor, count: int | None) -> SourceRows
     """Note which images of its data set a training loader yields, if not each of them once."""
     if count is None or torch.equal(rows, torch.arange(count)):
         return taken
-    distinct = len(rows.unique())
+    distinct = len(torch.unique(rows))
     repeated = "" if distinct == len(rows) else f" ({len(rows)} with repetitions)"
     note = (
         f"The training loader yields {distinct} of the {count} images of its data set{repeated};"

@@ -158,7 +158,7 @@ def read_labels(reader: ItemReader, rows: Tensor) -> Tensor:
     """
     if not len(rows):
         return missing_labels(0)
-    distinct, positions = rows.unique(return_inverse=True)
+    distinct, positions = torch.unique(rows, return_inverse=True)
     with kept_random_state(reader.dataset):
         _, first = next(reader.read([distinct[:1]], ahead=False))
         if first is None:
@@ -221,7 +221,7 @@ def collates_row_by_row(reader: ItemReader, rows: Tensor) -> bool:
         reader: Reads the data set.
         rows: Row numbers, int64 (N,).
     """
-    probed = rows.unique()
+    probed = torch.unique(rows)
     probed = probed[fixed_permutation(len(probed))[:_PROBED_ROWS]]
     with guarded(reader.dataset), kept_random_state(reader.dataset):
         items = [reader.dataset[row] for row in probed.tolist()]

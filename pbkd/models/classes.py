@@ -32,7 +32,7 @@ def fit_classes(network: nn.Module, data: Dataset, images: Tensor) -> Dataset:
 
     Returns:
         The data, with the network's number of outputs as `num_classes` if it has labels, and with
-        a note if some classes have no images.
+        a note if some classes have no images. Class names are kept if there is one per output.
 
     Raises:
         TeacherError: If the network does not take the images, does not return one row of logits
@@ -41,8 +41,8 @@ def fit_classes(network: nn.Module, data: Dataset, images: Tensor) -> Dataset:
     outputs = _count_outputs(network, data, images)
     if not data.labelled:
         return data
-    present = torch.cat([s.labels.unique() for s in (data.train, data.validation, data.test)])
-    low, high, count = int(present.min()), int(present.max()), len(present.unique())
+    present = torch.cat([torch.unique(s.labels) for s in (data.train, data.validation, data.test)])
+    low, high, count = int(present.min()), int(present.max()), len(torch.unique(present))
     if high >= outputs:
         raise TeacherError(
             f"the labels of '{data.name}' run from {low} to {high}, but the teacher has {outputs}"
@@ -51,7 +51,8 @@ def fit_classes(network: nn.Module, data: Dataset, images: Tensor) -> Dataset:
     notes = data.notes
     if count < outputs:
         notes = (*notes, _missing_classes(count, high, outputs))
-    return replace(data, num_classes=outputs, notes=notes)
+    names = data.class_names if len(data.class_names or ()) == outputs else None
+    return replace(data, num_classes=outputs, class_names=names, notes=notes)
 
 
 def _cure(low: int, high: int, outputs: int) -> str:
