@@ -171,12 +171,11 @@ def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
     except (ConfigError, DataError):
         card["accuracy_note"] = _FULL_PRECISION
         return
-    for split in ("validation", "test") if data.labelled and normalization else ():
+    if not data.labelled or not normalization:
+        return
+    for split in ("validation", "test"):
         card["accuracy"][split] = accuracy(
-            student.to(device),
-            getattr(data, split),
-            normalization,
-            device=device,
+            student.to(device), getattr(data, split), normalization, device=device
         )
 
 

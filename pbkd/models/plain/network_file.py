@@ -1,0 +1,267 @@
+"""A plain network as JSON: layers and operations by name, from which it is rebuilt without code."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from pbkd.core.files import read_json, write_json
+from pbkd.errors import ExportError, RunFolderError
+from pbkd.models.plain.layers import build_layer, layer_options
+from pbkd.models.plain.operations import ATTRIBUTES, functions, is_method, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+__all__ = ["read_network", "write_network"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MOST_CONSTANTS = 2**17
+
+
+def write_network(path: Path, plain: fx.GraphModule) -> None:
+    """Write the layers and operations of a plain network; its weights are kept apart.
+
+    Args:
+        path: The file.
+        plain: What `trace_plain` returns.
+
+    Raises:
+        ExportError: If an operation has an argument that has no form in JSON.
+    """
+    modules = {str(node.target) for node in plain.graph.nodes if node.op == "call_module"}
+    tensors = {str(node.target) for node in plain.graph.nodes if node.op == "get_attr"}
+    layers = {name: plain.get_submodule(name) for name in sorted(modules)}
+    tree = {
+        "format": 1,
+        "layers": {
+            name: {"type": type(layer).__name__, "options": _encode(layer_options(layer))}
+            for name, layer in layers.items()
+        },
+        "tensors": {name: _tensor_tree(plain, name) for name in sorted(tensors)},
+        "operations": [_operation(node) for node in plain.graph.nodes],
+    }
+    write_json(path, tree)
+
+
+def _tensor_tree(plain: fx.GraphModule, name: str) -> dict[str, Any]:
+    owner, _, leaf = name.rpartition(".")
+    tensor: Tensor = getattr(plain.get_submodule(owner), leaf)
+    tree = {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
+    if isinstance(tensor, nn.Parameter):
+        return {**tree, "parameter": True}
+    if tensor.numel() <= _MOST_CONSTANTS:
+        return {**tree, "values": _encode(tensor.flatten().tolist())}
+    return tree
+
+
+def _operation(node: fx.Node) -> dict[str, Any]:
+    target = str(node.target)
+    if node.op == "call_function":
+        target = "getattr" if node.target is getattr else str(name_of(node.target))
+    args, kwargs = _encode(list(node.args)), {key: _encode(v) for key, v in node.kwargs.items()}
+    return {"name": node.name, "op": node.op, "target": target, "args": args, "kwargs": kwargs}
+
+
+def _encode(value: Any) -> Any:
+    """Write an argument: what JSON lacks becomes a dictionary of one key, its kind."""
+    if isinstance(value, fx.Node):
+        return {"node": value.name}
+    if isinstance(value, (list, tuple)):
+        items = [_encode(item) for item in value]
+        return items if type(value) is list else {"tuple": items}
+    if isinstance(value, slice):
+        return {"slice": [_encode(part) for part in (value.start, value.stop, value.step)]}
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
+    if isinstance(value, torch.memory_format):
+        return {"memory_format": str(value).removeprefix("torch.")}
+    if value is Ellipsis:
+        return {"ellipsis": True}
+    if isinstance(value, dict):
+        return {"dict": {str(key): _encode(item) for key, item in value.items()}}
+    if isinstance(value, float) and not -_LARGEST <= value <= _LARGEST:
+        return {"float": str(value)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ExportError(f"a network with an argument {value!r} cannot be written.")
+
+
+_LARGEST = 1.7976931348623157e308
+
+
+def read_network(path: Path, weights: Mapping[str, Tensor]) -> fx.GraphModule:
+    """Rebuild a network from an untrusted file; no code in it is run.
+
+    Args:
+        path: What `write_network` wrote.
+        weights: Its parameters and buffers by name; others are ignored.
+
+    Returns:
+        The network, in evaluation mode.
+
+    Raises:
+        RunFolderError: If the file is damaged, or does not fit the weights.
+    """
+    tree = read_json(path)
+    try:
+        if not isinstance(tree, dict) or tree.get("format") != 1:
+            raise ValueError("it is not of this version of pbkd")
+        root = _Root(tree, weights)
+        return fx.GraphModule(root.module, _graph(tree, root.module), "Student").eval()
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunFolderError(f"'{path}' does not describe a network: {reason}.") from error
+
+
+class _Root:
+    """A module with the layers and tensors of a network at their paths, and with its weights."""
+
+    def __init__(self, tree: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+        self.module = nn.Module()
+        for name, layer in tree["layers"].items():
+            built = build_layer(layer["type"], _decode(layer["options"], {}))
+            own = {key: _stored(weights, f"{name}.{key}", t) for key, t in built.state_dict().items()}
+            built.load_state_dict(own, assign=True)
+            owner, leaf = self._place(name)
+            owner.add_module(leaf, built)
+        for name, tensor in tree["tensors"].items():
+            value = self._tensor(name, tensor, weights)
+            owner, leaf = self._place(name)
+            if tensor.get("parameter"):
+                owner.register_parameter(leaf, nn.Parameter(value))
+            else:
+                owner.register_buffer(leaf, value)
+
+    def _place(self, path: str) -> tuple[nn.Module, str]:
+        """Return the module that owns a path, made where it is missing, and the last name."""
+        owner = self.module
+        *names, leaf = path.split(".")
+        if not all(name.isalnum() or _NAME.fullmatch(name) for name in (*names, leaf)):
+            raise ValueError(f"the name {path!r} is no path of a module")
+        for name in names:
+            if name not in owner._modules:
+                owner.add_module(name, nn.Module())
+            owner = owner.get_submodule(name)
+        return owner, leaf
+
+    def _tensor(
+        self, name: str, tree: Mapping[str, Any], weights: Mapping[str, Tensor]
+    ) -> Tensor:
+        dtype, shape = _dtype(tree["dtype"]), tree["shape"]
+        if name not in weights and "values" in tree:
+            return torch.tensor(_decode(tree["values"], {}), dtype=dtype).reshape(shape)
+        return _stored(weights, name, torch.empty(shape, dtype=dtype, device="meta"))
+
+
+def _stored(weights: Mapping[str, Tensor], name: str, wanted: Tensor) -> Tensor:
+    stored = weights.get(name)
+    if stored is None and name.endswith("num_batches_tracked"):
+        return torch.zeros((), dtype=torch.long)
+    if stored is None or stored.shape != wanted.shape:
+        raise ValueError(f"'{name}' {tuple(wanted.shape)} is not among the weights")
+    return stored.to(wanted.dtype)
+
+
+def _graph(tree: Mapping[str, Any], root: nn.Module) -> fx.Graph:
+    graph = fx.Graph()
+    nodes: dict[str, fx.Node] = {}
+    for entry in tree["operations"]:
+        op, name, target = entry["op"], entry["name"], entry["target"]
+        if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+            raise ValueError(f"{name!r} is no name of an operation")
+        args = tuple(_decode(entry["args"], nodes))
+        kwargs = {_keyword(key): _decode(value, nodes) for key, value in entry["kwargs"].items()}
+        called = _TARGETS[op](target, args, root)
+        nodes[name] = graph.create_node(op, called, args, kwargs, name=name)
+    graph.lint()
+    return graph
+
+
+def _keyword(name: str) -> str:
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise ValueError(f"{name!r} is no name of an argument")
+    return name
+
+
+def _function(target: str, args: tuple[Any, ...], _root: nn.Module) -> Callable[..., Any]:
+    if target == "getattr":
+        if len(args) != 2 or args[1] not in ATTRIBUTES:
+            raise ValueError("it reads an unknown attribute")
+        return getattr
+    if target not in functions():
+        raise ValueError(f"there is no function '{target}'")
+    return functions()[target]
+
+
+def _method(target: str, _args: tuple[Any, ...], _root: nn.Module) -> str:
+    if not is_method(target):
+        raise ValueError(f"there is no method '{target}'")
+    return target
+
+
+def _layer(target: str, _args: tuple[Any, ...], root: nn.Module) -> str:
+    root.get_submodule(target)
+    return target
+
+
+def _attribute(target: str, _args: tuple[Any, ...], root: nn.Module) -> str:
+    owner, _, leaf = target.rpartition(".")
+    if leaf not in {**root.get_submodule(owner)._parameters, **root.get_submodule(owner)._buffers}:
+        raise ValueError(f"there is no tensor '{target}'")
+    return target
+
+
+def _placeholder(target: str, _args: tuple[Any, ...], _root: nn.Module) -> str:
+    return _keyword(target)
+
+
+def _output(_target: str, _args: tuple[Any, ...], _root: nn.Module) -> str:
+    return "output"
+
+
+_TARGETS: dict[str, Callable[[str, tuple[Any, ...], nn.Module], Any]] = {
+    "placeholder": _placeholder,
+    "get_attr": _attribute,
+    "call_module": _layer,
+    "call_function": _function,
+    "call_method": _method,
+    "output": _output,
+}
+
+
+def _decode(value: Any, nodes: Mapping[str, fx.Node]) -> Any:
+    if isinstance(value, list):
+        return [_decode(item, nodes) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "node":
+        return nodes[content]
+    if kind == "tuple":
+        return tuple(_decode(item, nodes) for item in content)
+    if kind == "slice":
+        return slice(*(_decode(part, nodes) for part in content))
+    if kind == "dict":
+        return {key: _decode(item, nodes) for key, item in content.items()}
+    if kind == "dtype":
+        return _dtype(content)
+    if kind == "memory_format":
+        return {"channels_last": torch.channels_last}.get(content, torch.contiguous_format)
+    if kind == "float":
+        return float(content)
+    if kind == "ellipsis":
+        return Ellipsis
+    raise ValueError(f"an argument is of the unknown kind '{kind}'")
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"there is no dtype '{name}'")
+    return dtype
