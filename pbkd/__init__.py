@@ -8,7 +8,7 @@ from pbkd._version import __version__ as __version__
 from pbkd.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pbkd.api import compress, load
+    from pbkd.api import compress, load, transform
     from pbkd.config.schema import RunConfig
     from pbkd.core.blocks import Block, BlockCost
     from pbkd.core.results import BlockResult, RunResult
@@ -33,6 +33,7 @@ __all__ = [
     "dense_convolutions",
     "hookimpl",
     "load",
+    "transform",
 ]
 
 _MODULES = {
@@ -51,6 +52,7 @@ _MODULES = {
     "dense_convolutions": "models.layers",
     "hookimpl": "hookspecs",
     "load": "api",
+    "transform": "api",
 }
 
 

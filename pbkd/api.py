@@ -1,8 +1,9 @@
-"""The Python interface: `pbkd.compress` and `pbkd.load`."""
+"""The Python interface: `pbkd.compress`, `pbkd.load` and `pbkd.transform`."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,10 +15,13 @@ from pbkd.core.torch_modes import ordinary_modes
 from pbkd.data.load import pretrained_cfg
 from pbkd.data.loader_rows import batch_size_of
 from pbkd.data.normalization import Normalization
+from pbkd.data.picture_transform import picture_transform
 from pbkd.data.torch_data import dataset_from_torch
 from pbkd.errors import ConfigError
 from pbkd.models.adopt import adopt
 from pbkd.models.in_memory import InMemoryInputs
+from pbkd.models.student_files import RECIPE, read_recipe, student_folder
+from pbkd.models.student_input import preparation_of
 from pbkd.pipeline.load import load as load_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
@@ -26,7 +30,6 @@ from pbkd.zoo.store import resolve_student
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from torch import nn
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from pbkd.core.results import RunResult
     from pbkd.data.datasets import Dataset
 
-__all__ = ["compress", "load"]
+__all__ = ["compress", "load", "transform"]
 
 
 @ordinary_modes()
@@ -157,7 +160,8 @@ def load(
         make: Builds the teacher's network, if that is your own.
 
     Returns:
-        The student, in evaluation mode, on the CPU. Its images are normalised as its teacher's are.
+        The student, in evaluation mode, on the CPU. Its attribute `preparation` says how pictures
+        become its input, see `transform`, and `class_names` are the names of its classes, or None.
 
     Raises:
         RunFolderError: If the folder holds no student, or `make` is missing.
@@ -165,3 +169,24 @@ def load(
         UnknownNameError: If a name in the recipe is not registered.
     """
     return load_student(resolve_student(folder), plugins=plugins, make=make)
+
+
+def transform(student: nn.Module | str | Path) -> Any:
+    """Return the transforms that turn a picture into a student's input, as in its run.
+
+    Args:
+        student: What `pbkd.load` returned, or `result.student.network` of `pbkd.compress`; or the
+            folder of a run or student, or the name of a student in the zoo.
+
+    Returns:
+        A `torchvision.transforms.v2.Compose`. It takes a Pillow image, or a tensor (..., C, H, W)
+        of uint8 or of floats in [0, 1], and returns a float32 tensor (..., C, height, width).
+
+    Raises:
+        ConfigError: If the preparation is unknown.
+        RunFolderError: If the folder holds no student.
+    """
+    if isinstance(student, (str, Path)):
+        folder = student_folder(resolve_student(student))
+        return picture_transform(read_recipe(folder / RECIPE).preparation)
+    return picture_transform(preparation_of(student))

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
+from pbkd.data.picture_conversion import to_mode
+from pbkd.data.preparation_file import PILLOW_FILTERS, PILLOW_MODES
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageDecoder"]
 
-_PILLOW_MODES = {1: "L", 3: "RGB"}
-_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 _MAX_ASPECT_RATIO = 4 / 3
 _CROP_ATTEMPTS = 10
 
@@ -29,9 +28,8 @@ _CROP_ATTEMPTS = 10
 class ImageDecoder:
     """Turns an image file of any size into a tensor (channels, size, size).
 
-    Pictures are turned upright as their EXIF orientation says, 16-bit grey is scaled to 8 bits, and
-    everything else is converted as Pillow does it, which training programs use: transparency is
-    dropped, and of several frames the first is taken.
+    Pictures are converted by `to_mode`: upright, and as Pillow does it, which training programs
+    use.
 
     The centre crop is what timm and torchvision score on. The random resized crop is what networks
     for ImageNet are trained on (Szegedy et al. 2015, arXiv:1409.4842).
@@ -55,17 +53,17 @@ class ImageDecoder:
         """Raise `DataError` if an option is out of range."""
         if self.size < 1:
             raise DataError(f"data.size is {self.size}, but must be at least 1 pixel.")
-        if self.channels not in _PILLOW_MODES:
+        if self.channels not in PILLOW_MODES:
             raise DataError(f"data.channels is {self.channels}, but must be 1 (grey) or 3.")
         for name in ("crop_pct", "area"):
             if not 0 < getattr(self, name) <= 1:
                 raise DataError(
                     f"data.{name} is {getattr(self, name)}, but must be above 0 and at most 1."
                 )
-        if self.interpolation not in _INTERPOLATIONS:
+        if self.interpolation not in PILLOW_FILTERS:
             raise DataError(
                 f"data.interpolation is '{self.interpolation}', but must be one of"
-                f" {', '.join(_INTERPOLATIONS)}."
+                f" {', '.join(PILLOW_FILTERS)}."
             )
 
     @property
@@ -90,8 +88,7 @@ class ImageDecoder:
 
         try:
             with Image.open(path) as file:
-                _turn_upright(file)
-                picture = _to_8_bits(file).convert(_PILLOW_MODES[self.channels])
+                picture = to_mode(file, PILLOW_MODES[self.channels])
         except Exception as error:  # each of Pillow's decoders fails with types of its own
             raise DataError(
                 f"the image {path} cannot be read ({error}); replace or remove it, or set"
@@ -120,35 +117,6 @@ class ImageDecoder:
         from torchvision.transforms import InterpolationMode
 
         return InterpolationMode(self.interpolation)
-
-
-def _turn_upright(picture: Image) -> None:
-    """Turn and mirror a picture, in place, as its EXIF orientation says."""
-    from PIL import ImageOps
-
-    picture.load()
-    try:
-        picture.getexif()
-    except Exception:  # damaged EXIF, which has no orientation either
-        return
-    ImageOps.exif_transpose(picture, in_place=True)
-
-
-def _to_8_bits(picture: Image) -> Image:
-    """Scale 16-bit grey to 8 bits, where `Image.convert` would clip it.
-
-    Raises:
-        DataError: The range of the pixels is unknown: they are floats, or integers of 32 bits.
-    """
-    if picture.mode == "F" or (picture.mode == "I" and picture.format == "TIFF"):
-        kind = "floats" if picture.mode == "F" else "integers of 32 bits"
-        raise DataError(f"its pixels are {kind}, of unknown range: save it with 8 or 16 bits")
-    if picture.mode != "I" and not picture.mode.startswith("I;16"):
-        return picture
-    from PIL import Image
-
-    deep = np.asarray(picture).astype(np.uint32)
-    return Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
 
 
 def _random_box(

@@ -9,6 +9,7 @@ from pbkd.core.blocks import candidate_of
 from pbkd.models.outputs import logits_key
 from pbkd.models.student import assemble
 from pbkd.models.student_files import Recipe, write_student
+from pbkd.models.student_input import attach_input
 from pbkd.pipeline.block_results import block_result
 from pbkd.pipeline.evaluate import evaluate
 from pbkd.pipeline.refine import assembled_stage, fine_tune, recalibrate_student
@@ -69,6 +70,7 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
     student = assemble(task.chain, by_block)
     stages, notes = _refine(ctx, student, any_accepted=bool(kept.accepted))
     recipe = _recipe(config, task, kept)
+    attach_input(student, recipe)
     write_student(ctx.folder / "student", student, recipe, config.plugins)
     evaluation = evaluate(ctx, student, stages)
     has_candidates = len(ctx.plan.blocks) > len({p.block.name for p in ctx.plan.blocks})

@@ -11,6 +11,7 @@ from pbkd.config.load import load_config
 from pbkd.models.adopt import adopt
 from pbkd.models.student import architecture
 from pbkd.models.student_files import RECIPE, WEIGHTS, read_recipe, student_folder
+from pbkd.models.student_input import attach_input
 from pbkd.models.teacher import build_network, user_network_factory
 from pbkd.models.weights import fit_weights, read_weights
 from pbkd.plugin.registry import build_registry
@@ -77,8 +78,10 @@ def load(
 ) -> nn.Sequential:
     """Load the student of a run folder, or of a folder with its own files: see `pbkd.load`."""
     home = student_folder(folder)
-    student = architecture(read_recipe(home / RECIPE), plugins, make)
+    recipe = read_recipe(home / RECIPE)
+    student = architecture(recipe, plugins, make)
     path = home / WEIGHTS
     weights = read_weights(path)
     fit_weights(student, weights, path)
+    attach_input(student, recipe)
     return student.to(memory_format=torch.channels_last)

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["build_layer", "layer_options"]
 
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+_COMPOSED = (
+    nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict, nn.RNNBase,
+    nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder,
+)  # fmt: skip
+"""They hold other modules, as many as an option says."""
 
 
 def layer_options(layer: nn.Module) -> dict[str, Any] | None:
@@ -26,7 +30,7 @@ def layer_options(layer: nn.Module) -> dict[str, Any] | None:
         The arguments that differ from their defaults; None if it is not one of torch's own layers,
         has hooks, or cannot be built from its attributes.
     """
-    if getattr(nn, type(layer).__name__, None) is not type(layer) or isinstance(layer, _CONTAINERS):
+    if getattr(nn, type(layer).__name__, None) is not type(layer) or isinstance(layer, _COMPOSED):
         return None
     if "forward" in vars(layer) or layer._forward_hooks or layer._forward_pre_hooks:
         return None
@@ -60,7 +64,7 @@ def build_layer(name: str, options: Mapping[str, Any]) -> nn.Module:
         ValueError: If there is no such layer, or it does not take these arguments.
     """
     kind = getattr(nn, name, None)
-    if not isinstance(kind, type) or not issubclass(kind, nn.Module) or kind in _CONTAINERS:
+    if not isinstance(kind, type) or not issubclass(kind, nn.Module) or issubclass(kind, _COMPOSED):
         raise ValueError(f"there is no layer '{name}'")
     try:
         with torch.device("meta"):

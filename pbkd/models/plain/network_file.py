@@ -11,11 +11,12 @@ from torch import Tensor, fx, nn
 
 from pbkd.core.files import read_json, write_json
 from pbkd.errors import ExportError, RunFolderError
+from pbkd.models.plain.arguments import decode, dtype_of, encode
 from pbkd.models.plain.layers import build_layer, layer_options
 from pbkd.models.plain.operations import ATTRIBUTES, functions, is_method, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
 __all__ = ["read_network", "write_network"]
@@ -24,12 +25,13 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MOST_CONSTANTS = 2**17
 
 
-def write_network(path: Path, plain: fx.GraphModule) -> None:
-    """Write the layers and operations of a plain network; its weights are kept apart.
+def write_network(path: Path, plain: fx.GraphModule, stored: Collection[str]) -> None:
+    """Write the layers and operations of a plain network.
 
     Args:
         path: The file.
         plain: What `trace_plain` returns.
+        stored: The names of its weights, which are kept in another file.
 
     Raises:
         ExportError: If an operation has an argument that has no form in JSON.
@@ -40,59 +42,32 @@ def write_network(path: Path, plain: fx.GraphModule) -> None:
     tree = {
         "format": 1,
         "layers": {
-            name: {"type": type(layer).__name__, "options": _encode(layer_options(layer))}
+            name: {"type": type(layer).__name__, "options": encode(layer_options(layer))}
             for name, layer in layers.items()
         },
-        "tensors": {name: _tensor_tree(plain, name) for name in sorted(tensors)},
+        "tensors": {name: _tensor_tree(plain, name, stored) for name in sorted(tensors)},
         "operations": [_operation(node) for node in plain.graph.nodes],
     }
     write_json(path, tree)
 
 
-def _tensor_tree(plain: fx.GraphModule, name: str) -> dict[str, Any]:
+def _tensor_tree(plain: fx.GraphModule, name: str, stored: Collection[str]) -> dict[str, Any]:
     owner, _, leaf = name.rpartition(".")
     tensor: Tensor = getattr(plain.get_submodule(owner), leaf)
     tree = {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
-    if isinstance(tensor, nn.Parameter):
-        return {**tree, "parameter": True}
-    if tensor.numel() <= _MOST_CONSTANTS:
-        return {**tree, "values": _encode(tensor.flatten().tolist())}
-    return tree
+    if name in stored:
+        return {**tree, "parameter": isinstance(tensor, nn.Parameter)}
+    if tensor.numel() > _MOST_CONSTANTS:
+        raise ExportError(f"the constant '{name}' of the network is too large to be written.")
+    return {**tree, "values": encode(tensor.flatten().tolist())}
 
 
 def _operation(node: fx.Node) -> dict[str, Any]:
     target = str(node.target)
     if node.op == "call_function":
         target = "getattr" if node.target is getattr else str(name_of(node.target))
-    args, kwargs = _encode(list(node.args)), {key: _encode(v) for key, v in node.kwargs.items()}
+    args, kwargs = encode(list(node.args)), {key: encode(v) for key, v in node.kwargs.items()}
     return {"name": node.name, "op": node.op, "target": target, "args": args, "kwargs": kwargs}
-
-
-def _encode(value: Any) -> Any:
-    """Write an argument: what JSON lacks becomes a dictionary of one key, its kind."""
-    if isinstance(value, fx.Node):
-        return {"node": value.name}
-    if isinstance(value, (list, tuple)):
-        items = [_encode(item) for item in value]
-        return items if type(value) is list else {"tuple": items}
-    if isinstance(value, slice):
-        return {"slice": [_encode(part) for part in (value.start, value.stop, value.step)]}
-    if isinstance(value, torch.dtype):
-        return {"dtype": str(value).removeprefix("torch.")}
-    if isinstance(value, torch.memory_format):
-        return {"memory_format": str(value).removeprefix("torch.")}
-    if value is Ellipsis:
-        return {"ellipsis": True}
-    if isinstance(value, dict):
-        return {"dict": {str(key): _encode(item) for key, item in value.items()}}
-    if isinstance(value, float) and not -_LARGEST <= value <= _LARGEST:
-        return {"float": str(value)}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise ExportError(f"a network with an argument {value!r} cannot be written.")
-
-
-_LARGEST = 1.7976931348623157e308
 
 
 def read_network(path: Path, weights: Mapping[str, Tensor]) -> fx.GraphModule:
@@ -125,8 +100,10 @@ class _Root:
     def __init__(self, tree: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
         self.module = nn.Module()
         for name, layer in tree["layers"].items():
-            built = build_layer(layer["type"], _decode(layer["options"], {}))
-            own = {key: _stored(weights, f"{name}.{key}", t) for key, t in built.state_dict().items()}
+            built = build_layer(layer["type"], decode(layer["options"], {}))
+            own = {
+                key: _stored(weights, f"{name}.{key}", t) for key, t in built.state_dict().items()
+            }
             built.load_state_dict(own, assign=True)
             owner, leaf = self._place(name)
             owner.add_module(leaf, built)
@@ -150,12 +127,10 @@ class _Root:
             owner = owner.get_submodule(name)
         return owner, leaf
 
-    def _tensor(
-        self, name: str, tree: Mapping[str, Any], weights: Mapping[str, Tensor]
-    ) -> Tensor:
-        dtype, shape = _dtype(tree["dtype"]), tree["shape"]
+    def _tensor(self, name: str, tree: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Tensor:
+        dtype, shape = dtype_of(tree["dtype"]), tree["shape"]
         if name not in weights and "values" in tree:
-            return torch.tensor(_decode(tree["values"], {}), dtype=dtype).reshape(shape)
+            return torch.tensor(decode(tree["values"], {}), dtype=dtype).reshape(shape)
         return _stored(weights, name, torch.empty(shape, dtype=dtype, device="meta"))
 
 
@@ -175,8 +150,8 @@ def _graph(tree: Mapping[str, Any], root: nn.Module) -> fx.Graph:
         op, name, target = entry["op"], entry["name"], entry["target"]
         if not _NAME.fullmatch(name) or keyword.iskeyword(name):
             raise ValueError(f"{name!r} is no name of an operation")
-        args = tuple(_decode(entry["args"], nodes))
-        kwargs = {_keyword(key): _decode(value, nodes) for key, value in entry["kwargs"].items()}
+        args = tuple(decode(entry["args"], nodes))
+        kwargs = {_keyword(key): decode(value, nodes) for key, value in entry["kwargs"].items()}
         called = _TARGETS[op](target, args, root)
         nodes[name] = graph.create_node(op, called, args, kwargs, name=name)
     graph.lint()
@@ -233,35 +208,3 @@ _TARGETS: dict[str, Callable[[str, tuple[Any, ...], nn.Module], Any]] = {
     "call_method": _method,
     "output": _output,
 }
-
-
-def _decode(value: Any, nodes: Mapping[str, fx.Node]) -> Any:
-    if isinstance(value, list):
-        return [_decode(item, nodes) for item in value]
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "node":
-        return nodes[content]
-    if kind == "tuple":
-        return tuple(_decode(item, nodes) for item in content)
-    if kind == "slice":
-        return slice(*(_decode(part, nodes) for part in content))
-    if kind == "dict":
-        return {key: _decode(item, nodes) for key, item in content.items()}
-    if kind == "dtype":
-        return _dtype(content)
-    if kind == "memory_format":
-        return {"channels_last": torch.channels_last}.get(content, torch.contiguous_format)
-    if kind == "float":
-        return float(content)
-    if kind == "ellipsis":
-        return Ellipsis
-    raise ValueError(f"an argument is of the unknown kind '{kind}'")
-
-
-def _dtype(name: str) -> torch.dtype:
-    dtype = getattr(torch, name)
-    if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"there is no dtype '{name}'")
-    return dtype

@@ -124,7 +124,7 @@ class _Tracer(fx.Tracer):
         self._computing = False
         self.path = ""
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         if isinstance(m, nn.Identity):
             return False
         return layer_options(m) is not None
@@ -153,7 +153,9 @@ class _Tracer(fx.Tracer):
         self.path = before
         return result
 
-    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **names: Any) -> Any:
+    def create_proxy(
+        self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **names: Any
+    ) -> Any:
         if kind == "call_function" and target not in _ALWAYS and name_of(target) is None:
             return target(*args, **kwargs)  # a function of the network's own: trace into it
         if kind == "call_method" and not is_method(target) and not _is_special(target):
