@@ -42,7 +42,7 @@ def kept_random_state(loader: Any) -> Iterator[None]:
 
 
 def _states_in(part: Any) -> list[tuple[Any, Any]]:
-    found = []
+    found: list[tuple[Any, Any]] = []
     for value in list(getattr(part, "__dict__", {}).values()):
         if isinstance(value, torch.Generator):
             found.append((value, value.get_state()))

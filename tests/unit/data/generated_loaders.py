@@ -108,7 +108,7 @@ def sorted_batch(items: list[Any]) -> Any:
 
 
 def parts(batch: Any) -> tuple[Tensor, Tensor]:
-    return (batch["pixel_values"], batch["label"]) if isinstance(batch, dict) else tuple(batch[:2])  # type: ignore[return-value]
+    return (batch["pixel_values"], batch["label"]) if isinstance(batch, dict) else tuple(batch[:2])
 
 
 def classes_in(labels: Tensor) -> Tensor:
