@@ -6,15 +6,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from pbkd.config.load import load_config
 from pbkd.config.options import MEMORY
 from pbkd.core.files import user_path
 from pbkd.core.torch_modes import ordinary_modes
-from pbkd.data.load import pretrained_cfg
+from pbkd.data.load import CFG, pretrained_cfg
 from pbkd.data.loader_rows import batch_size_of
-from pbkd.data.normalization import Normalization
+from pbkd.data.normalization import Normalization, read_normalization
 from pbkd.data.picture_transform import picture_transform
 from pbkd.data.torch_data import dataset_from_torch
 from pbkd.errors import ConfigError
@@ -64,12 +62,13 @@ def compress(
         data: A torch `DataLoader`, another iterable of batches, a data set, a tensor of images, or
             a pair of images and labels; or a data source of `pbkd run`, such as `"digits"`. A
             loader gives the rows that it yields in a pass, and its batch size is the run's. Images
-            are float32, normalised as the model expects, or uint8. Without labels, the student is
-            compared with the teacher's predictions.
+            are uint8, uint16 or floats: floats as the model expects them, or from 0 to 1 with
+            `mean` and `std`. Without labels, the student is compared with the teacher's
+            predictions.
         test: The images for the final scores, in the same form; None for a tenth of `data`.
         validation: The images by which the student is selected; None for a tenth of `data`.
-        mean: The mean of each channel, for uint8 images scaled to [0, 1]; None if the model has a
-            `pretrained_cfg`, as timm's have, or the images are float32.
+        mean: The mean of each channel, for images scaled to [0, 1]; None if the model has a
+            `pretrained_cfg`, as timm's have, or the images are floats as the model expects them.
         std: The standard deviation of each channel.
         output: The key, name or index of the logits, if the model has several outputs.
         resume: The folder of a run that was stopped and is to be continued.
@@ -119,8 +118,8 @@ def _inputs(
         dataset = dataset_from_torch(data, validation, test)
     elif validation is not None or test is not None:
         raise ConfigError("a data choice has its own validation and test splits: give neither.")
-    normalization = _normalization(adopted.network, dataset, mean, std)
-    return InMemoryInputs(adopted.network, normalization, dataset, adopted.notes)
+    normalization, origins = _normalization(adopted.network, dataset, mean, std)
+    return InMemoryInputs(adopted.network, normalization, dataset, adopted.notes, origins)
 
 
 def _normalization(
@@ -128,20 +127,23 @@ def _normalization(
     dataset: Dataset | None,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-) -> Normalization:
-    """Take mean and std as given, else none for float images, else from the model."""
+) -> tuple[Normalization, dict[str, str]]:
+    """Take mean and std as given, else from the model, else none for float images."""
     cfg = pretrained_cfg(model)
-    default_mean, default_std = cfg.get("mean"), cfg.get("std")
-    if dataset and dataset.train.images(torch.tensor([0])).is_floating_point():
-        channels = dataset.image_shape[0]
-        default_mean, default_std = [0.0] * channels, [1.0] * channels
-    mean, std = mean or default_mean, std or default_std
-    if not mean or not std:
-        raise ConfigError(
-            "it is not known how the images are normalised: give mean and std, a number for each"
-            " channel, or float images that are normalised already."
-        )
-    return Normalization(tuple(mean), tuple(std))
+    given = {"mean": mean, "std": std}
+    found = {key: cfg.get(key) if value is None else value for key, value in given.items()}
+    origins = {key: CFG if value is None else key for key, value in given.items()}
+    if found["mean"] is not None and found["std"] is not None:
+        return read_normalization(found["mean"], found["std"]), origins
+    missing = [key for key, value in found.items() if value is None]
+    if len(missing) == 1:
+        raise ConfigError(f"give {missing[0]} too: mean and std are needed together, or neither.")
+    if dataset and dataset.pixel_range:
+        return Normalization.identity(dataset.image_shape[0]), {}
+    raise ConfigError(
+        "it is not known how the images are normalised: give mean and std, a number for each"
+        " channel, or float images that are normalised already."
+    )
 
 
 @ordinary_modes()

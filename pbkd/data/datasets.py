@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pbkd.data.augmentation import Augmentation
+    from pbkd.data.image_decoding import ImageDecoder
+    from pbkd.data.pixel_values import PixelRange
 
 
 __all__ = ["ArraySplit", "Dataset", "RowBatch", "Split", "missing_labels"]
@@ -106,6 +108,8 @@ class Dataset:
         augmentation: Random changes to the training images.
         skipped_files: Paths of image files that cannot be decoded and were left out.
         class_names: The name of every class; None if they are unknown.
+        pixel_range: The range of float images, if it was measured already.
+        decoder: What decodes the image files; None if the images are arrays.
         notes: Remarks for the user on how the data was taken, a sentence each.
     """
 
@@ -118,6 +122,8 @@ class Dataset:
     augmentation: Augmentation
     skipped_files: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
+    pixel_range: PixelRange | None = None
+    decoder: ImageDecoder | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

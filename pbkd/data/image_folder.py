@@ -173,6 +173,7 @@ class ImageFolderSource:
             augmentation=Augmentation(self.crop, self.flip, self.area),
             skipped_files=tuple(path for _, corrupt in folders.values() for path in corrupt),
             class_names=tuple(classes) if self.labelled else None,
+            decoder=decoder,
             notes=(*layout.notes, *listed, *_held_out(folders, validation, test)),
         )
 

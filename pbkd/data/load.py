@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from pbkd.data.datasets import Dataset
 
 
-__all__ = ["load_data", "pretrained_cfg", "with_preprocessing"]
+__all__ = ["CFG", "load_data", "pretrained_cfg", "with_preprocessing"]
+
+CFG = "the teacher's pretrained_cfg"
+"""The origin of values that a network declares."""
+
+_TIMM_KEYS = frozenset(("architecture", "hf_hub_id", "url", "tag"))
 
 
 def load_data(choice: Mapping[str, Any]) -> Dataset:
@@ -51,26 +56,37 @@ def pretrained_cfg(network: nn.Module) -> Mapping[str, Any]:
     return getattr(network, "pretrained_cfg", None) or {}
 
 
-def with_preprocessing(choice: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
+def with_preprocessing(
+    choice: Mapping[str, Any], network: nn.Module, *, own_weights: bool
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Complete the options of a source of image files with a network's preprocessing.
 
     Args:
         choice: A data source's `name` and options; explicit options win.
         network: The teacher, see `pretrained_cfg`.
+        own_weights: Whether its weights are the user's. If so, timm's `crop_pct` is not used, which
+            is for timm's own weights: such a teacher sees whole pictures.
 
     Returns:
         The choice with `size`, `channels`, `crop_pct` and `interpolation`, as far as they are
-        known; unchanged for sources that do not decode image files.
+        known, and where each of the four came from. For sources that do not decode image files,
+        the unchanged choice and nothing.
     """
     cfg = pretrained_cfg(network)
     source = SOURCES.get(choice["name"])
     if source is None or "crop_pct" not in option_types(source):
-        return dict(choice)
+        return dict(choice), {}
     channels, height, _ = cfg.get("input_size") or (None, None, None)
+    foreign_crop = own_weights and not _TIMM_KEYS.isdisjoint(cfg)
     preprocessing = {
         "size": height,
         "channels": channels,
-        "crop_pct": cfg.get("crop_pct"),
+        "crop_pct": None if foreign_crop else cfg.get("crop_pct"),
         "interpolation": cfg.get("interpolation"),
     }
-    return {**{key: value for key, value in preprocessing.items() if value is not None}, **choice}
+    known = {key: value for key, value in preprocessing.items() if value is not None}
+    origins = {
+        key: f"data.{key}" if key in choice else CFG if key in known else "default"
+        for key in preprocessing
+    }
+    return {**known, **choice}, origins

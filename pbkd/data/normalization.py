@@ -1,13 +1,14 @@
-"""Normalisation of images: from uint8 pixels to a network's float input."""
+"""Normalisation of images: from pixels to a network's float input."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pbkd.errors import DataError
+from pbkd.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-__all__ = ["Normalization"]
+__all__ = ["Normalization", "read_normalization"]
+
+_LARGEST = 2.0  # of mean and std for pixels in [0, 1]; larger ones are for 0 … 255
 
 
 @dataclass(frozen=True)
@@ -25,16 +28,25 @@ class Normalization:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    @classmethod
+    def identity(cls, channels: int) -> Normalization:
+        """Return the normalisation that leaves float images as they are."""
+        return cls((0.0,) * channels, (1.0,) * channels)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether float images are left as they are."""
+        return not any(self.mean) and all(value == 1 for value in self.std)
+
     def apply(self, images: Tensor, device: torch.device | str) -> Tensor:
         """Move images to a device and normalise them there.
 
         Args:
-            images: (B, C, H, W): uint8, or float images, which are normalised already and only
-                moved.
+            images: uint8 or float32 (B, C, H, W). uint8 images are scaled to [0, 1] first.
             device: Where the result is needed.
 
         Returns:
-            `(images / 255 - mean) / std`: float32 (B, C, H, W), channels-last, on `device`.
+            `(images - mean) / std`: float32 (B, C, H, W), channels-last, on `device`.
 
         Raises:
             DataError: If `mean` or `std` do not have one value per channel.
@@ -44,15 +56,54 @@ class Normalization:
                 f"the images have {images.shape[1]} channels, but mean and std have"
                 f" {len(self.mean)} and {len(self.std)} values."
             )
-        pixels = images.to(device, non_blocking=True)
-        pixels = pixels.to(torch.float32, memory_format=torch.channels_last)
-        if images.is_floating_point():
+        moved = images.to(device, non_blocking=True)
+        pixels = moved.to(torch.float32, memory_format=torch.channels_last)
+        if not images.is_floating_point():
+            pixels = pixels.div_(255)
+        elif self.is_identity:
             return pixels
-        return (
-            pixels.div_(255)
-            .sub_(_per_channel(self.mean, device))
-            .div_(_per_channel(self.std, device))
+        mean, std = _per_channel(self.mean, device), _per_channel(self.std, device)
+        if images.is_floating_point():  # `pixels` may be the caller's tensor
+            return (pixels - mean).div_(std)
+        return pixels.sub_(mean).div_(std)
+
+
+def read_normalization(mean: Any, std: Any, prefix: str = "") -> Normalization:
+    """Check mean and standard deviation.
+
+    Args:
+        mean: A number for each channel, in any sequence, array or tensor; or one number alone.
+        std: As `mean`.
+        prefix: What to write before `mean` and `std` in errors, such as `teacher.`.
+
+    Raises:
+        ConfigError: They are no finite numbers, differ in length, are out of range, or are for
+            pixels from 0 to 255.
+    """
+    means, stds = _numbers(mean, f"{prefix}mean"), _numbers(std, f"{prefix}std")
+    if len(means) != len(stds):
+        raise ConfigError(
+            f"'{prefix}mean' has {len(means)} values and '{prefix}std' has {len(stds)}, but both"
+            " must have one for each channel."
         )
+    if not all(value > 0 for value in stds):
+        raise ConfigError(f"'{prefix}std' is {list(stds)}, but every value must be above 0.")
+    if max(*means, *stds) > _LARGEST:
+        raise ConfigError(
+            f"'{prefix}mean' is {list(means)} and '{prefix}std' is {list(stds)}, as for pixels from"
+            " 0 to 255, but they are for pixels from 0 to 1: divide both by 255."
+        )
+    return Normalization(means, stds)
+
+
+def _numbers(values: Any, name: str) -> tuple[float, ...]:
+    try:
+        numbers = torch.as_tensor(values, dtype=torch.float64).flatten().tolist()
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f"'{name}' is {values!r}, but must be a list of numbers.") from error
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ConfigError(f"'{name}' is {values!r}, but must be a finite number for each channel.")
+    return tuple(numbers)
 
 
 def _per_channel(values: Sequence[float], device: torch.device | str) -> Tensor:

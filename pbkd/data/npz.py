@@ -14,6 +14,7 @@ from pbkd.core.files import user_path
 from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import ArraySplit, Dataset, missing_labels
 from pbkd.data.labels import class_numbers
+from pbkd.data.pixel_values import to_pixels
 from pbkd.data.splits import split_validation, split_validation_and_test
 from pbkd.errors import DataError
 
@@ -34,23 +35,26 @@ def split_from_arrays(images: Any, labels: Any) -> ArraySplit:
     """Make a split of numpy arrays.
 
     Args:
-        images: Images, uint8 (N, H, W) or (N, H, W, C).
+        images: Images, (N, H, W) or (N, H, W, C), of a type that `to_pixels` takes.
         labels: Labels, see `class_numbers`; None if there are none.
     """
     pixels = np.asarray(images)
     pixels = pixels[..., np.newaxis] if pixels.ndim == 3 else pixels
-    pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-    if labels is None:
-        return ArraySplit(torch.from_numpy(pixels), missing_labels(len(pixels)))
-    return ArraySplit(torch.from_numpy(pixels), class_numbers(labels))
+    native = pixels.dtype.newbyteorder("=") if pixels.dtype != np.longdouble else np.float64
+    pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=native)
+    tensor = to_pixels(torch.from_numpy(pixels))
+    return ArraySplit(
+        tensor, missing_labels(len(tensor)) if labels is None else class_numbers(labels)
+    )
 
 
 @dataclass(frozen=True)
 class NpzSource:
     """Arrays in one numpy archive, in the format of Keras' data sets.
 
-    The archive holds `x_train` and `x_test`, uint8 (N, H, W) or (N, H, W, C), and `y_train` and
-    `y_test`, integers (N,) or (N, 1) or one-hot rows. Nothing in the file is unpickled.
+    The archive holds `x_train` and `x_test`, (N, H, W) or (N, H, W, C), uint8, uint16 or floats,
+    and `y_train` and `y_test`, integers (N,) or (N, 1) or one-hot rows. Nothing in the file is
+    unpickled.
 
     With `labelled=false` only `x_train` is required; without `x_test`, test images are cut off
     it, with the same share as for validation.
@@ -139,8 +143,11 @@ def _read_npz(
 
 
 def _check_images(path: str, name: str, images: np.ndarray[Any, Any]) -> None:
-    if images.dtype != np.uint8:
-        raise DataError(f"{name} in {path} is {images.dtype}; store the pixels as uint8, 0 … 255.")
+    if images.dtype.kind not in "biuf":
+        raise DataError(
+            f"{name} in {path} is {images.dtype}; store the pixels as uint8, 0 … 255, as uint16, or"
+            " as floats, 0 … 1."
+        )
     channels_first = images.ndim == 4 and images.shape[1] <= 4 < images.shape[3]
     if images.ndim not in (3, 4) or 0 in images.shape or channels_first:
         raise DataError(

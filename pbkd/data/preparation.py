@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from pbkd.data.datasets import Dataset
+    from pbkd.data.fitted_normalization import FittedNormalization
     from pbkd.data.normalization import Normalization
 
 
-__all__ = ["Preparation"]
+__all__ = ["Preparation", "describe_preparation", "prepare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class Preparation:
         normalization: Mean and std of pixel values scaled to [0, 1]; None if unknown, because the
             images were given as normalised floats.
         origins: Where the values came from: by attribute, and `mean` and `std` for `normalization`.
+            `range` says what the pixels of the run's own images are.
     """
 
     channels: int
@@ -42,3 +45,67 @@ class Preparation:
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the network's input."""
         return self.channels, self.height, self.width
+
+
+def prepare(data: Dataset, fitted: FittedNormalization, origins: Mapping[str, str]) -> Preparation:
+    """Describe how pictures become the input of a data set's teacher.
+
+    Args:
+        data: The images.
+        fitted: Their normalisation.
+        origins: Where `mean` and `std` came from, and, for image files, `size`, `channels`,
+            `crop_pct` and `interpolation`.
+    """
+    channels, height, width = data.image_shape
+    decoder, source = data.decoder, f"data={data.name}"
+    size = origins.get("size", source)
+    return Preparation(
+        channels=channels,
+        resize=decoder.resized if decoder else None,
+        interpolation=decoder.interpolation if decoder else "bilinear",
+        height=height,
+        width=width,
+        normalization=fitted.of_pictures,
+        origins={
+            "channels": origins.get("channels", source),
+            "resize": origins.get("crop_pct", "assumed"),
+            "interpolation": origins.get("interpolation", "assumed"),
+            "height": size,
+            "width": size,
+            "range": fitted.values,
+            "mean": origins.get("mean", "unknown"),
+            "std": origins.get("std", "unknown"),
+        },
+    )
+
+
+def describe_preparation(preparation: Preparation) -> str:
+    """Say in one sentence how the images of a run are prepared, and why so."""
+    origins, size = preparation.origins, f"{preparation.height} x {preparation.width} pixels"
+    order = {1: "grey", 3: "RGB"}.get(preparation.channels, f"{preparation.channels} channels")
+    if preparation.resize is None:
+        steps = [f"{size} and {preparation.channels} channel(s) as given ({origins['channels']})"]
+    else:
+        steps = [
+            "turned upright",
+            f"shorter side to {preparation.resize} pixels ({origins['resize']})",
+            f"{preparation.interpolation} ({origins['interpolation']})",
+            f"centre crop of {size} ({origins['height']})",
+            f"{order} ({origins['channels']})",
+        ]
+    return f"Images: {', '.join([*steps, *_value_steps(preparation)])}."
+
+
+def _value_steps(preparation: Preparation) -> list[str]:
+    origins, normalization = preparation.origins, preparation.normalization
+    if normalization is None:
+        return [f"{origins['range']} as given"]
+    return [
+        f"{origins['range']} to 0 … 1",
+        f"mean {_rounded(normalization.mean)} ({origins['mean']})",
+        f"std {_rounded(normalization.std)} ({origins['std']})",
+    ]
+
+
+def _rounded(values: Sequence[float]) -> str:
+    return "[" + ", ".join(f"{value:.4g}" for value in values) + "]"

@@ -87,6 +87,7 @@ class DigitsSource:
             num_classes=10,
             image_shape=everything.image_shape,
             augmentation=Augmentation(self.crop, self.flip),
+            class_names=tuple("0123456789"),
         )
 
 
@@ -111,8 +112,8 @@ class _TorchvisionSource:
         Raises:
             DataError: The files are missing or damaged.
         """
-        everything = self._read(train=True)
-        test = self._read(train=False)
+        everything, class_names = self._read(train=True)
+        test, _ = self._read(train=False)
         train, validation = split_validation(everything, self.validation, self.train_limit)
         return Dataset(
             name=self.name,
@@ -122,9 +123,10 @@ class _TorchvisionSource:
             num_classes=self.num_classes,
             image_shape=everything.image_shape,
             augmentation=Augmentation(self.crop, self.flip),
+            class_names=class_names,
         )
 
-    def _read(self, *, train: bool) -> ArraySplit:
+    def _read(self, *, train: bool) -> tuple[ArraySplit, tuple[str, ...]]:
         from torchvision import datasets
 
         read = getattr(datasets, self.torchvision_name)
@@ -136,7 +138,7 @@ class _TorchvisionSource:
                 f"{self.torchvision_name} cannot be read from the folder '{self.path}' ({reason});"
                 " set data.path to where torchvision keeps it, or data.download=true to fetch it."
             ) from error
-        return split_from_arrays(stored.data, stored.targets)
+        return split_from_arrays(stored.data, stored.targets), tuple(stored.classes)
 
 
 @dataclass(frozen=True, kw_only=True)

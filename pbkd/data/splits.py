@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Subset:
-    """Selected rows of another split, whose images it shares."""
+    """Selected rows of another split, its `source`, whose images it shares."""
 
     def __init__(self, split: Split, rows: Tensor) -> None:
         """Select rows.
@@ -38,7 +38,7 @@ class Subset:
             rows: Row numbers of `split`, int64 (len,), in the order of this subset.
         """
         self.labels = split.labels[rows]
-        self._split = split
+        self.source = split
         self._rows = rows
 
     def __len__(self) -> int:
@@ -47,11 +47,11 @@ class Subset:
 
     def images(self, indices: Tensor) -> Tensor:
         """Return the images of these rows."""
-        return self._split.images(self._rows[indices])
+        return self.source.images(self._rows[indices])
 
     def read(self, batches: Iterable[RowBatch]) -> Iterator[Tensor]:
         """Yield the images of each batch."""
-        return prefetch_images(self._split, ((self._rows[rows], seeds) for rows, seeds in batches))
+        return prefetch_images(self.source, ((self._rows[rows], seeds) for rows, seeds in batches))
 
 
 def split_validation(train: Split, share: float, limit: int = 0) -> tuple[Split, Split]:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from pbkd.data.labels import class_numbers
+from pbkd.data.pixel_values import to_pixels
 from pbkd.errors import DataError, PbkdError, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["as_pixels", "describe", "guarded", "parse_batch", "parse_item_or_batch"]
+__all__ = ["describe", "guarded", "parse_batch", "parse_item_or_batch"]
 
 _IMAGES = ("image", "images", "img", "pixel_values", "input", "inputs", "x")
 _LABELS = ("label", "labels", "target", "targets", "y")
@@ -72,12 +73,6 @@ def parse_item_or_batch(given: Any) -> tuple[Tensor, Tensor | None]:
     return parse_batch(given)
 
 
-def as_pixels(images: Tensor) -> Tensor:
-    """Return images on the CPU, floats as float32."""
-    images = images.detach().cpu()
-    return images.to(torch.float32) if images.is_floating_point() else images
-
-
 def describe(source: Any) -> str:
     """Name the type of a source, and the type of its data set if it has one."""
     name, dataset = type(source).__name__, getattr(source, "dataset", None)
@@ -130,7 +125,7 @@ def _stacked(images: Any, batch: Any) -> Tensor:
         images = torch.stack(tuple(images))
     if not isinstance(images, Tensor):
         raise DataError(f"a batch is a {type(batch).__name__} of {type(images).__name__}, {_FORM}.")
-    return as_pixels(images)
+    return to_pixels(images)
 
 
 def _listed(keys: Iterable[Any]) -> str:

@@ -8,7 +8,9 @@ import torch
 
 from pbkd.config.options import MEMORY
 from pbkd.data.augmentation import Augmentation
+from pbkd.data.checked_split import pixel_range
 from pbkd.data.datasets import Dataset
+from pbkd.data.pixel_values import check_channels_first
 from pbkd.data.shared_rows import without_shared
 from pbkd.data.splits import Subset, held_out_rows
 from pbkd.data.torch_sources import read_source
@@ -74,6 +76,7 @@ def dataset_from_torch(train: Any, validation: Any, test: Any, share: float = 0.
         image_shape=_image_shape(splits),
         augmentation=Augmentation(external=True),
         class_names=_class_names(train),
+        pixel_range=pixel_range(by_name),
         notes=(*training.notes, *(note for rows in held.values() for note in rows.notes), *notes),
     )
 
@@ -146,5 +149,6 @@ def _image_shape(splits: Sequence[Split]) -> tuple[int, int, int]:
         raise DataError(
             f"images must be (channels, height, width), all the same, but are {shapes}."
         )
+    check_channels_first(shapes[0])
     channels, height, width = shapes[0]
     return channels, height, width

@@ -14,10 +14,11 @@ from pbkd.data.datasets import ArraySplit, missing_labels
 from pbkd.data.labels import class_numbers
 from pbkd.data.loader_memory import read_loader
 from pbkd.data.loader_rows import length_of, rows_of
+from pbkd.data.pixel_values import to_pixels
 from pbkd.data.row_keys import content_keys, dataset_keys, object_key, tensor_keys
 from pbkd.data.shared_rows import SourceRows
 from pbkd.data.splits import Subset
-from pbkd.data.torch_batches import as_pixels, describe, parse_batch
+from pbkd.data.torch_batches import describe, parse_batch
 from pbkd.data.torch_split import (
     ChangedRowsError,
     ItemReader,
@@ -95,7 +96,7 @@ def _from_arrays(images: Any, labels: Any, rows: Tensor | None = None) -> Source
         raise DataError("the images are not an array (N, channels, height, width).") from error
     count = len(tensor) if tensor.ndim else 0
     classes = missing_labels(count) if labels is None else class_numbers(labels)
-    split: Split = ArraySplit(as_pixels(tensor), classes)
+    split: Split = ArraySplit(to_pixels(tensor), classes)
     keys = tensor_keys(tensor)
     if rows is None or torch.equal(rows, torch.arange(count)):
         return SourceRows(split=split, keys=keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import MEMORY
@@ -14,6 +14,8 @@ from pbkd.models.teacher import Teacher
 from pbkd.models.wrappers import copied
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
     from pbkd.data.datasets import Dataset
@@ -29,15 +31,17 @@ class InMemoryInputs:
 
     Attributes:
         network: The trained network, see `adopt`; it is copied, never changed.
-        normalization: How its images are normalised.
+        normalization: How its images are normalised; the identity if that is unknown.
         data: What to train on; None if the configuration names a data source.
         notes: Remarks on how the network was taken, a sentence each.
+        origins: Where `mean` and `std` came from; empty if they are unknown.
     """
 
     network: nn.Module
     normalization: Normalization
     data: Dataset | None
     notes: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -47,7 +51,8 @@ class InMemoryInputs:
     def teacher(self) -> Teacher:
         """Return a frozen copy of the network as a teacher, on the CPU."""
         network = freeze(copied(self.network))
-        return Teacher(self.name, network, self.normalization, "given", self.notes)
+        normalization = self.normalization
+        return Teacher(self.name, network, normalization, "given", self.notes, self.origins)
 
     def check_portable(self) -> None:
         """Check that these objects can be sent to worker processes.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import declared_options, typed_options
 from pbkd.core.torch_modes import kept_modes
-from pbkd.data.load import pretrained_cfg
-from pbkd.data.normalization import Normalization
+from pbkd.data.load import CFG, pretrained_cfg
+from pbkd.data.normalization import Normalization, read_normalization
 from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError, first_line
 from pbkd.models.adopt import adopt, loadable
 from pbkd.models.refusals import check_kind
@@ -45,9 +45,10 @@ class Teacher:
     Attributes:
         name: Its name in configuration and results.
         network: The network, in evaluation mode and without gradients.
-        normalization: How its images are normalised.
+        normalization: How its images are normalised; the identity if that is unknown.
         weights: Where its weights come from: a file, `random`, `pretrained`, `its own` or `given`.
         notes: Remarks for the user on how it was taken, a sentence each.
+        origins: Where `mean` and `std` of its normalisation came from; empty if they are unknown.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Teacher:
     normalization: Normalization
     weights: str
     notes: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -207,20 +209,29 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
     if source not in ("random", "pretrained", "its own"):
         fit_weights(loadable(given), read_weights(Path(source)), source)
     adopted = adopt(given)
-    normalization = _normalization(model, adopted.network, options)
-    return Teacher(choice["name"], adopted.network, normalization, str(source), adopted.notes)
+    normalization, origins = _normalization(model, adopted.network, options)
+    return Teacher(
+        choice["name"], adopted.network, normalization, str(source), adopted.notes, origins
+    )
 
 
-def _normalization(model: ZooModel, network: nn.Module, options: _CommonOptions) -> Normalization:
+def _normalization(
+    model: ZooModel, network: nn.Module, options: _CommonOptions
+) -> tuple[Normalization, dict[str, str]]:
     """Take mean and std from the options, else from timm's `pretrained_cfg`, else from the zoo."""
     cfg = pretrained_cfg(network)
-    mean = options.mean or cfg.get("mean") or model.mean
-    std = options.std or cfg.get("std") or model.std
-    if not mean or not std:
+    found: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for key in ("mean", "std"):
+        stated = (
+            (f"teacher.{key}", getattr(options, key)),
+            (CFG, cfg.get(key)),
+            ("the model zoo", getattr(model, key)),
+        )
+        origins[key], found[key] = next((s for s in stated if s[1]), ("", None))
+    if not found["mean"] or not found["std"]:
         raise ConfigError(
             f"it is not known how '{model.name}' has its images normalised: give teacher.mean and"
             " teacher.std, a number for each channel ([0, 0, 0] and [1, 1, 1] for not at all)."
         )
-    if not all(value > 0 for value in std):
-        raise ConfigError(f"'teacher.std' is {list(std)}, but every value must be above 0.")
-    return Normalization(tuple(mean), tuple(std))
+    return read_normalization(found["mean"], found["std"], "teacher."), origins

@@ -12,6 +12,7 @@ import torch
 
 from pbkd._version import __version__
 from pbkd.core.results import RunResult
+from pbkd.data.preparation import describe_preparation
 from pbkd.energy.accounting import account_energy, devices_in_use
 from pbkd.models.precision import slowness
 from pbkd.pipeline.paired_scores import class_scores, paired_change
@@ -78,9 +79,14 @@ def run_result(
 
 
 def input_notes(task: DistillationTask) -> list[str]:
-    """Note how teacher and data were taken, and if the device is slow in the run's precision."""
+    """Note how images are prepared and inputs were taken, and if the device is slow."""
     slow = slowness(task.dtype, task.device)
-    return [*task.teacher.notes, *task.data.notes, *([slow] if slow else [])]
+    return [
+        describe_preparation(task.preparation),
+        *task.teacher.notes,
+        *task.data.notes,
+        *([slow] if slow else []),
+    ]
 
 
 def _energy(ctx: RunContext, monitor: EnergyMonitor) -> EnergyResult:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from pbkd.data.fitted_normalization import fit_normalization
 from pbkd.data.fixed_views import with_fixed_views
 from pbkd.data.load import load_data, with_preprocessing
-from pbkd.data.preparation import Preparation
+from pbkd.data.preparation import prepare
 from pbkd.errors import TeacherError
 from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from pbkd.config.schema import RunConfig
     from pbkd.data.datasets import Dataset, Split
+    from pbkd.data.preparation import Preparation
     from pbkd.models.in_memory import InMemoryInputs
     from pbkd.models.teacher import Teacher
     from pbkd.plugin.registry import Registry
@@ -46,6 +48,7 @@ class DistillationTask:
         teacher: The teacher, on its device.
         data: Training, validation and test split.
         data_choice: The configuration's `data`, with the preprocessing that the teacher asks for.
+        preparation: How a picture becomes the teacher's input.
         chain: The teacher as a chain of segments.
         fused: The chain with BatchNorm folded into the convolutions, channels-last.
         images: The first batch of the training split, normalised: (B, C, H, W).
@@ -59,6 +62,7 @@ class DistillationTask:
     teacher: Teacher
     data: Dataset
     data_choice: Mapping[str, Any]
+    preparation: Preparation
     chain: nn.Sequential
     fused: nn.Sequential
     images: Tensor
@@ -76,19 +80,6 @@ class DistillationTask:
         for name, segment in self.fused.named_children():
             feeding.add_module(name, autocast(segment, self.dtype))
         return feeding
-
-    @property
-    def preparation(self) -> Preparation:
-        """How a picture becomes the teacher's input."""
-        channels, height, width = self.data.image_shape
-        return Preparation(
-            channels=channels,
-            resize=None,
-            interpolation="bilinear",
-            height=height,
-            width=width,
-            normalization=self.teacher.normalization,
-        )
 
     @property
     def device(self) -> torch.device:
@@ -143,12 +134,16 @@ def build_task(
         ConfigError: If a setting is invalid.
     """
     teacher = inputs.teacher() if inputs else load_teacher(registry, config.teacher)
-    data_choice = with_preprocessing(config.data, teacher.network)
+    data_choice, origins = with_preprocessing(
+        config.data, teacher.network, own_weights=teacher.weights != "pretrained"
+    )
     data = (inputs and inputs.data) or load_data(data_choice)
+    _check_channels(teacher, data)
+    fitted = fit_normalization(data, teacher.normalization, teacher.origins)
+    teacher, data = replace(teacher, normalization=fitted.normalization), fitted.data
     where = torch.device(device)
     dtype = pick_dtype(config.autocast, where)
     network = teacher.network.to(where)
-    _check_channels(teacher, data)
     first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
     images = teacher.normalization.apply(first, where)
     notes = settle(network, images[:2], data.num_classes, config.teacher.get("output"))
@@ -163,6 +158,7 @@ def build_task(
         teacher=teacher,
         data=data,
         data_choice=data_choice,
+        preparation=prepare(data, fitted, {**origins, **teacher.origins}),
         chain=chain,
         fused=fused,
         images=images,

@@ -57,7 +57,7 @@ def build_torchvision(
     weights = models.get_model_weights(variant).DEFAULT
     if not pretrained:
         network: nn.Module = models.get_model(variant, weights=None, num_classes=num_classes)
-        return _with_cfg(network, weights)
+        return _with_cfg(network, weights, crop=False)
     if num_classes != len(weights.meta["categories"]):
         raise ConfigError(
             f"the pretrained weights of torchvision:{variant} have"
@@ -67,16 +67,19 @@ def build_torchvision(
         network = models.get_model(variant, weights=weights)
     except (OSError, RuntimeError) as error:
         raise _no_weights("torchvision", variant, error) from error
-    return _with_cfg(network, weights)
+    return _with_cfg(network, weights, crop=True)
 
 
-def _with_cfg(network: nn.Module, weights: Any) -> nn.Module:
-    """Set the preprocessing of the weights as the attribute `pretrained_cfg`, as timm does."""
+def _with_cfg(network: nn.Module, weights: Any, *, crop: bool) -> nn.Module:
+    """Set the preprocessing of the weights as the attribute `pretrained_cfg`, as timm does.
+
+    Other weights, for which there is no `crop`, get whole pictures.
+    """
     transforms = weights.transforms()
     (size,), (shorter,) = transforms.crop_size, transforms.resize_size
     network.pretrained_cfg = {  # type: ignore[assignment]
         "input_size": (len(transforms.mean), size, size),
-        "crop_pct": size / shorter,
+        **({"crop_pct": size / shorter} if crop else {}),
         "interpolation": transforms.interpolation.value,
         "mean": tuple(transforms.mean),
         "std": tuple(transforms.std),

@@ -67,12 +67,36 @@ def test_npz_takes_one_hot_labels_and_classes_that_only_the_test_images_have(
     assert data.num_classes == 23
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "f2", "f8", "longdouble"])
+def test_npz_takes_floats_as_they_are(tmp_path: Path, dtype: str) -> None:
+    images = (arrays()["x_train"] / 255).astype(dtype)
+    data = NpzSource(stored(tmp_path, x_train=images, x_test=images[:8]), validation=0.25).load()
+    expected = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2)
+    assert torch.equal(everything(data.train), expected[:15])
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("<u2", 257), (">u2", 257), ("i4", 1), (">i8", 1)])
+def test_npz_scales_16_bits_and_takes_integers_as_bytes(
+    tmp_path: Path, dtype: str, scale: int
+) -> None:
+    given = arrays()["x_train"]
+    images = (given.astype(np.int64) * scale).astype(dtype)
+    data = NpzSource(stored(tmp_path, x_train=images, x_test=images[:8]), validation=0.25).load()
+    found = everything(data.train)
+    expected = torch.from_numpy(given[:15]).permute(0, 3, 1, 2)
+    if scale == 1:
+        assert torch.equal(found, expected)
+    else:
+        torch.testing.assert_close(found, expected / 255)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"y_test": None}, "has no y_test"),
         ({"x_train": None, "y_train": None}, "has no x_train, y_train"),
-        ({"x_train": np.zeros((20, 5, 6, 3), np.float32)}, "x_train .* float32"),
+        ({"x_train": np.zeros((20, 5, 6, 3), np.complex64)}, "x_train .* complex64; store"),
+        ({"x_train": np.full((20, 5, 6, 3), 4095)}, "the images are int64 from 4095 to 4095"),
         ({"x_test": np.zeros((8, 5), np.uint8)}, r"x_test .* \(8, 5\)"),
         ({"x_test": np.zeros((8, 3, 5, 6), np.uint8)}, r"x_test .* must be \(N, H, W\)"),
         ({"x_test": np.zeros((8, 5, 7, 3), np.uint8)}, r"\(3, 5, 7\)"),

@@ -119,16 +119,16 @@ def test_missing_data_names_both_ways_out(tmp_path: Path, source: Any) -> None:
 class StoredCifar:
     """What torchvision's CIFAR classes give: rows x 32 x 32 x 3 and a list of labels."""
 
-    classes = 10
+    classes = tuple(f"class {number}" for number in range(10))
 
     def __init__(self, root: str, *, train: bool, download: bool) -> None:
         assert (root, download) == ("there", False)
         self.data = stored_cifar(30 if train else 12)
-        self.targets = [row * 7 % self.classes for row in range(len(self.data))]
+        self.targets = [row * 7 % len(self.classes) for row in range(len(self.data))]
 
 
 class StoredCifar100(StoredCifar):
-    classes = 100
+    classes = tuple(f"class {number}" for number in range(100))
 
 
 def stored_cifar(rows: int) -> np.ndarray[Any, Any]:
@@ -148,7 +148,7 @@ def test_cifar_is_converted(
     # The real files cannot be imitated: torchvision checks their MD5.
     monkeypatch.setattr(f"torchvision.datasets.{kind}", fake)
     data: Dataset = source("there").load()
-    assert (data.name, data.num_classes) == (source.name, classes)
+    assert (data.name, data.num_classes, data.class_names) == (source.name, classes, fake.classes)
     assert data.image_shape == (3, 32, 32)
     assert data.augmentation == Augmentation(crop=4, flip=True)
     expected = torch.from_numpy(stored_cifar(30)).permute(0, 3, 1, 2)
