@@ -62,9 +62,8 @@ def compress(
         data: A torch `DataLoader`, another iterable of batches, a data set, a tensor of images, or
             a pair of images and labels; or a data source of `pbkd run`, such as `"digits"`. A
             loader gives the rows that it yields in a pass, and its batch size is the run's. Images
-            are uint8, uint16 or floats: floats as the model expects them, or from 0 to 1 with
-            `mean` and `std`. Without labels, the student is compared with the teacher's
-            predictions.
+            are uint8, uint16 or floats, as the model expects them or in 0 … 1 with `mean` and
+            `std`. Without labels, the student is compared with the teacher's predictions.
         test: The images for the final scores, in the same form; None for a tenth of `data`.
         validation: The images by which the student is selected; None for a tenth of `data`.
         mean: The mean of each channel, for images scaled to [0, 1]; None if the model has a

@@ -81,13 +81,13 @@ def read_normalization(mean: Any, std: Any, prefix: str = "") -> Normalization:
             pixels from 0 to 255.
     """
     means, stds = _numbers(mean, f"{prefix}mean"), _numbers(std, f"{prefix}std")
+    if not all(value > 0 for value in stds):
+        raise ConfigError(f"'{prefix}std' is {list(stds)}, but every value must be above 0.")
     if len(means) != len(stds):
         raise ConfigError(
             f"'{prefix}mean' has {len(means)} values and '{prefix}std' has {len(stds)}, but both"
             " must have one for each channel."
         )
-    if not all(value > 0 for value in stds):
-        raise ConfigError(f"'{prefix}std' is {list(stds)}, but every value must be above 0.")
     if max(*means, *stds) > _LARGEST:
         raise ConfigError(
             f"'{prefix}mean' is {list(means)} and '{prefix}std' is {list(stds)}, as for pixels from"

@@ -133,14 +133,7 @@ def build_task(
         DataError: If the data is damaged or missing.
         ConfigError: If a setting is invalid.
     """
-    teacher = inputs.teacher() if inputs else load_teacher(registry, config.teacher)
-    data_choice, origins = with_preprocessing(
-        config.data, teacher.network, own_weights=teacher.weights != "pretrained"
-    )
-    data = (inputs and inputs.data) or load_data(data_choice)
-    _check_channels(teacher, data)
-    fitted = fit_normalization(data, teacher.normalization, teacher.origins)
-    teacher, data = replace(teacher, normalization=fitted.normalization), fitted.data
+    data_choice, teacher, data, preparation = _load_inputs(config, registry, inputs)
     where = torch.device(device)
     dtype = pick_dtype(config.autocast, where)
     network = teacher.network.to(where)
@@ -158,7 +151,7 @@ def build_task(
         teacher=teacher,
         data=data,
         data_choice=data_choice,
-        preparation=prepare(data, fitted, {**origins, **teacher.origins}),
+        preparation=preparation,
         chain=chain,
         fused=fused,
         images=images,
@@ -167,6 +160,21 @@ def build_task(
         fixed_views=(config.views, config.seed) if config.views else None,
         dtype=dtype,
     )
+
+
+def _load_inputs(
+    config: RunConfig, registry: Registry, inputs: InMemoryInputs | None
+) -> tuple[Mapping[str, Any], Teacher, Dataset, Preparation]:
+    """Load teacher and data, and decide how images become the teacher's input."""
+    teacher = inputs.teacher() if inputs else load_teacher(registry, config.teacher)
+    choice, origins = with_preprocessing(
+        config.data, teacher.network, own_weights=teacher.weights != "pretrained"
+    )
+    data = (inputs and inputs.data) or load_data(choice)
+    _check_channels(teacher, data)
+    fitted = fit_normalization(data, teacher.normalization, teacher.origins)
+    preparation = prepare(data, fitted, {**origins, **teacher.origins})
+    return choice, replace(teacher, normalization=fitted.normalization), fitted.data, preparation
 
 
 def load_task(config: RunConfig, device: str) -> DistillationTask:

@@ -33,8 +33,8 @@ def right_by_hand(network: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> f
     """Return the accuracy of a network that is normalised by mean 0.5 and deviation 0.25."""
     right = count = 0
     for images, classes in batches:
-        pixels = images.float()
-        inputs = pixels if images.is_floating_point() else (pixels / 255 - 0.5) / 0.25
+        pixels = images.float() if images.is_floating_point() else images / 255
+        inputs = (pixels - 0.5) / 0.25
         right += int((network(inputs).argmax(1) == classes).sum())
         count += len(classes)
     return right / count

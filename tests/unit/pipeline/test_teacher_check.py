@@ -53,7 +53,12 @@ def answering(
     split = ArraySplit(answers.float().view(-1, 1, 1, 1).repeat(1, 1, 8, 8), labels)
     classes = max(2, int(max(answers.max(), labels.max())) + 1)
     data = replace(task.data, train=split, validation=split, test=split, num_classes=classes)
-    teacher = replace(task.teacher, network=_Answers(classes), weights=weights)
+    teacher = replace(
+        task.teacher,
+        network=_Answers(classes),
+        normalization=Normalization.identity(1),
+        weights=weights,
+    )
     return replace(task, data=data, teacher=teacher)
 
 
