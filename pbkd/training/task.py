@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from pbkd.data.data_preparation import prepare
 from pbkd.data.fitted_normalization import fit_normalization
 from pbkd.data.fixed_views import with_fixed_views
 from pbkd.data.load import load_data, with_preprocessing
-from pbkd.data.preparation import prepare
 from pbkd.errors import TeacherError
 from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
