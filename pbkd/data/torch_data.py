@@ -33,8 +33,7 @@ def dataset_from_torch(train: Any, validation: Any, test: Any, share: float = 0.
 
     Each split is a torch `DataLoader` or another iterable of batches, a map-style data set, a
     tensor of images, or a pair of images and labels; see `read_source` for the rows of a loader.
-    Images are (C, H, W), normalised float32 or uint8. Either all of them have labels, counted from
-    0, or none has.
+    Either all images have labels, counted from 0, or none has.
 
     Training images that are validation or test images as well are not trained on. Images that a
     loader repeats are held out with all their repetitions.
