@@ -9,9 +9,10 @@ import torch
 
 from pbkd.core.intervals import wilson_interval
 from pbkd.errors import TeacherError
-from pbkd.pipeline.chance_causes import Predictions, find_cause
+from pbkd.pipeline.chance_causes import Predictions, better_order, find_cause
 
 if TYPE_CHECKING:
+    from pbkd.pipeline.chance_causes import Cause
     from pbkd.training.task import DistillationTask
 
 
@@ -66,38 +67,49 @@ def doubt_teacher(task: DistillationTask) -> TeacherDoubt | None:
     classes of the share of labels times the share of predictions, as in J. Cohen, A coefficient of
     agreement for nominal scales, Educational and Psychological Measurement 20 (1960). A teacher is
     hardly better if even the upper end of its accuracy's 95 % interval is less than a tenth of the
-    way from chance to 1; with few images that cannot be known.
+    way from chance to 1; with few images that cannot be known. A better one is doubted if another
+    order of the classes would be right on many more images.
 
     Args:
         task: Teacher and data.
 
     Returns:
-        The doubt, which stops a run only if validation images confirm it; None without one.
+        The doubt, which stops a run only if the teacher is near chance on the validation images
+        too; None without one.
     """
     if not task.data.labelled or task.teacher.weights == "random":
         return None
     test = Predictions(task.teacher_classes, task.data.test.labels)
-    if not _is_near_chance(test):
-        return None
     said = (
         f"the teacher '{task.teacher.name}' is right on {_percent(test.accuracy)} of"
-        f" {test.images:,} test images, where chance is right on {_percent(chance(test))}"
+        f" {test.images:,} test images"
     )
+    if _is_near_chance(test):
+        by_chance = f", where chance is right on {_percent(chance(test))}"
+        return _doubt_near_chance(task, test, said + by_chance)
+    cause = better_order(test)
+    return cause and TeacherDoubt(f"{said}{_would_be(cause)}.", stops=False)
+
+
+def _doubt_near_chance(task: DistillationTask, test: Predictions, said: str) -> TeacherDoubt:
+    """Look at the validation images too, and for the cause."""
     split = task.data.validation
     validation = Predictions(task.predict(task.teacher.network, split), split.labels)
-    if not _is_near_chance(validation):
-        return TeacherDoubt(
-            f"{said}, but on {_percent(validation.accuracy)} of {validation.images:,} validation"
-            " images: check that both splits are of one kind.",
-            stops=False,
-        )
-    stops = min(test.images, validation.images) >= _FEWEST_IMAGES
-    go_on = ", or give allow_chance=true to go on all the same." if stops else "."
+    surely, _ = wilson_interval(validation.correct, validation.images)
+    if surely > _limit(validation):
+        right = f"{_percent(validation.accuracy)} of {validation.images:,} validation images"
+        text = f"{said}, but on {right}: check that both splits are of one kind."
+        return TeacherDoubt(text, stops=False)
+    is_enough = min(test.images, validation.images) >= _FEWEST_IMAGES
+    stops = is_enough and _is_near_chance(validation)
     cause = find_cause(task, test, validation, wanted=max(_limit(test), _limit(validation)))
-    if cause is None:
-        return TeacherDoubt(f"{said}: {_CHECKS}{go_on}", stops)
-    would = f"{cause.what} it would be right on {_percent(cause.accuracy)}"
-    return TeacherDoubt(f"{said}, but {would}: {cause.cure}{go_on}", stops)
+    reason = _would_be(cause) if cause else f": {_CHECKS}"
+    go_on = ", or give allow_chance=true to go on all the same" if stops else ""
+    return TeacherDoubt(f"{said}{reason}{go_on}.", stops)
+
+
+def _would_be(cause: Cause) -> str:
+    return f", but {cause.what} it would be right on {_percent(cause.accuracy)}: {cause.cure}"
 
 
 def chance(predictions: Predictions) -> float:

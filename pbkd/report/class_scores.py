@@ -28,7 +28,7 @@ def class_tables(result: RunResult) -> Markup:
     if not classes:
         why = result.accuracy_reason or "the version of pbkd that made this run recorded no classes"
         return element("p", f"Not measured: {why}.", class_="why")
-    worst = sorted(classes, key=lambda score: (_change(score), score.student_correct, score.label))
+    worst = sorted(classes, key=lambda s: (_change(s), _share(s.student_correct, s), s.label))
     if len(classes) <= _MOST_ROWS:
         said = "The largest loss first. In brackets: 95 % intervals."
         return join(element("p", said, class_="why"), table(_HEADS, _rows(worst)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ class _Answers(nn.Module):
 
 def with_splits(task: DistillationTask, **changes: Change) -> DistillationTask:
     """Change images and labels of some splits of 300 images."""
-    splits = {}
+    splits: dict[str, Any] = {}
     for name, change in changes.items():
         rows = torch.arange(300)
         split = task.data.train
@@ -180,6 +181,45 @@ def test_a_teacher_that_is_right_on_validation_is_reported_and_not_stopped(
     (note,) = check_teacher(odd, allow_chance=False)
     assert note.startswith("The teacher 'digits-vgg' is right on ")
     assert "validation images: check that both splits are of one kind." in note
+
+
+@pytest.mark.parametrize(
+    ("order", "is_doubted"),
+    [
+        ([0, 1, 3, 2], True),  # half right
+        ([0, 2, 1, 3], True),
+        ([0, 1, 2, 3], False),
+        ([0, 1, 2, 2], False),  # a class that is never given is no other order
+    ],
+)
+def test_a_partly_wrong_order_of_the_classes_is_reported(
+    digits: DistillationTask, order: list[int], is_doubted: bool
+) -> None:
+    labels = torch.arange(400) % 4
+    answers = torch.tensor(order)[labels]
+    answers[::9] = (answers[::9] + 1) % 4
+    notes = check_teacher(answering(digits, answers, labels), allow_chance=False)
+    assert [("in another order it would be right on 8" in note) for note in notes] == (
+        [True] if is_doubted else []
+    )
+
+
+def test_few_images_of_many_classes_prove_no_other_order(digits: DistillationTask) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 150
+    guesses = torch.randint(150, (300,), generator=generator)
+    answers = torch.where(torch.arange(300) % 5 < 2, labels, guesses)  # 40 % are right
+    assert doubt_teacher(answering(digits, answers, labels)) is None
+
+
+def test_a_teacher_near_chance_on_test_alone_is_not_called_good_on_few_validation_images(
+    digits: DistillationTask,
+) -> None:
+    task = answering(digits, torch.zeros(300).long(), torch.arange(300) % 10)
+    few = ArraySplit(task.data.test.images(torch.arange(20)), torch.arange(20) % 10)
+    doubt = doubt_teacher(replace(task, data=replace(task.data, validation=few)))
+    assert doubt is not None and not doubt.stops
+    assert doubt.text.endswith("the order of the channels and the weights.")
 
 
 def test_the_key_turns_the_stop_into_a_note(digits: DistillationTask) -> None:
