@@ -23,8 +23,8 @@ _ADDRESS, _FILE = 0, 1
 def dataset_keys(dataset: Any, rows: Tensor) -> Tensor:
     """Return the keys of rows of a map-style torch data set.
 
-    The keys of subsets and concatenations are those of the data sets that they are made of; image
-    folders of torchvision are compared by their files, and data sets of tensors by the tensors.
+    Subsets and concatenations have the keys of the data sets that they are made of; torchvision's
+    image folders are compared by their files, and data sets of tensors by the tensors.
 
     Args:
         dataset: The data set.

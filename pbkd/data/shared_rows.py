@@ -28,8 +28,8 @@ class SourceRows:
     Attributes:
         split: The images and labels.
         keys: The key of every image, int64 (len(split),), see `row_keys`.
-        reach: None if the keys are those of rows. If they are by content, since nothing else is
-            known of a source that is read in its own order: the keys of all rows it may have read.
+        reach: None if the keys belong to rows. If they are by content, since nothing else is known
+            of a source that is read in its own order: the keys of all rows it may have read.
         notes: Remarks for the user, a sentence each.
     """
 

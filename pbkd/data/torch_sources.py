@@ -37,8 +37,8 @@ __all__ = ["read_source"]
 def read_source(source: Any, name: str, *, scored: bool) -> SourceRows:
     """Take the rows of a source of images.
 
-    A loader gives the rows that it yields in one pass, as often as it yields them, whichever
-    sampler it has. Items are read when they are needed, and so anew in every epoch, unless only the
+    A loader gives the rows that it yields in one pass, as often as it yields them, with any
+    sampler. Items are read when they are needed, and so anew in every epoch, unless only the
     loader's own iteration knows what it yields: then its images are read into memory.
 
     Args:

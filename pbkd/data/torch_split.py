@@ -142,7 +142,7 @@ class TorchSplit:
 def read_labels(reader: ItemReader, rows: Tensor) -> Tensor:
     """Return the classes of rows of a data set.
 
-    Declared labels (`targets`, `labels`, or those of the data sets that a subset or a concatenation
+    Declared labels (`targets` or `labels`, also of the data sets that a subset or a concatenation
     is made of) are taken if they agree with the items: all of them if that takes a second, else as
     many as a second allows. Otherwise, and with a `collate_fn`, all rows are read once.
 
