@@ -63,7 +63,7 @@ def desk(tmp_path: Path) -> Path:
 
 
 # Pages that train baselines, start processes of torchrun, or read photographs.
-SLOW = {"compare.md", "machines.md", "own.md"}
+SLOW = {"compare.md", "machines.md", "own.md", "zoo.md"}
 
 
 @pytest.fixture
