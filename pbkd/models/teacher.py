@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import declared_options, typed_options
+from pbkd.core.files import user_path
 from pbkd.core.torch_modes import kept_modes
 from pbkd.data.load import CFG, pretrained_cfg
 from pbkd.data.normalization import Normalization, read_normalization
 from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError, first_line
 from pbkd.models.adopt import adopt, loadable
 from pbkd.models.refusals import check_kind
+from pbkd.models.teacher_weights import load_weights
 from pbkd.models.user_module import import_function, is_user_function
 from pbkd.models.weights import fit_weights, read_weights
 from pbkd.models.wrappers import unwrapped
@@ -191,9 +193,10 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
         WeightsError: If the file of weights is damaged or does not fit.
         ConfigError: If mean and standard deviation of its images are unknown.
     """
+    choice = declared_teacher(registry, choice)
     model, _ = find_model(registry, choice["name"])
     options, _ = _split_options(choice)
-    source = options.weights or model.weights
+    source: str | Path | None = options.weights or model.weights
     if source is None and choice.get("pretrained"):
         source = "pretrained"
     else:
@@ -206,13 +209,15 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
             f"the teacher '{choice['name']}' has no trained weights: give teacher.weights=FILE"
             + (", or teacher.pretrained=true to download them." if model.variants else ".")
         )
-    if source not in ("random", "pretrained", "its own"):
-        fit_weights(loadable(given), read_weights(Path(source)), source)
+    remarks: tuple[str, ...] = ()
+    if options.weights not in (None, "random"):
+        remarks = load_weights(loadable(given), user_path(options.weights))
+    elif isinstance(source, Path):
+        fit_weights(loadable(given), read_weights(source), source)
     adopted = adopt(given)
     normalization, origins = _normalization(model, adopted.network, options)
-    return Teacher(
-        choice["name"], adopted.network, normalization, str(source), adopted.notes, origins
-    )
+    notes = (*remarks, *adopted.notes)
+    return Teacher(choice["name"], adopted.network, normalization, str(source), notes, origins)
 
 
 def _normalization(

@@ -1,10 +1,10 @@
-"""Files of weights: reading without running pickled code, atomic writing, fingerprints."""
+"""Files of weights: safetensors with a checksum, atomic writing, fingerprints."""
 
 from __future__ import annotations
 
 import hashlib
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,23 +14,30 @@ from pbkd.core.files import write_file
 from pbkd.errors import WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
 
 
-__all__ = ["fingerprint", "fit_weights", "halved", "read_weights", "write_weights"]
+__all__ = [
+    "COUNTER",
+    "differences",
+    "fingerprint",
+    "first_names",
+    "fit_weights",
+    "halved",
+    "read_weights",
+    "write_weights",
+]
 
+COUNTER = "num_batches_tracked"
+"""The end of the names of BatchNorm's counters, which evaluation does not use."""
 _CHECKSUM = "sha256"
-_WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file, or a state dict saved by torch, without running pickled code.
-
-    A state dict inside a checkpoint's `state_dict` or `model` is unwrapped, and the prefix
-    `module.` of DataParallel removed.
+    """Read a safetensors file.
 
     Args:
         path: The file.
@@ -39,25 +46,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         Tensors by name, on the CPU.
 
     Raises:
-        WeightsError: If the file is missing, no state dict, or does not match its checksum.
+        WeightsError: If the file is missing, damaged, or does not match its checksum.
     """
     if not path.is_file():
         raise WeightsError(f"there is no file of weights '{path}'.")
     try:
-        if path.suffix == ".safetensors":
-            loaded: Any = _read_safetensors(path)
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return _read_safetensors(path)
     except WeightsError:
         raise
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
         raise WeightsError(f"'{path}' is not a whole safetensors file ({error}).") from error
-    except Exception as error:
-        raise WeightsError(
-            f"'{path}' cannot be read as plain weights ({type(error).__name__}): save"
-            " model.state_dict(), or use safetensors."
-        ) from error
-    return _unwrapped(loaded, path)
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -100,8 +98,23 @@ def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object
         WeightsError: If names or shapes differ; it names the first of them.
     """
     wanted = module.state_dict()
-    counters = {key: wanted[key] for key in wanted if key.endswith("num_batches_tracked")}
-    missing = [key for key in wanted if key not in weights and key not in counters]
+    if misfits := differences(wanted, weights):
+        raise WeightsError(f"'{source}' does not fit the network; {'; '.join(misfits)}.")
+    counters = {key: wanted[key] for key in wanted if key.endswith(COUNTER)}
+    module.load_state_dict({**counters, **weights})
+
+
+def differences(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    """Describe in what weights differ from a network's; `COUNTER` may be missing.
+
+    Args:
+        wanted: The network's tensors by name.
+        weights: Other tensors by name.
+
+    Returns:
+        A clause for each kind of difference, with the first names; empty if they fit.
+    """
+    missing = [key for key in wanted if key not in weights and not key.endswith(COUNTER)]
     extra = [key for key in weights if key not in wanted]
     shapes = [
         f"{key} {tuple(weights[key].shape)} instead of {tuple(tensor.shape)}"
@@ -109,10 +122,13 @@ def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object
         if key in weights and weights[key].shape != tensor.shape
     ]
     parts = {"missing": missing, "not in the network": extra, "of another shape": shapes}
-    differences = [f"{what}: {_first(names)}" for what, names in parts.items() if names]
-    if differences:
-        raise WeightsError(f"'{source}' does not fit the network; {'; '.join(differences)}.")
-    module.load_state_dict({**counters, **weights})
+    return [f"{what}: {first_names(names)}" for what, names in parts.items() if names]
+
+
+def first_names(names: Sequence[str], count: int = 3) -> str:
+    """Join the first names, and say how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -139,23 +155,6 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()
-
-
-def _unwrapped(loaded: Any, path: Path) -> dict[str, Tensor]:
-    for wrapper in _WRAPPERS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, dict) or not all(
-        isinstance(key, str) and torch.is_tensor(value) for key, value in loaded.items()
-    ):
-        raise WeightsError(f"'{path}' holds no state dict (names to tensors).")
-    parallel = all(key.startswith("module.") for key in loaded)
-    return {key.removeprefix("module.") if parallel else key: v for key, v in loaded.items()}
-
-
-def _first(names: list[str], count: int = 3) -> str:
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
 
 
 def _bytes(tensor: Tensor) -> bytes:

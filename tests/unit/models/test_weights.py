@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
-import pickle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,79 +73,6 @@ def test_tied_weights_come_back_under_both_names(tmp_path: Path) -> None:
     assert torch.equal(found["1.weight"], layer.weight)
 
 
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_state_dict", "net"])
-@pytest.mark.parametrize("prefix", ["", "module."])
-@pytest.mark.parametrize("legacy", [False, True])
-def test_a_state_dict_saved_by_torch_is_read(
-    tmp_path: Path, wrapper: str | None, prefix: str, legacy: bool
-) -> None:
-    state = network().state_dict()
-    named = {prefix + key: tensor for key, tensor in state.items()}
-    saved = named if wrapper is None else {wrapper: named, "epoch": 3, "optimizer": {"lr": 0.1}}
-    torch.save(saved, tmp_path / "w.pt", _use_new_zipfile_serialization=not legacy)
-    assert same(read_weights(tmp_path / "w.pt"), state)
-
-
-def test_a_state_dict_within_the_state_of_a_model_is_read(tmp_path: Path) -> None:
-    state = network().state_dict()
-    torch.save({"state_dict": {"model": state}}, tmp_path / "w.pt")
-    assert same(read_weights(tmp_path / "w.pt"), state)
-
-
-def test_the_prefix_goes_only_where_every_name_has_it(tmp_path: Path) -> None:
-    state = {"module.weight": torch.zeros(2), "head.weight": torch.ones(2)}
-    write_weights(tmp_path / "w.safetensors", state)
-    assert read_weights(tmp_path / "w.safetensors").keys() == state.keys()
-    write_weights(
-        tmp_path / "w.safetensors", {"module.a": torch.ones(2), "module.b": torch.ones(1)}
-    )
-    assert read_weights(tmp_path / "w.safetensors").keys() == {"a", "b"}
-
-
-class Evil:
-    """Unpickling this creates a file."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.mkdir, (str(self.mark),)
-
-
-@pytest.mark.parametrize("legacy", [False, True, None])
-def test_code_in_a_pickle_is_not_run(tmp_path: Path, legacy: bool | None) -> None:
-    mark, file = tmp_path / "mark", tmp_path / "evil.pt"
-    content = {"weight": torch.zeros(2), "extra": Evil(mark)}
-    if legacy is None:
-        file.write_bytes(pickle.dumps(content, protocol=2))
-    else:
-        torch.save(content, file, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(WeightsError, match=r"evil\.pt' cannot be read as plain weights"):
-        read_weights(file)
-    assert not mark.exists()
-    # The trap does work: whoever unpickles the file runs its code.
-    if legacy is None:
-        pickle.loads(file.read_bytes())
-    else:
-        torch.load(file, weights_only=False)
-    assert mark.exists()
-
-
-def test_a_whole_module_is_not_weights(tmp_path: Path) -> None:
-    torch.save(network(), tmp_path / "w.pt")
-    with pytest.raises(WeightsError, match=r"save model\.state_dict\(\), or use safetensors\.$"):
-        read_weights(tmp_path / "w.pt")
-
-
-@pytest.mark.parametrize(
-    "content", [[1, 2], torch.zeros(2), {"epoch": 3}, {"model": 3}, {0: torch.zeros(2)}, "text"]
-)
-def test_what_holds_no_state_dict_is_told(tmp_path: Path, content: object) -> None:
-    torch.save(content, tmp_path / "w.pt")
-    with pytest.raises(WeightsError, match=r"w\.pt' holds no state dict"):
-        read_weights(tmp_path / "w.pt")
-
-
 def test_a_safetensors_file_that_is_cut_off_or_damaged_is_told(tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     write_weights(file, network().state_dict())
@@ -161,15 +86,10 @@ def test_a_safetensors_file_that_is_cut_off_or_damaged_is_told(tmp_path: Path) -
     assert read_weights(file)
 
 
-def test_other_files_that_are_no_weights_are_told(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"there is no file of weights '.*none\.pt'\.$"):
-        read_weights(tmp_path / "none.pt")
-    with pytest.raises(WeightsError, match="there is no file of weights"):
-        read_weights(tmp_path)
-    for content in (b"", b"text", b"PK\x03\x04"):
-        (tmp_path / "w.pt").write_bytes(content)
-        with pytest.raises(WeightsError, match=r"w\.pt' cannot be read as plain weights"):
-            read_weights(tmp_path / "w.pt")
+def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(WeightsError, match="there is no file of weights '"):
+            read_weights(path)
 
 
 @pytest.mark.parametrize("failing", ["os.fsync", "pathlib.Path.replace"])
