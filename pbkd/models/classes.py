@@ -95,4 +95,9 @@ def _count_outputs(network: nn.Module, data: Dataset, images: Tensor) -> int:
             f"the teacher gives outputs of shape {tuple(logits.shape[1:])} for each image, but must"
             " give one logit for each of two or more classes."
         )
+    if not logits.isfinite().all():
+        raise TeacherError(
+            f"the teacher gives outputs that are not finite (NaN or infinite) for images from"
+            f" '{data.name}': check its weights, and the values and normalisation of the images."
+        )
     return logits.shape[1]

@@ -162,10 +162,10 @@ def _inputs(task: DistillationTask) -> Iterator[_Trial]:
     pixels = _pixels(images)
     variants = [("channels in the reverse order", "reverse the images' channels", usual.flip(1))]
     if pixels is not None:
-        reverse = _normalized(pixels.flip(1), task.teacher.normalization)
+        reverse = task.normalize(pixels.flip(1))
         variants[0] = (*variants[0][:2], reverse)
         variants += _normalizations(pixels)
-        inverted = _normalized(1 - pixels, task.teacher.normalization)
+        inverted = task.normalize(1 - pixels)
         variants.append(("light and dark inverted", "invert the images", inverted))
     for what, cure, inputs in variants:
         predicted = _predict(task.teacher.network, inputs.to(task.device))
@@ -190,9 +190,9 @@ def _normalizations(pixels: Tensor) -> Iterator[tuple[str, str, Tensor]]:
         figures = (f"[{', '.join(f'{value:.3g}' for value in values)}]" for values in (mean, std))
         what = "mean {} and std {}".format(*figures)
         normalization = Normalization(tuple(mean), tuple(std))
-        yield what, "normalise the images so", _normalized(pixels, normalization)
+        yield what, "normalise the images so", normalization.apply(pixels, "cpu")
         if channels == 3:
-            reverse = _normalized(pixels.flip(1), normalization)
+            reverse = normalization.apply(pixels.flip(1), "cpu")
             cure = "normalise the images so and reverse their channels"
             yield f"{what} and channels in the reverse order", cure, reverse
 
@@ -229,11 +229,6 @@ def _pixels(images: Tensor) -> Tensor | None:
     if not images.is_floating_point():
         return images.float() / 255
     return images if 0 <= float(images.min()) <= float(images.max()) <= 1 else None
-
-
-def _normalized(pixels: Tensor, normalization: Normalization) -> Tensor:
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (normalization.mean, normalization.std))
-    return (pixels - mean) / std
 
 
 @torch.no_grad()

@@ -71,3 +71,17 @@ def test_one_output_has_no_class_to_predict() -> None:
     for given in (data, unlabelled):
         with pytest.raises(TeacherError, match="one logit for each of two or more classes"):
             fitted(given, 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("where", ["weight", "bias"])
+def test_outputs_that_are_not_finite_are_the_teachers_and_not_a_plugins_fault(
+    value: float, where: str
+) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
+    with torch.no_grad():
+        network.get_parameter(f"1.{where}").view(-1)[0] = value
+    with pytest.raises(
+        TeacherError, match="gives outputs that are not finite .* check its weights"
+    ):
+        fit_classes(network, tiny_data(), torch.ones(2, 3, 8, 8))
