@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
@@ -23,8 +24,9 @@ _ADDRESS, _FILE = 0, 1
 def dataset_keys(dataset: Any, rows: Tensor) -> Tensor:
     """Return the keys of rows of a map-style torch data set.
 
-    Subsets and concatenations have the keys of the data sets that they are made of; torchvision's
-    image folders are compared by their files, and data sets of tensors by the tensors.
+    Subsets and concatenations have the keys of the data sets that they are made of. torchvision's
+    image folders are compared by their files, its other data sets by their settings and labels (two
+    of them may have the same images, with other transforms), and data sets of tensors by these.
 
     Args:
         dataset: The data set.
@@ -42,7 +44,8 @@ def dataset_keys(dataset: Any, rows: Tensor) -> Tensor:
     paths = _paths(dataset)
     if paths is not None:
         return _mix(_FILE, torch.tensor([hash(paths[row]) for row in rows.tolist()]))
-    return _mix(id(dataset), rows)
+    same = _identity(dataset) if type(dataset).__module__.startswith("torchvision.") else None
+    return _mix(id(dataset) if same is None else same, rows)
 
 
 def tensor_keys(images: Tensor) -> Tensor:
@@ -77,6 +80,19 @@ def _concatenated(dataset: ConcatDataset[Any], rows: Tensor) -> Tensor:
         start = int(ends[number - 1]) if number else 0
         keys[chosen] = dataset_keys(dataset.datasets[number], rows[chosen] - start)
     return keys
+
+
+def _identity(dataset: Any) -> int:
+    """Return a number that is the same for data sets of one class with the same rows."""
+    plain = (bool, int, float, str, Path)
+    settings = sorted((k, str(v)) for k, v in vars(dataset).items() if isinstance(v, plain))
+    digest = hashlib.blake2b(repr((type(dataset).__qualname__, settings)).encode(), digest_size=7)
+    for name in ("targets", "labels", "_labels", "data"):
+        values = getattr(dataset, name, None)
+        if isinstance(values, (list, np.ndarray, Tensor)):
+            some = values if name != "data" else values[:: max(1, len(values) // 100)]
+            digest.update(str(len(values)).encode() + np.asarray(some).tobytes())
+    return int.from_bytes(digest.digest(), "big")
 
 
 def _paths(dataset: Any) -> list[str] | None:

@@ -147,7 +147,7 @@ def _forward(segment: nn.Module, x: Tensor) -> Callable[[], Tensor]:
 
 def _reading(x: Tensor, y: Tensor) -> Callable[[], None]:
     """Return a function that gathers a shuffled batch of activations, as the cache feed does."""
-    rows = torch.randperm(len(x))
+    rows = torch.randperm(len(x), generator=torch.Generator())
     stored = [activation.movedim(1, -1).contiguous().cpu() for activation in (x, y)]
 
     def run() -> None:

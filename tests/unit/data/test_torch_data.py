@@ -20,7 +20,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
     random_split,
 )
-from torchvision.datasets import ImageFolder
+from torchvision.datasets import FakeData, ImageFolder
 from torchvision.transforms import ToTensor
 
 from pbkd.data.datasets import Dataset
@@ -31,7 +31,7 @@ from pbkd.errors import DataError
 from tests.unit.data.reading import everything
 
 COUNT = 60
-X = torch.arange(COUNT).float().reshape(COUNT, 1, 1, 1).expand(COUNT, 1, 2, 2).contiguous()
+X = torch.arange(COUNT, dtype=torch.uint8)[:, None, None, None].repeat(1, 1, 2, 2)
 Y = torch.arange(COUNT) % 3
 BOTH = TensorDataset(X, Y)
 TRAIN, TEST = random_split(BOTH, [45, 15], torch.Generator().manual_seed(0))
@@ -206,6 +206,16 @@ def test_images_of_validation_and_test_may_be_the_same_and_it_is_noted() -> None
     held = DataLoader(PAIRS, 8, sampler=range(50, 60))
     both = dataset_from_torch(DataLoader(PAIRS, 8, sampler=range(50)), held, held)
     assert any("10 of the 10 validation images are test images too" in note for note in both.notes)
+
+
+def test_two_data_sets_of_torchvision_over_the_same_images_are_known_as_one() -> None:
+    def fake(offset: int = 0) -> Any:
+        return FakeData(40, (1, 2, 2), 3, ToTensor(), random_offset=offset)
+
+    train = DataLoader(fake(), 8, sampler=range(30))
+    for test, shared in ((Subset(fake(), range(25, 40)), 5), (Subset(fake(7), range(25, 40)), 0)):
+        data = dataset_from_torch(train, None, test)
+        assert len(data.train) + len(data.validation) == 30 - shared
 
 
 def test_all_images_are_used_and_repetitions_stay_together() -> None:

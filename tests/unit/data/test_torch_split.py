@@ -37,7 +37,7 @@ class Items(Dataset[Any]):
 
 class Shifted(TensorDataset):
     def __getitem__(self, row: int) -> tuple[Tensor, ...]:
-        image, label = super().__getitem__(row)
+        image, label = super().__getitem__(row)  # type: ignore[no-untyped-call]
         return image, (label + 1) % 5
 
 
