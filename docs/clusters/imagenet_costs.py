@@ -49,7 +49,7 @@ def main(network: str, file: str) -> None:
         )
         for cost in measure_costs(
             rig.chain, rig.replacements, rig.images[0], registry.find("loss", "nmse")
-        )
+        ).blocks
     ]
     steps = EPOCHS * -(-IMAGES // BATCH)
     about = (

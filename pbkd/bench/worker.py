@@ -168,7 +168,7 @@ def _timed(work: Callable[[], None], monitor: EnergyMonitor, window: str) -> dic
 
 
 def _costs(rig: Rig, offset: int = 0) -> list[BlockCost]:
-    return measure_costs(rig.chain, rig.replacements, rig.images[0], rig.loss, offset=offset)
+    return measure_costs(rig.chain, rig.replacements, rig.images[0], rig.loss, offset=offset).blocks
 
 
 def _on_rank_0(work: Callable[[], list[BlockCost]], rank: int) -> list[BlockCost]:

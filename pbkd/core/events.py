@@ -74,7 +74,8 @@ class PlannedJob:
 class PlanMade(_TimedEvent):
     """The run is planned.
 
-    `blocks` are the candidates to train, `seconds` the predicted time of the teacher-fed phase.
+    `blocks` are the candidates to train, `seconds` the predicted time of the teacher-fed phase
+    without loading of images, `phases` the seconds of planning and those predicted for the others.
     By phase, `epochs` counts the epochs of each training and `totals` of all. `lanes` has the
     planned jobs of each worker. `plan` is the `pbkd.planning.plan.Plan` itself, only in the
     process that made it.
@@ -89,6 +90,7 @@ class PlanMade(_TimedEvent):
     epochs: Mapping[str, int]
     totals: Mapping[str, int]
     lanes: tuple[tuple[PlannedJob, ...], ...]
+    phases: Mapping[str, float] = field(default_factory=dict)
     plan: object = field(default=None, metadata=IN_MEMORY, repr=False, compare=False)
 
 

@@ -129,6 +129,8 @@ class PhaseResult:
         cpu_seconds: CPU time of the host and the workers.
         joules: Joules by domain; None if nothing was measured.
         joules_reason: Which joules are missing, and why.
+        predicted_seconds: The duration that was predicted before training; None if none was, and
+            for planning itself.
     """
 
     name: str
@@ -136,6 +138,7 @@ class PhaseResult:
     cpu_seconds: float
     joules: dict[str, float] | None
     joules_reason: str | None
+    predicted_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from pbkd.energy.monitor import EnergyMonitor
 
 
-__all__ = ["PhaseClock", "report_power"]
+__all__ = ["PLANNING", "PhaseClock", "report_power"]
+
+PLANNING = "planning"
+"""Name of the phase in which the others are predicted."""
 
 
 class PhaseClock:
@@ -30,6 +33,11 @@ class PhaseClock:
         self.results: list[PhaseResult] = []
         self._monitor = monitor
         self._emit = emit
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The seconds of the phases that are over."""
+        return {result.name: result.seconds for result in self.results}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

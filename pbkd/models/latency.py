@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-__all__ = ["latencies", "synchronise"]
+__all__ = ["expected_seconds", "latencies", "synchronise"]
 
 _WARM_UP = 3
 _WARM_UP_SECONDS = 0.1
-_FEWEST, _MOST = 5, 30
+_FEWEST_LONG, _FEWEST, _MOST = 3, 5, 30
 _LEAST_SECONDS, _MOST_SECONDS = 0.1, 2.0
 _PRECISION = 0.05
 
@@ -36,8 +36,9 @@ def latencies(
     The networks take turns, so that other load on the machine affects all of them alike. Each pass
     is timed until the device is done, after up to three untimed passes.
 
-    Without `repeats`, the passes are repeated 5 to 30 times: until 0.1 s have passed and the 95 %
-    interval of every network's median is within 5 % of it, or for 2 s.
+    Without `repeats`, the passes are repeated until 0.1 s have passed and the 95 % interval of
+    every network's median is within 5 % of it, at least 5 and at most 30 times. After 2 s, 3 times
+    are enough.
 
     Args:
         models: Networks by name, all on the device of `images`.
@@ -60,6 +61,21 @@ def latencies(
     return {name: _latency(passes, len(images)) for name, passes in seconds.items()}
 
 
+def expected_seconds(round_seconds: float) -> float:
+    """Predict what `latencies` takes if passes through a network differ little.
+
+    Args:
+        round_seconds: Seconds of a pass through every network.
+
+    Returns:
+        Seconds, warm-up included.
+    """
+    warm_up = min(_WARM_UP, math.floor(_WARM_UP_SECONDS / round_seconds) + 1)
+    repeats = min(_MOST, max(_FEWEST, math.ceil(_LEAST_SECONDS / round_seconds)))
+    longest = max(_FEWEST_LONG, math.ceil(_MOST_SECONDS / round_seconds))
+    return (warm_up + min(repeats, longest)) * round_seconds
+
+
 def _warm_up(models: Mapping[str, nn.Module], images: Tensor) -> None:
     """Pass each network one to three times: the first pass of a network is slow."""
     spent = 0.0
@@ -71,11 +87,11 @@ def _warm_up(models: Mapping[str, nn.Module], images: Tensor) -> None:
 
 def _is_enough(passes: Sequence[Sequence[float]], repeats: int | None) -> bool:
     done, spent = len(passes[0]), sum(map(sum, passes))
-    if repeats is not None:
-        return done >= repeats
-    if done < _FEWEST or spent < _LEAST_SECONDS:
-        return done >= _MOST
-    return done >= _MOST or spent >= _MOST_SECONDS or all(map(_is_precise, passes))
+    if repeats is not None or done >= _MOST:
+        return done >= (repeats or _MOST)
+    if spent >= _MOST_SECONDS:
+        return done >= _FEWEST_LONG
+    return done >= _FEWEST and spent >= _LEAST_SECONDS and all(map(_is_precise, passes))
 
 
 def _is_precise(passes: Sequence[float]) -> bool:

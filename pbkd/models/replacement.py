@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ class Proposal:
         parameters_after: Parameters of the replacement, or of the segment that is kept.
         macs_before: MACs per sample of the teacher's segment.
         macs_after: MACs per sample of the replacement, or of the segment that is kept.
+        seconds: Seconds of building it.
     """
 
     block: Block
@@ -59,6 +61,7 @@ class Proposal:
     parameters_after: int
     macs_before: int
     macs_after: int
+    seconds: float
 
 
 def is_kept(name: str, patterns: Sequence[str]) -> bool:
@@ -149,7 +152,9 @@ def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) 
     """
     parameters_before, macs_before = parameters(segment), macs(segment, block.input_shape)
     parameters_after, macs_after = parameters_before, macs_before
+    start = time.perf_counter()
     replacement = build_replacement(builder, segment, block, seed)
+    seconds = time.perf_counter() - start
     reason: str | None = f"'{builder.name}' finds nothing to replace"
     if replacement is not None:
         candidate_macs = macs(replacement, block.input_shape)
@@ -169,6 +174,7 @@ def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) 
         parameters_after=parameters_after,
         macs_before=macs_before,
         macs_after=macs_after,
+        seconds=seconds,
     )
 
 

@@ -10,10 +10,11 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from pbkd.core.events import BlockTrained, EpochDone
-from pbkd.core.schedule import Job, Schedule, check_schedule
+from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import PbkdError, WorkerError, is_out_of_memory
 from pbkd.execution.worker import work
 from pbkd.models.weights import read_weights, write_weights
+from pbkd.pipeline.relay_schedule import relay_schedule
 from pbkd.plugin.attribution import describe_failure, describe_strategy
 from pbkd.runs.assignment import Assignment, write_assignment
 from pbkd.runs.events import follow_events, read_events
@@ -129,7 +130,7 @@ def distill_student_fed(
         phase="student-fed",
         start="teacher-fed",
         workers=ctx.plan.workers,
-        schedule=_relay(ctx, accepted),
+        schedule=relay_schedule(ctx.registry, ctx.plan, accepted),
         blocks=_blocks(ctx.plan, accepted),
         micro_batches={
             name: _MICRO_BATCHES
@@ -139,22 +140,6 @@ def distill_student_fed(
         candidates=tuple(accepted),
     )
     return _distill(ctx, assignment, ctx.log.forward)
-
-
-def _relay(ctx: RunContext, names: Collection[str]) -> Schedule:
-    """Schedule candidates as one relay over all workers."""
-    workers = ctx.plan.workers
-    costs = [
-        planned.cost
-        for planned in ctx.plan.trained
-        if planned.cost is not None and planned.name in names
-    ]
-    if len(workers) == 1:
-        return Schedule(((Job(tuple(cost.name for cost in costs)),),))
-    pipeline = ctx.registry.create("scheduler", {"name": "pipeline"})
-    schedule: Schedule = pipeline.schedule(costs, workers)
-    check_schedule(schedule, costs, len(workers))
-    return schedule
 
 
 def _blocks(plan: Plan, names: Collection[str]) -> dict[str, Block]:

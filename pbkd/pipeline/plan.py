@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -50,16 +50,20 @@ class PlannedRun:
         task: Teacher, data and chain.
         plan: Blocks, workers, schedule and predicted seconds.
         replacements: The untrained replacements, by candidate.
+        build_seconds: Seconds of building the replacements.
         launcher: What starts the workers.
         inputs: What a program has in memory, if it started the run.
+        phases: The predicted seconds of every phase after planning.
     """
 
     config: RunConfig
     task: DistillationTask
     plan: Plan
     replacements: Mapping[str, nn.Module]
+    build_seconds: float
     launcher: Launcher
     inputs: InMemoryInputs | None = None
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 def plan_run(
@@ -94,8 +98,7 @@ def plan_run(
     plans = []
     for workers in groups:
         resolved = resolve(config, task, len(workers))
-        workload = _workload(task, resolved.batch_size, resolved.distill.epochs or 0)
-        limit = resolved.cache_gigabytes
+        workload, limit = _workload(task, resolved), resolved.cache_gigabytes
         plan = plan_for_workers(workers, strategies, task, proposals, workload, limit)
         plans.append((resolved, plan))
     resolved, plan = min(plans, key=lambda pair: seconds_with_start(pair[1]))
@@ -109,6 +112,7 @@ def plan_run(
         task=task,
         plan=plan,
         replacements=replacements,
+        build_seconds=sum(p.seconds for p in proposals.values()),
         launcher=strategies.launcher,
         inputs=inputs,
     )
@@ -158,10 +162,10 @@ def _propose_all(
     }
 
 
-def _workload(task: DistillationTask, batch_size: int, epochs: int) -> Workload:
+def _workload(task: DistillationTask, config: RunConfig) -> Workload:
     """Steps of the teacher-fed phase; augmented images are never seen again."""
-    per_epoch = steps_per_epoch(task.training.train, batch_size)
-    steps = epochs * per_epoch
+    per_epoch = steps_per_epoch(task.training.train, config.batch_size)
+    steps = (config.distill.epochs or 0) * per_epoch
     return Workload(steps, steps if task.training.augmentation.is_random else per_epoch)
 
 

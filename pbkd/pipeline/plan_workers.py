@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pbkd.core.blocks import candidate_name, candidate_of, sum_costs
 from pbkd.core.process import thread_count
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["plan_for_workers", "seconds_with_start"]
+__all__ = ["START_SECONDS", "plan_for_workers", "seconds_with_start"]
 
-_START_SECONDS = 5.0  # of several workers, in both phases: import torch, load teacher and data
+START_SECONDS = 2.5
+"""Seconds that several workers take to start in a phase: import torch, load teacher and data."""
 
 
 def plan_for_workers(
@@ -53,14 +54,15 @@ def plan_for_workers(
     replacements = {
         name: p.replacement for name, p in proposals.items() if p.replacement is not None
     }
-    costs = _costs(task, replacements, strategies.loss, workers[0].threads)
+    measured = _measure(task, replacements, strategies.loss, workers[0].threads)
+    costs = measured.costs
     trained = list({proposals[name].block.name: proposals[name].block for name in costs}.values())
     obstacle = cache_obstacle(cache_limit, task, trained, workers)
     together = sum_costs(list(costs.values()))
     choice = choose_schedule(strategies.schedulers, together, workers, workload, obstacle=obstacle)
     cached = choice.schedule.feed == "cache"
     return Plan(
-        blocks=_planned_blocks(strategies, proposals, costs),
+        blocks=_planned_blocks(strategies, proposals, measured),
         workers=workers,
         schedule=choice.schedule,
         workload=workload,
@@ -68,33 +70,49 @@ def plan_for_workers(
         scheduler=choice.scheduler,
         why=choice.why,
         cache=cache_name(task, trained) if cached else None,
+        segment_seconds=measured.segments,
     )
 
 
 def seconds_with_start(plan: Plan) -> float:
-    """Predicted seconds, with those that several workers take to start."""
-    return plan.seconds + (_START_SECONDS if len(plan.workers) > 1 else 0.0)
+    """Predicted seconds, with those that several workers take to start in both phases."""
+    return plan.seconds + (2 * START_SECONDS if len(plan.workers) > 1 else 0.0)
 
 
-def _costs(
+class _Measured(NamedTuple):
+    """Costs and forward seconds by candidate, and the teacher's forward seconds by segment."""
+
+    costs: dict[str, BlockCost]
+    forward: dict[str, float]
+    segments: dict[str, float]
+
+
+def _measure(
     task: DistillationTask, replacements: Mapping[str, nn.Module], loss: Loss, threads: int
-) -> dict[str, BlockCost]:
+) -> _Measured:
     """Measure all candidates, one builder's at a time; return them in the order of the blocks."""
     by_builder: dict[int, dict[str, nn.Module]] = {}
     for name, replacement in replacements.items():
         block, index = candidate_of(name)
         by_builder.setdefault(index, {})[block] = replacement
     costs: dict[str, BlockCost] = {}
+    forward: dict[str, float] = {}
+    segments: dict[str, float] = {}
     images = task.images.to(task.dtype)
     with thread_count(threads):
         for index, modules in by_builder.items():
             measured = measure_costs(task.feeding, modules, images, loss, dtype=task.dtype)
-            costs |= {candidate_name(cost.name, index): cost for cost in measured}
-    return {name: costs[name] for name in replacements if name in costs}
+            costs |= {candidate_name(cost.name, index): cost for cost in measured.blocks}
+            forward |= {
+                candidate_name(name, index): seconds
+                for name, seconds in measured.replacements.items()
+            }
+            segments = measured.segments
+    return _Measured({name: costs[name] for name in replacements}, forward, segments)
 
 
 def _planned_blocks(
-    strategies: Strategies, proposals: Mapping[str, Proposal], costs: Mapping[str, BlockCost]
+    strategies: Strategies, proposals: Mapping[str, Proposal], measured: _Measured
 ) -> tuple[PlannedBlock, ...]:
     return tuple(
         PlannedBlock(
@@ -106,7 +124,8 @@ def _planned_blocks(
             parameters_after=p.parameters_after,
             macs_before=p.macs_before,
             macs_after=p.macs_after,
-            cost=costs.get(name),
+            cost=measured.costs.get(name),
+            forward_seconds=measured.forward.get(name),
         )
         for name, p in proposals.items()
     )

@@ -13,19 +13,19 @@ from pbkd.core.events import Note, RunFinished, TeacherScored
 from pbkd.core.process import keep_freed_memory
 from pbkd.energy.accounting import RUN
 from pbkd.energy.monitor import monitor_energy
-from pbkd.energy.phases import PhaseClock, report_power
+from pbkd.energy.phases import PLANNING, PhaseClock, report_power
 from pbkd.errors import ConfigError, TeacherError
 from pbkd.models.accuracy import share_correct
 from pbkd.models.weights import fingerprint
 from pbkd.pipeline.context import RunContext
 from pbkd.pipeline.finish import finish
-from pbkd.pipeline.plan import cost_table, plan_run
+from pbkd.pipeline.plan import cost_table
+from pbkd.pipeline.predict_phases import plan_whole_run
 from pbkd.pipeline.run_folder import open_folder, reopen_folder
 from pbkd.pipeline.run_result import input_notes, run_result
 from pbkd.pipeline.select import select
 from pbkd.pipeline.teacher_check import check_teacher
 from pbkd.pipeline.train_blocks import train_blocks
-from pbkd.pipeline.typed_choices import typed_choices
 from pbkd.plugin.observers import observe
 from pbkd.report import write_report
 from pbkd.runs.events import EventLog
@@ -84,7 +84,7 @@ def run(
         monitor = stack.enter_context(_metered(registry, config.meters, log.emit))
         clock = PhaseClock(monitor, log.emit)
         with monitor.window(RUN):
-            with clock.phase("planning"):
+            with clock.phase(PLANNING):
                 planned = _plan(config, registry, inputs, is_new=not resume)
                 doubts = _score_teacher(planned, log.emit, check=not resume)
                 folder = open_run(planned)
@@ -127,7 +127,7 @@ def _plan(
     config: RunConfig, registry: Registry, inputs: InMemoryInputs | None, *, is_new: bool
 ) -> PlannedRun:
     """Plan the run; if it is new, create the folder that will hold its own."""
-    planned = plan_run(typed_choices(config, registry), registry, inputs)
+    planned = plan_whole_run(config, registry, inputs)
     if is_new:
         make_out(Path(config.out))
     return planned
@@ -180,7 +180,9 @@ def _announce(ctx: RunContext, config: RunConfig) -> None:
         "student-fed": config.distill.student_fed_epochs or 0,
         "fine-tuning": config.finetune.epochs or 0,
     }
-    ctx.log.emit(plan_event(ctx.folder, epochs, ctx.plan, cost_table(ctx.planned)))
+    table = cost_table(ctx.planned)
+    phases = {**ctx.clock.seconds, **ctx.planned.phases}
+    ctx.log.emit(plan_event(ctx.folder, epochs, ctx.plan, table, phases))
 
 
 def _publish(ctx: RunContext, result: RunResult) -> None:

@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pbkd.core.energy_results import EnergyResult
+    from pbkd.core.results import PhaseResult
     from pbkd.core.schedule import Worker
     from pbkd.data.datasets import Dataset
     from pbkd.energy.monitor import EnergyMonitor
@@ -61,7 +63,7 @@ def run_result(
         validation=evaluation.validation,
         blocks=outcome.blocks,
         candidates=outcome.candidates,
-        phases=tuple(ctx.clock.results),
+        phases=_phases(ctx),
         notes=(
             *_skipped_images(data),
             *input_notes(ctx.task),
@@ -94,6 +96,14 @@ def _energy(ctx: RunContext, monitor: EnergyMonitor) -> EnergyResult:
     in_use = devices_in_use(plan.schedule, plan.workers, str(ctx.task.device))
     resumed = times_resumed(ctx.folder) > 0
     return account_energy(monitor.windows, plan.workers, in_use, resumed=resumed)
+
+
+def _phases(ctx: RunContext) -> tuple[PhaseResult, ...]:
+    """Set the measured phases beside the predicted ones, unless the run was resumed."""
+    if times_resumed(ctx.folder):
+        return tuple(ctx.clock.results)
+    predicted = ctx.planned.phases
+    return tuple(replace(p, predicted_seconds=predicted.get(p.name)) for p in ctx.clock.results)
 
 
 def _skipped_images(data: Dataset) -> list[str]:

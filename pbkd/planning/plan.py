@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class PlannedBlock:
         seconds_before: Seconds of the segment's forward pass on one batch; None unless the budget
             limits latency.
         seconds_after: The same for the replacement.
+        forward_seconds: Seconds of the replacement's forward pass on one batch.
     """
 
     name: str
@@ -45,6 +46,7 @@ class PlannedBlock:
     cost: BlockCost | None
     seconds_before: float | None = None
     seconds_after: float | None = None
+    forward_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Plan:
         cache: Folder name of the activation cache; None without a cache.
         other_seconds: Seconds of a forward pass through the segments without candidates; None
             unless the budget limits latency.
+        segment_seconds: Seconds of the teacher's forward pass on one batch, by segment.
     """
 
     blocks: tuple[PlannedBlock, ...]
@@ -86,6 +89,7 @@ class Plan:
     why: str
     cache: str | None
     other_seconds: float | None = None
+    segment_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def trained(self) -> tuple[PlannedBlock, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import statistics
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 
 from pbkd.core.blocks import BlockCost
 from pbkd.errors import PluginError, is_out_of_memory
+from pbkd.models.evaluation_mode import evaluation_mode
 from pbkd.models.latency import synchronise
 from pbkd.training.distill import train_block
 from pbkd.training.failures import describe_error
@@ -25,9 +27,9 @@ if TYPE_CHECKING:
     from pbkd.protocols import Loss
 
 
-__all__ = ["measure_costs"]
+__all__ = ["ChainCosts", "measure_costs"]
 
-_REPEATS = 5
+_REPEATS, _LONG_REPEATS = 5, 3
 _ENOUGH_SECONDS, _TOLERANCE = 0.1, 0.1
 _FEWER = 8  # the small batch, an eighth of a batch, shows the overhead
 
@@ -35,12 +37,28 @@ _FEWER = 8  # the small batch, an eighth of a batch, shows the overhead
 _Result = TypeVar("_Result")
 
 
+@dataclass(frozen=True)
+class ChainCosts:
+    """Measured costs of one batch.
+
+    Attributes:
+        blocks: Costs per step of the blocks with a replacement, in the order of the chain.
+        segments: Seconds of the teacher's forward pass through each segment.
+        replacements: Seconds of each replacement's forward pass, by block.
+    """
+
+    blocks: list[BlockCost]
+    segments: dict[str, float]
+    replacements: dict[str, float]
+
+
 class _StepCost(NamedTuple):
-    """Seconds of a training step, bytes of its input, seconds of reading input and output."""
+    """Seconds of a training step, of its forward pass alone, and of reading input and output."""
 
     seconds: float
-    input_bytes: int
+    forward_seconds: float
     read_seconds: float
+    input_bytes: int
 
 
 _Timings = tuple[dict[str, float], dict[str, _StepCost]]
@@ -55,12 +73,12 @@ def measure_costs(
     *,
     offset: int = 0,
     dtype: torch.dtype = torch.float32,
-) -> list[BlockCost]:
+) -> ChainCosts:
     """Measure the teacher's forward pass and a training step of every replaced block.
 
-    Every figure is the median of up to five repeats after one warm-up; after 0.1 s, two in a row
-    that agree within 10 % are enough. The part that does not shrink with the batch comes from a
-    smaller batch. The threads are those of the calling process.
+    Every figure is the median of five repeats after one warm-up; once they have taken 0.1 s, of
+    three, or of fewer if two passes in a row agree within 10 %. The part that does not shrink with
+    the batch comes from a smaller batch. The threads are those of the calling process.
 
     Args:
         chain: The teacher, with BatchNorm fused into convolutions.
@@ -73,7 +91,7 @@ def measure_costs(
         dtype: The dtype of the replacements' forward pass (autocast).
 
     Returns:
-        Costs per step of the blocks with a replacement, in the order of the chain.
+        Costs per step, and seconds of all forward passes.
 
     Raises:
         PluginError: If a replacement cannot be trained with this loss.
@@ -96,7 +114,7 @@ def measure_costs(
                 )
             )  # fmt: skip
         prefix += teacher[name]
-    return costs
+    return ChainCosts(costs, teacher, {n: step.forward_seconds for n, step in training.items()})
 
 
 def _overhead(whole: _Timings, part: _Timings, share: float) -> dict[str, float]:
@@ -167,8 +185,10 @@ def _step_cost(
     x, y = activations
     try:
         seconds, _ = _seconds(_training_step(replacement, x, y, loss, dtype), x.device)
+        with evaluation_mode(replacement):
+            forward_seconds, _ = _seconds(_forward(replacement, x), x.device)
         read_seconds, _ = _seconds(_reading(x, y), x.device)
-        return _StepCost(seconds, x.nbytes, read_seconds)
+        return _StepCost(seconds, forward_seconds, read_seconds, x.nbytes)
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -199,7 +219,8 @@ def _seconds(work: Callable[[], _Result], device: torch.device) -> tuple[float, 
         result = work()
         synchronise(device)
         passes.append(time.perf_counter() - start)
-        if sum(passes[1:]) > _ENOUGH_SECONDS and _agree(*passes[-2:]):
+        is_long = sum(passes[1:]) > _ENOUGH_SECONDS
+        if is_long and (len(passes) > _LONG_REPEATS or _agree(*passes[-2:])):
             break
     return statistics.median(passes[1:]), result
 

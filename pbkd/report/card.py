@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pbkd.core.results import BlockResult, PhaseResult, RunResult
 
 __all__ = [
+    "PHASE_HEADS",
     "Figure",
     "all_notes",
     "card",
@@ -44,7 +45,7 @@ def card(result: RunResult) -> str:
             [_block_row(block) for block in result.blocks],
         ),
         "## Time and energy",
-        _markdown(("phase", "seconds", "CPU seconds", "joules"), phase_rows(result.phases)),
+        _markdown(PHASE_HEADS, phase_rows(result.phases)),
         *_energy(result),
         "\n".join(f"- {note}" for note in all_notes(result)),
         "## Reproduction",
@@ -155,10 +156,19 @@ def ratio(teacher: float, student: float) -> str:
     return f"{teacher / student:.2f}x" if student else ""
 
 
-def phase_rows(phases: Sequence[PhaseResult]) -> list[tuple[str, str, str, str]]:
-    """Return rows of (phase, seconds, CPU seconds, joules by domain)."""
+PHASE_HEADS = ("phase", "seconds", "predicted", "CPU seconds", "joules")
+
+
+def phase_rows(phases: Sequence[PhaseResult]) -> list[tuple[str, str, str, str, str]]:
+    """Return rows for `PHASE_HEADS`; the joules by domain."""
     return [
-        (phase.name, f"{phase.seconds:.2f}", f"{phase.cpu_seconds:.2f}", _joules(phase))
+        (
+            phase.name,
+            f"{phase.seconds:.2f}",
+            "" if phase.predicted_seconds is None else f"{phase.predicted_seconds:.2f}",
+            f"{phase.cpu_seconds:.2f}",
+            _joules(phase),
+        )
         for phase in phases
     ]
 

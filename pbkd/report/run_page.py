@@ -174,12 +174,12 @@ def _phases(run: Finished) -> Markup:
     phases = run.result.phases
     most = max((phase.seconds for phase in phases), default=0.0)
     rows: list[tuple[object, ...]] = [
-        (name, seconds, bar(phase.seconds, most, f"{name}: {seconds} s"), cpu, joules)
-        for phase, (name, seconds, cpu, joules) in zip(phases, phase_rows(phases), strict=True)
+        (name, seconds, bar(phase.seconds, most, f"{name}: {seconds} s"), *others)
+        for phase, (name, seconds, *others) in zip(phases, phase_rows(phases), strict=True)
     ]
     total = "not measured: the run was resumed" if run.seconds is None else f"{run.seconds:.2f}"
-    rows.append(("whole run", total, "", "", ""))
-    heads = ("phase", "seconds", "", "CPU seconds", "joules by domain")
+    rows.append(("whole run", total, "", "", "", ""))
+    heads = ("phase", "seconds", "", "predicted", "CPU seconds", "joules by domain")
     energy = run.result.energy
     reasons = [*joules_notes(phases), *energy_notes(energy)]
     return join(

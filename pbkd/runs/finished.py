@@ -190,7 +190,7 @@ def _figures(result: RunResult) -> Iterator[Any]:
     for block in (*result.blocks, *result.candidates):
         yield from _block_figures(block)
     for phase in result.phases:
-        yield from (phase.seconds, phase.cpu_seconds)
+        yield from (phase.seconds, phase.cpu_seconds, phase.predicted_seconds or 0.0)
         yield from (phase.joules or {}).values()
     if result.energy:
         yield from _energy_figures(result.energy)

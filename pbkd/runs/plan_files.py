@@ -61,8 +61,14 @@ def write_plan(folder: Path, plan: Plan, table: CostTable) -> None:
     write_json(folder / _PLAN, {**head, "workers": workers, **schedule_data(plan.schedule)})
 
 
-def plan_event(folder: Path, epochs: Mapping[str, int], plan: Plan, table: CostTable) -> PlanMade:
-    """Return the event that announces a plan."""
+def plan_event(
+    folder: Path,
+    epochs: Mapping[str, int],
+    plan: Plan,
+    table: CostTable,
+    phases: Mapping[str, float],
+) -> PlanMade:
+    """Return the event that announces a plan, with the predicted seconds of all phases."""
     blocks = {planned.block.name for planned in plan.trained}
     trainings = {"teacher-fed": len(plan.trained), "student-fed": len(blocks), "fine-tuning": 1}
     lanes = job_lanes(plan.schedule, table.costs, plan.workers, table.workload)
@@ -79,6 +85,7 @@ def plan_event(folder: Path, epochs: Mapping[str, int], plan: Plan, table: CostT
             tuple(PlannedJob(blocks=job.blocks, seconds=seconds) for job, seconds in lane)
             for lane in lanes
         ),
+        phases=phases,
         plan=plan,
     )
 

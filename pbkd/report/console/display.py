@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pbkd.report.card import (
+    PHASE_HEADS,
     all_notes,
     comparison,
     phase_rows,
@@ -54,8 +55,7 @@ def show_result(result: RunResult, console: Console) -> None:
         for stage, share in stage_scores(result).items()
     )
     console.print(f"student's test {score_name(result)} by stage: {stages}")
-    phases = phase_rows(result.phases)
-    console.print(_table(("phase", "seconds", "CPU seconds", "joules"), phases, left={0, 3}))
+    console.print(_table(PHASE_HEADS, phase_rows(result.phases), left={0, 4}))
     if energy := energy_rows(result.energy):
         console.print(_table(ENERGY_HEADS, energy, left={0, 1}))
         console.print(energy_caption(result.energy))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.errors import ConfigError
-from pbkd.models.latency import latencies
+from pbkd.models.latency import expected_seconds, latencies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,14 +91,19 @@ def test_steady_passes_are_repeated_until_a_tenth_of_a_second_is_over(clock: lis
     assert found.median_seconds == pytest.approx(0.01)
 
 
-def test_slow_passes_are_repeated_five_times_after_one_that_warms_up(clock: list[float]) -> None:
-    models = {"teacher": Slow(clock, [0.4]), "student": Slow(clock, [0.3])}
-    assert [latency.repeats for latency in latencies(models, IMAGE).values()] == [5, 5]
-    assert clock[0] == pytest.approx(6 * 0.7)
+@pytest.mark.parametrize(("teacher", "student", "repeats"), [(0.2, 0.1, 5), (0.5, 0.3, 3)])
+def test_slow_passes_are_repeated_a_few_times_after_one_that_warms_up(
+    clock: list[float], teacher: float, student: float, repeats: int
+) -> None:
+    models = {"teacher": Slow(clock, [teacher]), "student": Slow(clock, [student])}
+    assert {latency.repeats for latency in latencies(models, IMAGE).values()} == {repeats}
+    assert clock[0] == pytest.approx((1 + repeats) * (teacher + student))
+    assert expected_seconds(teacher + student) == pytest.approx(clock[0])
 
 
 def test_fast_passes_are_repeated_thirty_times(clock: list[float]) -> None:
     assert latencies({"model": Slow(clock, [1e-4])}, IMAGE)["model"].repeats == 30
+    assert clock[0] == pytest.approx(expected_seconds(1e-4))
 
 
 @pytest.mark.parametrize(

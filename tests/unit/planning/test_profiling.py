@@ -31,23 +31,26 @@ def test_costs_are_those_of_prefix_block_and_training() -> None:
         chain.add_module(name, _Slow(seconds))
     chain.requires_grad_(False)
     costs = measure_costs(chain, {"one": _Slow(0.04), "two": _Slow(0.0)}, torch.rand(2, 4), MSE)
-    one, two = costs
+    one, two = costs.blocks
     assert (one.name, two.name) == ("one", "two")
     # A sleep never ends early; on a busy machine it may end late.
     assert one.prefix_seconds == pytest.approx(0.01, rel=0.5)
     assert one.teacher_seconds == pytest.approx(0.02, rel=0.5)
     assert one.train_seconds >= 0.04
     assert two.prefix_seconds == pytest.approx(one.prefix_seconds + one.teacher_seconds)
+    assert list(costs.segments) == ["stem", "one", "two"]
+    assert costs.segments["two"] == two.teacher_seconds
+    assert costs.replacements["one"] == pytest.approx(0.04, rel=0.5)
 
 
 def test_overhead_is_what_a_smaller_batch_does_not_save() -> None:
     chain = nn.Sequential()
     chain.add_module("one", _Slow(0.02))
     chain.requires_grad_(False)
-    (cost,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(32, 4), MSE)
+    (cost,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(32, 4), MSE).blocks
     # A sleep does not depend on the batch, so nearly all of both is overhead.
     assert cost.overhead_seconds == pytest.approx(0.06, rel=0.4)
-    (alone,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(8, 4), MSE)
+    (alone,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(8, 4), MSE).blocks
     assert alone.overhead_seconds == 0  # an eighth of it is no batch
 
 
@@ -80,7 +83,7 @@ def test_an_offset_changes_the_order_of_measuring_and_nothing_else() -> None:
         chain.add_module(name, Witness(name))
     replacements = {name: nn.Linear(4, 4) for name in "abc"}
     images = torch.rand(2, 4)
-    costs = measure_costs(chain, replacements, images, MSE, offset=2)
+    costs = measure_costs(chain, replacements, images, MSE, offset=2).blocks
     assert [cost.name for cost in costs] == ["a", "b", "c"]
     # On the way to `c` the others run once; measured, each runs six times.
     assert "".join(order) == "ab" + "c" * 6 + "a" * 6 + "b" * 6

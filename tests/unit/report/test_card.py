@@ -67,7 +67,7 @@ CLASSES = (
 )
 PHASES = (
     PhaseResult("planning", 1.25, 2.5, None, "rapl: no counters"),
-    PhaseResult("teacher-fed", 10.0, 19.5, {"gpu0": 12.34, "cpu-package-0": 5.0}, None),
+    PhaseResult("teacher-fed", 10.0, 19.5, {"gpu0": 12.34, "cpu-package-0": 5.0}, None, 9.0),
     PhaseResult("scoring", 0.5, 0.5, {"gpu0": 1.0}, "rapl: no counters"),
 )
 
@@ -111,9 +111,9 @@ def test_what_was_not_measured_is_said_and_never_a_zero() -> None:
     assert points(0.0) == "0.00 %"
     assert points(1.0) == "100.00 %"
     assert phase_rows(PHASES) == [
-        ("planning", "1.25", "2.50", "not measured"),
-        ("teacher-fed", "10.00", "19.50", "gpu0 12.3, cpu-package-0 5.0"),
-        ("scoring", "0.50", "0.50", "gpu0 1.0"),
+        ("planning", "1.25", "", "2.50", "not measured"),
+        ("teacher-fed", "10.00", "9.00", "19.50", "gpu0 12.3, cpu-package-0 5.0"),
+        ("scoring", "0.50", "", "0.50", "gpu0 1.0"),
     ]
     assert joules_notes(PHASES) == ["Joules not measured: rapl: no counters."]
     assert joules_notes(PHASES[1:2]) == []
