@@ -115,6 +115,11 @@ def _inputs(
     dataset: Dataset | None = None
     if not isinstance(data, (str, dict)):
         dataset = dataset_from_torch(data, validation, test)
+    elif isinstance(data, dict) and "name" not in data:
+        raise ConfigError(
+            "a data choice needs the 'name' of a source; loaders and images are given one by one,"
+            " as data, validation and test."
+        )
     elif validation is not None or test is not None:
         raise ConfigError("a data choice has its own validation and test splits: give neither.")
     normalization, origins = _normalization(adopted.network, dataset, mean, std)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,7 +55,8 @@ def read_loader(loader: Any) -> LoadedImages:
             or, without a length, no end.
     """
     length = length_of(loader)
-    with guarded(loader), kept_random_state(loader):
+    with guarded(loader), kept_random_state(loader), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Length of IterableDataset")  # a batch more is tried
         batches, endless = _read(loader, length)
     if not batches:
         raise DataError(f"the {describe(loader)} gives no batches.")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["batch_size_of", "length_of", "rows_of"]
 
-_PATIENCE = 1_000_000  # rows, or ten times the data set, after which a sampler is taken as endless
+_PATIENCE = 300_000  # rows, or ten times the data set, after which a sampler is taken as endless
 _ITERATION = ("__iter__", "_get_iterator", "_index_sampler", "_auto_collation")
 
 

@@ -52,8 +52,9 @@ def read_source(source: Any, name: str, *, scored: bool) -> SourceRows:
     """
     if isinstance(source, (Tensor, np.ndarray)):
         return _from_arrays(source, None)
-    if _is_pair(source):
-        return _from_arrays(*source)
+    arrays = _arrays_in(source)
+    if arrays:
+        return _from_arrays(*arrays)
     if isinstance(source, DataLoader):
         return _from_loader(source, name, scored=scored)
     if isinstance(source, IterableDataset):
@@ -70,17 +71,21 @@ def read_source(source: Any, name: str, *, scored: bool) -> SourceRows:
     )
 
 
-def _is_pair(source: Any) -> bool:
-    return (
-        isinstance(source, (tuple, list))
-        and len(source) == 2
-        and not isinstance(source[0], (tuple, Mapping))
-        and not _holds_batches(source)
-    )
+def _arrays_in(source: Any) -> tuple[Any, Any] | None:
+    """Return the images and labels of a sequence of arrays: images, labels, and anything else."""
+    if not isinstance(source, (tuple, list)) or _holds_batches(source):
+        return None
+    arrays = all(isinstance(part, (Tensor, np.ndarray)) for part in source)
+    if len(source) == 2 and not isinstance(source[0], (tuple, Mapping)):
+        return source[0], source[1]
+    if len(source) > 2 and arrays and source[0].ndim == 4 and len(source[0]) == len(source[1]):
+        return source[0], source[1]
+    return None
 
 
 def _holds_batches(source: list[Any] | tuple[Any, ...]) -> bool:
-    if not source or not isinstance(source[0], (tuple, list, Mapping)):
+    array = bool(source) and isinstance(source[0], (Tensor, np.ndarray))
+    if not source or (array and getattr(source[-1], "ndim", 0) != 4):
         return False
     try:
         parse_batch(source[0])
@@ -144,7 +149,7 @@ def _read_in_order(loader: Any, name: str) -> SourceRows:
         reach=_reach(loader),
         notes=(
             f"The {count} {name} images were read from the {describe(loader)} in its own order"
-            f" {end}, once for all epochs.",
+            f" {end}{'; every epoch uses these' if name == 'training' else ''}.",
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -47,7 +48,9 @@ class Wrapper:
 
 def test_an_endless_stream_is_read_up_to_its_length() -> None:
     loader = DataLoader(StreamWithLength(50), batch_size=16)
-    loaded = read_loader(loader)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = read_loader(loader)
     by_hand = list(islice(loader, len(loader)))
     assert loaded.endless
     assert torch.equal(loaded.images, torch.cat([images for images, _ in by_hand]))

@@ -68,6 +68,8 @@ WAYS: dict[str, tuple[Any, Any, Any]] = {
     "tensor": (X, None, None),
     "pair": ((X, Y), None, None),
     "arrays": ((X.numpy(), Y.numpy()), None, None),
+    "three arrays": ((X, Y, torch.arange(COUNT)), None, None),
+    "batches without labels": ([X[:20], X[20:40], X[40:]], None, None),
     "slices": ((X[:45], Y[:45]), (X[45:], Y[45:]), LAST_ROWS),
     "data set": (PAIRS, None, None),
     "random_split": (TRAIN, TEST, TEST.indices),
