@@ -94,13 +94,15 @@ def run_or_plan(
 ) -> None:
     """Run, or only print the plan; Ctrl-C exits with code 130 and prints how to resume."""
     from pbkd.core.events import PlanMade
-    from pbkd.pipeline.plan import plan_run
+    from pbkd.pipeline.preview import preview_run
     from pbkd.pipeline.run import run as run_config
-    from pbkd.report.console.display import show_plan
+    from pbkd.report.console.preview import show_preview
     from pbkd.report.console.show import shown
 
     if plan:
-        show_plan(plan_run(settings, registry).plan)
+        seen = preview_run(settings, registry)
+        networks = seen.teacher, seen.student
+        show_preview(seen.plan, seen.scored, seen.notes, networks, seen.phases)
         return
     folders = [str(folder)] if folder else []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -69,10 +69,10 @@ def evaluate(ctx: RunContext, student: nn.Module, stages: Mapping[str, Stage | N
         classes = {"teacher": task.teacher_classes, "student": final}
         changes = find_changes(test, **classes, labelled=task.data.labelled)
         write_changes(ctx.folder, changes)
-        teacher_result, student_result = measure_networks(task, student, classes)
+        teacher_result, student_result = measure_networks(task, student)
     return Evaluation(
-        teacher=teacher_result,
-        student=student_result,
+        teacher=replace(teacher_result, **_scored(task, "teacher", classes["teacher"])),
+        student=replace(student_result, **_scored(task, "student", final)),
         classes=classes,
         stages=by_stage,
         test={
@@ -118,17 +118,17 @@ def predict_stages(
 
 
 def measure_networks(
-    task: DistillationTask, student: nn.Module, classes: Mapping[str, Tensor]
+    task: DistillationTask, student: nn.Module
 ) -> tuple[NetworkResult, NetworkResult]:
     """Measure size and latency of teacher and student, in turn.
 
     Args:
         task: Teacher and data.
         student: The student.
-        classes: The predicted classes of the test images, by role.
 
     Returns:
-        The figures of teacher and student, with latencies of one image and of a batch.
+        The figures of teacher and student, with latencies of one image and of a batch, and without
+        scores.
     """
     networks = {"teacher": task.teacher.network, "student": student}
     batches = sorted({1, len(task.images)})
@@ -136,7 +136,7 @@ def measure_networks(
     teacher_result, student_result = (
         NetworkResult(
             name=task.teacher.name if role == "teacher" else f"{task.teacher.name} student",
-            **_scored(task, role, classes[role]),
+            accuracy=None,
             network=network if role == "student" else None,
             parameters=parameters(network),
             macs=macs(network, task.data.image_shape),

@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pbkd.core.events import Note, RunFinished, TeacherScored
+from pbkd.core.events import Note, RunFinished
 from pbkd.core.process import keep_freed_memory
 from pbkd.energy.accounting import RUN
 from pbkd.energy.monitor import monitor_energy
 from pbkd.energy.phases import PLANNING, PhaseClock, report_power
 from pbkd.errors import ConfigError, TeacherError
-from pbkd.models.accuracy import share_correct
 from pbkd.models.weights import fingerprint
 from pbkd.pipeline.context import RunContext
 from pbkd.pipeline.finish import finish
@@ -24,7 +23,7 @@ from pbkd.pipeline.predict_phases import plan_whole_run
 from pbkd.pipeline.run_folder import open_folder, reopen_folder
 from pbkd.pipeline.run_result import input_notes, run_result
 from pbkd.pipeline.select import select
-from pbkd.pipeline.teacher_check import check_teacher
+from pbkd.pipeline.teacher_check import check_teacher, score_teacher
 from pbkd.pipeline.train_blocks import train_blocks
 from pbkd.plugin.observers import observe
 from pbkd.report import write_report
@@ -154,17 +153,14 @@ def _unchanged(network: nn.Module) -> Iterator[None]:
 
 
 def _score_teacher(planned: PlannedRun, emit: Emit, *, check: bool) -> tuple[str, ...]:
-    """Score the teacher on the test split, if that has labels, before anything happens to it.
+    """Score the teacher before anything happens to it.
 
     If `check`, stop if it is hardly better than chance; emit and return remarks on it.
     """
-    task, test = planned.task, planned.task.data.test
-    score = share_correct(task.teacher_classes, test) if task.data.labelled else None
-    name, cut = task.teacher.name, task.partitioner
-    emit(TeacherScored(name=name, images=len(test), accuracy=score, cut=cut))
+    emit(score_teacher(planned.task))
     if not check:
         return ()
-    doubts = check_teacher(task, allow_chance=planned.config.allow_chance)
+    doubts = check_teacher(planned.task, allow_chance=planned.config.allow_chance)
     for doubt in doubts:
         emit(Note(text=doubt))
     return doubts

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pbkd.core.events import TeacherScored
 from pbkd.core.intervals import wilson_interval
 from pbkd.errors import TeacherError
+from pbkd.models.accuracy import share_correct
 from pbkd.pipeline.chance_causes import Predictions, better_order, find_cause
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["TeacherDoubt", "check_teacher", "doubt_teacher"]
+__all__ = ["TeacherDoubt", "check_teacher", "doubt_teacher", "score_teacher"]
 
 _LEAST_SKILL = 0.1
 _FEWEST_IMAGES = 25  # for a stop
@@ -37,6 +39,17 @@ class TeacherDoubt:
 
     text: str
     stops: bool
+
+
+def score_teacher(task: DistillationTask) -> TeacherScored:
+    """Score the teacher on the test split, if that has labels."""
+    test = task.data.test
+    return TeacherScored(
+        name=task.teacher.name,
+        images=len(test),
+        accuracy=share_correct(task.teacher_classes, test) if task.data.labelled else None,
+        cut=task.partitioner,
+    )
 
 
 def check_teacher(task: DistillationTask, *, allow_chance: bool) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pbkd.report.verdict import verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pbkd.core.results import BlockResult, PhaseResult, RunResult
+    from pbkd.core.results import BlockResult, NetworkResult, PhaseResult, RunResult
 
 __all__ = [
     "PHASE_HEADS",
@@ -21,6 +21,7 @@ __all__ = [
     "all_notes",
     "card",
     "comparison",
+    "cost_figures",
     "figures",
     "joules_notes",
     "phase_rows",
@@ -104,7 +105,11 @@ def comparison(result: RunResult) -> list[tuple[str, str, str, str]]:
 
 def figures(result: RunResult) -> list[Figure]:
     """Return the figures by which teacher and student are compared."""
-    teacher, student = result.teacher, result.student
+    return [*_scores(result), *cost_figures(result.teacher, result.student)]
+
+
+def cost_figures(teacher: NetworkResult, student: NetworkResult) -> list[Figure]:
+    """Return parameters, MACs and latencies."""
     milliseconds = [
         (f"latency, {what} of a batch of {of_teacher.batch}", 1000 * t, 1000 * s)
         for of_teacher, of_student in zip(teacher.latencies, student.latencies, strict=True)
@@ -118,7 +123,6 @@ def figures(result: RunResult) -> list[Figure]:
         ("MACs", teacher.macs, student.macs),
     ]
     return [
-        *_scores(result),
         *(Figure(name, (t, s), (f"{t:,}", f"{s:,}"), ratio(t, s)) for name, t, s in counts),
         *(
             Figure(name, (t, s), (f"{t:.2f} ms", f"{s:.2f} ms"), ratio(t, s))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pbkd.planning.plan import Plan, PlannedBlock
 
 
-__all__ = ["open_console", "print_wide", "show_plan", "show_result"]
+__all__ = ["open_console", "print_table", "print_wide", "show_plan", "show_result"]
 
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:
@@ -38,7 +38,7 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
         len({planned.block.name for planned in some}) for some in (plan.blocks, plan.trained)
     )
     several = f" ({len(plan.trained)} candidates)" if len(plan.trained) > trained else ""
-    console.print(_table(columns, rows, left={0, 6}))
+    print_table(console, columns, rows, left={0, 6})
     console.print(
         f"{trained} of {blocks} blocks{several}, {plan.workload.steps} steps each, on"
         f" {len(plan.workers)} worker(s): about {plan.seconds:.0f} s of blockwise training"
@@ -49,15 +49,15 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
 def show_result(result: RunResult, console: Console) -> None:
     """Print a result: teacher and student compared, phases, energy, verdict."""
     heads = ("", "teacher", "student", "teacher / student")
-    console.print(_table(heads, comparison(result), left={0}))
+    print_table(console, heads, comparison(result), left={0})
     stages = ", ".join(
         f"{stage} {score_text(share, result.test_images)}"
         for stage, share in stage_scores(result).items()
     )
     console.print(f"student's test {score_name(result)} by stage: {stages}")
-    console.print(_table(PHASE_HEADS, phase_rows(result.phases), left={0, 4}))
+    print_table(console, PHASE_HEADS, phase_rows(result.phases), left={0, 4})
     if energy := energy_rows(result.energy):
-        console.print(_table(ENERGY_HEADS, energy, left={0, 1}))
+        print_table(console, ENERGY_HEADS, energy, left={0, 1})
         console.print(energy_caption(result.energy))
     for note in all_notes(result):
         console.print(note)
@@ -104,10 +104,13 @@ def _plan_row(plan: Plan, planned: PlannedBlock) -> tuple[str, ...]:
     )
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: set[int]) -> Table:
+def print_table(
+    console: Console, heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: set[int]
+) -> None:
+    """Print a table whose cells fold; the columns in `left` are aligned to the left."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, head in enumerate(heads):
         table.add_column(head, justify="left" if index in left else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    return table
+    console.print(table)

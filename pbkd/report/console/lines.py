@@ -17,9 +17,12 @@ from pbkd.core.events import (
 from pbkd.planning.plan import Plan
 from pbkd.report.console.display import show_plan, show_result
 from pbkd.report.incidents import describe_incident
+from pbkd.report.numbers import duration
 from pbkd.report.scores import interval_text, loss_text, points, share_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from pbkd.core.events import Event
@@ -33,6 +36,8 @@ def print_event(event: Event, console: Console) -> None:
     match event:
         case PlanMade(plan=Plan() as plan):
             show_plan(plan, console)
+            if event.phases:
+                console.print(_phases(event.phases))
             console.print(f"run folder: {event.folder}")
         case RunFinished():
             show_result(event.result, console)
@@ -67,6 +72,11 @@ def _line(event: Event) -> str | None:
             return "the run was resumed"
         case _:
             return describe_incident(event)
+
+
+def _phases(phases: Mapping[str, float]) -> str:
+    each = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in phases.items())
+    return f"predicted for the whole run: {duration(sum(phases.values()))} ({each})"
 
 
 def _teacher(event: TeacherScored) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from pbkd.config.load import load_config
 from pbkd.config.schema import RunConfig
+from pbkd.pipeline.teacher_check import TeacherDoubt
 from pbkd.report.console.display import open_console
 from tests.command_line import SCHEDULER_PLUGIN, Pbkd, mistake
 
@@ -69,13 +71,46 @@ def test_the_plan_is_shown_and_nothing_is_written_or_trained(
         "builder.stem=true",
     )
     assert (ended.code, ended.err) == (0, "")
-    head, *rows, last, scheduler = ended.out.splitlines()
+    teacher, images, head, *lines = ended.out.splitlines()
+    assert teacher.startswith("teacher digits-vgg: 98.89 % of 360 test images")
+    assert images.startswith("Images: 8 x 8 pixels")
     assert head.split() == ["block", "input", "output", "parameters", "MACs", "ms/step", "worker"]
+    rows, (last, scheduler) = lines[:4], lines[4:6]
     assert [row.split()[0] for row in rows] == ["conv1_1", "conv1_2", "conv2_1", "conv2_2"]
     assert {row.split()[-1] for row in rows} == {"0", "1"}
     assert last.startswith("4 of 4 blocks, 608 steps each, on 2 worker(s): about ")
     assert scheduler == "scheduler greedy"
     assert list(Path.cwd().iterdir()) == []
+
+
+def test_the_plan_tells_the_student_and_the_seconds_of_every_phase(pbkd: Pbkd) -> None:
+    ended = pbkd("run", "--plan", "threads=1", "distill.epochs=2", "finetune.epochs=0")
+    cells = (re.split(r"\s{2,}", line.strip()) for line in ended.out.splitlines())
+    rows = {name: figures for name, *figures in cells}
+    assert rows["parameters"] == ["288,618", "70,794", "4.08x"]
+    assert rows["MACs"] == ["2,379,008", "575,744", "4.13x"]
+    for batch in (1, 64):
+        milliseconds = rows[f"latency, median of a batch of {batch}"]
+        assert all(float(figure.removesuffix(" ms")) > 0 for figure in milliseconds[:2])
+    phases = [
+        "planning", "teacher-fed", "scoring", "student-fed", "recalibration", "fine-tuning",
+        "evaluation",
+    ]  # fmt: skip
+    seconds = {phase: float(rows[phase][0].removesuffix(" s")) for phase in phases}
+    assert [phase for phase, spent in seconds.items() if not spent] == ["fine-tuning"]
+    whole = float(rows["whole run"][0].removesuffix(" s"))
+    assert whole == pytest.approx(sum(seconds.values()), rel=0.02)
+
+
+def test_a_teacher_that_would_stop_the_run_is_a_remark_in_the_plan(
+    pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubt = TeacherDoubt("it only guesses.", stops=True)
+    monkeypatch.setattr("pbkd.pipeline.teacher_check.doubt_teacher", lambda _task: doubt)
+    ended = pbkd("run", "--plan", "threads=1", "keep=[stem*, head*, conv1*, conv2*]")
+    assert (ended.code, ended.err) == (0, "")
+    assert "It only guesses." in ended.out.splitlines()
+    assert "whole run" in ended.out
 
 
 def test_lines_are_printed_as_they_are_however_long_and_bracketed(

@@ -1,0 +1,87 @@
+"""What a run will do and give, without training: `pbkd run --plan`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pbkd.core.blocks import candidate_of
+from pbkd.energy.phases import PLANNING
+from pbkd.models.student import assemble
+from pbkd.pipeline.evaluate import measure_networks
+from pbkd.pipeline.predict_phases import expected_candidates, plan_whole_run
+from pbkd.pipeline.run_result import input_notes
+from pbkd.pipeline.teacher_check import check_teacher, score_teacher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+
+    from pbkd.config.schema import RunConfig
+    from pbkd.core.events import TeacherScored
+    from pbkd.core.results import NetworkResult
+    from pbkd.pipeline.plan import PlannedRun
+    from pbkd.planning.plan import Plan
+    from pbkd.plugin.registry import Registry
+
+
+__all__ = ["Preview", "preview_run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """A planned run, and the student that it gives if each replacement is good enough.
+
+    Attributes:
+        plan: Blocks, workers and schedule.
+        scored: The teacher's score.
+        notes: How the inputs were taken, and doubts about the teacher, a sentence each.
+        teacher: The teacher's size and latencies.
+        student: The student's, measured before training.
+        phases: The seconds of planning, and the predicted seconds of the other phases.
+    """
+
+    plan: Plan
+    scored: TeacherScored
+    notes: tuple[str, ...]
+    teacher: NetworkResult
+    student: NetworkResult
+    phases: Mapping[str, float]
+
+
+def preview_run(config: RunConfig, registry: Registry) -> Preview:
+    """Plan a run, score its teacher and measure the student that is expected of it.
+
+    Args:
+        config: The configuration.
+        registry: The plugins.
+
+    Returns:
+        The preview; a teacher that would stop the run is a note in it.
+
+    Raises:
+        PbkdError: If configuration, teacher, data or a plugin is wrong.
+    """
+    start = time.perf_counter()
+    planned = plan_whole_run(config, registry)
+    scored = score_teacher(planned.task)
+    notes = (*input_notes(planned.task), *check_teacher(planned.task, allow_chance=True))
+    seconds = time.perf_counter() - start
+    teacher, student = measure_networks(planned.task, _student(planned))
+    return Preview(
+        plan=planned.plan,
+        scored=scored,
+        notes=notes,
+        teacher=teacher,
+        student=student,
+        phases={PLANNING: seconds, **planned.phases},
+    )
+
+
+def _student(planned: PlannedRun) -> nn.Module:
+    replacements = {
+        candidate_of(name)[0]: planned.replacements[name] for name in expected_candidates(planned)
+    }
+    return assemble(planned.task.chain, replacements).to(planned.task.device)
