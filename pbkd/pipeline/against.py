@@ -13,7 +13,8 @@ from pbkd.planning.published_costs import choose_run, split_seconds, workload_of
 from pbkd.planning.simulation.simulation import simulate
 from pbkd.report.jobs import job_bars
 from pbkd.runs.events import read_events
-from pbkd.runs.folder import times_resumed
+from pbkd.runs.finished import read_finished
+from pbkd.runs.folder import is_finished, times_resumed
 from pbkd.runs.plan_files import read_plan
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ __all__ = ["Comparison", "against"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Simulated and measured seconds of a run's jobs, without the start of workers."""
+    """Simulated and measured seconds of a run's jobs, without the start of workers.
+
+    Or the seconds of a whole run, as they were predicted before it.
+    """
 
     what: str
     workers: int
@@ -46,8 +50,9 @@ class Comparison:
 def against(path: Path, cluster: Cluster | None, setting: str | None) -> list[Comparison]:
     """Simulate runs that were measured.
 
-    The seconds of a published run with several workers are simulated from the run with one worker,
-    with the recorded schedule.
+    A finished run has a second comparison, of the whole run with its own prediction, unless a
+    cluster is simulated. The seconds of a published run with several workers are simulated from the
+    run with one worker, with the recorded schedule.
 
     Args:
         path: A run folder, or a file of published seconds.
@@ -55,14 +60,15 @@ def against(path: Path, cluster: Cluster | None, setting: str | None) -> list[Co
         setting: Selects the published runs whose setting contains it.
 
     Returns:
-        One comparison per run.
+        The comparisons.
 
     Raises:
         ConfigError: If the file holds no such run.
         RunFolderError: If the folder holds no plan or no finished jobs.
     """
     if path.is_dir():
-        return [_run(path, cluster)]
+        whole = _whole_run(path) if cluster is None else []
+        return [_run(path, cluster), *whole]
     comparisons = list(_published(path, cluster, setting or ""))
     if not comparisons:
         raise ConfigError(f"'{path}' has no run with total_seconds and '{setting or ''}' in it.")
@@ -83,6 +89,18 @@ def _run(folder: Path, cluster: Cluster | None) -> Comparison:
     simulated = _seconds(plan.schedule, table.costs, plan.workers, table.workload, cluster)
     about = f"{table.about}; {plan.scheduler}"
     return Comparison(about, len(plan.workers), simulated, measured)
+
+
+def _whole_run(folder: Path) -> list[Comparison]:
+    """Compare all phases of a finished run with their prediction, if there is one."""
+    if not is_finished(folder):
+        return []
+    finished = read_finished(folder)
+    if finished.seconds is None or finished.predicted_seconds is None:
+        return []
+    what, plan = f"{finished.result.teacher.name}; whole run", read_plan(folder)
+    workers = len(plan.workers) if plan else 1
+    return [Comparison(what, workers, finished.predicted_seconds, finished.seconds)]
 
 
 def _published(path: Path, cluster: Cluster | None, setting: str) -> Iterator[Comparison]:

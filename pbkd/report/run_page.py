@@ -178,7 +178,8 @@ def _phases(run: Finished) -> Markup:
         for phase, (name, seconds, *others) in zip(phases, phase_rows(phases), strict=True)
     ]
     total = "not measured: the run was resumed" if run.seconds is None else f"{run.seconds:.2f}"
-    rows.append(("whole run", total, "", "", "", ""))
+    predicted = "" if run.predicted_seconds is None else f"{run.predicted_seconds:.2f}"
+    rows.append(("whole run", total, "", predicted, "", ""))
     heads = ("phase", "seconds", "", "predicted", "CPU seconds", "joules by domain")
     energy = run.result.energy
     reasons = [*joules_notes(phases), *energy_notes(energy)]

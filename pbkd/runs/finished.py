@@ -59,6 +59,17 @@ class Finished:
         return self._sum(phase.seconds for phase in self.result.phases)
 
     @property
+    def predicted_seconds(self) -> float | None:
+        """Predicted seconds of the whole run: those of planning, and what it predicted."""
+        phases = self.result.phases
+        if all(phase.predicted_seconds is None for phase in phases):
+            return None
+        return self._sum(
+            phase.seconds if phase.predicted_seconds is None else phase.predicted_seconds
+            for phase in phases
+        )
+
+    @property
     def training_seconds(self) -> float | None:
         """Seconds of all phases except planning and evaluation."""
         phases = self.result.phases

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from pbkd.report.card import cost_figures
 from pbkd.report.console.display import open_console, print_table, show_plan
 from pbkd.report.console.lines import print_event
-from pbkd.report.numbers import duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,8 +40,12 @@ def show_preview(
         console.print(note)
     show_plan(plan, console)
     heads = ("expected", "teacher", "student", "teacher / student")
-    rows = [(figure.name, *figure.written, figure.ratio) for figure in cost_figures(*networks)]
+    rows = [
+        (figure.name, *figure.written, figure.ratio)
+        for figure in cost_figures(*networks)
+        if "percentile" not in figure.name
+    ]
     print_table(console, heads, rows, left={0})
-    total = sum(phases.values())
-    times = [(phase, duration(seconds)) for phase, seconds in phases.items()]
-    print_table(console, ("phase", "predicted"), [*times, ("whole run", duration(total))], left={0})
+    times = {**phases, "whole run": sum(phases.values())}
+    seconds = [(phase, f"{predicted:,.2f}") for phase, predicted in times.items()]
+    print_table(console, ("phase", "predicted seconds"), seconds, left={0})

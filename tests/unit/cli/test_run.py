@@ -96,10 +96,9 @@ def test_the_plan_tells_the_student_and_the_seconds_of_every_phase(pbkd: Pbkd) -
         "planning", "teacher-fed", "scoring", "student-fed", "recalibration", "fine-tuning",
         "evaluation",
     ]  # fmt: skip
-    seconds = {phase: float(rows[phase][0].removesuffix(" s")) for phase in phases}
+    seconds = {phase: float(rows[phase][0]) for phase in phases}
     assert [phase for phase, spent in seconds.items() if not spent] == ["fine-tuning"]
-    whole = float(rows["whole run"][0].removesuffix(" s"))
-    assert whole == pytest.approx(sum(seconds.values()), rel=0.02)
+    assert float(rows["whole run"][0]) == pytest.approx(sum(seconds.values()), abs=0.05)
 
 
 def test_a_teacher_that_would_stop_the_run_is_a_remark_in_the_plan(

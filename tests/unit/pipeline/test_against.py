@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from pbkd.pipeline.against import against
 from pbkd.planning.cluster import Cluster, Nodes
 from pbkd.planning.cost_files import CostTable
 from pbkd.planning.plan import Plan, Workload
+from pbkd.report import write_report
 from pbkd.runs.events import record_event
 from pbkd.runs.plan_files import write_plan
 from tests.paths import PUBLISHED
+from tests.unit.report.test_compare import RESULT
 
 MEASURED = json.loads(PUBLISHED.read_text())
 TABLE = CostTable("a teacher", (BlockCost("a", 0, 1, 2), BlockCost("b", 1, 1, 2)), Workload(10, 10))
@@ -106,6 +109,18 @@ def test_a_run_is_compared_with_its_own_plan(tmp_path: Path) -> None:
     assert (found.what, found.workers) == ("a teacher; greedy", 2)
     assert found.simulated == 10 * (1 + 1 + 2)
     assert found.measured == pytest.approx(42, abs=1)
+
+
+def test_a_finished_run_is_compared_with_the_prediction_of_all_its_phases(tmp_path: Path) -> None:
+    first, *others = RESULT.phases
+    phases = (first, *(replace(phase, predicted_seconds=2 * phase.seconds) for phase in others))
+    folder = finished(tmp_path)
+    write_report(replace(RESULT, phases=phases), folder)
+    _, whole = against(folder, None, None)
+    assert whole.what == f"{RESULT.teacher.name}; whole run"
+    assert whole.measured == 127
+    assert whole.simulated == 2 * 127 - first.seconds
+    assert len(against(folder, Cluster((Nodes("here", devices=2),)), None)) == 1
 
 
 def test_a_run_may_be_simulated_with_the_contention_of_a_cluster(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,15 @@ def test_the_phases_add_up(tmp_path: Path) -> None:
     assert run.blockwise_seconds == 10
     assert run.fine_tuning_seconds == 32
     assert run.training_seconds == 62
+    assert run.predicted_seconds is None
+
+
+def test_the_prediction_counts_what_was_not_predicted_as_it_was() -> None:
+    first, second, *others = RESULT.phases
+    phases = (first, replace(second, predicted_seconds=second.seconds + 3), *others)
+    run = Finished("a", replace(RESULT, phases=phases), {}, resumed=False)
+    assert run.predicted_seconds == 127 + 3
+    assert replace(run, resumed=True).predicted_seconds is None
 
 
 @pytest.mark.parametrize("gone", ["result.json", "README.md"])
