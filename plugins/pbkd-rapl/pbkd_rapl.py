@@ -50,7 +50,7 @@ class RaplMeter:
         Raises:
             MeterUnavailableError: There is no counter, or no permission to read one.
         """
-        counters, lost = _open_counters(Path(self.root))
+        counters, lost = _open_counters(Path(self.root).expanduser())
         devices = dict.fromkeys((*counters, *lost), "cpu")
         yield lambda: EnergyReading(_read(counters, lost), dict(lost), devices)
 
