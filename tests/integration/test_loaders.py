@@ -9,10 +9,20 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SubsetRandomSampler,
+    get_worker_info,
+)
 
 import pbkd
 from pbkd.config.load import load_config
+from pbkd.data.batching import sequential_batches
+from pbkd.data.datasets import Split
+from pbkd.data.torch_sources import read_source
+from pbkd.errors import DataError
 
 
 class Pictures(Dataset[Any]):
@@ -26,6 +36,39 @@ class Pictures(Dataset[Any]):
         image = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(row))
         image[0, 4 * (label // 2) :, 4 * (label % 2) :][:4, :4] += 3
         return image, torch.tensor([(label + (row >= 160)) % 4])
+
+
+class Opened(Pictures):
+    """Can be read by processes only, which open it."""
+
+    opened = False
+
+    def __getitem__(self, row: int) -> Any:
+        if not self.opened:
+            raise OSError("the file is not open")
+        return super().__getitem__(row)
+
+
+def open_in_worker(_worker: int) -> None:
+    get_worker_info().dataset.opened = True  # type: ignore[union-attr]
+
+
+class Sharded(IterableDataset[Any]):
+    """A stream whose processes read a part each: for ever, or once."""
+
+    def __init__(self, *, endless: bool) -> None:
+        self.endless = endless
+
+    def __len__(self) -> int:
+        return 50
+
+    def __iter__(self) -> Iterator[Any]:
+        worker = get_worker_info()
+        start, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        while True:
+            yield from (Pictures()[row] for row in range(start, 50, step))
+            if not self.endless:
+                return
 
 
 class Endless(IterableDataset[Any]):
@@ -91,3 +134,38 @@ def test_an_endless_stream_of_a_known_length_ends(network: nn.Module, tmp_path: 
     assert result.teacher.accuracy == 1
     assert any("The 160 training images were read from the" in note for note in result.notes)
     assert load_config(file=Path(result.folder) / "config.yaml").batch_size == 32
+
+
+def rows_of(split: Split) -> list[list[float]]:
+    return sorted(
+        [*map(float, image[0, 0]), float(label)]
+        for images, labels in sequential_batches(split, 32)
+        for image, label in zip(images, labels, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options"),
+    [
+        (Pictures(), {"prefetch_factor": 3, "timeout": 60}),
+        (Opened(), {"worker_init_fn": open_in_worker}),
+        (Sharded(endless=False), {"persistent_workers": True}),
+    ],
+    ids=["map-style", "opened by its processes", "sharded"],
+)
+def test_loaders_with_processes_give_their_rows(dataset: Any, options: dict[str, Any]) -> None:
+    loader = DataLoader(dataset, 16, num_workers=2, **options)
+    split = read_source(loader, "test", scored=True).split
+    expected = [
+        [*map(float, image[0, 0]), float(label)]
+        for images, labels in loader
+        for image, label in zip(images, labels, strict=True)
+    ]
+    assert rows_of(split) == sorted(expected)
+
+
+def test_endless_processes_are_stopped_and_their_errors_are_one_sentence() -> None:
+    loader = DataLoader(Sharded(endless=True), 16, num_workers=2, persistent_workers=True)
+    assert len(read_source(loader, "test", scored=True).split) == 64
+    with pytest.raises(DataError, match=r"cannot be read \(OSError: the file is not open\)"):
+        read_source(DataLoader(Opened(), 16, num_workers=1), "test", scored=True)
