@@ -74,7 +74,7 @@ def recalibrate_student(
     if not is_better:
         student.load_state_dict(assembled.state)
     return after, (
-        f"Recalibration took validation {task.data.score_name} from"
+        f"Recalibration took {_score_name(task)} from"
         f" {100 * assembled.validation:.2f} to {100 * after.validation:.2f} % and was"
         f" {'kept' if is_better else 'not kept'}."
     )
@@ -107,9 +107,13 @@ def fine_tune(
         hooks=_hooks(ctx, settings, before.validation),
     )
     return Stage(copy_state(student), best), (
-        f"Fine-tuning took validation {task.data.score_name} from {100 * before.validation:.2f} to"
+        f"Fine-tuning took {_score_name(task)} from {100 * before.validation:.2f} to"
         f" {100 * best:.2f} %."
     )
+
+
+def _score_name(task: DistillationTask) -> str:
+    return f"the {task.data.score_name} on {len(task.data.validation):,} validation images"
 
 
 def _hooks(ctx: RunContext, settings: TrainingSettings, initial_score: float) -> TrainingHooks:

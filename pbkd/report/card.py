@@ -52,7 +52,8 @@ def card(result: RunResult) -> str:
         "## Reproduction",
         f"```\n{result.command}\n```",
         "\n".join(f"- {name}: {value}" for name, value in result.environment.items()),
-        "MACs are multiply-accumulates of convolutions and matrix products, for one image.",
+        "MACs are multiply-accumulates of convolutions and matrix products, for one image. In"
+        " brackets are 95 % intervals; the interval of a change is for the same images.",
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
 

@@ -63,7 +63,7 @@ def test_accuracy_is_null_with_the_reason_and_agreement_measured(photographed: R
     assert len(tree["blocks"]) == 2
     assert all(block["replaced"] for block in tree["blocks"])
     notes = " ".join(tree["notes"])
-    assert "Fine-tuning took validation agreement with the teacher from" in notes
+    assert "Fine-tuning took the agreement with the teacher on " in notes
 
 
 def test_the_agreement_is_that_of_the_students_in_the_folder(photographed: RunResult) -> None:

@@ -60,6 +60,7 @@ EVENTS: tuple[Event, ...] = (
         first_failure="its training diverged",
     ),
     BlockScored(block="a", solo_drop=-0.01, reason="it loses too much"),
+    BlockScored(block="a", solo_drop=0.0, reason=None, interval=(-0.5, 0.25), images=3),
     PowerRead(watts={"gpu0": 71.5}),
     Note(text="two\nlines"),
     WorkerLost(pid=17, silent_seconds=12.5),
@@ -120,6 +121,7 @@ SOUND = to_json(EVENTS[4])
         {**SOUND, "blocks": "a"},
         {**SOUND, "blocks": [7]},
         {**to_json(PLAN), "workers": [{"rank": 0}]},
+        {**to_json(BlockScored(block="a", solo_drop=0.0, reason=None)), "interval": [0.5]},
         {**to_json(PLAN), "epochs": {"teacher-fed": None}},
     ],
 )

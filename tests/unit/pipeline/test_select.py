@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from pbkd.core.events import BlockScored, Event
+from pbkd.core.intervals import difference_interval
+from pbkd.pipeline.select import _accept, _read_score
+from pbkd.pipeline.solo_scores import SoloScore
+from tests.unit.report.test_card import BLOCK
+
+
+def solo(lost: int, gained: int, images: int) -> SoloScore:
+    interval = difference_interval(gained, lost, images)
+    return SoloScore((lost - gained) / images, 0.5, interval)
+
+
+def test_a_rejection_says_how_sure_it_is_and_on_how_many_images() -> None:
+    events: list[Event] = []
+    names = ("good", "better", "bad")
+    scores = dict(zip(names, (solo(1, 0, 60), solo(1, 3, 60), solo(20, 2, 60)), strict=True))
+    blocks = _accept(dict.fromkeys(names, BLOCK), scores, 0.15, 60, events.append)
+    assert [block.replaced for block in blocks.values()] == [True, True, False]
+    assert blocks["bad"].reason == (
+        "alone it loses 30.0 points on 60 validation images (95 %: 15.7 to 42.4), over 15"
+    )
+    for name, event in zip(names, events, strict=True):
+        assert isinstance(event, BlockScored)
+        assert (event.interval, event.images) == (scores[name].interval, 60)
+        assert (blocks[name].solo_interval, blocks[name].solo_images) == (scores[name].interval, 60)
+
+
+def test_scores_are_read_as_they_were_written_and_from_older_versions() -> None:
+    score = solo(1, 2, 60)
+    tree = asdict(score)
+    assert _read_score({**tree, "interval": list(tree["interval"])}) == score
+    assert _read_score({"drop": 0.5, "divergence": 1.0}) == SoloScore(0.5, 1.0)
