@@ -24,7 +24,7 @@ __all__ = ["expected_seconds", "latencies", "synchronise"]
 _WARM_UP = 3
 _WARM_UP_SECONDS = 0.1
 _FEWEST_LONG, _FEWEST, _MOST = 3, 5, 30
-_LEAST_SECONDS, _MOST_SECONDS = 0.1, 2.0
+_LEAST_SECONDS, _MOST_SECONDS = 0.1, 1.0
 _PRECISION = 0.05
 
 
@@ -37,7 +37,7 @@ def latencies(
     is timed until the device is done, after up to three untimed passes.
 
     Without `repeats`, the passes are repeated until 0.1 s have passed and the 95 % interval of
-    every network's median is within 5 % of it, at least 5 and at most 30 times. After 2 s, 3 times
+    every network's median is within 5 % of it, at least 5 and at most 30 times. After 1 s, 3 times
     are enough.
 
     Args:

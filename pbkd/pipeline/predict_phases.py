@@ -13,7 +13,6 @@ from pbkd.data.random_state import kept_random_state
 from pbkd.pipeline.plan import plan_run
 from pbkd.pipeline.plan_workers import START_SECONDS
 from pbkd.pipeline.relay_schedule import candidate_costs, relay_schedule
-from pbkd.pipeline.typed_choices import typed_choices
 from pbkd.planning.budget import is_limited, pick_candidates
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.phase_prediction import Loading, RunWork, predict_phases
@@ -53,7 +52,7 @@ def plan_whole_run(
     Raises:
         PbkdError: As `plan_run`.
     """
-    planned = plan_run(typed_choices(config, registry), registry, inputs)
+    planned = plan_run(config, registry, inputs)
     return replace(planned, phases=_predict(planned, registry))
 
 

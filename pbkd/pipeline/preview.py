@@ -13,6 +13,7 @@ from pbkd.pipeline.evaluate import measure_networks
 from pbkd.pipeline.predict_phases import expected_candidates, plan_whole_run
 from pbkd.pipeline.run_result import input_notes
 from pbkd.pipeline.teacher_check import check_teacher, score_teacher
+from pbkd.pipeline.typed_choices import typed_choices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,11 +65,12 @@ def preview_run(config: RunConfig, registry: Registry) -> Preview:
     Raises:
         PbkdError: If configuration, teacher, data or a plugin is wrong.
     """
+    config = typed_choices(config, registry)
     start = time.perf_counter()
     planned = plan_whole_run(config, registry)
     scored = score_teacher(planned.task)
-    notes = (*input_notes(planned.task), *check_teacher(planned.task, allow_chance=True))
     seconds = time.perf_counter() - start
+    notes = (*input_notes(planned.task), *check_teacher(planned.task, allow_chance=True))
     teacher, student = measure_networks(planned.task, _student(planned))
     return Preview(
         plan=planned.plan,

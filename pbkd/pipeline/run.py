@@ -25,6 +25,7 @@ from pbkd.pipeline.run_result import input_notes, run_result
 from pbkd.pipeline.select import select
 from pbkd.pipeline.teacher_check import check_teacher, score_teacher
 from pbkd.pipeline.train_blocks import train_blocks
+from pbkd.pipeline.typed_choices import typed_choices
 from pbkd.plugin.observers import observe
 from pbkd.report import write_report
 from pbkd.runs.events import EventLog
@@ -83,6 +84,7 @@ def run(
         monitor = stack.enter_context(_metered(registry, config.meters, log.emit))
         clock = PhaseClock(monitor, log.emit)
         with monitor.window(RUN):
+            config = typed_choices(config, registry)
             with clock.phase(PLANNING):
                 planned = _plan(config, registry, inputs, is_new=not resume)
                 doubts = _score_teacher(planned, log.emit, check=not resume)
@@ -93,8 +95,7 @@ def run(
             _announce(ctx, planned.config)
             with _unchanged(ctx.task.teacher.network), folder_needed(folder):
                 built = train_blocks(ctx)
-                spec = planned.config
-                kept = select(ctx, built.results, spec.max_drop, spec.budget)
+                kept = select(ctx, built.results, config.max_drop, config.budget)
                 outcome = finish(ctx, kept)
         result = run_result(ctx, outcome, (*doubts, *built.notes), monitor)
         _publish(ctx, result)

@@ -60,7 +60,7 @@ class Finished:
 
     @property
     def predicted_seconds(self) -> float | None:
-        """Predicted seconds of the whole run: those of planning, and what it predicted."""
+        """Predicted seconds of the whole run: planning as measured, and what it predicted."""
         phases = self.result.phases
         if all(phase.predicted_seconds is None for phase in phases):
             return None
