@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["batch_size_of", "length_of", "rows_of"]
+__all__ = ["batch_size_of", "every_row", "length_of", "rows_of"]
+
+_MAX_ROWS = 10**8
 
 _PATIENCE = 300_000  # rows, or ten times the data set, after which a sampler is taken as endless
 _ITERATION = ("__iter__", "_get_iterator", "_index_sampler", "_auto_collation")
@@ -56,7 +58,7 @@ def rows_of(loader: DataLoader[Any], *, scored: bool) -> Tensor | None:
         return None
     count = length_of(loader.dataset)
     if count is not None and _yields_all(loader, count, scored=scored):
-        return torch.arange(count)
+        return every_row(loader.dataset)
     with guarded(loader.batch_sampler), kept_random_state(loader):
         keys = _keys_of_a_pass(loader, count or 0)
     try:
@@ -72,6 +74,20 @@ def rows_of(loader: DataLoader[Any], *, scored: bool) -> Tensor | None:
                 f" {int(outside[0])} of a data set of {count}: give it a sampler for this data set."
             )
     return rows.sort().values
+
+
+def every_row(dataset: Any) -> Tensor:
+    """Return the row numbers of a map-style data set.
+
+    Raises:
+        DataError: Its length is no number of images that anyone has.
+    """
+    if len(dataset) > _MAX_ROWS:
+        raise DataError(
+            f"the {type(dataset).__name__} says that it has {len(dataset):,} images: give a Subset"
+            f" of at most {_MAX_ROWS:,}, or a sampler."
+        )
+    return torch.arange(len(dataset))
 
 
 def length_of(sized: Any) -> int | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pbkd.data.checked_split import is_in_memory
 from pbkd.data.row_keys import content_keys
 from pbkd.data.splits import Subset
 from pbkd.errors import DataError
@@ -64,6 +65,7 @@ def without_shared(
                 f"{int(shared.sum())} of the {len(shared)} training images are {name} images too:"
                 " they are not trained on."
             )
+        notes += _note_on_copies(training, name, rows, shared)
     if len(left_out) and bool(left_out.all()):
         raise DataError(
             f"all training images are {' or '.join(held)} images too: give other images, or none"
@@ -89,6 +91,22 @@ def _shared(rows: SourceRows, others: SourceRows) -> Tensor:
     keys = content_keys(rows.split) if rows.reach is None else keys
     other_keys = content_keys(others.split) if others.reach is None else other_keys
     return torch.isin(keys, other_keys)
+
+
+def _note_on_copies(
+    training: SourceRows, name: str, others: SourceRows, shared: Tensor
+) -> list[str]:
+    """Note which images in memory have copies among the training images that are kept."""
+    if not (is_in_memory(training.split) and is_in_memory(others.split)):
+        return []
+    kept = content_keys(training.split)[~shared]
+    count = int(torch.isin(content_keys(others.split), kept).sum())
+    if not count:
+        return []
+    return [
+        f"{count} of the {len(others.keys)} {name} images are equal to training images, pixel by"
+        " pixel."
+    ]
 
 
 def _note_on_selection(validation: SourceRows, test: SourceRows) -> list[str]:

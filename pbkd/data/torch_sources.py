@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 from pbkd.data.datasets import ArraySplit, missing_labels
 from pbkd.data.labels import class_numbers
 from pbkd.data.loader_memory import read_loader
-from pbkd.data.loader_rows import length_of, rows_of
+from pbkd.data.loader_rows import every_row, length_of, rows_of
 from pbkd.data.pixel_values import to_pixels
 from pbkd.data.row_keys import content_keys, dataset_keys, object_key, tensor_keys
 from pbkd.data.shared_rows import SourceRows
@@ -62,7 +62,7 @@ def read_source(source: Any, name: str, *, scored: bool) -> SourceRows:
     if not isinstance(source, (str, bytes, Mapping)):
         batches = isinstance(source, (list, tuple)) and _holds_batches(source)
         if hasattr(source, "__getitem__") and length_of(source) is not None and not batches:
-            return _from_items(ItemReader(source), torch.arange(len(source)), name)
+            return _from_items(ItemReader(source), every_row(source), name)
         if hasattr(source, "__iter__"):
             return _read_in_order(source, name)
     raise DataError(
@@ -162,7 +162,7 @@ def _reach(loader: Any) -> Tensor:
     count = None if isinstance(dataset, IterableDataset) else length_of(dataset)
     if count is None or not hasattr(dataset, "__getitem__"):
         return object_key(dataset)
-    return dataset_keys(dataset, torch.arange(count))
+    return dataset_keys(dataset, every_row(dataset))
 
 
 def _with_note(taken: SourceRows, rows: Tensor, count: int | None) -> SourceRows:

@@ -97,6 +97,13 @@ def test_keys_that_are_no_rows_are_left_to_the_loader() -> None:
     assert found(DataLoader(Numbers(), batch_size=None)) is None
 
 
+def test_a_length_without_a_meaning_is_refused() -> None:
+    for shuffle in (True, False):
+        with pytest.raises(DataError, match="says that it has 10,000,000,000 images"):
+            found(DataLoader(Numbers(10**10), 4, shuffle=shuffle))
+    assert found(DataLoader(Numbers(10**10), 4, sampler=[10**9])) == [10**9]
+
+
 def test_the_batch_size_is_the_loaders() -> None:
     assert batch_size_of(DataLoader(Numbers(), 12)) == 12
     batches: Any = BatchSampler(range(20), 7, drop_last=False)

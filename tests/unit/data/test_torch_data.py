@@ -203,11 +203,16 @@ def test_data_that_cannot_be_taken_is_refused(
 
 
 def test_images_of_validation_and_test_may_be_the_same_and_it_is_noted() -> None:
-    data = dataset_from_torch(X, X[:0].new_ones(9, 1, 2, 2), None)
-    assert not data.notes
     held = DataLoader(PAIRS, 8, sampler=range(50, 60))
     both = dataset_from_torch(DataLoader(PAIRS, 8, sampler=range(50)), held, held)
     assert any("10 of the 10 validation images are test images too" in note for note in both.notes)
+
+
+def test_copies_of_training_images_are_noted() -> None:
+    copies = (X[40:].clone(), Y[40:])
+    note = "20 of the 20 test images are equal to training images, pixel by pixel."
+    assert note in dataset_from_torch((X, Y), None, copies).notes
+    assert dataset_from_torch((X[:40], Y[:40]), None, copies).notes == ()
 
 
 def test_two_data_sets_of_torchvision_over_the_same_images_are_known_as_one() -> None:
