@@ -41,28 +41,27 @@ def pixel_range(splits: Mapping[str, Split]) -> PixelRange | None:
         The range; None for uint8 images.
 
     Raises:
-        DataError: Images are not finite, or the splits have images of different kinds.
+        DataError: Images are not finite, or some are uint8 and others floats outside of [0, 1].
     """
     with kept_random_state(None):  # images may be augmented at random
         ranges = {name: _range_of(name, split) for name, split in splits.items()}
     floats = [found for found in ranges.values() if found]
-    kinds = {
-        found.kind if found else "uint8": f"the {name} images are {_words(found)}"
-        for name, found in ranges.items()
-        if len(splits[name]) >= _FEWEST or not found
-    }
-    if len(kinds) > 1 and set(kinds) != {"uint8", "unit"}:
-        raise DataError(f"{', but '.join(kinds.values())}: prepare all of them in the same way.")
+    kinds: dict[str, str] = {}
+    for name, found in ranges.items():
+        if len(splits[name]) >= _FEWEST or not found:
+            values = f"floats {found}" if found else "uint8"
+            kinds.setdefault(found.kind if found else "uint8", f"the {name} images are {values}")
+    different = len(kinds) > 1 and set(kinds) != {"uint8", "unit"}
+    difference = ", but ".join(kinds.values()) if different else ""
+    if different and "uint8" in kinds:
+        raise DataError(f"{difference}: prepare all of them in the same way.")
     if not floats:
         return None
     return PixelRange(
         tuple(map(min, zip(*(found.low for found in floats), strict=True))),
         tuple(map(max, zip(*(found.high for found in floats), strict=True))),
+        difference,
     )
-
-
-def _words(found: PixelRange | None) -> str:
-    return f"floats {found}" if found else "uint8"
 
 
 def _range_of(name: str, split: Split) -> PixelRange | None:
@@ -74,7 +73,7 @@ def _range_of(name: str, split: Split) -> PixelRange | None:
     lows, highs = [], []
     for part in torch.split(rows, _CHUNK):
         images = split.images(part)
-        _check_finite(name, part, images)
+        _check_finite(name, split, part, images)
         channels = images.transpose(0, 1).flatten(1)
         lows.append(channels.amin(1))
         highs.append(channels.amax(1))
@@ -90,14 +89,23 @@ def is_in_memory(split: Split) -> bool:
     return isinstance(split, ArraySplit)
 
 
-def _check_finite(name: str, rows: Tensor, images: Tensor) -> None:
+def _check_finite(name: str, split: Split, rows: Tensor, images: Tensor) -> None:
     if not bool(torch.isfinite(images.sum())):
         finite = torch.isfinite(images).flatten(1).all(1)
-        for row in rows[~finite].tolist():
+        for row in rows[~finite]:
             raise DataError(
-                f"image {row} of the {name} images, counted from 0, has pixels that are"
-                " NaN or infinite; mend it or leave it out."
+                f"{_image(name, split, row)} has pixels that are NaN or infinite: mend it or leave"
+                " it out."
             )
+
+
+def _image(name: str, split: Split, row: Tensor) -> str:
+    """Name an image by its row in the data that the program gave."""
+    while isinstance(split, Subset):
+        row, split = split.rows[row], split.source
+    rows: Tensor | None = getattr(split, "rows", None)
+    number = int(row if rows is None else rows[row])
+    return f"image {number}, counted from 0 in the data for {name},"
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,12 +152,12 @@ class CheckedSplit:
     def _checked(self, rows: Tensor, images: Tensor) -> Tensor:
         if not images.is_floating_point():
             return images
-        _check_finite(self.name, rows, images)
+        _check_finite(self.name, self.split, rows, images)
         low, high = (float(value) for value in images.aminmax())
         if low < self.low or high > self.high:
             outside = ((images < self.low) | (images > self.high)).flatten(1).any(1)
             raise DataError(
-                f"image {int(rows[outside][0])} of the {self.name} images, counted from 0, has"
+                f"{_image(self.name, self.split, rows[outside][0])} has"
                 f" pixels from {low:.4g} to {high:.4g}, but others were from 0 to {self.high:.0f}:"
                 " prepare all of them in the same way."
             )

@@ -42,7 +42,6 @@ def prepare(data: Dataset, fitted: FittedNormalization, origins: Mapping[str, st
             "height": size,
             "width": size,
             "range": fitted.values,
-            "mean": origins.get("mean", "unknown"),
-            "std": origins.get("std", "unknown"),
+            **{key: origins[key] for key in ("mean", "std") if key in origins},
         },
     )

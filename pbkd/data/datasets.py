@@ -67,9 +67,10 @@ class ArraySplit:
     def __post_init__(self) -> None:
         """Raise `DataError` for a wrong type or shape."""
         if self.pixels.dtype not in (torch.uint8, torch.float32) or self.pixels.ndim != 4:
+            cure = ": give grey images as images[:, None]" if self.pixels.ndim == 3 else ""
             raise DataError(
                 f"images must be uint8 or float32 (N, C, H, W), not {self.pixels.dtype}"
-                f" {tuple(self.pixels.shape)}."
+                f" {tuple(self.pixels.shape)}{cure}."
             )
         if self.labels.dtype != torch.int64 or self.labels.shape != self.pixels.shape[:1]:
             raise DataError(

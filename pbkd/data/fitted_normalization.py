@@ -23,6 +23,7 @@ __all__ = ["BY_USER", "FittedNormalization", "fit_normalization"]
 BY_USER = frozenset(("mean", "std", "teacher.mean", "teacher.std"))
 """Origins of a mean or standard deviation that the user gave."""
 
+_SAMPLE = 8
 _TOLERANCE = 0.02
 _LEAST_CONTRAST = 0.75  # of the images together, on the scale from 0 to 1
 
@@ -35,7 +36,7 @@ class FittedNormalization:
         normalization: What is applied to the images of `data`.
         of_pictures: What is applied to pixels in [0, 1] for the same result; None if unknown.
         data: The images. Those that are read on demand are checked then.
-        values: The range of their values, in words.
+        values: The range of their values and what happens to it, in words.
     """
 
     normalization: Normalization
@@ -66,16 +67,30 @@ def fit_normalization(
         {"training": data.train, "validation": data.validation, "test": data.test}
     )
     if found is None:
-        return FittedNormalization(stated, stated, data, "0 … 255")
+        data = replace(data, notes=(*data.notes, *_darkness(data)))
+        return FittedNormalization(stated, stated, data, "pixels of 0 … 255 scaled to 0 … 1")
     known = bool(origins) and not stated.is_identity
+    if known and found.difference:
+        raise DataError(f"{found.difference}: prepare all of them in the same way.")
     normalization, of_pictures, note = (
         _of_known(found, stated, origins) if known else _of_unknown(found, stated)
     )
     data = _checked(data, *(found.limits if known else ()))
     notes = (*data.notes, note) if note else data.notes
-    return FittedNormalization(
-        normalization, of_pictures, replace(data, notes=notes), f"floats {found}"
-    )
+    values = f"floats {found}"
+    if known and found.kind == "bytes":
+        values += " scaled to 0 … 1"
+    elif not (known and found.kind == "unit"):
+        values += " as given"
+    return FittedNormalization(normalization, of_pictures, replace(data, notes=notes), values)
+
+
+def _darkness(data: Dataset) -> list[str]:
+    """Note if arrays of bytes seem to hold 0 and 1, which would be scaled to 0 and 1/255."""
+    rows = torch.arange(0, len(data.train), -(-len(data.train) // _SAMPLE))
+    if data.decoder is not None or int(data.train.images(rows).max()) > 1:
+        return []
+    return ["No pixel is above 1 of 255: give images of 0 and 1 as truth values or floats."]
 
 
 def _of_unknown(
@@ -83,6 +98,8 @@ def _of_unknown(
 ) -> tuple[Normalization, Normalization | None, str]:
     """Leave floats as they are."""
     channels = len(stated.mean)
+    if found.difference:
+        return stated, None, f"Are all images prepared in the same way? For {found.difference}."
     if found.kind == "unit":
         return stated, stated, ""
     if found.kind == "bytes":

@@ -69,10 +69,17 @@ def check_channels_first(shape: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class PixelRange:
-    """The smallest and the largest value of each channel of float images."""
+    """The values of float images.
+
+    Attributes:
+        low: Smallest value of each channel.
+        high: Largest value of each channel.
+        difference: How the splits differ if they are of different kinds, else nothing.
+    """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    difference: str = ""
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -91,4 +98,4 @@ class PixelRange:
 
     def __str__(self) -> str:
         """Return `from LOW to HIGH`."""
-        return f"from {min(self.low):.4g} to {max(self.high):.4g}"
+        return f"from {round(min(self.low), 2):g} to {round(max(self.high), 2):g}"

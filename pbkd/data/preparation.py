@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from pbkd.data.normalization import Normalization
 
@@ -28,7 +28,7 @@ class Preparation:
         normalization: Mean and std of pixel values scaled to [0, 1]; None if unknown, because the
             images were given as normalised floats.
         origins: Where the values came from: by attribute, and `mean` and `std` for `normalization`.
-            `range` says what the pixels of the run's own images are.
+            `range` says what the values of the run's own images are.
     """
 
     channels: int
@@ -64,14 +64,13 @@ def describe_preparation(preparation: Preparation) -> str:
 
 def _value_steps(preparation: Preparation) -> list[str]:
     origins, normalization = preparation.origins, preparation.normalization
-    if normalization is None:
-        return [f"{origins['range']} as given"]
-    return [
-        f"{origins['range']} to 0 … 1",
-        f"mean {_rounded(normalization.mean)} ({origins['mean']})",
-        f"std {_rounded(normalization.std)} ({origins['std']})",
-    ]
-
-
-def _rounded(values: Sequence[float]) -> str:
-    return "[" + ", ".join(f"{value:.4g}" for value in values) + "]"
+    steps = [origins["range"]]
+    if normalization is None or "mean" not in origins:
+        return steps
+    mean, std = (
+        f"[{', '.join(f'{value:.4g}' for value in values)}]"
+        for values in (normalization.mean, normalization.std)
+    )
+    if origins["mean"] == origins["std"]:
+        return [*steps, f"mean {mean} and std {std} ({origins['mean']})"]
+    return [*steps, f"mean {mean} ({origins['mean']})", f"std {std} ({origins['std']})"]

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Subset:
-    """Selected rows of another split, its `source`, whose images it shares."""
+    """Selected `rows` of another split, its `source`, whose images it shares."""
 
     def __init__(self, split: Split, rows: Tensor) -> None:
         """Select rows.
@@ -39,19 +39,19 @@ class Subset:
         """
         self.labels = split.labels[rows]
         self.source = split
-        self._rows = rows
+        self.rows = rows
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self._rows)
+        return len(self.rows)
 
     def images(self, indices: Tensor) -> Tensor:
         """Return the images of these rows."""
-        return self.source.images(self._rows[indices])
+        return self.source.images(self.rows[indices])
 
     def read(self, batches: Iterable[RowBatch]) -> Iterator[Tensor]:
         """Yield the images of each batch."""
-        return prefetch_images(self.source, ((self._rows[rows], seeds) for rows, seeds in batches))
+        return prefetch_images(self.source, ((self.rows[rows], seeds) for rows, seeds in batches))
 
 
 def split_validation(train: Split, share: float, limit: int = 0) -> tuple[Split, Split]:

@@ -63,7 +63,7 @@ def test_a_pixel_that_is_no_number_is_named(value: float, on_demand: bool) -> No
     images = ramp()
     images[37, 1, 2, 2] = value
     split: Split = CheckedSplit(OnDemand(images), "test") if on_demand else array(images)
-    with pytest.raises(DataError, match="image 37 of the test images, counted from 0, .* NaN"):
+    with pytest.raises(DataError, match="image 37, counted from 0 in the data for test, .* NaN"):
         everything(split) if on_demand else pixel_range({"test": split})
 
 
@@ -72,23 +72,26 @@ def test_images_on_demand_are_checked_whenever_they_are_read() -> None:
     checked = CheckedSplit(OnDemand(images), "training", -1e-3, 1 + 1e-3)
     assert torch.equal(everything(checked), images)
     images[61, 0, 0, 0] = 2.64
-    with pytest.raises(DataError, match="image 61 of the training images.* from 0 to 2.64, but"):
+    with pytest.raises(DataError, match="image 61, .* training, .* from 0 to 2.64, but"):
         list(sequential_batches(checked, 7))
-    with pytest.raises(DataError, match="image 61 of the training"):
+    with pytest.raises(DataError, match="image 61, counted"):
         checked.images(torch.tensor([3, 61]))
 
 
 @pytest.mark.parametrize(
-    ("other", "message"),
+    ("other", "difference"),
     [
-        ((ramp() - 0.5) / 0.2, "the training images are floats from 0 to 1, but the test images"),
-        (ramp() * 255, "but the test images are floats from 0 to 255: prepare all of them in"),
-        (((ramp() - 0.5) / 0.2)[:20], "the same way"),
+        ((ramp() - 0.5) / 0.2, "the test images are floats from -2.5 to 2.5"),
+        (((ramp() - 0.5) / 0.2)[:20], "the test images are floats from -2.5 to 0"),
+        (ramp() * 255, "the test images are floats from 0 to 255"),
+        (ramp() / 2, ""),
     ],
 )
-def test_splits_of_different_kinds_are_refused(other: Tensor, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        pixel_range({"training": array(ramp()), "test": array(other)})
+def test_splits_of_different_kinds_are_told_apart(other: Tensor, difference: str) -> None:
+    found = pixel_range({"training": array(ramp()), "test": array(other)})
+    assert found is not None
+    training = "the training images are floats from 0 to 1, but "
+    assert found.difference == (training + difference if difference else "")
 
 
 def test_bytes_go_with_floats_of_the_same_range_only() -> None:
@@ -98,3 +101,11 @@ def test_bytes_go_with_floats_of_the_same_range_only() -> None:
     assert found.kind == "unit"
     with pytest.raises(DataError, match="the training images are uint8, but the test images are"):
         pixel_range({"training": pixels, "test": array(ramp() * 2 - 1)})
+
+
+def test_the_image_is_named_by_its_row_in_the_programs_data() -> None:
+    images = ramp()
+    images[37, 0, 0, 0] = math.nan
+    part = Subset(Subset(array(images), torch.arange(90, 10, -1)), torch.arange(80))
+    with pytest.raises(DataError, match="image 37, counted from 0 in the data for test"):
+        pixel_range({"test": part})

@@ -95,9 +95,10 @@ def test_floats_that_mean_and_std_cannot_have_made_are_refused(pixels: Tensor) -
         (UNIT * 255, {}, ", and used as they are"),
         (NORMALISED, BY_USER, "normalised already, so mean and std are not applied"),
         (UNIT * 2 - 1, BY_CFG, "and taken as normalised already"),
-        (UNIT.to(torch.uint8), BY_USER, None),
+        ((UNIT * 255).to(torch.uint8), BY_USER, None),
+        ((UNIT > 0.5).to(torch.uint8), BY_USER, "No pixel is above 1 of 255: give images of 0 and"),
     ],
-    ids=range(7),
+    ids=range(8),
 )  # fmt: skip
 def test_what_is_done_is_noted(pixels: Tensor, origins: dict[str, str], note: str | None) -> None:
     notes = fit(pixels, origins).data.notes
@@ -112,7 +113,17 @@ def test_images_on_demand_are_checked_only_where_the_range_matters() -> None:
     late[21, 0, 0, 0] = 3.0  # no row of the sample, which has every second image
     data = replace(dataset(UNIT), train=OnDemand(late))
     rows = torch.arange(40)
-    with pytest.raises(DataError, match="image 21 of the training images"):
+    with pytest.raises(DataError, match="image 21, "):
         fit_normalization(data, STATED, BY_USER).data.train.images(rows)
     unknown = fit_normalization(data, Normalization.identity(3), {}).data
     assert torch.equal(unknown.train.images(rows), late)
+
+
+def test_splits_that_are_prepared_in_different_ways_are_noted_or_refused() -> None:
+    data = replace(dataset(UNIT), test=dataset(NORMALISED).test)
+    with pytest.raises(
+        DataError, match="floats from 0 to 1, but the test images are floats from -"
+    ):
+        fit_normalization(data, STATED, BY_CFG)
+    (note,) = fit_normalization(data, Normalization.identity(3), {}).data.notes
+    assert note.startswith("Are all images prepared in the same way? For the training images are")

@@ -40,7 +40,7 @@ def test_pictures_are_upright_whatever_their_orientation(
     stored = upright.transpose(TURNED[orientation]) if orientation in TURNED else upright
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    lossless = {"lossless": True} if suffix == "webp" else {}
+    lossless: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
     stored.save(tmp_path / f"stored.{suffix}", exif=exif, **lossless)
     upright.save(tmp_path / "upright.png")
     decoder = ImageDecoder(12, area=0.5)
@@ -101,7 +101,7 @@ def test_a_transparent_palette_loses_its_transparency_only(tmp_path: Path) -> No
 def test_the_first_of_several_frames_is_taken(tmp_path: Path, suffix: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
     path = tmp_path / f"frames.{suffix}"
-    lossless = {"lossless": True} if suffix == "webp" else {}
+    lossless: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
     frames[0].save(path, save_all=True, append_images=frames[1:], **lossless)
     assert ImageDecoder(8).read(str(path))[:, 4, 4].tolist() == [255, 0, 0]
 
