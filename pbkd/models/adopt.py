@@ -109,7 +109,7 @@ def _check_arguments(network: nn.Module) -> None:
     except TypeError as error:
         raise TeacherError(
             f"{type(network).__name__}.forward{signature} cannot be called with one batch of images"
-            f" alone ({error}): give its other parameters defaults."
+            f" alone ({error}): take them as the first argument, and give the others defaults."
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy
 import torch
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["settle"]
 
-_DRAWS = 8  # passes that are compared if a network draws random numbers
+_DRAWS = 32  # passes that are compared if a network draws random numbers
 _REMOVED = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -50,21 +51,25 @@ def settle(
         Notes, a sentence each.
 
     Raises:
-        TeacherError: If the outputs are random, depend on a hook or are of 16 bits, the network
-            changes its own weights or buffers, or it is not clear which outputs are the logits.
+        TeacherError: If the outputs are random, depend on a hook or are not float32, the network
+            switches autocast on or changes its own weights or buffers, or it is not clear which
+            outputs are the logits.
     """
     with _kept_generators():
-        given, before = images.clone(), _versions(network)
+        given, buffers = images.clone(), [buffer.clone() for buffer in network.buffers()]
         try:
-            output = network(given)
+            with _refused_autocast():
+                output = network(given)
+        except TeacherError:
+            raise
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             return []
-        if _versions(network) != before:
+        if not all(map(torch.equal, network.buffers(), buffers)):
             raise TeacherError(
-                "the teacher changes its own weights or buffers when it is called in evaluation"
-                " mode: make that depend on self.training."
+                "the teacher changes its own buffers when it is called in evaluation mode: make"
+                " that depend on self.training."
             )
         if not torch.equal(given, images):
             network.register_forward_pre_hook(CopyImages())
@@ -91,13 +96,21 @@ def _kept_generators() -> Iterator[None]:
         numpy.random.set_state(numpys)
 
 
-def _versions(network: nn.Module) -> list[tuple[int, int]]:
-    """Identify every tensor of a network's state and count the changes that it had."""
-    return [
-        (id(tensor), tensor._version)
-        for tensor in (*network.parameters(), *network.buffers())
-        if not tensor.is_inference()
-    ]
+@contextmanager
+def _refused_autocast() -> Iterator[None]:
+    """Refuse a network that switches autocast on: tracing would not see it."""
+    enter = torch.autocast.__enter__
+
+    def refuse(self: torch.autocast) -> Any:
+        if self._enabled:
+            raise TeacherError(
+                "the teacher's forward switches torch.autocast on: remove that (autocast=bf16 lets"
+                " pbkd train in it)."
+            )
+        return enter(self)
+
+    with patch.object(torch.autocast, "__enter__", refuse):
+        yield
 
 
 def _check_repeatable(network: nn.Module, images: Tensor, first: Any) -> None:

@@ -58,6 +58,7 @@ def _bake_hooks(module: nn.Module) -> list[str]:
         for kind, (text, attribute, remove) in _HOOKS.items():
             if isinstance(hook, kind):
                 remove(module, getattr(hook, attribute))
+                _clear_translations(module)
                 kinds.append(text)
     return kinds
 
@@ -69,10 +70,16 @@ def _bake_parametrizations(module: nn.Module) -> list[str]:
     values = {name: getattr(module, name).detach().clone() for name, _ in lists.named_children()}
     module.__class__ = type(module).__bases__[0]
     del module.parametrizations
-    module._load_state_dict_pre_hooks.clear()  # these translate keys of another parametrization
+    _clear_translations(module)
     for name, value in values.items():
         module.register_parameter(name, nn.Parameter(value))
     return kinds
+
+
+def _clear_translations(module: nn.Module) -> None:
+    """Remove the hooks that translate state dicts of other forms, and would miss their keys."""
+    module._load_state_dict_pre_hooks.clear()
+    module._state_dict_hooks.clear()
 
 
 def _kind(parametrization: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -55,6 +56,11 @@ def check_tensors(network: nn.Module) -> None:
     """
     for path, module in network.named_modules():
         kind = type(module)
+        if isinstance(module, torch.jit.ScriptModule):
+            raise _unusable(
+                f"has a part '{path}' that is TorchScript ({kind.__name__})",
+                "give the network with the module that was scripted or traced",
+            )
         if kind.__module__.startswith(_QUANTIZED) and kind.__name__ not in _NOT_QUANTIZED:
             raise _unusable(
                 f"has the quantized layer '{path}' ({kind.__name__})",
@@ -95,6 +101,8 @@ def _is_exported(graph: fx.GraphModule) -> bool:
 def _description(given: Any) -> str:
     """Say what an object is that is no torch module, and what to give instead."""
     name = type(given).__name__
+    if isinstance(given, FunctionType):
+        return f"the function {given.__name__}, not a network: give what it returns"
     if isinstance(given, type):
         return f"the class {given.__name__}, not a network: call it and load its trained weights"
     if isinstance(given, Mapping):

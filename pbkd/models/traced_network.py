@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import fx, nn
 
 from pbkd.errors import ChainError
-from pbkd.models.in_place import is_overwritten
+from pbkd.models.in_place import is_overwritten, written_tensors
 from pbkd.models.outputs import LogitsHook
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ class TracedNetwork:
         graph = _trace(network, _Tracer(leaf_modules, leaf_functions))
         _localise_batch_sizes(graph)
         self.modules = dict(network.named_modules())
+        end = next(node for node in graph.nodes if node.op == "output")
+        _remove_unused(graph, end.args[0], self.modules)
+        _use_in_place_results(graph, self.modules)
+        self._output = end.args[0]
         self._root = _graph_module(network, graph, self.modules)
         self.input: fx.Node = next(node for node in graph.nodes if node.op == "placeholder")
         if is_overwritten(self.input, self.modules):
@@ -106,7 +110,8 @@ class TracedNetwork:
 
         for node in nodes:
             copies[node] = graph.node_copy(node, copy)
-        graph.output(copies[nodes[-1]])
+        last = self._output if nodes[-1] is self.nodes[-1] else nodes[-1]
+        graph.output(copies[last])
         return fx.GraphModule(self._root, graph)
 
     def _find_cuts(self, graph: fx.Graph) -> set[fx.Node]:
@@ -127,7 +132,9 @@ class _Proxy(fx.Proxy):
     """A value of the traced network; assignments to its parts are operations too."""
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
+        arguments = (self, index, value)
+        assigned = self.tracer.create_proxy("call_function", operator.setitem, arguments, {})
+        self.node = assigned.node  # fx's code gives an assignment the value of its tensor
 
 
 class _Tracer(fx.Tracer):
@@ -182,6 +189,29 @@ def _trace(network: nn.Module, tracer: _Tracer) -> fx.Graph:
             f"{type(network).__name__} cannot be traced, {where} ({reason}): wrap that part"
             " with torch.fx.wrap, or write a partitioner plugin."
         ) from error
+
+
+def _remove_unused(graph: fx.Graph, output: Any, modules: dict[str, nn.Module]) -> None:
+    """Remove what the output does not need, if something is computed after it."""
+    *_, last, _ = graph.nodes
+    if last is output:
+        return
+    for node in reversed(graph.nodes):
+        called = node.op in ("call_module", "call_function", "call_method")
+        if called and not node.users and not written_tensors(node, modules):
+            graph.erase_node(node)
+
+
+def _use_in_place_results(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
+    """Let uses of `x` after a statement `x.relu_()` use its result, for a cut between them."""
+    earlier: set[fx.Node] = set()
+    for node in graph.nodes:
+        earlier.add(node)
+        written = [] if node.users else written_tensors(node, modules)
+        for tensor in written:
+            written += written_tensors(tensor, modules)  # of a chain, as in x.add_(1).mul_(2)
+            for user in [user for user in tensor.users if user not in earlier]:
+                user.replace_input_with(tensor, node)
 
 
 def _graph_module(

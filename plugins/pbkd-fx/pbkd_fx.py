@@ -129,6 +129,11 @@ def _is_spatial(layer: nn.Module | None) -> bool:
     return isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1
 
 
+def _count_spatial(layer: nn.Module | None) -> int:
+    """Count the convolutions in a module that is one operation, such as a whole block of timm."""
+    return sum(map(_is_spatial, layer.modules())) if layer else 0
+
+
 def _is_dense(layer: nn.Module) -> bool:
     return _is_spatial(layer) and isinstance(layer, nn.Conv2d) and layer.groups == 1
 
@@ -184,7 +189,7 @@ def _with_ends(network: TracedNetwork, parts: list[_Part]) -> list[_Part]:
     If most convolutions come before any block, as in a VGG, the stem is the first part alone, and
     the head is everything after the last part with a convolution.
     """
-    counts = [sum(_is_spatial(network.layer(node)) for node in part.nodes) for part in parts]
+    counts = [sum(_count_spatial(network.layer(node)) for node in part.nodes) for part in parts]
     blocks = [index for index, part in enumerate(parts) if part.in_block]
     inside = sum(counts[index] for index in blocks)
     if not blocks or inside < sum(counts[: blocks[0]]):
