@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import copy
+import logging
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
 from pbkd.core.files import write_json
+from pbkd.core.torch_modes import ordinary_modes
 from pbkd.data.preparation_file import preparation_tree
-from pbkd.errors import ExportError, did_you_mean
-from pbkd.models.weights import fit_weights, read_weights, write_weights
+from pbkd.data.preparation_steps import preparation_steps
+from pbkd.errors import ExportError, PbkdError, did_you_mean, first_line
+from pbkd.models.export_formats import FORMATS, Subject
+from pbkd.models.student_input import class_names_of, preparation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from pbkd.data.preparation import Preparation
+    from pbkd.models.export_formats import Format
 
-    from pbkd.models.student_files import Recipe
 
-
-__all__ = ["FORMATS", "Exported", "export"]
+__all__ = ["Exported", "export"]
 
 _TOLERANCE = 1e-4
 """Maximum difference, as a share of the largest logit: runtimes order sums differently."""
@@ -30,72 +36,146 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file.
+    """An exported student.
 
     Attributes:
         path: The file.
         difference: The largest difference from the student's logits, over batches of 1 and 5.
+        files: All files: `path`, what belongs to it, and the JSON file that describes it.
+        note: What is missing, a sentence; None if nothing is.
     """
 
     path: Path
     difference: float
+    files: tuple[Path, ...]
+    note: str | None = None
 
 
-@dataclass(frozen=True)
-class _Format:
-    suffix: str
-    write: Callable[[nn.Module, Tensor, Path], None]
-    read: Callable[[Path, nn.Module], Callable[[Tensor], Tensor]]
-
-
-def export(student: nn.Module, recipe: Recipe, kind: str, out: Path) -> Exported:
+def export(student: nn.Module, kind: str, out: Path, *, with_preparation: bool = False) -> Exported:
     """Export a student, load the file again and compare their outputs.
 
-    The exported network takes normalised images of any batch size; a JSON file beside it has the
-    shape of an image and its normalisation.
+    The exported network takes batches of any size. A JSON file beside it says how pictures are
+    prepared, and has the names of the classes.
 
     Args:
-        student: The student.
-        recipe: Its recipe.
+        student: What `pbkd.load` or `pbkd.compress` returned; it stays unchanged.
         kind: A key of `FORMATS`.
-        out: The path, without the format's suffix.
+        out: The path, with or without the format's suffix.
+        with_preparation: Whether the network takes uint8 pixels (batch, height, width, channels)
+            of the right size, and itself scales and normalises them.
 
     Returns:
-        The file and the difference of its outputs.
+        The files and the difference of the outputs.
 
     Raises:
-        ExportError: If the format is unknown, a package is missing, or the outputs differ.
+        ExportError: If the format is unknown or cannot hold the student, a package is missing, or
+            the outputs differ.
+        ConfigError: If it is not known how the student's images are prepared.
     """
     if kind not in FORMATS:
         raise ExportError(f"unknown format '{kind}'.{did_you_mean(kind, FORMATS)}")
-    form = FORMATS[kind]
-    path = out.with_name(out.name + form.suffix)
+    form, out = FORMATS[kind], out.expanduser()
+    path = out if out.suffix == form.suffix else out.with_name(out.name + form.suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
-    example = torch.rand(2, *recipe.image_shape, generator=torch.Generator().manual_seed(0))
+    with ordinary_modes(), torch.no_grad(), _silenced():
+        subject = _subject(student, with_preparation=with_preparation)
+        if with_preparation and not form.is_program:
+            raise ExportError(
+                f"the format '{kind}' has no operations that could prepare images; its code has the"
+                " function prepare."
+            )
+        files, note = _written(form, kind, subject, path)
+        try:
+            difference = _difference(subject, form.read(path, subject))
+        except ImportError as error:
+            raise _missing(kind, error) from error
+        beside = path.with_name(path.name + ".json")
+        write_json(beside, _description(subject, with_preparation=with_preparation))
+    return Exported(path, difference, (*files, beside), note)
+
+
+def _subject(student: nn.Module, *, with_preparation: bool) -> Subject:
+    preparation = preparation_of(student)
+    network = copy.deepcopy(student).cpu().eval()
+    example = torch.rand(2, *preparation.image_shape, generator=torch.Generator().manual_seed(0))
+    if with_preparation:
+        network = _FromPixels(network, preparation).eval()
+        example = (255 * example).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return Subject(
+        network=network,
+        preparation=preparation,
+        class_names=class_names_of(student),
+        example=example,
+        input_name="pixels" if with_preparation else "images",
+    )
+
+
+class _FromPixels(nn.Module):
+    """Scales and normalises uint8 pixels (B, H, W, C), and passes them on to a network."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, preparation: Preparation) -> None:
+        super().__init__()
+        if preparation.normalization is None:
+            raise ExportError(
+                "the preparation cannot be a part of the export: its run got normalised images, and"
+                " it is not known how they were made."
+            )
+        self.network = network
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(preparation.normalization, name), dtype=torch.float32)
+            self.register_buffer(name, values.view(-1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        images = pixels.permute(0, 3, 1, 2).to(torch.float32)
+        logits: Tensor = self.network((images / 255 - self.mean) / self.std)
+        return logits
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep back what the exporters of torch log and warn of: it concerns their own code."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        form.write(student.eval(), example, path)
-        difference = _difference(student, form.read(path, student), recipe.image_shape)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _written(
+    form: Format, kind: str, subject: Subject, path: Path
+) -> tuple[list[Path], str | None]:
+    try:
+        return form.write(subject, path)
     except ImportError as error:
+        raise _missing(kind, error) from error
+    except PbkdError:
+        raise
+    except Exception as error:  # the exporters fail with types of their own
         raise ExportError(
-            f"'{kind}' needs the package {error.name}: pip install 'pbkd[export]'."
+            f"the student cannot be written as '{kind}' ({first_line(error).rstrip('.')}): choose"
+            f" another format, such as {'torchscript' if kind != 'torchscript' else 'onnx'}."
         ) from error
-    about = {
-        "preparation": preparation_tree(recipe.preparation),
-        "class_names": recipe.class_names,
-    }
-    write_json(path.with_name(path.name + ".json"), about)
-    return Exported(path, difference)
 
 
-@torch.no_grad()
-def _difference(
-    student: nn.Module, loaded: Callable[[Tensor], Tensor], shape: tuple[int, ...]
-) -> float:
+def _missing(kind: str, error: ImportError) -> ExportError:
+    return ExportError(f"'{kind}' needs the package {error.name}: pip install 'pbkd[export]'.")
+
+
+def _difference(subject: Subject, loaded: Callable[[Tensor], Tensor]) -> float:
     """Compare the loaded network with the student; raise `ExportError` if they differ."""
     worst = 0.0
     for batch in (1, 5):
-        images = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(batch))
-        expected = student(images)
+        generator = torch.Generator().manual_seed(batch)
+        images = torch.randn(batch, *subject.example.shape[1:], generator=generator)
+        if subject.example.dtype == torch.uint8:
+            images = (80 * images + 128).clamp(0, 255).to(torch.uint8)
+        expected = subject.network(images)
         worst = max(worst, float((loaded(images) - expected).abs().max()))
         if not worst <= _TOLERANCE * float(expected.abs().max()):
             raise ExportError(
@@ -105,61 +185,18 @@ def _difference(
     return worst
 
 
-def _write_safetensors(student: nn.Module, _example: Tensor, path: Path) -> None:
-    write_weights(path, student.state_dict())
-
-
-def _read_safetensors(path: Path, student: nn.Module) -> nn.Module:
-    loaded = copy.deepcopy(student)
-    fit_weights(loaded, read_weights(path), path)
-    return loaded
-
-
-def _write_onnx(student: nn.Module, example: Tensor, path: Path) -> None:
-    import onnxscript  # noqa: F401 - torch says less clearly that it is missing
-
-    torch.onnx.export(
-        student,
-        (example,),
-        path,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-
-
-def _read_onnx(path: Path, _student: nn.Module) -> Callable[[Tensor], Tensor]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-
-
-def _write_export(student: nn.Module, example: Tensor, path: Path) -> None:
-    shapes = ({0: torch.export.Dim("batch")},)
-    torch.export.save(torch.export.export(student, (example,), dynamic_shapes=shapes), path)
-
-
-def _read_export(path: Path, _student: nn.Module) -> nn.Module:
-    return torch.export.load(path).module()
-
-
-def _write_script(student: nn.Module, example: Tensor, path: Path) -> None:
-    traced = torch.jit.trace(student, example)  # type: ignore[no-untyped-call]
-    traced.save(path)
-
-
-def _read_script(path: Path, _student: nn.Module) -> nn.Module:
-    loaded: nn.Module = torch.jit.load(path)  # type: ignore[no-untyped-call]
-    return loaded
-
-
-FORMATS = {
-    "safetensors": _Format(".safetensors", _write_safetensors, _read_safetensors),
-    "onnx": _Format(".onnx", _write_onnx, _read_onnx),
-    "torch-export": _Format(".pt2", _write_export, _read_export),
-    "torchscript": _Format(".pt", _write_script, _read_script),
-}
+def _description(subject: Subject, *, with_preparation: bool) -> dict[str, Any]:
+    """Describe an export for people and programs without pbkd."""
+    logits = subject.network(subject.example)
+    return {
+        "input": {
+            "name": subject.input_name,
+            "dtype": str(subject.example.dtype).removeprefix("torch."),
+            "layout": "NHWC" if with_preparation else "NCHW",
+            "shape": ["batch", *subject.example.shape[1:]],
+        },
+        "output": {"name": "logits", "shape": ["batch", *logits.shape[1:]]},
+        "steps": preparation_steps(subject.preparation, from_pixels=with_preparation),
+        "preparation": preparation_tree(subject.preparation),
+        "class_names": subject.class_names,
+    }

@@ -45,9 +45,16 @@ def layer_options(layer: nn.Module) -> dict[str, Any] | None:
             value = tuple(value)
         if not _is_plain(value):
             return None
-        if value != parameter.default or type(value) is not type(parameter.default):
+        if not _is_default(value, parameter.default):
             options[name] = value
     return options if _is_equal(layer, options) else None
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Whether a value is the default; a layer keeps a number for all axes as a tuple."""
+    if isinstance(value, tuple) and not isinstance(default, tuple):
+        return bool(value) and set(value) == {default}
+    return type(value) is type(default) and bool(value == default)
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
