@@ -20,6 +20,7 @@ from pbkd.models.adopt import adopt
 from pbkd.models.in_memory import InMemoryInputs
 from pbkd.models.student_files import RECIPE, read_recipe, student_folder
 from pbkd.models.student_input import preparation_of
+from pbkd.pipeline.compressed import Compressed
 from pbkd.pipeline.load import load as load_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.config.schema import RunConfig
-    from pbkd.core.results import RunResult
     from pbkd.data.datasets import Dataset
 
 __all__ = ["compress", "load", "transform"]
@@ -51,7 +51,7 @@ def compress(
     resume: str | Path | None = None,
     quiet: bool = False,
     **options: Any,
-) -> RunResult:
+) -> Compressed:
     """Compress a trained network by blockwise knowledge distillation.
 
     It does what `pbkd run` does, for a network and images in memory. With several workers a
@@ -75,7 +75,7 @@ def compress(
         **options: The keys of `pbkd run`: `workers=2`, `builder={"name": "ghost"}`.
 
     Returns:
-        The result; `result.student.network` is the student.
+        The result; `result.student.network` is the student, and `result.export` exports it.
 
     Raises:
         PbkdError: If model, data or options are invalid, or the run fails.
@@ -86,9 +86,9 @@ def compress(
     config = _config(inputs, output, data, options)
     if config.workers != 1:
         inputs.check_portable()
-    folder = user_path(resume) if resume else None
+    folder, registry = user_path(resume) if resume else None, build_registry(config.plugins)
     with nullcontext(lambda _event: None) if quiet else shown() as show:
-        return run(config, build_registry(config.plugins), show, resume=folder, inputs=inputs)
+        return Compressed(**vars(run(config, registry, show, resume=folder, inputs=inputs)))
 
 
 def _config(
@@ -163,14 +163,15 @@ def load(
         folder: The folder of a finished run; or one with `config.json` and `model.safetensors`, as
             on the Hugging Face hub; or the name of a student in the zoo.
         plugins: Plugins beside the installed ones: modules or `.py` files.
-        make: Builds the teacher's network, if that is your own.
+        make: Builds the teacher's network, if that is your own. Without it, a student of your own
+            network is built from the operations in its folder, as traced in evaluation mode.
 
     Returns:
         The student, in evaluation mode, on the CPU. Its attribute `preparation` says how pictures
         become its input, see `transform`, and `class_names` are the names of its classes, or None.
 
     Raises:
-        RunFolderError: If the folder holds no student, or `make` is missing.
+        RunFolderError: If the folder holds no student, or `make` is missing where it is needed.
         WeightsError: If its weights are damaged.
         UnknownNameError: If a name in the recipe is not registered.
     """

@@ -1,7 +1,8 @@
-"""`pbkd export`: a student as ONNX, TorchScript or torch.export program."""
+"""`pbkd export`: a student as a file that needs no pbkd."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -11,25 +12,45 @@ import typer
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run or a student, or a student's name.")],
     kind: Annotated[
-        str, typer.Option("--format", help="safetensors, onnx, torch-export or torchscript.")
+        str,
+        typer.Option(
+            "--format", help="onnx, torch-export, torchscript, safetensors, or pytorch: code."
+        ),
     ] = "onnx",
     out: Annotated[
         Path | None,
         typer.Option(help="Output file without suffix.", show_default="TEACHER-student"),
     ] = None,
+    with_preparation: Annotated[
+        bool,
+        typer.Option(
+            "--with-preparation", help="Let the network take uint8 pixels, and normalise them."
+        ),
+    ] = False,
+    make: Annotated[
+        str | None,
+        typer.Option(help="MODULE:FUNCTION that builds your own network, if it is needed."),
+    ] = None,
 ) -> None:
     """Export a student, load the file again and compare outputs.
 
-    The exported network takes normalised images in batches of any size; a JSON file next to it
-    holds the normalisation.
+    The exported network takes batches of any size; a JSON file next to it says how pictures are
+    prepared, and has the names of the classes.
     """
     from pbkd.models.export import export as write
-    from pbkd.pipeline.load import reload
+    from pbkd.models.student_files import RECIPE, read_recipe, student_folder
+    from pbkd.models.user_module import import_function
+    from pbkd.pipeline.load import load_trusted
     from pbkd.zoo.store import resolve_student
 
-    loaded = reload(resolve_student(run))
-    name = loaded.recipe.teacher["name"].replace(":", "-")
-    done = write(loaded.student, loaded.recipe, kind, out or Path(f"{name}-student"))
+    folder = resolve_student(run)
+    teacher = read_recipe(student_folder(folder) / RECIPE).teacher["name"]
+    student = load_trusted(folder, import_function(make, ()) if make else None)
+    name = re.sub(r"\W", "_" if kind == "pytorch" else "-", f"{teacher}-student", flags=re.ASCII)
+    done = write(student, kind, out or Path(name), with_preparation=with_preparation)
     typer.echo(
         f"{done.path}: its outputs differ from the student's by {done.difference:.1e} at most"
     )
+    typer.echo(f"beside it: {', '.join(file.name for file in done.files if file != done.path)}")
+    if done.note:
+        typer.echo(done.note)

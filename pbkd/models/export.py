@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pbkd.core.files import write_json
+from pbkd.core.files import user_path, write_json
 from pbkd.core.torch_modes import ordinary_modes
 from pbkd.data.preparation_file import preparation_tree
 from pbkd.data.preparation_steps import preparation_steps
@@ -74,7 +74,7 @@ def export(student: nn.Module, kind: str, out: Path, *, with_preparation: bool =
     """
     if kind not in FORMATS:
         raise ExportError(f"unknown format '{kind}'.{did_you_mean(kind, FORMATS)}")
-    form, out = FORMATS[kind], out.expanduser()
+    form, out = FORMATS[kind], user_path(out)
     path = out if out.suffix == form.suffix else out.with_name(out.name + form.suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
     with ordinary_modes(), torch.no_grad(), _silenced():

@@ -66,7 +66,8 @@ def architecture(
     if make is None and is_user_function(registry, name):
         raise RunFolderError(
             f"the student was made from the network '{name}', whose code is not run unasked: give"
-            " the function that makes it, as in pbkd.load(FOLDER, make=FUNCTION)."
+            " the function that makes it, as in pbkd.load(FOLDER, make=FUNCTION) or"
+            " pbkd export FOLDER --make MODULE:FUNCTION."
         )
     with torch.random.fork_rng(devices=[]):
         with kept_modes():

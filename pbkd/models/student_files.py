@@ -20,9 +20,17 @@ if TYPE_CHECKING:
     from pbkd.data.preparation import Preparation
 
 
-__all__ = ["RECIPE", "WEIGHTS", "Recipe", "read_recipe", "student_folder", "write_student"]
+__all__ = [
+    "NETWORK",
+    "RECIPE",
+    "WEIGHTS",
+    "Recipe",
+    "read_recipe",
+    "student_folder",
+    "write_student",
+]
 
-RECIPE, WEIGHTS = "config.json", "model.safetensors"
+RECIPE, WEIGHTS, NETWORK = "config.json", "model.safetensors", "network.json"
 _FORMAT = 3
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pbkd.config.options import declared_options, typed_options
+from pbkd.config.options import MEMORY, declared_options, typed_options
 from pbkd.core.files import user_path
 from pbkd.core.torch_modes import kept_modes
 from pbkd.data.load import CFG, pretrained_cfg
@@ -111,13 +111,16 @@ def list_variants(registry: Registry, family: str) -> Sequence[str]:
 def user_network_factory(
     registry: Registry, choice: Mapping[str, Any]
 ) -> Callable[[], nn.Module] | None:
-    """Return a function that builds the user's own network; None for a registered model.
+    """Return a function that builds the user's own network.
+
+    It is None for a registered model, and for the network of a program that called `pbkd.compress`.
 
     Args:
         registry: Where models are registered.
         choice: The configuration's `teacher`.
     """
-    if not is_user_function(registry, choice["name"]):
+    name = choice["name"]
+    if not is_user_function(registry, name) or name.startswith(f"{MEMORY}:"):
         return None
     return partial(build_network, registry, choice)
 

@@ -6,10 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_of
+from pbkd.errors import ExportError
 from pbkd.models.outputs import logits_key
+from pbkd.models.plain.network_file import write_network
+from pbkd.models.plain.tracing import trace_segments
 from pbkd.models.student import assemble
-from pbkd.models.student_files import Recipe, write_student
+from pbkd.models.student_files import NETWORK, Recipe, write_student
 from pbkd.models.student_input import attach_input
+from pbkd.models.user_module import is_user_function
 from pbkd.pipeline.block_results import block_result
 from pbkd.pipeline.evaluate import evaluate
 from pbkd.pipeline.refine import assembled_stage, fine_tune, recalibrate_student
@@ -18,6 +22,7 @@ from pbkd.training.finetune import TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import nn
 
@@ -72,6 +77,8 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
     recipe = _recipe(config, task, kept)
     attach_input(student, recipe)
     write_student(ctx.folder / "student", student, recipe, config.plugins)
+    if is_user_function(ctx.registry, recipe.teacher["name"]):
+        notes += _write_operations(ctx.folder / "student", student, recipe)
     evaluation = evaluate(ctx, student, stages)
     has_candidates = len(ctx.plan.blocks) > len({p.block.name for p in ctx.plan.blocks})
     return Outcome(
@@ -135,6 +142,20 @@ def _recipe(config: RunConfig, task: DistillationTask, kept: Selection) -> Recip
         preparation=task.preparation,
         class_names=task.data.class_names,
     )
+
+
+def _write_operations(folder: Path, student: nn.Sequential, recipe: Recipe) -> list[str]:
+    """Write what the student computes, so that it can be loaded without its program's code.
+
+    Returns:
+        Why it cannot be written, if so.
+    """
+    try:
+        segments = trace_segments(student, recipe.image_shape)
+        write_network(folder / NETWORK, segments, student.state_dict())
+    except ExportError as error:
+        return [f"The student can be loaded only with the code of its teacher: {error}"]
+    return []
 
 
 def _all_blocks(plan: Plan, candidates: Mapping[str, BlockResult]) -> tuple[BlockResult, ...]:

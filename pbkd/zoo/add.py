@@ -18,7 +18,7 @@ from pbkd.core.files import read_json, write_file, write_json
 from pbkd.data.load import load_data
 from pbkd.errors import ConfigError, DataError, ZooError
 from pbkd.models.accuracy import accuracy
-from pbkd.models.student_files import RECIPE, WEIGHTS, read_recipe
+from pbkd.models.student_files import NETWORK, RECIPE, WEIGHTS, read_recipe
 from pbkd.models.teacher import user_network_factory
 from pbkd.models.weights import halved, read_weights, write_weights
 from pbkd.pipeline.load import load
@@ -143,6 +143,8 @@ def _write_student(
     student = run / "student"
     read_recipe(student / RECIPE)
     recipe = read_json(student / RECIPE)
+    if (student / NETWORK).is_file():
+        write_json(stage / NETWORK, read_json(student / NETWORK))
     recipe["plugins"] = [Path(plugin).name for plugin in recipe.get("plugins", [])]
     write_json(stage / RECIPE, recipe)
     weights = read_weights(student / WEIGHTS)

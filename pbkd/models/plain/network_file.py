@@ -25,30 +25,39 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MOST_CONSTANTS = 2**17
 
 
-def write_network(path: Path, plain: fx.GraphModule, stored: Collection[str]) -> None:
-    """Write the layers and operations of a plain network.
+def write_network(path: Path, segments: Mapping[str, nn.Module], stored: Collection[str]) -> None:
+    """Write the layers and operations of a network.
 
     Args:
         path: The file.
-        plain: What `trace_plain` returns.
+        segments: What `trace_segments` returns.
         stored: The names of its weights, which are kept in another file.
 
     Raises:
         ExportError: If an operation has an argument that has no form in JSON.
     """
+    trees = {}
+    for name, plain in segments.items():
+        own = {key.removeprefix(f"{name}.") for key in stored if key.startswith(f"{name}.")}
+        trees[name] = _segment_tree(plain, own)
+    write_json(path, {"format": 1, "segments": trees})
+
+
+def _segment_tree(plain: nn.Module, stored: Collection[str]) -> dict[str, Any]:
+    if not isinstance(plain, fx.GraphModule):
+        return {"layer": _layer_tree(plain)}
     modules = {str(node.target) for node in plain.graph.nodes if node.op == "call_module"}
     tensors = {str(node.target) for node in plain.graph.nodes if node.op == "get_attr"}
     layers = {name: plain.get_submodule(name) for name in sorted(modules)}
-    tree = {
-        "format": 1,
-        "layers": {
-            name: {"type": type(layer).__name__, "options": encode(layer_options(layer))}
-            for name, layer in layers.items()
-        },
+    return {
+        "layers": {name: _layer_tree(layer) for name, layer in layers.items()},
         "tensors": {name: _tensor_tree(plain, name, stored) for name in sorted(tensors)},
         "operations": [_operation(node) for node in plain.graph.nodes],
     }
-    write_json(path, tree)
+
+
+def _layer_tree(layer: nn.Module) -> dict[str, Any]:
+    return {"type": type(layer).__name__, "options": encode(layer_options(layer))}
 
 
 def _tensor_tree(plain: fx.GraphModule, name: str, stored: Collection[str]) -> dict[str, Any]:
@@ -70,7 +79,7 @@ def _operation(node: fx.Node) -> dict[str, Any]:
     return {"name": node.name, "op": node.op, "target": target, "args": args, "kwargs": kwargs}
 
 
-def read_network(path: Path, weights: Mapping[str, Tensor]) -> fx.GraphModule:
+def read_network(path: Path, weights: Mapping[str, Tensor]) -> nn.Sequential:
     """Rebuild a network from an untrusted file; no code in it is run.
 
     Args:
@@ -78,7 +87,7 @@ def read_network(path: Path, weights: Mapping[str, Tensor]) -> fx.GraphModule:
         weights: Its parameters and buffers by name; others are ignored.
 
     Returns:
-        The network, in evaluation mode.
+        The network, a chain of its segments, in evaluation mode.
 
     Raises:
         RunFolderError: If the file is damaged, or does not fit the weights.
@@ -87,24 +96,40 @@ def read_network(path: Path, weights: Mapping[str, Tensor]) -> fx.GraphModule:
     try:
         if not isinstance(tree, dict) or tree.get("format") != 1:
             raise ValueError("it is not of this version of pbkd")
-        root = _Root(tree, weights)
-        return fx.GraphModule(root.module, _graph(tree, root.module), "Student").eval()
+        network = nn.Sequential()
+        for name, segment in tree["segments"].items():
+            network.add_module(name, _segment(segment, _below(name, weights)))
+        return network.eval()
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunFolderError(f"'{path}' does not describe a network: {reason}.") from error
 
 
+def _is_attribute(name: str) -> bool:
+    """Whether torch.fx can write the name of a module between quotes, or as an attribute."""
+    return bool(name) and name.isprintable() and not set(name) & set('"\\')
+
+
+def _below(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights whose names begin with `name` and a dot, without these."""
+    prefix = f"{name}."
+    return {k.removeprefix(prefix): t for k, t in weights.items() if k.startswith(prefix)}
+
+
+def _segment(tree: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
+    if "layer" in tree:
+        return _built(tree["layer"], weights)
+    root = _Root(tree, weights)
+    return fx.GraphModule(root.module, _graph(tree, root.module), "Segment")
+
+
 class _Root:
-    """A module with the layers and tensors of a network at their paths, and with its weights."""
+    """A module with the layers and tensors of a segment at their paths, and with its weights."""
 
     def __init__(self, tree: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
         self.module = nn.Module()
         for name, layer in tree["layers"].items():
-            built = build_layer(layer["type"], decode(layer["options"], {}))
-            own = {
-                key: _stored(weights, f"{name}.{key}", t) for key, t in built.state_dict().items()
-            }
-            built.load_state_dict(own, assign=True)
+            built = _built(layer, _below(name, weights))
             owner, leaf = self._place(name)
             owner.add_module(leaf, built)
         for name, tensor in tree["tensors"].items():
@@ -119,7 +144,7 @@ class _Root:
         """Return the module that owns a path, made where it is missing, and the last name."""
         owner = self.module
         *names, leaf = path.split(".")
-        if not all(name.isalnum() or _NAME.fullmatch(name) for name in (*names, leaf)):
+        if not all(map(_is_attribute, (*names, leaf))):
             raise ValueError(f"the name {path!r} is no path of a module")
         for name in names:
             if name not in owner._modules:
@@ -132,6 +157,14 @@ class _Root:
         if name not in weights and "values" in tree:
             return torch.tensor(decode(tree["values"], {}), dtype=dtype).reshape(shape)
         return _stored(weights, name, torch.empty(shape, dtype=dtype, device="meta"))
+
+
+def _built(tree: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
+    """Build a layer with its weights."""
+    built = build_layer(tree["type"], decode(tree["options"], {}))
+    own = {key: _stored(weights, key, tensor) for key, tensor in built.state_dict().items()}
+    built.load_state_dict(own, assign=True)
+    return built
 
 
 def _stored(weights: Mapping[str, Tensor], name: str, wanted: Tensor) -> Tensor:

@@ -17,14 +17,14 @@ from pbkd.models.plain.operations import ATTRIBUTES, is_method, name_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["trace_plain"]
+__all__ = ["trace_plain", "trace_segments"]
 
 _TOLERANCE = 1e-4
 
 
 @torch.no_grad()
-def trace_plain(network: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModule:
-    """Write a network in plain PyTorch terms, for images of one size in batches of any size.
+def trace_plain(network: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
+    """Write a network in plain PyTorch terms, for inputs of one shape in batches of any size.
 
     It is traced with torch.fx (arXiv 2112.08429) while it computes an example, so that Python code
     that depends on the sizes of tensors is evaluated. Modules that are not torch's own are traced
@@ -32,22 +32,24 @@ def trace_plain(network: nn.Module, image_shape: tuple[int, int, int]) -> fx.Gra
 
     Args:
         network: A network in evaluation mode, which stays unchanged.
-        image_shape: The shape of an image, (C, H, W).
+        shape: The shape of one sample of its input, such as (C, H, W).
 
     Returns:
         A graph module with the network's own parameter names, in evaluation mode.
 
     Raises:
         ExportError: If the network does something that is not a layer or function of torch, or
-            that depends on the values or the number of the images.
+            that depends on the values or the number of the samples.
     """
     root = copy.deepcopy(network).eval().cpu()
-    tracer = _Tracer(torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0)))
+    if root._forward_hooks or root._forward_pre_hooks:
+        raise _unwritable("it has hooks")
+    tracer = _Tracer(torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)))
     try:
         graph = tracer.trace(root)
         _clean(graph)
         plain = fx.GraphModule(root, graph, class_name="Student").eval()
-        _check(plain, network, image_shape)
+        _check(plain, network, shape)
     except ExportError:
         raise
     except Exception as error:  # the network's own code raises anything on what stands for a tensor
@@ -56,18 +58,44 @@ def trace_plain(network: nn.Module, image_shape: tuple[int, int, int]) -> fx.Gra
     return plain
 
 
+@torch.no_grad()
+def trace_segments(student: nn.Sequential, image_shape: tuple[int, ...]) -> dict[str, nn.Module]:
+    """Write each segment of a student in plain PyTorch terms, see `trace_plain`.
+
+    A segment that is one layer of torch stays as it is.
+
+    Args:
+        student: The student, in evaluation mode.
+        image_shape: The shape of an image, (C, H, W).
+
+    Returns:
+        The segments by name, in their order.
+
+    Raises:
+        ExportError: If one cannot be written.
+    """
+    plain: dict[str, nn.Module] = {}
+    x = torch.rand(1, *image_shape, generator=torch.Generator().manual_seed(0))
+    for name, segment in student.named_children():
+        if layer_options(segment) is None:
+            plain[name] = trace_plain(segment, tuple(x.shape[1:]))
+        else:
+            plain[name] = copy.deepcopy(segment).cpu()
+        x = plain[name](x)
+    return plain
+
+
 def _unwritable(reason: str) -> ExportError:
     return ExportError(f"the network cannot be written as plain PyTorch code ({reason}).")
 
 
-def _check(plain: nn.Module, network: nn.Module, shape: tuple[int, int, int]) -> None:
+def _check(plain: nn.Module, network: nn.Module, shape: tuple[int, ...]) -> None:
     """Compare the written network with the original on batches of other sizes."""
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     for batch in (1, 3):
-        images = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(batch))
-        images = images.contiguous(memory_format=torch.channels_last)
-        expected = network(images.to(device)).cpu()
-        found = plain(images)
+        inputs = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(batch))
+        expected = network(inputs.to(device)).cpu()
+        found = plain(inputs)
         if found.shape != expected.shape:
             raise _unwritable("what it computes depends on the number of images")
         if not (found - expected).abs().max() <= _TOLERANCE * expected.abs().max():
@@ -157,6 +185,8 @@ class _Tracer(fx.Tracer):
         self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **names: Any
     ) -> Any:
         if kind == "call_function" and target not in _ALWAYS and name_of(target) is None:
+            if str(getattr(target, "__module__", "torch")).partition(".")[0] in _BELOW:
+                raise TypeError(f"the function {target.__name__} cannot be written")
             return target(*args, **kwargs)  # a function of the network's own: trace into it
         if kind == "call_method" and not is_method(target) and not _is_special(target):
             raise TypeError(f"the method '{target}' of a tensor cannot be written")
@@ -201,6 +231,7 @@ class _Tracer(fx.Tracer):
 
 
 _ALWAYS = (getattr, torch._assert)
+_BELOW = ("torch", "builtins", "_operator", "None")
 
 
 def _is_special(name: str) -> bool:

@@ -1,0 +1,41 @@
+"""The result of `pbkd.compress`, with its student in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pbkd.core.results import RunResult
+from pbkd.errors import ExportError
+from pbkd.models.export import export
+
+if TYPE_CHECKING:
+    from pbkd.models.export import Exported
+
+__all__ = ["Compressed"]
+
+
+class Compressed(RunResult):
+    """The result of a run, whose student can be exported."""
+
+    def export(self, kind: str, path: str | Path, *, with_preparation: bool = False) -> Exported:
+        """Export the student, load the file again and compare their outputs.
+
+        Args:
+            kind: `onnx`, `torch-export`, `torchscript`, `safetensors`, or `pytorch` for Python code
+                that needs torch alone.
+            path: The file, with or without the format's suffix.
+            with_preparation: Whether the network takes uint8 pixels (batch, height, width,
+                channels) and itself scales and normalises them.
+
+        Returns:
+            The written files, and how far their outputs differ from the student's.
+
+        Raises:
+            ExportError: If the format is unknown or cannot hold the student, a package is missing,
+                or the outputs differ.
+            ConfigError: If it is not known how the student's images are prepared.
+        """
+        if self.student.network is None:
+            raise ExportError("the student is not in memory: export it with pbkd export.")
+        return export(self.student.network, kind, Path(path), with_preparation=with_preparation)
