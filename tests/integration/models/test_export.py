@@ -1,22 +1,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
 import pbkd
 from pbkd.cli import app
 from pbkd.config.load import load_config
+from pbkd.data.image_decoding import ImageDecoder
 from pbkd.errors import ExportError
 from pbkd.models.export import FORMATS, Exported, export
-from pbkd.pipeline.load import Reloaded, reload
+from pbkd.models.student_input import preparation_of
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry
 
@@ -24,34 +29,150 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs pip install 'pbkd
 
 
 @pytest.fixture(scope="module")
-def reloaded(finished: Path) -> Reloaded:
-    return reload(finished)
+def student(finished: Path) -> nn.Module:
+    """A student whose pictures are resized and cropped, as those of a folder of photographs."""
+    loaded = pbkd.load(finished)
+    cropped = replace(preparation_of(loaded), resize=10, interpolation="bicubic")
+    vars(loaded)["preparation"] = cropped
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def exports(student: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+    """The student in every format, each in a folder of its own; `pixels-…` take uint8."""
+    out = tmp_path_factory.mktemp("exports")
+    plain = {kind: export(student, kind, out / kind / "my-net") for kind in FORMATS}
+    pixels = export(student, "onnx", out / "pixels" / "my-net", with_preparation=True)
+    return {**plain, "pixels": pixels}
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_gives_the_students_outputs(
-    reloaded: Reloaded, tmp_path: Path, kind: str
+    exports: dict[str, Exported], student: nn.Module, kind: str
 ) -> None:
-    done = export(reloaded.student, reloaded.recipe, kind, tmp_path / "there" / "small")
-    assert done == Exported(tmp_path / "there" / f"small{FORMATS[kind].suffix}", done.difference)
+    done = exports[kind]
+    assert done.path.name == f"my-net{FORMATS[kind].suffix}"
+    assert sorted(done.files) == sorted(done.path.parent.iterdir())
+    assert done.note is None
     assert done.difference < 1e-3
-    images = torch.randn(3, 1, 8, 8)
-    loaded = FORMATS[kind].read(done.path, reloaded.student)
-    torch.testing.assert_close(loaded(images), reloaded.student(images), rtol=0, atol=1e-3)
     beside = json.loads(Path(f"{done.path}.json").read_text())
-    assert beside["preparation"]["crop"] == {"height": 8, "width": 8}
-    assert beside["preparation"]["mean"] == [0.5]
+    assert beside["input"]["shape"] == ["batch", 1, 8, 8]
+    assert beside["output"]["shape"] == ["batch", 10]
+    assert beside["preparation"]["resize"] == {"shorter_side": 10}
+    assert beside["class_names"] == list(student.class_names)  # type: ignore[arg-type]
 
 
-def test_onnx_takes_batches_of_any_size(reloaded: Reloaded, tmp_path: Path) -> None:
-    done = export(reloaded.student, reloaded.recipe, "onnx", tmp_path / "small")
-    session = onnxruntime.InferenceSession(done.path)
-    (images,), (logits,) = session.get_inputs(), session.get_outputs()
-    assert (images.name, images.shape[1:], logits.name) == ("images", [1, 8, 8], "logits")
-    assert isinstance(images.shape[0], str)  # a name, not a number
-    for batch in (1, 7):
-        (found,) = session.run(None, {"images": np.zeros((batch, 1, 8, 8), np.float32)})
-        assert found.shape == (batch, 10)
+FRESH = """
+import json, sys
+from pathlib import Path
+
+
+class Refuse:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in ("pbkd", "pbkd_zoo"):
+            raise ImportError(f"{name} is not to be needed")
+
+
+sys.meta_path.insert(0, Refuse())
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+torch.set_num_threads(1)
+folder, photograph = Path(sys.argv[1]), sys.argv[2]
+
+
+def prepared(about):
+    steps = about["preparation"]
+    picture = ImageOps.exif_transpose(Image.open(photograph)).convert(steps["mode"])
+    shorter, crop = steps["resize"]["shorter_side"], steps["crop"]
+    size = [int(shorter * side / min(picture.size)) for side in picture.size]
+    picture = picture.resize(size, Image.Resampling[steps["interpolation"].upper()])
+    left, top = (round((s - crop[k]) / 2) for s, k in zip(size, ("width", "height")))
+    picture = picture.crop((left, top, left + crop["width"], top + crop["height"]))
+    pixels = np.asarray(picture)[None, ..., None]
+    if about["input"]["dtype"] == "uint8":
+        return pixels
+    images = (pixels / 255 - np.array(steps["mean"])) / np.array(steps["std"])
+    return images.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+def code(path):
+    names = {"__file__": str(path), "__name__": "student"}
+    exec(compile(path.read_text(), path, "exec"), names)
+    return names["load"]()(names["prepare"](photograph)).tolist()
+
+
+def onnx(path):
+    import onnxruntime
+
+    about = json.loads(Path(f"{path}.json").read_text())
+    inputs = {about["input"]["name"]: prepared(about)}
+    return onnxruntime.InferenceSession(path).run(["logits"], inputs)[0].tolist()
+
+
+def program(load):
+    def read(path):
+        about = json.loads(Path(f"{path}.json").read_text())
+        return load(path)(torch.from_numpy(prepared(about))).tolist()
+
+    return read
+
+
+readers = {
+    "safetensors/my_net.py": code,
+    "pytorch/my-net.py": code,
+    "onnx/my-net.onnx": onnx,
+    "pixels/my-net.onnx": onnx,
+    "torch-export/my-net.pt2": program(lambda path: torch.export.load(path).module()),
+    "torchscript/my-net.pt": program(torch.jit.load),
+}
+with torch.no_grad():
+    found = {name: read(folder / name) for name, read in readers.items()}
+assert not any(name.split(".")[0] == "pbkd" for name in sys.modules)
+print(json.dumps(found))
+"""
+
+
+def test_a_process_without_pbkd_predicts_what_the_run_would(
+    exports: dict[str, Exported], student: nn.Module, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(3).integers(0, 256, (6, 9, 3), np.uint8)
+    picture = Image.fromarray(pixels).resize((90, 60), Image.Resampling.BICUBIC)
+    picture.save(tmp_path / "photograph.jpg", exif=exif)
+    folder = exports["onnx"].path.parent.parent
+    words = [sys.executable, "-c", FRESH, str(folder), str(tmp_path / "photograph.jpg")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    preparation = preparation_of(student)
+    assert preparation.normalization
+    decoded = ImageDecoder(8, 1, 0.8, "bicubic").read(str(tmp_path / "photograph.jpg"))
+    with torch.no_grad():
+        wanted = student(preparation.normalization.apply(decoded[None], "cpu"))
+    found = json.loads(done.stdout)
+    assert len(found) == len(FORMATS) + 1
+    for logits in found.values():
+        torch.testing.assert_close(torch.tensor(logits), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_onnx_takes_batches_of_any_size(exports: dict[str, Exported]) -> None:
+    for kind, name, shape in (("onnx", "images", [1, 8, 8]), ("pixels", "pixels", [8, 8, 1])):
+        session = onnxruntime.InferenceSession(exports[kind].path)
+        (images,), (logits,) = session.get_inputs(), session.get_outputs()
+        assert (images.name, images.shape[1:], logits.name) == (name, shape, "logits")
+        assert isinstance(images.shape[0], str)  # a name, not a number
+        dtype = np.float32 if kind == "onnx" else np.uint8
+        for batch in (1, 7):
+            (found,) = session.run(None, {name: np.zeros((batch, *shape), dtype)})
+            assert found.shape == (batch, 10)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pytorch"])
+def test_weights_alone_take_no_preparation(student: nn.Module, tmp_path: Path, kind: str) -> None:
+    with pytest.raises(ExportError, match=f"the format '{kind}' has no operations"):
+        export(student, kind, tmp_path / "small", with_preparation=True)
 
 
 def test_the_student_of_a_traced_teacher_loads_in_another_process_and_exports(
@@ -64,25 +185,14 @@ def test_the_student_of_a_traced_teacher_loads_in_another_process_and_exports(
     torch.save(images, tmp_path / "images.pt")
     script = (
         "import sys, torch, pbkd; folder, path = sys.argv[1:];"
-        " torch.save(pbkd.load(folder)(torch.load(path)), path)"
+        " torch.save(pbkd.load(folder)(torch.load(path)).detach(), path)"
     )
     path = str(tmp_path / "images.pt")
     subprocess.run([sys.executable, "-c", script, result.folder, path], check=True)
-    logits = pbkd.load(result.folder)(images)
-    torch.testing.assert_close(torch.load(path), logits, rtol=0, atol=1e-4)
-    again = reload(Path(result.folder))
-    for kind in FORMATS:
-        assert export(again.student, again.recipe, kind, tmp_path / "small").difference < 1e-3
-
-
-def test_outputs_that_differ_are_told(
-    reloaded: Reloaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    form = FORMATS["torchscript"]
-    spoilt = type(form)(form.suffix, form.write, lambda _path, _student: _Doubled(reloaded.student))
-    monkeypatch.setitem(FORMATS, "torchscript", spoilt)
-    with pytest.raises(ExportError, match="gives other outputs than the student"):
-        export(reloaded.student, reloaded.recipe, "torchscript", tmp_path / "small")
+    again = pbkd.load(result.folder)
+    torch.testing.assert_close(torch.load(path), again(images).detach(), rtol=0, atol=1e-4)
+    for kind in ("pytorch", "torch-export"):
+        assert export(again, kind, tmp_path / "small").difference < 1e-3
 
 
 class _Doubled(nn.Module):
@@ -95,23 +205,64 @@ class _Doubled(nn.Module):
         return logits
 
 
+def test_outputs_that_differ_are_told(
+    student: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoilt = replace(FORMATS["torchscript"], read=lambda _path, _subject: _Doubled(student))
+    monkeypatch.setitem(FORMATS, "torchscript", spoilt)
+    with pytest.raises(ExportError, match="gives other outputs than the student"):
+        export(student, "torchscript", tmp_path / "small")
+
+
 def test_mistakes_are_told(
-    reloaded: Reloaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    student: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ExportError, match="unknown format 'onx'. Did you mean 'onnx'"):
-        export(reloaded.student, reloaded.recipe, "onx", tmp_path / "small")
+        export(student, "onx", tmp_path / "small")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ExportError, match=r"needs the package onnxscript: pip install 'pbkd\[exp"):
-        export(reloaded.student, reloaded.recipe, "onnx", tmp_path / "small")
+        export(student, "onnx", tmp_path / "small")
+
+
+def _noisy(*_arguments: object) -> None:
+    warnings.warn("an exporter's own affair", stacklevel=1)
+    logging.getLogger("torch.onnx").error("another one")
+    raise RuntimeError("no such operator\nand forty lines of a stack")
+
+
+def test_exporters_are_silent_and_their_errors_one_sentence(
+    student: nn.Module,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    form = replace(FORMATS["torch-export"], write=_noisy)  # type: ignore[arg-type]
+    monkeypatch.setitem(FORMATS, "torch-export", form)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ExportError) as told:
+            export(student, "torch-export", tmp_path / "small")
+    assert str(told.value) == (
+        "the student cannot be written as 'torch-export' (no such operator): choose another format,"
+        " such as torchscript."
+    )
+    assert not caplog.records
+    assert not logging.root.manager.disable
 
 
 def test_the_command_writes_and_tells(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ended = CliRunner().invoke(app, ["export", str(finished), "--format", "torch-export"])
+    ended = CliRunner().invoke(app, ["export", str(finished), "--format", "pytorch"])
     assert ended.exit_code == 0, ended.output
-    assert ended.output.startswith("digits-vgg-student.pt2: its outputs differ from the student's")
-    program = torch.export.load("digits-vgg-student.pt2").module()
-    images = torch.rand(4, 1, 8, 8)
-    torch.testing.assert_close(program(images), pbkd.load(finished)(images), rtol=0, atol=1e-4)
+    assert ended.output.splitlines() == [
+        "digits_vgg_student.py: its outputs differ from the student's by 0.0e+00 at most",
+        "beside it: digits_vgg_student.pth, digits_vgg_student.py.json",
+    ]
+    words = ["--format", "torchscript", "--out", "a.pt", "--with-preparation"]
+    assert CliRunner().invoke(app, ["export", str(finished), *words]).exit_code == 0
+    pixels = torch.randint(256, (4, 8, 8, 1), dtype=torch.uint8)
+    logits = torch.jit.load("a.pt")(pixels)  # type: ignore[no-untyped-call]
+    images = pbkd.transform(finished)(pixels.permute(0, 3, 1, 2))
+    torch.testing.assert_close(logits, pbkd.load(finished)(images), rtol=0, atol=1e-4)

@@ -70,19 +70,22 @@ def test_a_function_of_ones_own_is_a_teacher(module: str, registry: Registry) ->
     assert all(torch.equal(weights[key], value) for key, value in other.state_dict().items())
 
 
-def test_it_is_compressed_kept_and_loaded_only_with_its_function(
+def test_it_is_compressed_kept_and_loaded_with_and_without_its_function(
     module: str, registry: Registry
 ) -> None:
     result = run(load_config([f"teacher={module}:make", *SCALE, *QUICK]), registry)
     assert [block.replaced for block in result.blocks] == [True]
-    with pytest.raises(RunFolderError, match=rf"the network '{module}:make', whose code is not"):
-        pbkd.load(result.folder)
     make = function_of(module)
     student = pbkd.load(result.folder, make=make)
     kept = add_student(registry, Path(result.folder), Path("zoo"), licence="MIT", half=True)
     images = torch.rand(4, 1, 8, 8)
     logits = pbkd.load(kept, make=make)(images)
     torch.testing.assert_close(logits, student(images), rtol=0, atol=0.02)  # half precision
+    assert torch.equal(pbkd.load(result.folder)(images), student(images))
+    assert torch.equal(pbkd.load(kept)(images), logits)
+    (kept / "network.json").unlink()
+    with pytest.raises(RunFolderError, match=rf"the network '{module}:make', whose code is not"):
+        pbkd.load(kept)
     (scratch,) = train_baselines(
         Path(result.folder), BaselineSettings(methods=["scratch"], seconds=0.2)
     ).values()
