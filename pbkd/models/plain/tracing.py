@@ -160,13 +160,14 @@ class _Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Value(node, self)
 
-    def to_bool(self, obj: fx.proxy.TraceBase | fx.Proxy) -> bool:
+    def to_bool(self, obj: fx.Proxy) -> bool:
         if obj.node.meta["varies"]:
             return bool(super().to_bool(obj))
         return bool(obj.node.meta["value"])
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
-        return iter([obj[index] for index in range(len(obj.node.meta["value"]))])
+        parts = range(len(obj.node.meta["value"]))
+        return iter([operator.getitem(obj, index) for index in parts])  # type: ignore[call-overload]
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         if self._computing:

@@ -42,7 +42,7 @@ def failing():
 SCALE = ["teacher.mean=[0.5]", "teacher.std=[0.5]"]
 QUICK = [
     "threads=1", "distill.epochs=1", "distill.student_fed_epochs=1", "finetune.epochs=1",
-    "meters=[]", "max_drop=1",
+    "meters=[]", "max_drop=1", "allow_chance=true",
 ]  # fmt: skip
 
 

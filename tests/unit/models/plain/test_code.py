@@ -65,7 +65,7 @@ def test_it_needs_torch_and_pillow_alone(tmp_path: Path) -> None:
     written(NETWORKS["shuffle"](), tmp_path)
     tree = ast.parse((tmp_path / "student.py").read_text())
     imports = {
-        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]
+        str(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]
         for node in ast.walk(tree)
         if isinstance(node, (ast.Import, ast.ImportFrom))
     }
