@@ -97,7 +97,7 @@ def network() -> nn.Module:
     optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
     for _ in range(60):
         optimiser.zero_grad()
-        nn.functional.cross_entropy(network(images), labels[:, 0]).backward()
+        nn.functional.cross_entropy(network(images), labels[:, 0]).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return network
 
@@ -109,9 +109,15 @@ def by_hand(network: nn.Module, loader: DataLoader[Any]) -> float:
 
 
 def compressed(network: nn.Module, out: Path, train: Any, **options: Any) -> Any:
-    once = {"distill": {"epochs": 1, "student_fed_epochs": 1}, "finetune": {"epochs": 1}}
-    quiet = {"quiet": True, "meters": [], "threads": 1, "out": str(out), "max_drop": 1.0}
-    return pbkd.compress(network, train, **quiet, **once, **options)
+    quickly: dict[str, Any] = {
+        "distill": {"epochs": 1, "student_fed_epochs": 1},
+        "finetune": {"epochs": 1},
+        "threads": 1,
+        "max_drop": 1.0,
+        "meters": [],
+        "out": str(out),
+    }
+    return pbkd.compress(network, train, quiet=True, **quickly, **options)
 
 
 def test_samplers_tell_training_and_test_images_of_one_data_set_apart(
