@@ -20,6 +20,9 @@ except ImportError:
     pytest.skip("Ray is not installed: pip install 'pbkd[ray]'", allow_module_level=True)
 
 
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster of Ray at a time on this machine
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Ray on this machine, with room for the two workers of the checks."""
