@@ -47,7 +47,7 @@ test: $(DEV_FULL)
 endif
 
 slow: $(DEV_FULL) ## run the long tests: clusters, all plugins' copies, the wheel, long examples
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup -m slow $(ARGS)
+	$(BIN)/pytest --numprocesses=4 --dist=loadgroup -m slow $(ARGS)
 
 docs: $(DEV_FULL) ## build the documentation's site in build/site
 	$(BIN)/mkdocs build

@@ -124,7 +124,8 @@ def test_short_runs_of_the_others_give_the_recorded_weights(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_runs_of_default_length_give_the_recorded_weights(tmp_path: Path) -> None:
-    check(digests(tmp_path, RUNS, []), "default")
+    # The quickstart's and lpt-scheduler's weights are pipeline's, as is checked below.
+    check(digests(tmp_path, ["pipeline", "digits-resnet"], []), "default")
 
 
 @pytest.mark.parametrize("length", ["short", "default"])
