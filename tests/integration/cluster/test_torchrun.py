@@ -22,6 +22,8 @@ from tests.soak.kill import settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import Tensor
+
 HOSTS = 4
 HOST = [str(Path(__file__).with_name("hosts")), f"pbkd-{os.getpid()}"]
 ROOM = os.geteuid() == 0 and shutil.which("ip") and shutil.which("unshare")
@@ -63,14 +65,22 @@ def register_schedulers():
 def assert_alike(folder: Path, alone: Path) -> None:
     """Teacher-fed weights are the same, bit by bit; of a relay that workers share, up to rounding.
 
-    The student-fed phase takes whichever relay is fastest, so that in it some may share a span.
+    The student-fed phase takes the relay that is predicted fastest, so that in it some may share a
+    span. Adam turns a gradient's rounding at zero into a step of the learning rate's size, so that
+    single weights say little: a block's weights differ by 2 % of what the phase changed, at most.
     """
     for file in (alone / "teacher-fed").iterdir():
         assert (folder / "teacher-fed" / file.name).read_bytes() == file.read_bytes(), file.name
     for file in (alone / "student-fed").iterdir():
-        theirs = read_weights(folder / "student-fed" / file.name)
-        for name, tensor in read_weights(file).items():
-            torch.testing.assert_close(theirs[name], tensor, rtol=1e-2, atol=1e-3)
+        begun, trained, theirs = (
+            all_weights(phase / file.name)
+            for phase in (alone / "teacher-fed", alone / "student-fed", folder / "student-fed")
+        )
+        assert (theirs - trained).norm() < 0.02 * (trained - begun).norm(), file.name
+
+
+def all_weights(file: Path) -> Tensor:
+    return torch.cat([tensor.flatten().double() for tensor in read_weights(file).values()])
 
 
 class Cluster:
