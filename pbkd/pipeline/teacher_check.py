@@ -101,7 +101,7 @@ def doubt_teacher(task: DistillationTask) -> TeacherDoubt | None:
         by_chance = f", where chance is right on {_percent(chance(test))}"
         return _doubt_near_chance(task, test, said + by_chance)
     cause = better_order(test)
-    return cause and TeacherDoubt(f"{said}{_would_be(cause)}.", stops=False)
+    return TeacherDoubt(f"{said}{_would_be(cause)}.", stops=False) if cause else None
 
 
 def _doubt_near_chance(task: DistillationTask, test: Predictions, said: str) -> TeacherDoubt:
