@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["expected_candidates", "plan_whole_run"]
+__all__ = ["expected_candidates", "measure_loading", "plan_whole_run"]
 
 _LOADING_SECONDS = 0.1  # of the measurement
 
@@ -61,7 +61,7 @@ def _predict(planned: PlannedRun, registry: Registry) -> dict[str, float]:
     several = len(plan.workers) > 1
     student = expected_candidates(planned)
     work = RunWork(
-        loading=_measure_loading(task, config.batch_size, plan.workers[0]),
+        loading=measure_loading(task, config.batch_size, plan.workers[0]),
         start_seconds=planned.build_seconds + (START_SECONDS if several else 0.0),
         relay_seconds=_relay_seconds(plan, student, registry),
         batch_size=len(task.images),
@@ -91,7 +91,7 @@ def expected_candidates(planned: PlannedRun) -> tuple[str, ...]:
     return tuple(name for name in picked.values() if name is not None)
 
 
-def _measure_loading(task: DistillationTask, batch_size: int, worker: Worker) -> Loading:
+def measure_loading(task: DistillationTask, batch_size: int, worker: Worker) -> Loading:
     """Time some training batches; the random state of this process stays as it is."""
     on_cpu = worker.device == "cpu"
     with thread_count(worker.threads), kept_random_state(task.training.train):
