@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from pbkd.errors import ChainError
 from pbkd.models.in_place import is_overwritten, written_tensors
-from pbkd.models.outputs import LogitsHook
+from pbkd.models.outputs import LogitsHook, logits_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,7 +55,8 @@ class TracedNetwork:
         _localise_batch_sizes(graph)
         self.modules = dict(network.named_modules())
         end = next(node for node in graph.nodes if node.op == "output")
-        _remove_unused(graph, end.args[0], self.modules)
+        if logits_key(network) is not None:
+            _remove_unused(graph, self.modules)
         _use_in_place_results(graph, self.modules)
         self._output = end.args[0]
         self._root = _graph_module(network, graph, self.modules)
@@ -191,11 +192,8 @@ def _trace(network: nn.Module, tracer: _Tracer) -> fx.Graph:
         ) from error
 
 
-def _remove_unused(graph: fx.Graph, output: Any, modules: dict[str, nn.Module]) -> None:
-    """Remove what the output does not need, if something is computed after it."""
-    *_, last, _ = graph.nodes
-    if last is output:
-        return
+def _remove_unused(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
+    """Remove what only those outputs need that are not the logits."""
     for node in reversed(graph.nodes):
         called = node.op in ("call_module", "call_function", "call_method")
         if called and not node.users and not written_tensors(node, modules):

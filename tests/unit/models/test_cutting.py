@@ -1,0 +1,71 @@
+"""Chains of networks with odd names, and with blocks that are one operation."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+import timm
+import torch
+from pbkd_fx import FxPartitioner
+from torch import Tensor, nn
+
+from pbkd import dense_convolutions
+from pbkd.models.adopt import adopt
+from pbkd.models.chain import check_chain
+
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+ODD_NAMES = [
+    "conv1/3x3", "conv1\\3x3", "a b", "A B", "a_b", 'q"', "new\nline", "卷积", "é", " ", "c:d",
+    "*?", "$(x)", "x" * 300, "con", "-f", "{y}",
+]  # fmt: skip
+
+
+class OddlyNamed(nn.Module):
+    def __init__(self, modules: list[str]) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        for name in modules:
+            self.add_module(name, nn.Conv2d(4, 4, 3, padding=1))
+        self.last = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.children():
+            x = torch.relu(layer(x))
+        return x.mean((2, 3))
+
+
+def test_modules_of_any_name_give_names_for_files() -> None:
+    network = OddlyNamed(ODD_NAMES).eval().requires_grad_(False)
+    chain = FxPartitioner().partition(network)
+    check_chain(network, chain, IMAGES)
+    segments = [name for name, _ in chain.named_children()]
+    assert len({name.casefold() for name in segments}) == len(ODD_NAMES) + 2
+    for name in segments:
+        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,110}", name), name
+    assert not {"con", "aux", "nul"} & set(segments)
+    assert list(copy.deepcopy(chain).state_dict()) == list(chain.state_dict())
+
+
+def test_names_that_torch_does_not_allow_in_a_chain_are_numbered() -> None:
+    network = OddlyNamed(["append", "pop", "Append"]).eval()
+    chain = FxPartitioner().partition(network)
+    assert [name for name, _ in chain.named_children()] == [
+        "stem",
+        "append_2",
+        "pop_2",
+        "Append",
+        "head",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["test_nfnet", "test_byobnet", "test_efficientnet"])
+def test_blocks_of_one_operation_are_blocks_whose_convolutions_can_be_replaced(kind: str) -> None:
+    torch.manual_seed(0)
+    network = adopt(timm.create_model(kind, num_classes=10)).network
+    chain = FxPartitioner().partition(network)
+    check_chain(network, chain, IMAGES)
+    inner = [segment for name, segment in chain.named_children() if name not in ("stem", "head")]
+    assert len(inner) > 2
+    assert sum(1 for segment in inner if list(dense_convolutions(segment))) > 1
