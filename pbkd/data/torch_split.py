@@ -222,7 +222,7 @@ def collates_row_by_row(reader: ItemReader, rows: Tensor) -> bool:
         rows: Row numbers, int64 (N,).
     """
     probed = torch.unique(rows)
-    probed = probed[fixed_permutation(len(probed))[:_PROBED_ROWS]]
+    probed = probed[fixed_permutation(len(probed))].repeat(_PROBED_ROWS)[:_PROBED_ROWS]
     with guarded(reader.dataset), kept_random_state(reader.dataset):
         items = [reader.dataset[row] for row in probed.tolist()]
         images, labels = parse_batch(reader.collate(items))

@@ -141,6 +141,13 @@ def test_a_collate_function_is_tried_on_single_items(collate: Any, expected: boo
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_collate_function_is_tried_on_more_items_than_there_are() -> None:
+    def first_two(items: list[Any]) -> Any:
+        return default_collate(items[:2])
+
+    assert not collates_row_by_row(reader(Items(), first_two), torch.tensor([4, 9, 9]))
+
+
 def test_a_collate_function_that_loses_an_image_later_is_refused() -> None:
     def loses(items: list[Any]) -> Any:
         return default_collate([item for item in items if int(item[0][0, 0, 0]) != 60])
