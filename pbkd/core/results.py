@@ -168,6 +168,8 @@ class RunResult:
         validation_images: Number of validation images.
         change: The change of test accuracy from teacher to student; None without labels.
         classes: The test accuracy by class; none without labels.
+        preparation: How a picture becomes the student's input, a sentence for each step.
+        class_names: The name of every class; None if they are unknown.
     """
 
     folder: str
@@ -188,6 +190,8 @@ class RunResult:
     validation_images: int | None = None
     change: PairedChange | None = None
     classes: tuple[ClassScore, ...] = ()
+    preparation: tuple[str, ...] = ()
+    class_names: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as nested dictionaries that JSON can hold, without the network."""

@@ -14,6 +14,7 @@ import torch
 from pbkd._version import __version__
 from pbkd.core.results import RunResult
 from pbkd.data.preparation import describe_preparation
+from pbkd.data.preparation_steps import preparation_steps
 from pbkd.energy.accounting import account_energy, devices_in_use
 from pbkd.models.precision import slowness
 from pbkd.pipeline.paired_scores import class_scores, paired_change
@@ -77,6 +78,8 @@ def run_result(
         validation_images=len(data.validation),
         change=paired_change(classes, labels) if data.labelled else None,
         classes=class_scores(classes, labels, data.class_names) if data.labelled else (),
+        preparation=tuple(preparation_steps(ctx.task.preparation)),
+        class_names=data.class_names,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import choice_text
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_notes, energy_rows
+from pbkd.report.input import input_section
 from pbkd.report.scores import interval_text, loss_text, points, score_text
 from pbkd.report.verdict import verdict
 
@@ -49,6 +50,7 @@ def card(result: RunResult) -> str:
         _markdown(PHASE_HEADS, phase_rows(result.phases)),
         *_energy(result),
         "\n".join(f"- {note}" for note in all_notes(result)),
+        *input_section(result),
         "## Reproduction",
         f"```\n{result.command}\n```",
         "\n".join(f"- {name}: {value}" for name, value in result.environment.items()),

@@ -34,7 +34,8 @@ def hub_readme(card: Mapping[str, Any], body: str, note: str | None = None) -> s
     use = (
         "A student of [blockwise distillation](https://arxiv.org/abs/2012.03096). With pbkd"
         " installed, `pbkd.load(FOLDER)` gives it back as a torch module from a folder with these"
-        " files; `mean` and `std` in `config.json` normalise its images."
+        " files, and `pbkd.transform(FOLDER)` the preparation of its pictures, which `config.json`"
+        " holds beside the names of the classes."
     )
     return "\n".join(filter(None, (f"---\n{top}---\n", f"{use}\n", note and f"{note}\n", body)))
 

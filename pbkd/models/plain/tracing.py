@@ -167,7 +167,7 @@ class _Tracer(fx.Tracer):
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
         parts = range(len(obj.node.meta["value"]))
-        return iter([operator.getitem(obj, index) for index in parts])  # type: ignore[call-overload]
+        return iter([operator.getitem(obj, index) for index in parts])
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         if self._computing:
