@@ -21,7 +21,7 @@ def picture_code(preparation: Preparation) -> str:
         preparation: How a picture becomes the network's input.
 
     Returns:
-        Its code, and that of the functions that it calls; without a known preparation, a function
+        Its code, and the code of the functions that it calls; without a known preparation, a function
         that says so.
     """
     if preparation.normalization is None:
