@@ -21,8 +21,8 @@ def picture_code(preparation: Preparation) -> str:
         preparation: How a picture becomes the network's input.
 
     Returns:
-        Its code, and the code of the functions that it calls; without a known preparation, a function
-        that says so.
+        Its code, and the code of the functions that it calls. If the preparation is unknown, the
+        function says so.
     """
     if preparation.normalization is None:
         return _UNKNOWN
