@@ -163,6 +163,6 @@ def _resumed_folder(arguments: list[str], config: Path | None) -> Path:
         raise ConfigError(
             "--config cannot be combined with --resume: a run keeps its configuration."
         )
-    if arguments and "=" not in arguments[0]:
+    if arguments and ("=" not in arguments[0] or user_path(arguments[0]).is_dir()):
         return unfinished_run(user_path(arguments.pop(0)))
     return unfinished_run(newest_run(_out(arguments, None)))

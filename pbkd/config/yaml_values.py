@@ -26,14 +26,14 @@ _TAG = "tag:yaml.org,2002:"
 _MALFORMED = (yaml.YAMLError, RecursionError, ValueError)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML as omegaconf reads it, but without octal, sexagesimal and date values."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """Construct a mapping; a key that occurs twice is an error."""
-        mapping = super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         if len(mapping) != len(node.value):
             raise yaml.constructor.ConstructorError(None, None, "a key occurs twice")
         return mapping
@@ -51,7 +51,7 @@ class _LosslessLoader(_Loader):
         return value
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     """Quotes what some reader of YAML takes for a number."""
 
 
@@ -119,10 +119,11 @@ def written(value: Any) -> str | None:
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, (bool, int, float)):
-        return yaml.safe_dump(value).partition("\n")[0]
+        return str(yaml.safe_dump(value)).partition("\n")[0]
     return None
 
 
 def dump(value: Any) -> str:
     """Write plain data as YAML; `lossless` reads it back."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**20)
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**20)
+    return text

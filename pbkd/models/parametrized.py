@@ -71,5 +71,5 @@ def _product(name: str, factors: list[Tensor]) -> Tensor:
         return factors[0] * factors[1]
     length, direction = factors
     same = [axis for axis in range(direction.dim()) if length.dim() and length.shape[axis] == 1]
-    norm = torch.linalg.vector_norm(direction, dim=same or None, keepdim=length.dim() > 0)
+    norm: Tensor = torch.linalg.vector_norm(direction, dim=same or None, keepdim=length.dim() > 0)
     return direction * (length / norm)

@@ -42,12 +42,17 @@ def check_out(out: Path) -> None:
     folder = user_path(out)
     existing = folder
     try:
+        str(folder).encode()  # safetensors opens no other paths
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
         with TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise _cannot_hold_runs(folder, error) from error
+    except UnicodeEncodeError as error:
+        raise RunFolderError(
+            f"{str(folder)!a} cannot hold runs: it is not named in UTF-8."
+        ) from error
 
 
 def make_out(out: Path) -> Path:

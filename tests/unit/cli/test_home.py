@@ -92,3 +92,9 @@ def test_a_folder_for_runs_that_cannot_be_written_is_told_before_anything_is_pla
     assert mistake(pbkd("run", "meters=[]", "out=~/some runs")) == "it was planned."
     assert [path.name for path in home.iterdir()] == ["file"]
     assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_folder_with_an_equals_sign_is_no_override(pbkd: Pbkd) -> None:
+    Path("a=b").mkdir()
+    assert mistake(pbkd("run", "--resume", "a=b")).startswith("'a=b' holds no run that can be")
+    assert mistake(pbkd("run", "--resume", "out=c")).startswith("there is no run in 'c'")

@@ -91,7 +91,7 @@ class OwnDict(OrderedDict[str, Tensor]):
 
 def with_optimiser(network: nn.Module) -> Any:
     optimiser = torch.optim.Adam(network.parameters())
-    sum(p.sum() for p in network.parameters()).backward()
+    torch.stack([p.sum() for p in network.parameters()]).sum().backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     return optimiser.state_dict()
 

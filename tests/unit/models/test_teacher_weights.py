@@ -84,7 +84,7 @@ def test_what_training_programs_save_themselves_is_loaded(
     for saved in (
         AveragedModel(source).state_dict(),
         nn.DataParallel(source).state_dict(),
-        torch.compile(source).state_dict(),
+        nn.Module.state_dict(torch.compile(source)),  # type: ignore[arg-type]
         {"epoch": 1, "model": source.state_dict(), "optimizer": optimiser},
     ):
         target = make()
@@ -177,7 +177,7 @@ def test_weights_in_factors_are_multiplied_out(tmp_path: Path, style: str) -> No
         elif style == "new spectral":
             torch.nn.utils.parametrizations.spectral_norm(layer)
         else:
-            prune.random_unstructured(layer, "weight", 0.5)
+            prune.random_unstructured(layer, "weight", 0.5)  # type: ignore[no-untyped-call]
     source.eval()
     target = resnet_like().eval()
     assert "Weights in factors" in " ".join(load(source.state_dict(), target, tmp_path))
@@ -187,7 +187,7 @@ def test_weights_in_factors_are_multiplied_out(tmp_path: Path, style: str) -> No
 
 @pytest.mark.parametrize("old", [True, False])
 def test_the_other_style_of_weight_normalisation_is_converted(tmp_path: Path, old: bool) -> None:
-    styles = [torch.nn.utils.weight_norm, torch.nn.utils.parametrizations.weight_norm]
+    styles: list[Any] = [torch.nn.utils.weight_norm, torch.nn.utils.parametrizations.weight_norm]
     networks = [trained(vgg_like), vgg_like()]
     for style, network in zip(styles if old else styles[::-1], networks, strict=True):
         style(network.get_submodule("classifier.1"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pbkd.errors import RunFolderError
-from pbkd.runs.folder import new_run_folder
+from pbkd.runs.folder import check_out, make_out, new_run_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -69,3 +69,22 @@ def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     for out in (file, file / "runs"):
         with pytest.raises(RunFolderError, match=f"'{out}' cannot hold a run folder: "):
             new_run_folder(out, "vgg")
+
+
+def test_a_folder_is_checked_without_creating_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for out in ("~/a/b", "~", str(tmp_path / "${x} 0123")):
+        check_out(Path(out))
+    assert names(tmp_path) == []
+    (tmp_path / "file").write_text("")
+    for out in ("~/file", "~/file/a/b", f"~/{300 * 'x'}"):
+        with pytest.raises(RunFolderError, match=f"'{tmp_path}/.*' cannot hold a run folder: "):
+            check_out(Path(out))
+    with pytest.raises(
+        RunFolderError, match=r"r\\udcff' cannot hold runs: it is not named in UTF-8"
+    ):
+        check_out(Path("r\udcff"))
+    assert make_out(Path("~/a/b")) == tmp_path / "a" / "b"
+    assert names(tmp_path) == ["a", "file"]
