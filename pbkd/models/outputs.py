@@ -60,8 +60,8 @@ def find_logits(
     Args:
         output: What it returned for a batch of several images.
         classes: The number of classes; None if it is unknown.
-        chosen: Which part of the output are the logits: a key, name or index, dots between those
-            of nested outputs; None for the only tensor of (images, classes).
+        chosen: Which part of the output are the logits: a key, name or index, with dots for
+            nested outputs; None for the only tensor of (images, classes).
 
     Returns:
         What turns such outputs into logits, None if they are logits; and notes.

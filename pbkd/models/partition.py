@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import Partitioner
 
 
-__all__ = ["cut", "pick_partitioner"]
+__all__ = ["cut", "pick_and_cut", "pick_partitioner"]
 
 
 def pick_partitioner(
@@ -60,6 +60,43 @@ def pick_partitioner(
         f"no partitioner knows the network {type(network).__name__} (asked: {known}): write one"
         " as a plugin and choose it with partitioner=NAME."
     )
+
+
+def pick_and_cut(
+    registry: Registry, choice: Mapping[str, Any], network: nn.Module, images: Tensor
+) -> tuple[Partitioner, nn.Sequential]:
+    """Cut a network with the partitioner that is configured.
+
+    With `auto`, a network that its partitioner cuts wrongly, such as a ResNet with a forward of its
+    own, is cut by the partitioner for all networks.
+
+    Args:
+        registry: Where partitioners are registered.
+        choice: The configuration's `partitioner`.
+        network: The teacher's network.
+        images: A batch to check the chain on, (B, C, H, W).
+
+    Returns:
+        The partitioner and the chain.
+
+    Raises:
+        ChainError: If no partitioner accepts the network, or the chain computes something else.
+        UnknownNameError: If the name is not registered.
+        PluginError: If a partitioner raises or changes the network.
+    """
+    partitioner = pick_partitioner(registry, choice, network)
+    try:
+        return partitioner, cut(partitioner, network, images)
+    except ChainError:
+        general = [
+            name
+            for name, strategy in registry.strategies["partitioner"].items()
+            if getattr(strategy, "fallback", False) and name != partitioner.name
+        ]
+        if choice["name"] != "auto" or getattr(partitioner, "fallback", False) or not general:
+            raise
+    other: Partitioner = registry.create("partitioner", {**choice, "name": general[0]})
+    return other, cut(other, network, images)
 
 
 def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequential:

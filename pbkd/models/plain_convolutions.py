@@ -51,7 +51,7 @@ def plain_convolutions(network: nn.Module) -> list[str]:
 
     A module with a four-dimensional `weight` is replaced if its forward convolves its input once,
     with weights that do not depend on the input, and returns the result; the input may be padded as
-    by `SamePadding`. Its outputs on random images must be those of the replacement.
+    by `SamePadding`. The replacement must have the same outputs on random images.
 
     Args:
         network: The network, in evaluation mode, in float32 and on the CPU; it is changed.

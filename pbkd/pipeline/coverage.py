@@ -15,7 +15,7 @@ from pbkd.models.adopt import adopt
 from pbkd.models.chain import blocks_of
 from pbkd.models.forward_pass import settle
 from pbkd.models.metrics import macs
-from pbkd.models.partition import cut, pick_partitioner
+from pbkd.models.partition import pick_and_cut
 from pbkd.models.replacement import builder_choices, create_builders, propose, replaceable
 from pbkd.models.teacher import build_network, list_variants
 from pbkd.training.distill import train_block
@@ -104,8 +104,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
         network = adopt(build_network(registry, {"name": name})).network
         images = torch.randn(2, 3, size, size)
         settle(network, images, None, None)
-        partitioner = pick_partitioner(registry, config.partitioner, network)
-        chain = cut(partitioner, network, images)
+        partitioner, chain = pick_and_cut(registry, config.partitioner, network, images)
         builders = create_builders(registry, builder_choices(config.builder, config.candidates))
         blocks = blocks_of(chain, images[:1], replaceable(chain, config.keep))
         proposals = [

@@ -18,7 +18,7 @@ from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
 from pbkd.models.classes import fit_classes
 from pbkd.models.forward_pass import settle
-from pbkd.models.partition import cut, pick_partitioner
+from pbkd.models.partition import pick_and_cut
 from pbkd.models.precision import autocast, pick_dtype
 from pbkd.models.pseudo_labels import with_pseudo_labels
 from pbkd.models.teacher import load_teacher
@@ -143,8 +143,7 @@ def build_task(
     teacher = replace(teacher, notes=(*teacher.notes, *notes))
     data = with_pseudo_labels(data, teacher, where)
     data = fit_classes(network, data, images[:2])
-    partitioner = pick_partitioner(registry, config.partitioner, network)
-    chain = cut(partitioner, network, images[:2])
+    partitioner, chain = pick_and_cut(registry, config.partitioner, network, images[:2])
     fused = fuse_batchnorm(chain, images[:2])
     training = with_fixed_views(data, config.views, config.seed)
     return DistillationTask(

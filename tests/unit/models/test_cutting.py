@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import copy
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 import timm
 import torch
 from pbkd_fx import FxPartitioner
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from pbkd import dense_convolutions
+from pbkd.errors import ChainError
 from pbkd.models.adopt import adopt
 from pbkd.models.chain import check_chain
+from pbkd.models.partition import pick_and_cut, pick_partitioner
+
+if TYPE_CHECKING:
+    from pbkd.plugin.registry import Registry
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 ODD_NAMES = [
@@ -69,3 +76,22 @@ def test_blocks_of_one_operation_are_blocks_whose_convolutions_can_be_replaced(k
     inner = [segment for name, segment in chain.named_children() if name not in ("stem", "head")]
     assert len(inner) > 2
     assert sum(1 for segment in inner if list(dense_convolutions(segment))) > 1
+
+
+class Changed(ResNet):
+    """Has the layers of a torchvision ResNet, which a partitioner of its own cuts, but not more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * 2).softmax(1)
+
+
+def test_a_known_family_with_a_forward_of_its_own_is_cut_like_any_network(
+    registry: Registry,
+) -> None:
+    network = Changed(BasicBlock, [1, 1, 1, 1], num_classes=3).eval().requires_grad_(False)
+    assert pick_partitioner(registry, {"name": "auto"}, network).name == "resnet"
+    partitioner, chain = pick_and_cut(registry, {"name": "auto"}, network, IMAGES)
+    assert partitioner.name == "fx"
+    assert torch.equal(chain(IMAGES), network(IMAGES))
+    with pytest.raises(ChainError, match="resnet"):
+        pick_and_cut(registry, {"name": "resnet"}, network, IMAGES)
