@@ -15,7 +15,7 @@ from pbkd.errors import TeacherError, is_out_of_memory
 from pbkd.models.outputs import LogitsHook, find_logits, tensors_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 __all__ = ["settle"]
@@ -34,7 +34,7 @@ class CopyImages:
 
 @torch.no_grad()
 def settle(
-    network: nn.Module, images: Tensor, classes: int | None, chosen: str | None
+    network: nn.Module, images: Tensor, classes: int | None, choice: Mapping[str, Any]
 ) -> list[str]:
     """Let a network map images to logits and do nothing else.
 
@@ -45,7 +45,8 @@ def settle(
         network: The network, in evaluation mode; it may get hooks of pbkd's.
         images: A batch of several images, (B, C, H, W), on its device.
         classes: The number of classes; None if it is unknown.
-        chosen: Which part of the output are the logits, see `find_logits`.
+        choice: The configuration's `teacher`; `output` and `probabilities` say what the logits are,
+            see `find_logits`.
 
     Returns:
         Notes, a sentence each.
@@ -56,32 +57,39 @@ def settle(
             outputs are the logits.
     """
     with _kept_generators():
-        given, buffers = images.clone(), [buffer.clone() for buffer in network.buffers()]
         try:
-            with _refused_autocast():
-                output = network(given)
+            output = _first_output(network, images)
         except TeacherError:
             raise
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             return []
-        if not all(map(torch.equal, network.buffers(), buffers)):
-            raise TeacherError(
-                "the teacher changes its own buffers when it is called in evaluation mode: make"
-                " that depend on self.training."
-            )
-        if not torch.equal(given, images):
-            network.register_forward_pre_hook(CopyImages())
         _check_repeatable(network, images, output)
         notes = _remove_hooks(network, images, output)
     if any(isinstance(hook, LogitsHook) for hook in network._forward_hooks.values()):
         return notes
-    hook, more = find_logits(output, classes, chosen)
+    chosen, probabilities = choice.get("output"), choice.get("probabilities")
+    hook, more = find_logits(output, classes, chosen, probabilities)
     _check_precision(hook(network, (), output) if hook else output)
     if hook:
         network.register_forward_hook(hook)
     return [*notes, *more]
+
+
+def _first_output(network: nn.Module, images: Tensor) -> Any:
+    """Call a network; refuse one that changes its buffers, copy images that it changes."""
+    given, buffers = images.clone(), [buffer.clone() for buffer in network.buffers()]
+    with _refused_autocast():
+        output = network(given)
+    if not all(map(torch.equal, network.buffers(), buffers)):
+        raise TeacherError(
+            "the teacher changes its own buffers when it is called in evaluation mode: make that"
+            " depend on self.training."
+        )
+    if not torch.equal(given, images):
+        network.register_forward_pre_hook(CopyImages())
+    return output
 
 
 @contextmanager

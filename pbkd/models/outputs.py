@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from pbkd.errors import TeacherError
 
-__all__ = ["LogitsHook", "find_logits", "logits_key", "tensors_in"]
+__all__ = ["LogitsHook", "find_logits", "logits_options", "tensors_in"]
 
 _SMALLEST = 1e-30
 
@@ -44,16 +44,24 @@ def pick(output: Any, path: tuple[str, ...]) -> Any:
     return output
 
 
-def logits_key(network: nn.Module) -> str | None:
-    """Return what names the logits among a network's outputs; None if they are all its output."""
+def logits_options(network: nn.Module) -> dict[str, Any]:
+    """Return the options of a teacher that make another copy of a network return the same logits.
+
+    Args:
+        network: A network, after `find_logits`.
+
+    Returns:
+        `output` and `probabilities`, as far as they are needed.
+    """
     for hook in network._forward_hooks.values():
-        if isinstance(hook, LogitsHook) and hook.path:
-            return ".".join(hook.path)
-    return None
+        if isinstance(hook, LogitsHook):
+            output = {"output": ".".join(hook.path)} if hook.path else {}
+            return {**output, **({"probabilities": True} if hook.probabilities else {})}
+    return {}
 
 
 def find_logits(
-    output: Any, classes: int | None, chosen: str | None
+    output: Any, classes: int | None, chosen: str | None, probabilities: bool | None = None
 ) -> tuple[LogitsHook | None, list[str]]:
     """Find the logits in what a network returned.
 
@@ -62,6 +70,7 @@ def find_logits(
         classes: The number of classes; None if it is unknown.
         chosen: Which part of the output are the logits: a key, name or index, with dots for
             nested outputs; None for the only tensor of (images, classes).
+        probabilities: Whether they are probabilities; None if that is to be found out.
 
     Returns:
         What turns such outputs into logits, None if they are logits; and notes.
@@ -75,7 +84,8 @@ def find_logits(
     notes = []
     if path:
         notes.append(f"Of the teacher's outputs, '{'.'.join(path)}' is taken as the logits.")
-    probabilities = _are_probabilities(pick(output, path))
+    if probabilities is None:
+        probabilities = _are_probabilities(pick(output, path))
     if probabilities:
         notes.append(
             "The teacher returns probabilities: their logarithm is taken as the logits, and the"

@@ -74,7 +74,9 @@ def architecture(
             given = make() if make else build_network(registry, recipe.teacher)
         network = adopt(given).network
     image = torch.zeros(1, *recipe.image_shape)
-    settle(network, image.expand(2, -1, -1, -1), None, recipe.teacher.get("output"))
+    # Whether outputs are probabilities is not to be guessed from untrained weights.
+    choice = {"probabilities": False, **recipe.teacher}
+    settle(network, image.expand(2, -1, -1, -1), None, choice)
     chain = cut(pick_partitioner(registry, recipe.partitioner, network), network, image)
     replacements = {}
     for block in blocks_of(chain, image, recipe.replaced):

@@ -69,6 +69,7 @@ class _CommonOptions:
     mean: list[float] | None = None
     std: list[float] | None = None
     output: str | None = None
+    probabilities: bool | None = None
 
 
 def find_model(registry: Registry, name: str) -> tuple[ZooModel, dict[str, str]]:

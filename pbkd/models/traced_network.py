@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from pbkd.errors import ChainError
 from pbkd.models.in_place import is_overwritten, written_tensors
-from pbkd.models.outputs import LogitsHook, logits_key
+from pbkd.models.outputs import LogitsHook, logits_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ class TracedNetwork:
         _localise_batch_sizes(graph)
         self.modules = dict(network.named_modules())
         end = next(node for node in graph.nodes if node.op == "output")
-        if logits_key(network) is not None:
+        if "output" in logits_options(network):
             _remove_unused(graph, self.modules)
         _use_in_place_results(graph, self.modules)
         self._output = end.args[0]

@@ -103,7 +103,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
     try:
         network = adopt(build_network(registry, {"name": name})).network
         images = torch.randn(2, 3, size, size)
-        settle(network, images, None, None)
+        settle(network, images, None, {})
         partitioner, chain = pick_and_cut(registry, config.partitioner, network, images)
         builders = create_builders(registry, builder_choices(config.builder, config.candidates))
         blocks = blocks_of(chain, images[:1], replaceable(chain, config.keep))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_of
 from pbkd.errors import ExportError
-from pbkd.models.outputs import logits_key
+from pbkd.models.outputs import logits_options
 from pbkd.models.plain.network_file import write_network
 from pbkd.models.plain.tracing import trace_segments
 from pbkd.models.student import assemble
@@ -131,11 +131,10 @@ def _fine_tuning(config: RunConfig, task: DistillationTask) -> TrainingSettings:
 
 def _recipe(config: RunConfig, task: DistillationTask, kept: Selection) -> Recipe:
     """The recipe that rebuilds the student's architecture."""
-    output = logits_key(task.teacher.network)
     return Recipe(
         teacher={
             **{key: value for key, value in config.teacher.items() if key != "weights"},
-            **({"output": output} if output else {}),
+            **logits_options(task.teacher.network),
         },
         partitioner={**config.partitioner, "name": task.partitioner},
         replaced={candidate_of(name)[0]: dict(kept.blocks[name].builder) for name in kept.accepted},

@@ -139,7 +139,7 @@ def build_task(
     network = teacher.network.to(where)
     first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
     images = teacher.normalization.apply(first, where)
-    notes = settle(network, images[:2], data.num_classes, config.teacher.get("output"))
+    notes = settle(network, images[:2], data.num_classes, config.teacher)
     teacher = replace(teacher, notes=(*teacher.notes, *notes))
     data = with_pseudo_labels(data, teacher, where)
     data = fit_classes(network, data, images[:2])

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from pbkd.errors import TeacherError
 from pbkd.models.forward_pass import settle
-from pbkd.models.outputs import logits_key
+from pbkd.models.outputs import logits_options
 from pbkd.models.traced_network import TracedNetwork
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Net(nn.Module):
 
 
 def keep(net: Any) -> list[str]:
-    return settle(net.eval().requires_grad_(False), IMAGES.clone(), 3, None)
+    return settle(net.eval().requires_grad_(False), IMAGES.clone(), 3, {})
 
 
 RANDOM: dict[str, Callable[[Any, Tensor], Tensor]] = {
@@ -138,7 +138,7 @@ def test_settling_twice_changes_nothing_more() -> None:
     network = Net(lambda _, x: {"loss": None, "y": x, "maps": x[:, :, None]})
     assert keep(network) == ["Of the teacher's outputs, 'y' is taken as the logits."]
     assert keep(network) == []
-    assert logits_key(network) == "y"
+    assert logits_options(network) == {"output": "y"}
     assert network(IMAGES).shape == (2, 3)
 
 
@@ -152,4 +152,4 @@ def test_logits_that_are_not_computed_last_are_the_end_of_the_chain() -> None:
 
 
 def test_images_that_it_cannot_take_are_left_to_the_check_of_classes() -> None:
-    assert settle(Net().eval(), torch.ones(2, 3, 4, 4), 3, None) == []
+    assert settle(Net().eval(), torch.ones(2, 3, 4, 4), 3, {}) == []

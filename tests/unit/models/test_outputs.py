@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.errors import TeacherError
-from pbkd.models.outputs import LogitsHook, find_logits, logits_key
+from pbkd.models.outputs import LogitsHook, find_logits, logits_options
 
 LOGITS = torch.tensor([[1.0, -2.0, 3.0], [0.5, 0.0, -1.0]])
 FEATURES = torch.ones(2, 5)
@@ -87,9 +87,15 @@ def test_probabilities_are_taken_by_their_logarithm() -> None:
     assert impossible.isfinite().all()
 
 
+def test_whether_they_are_probabilities_can_be_said() -> None:
+    assert find_logits(LOGITS.softmax(1), 3, None, probabilities=False) == (None, [])
+    hook, _ = find_logits(LOGITS.sigmoid(), 3, None, probabilities=True)
+    assert hook == LogitsHook((), probabilities=True)
+
+
 def test_what_a_network_returns_is_known_from_its_copies_too() -> None:
     network = nn.Identity()
-    assert logits_key(network) is None
-    network.register_forward_hook(LogitsHook(("out", "0")))
+    assert logits_options(network) == {}
+    network.register_forward_hook(LogitsHook(("out", "0"), probabilities=True))
     for same in (network, copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
-        assert logits_key(same) == "out.0"
+        assert logits_options(same) == {"output": "out.0", "probabilities": True}
