@@ -82,7 +82,8 @@ def _first_output(network: nn.Module, images: Tensor) -> Any:
     given, buffers = images.clone(), [buffer.clone() for buffer in network.buffers()]
     with _refused_autocast():
         output = network(given)
-    if not all(map(torch.equal, network.buffers(), buffers)):
+    now = [buffer.nan_to_num() for buffer in network.buffers()]
+    if not all(map(torch.equal, now, (buffer.nan_to_num() for buffer in buffers))):
         raise TeacherError(
             "the teacher changes its own buffers when it is called in evaluation mode: make that"
             " depend on self.training."
