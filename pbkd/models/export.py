@@ -51,6 +51,7 @@ class Exported:
     note: str | None = None
 
 
+@ordinary_modes()
 def export(student: nn.Module, kind: str, out: Path, *, with_preparation: bool = False) -> Exported:
     """Export a student, load the file again and compare their outputs.
 
