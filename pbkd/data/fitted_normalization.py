@@ -138,7 +138,8 @@ def _of_known(
             f" {list(stated.mean)} and the std {list(stated.std)}: leave mean and std out if they"
             " are as the teacher needs them, or give images in 0 … 1."
         )
-    return identity, None, f"{floats}, and taken as normalised already."
+    note = f"{floats}, and taken as normalised already, though not by {origins['mean']}."
+    return identity, None, note
 
 
 def _undone_is_unit(found: PixelRange, stated: Normalization) -> bool:

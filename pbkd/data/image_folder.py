@@ -171,10 +171,10 @@ class ImageFolderSource:
             num_classes=len(classes) if self.labelled else None,
             image_shape=(self.channels, self.size, self.size),
             augmentation=Augmentation(self.crop, self.flip, self.area),
-            skipped_files=tuple(path for _, corrupt in folders.values() for path in corrupt),
-            class_names=tuple(classes) if self.labelled else None,
+            skipped_files=_printable(path for _, corrupt in folders.values() for path in corrupt),
+            class_names=_printable(classes) if self.labelled else None,
             decoder=decoder,
-            notes=(*layout.notes, *listed, *_held_out(folders, validation, test)),
+            notes=_printable((*layout.notes, *listed, *_held_out(folders, validation, test))),
         )
 
     def _split(
@@ -194,6 +194,11 @@ class ImageFolderSource:
         if len(folders) == 3:
             return train, folders["val"], test
         return (*split_validation(train, self.validation), test)
+
+
+def _printable(texts: Iterable[str]) -> tuple[str, ...]:
+    """Replace the bytes of names that are not UTF-8, which no report could hold."""
+    return tuple(text.encode(errors="replace").decode() for text in texts)
 
 
 def _held_out(folders: Container[str], validation: Split, test: Split) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -115,6 +116,17 @@ def test_missing_splits_are_held_out_and_noted(tmp_path: Path) -> None:
     assert "3 of the pictures are held out for testing and 2 for validation" in note
     for part_ in (data.train, data.validation, data.test):
         assert centre_colours(part_) == colours(part_)
+
+
+def test_names_that_are_not_utf_8_can_be_written_into_reports(tmp_path: Path) -> None:
+    paint(tmp_path, "train", 4)
+    try:
+        (tmp_path / "train" / "red").rename(tmp_path / "train" / os.fsdecode(b"caf\xe9"))
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names only")
+    data = ImageFolderSource(str(tmp_path), size=8, validation=0.25).load()
+    assert data.class_names == ("blue", "caf?", "green")
+    assert len(everything(data.train)) == 7
 
 
 def test_a_split_may_lack_a_class(tmp_path: Path) -> None:
