@@ -108,7 +108,7 @@ def _kept_generators() -> Iterator[None]:
 @contextmanager
 def _refused_autocast() -> Iterator[None]:
     """Refuse a network that switches autocast on: tracing would not see it."""
-    enter = torch.autocast.__enter__
+    enter: Any = torch.autocast.__enter__
 
     def refuse(self: torch.autocast) -> Any:
         if self._enabled:

@@ -38,7 +38,8 @@ def pick(output: Any, path: tuple[str, ...]) -> Any:
     """Return the part of an output at a path; the output may be a value of a traced network."""
     for key in path:
         if isinstance(output, fx.Proxy):
-            output = output[int(key) if key.isdigit() else key]
+            proxy: Any = output
+            output = proxy[int(key) if key.isdigit() else key]
         else:
             output = _parts(output)[key]
     return output

@@ -153,6 +153,6 @@ def _from_calls(calls: list[list[dict[str, Any]]]) -> nn.Conv2d | None:
         bias is not None,
     )
     convolution.weight.copy_(weight)
-    if convolution.bias is not None:
+    if convolution.bias is not None and bias is not None:
         convolution.bias.copy_(bias)
     return convolution.eval()

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 class Standardised(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+        output: Tensor = self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+        return output
 
 
 class Net(nn.Module):
@@ -87,7 +88,8 @@ def test_all_at_once_gives_a_student_that_loads_and_learns(tmp_path: Path) -> No
     torch.testing.assert_close(loaded(images), student(images))
     for each in (loaded, student):
         assert all(parameter.requires_grad for parameter in each.parameters())
-        nn.functional.cross_entropy(each.train()(images), labels).backward()
+        loss = nn.functional.cross_entropy(each.train()(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
         assert all(parameter.grad is not None for parameter in each.parameters())
 
 

@@ -17,6 +17,7 @@ def layers() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 2)).eval()
 
 
+JIT: Any = torch.jit
 IMAGES = torch.zeros(2, 1, 4, 4)
 
 
@@ -26,12 +27,12 @@ def exported() -> Any:
 
 def traced_part() -> nn.Module:
     network = layers()
-    return nn.Sequential(torch.jit.trace(network[0], IMAGES), network[1], network[2])
+    return nn.Sequential(JIT.trace(network[0], IMAGES), network[1], network[2])
 
 
 PROGRAMS: dict[str, tuple[Callable[[], Any], str]] = {
-    "traced": (lambda: torch.jit.trace(layers(), IMAGES), "is TorchScript .* scripted or traced"),
-    "scripted": (lambda: torch.jit.script(layers()), "is TorchScript"),
+    "traced": (lambda: JIT.trace(layers(), IMAGES), "is TorchScript .* scripted or traced"),
+    "scripted": (lambda: JIT.script(layers()), "is TorchScript"),
     "part": (traced_part, "has a part '0' that is TorchScript"),
     "exported": (exported, "torch.export, .* the network that was exported"),
     "module of exported": (lambda: exported().module(), "torch.export"),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
@@ -74,9 +74,9 @@ CHANGES: list[Callable[[Tensor], Tensor]] = [
     lambda x: x.mul_(2),
     lambda x: x.sub_(1).relu_(),
     lambda x: x.copy_(x * 2),
-    lambda x: operator.itruediv(x, 2),
-    lambda x: operator.iadd(x, 1),
-    lambda x: operator.ipow(x, 2),
+    lambda x: cast("Any", operator).itruediv(x, 2),
+    lambda x: cast("Any", operator).iadd(x, 1),
+    lambda x: cast("Any", operator).ipow(x, 2),
     assign,
     assign_scaled,
     through_view,

@@ -4,14 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from timm.layers import (
-    CondConv2d,
-    Conv2dSame,
-    ScaledStdConv2d,
-    ScaledStdConv2dSame,
-    StdConv2d,
-    StdConv2dSame,
-)
+from timm.layers.cond_conv2d import CondConv2d
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.std_conv import ScaledStdConv2d, ScaledStdConv2dSame, StdConv2d, StdConv2dSame
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
@@ -22,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def apply(layer: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    output: Tensor = layer._conv_forward(x, weight, bias)
+    return output
+
+
 class Named(nn.Conv2d):
     """A convolution with a constructor of its own."""
 
@@ -29,7 +29,7 @@ class Named(nn.Conv2d):
 class Standardised(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
-        return self._conv_forward(x, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
+        return apply(self, x, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
 
 
 class Equalised(nn.Module):
@@ -54,7 +54,7 @@ class Activated(nn.Conv2d):
 
 class Dynamic(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.weight * x.mean(), self.bias)
+        return apply(self, x, self.weight * x.mean(), self.bias)
 
 
 class Twice(nn.Conv2d):

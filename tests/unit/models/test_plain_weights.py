@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
@@ -34,9 +34,11 @@ def positive() -> nn.Module:
 
 
 def pruned() -> nn.Module:
-    layer = prune.ln_structured(convolution(), "weight", 0.5, 2, 0)
-    prune.l1_unstructured(layer, "weight", 0.2)
-    return prune.random_unstructured(layer, "bias", 0.5)
+    layer, pruning = convolution(), cast("Any", prune)
+    pruning.ln_structured(layer, "weight", 0.5, 2, 0)
+    pruning.l1_unstructured(layer, "weight", 0.2)
+    pruning.random_unstructured(layer, "bias", 0.5)
+    return layer
 
 
 KINDS: dict[str, Callable[[], nn.Module]] = {
@@ -76,7 +78,7 @@ def test_a_weight_computed_by_a_hook_of_ones_own_is_refused_by_name() -> None:
     def scale(layer: nn.Module, _inputs: object) -> None:
         layer.weight = layer.stored * 0.1  # type: ignore[operator, assignment]
 
-    network = nn.Sequential(nn.Conv2d(3, 4, 3))
+    network: Any = nn.Sequential(nn.Conv2d(3, 4, 3))
     network[0].stored = network[0]._parameters.pop("weight")
     network[0].register_forward_pre_hook(scale)
     network(IMAGES)

@@ -40,12 +40,13 @@ def part_on_meta() -> nn.Module:
     return network
 
 
+QUANTIZATION: Any = torch.ao.quantization
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "lazy": (lambda: nn.Sequential(nn.LazyConv2d(4, 3)), "'0.weight' yet, .* call it once"),
     "meta": (on_meta, "'0.weight' on the meta device"),
     "part on meta": (part_on_meta, "'2.weight' on the meta device"),
     "quantized": (
-        lambda: torch.ao.quantization.quantize_dynamic(layers(), {nn.Linear}),
+        lambda: QUANTIZATION.quantize_dynamic(layers(), {nn.Linear}),
         "quantized layer '2' .* quantize the student",
     ),
     "sharded": (FullyShardedDataParallel, "is sharded .* full state dict"),
@@ -70,7 +71,7 @@ def test_it_is_refused_by_name_with_the_cure_in_one_sentence(kind: str) -> None:
 
 
 def test_a_float_network_that_is_ready_for_quantization_is_taken() -> None:
-    network = nn.Sequential(torch.ao.quantization.QuantStub(), layers())
+    network = nn.Sequential(QUANTIZATION.QuantStub(), layers())
     assert adopt(network).notes == ()
 
 

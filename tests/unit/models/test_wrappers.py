@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from timm.utils import ModelEma, ModelEmaV2, ModelEmaV3
+from timm.utils.model_ema import ModelEma, ModelEmaV2, ModelEmaV3
 from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.optim.swa_utils import AveragedModel
@@ -112,4 +112,4 @@ def test_weights_made_in_inference_mode_can_be_trained_in_the_copy() -> None:
     with torch.inference_mode():
         network = layers()
     output: Tensor = copied(network)(IMAGES)
-    output.sum().backward()
+    output.sum().backward()  # type: ignore[no-untyped-call]
