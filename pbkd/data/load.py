@@ -21,6 +21,12 @@ __all__ = ["CFG", "load_data", "pretrained_cfg", "with_preprocessing"]
 CFG = "the teacher's pretrained_cfg"
 """The origin of values that a network declares."""
 
+_DEFAULTS = {
+    "size": "default", "channels": "default", "crop_pct": "whole pictures",
+    "interpolation": "default",
+}  # fmt: skip
+"""The origin of each option of `ImageDecoder` that nobody states."""
+
 _TIMM_KEYS = frozenset(("architecture", "hf_hub_id", "url", "tag"))
 
 
@@ -86,7 +92,7 @@ def with_preprocessing(
     }
     known = {key: value for key, value in preprocessing.items() if value is not None}
     origins = {
-        key: f"data.{key}" if key in choice else CFG if key in known else "default"
-        for key in preprocessing
+        key: f"data.{key}" if key in choice else CFG if key in known else default
+        for key, default in _DEFAULTS.items()
     }
     return {**known, **choice}, origins

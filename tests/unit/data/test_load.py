@@ -36,7 +36,7 @@ def test_pictures_are_made_as_the_weights_of_the_teacher_want_them(
     network = build_network(registry, {"name": name})
     choice, origins = with_preprocessing(FOLDER, network, own_weights=own_weights)
     assert choice == {**wanted, **FOLDER}
-    assert origins == dict.fromkeys(LITE0, "default") | dict.fromkeys(wanted, CFG)
+    assert origins == {"crop_pct": "whole pictures"} | dict.fromkeys(wanted, CFG)
     own = {**FOLDER, "size": 96, "crop_pct": 0.5}
     choice, origins = with_preprocessing(own, network, own_weights=own_weights)
     assert choice == {**wanted, **own}
