@@ -1,7 +1,7 @@
 """Batches of a split: shuffled and augmented for training, sequential for scoring.
 
 Images stay uint8 until they are on the device that uses them, which takes a quarter of the memory
-and of the transfer that float32 would. Floating-point images are already normalised.
+and of the transfer that float32 would.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def shuffled_batches(
         phase: Name of the phase; phases get independent random streams.
 
     Yields:
-        Images, (B, C, H, W), uint8 or normalised floats, on the CPU; and their labels, int64 (B,).
+        Images, (B, C, H, W), uint8 or float32, on the CPU; and their labels, int64 (B,).
     """
     order = list(shuffled_rows(split, batch_size, seed=seed, epoch=epoch, phase=phase))
     crop_seed = derive_seed(seed, phase, epoch, "parts")
@@ -106,7 +106,7 @@ def sequential_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, 
         batch_size: Images per batch.
 
     Yields:
-        Images, (B, C, H, W), uint8 or normalised floats, on the CPU; and their labels, int64 (B,).
+        Images, (B, C, H, W), uint8 or float32, on the CPU; and their labels, int64 (B,).
         The last batch may be smaller.
     """
     order = torch.split(torch.arange(len(split)), batch_size)

@@ -47,7 +47,7 @@ class Split(Protocol):
             indices: Row numbers, int64 (B,).
 
         Returns:
-            Images on the CPU, (B, C, H, W): uint8, or normalised floats.
+            Images on the CPU, (B, C, H, W): uint8, or float32 as given.
         """
         ...
 
@@ -57,7 +57,7 @@ class ArraySplit:
     """A split that is held in memory.
 
     Attributes:
-        pixels: Images, uint8 or (normalised) float32, (N, C, H, W).
+        pixels: Images, uint8 or float32, (N, C, H, W).
         labels: Classes, int64 (N,).
     """
 
