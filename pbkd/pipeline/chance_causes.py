@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,11 @@ def find_cause(
     Returns:
         The cause; None if no trial makes the teacher so accurate.
     """
-    trials = (*_orders(test, validation), *_inputs(task), *_batch_statistics(task))
+    trials = [*_orders(test, validation)]
+    for more in (_inputs(task), _batch_statistics(task)):
+        # A network may refuse such inputs, or to be copied.
+        with suppress(Exception):
+            trials.extend(more)
     causes = [
         Cause(what, cure, predictions.accuracy)
         for what, cure, predictions in trials

@@ -141,6 +141,24 @@ def test_missing_statistics_of_batchnorm_are_named(digits: DistillationTask) -> 
     assert "with BatchNorm's statistics taken from these images it would be right" in doubt.text
 
 
+def test_a_network_that_takes_no_other_images_is_stopped_all_the_same(
+    digits: DistillationTask,
+) -> None:
+    class Careful(_Answers):
+        def forward(self, images: Tensor) -> Tensor:
+            assert images.min() >= 0
+            return super().forward(images)
+
+        def __deepcopy__(self, memo: object) -> Careful:
+            raise TypeError("cannot be copied")
+
+    task = answering(digits, torch.zeros(300).long(), torch.arange(300) % 10)
+    identity = Normalization.identity(1)
+    careful = replace(task.teacher, network=Careful(10), normalization=identity)
+    doubt = doubt_teacher(replace(task, teacher=careful))
+    assert doubt is not None and doubt.stops
+
+
 def test_classes_sorted_as_text_are_named(digits: DistillationTask) -> None:
     labels = torch.arange(240) % 24
     by_text = torch.tensor(sorted(range(24), key=str))
