@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pbkd.core.files import user_path
 from pbkd.core.results import RunResult
 from pbkd.errors import ExportError
 from pbkd.models.export import export
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pbkd.models.export import Exported
 
 __all__ = ["Compressed"]
@@ -38,4 +40,6 @@ class Compressed(RunResult):
         """
         if self.student.network is None:
             raise ExportError("the student is not in memory: export it with pbkd export.")
-        return export(self.student.network, kind, Path(path), with_preparation=with_preparation)
+        return export(
+            self.student.network, kind, user_path(path), with_preparation=with_preparation
+        )

@@ -82,10 +82,10 @@ def test_a_plugin_in_the_home_folder_is_found(pbkd: Pbkd, home: Path) -> None:
 def test_a_folder_for_runs_that_cannot_be_written_is_told_before_anything_is_planned(
     pbkd: Pbkd, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def planned(*_given: object) -> None:
+    def planned(*_given: object, **_named: object) -> None:
         raise RunFolderError("it was planned.")
 
-    monkeypatch.setattr("pbkd.pipeline.run.plan_run", planned)
+    monkeypatch.setattr("pbkd.pipeline.run._plan", planned)
     (home / "file").write_text("")
     told = mistake(pbkd("run", "meters=[]", "out=~/file/runs"))
     assert told == f"'{home}/file/runs' cannot hold a run folder: Not a directory."
