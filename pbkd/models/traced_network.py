@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 import re
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from torch import fx, nn
@@ -181,7 +183,8 @@ class _Tracer(fx.Tracer):
 
 def _trace(network: nn.Module, tracer: _Tracer) -> fx.Graph:
     try:
-        return tracer.trace(network)
+        with _traced_compiled_functions():
+            return tracer.trace(network)
     except Exception as error:
         stack = tracer.call_stack
         where = f"at its module '{stack[-1]}'" if stack else "at its top level"
@@ -190,6 +193,16 @@ def _trace(network: nn.Module, tracer: _Tracer) -> fx.Graph:
             f"{type(network).__name__} cannot be traced, {where} ({reason}): wrap that part"
             " with torch.fx.wrap, or write a partitioner plugin."
         ) from error
+
+
+def _traced_compiled_functions() -> AbstractContextManager[None]:
+    """Let functions that torch.compile has wrapped be traced like others."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    from torch._dynamo import config
+
+    patched: AbstractContextManager[None] = config.patch(error_on_nested_fx_trace=False)
+    return patched
 
 
 def _remove_unused(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:

@@ -137,3 +137,18 @@ def test_a_file_of_weights_is_loaded_in_full_precision_and_inside_wrappers() -> 
     for key, value in adopt(network).network.state_dict().items():
         assert torch.equal(value, inner.state_dict()[key])
         assert value.dtype in (torch.float32, torch.int64)
+
+
+def test_functions_that_torch_compiles_are_traced() -> None:
+    class Compiled(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.end = torch.compile(lambda x: x * 2, backend="eager")
+
+        @torch.compile(backend="eager")
+        def forward(self, x: Tensor) -> Any:
+            return self.end(self.layers(x))
+
+    network = Compiled().eval()
+    traced = TracedNetwork(network)
+    assert torch.equal(traced.segment(traced.nodes)(IMAGES), network(IMAGES))
