@@ -11,7 +11,7 @@ import torch
 
 from pbkd.core.files import write_file
 from pbkd.errors import ExportError
-from pbkd.models.plain.code import network_code, own_weights
+from pbkd.models.plain.code import FIRST_WORDS, network_code, own_weights
 from pbkd.models.plain.tracing import trace_plain
 from pbkd.models.weights import fit_weights, read_weights, write_weights
 
@@ -66,9 +66,10 @@ class Format:
 
 
 def _write_safetensors(subject: Subject, path: Path) -> tuple[list[Path], str | None]:
+    code = _code_beside(path)
+    _check_free(code)
     try:
         plain = trace_plain(subject.network, subject.preparation.image_shape)
-        code = path.with_name(re.sub(r"\W", "_", path.stem, flags=re.ASCII) + ".py")
         text = network_code(plain, subject.preparation, subject.class_names, path.name)
         weights = own_weights(plain)
     except ExportError as error:
@@ -80,14 +81,25 @@ def _write_safetensors(subject: Subject, path: Path) -> tuple[list[Path], str | 
 
 
 def _read_safetensors(path: Path, subject: Subject) -> Network:
-    code = path.with_name(re.sub(r"\W", "_", path.stem, flags=re.ASCII) + ".py")
     if set(read_weights(path)) != set(subject.network.state_dict()):
-        return _read_code(code, subject)
+        return _read_code(_code_beside(path), subject)
     fit_weights(subject.network, read_weights(path), path)
     return subject.network
 
 
+def _code_beside(path: Path) -> Path:
+    """Return the path of the code for a file of weights; a program can import it by its name."""
+    return path.with_name(re.sub(r"\W", "_", path.stem, flags=re.ASCII) + ".py")
+
+
+def _check_free(code: Path) -> None:
+    """Refuse to write over a program of the user's."""
+    if code.is_file() and not code.read_bytes().startswith(FIRST_WORDS.encode()):
+        raise ExportError(f"'{code}' exists and was not exported by pbkd: choose another name.")
+
+
 def _write_code(subject: Subject, path: Path) -> tuple[list[Path], str | None]:
+    _check_free(path)
     plain = trace_plain(subject.network, subject.preparation.image_shape)
     weights = path.with_suffix(".pth")
     text = network_code(plain, subject.preparation, subject.class_names, weights.name)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from pbkd.data.preparation import Preparation
 
-__all__ = ["network_code", "own_weights"]
+__all__ = ["FIRST_WORDS", "network_code", "own_weights"]
+
+FIRST_WORDS = '"""A student that pbkd made'
+"""How the code begins."""
 
 
 def network_code(
@@ -102,8 +105,9 @@ _TORCH = """\
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
 """
 
-_FILE = '''\
-"""A student that pbkd made, in plain PyTorch: pbkd is not needed.
+_FILE = (
+    f"{FIRST_WORDS}, in plain PyTorch: pbkd is not needed.\n"
+    + '''\
 
     network = load()
     logits = network(prepare("picture.jpg"))
@@ -138,3 +142,4 @@ def load(weights=Path(__file__).with_name({weights})):
 
 
 {prepare}'''
+)

@@ -20,7 +20,8 @@ from pbkd.cli import app
 from pbkd.config.load import load_config
 from pbkd.data.image_decoding import ImageDecoder
 from pbkd.errors import ExportError
-from pbkd.models.export import FORMATS, Exported, export
+from pbkd.models.export import Exported, export
+from pbkd.models.export_formats import FORMATS
 from pbkd.models.student_input import preparation_of
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry
@@ -193,6 +194,18 @@ def test_the_student_of_a_traced_teacher_loads_in_another_process_and_exports(
     torch.testing.assert_close(torch.load(path), again(images).detach(), rtol=0, atol=1e-4)
     for kind in ("pytorch", "torch-export"):
         assert export(again, kind, tmp_path / "small").difference < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pytorch"])
+def test_a_program_of_the_users_is_not_written_over(
+    student: nn.Module, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "train.py").write_text("import torch\n")
+    with pytest.raises(ExportError, match=r"train.py' exists and was not exported by pbkd"):
+        export(student, kind, tmp_path / "train")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["import torch\n"]
+    for _ in range(2):
+        export(student, kind, tmp_path / "again")
 
 
 class _Doubled(nn.Module):
