@@ -189,9 +189,13 @@ def _trace(network: nn.Module, tracer: _Tracer) -> fx.Graph:
         stack = tracer.call_stack
         where = f"at its module '{stack[-1]}'" if stack else "at its top level"
         reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+        cure = "wrap that part with torch.fx.wrap, or write a partitioner plugin"
+        if (
+            "not installed as a submodule" in reason
+        ):  # a stored method of the network that was copied
+            cure = "call layers through self, not through functions that belong to another copy"
         raise ChainError(
-            f"{type(network).__name__} cannot be traced, {where} ({reason}): wrap that part"
-            " with torch.fx.wrap, or write a partitioner plugin."
+            f"{type(network).__name__} cannot be traced, {where} ({reason}): {cure}."
         ) from error
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 from torch.optim.swa_utils import AveragedModel
 
-from pbkd.errors import TeacherError
+from pbkd.errors import ChainError, TeacherError
 from pbkd.models.adopt import adopt, loadable
 from pbkd.models.traced_network import TracedNetwork
 
@@ -152,3 +152,16 @@ def test_functions_that_torch_compiles_are_traced() -> None:
     network = Compiled().eval()
     traced = TracedNetwork(network)
     assert torch.equal(traced.segment(traced.nodes)(IMAGES), network(IMAGES))
+
+
+def test_a_stored_method_of_the_original_is_no_part_of_a_copy() -> None:
+    class Stored(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.end = lambda x: self.layers(x)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.end(x)
+
+    with pytest.raises(ChainError, match="call layers through self"):
+        TracedNetwork(adopt(Stored()).network)
