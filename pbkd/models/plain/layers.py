@@ -30,7 +30,7 @@ def layer_options(layer: nn.Module) -> dict[str, Any] | None:
         The arguments that differ from their defaults; None if it is not one of torch's own layers,
         has hooks, or cannot be built from its attributes.
     """
-    if getattr(nn, type(layer).__name__, None) is not type(layer) or isinstance(layer, _COMPOSED):
+    if not _is_layer(type(layer)):
         return None
     if "forward" in vars(layer) or layer._forward_hooks or layer._forward_pre_hooks:
         return None
@@ -71,7 +71,7 @@ def build_layer(name: str, options: Mapping[str, Any]) -> nn.Module:
         ValueError: If there is no such layer, or it does not take these arguments.
     """
     kind = getattr(nn, name, None)
-    if not isinstance(kind, type) or not issubclass(kind, nn.Module) or issubclass(kind, _COMPOSED):
+    if not _is_layer(kind):
         raise ValueError(f"there is no layer '{name}'")
     try:
         with torch.device("meta"):
@@ -79,6 +79,13 @@ def build_layer(name: str, options: Mapping[str, Any]) -> nn.Module:
     except Exception as error:  # torch's layers check their arguments in ways of their own
         raise ValueError(f"a layer {name} cannot be built so") from error
     return layer
+
+
+def _is_layer(kind: Any) -> bool:
+    """Whether a class is one of torch's layers, not composed of others."""
+    if not isinstance(kind, type) or not issubclass(kind, nn.Module) or kind is nn.Module:
+        return False
+    return getattr(nn, kind.__name__, None) is kind and not issubclass(kind, _COMPOSED)
 
 
 def _is_plain(value: Any) -> bool:
