@@ -81,10 +81,11 @@ def test_what_training_programs_save_themselves_is_loaded(
 ) -> None:
     source = trained(make)
     optimiser = with_optimiser(source)
+    compiled: Any = torch.compile(source)
     for saved in (
         AveragedModel(source).state_dict(),
         nn.DataParallel(source).state_dict(),
-        nn.Module.state_dict(torch.compile(source)),  # type: ignore[arg-type]
+        compiled.state_dict(),
         {"epoch": 1, "model": source.state_dict(), "optimizer": optimiser},
     ):
         target = make()
