@@ -70,7 +70,7 @@ def build_layer(name: str, options: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: If there is no such layer, or it does not take these arguments.
     """
-    kind = getattr(nn, name, None)
+    kind: Any = getattr(nn, name, None)
     if not _is_layer(kind):
         raise ValueError(f"there is no layer '{name}'")
     try:
@@ -85,7 +85,7 @@ def _is_layer(kind: Any) -> bool:
     """Whether a class is one of torch's layers, not composed of others."""
     if not isinstance(kind, type) or not issubclass(kind, nn.Module) or kind is nn.Module:
         return False
-    return getattr(nn, kind.__name__, None) is kind and not issubclass(kind, _COMPOSED)
+    return vars(nn).get(kind.__name__) is kind and not issubclass(kind, _COMPOSED)
 
 
 def _is_plain(value: Any) -> bool:

@@ -39,7 +39,7 @@ class Own(nn.ReLU):
 
 def forwarded() -> nn.Module:
     layer = nn.ReLU()
-    layer.forward = lambda x: x  # type: ignore[method-assign]
+    vars(layer)["forward"] = lambda x: x
     return layer
 
 
