@@ -85,7 +85,8 @@ def _is_layer(kind: Any) -> bool:
     """Whether a class is one of torch's layers, not composed of others."""
     if not isinstance(kind, type) or not issubclass(kind, nn.Module) or kind is nn.Module:
         return False
-    return vars(nn).get(kind.__name__) is kind and not issubclass(kind, _COMPOSED)
+    named: Any = vars(nn).get(kind.__name__)
+    return named is kind and not issubclass(kind, _COMPOSED)
 
 
 def _is_plain(value: Any) -> bool:
