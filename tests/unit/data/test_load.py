@@ -72,7 +72,10 @@ def test_torchvisions_own_normalisation_is_the_teachers(registry: Registry) -> N
     teacher = load_teacher(registry, choice)
     assert teacher.normalization == Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert teacher.origins == {"mean": CFG, "std": CFG}
-    given = load_teacher(registry, {**choice, "mean": [0.4, 0.4, 0.4]})
+    given = load_teacher(
+        registry,
+        {"name": "torchvision:squeezenet1_1", "weights": "random", "mean": [0.4, 0.4, 0.4]},
+    )
     assert given.normalization.mean == (0.4, 0.4, 0.4)
     assert given.origins == {"mean": "teacher.mean", "std": CFG}
 

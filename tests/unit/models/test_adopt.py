@@ -158,7 +158,7 @@ def test_a_stored_method_of_the_original_is_no_part_of_a_copy() -> None:
     class Stored(Net):
         def __init__(self) -> None:
             super().__init__()
-            self.end = lambda x: self.layers(x)
+            self.end: Any = lambda x: self.layers(x)
 
         def forward(self, x: Tensor) -> Any:
             return self.end(x)

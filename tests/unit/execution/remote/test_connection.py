@@ -9,6 +9,7 @@ import pytest
 
 from pbkd.core.schedule import Worker
 from pbkd.errors import WorkerError
+from pbkd.execution.remote import connection
 from pbkd.execution.remote.connection import PeerConnection
 from pbkd.execution.remote.coordinator import Coordinator
 
@@ -52,11 +53,12 @@ class Received:
 
 
 def test_messages_arrive_and_heartbeats_are_not_messages(
-    ends: tuple[Connection, Connection],
+    ends: tuple[Connection, Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connection, "_INTERVAL", 0.1)
     received, other = Received(), Received()
-    peer, back = received.connect(ends[0], 2.5), other.connect(ends[1], 2.5)
-    time.sleep(3)  # longer than either has patience
+    peer, back = received.connect(ends[0], 1), other.connect(ends[1], 1)
+    time.sleep(1.2)  # longer than either has patience
     back.send("answer", {"a": b"b"})
     received.wait()
     assert received.messages == [("answer", {"a": b"b"})]
