@@ -6,6 +6,9 @@ VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
 
+# Compiled modules are kept: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := $(VENV)/bin
 PROJECT := pyproject.toml hatch_build.py $(wildcard plugins/*/pyproject.toml)
 RUN_TIME := $(VENV)/.pbkd-run-time

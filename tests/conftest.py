@@ -16,23 +16,20 @@ if _worker and hasattr(os, "sched_setaffinity"):
     _first = int(_worker.removeprefix("gw")) % len(_cores)
     os.sched_setaffinity(0, _cores[_first :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])])
 
+# The process that only hands out the tests loads this file too, and needs no torch.
 import pytest
-import torch
 from hypothesis import settings
 
 from pbkd import cli
-from pbkd.config.load import load_config
-from pbkd.models.latency import latencies
-from pbkd.pipeline.run import run
-from pbkd.plugin.registry import Registry, build_registry
-from pbkd.runs.folder import newest_run
-from pbkd.training.task import DistillationTask, build_task
 from tests.command_line import Ended, Pbkd
 from tests.made_once import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pbkd.plugin.registry import Registry
+    from pbkd.training.task import DistillationTask
 
 
 # A busy machine may take any time for an example.
@@ -48,6 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """Give every test the same threads, so that equal work gives equal bits."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -57,6 +56,8 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def registry() -> Iterator[Registry]:
     """The registry that all tests of a process share: a test with a plugin builds its own."""
+    from pbkd.plugin.registry import build_registry
+
     shared = build_registry()
     before = list(shared.plugins)
     yield shared
@@ -66,6 +67,9 @@ def registry() -> Iterator[Registry]:
 @pytest.fixture(scope="session")
 def digits(registry: Registry) -> DistillationTask:
     """The digits teacher, its data and its chain."""
+    from pbkd.config.load import load_config
+    from pbkd.training.task import build_task
+
     return build_task(load_config(), registry, "cpu")
 
 
@@ -104,6 +108,8 @@ def pbkd(
 @pytest.fixture(scope="session", autouse=True)
 def _few_latency_passes() -> Iterator[None]:
     """Time each network of a run 5 times, not 30: tests compare no latency more precisely."""
+    from pbkd.models.latency import latencies
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pbkd.pipeline.evaluate.latencies", partial(latencies, repeats=5))
         yield
@@ -112,6 +118,11 @@ def _few_latency_passes() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def finished(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run of the digits teacher, with one block replaced; read it only."""
+    import torch
+
+    from pbkd.config.load import load_config
+    from pbkd.pipeline.run import run
+    from pbkd.runs.folder import newest_run
 
     def make(out: Path) -> None:
         overrides = [

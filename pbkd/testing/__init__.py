@@ -7,20 +7,26 @@ kinds of everything that a plugin registers.
 
 from __future__ import annotations
 
-from pbkd.core.schedule import check_schedule
-from pbkd.models.chain import blocks_of
-from pbkd.models.metrics import macs, parameters
-from pbkd.runs.events import record_event
-from pbkd.testing.builders import check_builder
-from pbkd.testing.fakes import FakeClock, FakeMeter
-from pbkd.testing.launchers import check_launcher
-from pbkd.testing.losses import check_loss
-from pbkd.testing.meters import check_meter
-from pbkd.testing.models import check_model
-from pbkd.testing.partitioners import check_partitioner
-from pbkd.testing.plugin import check_plugin, examine
-from pbkd.testing.schedulers import check_scheduler
-from pbkd.testing.tiny import tiny_costs, tiny_data, tiny_segment, tiny_teacher
+from typing import TYPE_CHECKING
+
+from pbkd.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pbkd.core.schedule import check_schedule
+    from pbkd.models.chain import blocks_of
+    from pbkd.models.metrics import macs, parameters
+    from pbkd.runs.events import record_event
+    from pbkd.testing.builders import check_builder
+    from pbkd.testing.fakes import FakeClock, FakeMeter
+    from pbkd.testing.launchers import check_launcher
+    from pbkd.testing.losses import check_loss
+    from pbkd.testing.meters import check_meter
+    from pbkd.testing.models import check_model
+    from pbkd.testing.partitioners import check_partitioner
+    from pbkd.testing.plugin import check_plugin, examine
+    from pbkd.testing.schedulers import check_scheduler
+    from pbkd.testing.tiny import tiny_costs, tiny_data, tiny_segment, tiny_teacher
+
 
 __all__ = [
     "FakeClock",
@@ -44,3 +50,29 @@ __all__ = [
     "tiny_segment",
     "tiny_teacher",
 ]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "FakeClock": "pbkd.testing.fakes",
+        "FakeMeter": "pbkd.testing.fakes",
+        "blocks_of": "pbkd.models.chain",
+        "check_builder": "pbkd.testing.builders",
+        "check_launcher": "pbkd.testing.launchers",
+        "check_loss": "pbkd.testing.losses",
+        "check_meter": "pbkd.testing.meters",
+        "check_model": "pbkd.testing.models",
+        "check_partitioner": "pbkd.testing.partitioners",
+        "check_plugin": "pbkd.testing.plugin",
+        "check_schedule": "pbkd.core.schedule",
+        "check_scheduler": "pbkd.testing.schedulers",
+        "examine": "pbkd.testing.plugin",
+        "macs": "pbkd.models.metrics",
+        "parameters": "pbkd.models.metrics",
+        "record_event": "pbkd.runs.events",
+        "tiny_costs": "pbkd.testing.tiny",
+        "tiny_data": "pbkd.testing.tiny",
+        "tiny_segment": "pbkd.testing.tiny",
+        "tiny_teacher": "pbkd.testing.tiny",
+    },
+)
