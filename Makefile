@@ -43,7 +43,7 @@ unit: $(DEV) ## run the unit tests; ARGS are pytest's
 ifeq ($(ARGS),)
 test: $(DEV_FULL) ## lint, types and all tests that are not slow; ARGS=path runs that path only
 	@$(MAKE) --no-print-directory lint types
-	$(PYTEST)
+	$(BIN)/pytest --numprocesses=4
 else
 test: $(DEV_FULL)
 	$(BIN)/pytest $(ARGS)

@@ -102,7 +102,9 @@ def test_an_observer_that_raises_is_told_and_ends_nothing(
     text = " ".join(f"{type(error).__name__}: {error}".split())
     hooks = "block_finished", "run_finished"
     of_blocks, of_run = (f"The plugin 'sick' failed in {hook} ({text})." for hook in hooks)
-    assert [event.text for event in events if isinstance(event, Note)] == [of_blocks, of_run]
+    preparation, *notes = [event.text for event in events if isinstance(event, Note)]
+    assert preparation.startswith("Images: ")
+    assert notes == [of_blocks, of_run]
     assert result.notes.count(of_blocks) == 1
     assert of_blocks in (Path(result.folder) / "README.md").read_text()
     assert sorted(Sound.heard) == sorted(2 * [*(b.name for b in result.blocks), result.folder])

@@ -16,7 +16,7 @@ def test_every_event_of_a_run_is_a_line_of_json_and_is_in_its_folder(
     told = pbkd("run", "--json", *quick)
     assert (told.code, told.err) == (0, "")
     kinds = [event["event"] for event in told.events]
-    wanted = ["phase", "teacher", "plan", "job", "epoch", "block", "score", "result"]
+    wanted = ["phase", "teacher", "note", "plan", "job", "epoch", "block", "score", "result"]
     assert [kind for kind in dict.fromkeys(kinds) if kind != "steps"] == wanted
     phases = [event["phase"] for event in told.events if event["event"] == "phase"]
     result = told.events[-1]["result"]
