@@ -63,7 +63,7 @@ def desk(tmp_path: Path) -> Path:
 
 
 # Pages that train baselines, start processes of torchrun, or read photographs.
-SLOW = {"compare.md", "machines.md", "own.md", "zoo.md"}
+SLOW = {"cluster.md", "compare.md", "machines.md", "own.md", "student.md", "zoo.md"}
 
 
 @pytest.fixture

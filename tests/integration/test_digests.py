@@ -125,11 +125,10 @@ def test_short_runs_of_the_others_give_the_recorded_weights(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_runs_of_default_length_give_the_recorded_weights(tmp_path: Path) -> None:
     # The quickstart's and lpt-scheduler's weights are pipeline's, as is checked below.
-    check(digests(tmp_path, ["pipeline", "digits-resnet"], []), "default")
+    check(digests(tmp_path, ["pipeline"], []), "default")
 
 
 @pytest.mark.parametrize("length", ["short", "default"])
 def test_every_schedule_was_recorded_with_the_same_weights(length: str) -> None:
     found = RECORDED[length]
     assert found["quickstart"] == found["pipeline"] == found["lpt-scheduler"]
-    assert found["quickstart"] != found["digits-resnet"]

@@ -28,7 +28,7 @@ MAIN = "from pbkd.cli import main\nmain()"
 
 @pytest.mark.parametrize(
     "feed",
-    [pytest.param(f, marks=[pytest.mark.slow] if f in ("queue", "cache") else []) for f in FEEDS],
+    [pytest.param(f, marks=[pytest.mark.slow] if f != "recompute" else []) for f in FEEDS],
 )
 def test_killed_workers_change_nothing(feed: str, undisturbed: Path, tmp_path: Path) -> None:
     found, kills = disturbed(tmp_path, feed, seed=1, kills=3)
