@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
+import runpy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -109,12 +109,7 @@ def _write_code(subject: Subject, path: Path) -> tuple[list[Path], str | None]:
 
 
 def _read_code(path: Path, _subject: Subject) -> Network:
-    spec = importlib.util.spec_from_file_location("pbkd_exported_student", path)
-    if spec is None or spec.loader is None:
-        raise ExportError(f"'{path}' cannot be imported again.")
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    network: Network = module.load()
+    network: Network = runpy.run_path(str(path))["load"]()  # leaves no bytecode beside the file
     return network
 
 
