@@ -63,7 +63,16 @@ def desk(tmp_path: Path) -> Path:
 
 
 # Pages that train baselines, start processes of torchrun, or read photographs.
-SLOW = {"cluster.md", "compare.md", "machines.md", "own.md", "student.md", "zoo.md"}
+SLOW = {
+    "cluster.md",
+    "compare.md",
+    "machines.md",
+    "own.md",
+    "reliability.md",
+    "report.md",
+    "student.md",
+    "zoo.md",
+}
 
 
 @pytest.fixture

@@ -40,13 +40,13 @@ def test_killed_workers_change_nothing(feed: str, undisturbed: Path, tmp_path: P
 
 def test_a_worker_that_hangs_is_killed_and_started_again(undisturbed: Path, tmp_path: Path) -> None:
     killer = Killer(seed=0, kills=1, how=signal.SIGSTOP)
-    changes = ["workers=2", "scheduler=pipeline", "launcher.patience=12"]
+    changes = ["workers=2", "scheduler=pipeline", "launcher.patience=8"]
     result = run(load_config([*settings(tmp_path), *changes]), build_registry(), killer.see)
     assert killer.kills == 1
     assert digests(Path(result.folder)) == digests(undisturbed)
     lost = [e for e in read_events(Path(result.folder)) if isinstance(e, WorkerLost)]
     assert lost
-    assert all(event.silent_seconds > 12 for event in lost)
+    assert all(event.silent_seconds > 8 for event in lost)
 
 
 def started(out: Path, *changes: str) -> subprocess.Popen[str]:
