@@ -62,7 +62,7 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# Pages that train baselines, start processes of torchrun, or read photographs.
+# Pages whose examples take ten seconds and more, or start processes of torchrun.
 SLOW = {
     "cluster.md",
     "compare.md",

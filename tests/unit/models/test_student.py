@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -108,6 +108,12 @@ def test_recalibration_is_the_mean_over_the_batches(digits: DistillationTask) ->
     assert not any(m.training for m in student.modules())
 
 
+def read_config(run: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the file of a student's recipe, and what it holds, to be changed."""
+    path = run / "student" / "config.json"
+    return path, json.loads(path.read_text())
+
+
 def saved_student(digits: DistillationTask, registry: Registry, folder: Path) -> nn.Module:
     student = assemble(digits.chain, _replacements(digits, registry, 2))
     builder = {"name": "separable", "rank": 2}
@@ -160,8 +166,7 @@ def test_a_recipe_resolves_names_through_the_registry_only(
     digits: DistillationTask, registry: Registry, tmp_path: Path
 ) -> None:
     saved_student(digits, registry, tmp_path)
-    path = tmp_path / "student" / "config.json"
-    recipe = json.loads(path.read_text())
+    path, recipe = read_config(tmp_path)
     recipe["plugins"] = [str(tmp_path / "evil.py")]
     (tmp_path / "evil.py").write_text("raise AssertionError('a recipe ran code')")
     path.write_text(json.dumps(recipe))
@@ -177,8 +182,7 @@ def test_a_recipe_that_names_weights_is_refused(
     digits: DistillationTask, registry: Registry, tmp_path: Path, key: str
 ) -> None:
     saved_student(digits, registry, tmp_path)
-    path = tmp_path / "student" / "config.json"
-    recipe = json.loads(path.read_text())
+    path, recipe = read_config(tmp_path)
     choice = recipe["replaced"]["conv2_1"] if key == "replaced" else recipe[key]
     choice["weights"] = str(tmp_path / "student" / "model.safetensors")
     path.write_text(json.dumps(recipe))
@@ -199,8 +203,7 @@ def test_weights_of_another_student(
     digits: DistillationTask, registry: Registry, tmp_path: Path
 ) -> None:
     saved_student(digits, registry, tmp_path)
-    path = tmp_path / "student" / "config.json"
-    recipe = json.loads(path.read_text())
+    path, recipe = read_config(tmp_path)
     recipe["replaced"]["conv1_2"]["rank"] = 3
     path.write_text(json.dumps(recipe))
     with pytest.raises(WeightsError, match="depthwise"):
