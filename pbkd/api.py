@@ -20,6 +20,7 @@ from pbkd.models.adopt import adopt
 from pbkd.models.in_memory import InMemoryInputs
 from pbkd.models.student_files import RECIPE, read_recipe, student_folder
 from pbkd.models.student_input import preparation_of
+from pbkd.models.weight_values import check_network
 from pbkd.pipeline.compressed import Compressed
 from pbkd.pipeline.load import load as load_student
 from pbkd.pipeline.run import run
@@ -112,6 +113,7 @@ def _inputs(
 ) -> InMemoryInputs:
     """Check the arguments of `compress` and put them together."""
     adopted = adopt(model)
+    check_network(adopted.network, "of the teacher")
     dataset: Dataset | None = None
     if not isinstance(data, (str, dict)):
         dataset = dataset_from_torch(data, validation, test)

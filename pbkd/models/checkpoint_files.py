@@ -13,7 +13,7 @@ import torch
 from pbkd.core.files import read_json
 from pbkd.errors import WeightsError
 from pbkd.models.inert_pickle import inert_pickle_module
-from pbkd.models.weights import read_weights
+from pbkd.models.weights import read_tensors
 
 __all__ = ["Checkpoint", "read_checkpoint"]
 
@@ -75,7 +75,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise WeightsError(f"'{path}' cannot be read: {error.strerror}.") from error
     if path.suffix == ".safetensors" or _is_safetensors(head, path.stat().st_size):
-        return Checkpoint(path, read_weights(path))
+        return Checkpoint(path, read_tensors(path)[0])
     if path.name.endswith(".index.json"):
         return _read_shards(path)
     _check_kind(path, head)

@@ -149,7 +149,7 @@ def _useful(weights: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[st
     kept = {
         name: tensor
         for name, tensor in weights.items()
-        if not _is_ignored(name) or (name in wanted and wanted[name].shape == tensor.shape)
+        if not _is_ignored(name) or (name in wanted and _fits(name, tensor, wanted[name]))
     }
     twins = {_place(tensor): name for name, tensor in wanted.items() if name in kept}
     for name, tensor in wanted.items():
@@ -157,6 +157,13 @@ def _useful(weights: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[st
         if name not in kept and twin is not None and tensor.numel() and not tensor.is_meta:
             kept[name] = kept[twin]
     return kept
+
+
+def _fits(name: str, tensor: Tensor, wanted: Tensor) -> bool:
+    """Whether a tensor has the shape of a network's counter, and BatchNorm's are whole numbers."""
+    if tensor.shape != wanted.shape or tensor.is_complex():
+        return False
+    return not name.endswith(COUNTER) or bool(((tensor >= 0) & (tensor.long() == tensor)).all())
 
 
 def _place(tensor: Tensor) -> tuple[Any, ...]:

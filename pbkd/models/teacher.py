@@ -17,7 +17,8 @@ from pbkd.models.adopt import adopt, loadable
 from pbkd.models.refusals import check_kind
 from pbkd.models.teacher_weights import load_weights
 from pbkd.models.user_module import import_function, is_user_function
-from pbkd.models.weights import fit_weights, read_weights
+from pbkd.models.weight_values import check_network
+from pbkd.models.weights import converted, fit_weights, read_tensors
 from pbkd.models.wrappers import unwrapped
 from pbkd.protocols import ZooModel
 
@@ -217,11 +218,22 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
     if options.weights not in (None, "random"):
         remarks = load_weights(loadable(given), user_path(options.weights))
     elif isinstance(source, Path):
-        fit_weights(loadable(given), read_weights(source), source)
+        remarks = _load_zoo_weights(loadable(given), source)
     adopted = adopt(given)
+    check_network(adopted.network, "of the teacher")
     normalization, origins = _normalization(model, adopted.network, options)
     notes = (*remarks, *adopted.notes)
     return Teacher(choice["name"], adopted.network, normalization, str(source), notes, origins)
+
+
+def _load_zoo_weights(network: nn.Module, path: Path) -> tuple[str, ...]:
+    """Load the weights that a plugin ships with its model; remark on what was not checked."""
+    tensors, has_checksum = read_tensors(path)
+    weights = converted(tensors, network.state_dict())
+    fit_weights(network, weights, path)
+    if has_checksum:
+        return ()
+    return (f"'{path}' has no checksum: damage to its numbers would not be found.",)
 
 
 def _normalization(

@@ -12,7 +12,8 @@ from pbkd.errors import WeightsError
 from pbkd.models.checkpoint_files import Checkpoint, read_checkpoint
 from pbkd.models.checkpoint_layout import Placement, best_placement, placements
 from pbkd.models.inert_pickle import Inert, inert_types
-from pbkd.models.weights import first_names, fit_weights
+from pbkd.models.weight_values import check_values
+from pbkd.models.weights import converted, first_names, fit_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,8 +54,8 @@ def load_weights(network: nn.Module, path: Path) -> tuple[str, ...]:
     if not found:
         return ()
     chosen, others = _choose(found, path)
-    _check_finite(chosen.weights, path)
-    fit_weights(network, chosen.weights, path)
+    check_values(chosen.weights.items(), f"in '{path}'")
+    fit_weights(network, converted(chosen.weights, wanted), path)
     return tuple(_remarks(checkpoint, chosen, others, wanted))
 
 
@@ -84,15 +85,6 @@ def _rank(place: Placement) -> tuple[int, int]:
 
 def _label(place: Placement) -> str:
     return ".".join(part for part in (place.keys, place.removed.rstrip(".")) if part)
-
-
-def _check_finite(weights: Mapping[str, Tensor], path: Path) -> None:
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not tensor.float().isfinite().all():
-            raise WeightsError(
-                f"'{name}' in '{path}' holds numbers that are infinite or no numbers, so the"
-                " training that wrote it diverged: take an earlier checkpoint."
-            )
 
 
 def _remarks(

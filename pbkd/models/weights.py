@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COUNTER",
+    "converted",
     "differences",
     "fingerprint",
     "first_names",
     "fit_weights",
     "halved",
+    "other_types",
+    "read_tensors",
     "read_weights",
     "write_weights",
 ]
@@ -34,10 +37,14 @@ __all__ = [
 COUNTER = "num_batches_tracked"
 """The end of the names of BatchNorm's counters, which evaluation does not use."""
 _CHECKSUM = "sha256"
+_UNREADABLE = (
+    SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError,
+)  # fmt: skip
+_MAX_HEADER = 2**23  # bytes: names and shapes of about 100,000 tensors
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
+    """Read a safetensors file that pbkd wrote, whose checksum is required.
 
     Args:
         path: The file.
@@ -46,16 +53,31 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         Tensors by name, on the CPU.
 
     Raises:
-        WeightsError: If the file is missing, damaged, or does not match its checksum.
+        WeightsError: If the file is missing, damaged, without a checksum, or does not match it.
     """
-    if not path.is_file():
-        raise WeightsError(f"there is no file of weights '{path}'.")
-    try:
-        return _read_safetensors(path)
-    except WeightsError:
-        raise
-    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise WeightsError(f"'{path}' is not a whole safetensors file ({error}).") from error
+    tensors, checksum = _read(path)
+    if checksum is None:
+        raise WeightsError(
+            f"'{path}' has no checksum, so pbkd did not write it, or it is damaged: take the file"
+            " that pbkd wrote."
+        )
+    return tensors
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """Read a safetensors file that any program wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Tensors by name, on the CPU; and whether the file has a checksum, as files of pbkd have.
+
+    Raises:
+        WeightsError: If the file is missing, damaged, or does not match the checksum that it has.
+    """
+    tensors, checksum = _read(path)
+    return tensors, checksum is not None
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -84,10 +106,36 @@ def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return rounded
 
 
+def converted(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert tensors to the types of a network's: floats by rounding, integers if they stay equal.
+
+    Args:
+        tensors: Tensors by name.
+        wanted: The network's tensors by name.
+
+    Returns:
+        Tensors by name; those that cannot be converted are the same.
+    """
+    return {
+        name: _as_type(tensor, wanted[name].dtype) if name in wanted else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def _as_type(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    if tensor.dtype == dtype or tensor.is_complex() or dtype.is_complex:
+        return tensor
+    result = tensor.to(dtype)
+    if dtype.is_floating_point:
+        return result if tensor.is_floating_point() else tensor
+    return result if torch.equal(result.to(tensor.dtype), tensor) else tensor
+
+
 def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object) -> None:
     """Load weights into a network.
 
-    BatchNorm's `num_batches_tracked` may be missing, as in files older than torch 0.4.1.
+    BatchNorm's `num_batches_tracked` may be missing, as in files older than torch 0.4.1, and
+    floating-point weights may be in half precision, as `halved` rounds them.
 
     Args:
         module: The network.
@@ -95,13 +143,54 @@ def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object
         source: The origin of the weights, for the error message.
 
     Raises:
-        WeightsError: If names or shapes differ; it names the first of them.
+        WeightsError: If names, shapes or types differ, it names the first of them; or if the
+            network uses one tensor under two names for which the weights are not equal.
     """
     wanted = module.state_dict()
-    if misfits := differences(wanted, weights):
+    misfits = differences(wanted, weights) or other_types(wanted, weights)
+    if misfits:
         raise WeightsError(f"'{source}' does not fit the network; {'; '.join(misfits)}.")
     counters = {key: wanted[key] for key in wanted if key.endswith(COUNTER)}
     module.load_state_dict({**counters, **weights})
+    loaded = module.state_dict()
+    changed = [key for key in weights if not _equal(loaded[key], weights[key])]
+    if changed:
+        raise WeightsError(
+            f"'{source}' does not fit the network, which keeps in one tensor what the file has with"
+            f" different values: {first_names(changed)}."
+        )
+
+
+def other_types(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    """Describe tensors whose type is neither the network's nor that of `halved`.
+
+    Args:
+        wanted: The network's tensors by name.
+        weights: Other tensors by name, of the same names.
+
+    Returns:
+        A clause with the first names; nothing if there are none.
+    """
+    other = [
+        f"{name} {_type_name(tensor)} instead of {_type_name(wanted[name])}"
+        for name, tensor in weights.items()
+        if tensor.dtype != wanted[name].dtype
+        and not (tensor.dtype == torch.float16 and wanted[name].is_floating_point())
+    ]
+    return [f"of another type: {first_names(other)}"] if other else []
+
+
+def _type_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _equal(loaded: Tensor, tensor: Tensor) -> bool:
+    """Whether a tensor was loaded; NaN equals NaN."""
+    stored = loaded.cpu()
+    read = tensor.to(stored.dtype)
+    return torch.equal(stored, read) or bool(
+        ((stored == read) | ((stored != stored) & (read != read))).all()  # noqa: PLR0124
+    )
 
 
 def differences(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
@@ -140,13 +229,30 @@ def fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    """Read a safetensors file; return its tensors, and its checksum if it has one."""
+    if not path.is_file():
+        raise WeightsError(f"there is no file of weights '{path}'.")
+    try:
+        with path.open("rb") as start:
+            header = int.from_bytes(start.read(8), "little")
+        if _MAX_HEADER < header < path.stat().st_size:
+            raise WeightsError(f"'{path}' holds too many tensors or names that are too long.")
+        return _read_safetensors(path)
+    except WeightsError:
+        raise
+    except _UNREADABLE as error:
+        raise WeightsError(f"'{path}' is not a whole safetensors file ({error}).") from error
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
     with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        expected = (file.metadata() or {}).get(_CHECKSUM)
-    if expected is not None and expected != _digest(tensors):
+        # Copies: the file is mapped into memory, and a program that writes to it changes them.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        checksum = (file.metadata() or {}).get(_CHECKSUM)
+    if checksum is not None and checksum != _digest(tensors):
         raise WeightsError(f"'{path}' is damaged: its checksum does not hold, so make it anew.")
-    return tensors
+    return tensors, checksum
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

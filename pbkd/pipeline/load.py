@@ -14,6 +14,7 @@ from pbkd.models.student import architecture
 from pbkd.models.student_files import NETWORK, RECIPE, WEIGHTS, read_recipe, student_folder
 from pbkd.models.student_input import attach_input
 from pbkd.models.teacher import build_network, user_network_factory
+from pbkd.models.weight_values import check_network
 from pbkd.models.weights import fit_weights, read_weights
 from pbkd.plugin.registry import build_registry
 
@@ -105,10 +106,12 @@ def load(
     """Load the student of a run folder, or of a folder with its own files: see `pbkd.load`."""
     home = student_folder(folder)
     recipe = read_recipe(home / RECIPE)
+    weights = read_weights(home / WEIGHTS)
     if make is None and (home / NETWORK).is_file():
-        student = read_network(home / NETWORK, read_weights(home / WEIGHTS))
+        student = read_network(home / NETWORK, weights)
     else:
         student = architecture(recipe, plugins, make)
-        fit_weights(student, read_weights(home / WEIGHTS), home / WEIGHTS)
+        fit_weights(student, weights, home / WEIGHTS)
+    check_network(student, f"in '{home / WEIGHTS}'")
     attach_input(student, recipe)
     return student.to(memory_format=torch.channels_last)

@@ -14,6 +14,7 @@ from pbkd.errors import ExportError, RunFolderError
 from pbkd.models.plain.arguments import decode, dtype_of, encode
 from pbkd.models.plain.layers import build_layer, layer_options
 from pbkd.models.plain.operations import ATTRIBUTES, functions, is_method, name_of
+from pbkd.models.weights import other_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -173,6 +174,8 @@ def _stored(weights: Mapping[str, Tensor], name: str, wanted: Tensor) -> Tensor:
         return torch.zeros((), dtype=torch.long)
     if stored is None or stored.shape != wanted.shape:
         raise ValueError(f"'{name}' {tuple(wanted.shape)} is not among the weights")
+    if other_types({name: wanted}, {name: stored}):
+        raise ValueError(f"'{name}' is of type {stored.dtype} among the weights")
     return stored.to(wanted.dtype)
 
 

@@ -139,7 +139,7 @@ def test_loading_needs_no_teachers_weights(
         return read_weights(path)
 
     monkeypatch.setattr("pbkd.pipeline.load.read_weights", spy)
-    monkeypatch.setattr("pbkd.models.teacher.read_weights", spy)
+    monkeypatch.setattr("pbkd.models.teacher.read_tensors", spy)
     loaded = pbkd.load(tmp_path)
     assert read == ["model.safetensors"]
     pairs = zip(loaded.state_dict().values(), student.state_dict().values(), strict=True)
