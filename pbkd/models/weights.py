@@ -189,7 +189,7 @@ def _equal(loaded: Tensor, tensor: Tensor) -> bool:
     stored = loaded.cpu()
     read = tensor.to(stored.dtype)
     return torch.equal(stored, read) or bool(
-        ((stored == read) | ((stored != stored) & (read != read))).all()  # noqa: PLR0124
+        ((stored == read) | ((stored != stored) & (read != read))).all()
     )
 
 

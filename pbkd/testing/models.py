@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pbkd.config.options import option_types, typed_options
 from pbkd.models.chain import freeze
-from pbkd.models.weights import fit_weights, read_weights
+from pbkd.models.weights import converted, fit_weights, read_tensors
 
 if TYPE_CHECKING:
     from pbkd.protocols import ZooModel
@@ -47,7 +47,8 @@ def check_model(model: ZooModel) -> None:
     )
     assert shapes == others, "build returns different networks in two calls"
     if model.weights is not None:
-        fit_weights(network, read_weights(model.weights), model.weights)
+        weights, _ = read_tensors(model.weights)
+        fit_weights(network, converted(weights, network.state_dict()), model.weights)
     channels, height, width = model.input_shape or (len(model.mean), 32, 32)
     assert channels == len(model.mean), (
         f"images have {channels} channels, but mean has {len(model.mean)}"
