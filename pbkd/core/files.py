@@ -1,18 +1,36 @@
-"""Paths as users write them, atomic writing of files, and JSON."""
+"""Paths as users write them, atomic writing of files, and JSON with checksums."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pbkd.errors import RunFolderError
 
-__all__ = ["read_json", "user_path", "write_file", "write_json"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
+__all__ = [
+    "CHECKSUM",
+    "checked",
+    "read_file",
+    "read_foreign_json",
+    "read_json",
+    "user_path",
+    "write_file",
+    "write_json",
+]
+
+CHECKSUM = "sha256"
+"""The key of the checksum in a JSON file."""
 _MAX_BYTES = 8 * 2**20
+_MOST_DIGITS = 20
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a pipe is opened without waiting for its writer
 
 
 def user_path(path: str | Path) -> Path:
@@ -59,29 +77,111 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write a value as indented JSON, atomically.
+def read_file(path: Path, most_bytes: int = _MAX_BYTES) -> bytes:
+    """Read a file that may be untrusted; a pipe or a device, which might never end, is refused.
+
+    Args:
+        path: The file, or a link to it.
+        most_bytes: The largest size.
+
+    Raises:
+        RunFolderError: The file is missing, too large, or not a regular file.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | _NO_WAIT), "rb") as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise RunFolderError(f"'{path}' is not a regular file.")
+            content = file.read(most_bytes + 1)
+    except OSError as error:
+        raise RunFolderError(f"'{path}' cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # a null character in the path
+        raise RunFolderError(f"{str(path)!r} cannot be read: {error}.") from error
+    if len(content) > most_bytes:
+        raise RunFolderError(f"'{path}' is larger than {most_bytes:,} bytes.")
+    return content
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a mapping as indented JSON, atomically, with a checksum as its last member.
+
+    A checksum that the mapping has from an earlier file is replaced.
 
     Raises:
         ValueError: The value contains NaN or infinity.
         RunFolderError: The file cannot be written.
     """
-    write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    tree = json.loads(json.dumps(value, allow_nan=False))
+    tree.pop(CHECKSUM, None)
+    text = json.dumps({**tree, CHECKSUM: _digest(tree)}, indent=2)
+    write_file(path, f"{text}\n".encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of at most 8 MiB.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of `write_json`, of at most 8 MiB, and check its checksum.
+
+    Returns:
+        The mapping, without the checksum.
 
     Raises:
-        RunFolderError: The file is missing, damaged or too large.
+        RunFolderError: The file is missing, damaged, or was changed by something else.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_BYTES + 1)
-        if len(text) > _MAX_BYTES:
-            raise RunFolderError(f"'{path}' is larger than {_MAX_BYTES:,} bytes.")
-        return json.loads(text)
-    except FileNotFoundError as error:
-        raise RunFolderError(f"there is no '{path}': is this a finished run's folder?") from error
-    except (OSError, RecursionError, ValueError) as error:
+        return checked(read_foreign_json(path), path)
+    except RunFolderError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise RunFolderError(
+                f"there is no '{path}': is this a finished run's folder?"
+            ) from error
+        raise
+
+
+def read_foreign_json(path: Path) -> Any:
+    """Read a JSON file of at most 8 MiB that need not be from `write_json`: without a checksum.
+
+    Raises:
+        RunFolderError: The file is missing, not JSON, too large, or holds an integer of more than
+            64 bits.
+    """
+    try:
+        return json.loads(read_file(path), parse_int=_integer)
+    except (RecursionError, ValueError) as error:
         raise RunFolderError(f"'{path}' cannot be read: {error}.") from error
+
+
+def checked(tree: Any, path: Path) -> dict[str, Any]:
+    """Check the checksum of a JSON file's content.
+
+    Args:
+        tree: What `read_foreign_json` returned.
+        path: The file.
+
+    Returns:
+        The content without the checksum.
+
+    Raises:
+        RunFolderError: The checksum is missing or wrong.
+    """
+    content = dict(tree) if isinstance(tree, dict) else {}
+    expected = content.pop(CHECKSUM, None)
+    try:
+        digest = _digest(content)
+    except (RecursionError, ValueError) as error:
+        raise RunFolderError(f"'{path}' cannot be read: {error}.") from error
+    if expected != digest:
+        problem = "has no checksum" if expected is None else "does not match its checksum"
+        raise RunFolderError(
+            f"'{path}' {problem}, so it is damaged or was changed since pbkd wrote it: restore it,"
+            " or make it again."
+        )
+    return content
+
+
+def _digest(tree: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a mapping's content, however it is laid out in its file."""
+    return hashlib.sha256(json.dumps(tree, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS or abs(int(digits)) >= 2**63:
+        raise ValueError("it holds an integer of more than 64 bits")
+    return int(digits)

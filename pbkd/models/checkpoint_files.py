@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pbkd.core.files import read_json
+from pbkd.core.files import read_foreign_json
 from pbkd.errors import WeightsError
 from pbkd.models.inert_pickle import inert_pickle_module
 from pbkd.models.weights import read_tensors
@@ -103,7 +103,7 @@ def _is_safetensors(head: bytes, size: int) -> bool:
 
 def _read_shards(index: Path) -> Checkpoint:
     """Read all files that an index of the Hugging Face hub names, from the index's folder."""
-    tree = read_json(index)
+    tree = read_foreign_json(index)
     names = tree.get("weight_map") if isinstance(tree, dict) else None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise WeightsError(f"'{index}' is no index of files of weights.")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pbkd.core.files import read_foreign_json
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.errors import ConfigError, RunFolderError
 from pbkd.planning.cluster import Device, Failures, Nodes
@@ -122,11 +122,11 @@ def _published(path: Path, cluster: Cluster | None, setting: str) -> Iterator[Co
 def _runs(path: Path) -> Sequence[Any]:
     """Read the runs of a file of published seconds."""
     try:
-        runs = json.loads(path.read_text())["runs"]
+        runs = read_foreign_json(path)["runs"]
         choose_run(runs, runs[0]["setting"], path)
-    except OSError as error:
-        raise ConfigError(f"'{path}' cannot be read: {error.strerror}.") from error
-    except (IndexError, KeyError, TypeError, ValueError) as error:
+    except RunFolderError as error:
+        raise ConfigError(str(error)) from error
+    except (IndexError, KeyError, TypeError) as error:
         raise ConfigError(f"'{path}' is neither a run's folder nor published seconds.") from error
     return list(runs)
 

@@ -7,14 +7,13 @@ seconds per job (`pbkd.planning.published_costs`) are read too.
 
 from __future__ import annotations
 
-import json
 from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.blocks import BlockCost
-from pbkd.core.files import write_json
-from pbkd.errors import ConfigError, did_you_mean
+from pbkd.core.files import CHECKSUM, checked, read_foreign_json, write_json
+from pbkd.errors import ConfigError, RunFolderError, did_you_mean
 from pbkd.planning.plan import Workload
 from pbkd.planning.published_costs import choose_run, split_seconds, workload_of
 
@@ -27,7 +26,6 @@ __all__ = ["CostTable", "read_costs", "write_costs"]
 
 _FORMAT = 1
 _UNIT = "seconds per step"
-_MAX_FILE_BYTES = 8 * 2**20
 _MAX_BLOCKS = 10_000
 _MOST = {"float": 1e9, "int": 10**15}  # largest plausible seconds; bytes and steps
 _FIELDS = {field.name: field for field in fields(BlockCost)}
@@ -79,16 +77,13 @@ def write_costs(path: Path, table: CostTable) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Read a cost file, with a checksum if pbkd wrote it."""
     try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_FILE_BYTES + 1)
-        if len(text) > _MAX_FILE_BYTES:
-            raise ConfigError(f"the cost file '{path}' is larger than {_MAX_FILE_BYTES:,} bytes.")
-        tree = json.loads(text)
-    except OSError as error:
-        raise ConfigError(f"the cost file '{path}' cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"the cost file '{path}' is not JSON: {error}.") from error
+        tree = read_foreign_json(path)
+        if isinstance(tree, dict) and CHECKSUM in tree:
+            tree = checked(tree, path)
+    except RunFolderError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(tree, dict) or not {"format", "runs"} & tree.keys():
         raise ConfigError(f"the cost file '{path}' has neither a 'format' nor 'runs'.")
     return tree

@@ -116,7 +116,7 @@ def add_baseline(folder: Path, baseline: BaselineResult) -> dict[str, BaselineRe
     path = folder / "baselines.json"
     known = {**_read_baselines(path), baseline.method: baseline}
     ordered = {method: known[method] for method in METHODS if method in known}
-    write_json(path, [asdict(known) for known in ordered.values()])
+    write_json(path, {"baselines": [asdict(known) for known in ordered.values()]})
     return ordered
 
 
@@ -149,9 +149,9 @@ def _read_baselines(path: Path) -> dict[str, BaselineResult]:
     if not path.exists():
         return {}
     try:
-        baselines = [BaselineResult(**row) for row in read_json(path)]
+        baselines = [BaselineResult(**row) for row in read_json(path)["baselines"]]
         _check_figures([n for row in baselines for n in (row.accuracy, row.seconds)])
-    except (ArithmeticError, TypeError, ValueError) as error:
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(
             f"'{path}' does not hold baselines of this version of pbkd."
         ) from error

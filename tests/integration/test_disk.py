@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,9 +75,12 @@ def test_a_cache_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
-def test_an_event_that_the_disk_has_no_room_for_is_told(tmp_path: Path) -> None:
-    (tmp_path / "events").mkdir()
-    (tmp_path / "events" / "rank0.jsonl").symlink_to("/dev/full")
+def test_an_event_that_the_disk_has_no_room_for_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = os.open("/dev/full", os.O_RDWR)
+    monkeypatch.setattr(os, "open", lambda *_: full)
+    monkeypatch.setattr(stat, "S_ISREG", lambda _mode: True)
     with pytest.raises(RunFolderError, match=r"rank0\.jsonl' cannot be written: No space left"):
         record_event(tmp_path, "rank0", Note(text="begun"))
 

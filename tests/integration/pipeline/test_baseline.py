@@ -12,6 +12,7 @@ import torch
 
 from pbkd.config.load import load_config
 from pbkd.core.events import Resumed
+from pbkd.core.files import read_json, write_json
 from pbkd.data.batching import shuffled_batches
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, IdentityError, RunFolderError
@@ -145,7 +146,7 @@ def test_it_gets_the_seconds_of_the_runs_training(folder: Path) -> None:
         phase["seconds"] = 1.6 if phase["name"] == "teacher-fed" else 0.0
         if phase["name"] in ("planning", "evaluation"):
             phase["seconds"] = 1000.0
-    (folder / "result.json").write_text(json.dumps(tree))
+    write_json(folder / "result.json", tree)
     told: list[baseline.BaselineEpoch] = []
     found = train_baselines(
         folder, BaselineSettings(methods=["scratch"]), epoch_finished=told.append
@@ -175,7 +176,7 @@ def test_a_method_trained_again_takes_the_place_of_its_earlier_row(folder: Path)
         ("scratch", 1),
         ("distillation", 2),
     ]
-    written = json.loads((folder / "baselines.json").read_text())
+    written = read_json(folder / "baselines.json")["baselines"]
     assert written == [asdict(row) for row in known.values()]
     assert read_finished(folder).baselines == known
 

@@ -9,6 +9,7 @@ import torch
 
 import pbkd
 from pbkd.config.load import load_config
+from pbkd.core.files import write_json
 from pbkd.errors import ConfigError
 from pbkd.models.metrics import macs, parameters
 from pbkd.pipeline.plan import plan_run
@@ -152,7 +153,7 @@ def test_a_choice_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     choice = json.loads((folder / "choice.json").read_text())
     assert set(choice["picked"].values()) == {None}  # a second is enough for the teacher
     choice["picked"]["conv2_1"] = "conv2_1.1"
-    (folder / "choice.json").write_text(json.dumps(choice))
+    write_json(folder / "choice.json", choice)
     result = run(config, build_registry(), resume=folder)
     assert [block.name for block in result.blocks if block.replaced] == ["conv2_1"]
     assert torch.is_grad_enabled()

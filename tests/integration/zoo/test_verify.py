@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from pbkd.core.files import write_json
 from pbkd.data.sources import DigitsSource
 from pbkd.errors import UnknownNameError, ZooError
 from pbkd.models.weights import read_weights, write_weights
@@ -139,7 +140,7 @@ def test_data_of_another_shape_fails(registry: Registry, small: Path) -> None:
 def test_a_student_whose_builder_is_not_installed_fails(registry: Registry, small: Path) -> None:
     recipe = json.loads((small / "config.json").read_text())
     recipe["replaced"]["conv3_2"] = {"name": "elsewhere"}
-    (small / "config.json").write_text(json.dumps(recipe))
+    write_json(small / "config.json", recipe)
     network = checks(registry, "small")["network"]
     assert network.passed is False
     assert network.detail.startswith("unknown builder 'elsewhere'.")

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import pbkd
+from pbkd.core.files import write_json
 from pbkd.errors import RunFolderError, UnknownNameError, WeightsError
 from pbkd.models.chain import blocks_of
 from pbkd.models.replacement import build_replacement
@@ -169,10 +170,10 @@ def test_a_recipe_resolves_names_through_the_registry_only(
     path, recipe = read_config(tmp_path)
     recipe["plugins"] = [str(tmp_path / "evil.py")]
     (tmp_path / "evil.py").write_text("raise AssertionError('a recipe ran code')")
-    path.write_text(json.dumps(recipe))
+    write_json(path, recipe)
     pbkd.load(tmp_path)
     recipe["replaced"]["conv1_2"] = {"name": "os.system"}
-    path.write_text(json.dumps(recipe))
+    write_json(path, recipe)
     with pytest.raises(UnknownNameError, match="unknown builder 'os.system'"):
         pbkd.load(tmp_path)
 
@@ -185,7 +186,7 @@ def test_a_recipe_that_names_weights_is_refused(
     path, recipe = read_config(tmp_path)
     choice = recipe["replaced"]["conv2_1"] if key == "replaced" else recipe[key]
     choice["weights"] = str(tmp_path / "student" / "model.safetensors")
-    path.write_text(json.dumps(recipe))
+    write_json(path, recipe)
     with pytest.raises(RunFolderError, match="names a file of weights, which no"):
         pbkd.load(tmp_path)
 
@@ -194,7 +195,7 @@ def test_a_recipe_of_another_format(
     digits: DistillationTask, registry: Registry, tmp_path: Path
 ) -> None:
     saved_student(digits, registry, tmp_path)
-    (tmp_path / "student" / "config.json").write_text('{"format": 99}')
+    write_json(tmp_path / "student" / "config.json", {"format": 99})
     with pytest.raises(RunFolderError, match="not a recipe of this version"):
         pbkd.load(tmp_path)
 
@@ -205,6 +206,6 @@ def test_weights_of_another_student(
     saved_student(digits, registry, tmp_path)
     path, recipe = read_config(tmp_path)
     recipe["replaced"]["conv1_2"]["rank"] = 3
-    path.write_text(json.dumps(recipe))
+    write_json(path, recipe)
     with pytest.raises(WeightsError, match="depthwise"):
         pbkd.load(tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pbkd.core.blocks import BlockCost
+from pbkd.core.files import read_json
 from pbkd.errors import ConfigError
 from pbkd.planning.cost_files import CostTable, read_costs, write_costs
 from pbkd.planning.plan import Workload
@@ -23,7 +24,7 @@ TABLE = CostTable(
 def changed(tmp_path: Path, **changes: Any) -> Path:
     """Write the table with some keys of its first block (those with `block_`) or head changed."""
     write_costs(tmp_path / "costs.json", TABLE)
-    tree = json.loads((tmp_path / "costs.json").read_text())
+    tree = read_json(tmp_path / "costs.json")  # as a user writes it: without a checksum
     for key, value in changes.items():
         where = tree["blocks"][0] if key.startswith("block_") else tree
         where[key.removeprefix("block_")] = value
@@ -78,7 +79,7 @@ def test_a_published_record_is_read_with_its_steps(tmp_path: Path) -> None:
         ({"block_train_seconds": math.nan}, "'train_seconds' must be a number from 0"),
         ({"block_train_seconds": math.inf}, "'train_seconds' must be a number from 0"),
         ({"block_train_seconds": "1"}, "'train_seconds' must be a number from 0"),
-        ({"block_train_seconds": 10**400}, "'train_seconds' must be a number from 0"),
+        ({"block_train_seconds": 10**400}, "holds an integer of more than 64 bits"),
         ({"block_input_bytes": 0.5}, "'input_bytes' must be a whole number"),
         ({"block_prefix_seconds": 9.0}, "prefix_seconds of 'b' is less than of 'a'"),
     ],
@@ -94,9 +95,9 @@ def test_a_table_that_is_wrong_says_where(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not JSON"),
-        (b"\xff\xfe\x00", "is not JSON"),
-        (b"[" * 100_000, "is not JSON"),
+        (b"", "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"[" * 100_000, "cannot be read"),
         (b"[]", "has neither a 'format' nor 'runs'"),
         (b'{"a": 1}', "has neither a 'format' nor 'runs'"),
         (b'{"format": 1}', "lacks about, unit, steps, distinct_steps, blocks"),

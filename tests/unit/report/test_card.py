@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import Block, BlockCost
 from pbkd.core.events import BlockTrained
+from pbkd.core.files import read_json
 from pbkd.core.intervals import wilson_interval
 from pbkd.core.results import BlockResult, Latency, NetworkResult, PhaseResult, RunResult
 from pbkd.core.scores import ClassScore, PairedChange
@@ -186,7 +187,7 @@ def test_the_report_is_four_files_that_say_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "README.md").read_text() == card(result())
     assert (tmp_path / "blocks.csv").read_text() == blocks_csv(result().blocks)
     assert (tmp_path / "classes.csv").read_text() == classes_csv(CLASSES)
-    data = json.loads((tmp_path / "result.json").read_text())
+    data = read_json(tmp_path / "result.json")
     assert data == json.loads(json.dumps(result().to_dict()))
     assert data["accuracies"]["recalibrated"] is None
     assert data["phases"][0]["joules"] is None

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pbkd.core.files import write_json
 from pbkd.data.datasets import ArraySplit
 from pbkd.errors import RunFolderError
 from pbkd.runs.disagreements import Answer, Changes, find_changes, read_changes, write_changes
@@ -77,6 +78,6 @@ def test_no_more_than_a_dozen_examples_are_kept() -> None:
 def test_a_file_that_says_something_else_is_refused(tmp_path: Path, key: str, value: Any) -> None:
     write_changes(tmp_path, changes())
     tree = json.loads((tmp_path / "changes.json").read_text())
-    (tmp_path / "changes.json").write_text(json.dumps({**tree, key: value}))
+    write_json(tmp_path / "changes.json", {**tree, key: value})
     with pytest.raises(RunFolderError, match=r"changes\.json' does not hold changes"):
         read_changes(tmp_path)

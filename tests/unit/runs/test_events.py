@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pbkd.core.events import EpochDone, Event, Note
+from pbkd.core.json_lines import json_line
 from pbkd.errors import RunFolderError
 from pbkd.runs.events import follow_events, new_events, read_events, record_event
 
@@ -41,7 +42,7 @@ def texts(events: list[Event]) -> list[str]:
 
 
 def line(text: str) -> bytes:
-    return json.dumps({"event": "note", "time": 1.0, "text": text}).encode() + b"\n"
+    return json_line({"event": "note", "time": 1.0, "text": text})
 
 
 def test_an_event_is_one_line_with_its_time(tmp_path: Path) -> None:
@@ -50,6 +51,7 @@ def test_an_event_is_one_line_with_its_time(tmp_path: Path) -> None:
     lines = (tmp_path / "events" / "rank0.jsonl").read_text().splitlines()
     first, second = map(json.loads, lines)
     assert abs(first.pop("time") - time.time()) < 60
+    assert len(first.pop("crc32")) == 8
     assert first == {
         "event": "epoch", "phase": "retry", "worker": 0, "block": "a", "epoch": 3, "loss": 0.5
     }  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pbkd.core.files import write_json
 from pbkd.core.results import RunResult
 from pbkd.errors import RunFolderError
 from pbkd.runs.finished import Finished, read_finished
@@ -50,7 +51,6 @@ def plain(result: RunResult) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "tree",
     [
-        [],
         {},
         {**plain(RESULT), "student": None},
         {**plain(RESULT), "speed": 9000},
@@ -62,22 +62,20 @@ def plain(result: RunResult) -> dict[str, Any]:
         {**plain(RESULT), "change": {**plain(RESULT)["change"], "interval": [0.5]}},
         {**plain(RESULT), "test_images": "many"},
         {**plain(RESULT), "classes": [{"label": 0}]},
-        {**plain(RESULT), "teacher": {**asdict(RESULT.teacher), "interval": [0, float("nan")]}},
         {**plain(RESULT), "teacher": {**asdict(RESULT.teacher), "macs": "many"}},
-        {**plain(RESULT), "teacher": {**asdict(RESULT.teacher), "macs": float("nan")}},
     ],
 )
-def test_a_result_of_something_else_is_refused(tmp_path: Path, tree: object) -> None:
+def test_a_result_of_something_else_is_refused(tmp_path: Path, tree: dict[str, Any]) -> None:
     finished(tmp_path / "a")
-    (tmp_path / "a" / "result.json").write_text(json.dumps(tree))
+    write_json(tmp_path / "a" / "result.json", tree)
     message = "result.json' is not a result of this version of pbkd"
     with pytest.raises(RunFolderError, match=message):
         read_finished(tmp_path / "a")
 
 
-@pytest.mark.parametrize("tree", [3, [3], [{"method": "scratch"}], [{**asdict(SCRATCH), "x": 1}]])
-def test_baselines_of_something_else_are_refused(tmp_path: Path, tree: object) -> None:
+@pytest.mark.parametrize("rows", [3, [3], [{"method": "scratch"}], [{**asdict(SCRATCH), "x": 1}]])
+def test_baselines_of_something_else_are_refused(tmp_path: Path, rows: object) -> None:
     finished(tmp_path / "a")
-    (tmp_path / "a" / "baselines.json").write_text(json.dumps(tree))
+    write_json(tmp_path / "a" / "baselines.json", {"baselines": rows})
     with pytest.raises(RunFolderError, match="baselines.json' does not hold baselines"):
         read_finished(tmp_path / "a")

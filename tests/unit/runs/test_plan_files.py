@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pbkd.core.blocks import BlockCost
+from pbkd.core.files import write_json
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.errors import RunFolderError
 from pbkd.planning.cost_files import CostTable
@@ -50,6 +51,6 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_damaged_plan_is_told(tmp_path: Path, key: str, value: Any) -> None:
     write_plan(tmp_path, PLAN, TABLE)
     tree = json.loads((tmp_path / "plan.json").read_text())
-    (tmp_path / "plan.json").write_text(json.dumps({**tree, key: value}))
+    write_json(tmp_path / "plan.json", {**tree, key: value})
     with pytest.raises(RunFolderError, match=r"plan\.json' is not a plan"):
         read_plan(tmp_path)

@@ -16,6 +16,7 @@ from huggingface_hub.utils._validators import validate_repo_id
 
 import pbkd
 from pbkd.config.load import load_config
+from pbkd.core.files import write_json
 from pbkd.data.normalization import Normalization
 from pbkd.data.sources import DigitsSource
 from pbkd.errors import PbkdError, RunFolderError, ZooError
@@ -165,10 +166,10 @@ def test_nobodys_paths_are_given_away(registry: Registry, copied: Path, zoo: Pat
     readme = (copied / "README.md").read_text().replace(result["command"], command)
     assert "/srv/secret/a.npz" in readme
     (copied / "README.md").write_text(readme + "\nskipped /srv/secret/a.npz\n")
-    (copied / "result.json").write_text(json.dumps({**result, "command": command}))
+    write_json(copied / "result.json", {**result, "command": command})
     recipe = json.loads((copied / "student" / "config.json").read_text())
     recipe["plugins"] = ["/srv/secret/mine.py"]
-    (copied / "student" / "config.json").write_text(json.dumps(recipe))
+    write_json(copied / "student" / "config.json", recipe)
     folder = add_student(registry, copied, zoo)
     for path in folder.iterdir():
         assert b"secret" not in path.read_bytes(), path.name
@@ -227,7 +228,7 @@ def test_damage_is_refused_and_leaves_nothing(registry: Registry, copied: Path, 
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert "its checksum does not hold" in refused(PbkdError, registry, copied, zoo)
     weights.write_bytes(whole)
-    (copied / "result.json").write_text('{"teacher": {"name": "x"}}')
+    write_json(copied / "result.json", {"teacher": {"name": "x"}})
     assert "is not a result of this version" in refused(RunFolderError, registry, copied, zoo)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from pbkd.core.files import write_json
 from pbkd.errors import RunFolderError
 from pbkd.models.plain.network_file import read_network, write_network
 from pbkd.models.plain.tracing import trace_segments
@@ -80,7 +81,7 @@ def test_what_is_no_operation_is_refused(
 ) -> None:
     path, tree, network = file
     tree["segments"]["1"]["operations"].insert(1, operation)
-    path.write_text(json.dumps(tree))
+    write_json(path, tree)
     with pytest.raises(RunFolderError, match="does not describe a network"):
         read_network(path, network.state_dict())
 
@@ -103,7 +104,7 @@ def test_what_is_no_layer_of_these_weights_is_refused(
 ) -> None:
     path, tree, network = file
     tree["segments"]["1"]["layers"]["gate"] = layer
-    path.write_text(json.dumps(tree))
+    write_json(path, tree)
     with pytest.raises(RunFolderError, match="does not describe a network"):
         read_network(path, network.state_dict())
 
@@ -111,5 +112,5 @@ def test_what_is_no_layer_of_these_weights_is_refused(
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 9}', '{"format": 1, "segments": 3}'])
 def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "network.json").write_text(text)
-    with pytest.raises(RunFolderError, match=r"network.json' (does not|cannot)"):
+    with pytest.raises(RunFolderError, match=r"network.json' (does not|cannot|has no)"):
         read_network(tmp_path / "network.json", {})
