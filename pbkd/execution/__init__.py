@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from pbkd.execution.remote.reachability import check_reachable
     from pbkd.execution.remote.rendezvous import current_coordinator
+    from pbkd.execution.remote.worker_files import writable_files
     from pbkd.execution.remote.working_copy import stream_work
     from pbkd.execution.worker_request import WorkerRequest
     from pbkd.execution.workers import divide_resources
@@ -47,6 +48,7 @@ __all__ = [
     "stream_work",
     "watch_heartbeats",
     "worker_from_probe",
+    "writable_files",
 ]
 
 __getattr__ = lazy_exports(
@@ -73,5 +75,6 @@ __getattr__ = lazy_exports(
         "stream_work": "pbkd.execution.remote.working_copy",
         "watch_heartbeats": "pbkd.execution.heartbeat",
         "worker_from_probe": "pbkd.execution.remote.probe",
+        "writable_files": "pbkd.execution.remote.worker_files",
     },
 )

@@ -46,11 +46,11 @@ class _Actor:
 
     def free_address(self) -> tuple[str, int]:
         """Return this machine's address and a free port on it."""
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            import ray
+        import ray
 
-            return ray.util.get_node_ip_address(), probe.getsockname()[1]
+        address = ray.util.get_node_ip_address()
+        with socket.create_server((address, 0)) as server:
+            return address, server.getsockname()[1]
 
     def work(
         self, work: Work, rank: int, contents: FolderDelta, environment: Mapping[str, str]
@@ -148,13 +148,14 @@ class _Launch:
                 raise
 
     def run_worker(self, rank: int, contents: FolderDelta, environment: Mapping[str, str]) -> None:
-        """Run one worker on its actor; write what it sends into the run folder."""
+        """Run one worker on its actor; write its own files into the run folder."""
+        allowed = execution.writable_files(contents, rank)
         remote_work = self.actors[rank].work.options(num_returns="streaming")
         try:
             for reference in remote_work.remote(self.work, rank, contents, environment):
                 delta = self.ray.get(reference)
                 with self.lock:
-                    execution.apply_delta(delta, self.folder)
+                    execution.apply_delta(delta, self.folder, allowed)
         except self.ray.exceptions.RayTaskError as error:
             raise WorkerError(f"worker {rank} failed ({one_line(error.cause)}).") from error
 
@@ -186,8 +187,7 @@ def _run_jobs(launch: _Launch, jobs: JobPool, workers: Sequence[Worker]) -> None
                     return
 
     with launch.thread_pool(len(workers)) as pool:
-        for served in [pool.submit(serve, worker.rank) for worker in workers]:
-            served.result()
+        list(pool.map(serve, [worker.rank for worker in workers]))
     if left := ", ".join(jobs.blocks_left):
         raise WorkerError(f"too few workers of the Ray cluster are left to train {left}.")
 

@@ -7,16 +7,20 @@ appears, so that the run folder ends up as if the worker had written to it direc
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from pbkd.core.files import write_file
 from pbkd.errors import RunFolderError
+from pbkd.execution.remote.worker_files import LOCAL, inside
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pbkd.execution.remote.worker_files import WorkerFiles
 
 
 __all__ = [
@@ -32,7 +36,6 @@ FolderDelta = dict[str, bytes | None]
 """New file contents by relative path; None deletes a file. Contents below `events` are appended to
 the existing file, and come last; all others replace it."""
 _EVENTS = "events"
-_LOCAL = ("heartbeats", "lock", "logs")  # of the processes on one machine
 _INTERVAL = 0.5  # seconds between two snapshots
 
 
@@ -57,18 +60,23 @@ def pack_folder(folder: Path) -> FolderDelta:
     return _delta(folder, take_snapshot(folder), {})
 
 
-def apply_delta(delta: FolderDelta, folder: Path) -> None:
+def apply_delta(delta: FolderDelta, folder: Path, allowed: WorkerFiles | None = None) -> None:
     """Write a delta's files into a folder.
 
     Args:
         delta: From `pack_folder` or `folder_deltas`.
         folder: The folder to change.
+        allowed: The files that the sender may write, from `writable_files`; None for all in the
+            folder.
 
     Raises:
-        RunFolderError: A path is outside of the folder, or a file cannot be written.
+        RunFolderError: A path is outside of the folder, leads through a link or is not allowed, or
+            a file cannot be written.
     """
     for name, content in delta.items():
-        path = folder / _inside(name)
+        path = inside(folder, name)
+        if allowed:
+            allowed.check(name, delete=content is None)
         if content is None:
             path.unlink(missing_ok=True)
         elif name.startswith(f"{_EVENTS}/"):
@@ -108,18 +116,23 @@ def take_snapshot(folder: Path) -> Snapshot:
     for top in (folder / _EVENTS, folder):
         for parent, folders, files in os.walk(top):
             relative = PurePosixPath(os.path.relpath(parent, folder).replace(os.sep, "/"))
-            folders[:] = [name for name in folders if name not in (*_LOCAL, _EVENTS)]
+            folders[:] = [name for name in folders if name not in (*LOCAL, _EVENTS)]
             for name in files:
-                if not name.startswith(".") and name not in _LOCAL:
+                if not name.startswith(".") and name not in LOCAL:
                     _add_state(folder, str(relative / name), snapshot)
     return snapshot
 
 
 def _add_state(folder: Path, name: str, snapshot: Snapshot) -> None:
     try:
-        status = (folder / name).stat()
+        status = (folder / name).lstat()
     except FileNotFoundError:  # an old checkpoint was deleted meanwhile
         return
+    if not stat.S_ISREG(status.st_mode):
+        raise RunFolderError(
+            f"'{folder / name}' is a link or no regular file, which is not sent to other machines:"
+            " replace it by the file itself."
+        )
     snapshot[name] = _FileState(status.st_ino, status.st_mtime_ns, status.st_size)
 
 
@@ -145,10 +158,3 @@ def _append(path: Path, content: bytes) -> None:
             file.write(content)
     except OSError as error:
         raise RunFolderError(f"'{path}' cannot be written: {error.strerror}.") from error
-
-
-def _inside(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise RunFolderError(f"a worker sent the file '{name}', which is outside of the folder.")
-    return path
