@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pbkd.execution.remote.rendezvous import current_coordinator
     from pbkd.execution.remote.worker_files import writable_files
     from pbkd.execution.remote.working_copy import stream_work
+    from pbkd.execution.store import private_store
     from pbkd.execution.worker_request import WorkerRequest
     from pbkd.execution.workers import divide_resources
 
@@ -43,6 +44,7 @@ __all__ = [
     "pack_folder",
     "pack_job",
     "prepare_probe",
+    "private_store",
     "record_lost_process",
     "record_restart",
     "stream_work",
@@ -70,6 +72,7 @@ __getattr__ = lazy_exports(
         "pack_folder": "pbkd.execution.remote.folder_sync",
         "pack_job": "pbkd.execution.job_pool",
         "prepare_probe": "pbkd.execution.remote.probe",
+        "private_store": "pbkd.execution.store",
         "record_lost_process": "pbkd.execution.launcher_events",
         "record_restart": "pbkd.execution.launcher_events",
         "stream_work": "pbkd.execution.remote.working_copy",

@@ -1,7 +1,7 @@
 """The shared job queue, from which each worker claims its own next job.
 
-Used by the worker processes (and the benchmarks), through torchrun's store. Launchers that send
-jobs to their workers use `pbkd.execution.job_pool`.
+Used by the worker processes (and the benchmarks), through the store that they share. Launchers that
+send jobs to their workers use `pbkd.execution.job_pool`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 from typing import TYPE_CHECKING
 
 from torch.distributed import is_torchelastic_launched
-from torch.distributed.rendezvous import rendezvous
 
+from pbkd.execution.store import STORE, open_store
 from pbkd.execution.torchrun import store_key
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def claim_jobs(schedule: Schedule, rank: int, queue: str) -> Iterator[Job]:
 
 
 def _shared_counter(name: str) -> Callable[[], int]:
-    """Return a counter over all workers, in their TCPStore, or a local one in one process."""
-    if not is_torchelastic_launched():
+    """Return a counter over all workers, in their store, or a local one in one process."""
+    if STORE not in os.environ and not is_torchelastic_launched():
         return itertools.count().__next__
-    store, _, _ = next(iter(rendezvous("env://")))
+    store = open_store()
     # Workers restarted with the same store must not skip jobs that were claimed before.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     key = store_key(f"{name}/{attempt}")

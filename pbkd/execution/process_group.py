@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch.distributed as dist
-from torch.distributed.rendezvous import rendezvous
 
+from pbkd.execution.store import open_store
 from pbkd.execution.torchrun import store_key
 
 if TYPE_CHECKING:
@@ -34,14 +34,8 @@ def process_group(device: torch.device, rank: int, size: int, name: str) -> Iter
         name: Key of the group, unique within one launch.
     """
     backend = "nccl" if device.type == "cuda" else "gloo"
-    store, _, _ = next(iter(rendezvous("env://")))
-    dist.init_process_group(
-        backend,
-        store=dist.PrefixStore(store_key(name), store),  # type: ignore[attr-defined]
-        rank=rank,
-        world_size=size,
-        timeout=_TIMEOUT,
-    )
+    store = dist.PrefixStore(store_key(name), open_store())  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
     try:
         yield
         dist.barrier()  # a rank that leaves early would cut a link that another still reads

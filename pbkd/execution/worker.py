@@ -100,7 +100,8 @@ def _work_in_relay(context: WorkerContext) -> None:
     """Run one stage of a relay."""
     schedule, task = context.assignment.schedule, context.task
     starts = candidate_starts(context)
-    dist.barrier()  # every rank reads the checkpoints before any rank writes one
+    if len(context.assignment.workers) > 1:
+        dist.barrier()  # every rank reads the checkpoints before any rank writes one
     first = min(starts.values())
     relay_job = RelayJob(
         chain=task.feeding,

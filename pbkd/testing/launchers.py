@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbkd.core.schedule import Worker
 from pbkd.errors import WorkerError
+from pbkd.execution.store import STORE
 
 if TYPE_CHECKING:
     from pbkd.protocols import Launcher
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["check_launcher"]
 
 _WORKERS = 2
-_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_TCP_STORE = ("MASTER_ADDR", "MASTER_PORT")
+_ENVIRONMENT = ("RANK", "WORLD_SIZE", *_TCP_STORE)
 
 
 def check_launcher(launcher: Launcher) -> None:
     """Check that a launcher runs the work of every rank once and reports failures.
 
     Launches one worker, two workers, which must have the environment variables of
-    `torch.distributed`, and two workers of which one fails. Starts processes if the launcher does.
+    `torch.distributed` or those of `pbkd.execution.private_store`, and two workers of which one
+    fails. Starts processes if the launcher does.
 
     Args:
         launcher: The launcher.
@@ -40,7 +43,11 @@ def check_launcher(launcher: Launcher) -> None:
     ranks = sorted(seen["rank"] for seen in both)
     assert ranks == list(range(_WORKERS)), f"{_WORKERS} workers have the ranks {ranks}"
     for seen in both:
-        missing = [name for name in _ENVIRONMENT if not seen[name]]
+        missing = [
+            name
+            for name in _ENVIRONMENT
+            if not seen[name] and not (seen[STORE] and name in _TCP_STORE)
+        ]
         assert not missing, (
             f"worker {seen['rank']} has no environment variable {', '.join(missing)}"
         )
@@ -75,7 +82,7 @@ def _check_failure(launcher: Launcher) -> None:
 
 def _witness(folder: Path, rank: int) -> None:
     time.sleep(0.1)  # a launcher that does not wait returns before this is written
-    seen = {"rank": rank, **{name: os.environ.get(name) for name in _ENVIRONMENT}}
+    seen = {"rank": rank, **{name: os.environ.get(name) for name in (*_ENVIRONMENT, STORE)}}
     (folder / f"seen-{rank}-{time.time_ns()}").write_text(json.dumps(seen))
 
 

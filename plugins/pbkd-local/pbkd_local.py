@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import forkserver, util
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, ClassVar
 
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
-from torch.distributed.elastic.multiprocessing.errors import (
-    ChildFailedError,
-    ProcessFailure,
-    record,
-)
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+import psutil
 
 from pbkd import hookimpl
-from pbkd.errors import WorkerError
+from pbkd.errors import WorkerError, one_line
 from pbkd.execution import (
     emit_heartbeats,
     modules_to_preload,
+    private_store,
     record_lost_process,
     record_restart,
     watch_heartbeats,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from multiprocessing.context import ForkServerContext
+    from multiprocessing.process import BaseProcess
     from pathlib import Path
 
     from pbkd import Worker
@@ -42,10 +41,13 @@ if TYPE_CHECKING:
 
 PBKD_CONTRACT = 1
 
+_LOST = 255  # the exit code in `multiprocessing` of a process whose fork server was killed
+_END_TIMEOUT = 30.0  # seconds until a killed process is left to itself
+
 
 @dataclass(frozen=True)
 class LocalLauncher:
-    """Start workers with torch's elastic agent; their output goes to `logs` in the run folder.
+    """Start worker processes; their output goes to `logs` in the run folder.
 
     When a worker dies, all are restarted from their checkpoints, at most `restarts` times. A worker
     that sends no heartbeat for `patience` seconds is killed.
@@ -69,122 +71,188 @@ class LocalLauncher:
         if len(workers) == 1:
             work(folder, workers[0].rank)
             return
-        message = ""
+        previous = None
         for attempt in range(self.restarts + 1):
-            try:
-                self._run_agent(work, folder, len(workers))
-            except ChildFailedError as error:
-                rank, failure = error.get_first_failure()
-                previous, message = message, _message(failure, folder / "logs")
-                reason = f"worker {rank} failed ({message})"
-                # What failed twice in the same way is going to fail a third time.
-                if attempt == self.restarts or (message == previous and failure.exitcode >= 0):
-                    raise WorkerError(f"{reason}: see {folder / 'logs'}.") from error
-                record_restart(folder, reason, attempt + 1)
-            else:
+            failure = self._run_once(work, folder, len(workers))
+            if failure is None:
                 return
+            reason = f"worker {failure.rank} failed ({failure.message})"
+            # What failed twice in the same way is going to fail a third time.
+            if attempt == self.restarts or (failure == previous and not failure.was_killed):
+                raise WorkerError(f"{reason}: see {folder / 'logs'}.")
+            record_restart(folder, reason, attempt + 1)
+            previous = failure
 
-    def _run_agent(self, work: Work, folder: Path, workers: int) -> None:
+    def _run_once(self, work: Work, folder: Path, count: int) -> _Failure | None:
+        """Run all workers until they are done, or until the first one fails."""
+        logs = _new_logs(folder)
         on_lost = partial(record_lost_process, folder)
+        processes = _Processes()
         with (
-            _signals_restored(),
-            _agent_logs_silenced(),
+            private_store() as store,
             watch_heartbeats(folder, self.patience, on_lost),
+            processes.ended(),
         ):
-            elastic_launch(_config(folder, workers), _worker)(work, folder)
+            for rank in range(count):
+                environment = {**store, "RANK": str(rank), "WORLD_SIZE": str(count)}
+                arguments = work, folder, rank, environment, logs / str(rank)
+                try:
+                    processes.start(arguments)
+                except (EOFError, ConnectionError) as error:  # the fork server was killed
+                    return _Failure(rank, f"it could not be started: {one_line(error)}", True)
+            return processes.first_failure(logs)
 
 
-def _config(folder: Path, workers: int) -> LaunchConfig:
-    return LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=workers,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        run_id=folder.name,
-        # The agent would restart even workers that fail in the same way each time.
-        max_restarts=0,
-        start_method=_start_method(),
-        logs_specs=DefaultLogsSpecs(str(folder / "logs"), redirects=Std.ALL),
-    )
+@dataclass(frozen=True)
+class _Failure:
+    """The failure of one worker."""
+
+    rank: int
+    message: str
+    was_killed: bool
 
 
-def _start_method() -> str:
-    """Choose how processes start: as forks of a server that has imported torch, if possible.
+class _Processes:
+    """The worker processes of one launch, by rank."""
+
+    def __init__(self) -> None:
+        self._processes: list[BaseProcess] = []
+        self._handles: list[psutil.Process] = []
+
+    def start(self, arguments: tuple[Work, Path, int, Mapping[str, str], Path]) -> None:
+        """Start the next worker."""
+        process = _fork_server().Process(target=_worker, args=arguments)
+        process.start()
+        self._processes.append(process)
+        with suppress(psutil.NoSuchProcess):
+            self._handles.append(psutil.Process(process.pid))
+
+    def first_failure(self, logs: Path) -> _Failure | None:
+        """Wait until all processes have ended well, or one has failed."""
+        running = {process.sentinel: rank for rank, process in enumerate(self._processes)}
+        while running:
+            ended = [running.pop(ready) for ready in wait([*running]) if isinstance(ready, int)]
+            failures = [self._failure(rank, logs / str(rank)) for rank in ended]
+            # One that was killed is the cause of errors in the others.
+            for failure in sorted(filter(None, failures), key=lambda f: not f.was_killed):
+                return failure
+        return None
+
+    def _failure(self, rank: int, logs: Path) -> _Failure | None:
+        process = self._processes[rank]
+        process.join()
+        code = process.exitcode or 0
+        if code == 0:
+            return None
+        if message := _last_line(logs / "error.txt"):
+            return _Failure(rank, message, False)
+        if code == _LOST:
+            return _Failure(rank, "its fork server was killed", True)
+        if code < 0:
+            return _Failure(rank, f"it was ended by {_signal_name(-code)}", True)
+        default = f"exit code {code} before its work began, with the reason above"
+        return _Failure(rank, _last_line(logs / "stderr.log") or default, False)
+
+    @contextmanager
+    def ended(self) -> Iterator[None]:
+        """Kill all processes at the end of the context, and wait until they are gone.
+
+        Those whose fork server was killed are running still, although `multiprocessing` believes
+        that they have ended.
+        """
+        try:
+            yield
+        finally:
+            running = [handle for handle in self._handles if _is_running(handle)]
+            for handle in running:
+                with suppress(psutil.NoSuchProcess):
+                    handle.kill()
+            end = time.monotonic() + _END_TIMEOUT
+            while any(map(_is_running, running)) and time.monotonic() < end:
+                time.sleep(0.01)
+
+
+def _is_running(handle: psutil.Process) -> bool:
+    try:
+        return bool(handle.is_running() and handle.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _fork_server() -> ForkServerContext:
+    """Start the server whose forks the workers are, unless it runs; it imports torch once.
 
     The server has started no threads and used no device, so that forking it is safe. Forks start in
     tenths of a second, a new interpreter takes seconds.
+
+    Ctrl-C is blocked in the server, and so in each worker until its own code runs.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return "spawn"
-    multiprocessing.set_forkserver_preload(modules_to_preload())
-    return "forkserver"
-
-
-def _message(failure: ProcessFailure, logs: Path) -> str:
-    """Return the last line of a failed worker's error, or of its log."""
-    message = failure.message
-    if isinstance(message, dict):
-        message = message.get("message", "")
-    elif failure.exitcode > 0:
-        written = logs.glob(f"*/attempt_0/{failure.local_rank}/stderr.log")
-        newest = max(written, key=lambda path: path.stat().st_mtime, default=None)
-        default = f"exit code {failure.exitcode} before its work began, with the reason above"
-        message = (newest.read_text().strip() if newest else "") or default
-    return str(message).strip().splitlines()[-1]
-
-
-@contextmanager
-def _signals_restored() -> Iterator[None]:
-    """Restore the signal handlers that the agent replaces; turn its exception into Python's own."""
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
-    main = threading.current_thread() is threading.main_thread()
-    signals = [getattr(signal, name) for name in names if main and hasattr(signal, name)]
-    handlers = {number: signal.getsignal(number) for number in signals}
+    # Python before 3.10.9 and 3.11.1: every user could have the server run code (CVE-2022-42919).
+    util.abstract_sockets_supported = False  # type: ignore[misc]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(modules_to_preload())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
-    except SignalException as error:
-        if error.sigval == signal.SIGINT:
-            raise KeyboardInterrupt from error
-        raise SystemExit(128 + error.sigval) from error
+        forkserver.ensure_running()
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
 
 
-@contextmanager
-def _agent_logs_silenced() -> Iterator[None]:
-    """Keep the agent's log lines off the terminal: the `WorkerError` says the same."""
-    registered = logging.root.manager.loggerDict.items()  # each module sets its own level
-    prefixes = ("torch.distributed", "torch.multiprocessing")
-    loggers = [
-        logger
-        for name, logger in registered
-        if name.startswith(prefixes) and isinstance(logger, logging.Logger)
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def _new_logs(folder: Path) -> Path:
+    """Create the folder of the logs of one start of the workers."""
+    logs = folder / "logs"
+    number = 1
+    while (logs / str(number)).exists():
+        number += 1
+    (logs / str(number)).mkdir(parents=True)
+    return logs / str(number)
 
 
-@record
-def _worker(work: Work, folder: Path) -> None:
+def _last_line(path: Path) -> str:
+    """Return the last line of a log, or nothing if there is none."""
+    with suppress(OSError):
+        return (path.read_text(errors="replace").strip().splitlines() or [""])[-1]
+    return ""
+
+
+def _worker(
+    work: Work, folder: Path, rank: int, environment: Mapping[str, str], logs: Path
+) -> None:
     # A worker that is blocked in torch, waiting for another, could not handle Ctrl-C in Python.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    _redirect_output(logs)
     _end_with_parent()
-    with emit_heartbeats(folder):
-        work(folder, int(os.environ["RANK"]))
+    os.environ.update(environment)
+    try:
+        with emit_heartbeats(folder):
+            work(folder, rank)
+    except Exception as error:
+        (logs / "error.txt").write_text(one_line(error))
+        raise
+
+
+def _redirect_output(logs: Path) -> None:
+    """Write what Python and other code print to the logs from now on."""
+    logs.mkdir()
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        file = (logs / f"{name}.log").open("w", buffering=1, errors="backslashreplace")
+        os.dup2(file.fileno(), descriptor)
+        setattr(sys, name, file)
 
 
 def _end_with_parent() -> None:
     """End this process when its parent ends for any reason."""
     parent = multiprocessing.parent_process()
-    assert parent is not None, "the agent starts workers through multiprocessing"
+    assert parent is not None, "multiprocessing has started this process"
 
     def exit_after_parent() -> None:
         wait([parent.sentinel])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import subprocess
 import sys
 import time
 
-from pbkd_local import _start_method
+from pbkd_local import _fork_server
 
 from pbkd.energy.monitor import monitor_energy
 from pbkd.energy.phases import PhaseClock
@@ -33,8 +32,7 @@ def test_cpu_seconds_include_forks_of_a_server_that_ended() -> None:
         clock = PhaseClock(monitor)
         with clock.phase("workers"):
             # Started as the launcher's workers are: the server stays for those of later tests.
-            context = multiprocessing.get_context(_start_method())
-            worker = context.Process(target=burn, args=(0.3,))  # type: ignore[attr-defined]
+            worker = _fork_server().Process(target=burn, args=(0.3,))
             worker.start()
             worker.join()
     assert clock.results[0].cpu_seconds >= 0.29

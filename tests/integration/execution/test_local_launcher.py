@@ -80,6 +80,6 @@ def test_a_worker_that_fails_stops_the_others_and_is_named(tmp_path: Path) -> No
         rf"worker 1 failed \(.*witness\.py.*RuntimeError: no more.*\): see {folder / 'logs'}\.",
         str(caught.value),
     )
-    tracebacks = list((folder / "logs").glob("**/error.json"))
-    assert len(tracebacks) == 2  # the second time the same way, so not a third time
-    assert all("in load_plugin" in traceback.read_text() for traceback in tracebacks)
+    logs = list((folder / "logs").glob("**/1/stderr.log"))
+    assert len(logs) == 2  # the second time the same way, so not a third time
+    assert all("in load_plugin" in log.read_text() for log in logs)

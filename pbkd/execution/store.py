@@ -1,0 +1,66 @@
+"""The store of a phase's workers: a private file on one machine, torch's TCPStore on several."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch.distributed import Store  # type: ignore[attr-defined]
+
+
+__all__ = ["STORE", "open_store", "private_store"]
+
+STORE = "PBKD_STORE"
+"""Variable with the path of the store's file, in the workers of one machine."""
+
+_LOOPBACK = "127.0.0.1"
+
+
+@contextmanager
+def private_store() -> Iterator[Mapping[str, str]]:
+    """Make a store for workers on this machine that no other user can open.
+
+    It is a file in a folder of mode 0700. The connections between the workers use the loopback
+    interface, regardless of what the environment says.
+
+    Yields:
+        Environment variables for the workers, besides RANK and WORLD_SIZE.
+    """
+    interface = _loopback_interface()
+    with tempfile.TemporaryDirectory(prefix="pbkd-store-") as folder:
+        path = Path(folder, "store")
+        path.touch(mode=0o600)
+        yield {
+            STORE: str(path),
+            "GLOO_SOCKET_IFNAME": interface,
+            "NCCL_SOCKET_IFNAME": f"={interface}",
+            "NCCL_RAS_ENABLE": "0",  # a service for other processes to inspect NCCL's
+        }
+
+
+def open_store() -> Store:
+    """Open the store that all workers of the phase share.
+
+    It is the file that PBKD_STORE names, or else the TCPStore of torch's environment variables.
+    """
+    if path := os.environ.get(STORE):
+        store: Store = dist.FileStore(path)  # type: ignore[attr-defined]
+    else:
+        store, _, _ = next(iter(rendezvous("env://")))
+    return store
+
+
+def _loopback_interface() -> str:
+    interfaces = psutil.net_if_addrs().items()
+    found = (name for name, entries in interfaces if any(e.address == _LOOPBACK for e in entries))
+    return next(found, "lo")
