@@ -24,6 +24,7 @@ __all__ = [
     "COUNTER",
     "converted",
     "differences",
+    "encode_weights",
     "fingerprint",
     "first_names",
     "fit_weights",
@@ -82,12 +83,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], bool]:
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors, atomically and with a checksum."""
+    write_file(path, encode_weights(tensors))
+
+
+def encode_weights(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return what `write_weights` writes; it depends on names and tensors alone."""
     # Copies, because safetensors refuses tensors that share memory, as tied weights do.
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    write_file(path, save(plain, {_CHECKSUM: _digest(plain)}))
+    return save(plain, {_CHECKSUM: _digest(plain)})
 
 
 def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from pbkd.errors import ConfigError, TeacherError
 from pbkd.models.weights import fingerprint
 from pbkd.pipeline.context import RunContext
 from pbkd.pipeline.finish import finish
+from pbkd.pipeline.initial_weights import restore_initial_weights
 from pbkd.pipeline.plan import cost_table
 from pbkd.pipeline.predict_phases import plan_whole_run
 from pbkd.pipeline.run_folder import open_folder, reopen_folder
@@ -92,12 +93,12 @@ def run(
             ctx = RunContext(
                 planned=planned, registry=registry, folder=folder, log=log, clock=clock
             )
-            _announce(ctx, planned.config)
+            restored = _announce(ctx, planned.config, resumed=resume is not None)
             with _unchanged(ctx.task.teacher.network), folder_needed(folder):
                 built = train_blocks(ctx)
                 kept = select(ctx, built.results, config.max_drop, config.budget)
                 outcome = finish(ctx, kept)
-        result = run_result(ctx, outcome, (*doubts, *built.notes), monitor)
+        result = run_result(ctx, outcome, (*doubts, *restored, *built.notes), monitor)
         _publish(ctx, result)
         return result
 
@@ -167,10 +168,14 @@ def _score_teacher(planned: PlannedRun, emit: Emit, *, check: bool) -> tuple[str
     return doubts
 
 
-def _announce(ctx: RunContext, config: RunConfig) -> None:
-    """Record the events so far in the run folder, and emit the plan."""
+def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str, ...]:
+    """Record the events so far in the run folder, and emit the plan.
+
+    If `resumed`, restore damaged initial weights; emit and return a note on each.
+    """
+    restored = restore_initial_weights(ctx.folder, ctx.planned.replacements) if resumed else ()
     ctx.log.record_in(ctx.folder)
-    for note in input_notes(ctx.task):
+    for note in (*input_notes(ctx.task), *restored):
         ctx.log.emit(Note(text=note))
     epochs = {
         "teacher-fed": config.distill.epochs or 0,
@@ -180,6 +185,7 @@ def _announce(ctx: RunContext, config: RunConfig) -> None:
     table = cost_table(ctx.planned)
     phases = {**ctx.clock.seconds, **ctx.planned.phases}
     ctx.log.emit(plan_event(ctx.folder, epochs, ctx.plan, table, phases))
+    return restored
 
 
 def _publish(ctx: RunContext, result: RunResult) -> None:

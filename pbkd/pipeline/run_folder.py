@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pbkd.config.load import to_yaml
 from pbkd.core.events import Resumed
 from pbkd.core.files import write_file
-from pbkd.models.weights import write_weights
+from pbkd.pipeline.initial_weights import write_initial_weights
 from pbkd.pipeline.plan import cost_table
 from pbkd.runs.events import record_event
 from pbkd.runs.folder import locked, new_run_folder, times_resumed
@@ -38,8 +38,7 @@ def open_folder(stack: ExitStack, planned: PlannedRun) -> Path:
     folder = new_run_folder(Path(config.out), planned.task.teacher.name)
     stack.enter_context(locked(folder))
     write_file(folder / "config.yaml", to_yaml(config).encode())
-    for name, replacement in planned.replacements.items():
-        write_weights(folder / "initial" / f"{name}.safetensors", replacement.state_dict())
+    write_initial_weights(folder, planned.replacements)
     write_identity(folder, config, planned.task)
     write_plan(folder, planned.plan, cost_table(planned))
     return folder

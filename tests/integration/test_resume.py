@@ -161,12 +161,17 @@ def test_a_damaged_checkpoint_or_result_is_told_of_and_not_used(
         content[at] ^= 1
         path.write_bytes(content)
     newest[2].write_bytes(newest[2].read_bytes()[:99])
+    initial = sorted((folder / "initial").glob("*.safetensors"))
+    initial[0].unlink()
+    initial[1].write_bytes(initial[2].read_bytes())
     result, events = resumed(folder, registry)
     assert_same(result, undisturbed)
     damaged = [e.reason for e in read_events(folder) if isinstance(e, CheckpointDamaged)]
     assert len(damaged) == 3
     assert all("is damaged" in why or "is not a whole checkpoint" in why for why in damaged)
     assert {e.block for e in events if isinstance(e, BlockTrained)} >= {p.stem for p in finished}
+    rebuilt = [note for note in result.notes if "were damaged and were built again" in note]
+    assert len(rebuilt) == 2
 
 
 def test_what_would_change_the_result_is_refused(

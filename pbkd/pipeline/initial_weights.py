@@ -1,0 +1,96 @@
+"""The initial weights of a run's replacements: written once, and built again if damaged."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from pbkd.core.files import read_json, write_json
+from pbkd.errors import RunFolderError, WeightsError
+from pbkd.models.weights import encode_weights, read_weights, write_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import nn
+
+
+__all__ = ["restore_initial_weights", "write_initial_weights"]
+
+_FOLDER, _CHECKSUMS = "initial", "checksums.json"
+
+
+def write_initial_weights(folder: Path, replacements: Mapping[str, nn.Module]) -> None:
+    """Write untrained replacements to the folder of a new run, with a list of their checksums.
+
+    Args:
+        folder: The run folder.
+        replacements: The replacements, by candidate.
+    """
+    checksums = {}
+    for name, replacement in replacements.items():
+        write_weights(_path(folder, name), replacement.state_dict())
+        checksums[name] = _checksum(_path(folder, name).read_bytes())
+    write_json(folder / _FOLDER / _CHECKSUMS, checksums)
+
+
+def restore_initial_weights(folder: Path, replacements: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    """Write missing and damaged initial weights again, from replacements that were built anew.
+
+    Initial weights depend on the run's seed, the teacher and the builder alone, so that what is
+    written again equals the original; the list of checksums shows whether it does.
+
+    Args:
+        folder: The folder of a run that is resumed.
+        replacements: The untrained replacements, by candidate.
+
+    Returns:
+        A sentence for each file that was written again.
+
+    Raises:
+        RunFolderError: If a file cannot be built again as it was.
+    """
+    recorded = _recorded(folder)
+    restored = []
+    for name, replacement in replacements.items():
+        path = _path(folder, name)
+        found = _checksum(path.read_bytes()) if path.is_file() else None
+        if found is not None and found == recorded.get(name):
+            continue
+        content = encode_weights(replacement.state_dict())
+        if _checksum(content) != recorded.get(name, _checksum(content)) or (
+            name not in recorded and found != _checksum(content) and _is_whole(path)
+        ):
+            raise RunFolderError(
+                f"'{path}' is damaged, and this machine builds other initial weights: resume the"
+                " run where it was begun, or begin it anew."
+            )
+        if found != _checksum(content):
+            write_weights(path, replacement.state_dict())
+            restored.append(f"The initial weights of '{name}' were damaged and were built again.")
+    return tuple(restored)
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    """Return the checksums by candidate; empty if their list is damaged."""
+    try:
+        return dict(read_json(folder / _FOLDER / _CHECKSUMS))
+    except (RunFolderError, TypeError, ValueError):
+        return {}
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_weights(path)
+    except WeightsError:
+        return False
+    return True
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / _FOLDER / f"{name}.safetensors"
+
+
+def _checksum(content: bytes) -> int:
+    return zlib.crc32(content)
