@@ -7,7 +7,7 @@ import torch
 
 from pbkd.runs.folder import newest_run
 from tests.made_once import made_once
-from tests.soak.kill import undisturbed as undisturbed_run
+from tests.soak.short_run import undisturbed as undisturbed_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,114 +2,133 @@
 
 from __future__ import annotations
 
-import os
+import random
+import re
 import signal
-import subprocess
-import sys
-import time
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pbkd.config.load import load_config
-from pbkd.core.events import EpochDone, Restarted, WorkerLost
-from pbkd.pipeline.run import run
-from pbkd.plugin.registry import build_registry
+from pbkd.core.events import Restarted, WorkerLost
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run
-from tests.soak.kill import FEEDS, Killer, digests, disturbed, settings
+from tests.soak.attempt import Undisturbed, attempt, run_undisturbed, wait_until
+from tests.soak.kill import kill
+from tests.soak.moments import Moment
+from tests.soak.preloaded import Command, Preloaded
+from tests.soak.short_run import digests, tiny_settings
+from tests.soak.victims import strike, victims_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+FEEDS = {
+    "recompute": ["scheduler=round-robin"],
+    "queue": ["scheduler=lpt-scheduler"],
+    "relay": ["scheduler=pipeline"],
+    "cache": ["scheduler=cached", "cache_gigabytes=1"],
+}
+CHANCE = random.Random(0)
 
-MAIN = "from pbkd.cli import main\nmain()"
+
+@pytest.fixture(scope="module")
+def preloaded() -> Iterator[Preloaded]:
+    with Preloaded() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def tiny(preloaded: Preloaded, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run that nobody disturbs."""
+    return run_undisturbed(preloaded, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder with a short path, as sockets need it."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def started(preloaded: Preloaded, place: Path, *changes: str) -> Command:
+    return preloaded.start(place / "1", ["run", "--json", *tiny_settings(place), *changes])
+
+
+def await_epoch(command: Command, phase: str) -> None:
+    """Wait until a block has done an epoch of a phase."""
+    mark = re.compile(rf'"event": "epoch".*"phase": "{phase}"')
+    wait_until(lambda: mark.search(command.out), f"an epoch of {phase}", pause=0.002)
+
+
+def ended(preloaded: Preloaded, command: Command) -> int | None:
+    """Wait until a command has ended; return its exit code."""
+    wait_until(lambda: preloaded.poll(command) is not None, "the run ends")
+    return preloaded.poll(command)
 
 
 @pytest.mark.parametrize(
     "feed",
     [pytest.param(f, marks=[pytest.mark.slow] if f != "recompute" else []) for f in FEEDS],
 )
-def test_killed_workers_change_nothing(feed: str, undisturbed: Path, tmp_path: Path) -> None:
-    found, kills = disturbed(tmp_path, feed, seed=1, kills=3)
-    assert found == digests(undisturbed)
-    assert kills >= 2  # three, unless the run was over before
-    restarts = [e for e in read_events(newest_run(tmp_path)) if isinstance(e, Restarted)]
-    assert restarts
+def test_killed_workers_change_nothing(
+    feed: str, preloaded: Preloaded, tiny: Undisturbed, place: Path
+) -> None:
+    command = started(preloaded, place, *FEEDS[feed], "workers=2")
+    for phase in ("teacher-fed", "student-fed"):
+        await_epoch(command, phase)
+        assert strike(command, "worker", signal.SIGKILL, CHANCE)
+    assert ended(preloaded, command) == 0, command.err
+    assert digests(newest_run(place)) == tiny.weights
+    restarts = [e for e in read_events(newest_run(place)) if isinstance(e, Restarted)]
+    assert len(restarts) == 2
 
 
-def test_a_worker_that_hangs_is_killed_and_started_again(undisturbed: Path, tmp_path: Path) -> None:
-    killer = Killer(seed=0, kills=1, how=signal.SIGSTOP)
-    changes = ["workers=2", "scheduler=pipeline", "launcher.patience=8"]
-    result = run(load_config([*settings(tmp_path), *changes]), build_registry(), killer.see)
-    assert killer.kills == 1
-    assert digests(Path(result.folder)) == digests(undisturbed)
-    lost = [e for e in read_events(Path(result.folder)) if isinstance(e, WorkerLost)]
-    assert lost
-    assert all(event.silent_seconds > 8 for event in lost)
-
-
-def started(out: Path, *changes: str) -> subprocess.Popen[str]:
-    """Start a run in a process group of its own."""
-    command = [sys.executable, "-c", MAIN, "run", *settings(out), *changes]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "GOMP_SPINCOUNT": "3000"},
-    )
-
-
-def wait_until(happened: Callable[[], Any], seconds: float = 90) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := happened()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
-
-
-def epochs(out: Path) -> int:
-    folders = [path.parent for path in out.glob("digits*/config.yaml")]
-    return sum(isinstance(e, EpochDone) for folder in folders for e in read_events(folder))
-
-
-def workers(out: Path) -> list[int]:
-    return [int(path.name) for path in out.glob("digits*/heartbeats/*")]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0] != "Z"
-    except OSError:
-        return False
+def test_a_worker_that_hangs_is_killed_and_started_again(
+    preloaded: Preloaded, tiny: Undisturbed, place: Path
+) -> None:
+    changes = ["workers=2", "scheduler=pipeline", "launcher.patience=2", "launcher.restarts=9"]
+    command = started(preloaded, place, *changes)
+    await_epoch(command, "teacher-fed")
+    stopped = strike(command, "worker", signal.SIGSTOP, CHANCE)
+    assert stopped
+    assert ended(preloaded, command) == 0, command.err
+    assert digests(newest_run(place)) == tiny.weights
+    lost = [e for e in read_events(newest_run(place)) if isinstance(e, WorkerLost)]
+    assert stopped in [event.pid for event in lost]
+    assert all(event.silent_seconds > 2 for event in lost)
 
 
 def test_workers_end_with_the_host_and_the_run_is_resumed(
-    undisturbed: Path, tmp_path: Path
+    preloaded: Preloaded, tiny: Undisturbed, place: Path
 ) -> None:
-    host = started(tmp_path, "workers=2", "scheduler=pipeline")
-    wait_until(lambda: epochs(tmp_path) >= 8)
-    orphans = workers(tmp_path)
-    assert len(orphans) == 2
-    host.kill()
-    host.wait()
-    wait_until(lambda: not any(map(is_alive, orphans)), seconds=20)
-    folder = newest_run(tmp_path)
-    result = run(load_config(file=folder / "config.yaml"), build_registry(), resume=folder)
-    assert digests(Path(result.folder)) == digests(undisturbed)
+    moment = Moment(
+        seed=0,
+        scheduler="pipeline",
+        workers=2,
+        phase="student-fed",
+        share=0.7,
+        victim="host",
+        signal=signal.SIGKILL,
+        resumed_by=1,
+    )
+    assert attempt(preloaded, moment, place, tiny) == "resumed"
 
 
-def test_ctrl_c_stops_everything_and_says_how_to_go_on(tmp_path: Path) -> None:
-    host = started(tmp_path, "workers=2", "scheduler=greedy", "distill.epochs=500")
-    wait_until(lambda: epochs(tmp_path) >= 4)
-    begun = workers(tmp_path)
-    os.killpg(host.pid, signal.SIGINT)
-    _, told = host.communicate(timeout=30)
-    assert host.returncode == 130
+def test_ctrl_c_stops_everything_and_says_how_to_go_on(preloaded: Preloaded, place: Path) -> None:
+    command = started(preloaded, place, "workers=2", "scheduler=greedy", "distill.epochs=500")
+    await_epoch(command, "teacher-fed")
+    workers = victims_of(command, "worker")
+    assert workers
+    strike(command, "group", signal.SIGINT, CHANCE)
+    assert ended(preloaded, command) == 130
+    assert not set(workers) & set(victims_of(command, "worker"))
     # Once in a while the timer of torch's rendezvous is collected in its own thread, which Python
     # tells of on the lines below.
-    first, *_ = told.splitlines()
-    assert first == f"pbkd: stopped; go on with `pbkd run --resume {newest_run(tmp_path)}`."
-    assert not any(map(is_alive, begun))
+    first, *_ = command.err.splitlines()
+    assert first == f"pbkd: stopped; go on with `pbkd run --resume {newest_run(place)}`."
+
+
+@pytest.mark.slow
+def test_kills_at_drawn_moments_leave_nothing_and_change_nothing(preloaded: Preloaded) -> None:
+    results = dict(kill(preloaded, count=60, seed=0))
+    assert [f"{m}: {what}" for m, what in results.items() if what.startswith("FAULT")] == []
+    assert sum(what in ("went on", "resumed") for what in results.values()) >= 30

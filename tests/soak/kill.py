@@ -1,144 +1,86 @@
-"""Kill workers at random moments, over and over: `python -m tests.soak.kill --rounds 100`.
+"""Kill what belongs to runs, at moments drawn by seeds: `python -m tests.soak.kill --kills 500`.
 
-Every round is one run with several kills; its weights must be those of an undisturbed run.
+Each run is killed once, in one of its processes or all; afterwards no process and no file may be
+left, exit code and text be as documented, and the resumed run give the weights of an undisturbed
+one. A table counts what came of it.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import multiprocessing
-import os
-import random
-import signal
+import shutil
+import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pbkd.config.load import load_config
-from pbkd.core.events import EpochDone, Event
-from pbkd.core.process import background_thread
-from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
+from tests.soak.attempt import FaultError, attempt, run_undisturbed
+from tests.soak.moments import draw_moments
+from tests.soak.preloaded import Preloaded
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterator
 
-FEEDS = {
-    "recompute": ["scheduler=round-robin"],
-    "queue": ["scheduler=lpt-scheduler"],
-    "relay": ["scheduler=pipeline"],
-    "cache": ["scheduler=cached", "cache_gigabytes=1"],
-}
+    from tests.soak.moments import Moment
 
-# Every process of a run loads its plugins; this one makes each keep a checkpoint at every epoch.
-_OFTEN = """
-from pbkd.training import checkpoint
-from pbkd import hookimpl
+__all__ = ["kill"]
 
-checkpoint.STEPS_BETWEEN = 1
-
-@hookimpl
-def register_builders():
-    return []
-"""
+_COLUMNS = ("went on", "resumed", "nothing trained", "nothing begun", "no victim", "over before")
 
 
-def settings(out: Path) -> list[str]:
-    """Return overrides for a short run, with checkpoints at every epoch."""
-    out.mkdir(parents=True, exist_ok=True)
-    plugin = out / "often.py"
-    plugin.write_text(_OFTEN)
-    return [
-        f"out={out}", f"plugins=[{plugin}]", "threads=1", "distill.epochs=6",
-        "distill.student_fed_epochs=4", "finetune.epochs=1", "batch_size=128", "data.crop=0",
-        "meters=[]",
-    ]  # fmt: skip
+def kill(preloaded: Preloaded, count: int, seed: int) -> Iterator[tuple[Moment, str]]:
+    """Disturb runs at drawn moments.
+
+    Args:
+        preloaded: Starts the runs.
+        count: How many.
+        seed: The first seed.
+
+    Yields:
+        Each moment with what came of it; a sentence for what should not be.
+    """
+    schedulers = sorted(build_registry().strategies["scheduler"])
+    with tempfile.TemporaryDirectory() as name:  # a short path, as sockets need it
+        wanted = run_undisturbed(preloaded, Path(name) / "alone")
+        for moment in draw_moments(schedulers, count, seed):
+            folder = Path(name) / str(moment.seed)
+            try:
+                what = attempt(preloaded, moment, folder, wanted)
+            except FaultError as fault:
+                what = f"FAULT: {fault}"
+            yield moment, what
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """Return a digest of every file of weights that a run leaves."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*.safetensors")
-    }
-
-
-class Killer:
-    """Ends random workers: half of them when a block has got on, half at a random time."""
-
-    def __init__(self, seed: int, kills: int, how: signal.Signals = signal.SIGKILL) -> None:
-        self._random = random.Random(seed)
-        self._how = how
-        self._by_event = kills - kills // 2
-        self._by_time = kills // 2
-        self._wait = self._random.randint(1, 8)
-        self.kills = 0
-
-    def see(self, event: Event) -> None:
-        """Count epochs; after a random number of them, kill."""
-        blockwise = isinstance(event, EpochDone) and event.phase.endswith("-fed")
-        if not blockwise or not self._by_event:
-            return
-        self._wait -= 1
-        if self._wait <= 0 and self._kill():
-            self._by_event -= 1
-            self._wait = self._random.randint(1, 12)
-
-    @contextmanager
-    def at_random_times(self) -> Iterator[None]:
-        """Kill from a thread, while the context lasts."""
-
-        def kill(stop: threading.Event) -> None:
-            while self._by_time and not stop.wait(self._random.uniform(0.5, 7)):
-                self._by_time -= self._kill()
-
-        with background_thread(kill, "killer"):
-            yield
-
-    def _kill(self) -> bool:
-        workers = [child.pid for child in multiprocessing.active_children() if child.pid]
-        if not workers:
-            return False
-        with suppress(ProcessLookupError):
-            os.kill(self._random.choice(workers), self._how)
-            self.kills += 1
-            return True
-        return False
-
-
-def disturbed(out: Path, feed: str, seed: int, kills: int) -> tuple[dict[str, str], int]:
-    """Run with kills; return the digests of what came out, and how many kills there were."""
-    killer = Killer(seed, kills)
-    changes = [*settings(out), *FEEDS[feed], "workers=2", f"launcher.restarts={kills + 2}"]
-    with killer.at_random_times():
-        result = run(load_config(changes), build_registry(), killer.see)
-    return digests(Path(result.folder)), killer.kills
-
-
-def undisturbed(out: Path) -> dict[str, str]:
-    """Return the digests of what one worker gives, left alone."""
-    return digests(Path(run(load_config(settings(out)), build_registry()).folder))
+def _table(results: list[tuple[Moment, str]]) -> str:
+    """Count the outcomes by victim, signal, phase, scheduler and workers."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for moment, what in results:
+        column = what if what in _COLUMNS else "FAULT"
+        rows = moment.victim, moment.signal.name, moment.phase, moment.scheduler
+        for row in (*rows, f"{moment.workers} worker(s)", "all"):
+            counts[row, column] += 1
+    columns = (*_COLUMNS, "FAULT")
+    lines = ["".join(f"{column:>17}" for column in ("", *columns))]
+    for row in dict.fromkeys(row for row, _ in counts):
+        lines.append("".join(f"{cell:>17}" for cell in (row, *(counts[row, c] for c in columns))))
+    return "\n".join(lines)
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--kills", type=int, default=5)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    total = 0
-    with tempfile.TemporaryDirectory() as folder:
-        wanted = undisturbed(Path(folder) / "alone")
-        for number in range(arguments.seed, arguments.seed + arguments.rounds):
-            feed = list(FEEDS)[number % len(FEEDS)]
-            out = Path(folder) / str(number)
-            found, kills = disturbed(out, feed, number, arguments.kills)
-            total += kills
-            assert found == wanted, f"seed {number}, {feed}: other weights"
-            print(f"seed {number}, {feed}: {kills} kills, the same weights ({total} kills so far)")
+    results = []
+    with Preloaded() as preloaded:
+        for moment, what in kill(preloaded, arguments.kills, arguments.seed):
+            results.append((moment, what))
+            print(f"{moment}: {what}", flush=True)
+    print(_table(results))
+    sys.exit(any(what.startswith("FAULT") for _, what in results))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run
 from tests.integration.test_kill import wait_until
-from tests.soak.kill import digests, settings
+from tests.soak.short_run import digests, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

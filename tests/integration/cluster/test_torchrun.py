@@ -17,7 +17,7 @@ from pbkd.models.weights import read_weights
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run, times_resumed
 from tests.integration.test_kill import wait_until
-from tests.soak.kill import settings
+from tests.soak.short_run import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

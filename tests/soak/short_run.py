@@ -1,0 +1,77 @@
+"""Runs that are as short as they can be, and what they leave."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from pbkd.config.load import load_config
+from pbkd.pipeline.run import run
+from pbkd.plugin.registry import build_registry
+
+__all__ = ["digests", "settings", "tiny_settings", "undisturbed"]
+
+# Every process of a run loads its plugins; this one makes each keep a checkpoint at every epoch.
+_OFTEN = """
+from pbkd.training import checkpoint
+from pbkd import hookimpl
+
+checkpoint.STEPS_BETWEEN = 1
+
+@hookimpl
+def register_builders():
+    return []
+"""
+
+
+def settings(out: Path) -> list[str]:
+    """Return overrides for a short run, with checkpoints at every epoch."""
+    return [
+        *_common(out), "distill.epochs=6", "distill.student_fed_epochs=4",
+        "finetune.epochs=1",
+        "batch_size=128",
+    ]  # fmt: skip
+
+
+def tiny_settings(out: Path) -> list[str]:
+    """Return overrides for a run of a second: four blocks, 150 images, few epochs."""
+    data = out / "digits.npz"
+    common = _common(out)
+    if not data.exists():
+        digits = load_digits()
+        images = (digits.images * 15).astype(np.uint8)
+        np.savez(
+            data,
+            x_train=images[:150],
+            y_train=digits.target[:150],
+            x_test=images[150:250],
+            y_test=digits.target[150:250],
+        )
+    return [
+        *common, "teacher=digits-vgg", "data.name=npz", f"data.path={data}", "batch_size=50",
+        "keep=[head*,conv1*]", "distill.epochs=4", "distill.student_fed_epochs=4",
+        "finetune.epochs=2",
+    ]  # fmt: skip
+
+
+def _common(out: Path) -> list[str]:
+    out.mkdir(parents=True, exist_ok=True)
+    plugin = out / "often.py"
+    plugin.write_text(_OFTEN)
+    return [f"out={out}", f"plugins=[{plugin}]", "threads=1", "data.crop=0", "meters=[]"]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return a digest of every file of weights that a run leaves."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*.safetensors")
+    }
+
+
+def undisturbed(out: Path) -> dict[str, str]:
+    """Return the digests of what one worker gives, left alone."""
+    return digests(Path(run(load_config(settings(out)), build_registry()).folder))
