@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pbkd.bench.rig import Rig
     from pbkd.core.schedule import Schedule
     from pbkd.training.activation_cache import ActivationCache
+    from pbkd.training.relay import CreateGroup
 
 __all__ = ["checkpoint_seconds", "run_cache", "run_jobs", "run_relay"]
 
@@ -37,7 +38,7 @@ def run_jobs(rig: Rig, schedule: Schedule, steps: int, queue: str) -> None:
         rig.train(job.blocks, recompute(rig.chain, job.blocks, rig.batches(steps)))
 
 
-def run_relay(rig: Rig, schedule: Schedule, steps: int) -> None:
+def run_relay(rig: Rig, schedule: Schedule, steps: int, create_group: CreateGroup) -> None:
     """Run this rank's stage of a relay."""
     rows = len(rig.images[0])
     device = rig.images[0].device
@@ -50,7 +51,7 @@ def run_relay(rig: Rig, schedule: Schedule, steps: int) -> None:
         student_fed=False,
         device=device,
     )
-    replicas = replicas_of(schedule, rig.rank, rows)
+    replicas = replicas_of(schedule, rig.rank, rows, create_group)
     for assigned in schedule.assigned[rig.rank]:
         for lessons in relay_epochs(job, rig.rank, [rig.batches(steps)], steps):
             rig.train(assigned.blocks, lessons, replicas)

@@ -15,7 +15,8 @@ from pbkd.bench.presets import Preset
 from pbkd.bench.procedures import checkpoint_seconds, run_cache, run_jobs, run_relay
 from pbkd.bench.rates import link_rate, mean_costs, peak_memory, reset_peak_memory
 from pbkd.bench.rig import Rig, build_rigs
-from pbkd.core.files import read_json
+from pbkd.core.blocks import BlockCost
+from pbkd.core.files import read_json, write_json
 from pbkd.core.json_lines import append_line
 from pbkd.core.process import keep_freed_memory, release_freed_memory
 from pbkd.core.schedule import Job, Schedule, Worker
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from pbkd.core.blocks import BlockCost
     from pbkd.energy.monitor import EnergyMonitor
     from pbkd.plugin.registry import Registry
     from pbkd.training.activation_cache import ActivationCache
+    from pbkd.training.relay import CreateGroup
 
 __all__ = ["PROCEDURES", "procedure_schedules", "run_rank"]
 
@@ -54,10 +55,10 @@ def run_rank(folder: Path, rank: int) -> None:
     device = torch.device(workers[rank].device)
     registry = build_registry()
     fused, plain = build_rigs(registry, Preset(**settings["preset"]), rank, device)
-    with process_group(device, rank, len(workers), "bench"):
+    with process_group(device, rank, len(workers), "bench") as create_group:
         schedules = _measured_schedules(folder, registry, fused, workers)
         cache = _filled_cache(folder / "cache", fused, len(workers))
-        run = _runner(fused, plain, schedules, cache)
+        run = _runner(fused, plain, schedules, cache, create_group)
         names = settings["meters"] if rank == 0 else []
         meters = [registry.create("meter", {"name": name}) for name in names]
         with monitor_energy(meters) as monitor:
@@ -72,7 +73,7 @@ def _measured_schedules(
 ) -> dict[str, Schedule]:
     """Measure costs and bandwidth, record them, and schedule every procedure."""
     rank, device = rig.rank, rig.images[0].device
-    alone = _on_rank_0(lambda: _costs(rig), rank)
+    alone = _costs_of_rank_0(rig, folder / "alone.json")
     offset = rank * len(rig.chain) // len(workers)
     together = mean_costs(_costs(rig, offset), device)
     workers = [Worker(**(asdict(w) | {"bandwidth": link_rate(rank, device)})) for w in workers]
@@ -87,7 +88,11 @@ def _measured_schedules(
 
 
 def _runner(
-    fused: Rig, plain: Rig, schedules: Mapping[str, Schedule], cache: ActivationCache
+    fused: Rig,
+    plain: Rig,
+    schedules: Mapping[str, Schedule],
+    cache: ActivationCache,
+    create_group: CreateGroup,
 ) -> Callable[[str, int], None]:
     """Return a function that runs a procedure for a number of steps."""
     queues = itertools.count()
@@ -96,7 +101,7 @@ def _runner(
         rig = plain if name == "serial-plain" else fused
         schedule = schedules[name]
         if schedule.feed == "relay":
-            run_relay(rig, schedule, steps)
+            run_relay(rig, schedule, steps, create_group)
         elif schedule.feed == "cache":
             run_cache(rig, schedule, steps, cache)
         else:
@@ -171,12 +176,12 @@ def _costs(rig: Rig, offset: int = 0) -> list[BlockCost]:
     return measure_costs(rig.chain, rig.replacements, rig.images[0], rig.loss, offset=offset).blocks
 
 
-def _on_rank_0(work: Callable[[], list[BlockCost]], rank: int) -> list[BlockCost]:
-    """Let rank 0 work while the others wait, and broadcast its result."""
-    results: list[Any] = [work() if rank == 0 else None]
-    dist.broadcast_object_list(results)
-    costs: list[BlockCost] = results[0]
-    return costs
+def _costs_of_rank_0(rig: Rig, path: Path) -> list[BlockCost]:
+    """Let rank 0 measure while the others wait; all ranks read its result from a file."""
+    if rig.rank == 0:
+        write_json(path, {"blocks": [asdict(cost) for cost in _costs(rig)]})
+    dist.barrier()
+    return [BlockCost(**cost) for cost in read_json(path)["blocks"]]
 
 
 def procedure_schedules(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
 
-__all__ = ["STORE", "open_store", "private_store"]
+__all__ = ["STORE", "open_store", "private_store", "read_key"]
 
 STORE = "PBKD_STORE"
 """Variable with the path of the store's file, in the workers of one machine."""
 
+_KEY = "key"
 _LOOPBACK = "127.0.0.1"
 
 
@@ -40,6 +42,7 @@ def private_store() -> Iterator[Mapping[str, str]]:
     with tempfile.TemporaryDirectory(prefix="pbkd-store-") as folder:
         path = Path(folder, "store")
         path.touch(mode=0o600)
+        dist.FileStore(str(path)).set(_KEY, secrets.token_hex(32))  # type: ignore[attr-defined]
         yield {
             STORE: str(path),
             "GLOO_SOCKET_IFNAME": interface,
@@ -58,6 +61,11 @@ def open_store() -> Store:
     else:
         store, _, _ = next(iter(rendezvous("env://")))
     return store
+
+
+def read_key() -> bytes:
+    """Return the key by which workers on one machine know each other; empty on several."""
+    return bytes(open_store().get(_KEY)) if STORE in os.environ else b""
 
 
 def _loopback_interface() -> str:

@@ -27,12 +27,13 @@ from pbkd.training.relay import RelayJob, relay_epochs, replicas_of
 from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
     from pbkd.models.in_memory import InMemoryInputs
+    from pbkd.training.relay import CreateGroup
 
 
 __all__ = ["epoch_batches", "work"]
@@ -74,8 +75,15 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
         size = len(assignment.workers)
         together = size > 1 and assignment.schedule.feed != "recompute"
         group = process_group(task.device, rank, size, assignment.phase) if together else None
-        with group or nullcontext():
-            _FEEDS[assignment.schedule.feed](context)
+        with group or nullcontext(_no_group) as create_group:
+            if assignment.schedule.feed == "relay":
+                _work_in_relay(context, create_group)
+            else:
+                _FEEDS[assignment.schedule.feed](context)
+
+
+def _no_group(_ranks: Sequence[int]) -> None:
+    """Stand in for the function that creates groups of workers, in a single worker."""
 
 
 def _work_alone(context: WorkerContext) -> None:
@@ -96,7 +104,7 @@ def _work_alone(context: WorkerContext) -> None:
         run_job(context, job, starts, epochs)
 
 
-def _work_in_relay(context: WorkerContext) -> None:
+def _work_in_relay(context: WorkerContext, create_group: CreateGroup) -> None:
     """Run one stage of a relay."""
     schedule, task = context.assignment.schedule, context.task
     starts = candidate_starts(context)
@@ -114,7 +122,7 @@ def _work_in_relay(context: WorkerContext) -> None:
         dtype=task.dtype,
         starts=block_starts(starts),
     )
-    replicas = replicas_of(schedule, context.rank, relay_job.batch_rows)
+    replicas = replicas_of(schedule, context.rank, relay_job.batch_rows, create_group)
     for job in schedule.assigned[context.rank]:
         images = epoch_batches(context, first)
         epochs = relay_epochs(relay_job, context.rank, images, context.steps_per_epoch)
@@ -200,4 +208,4 @@ def epoch_batches(context: WorkerContext, first: int = 0) -> Iterator[Iterator[T
         )
 
 
-_FEEDS = {"recompute": _work_alone, "relay": _work_in_relay, "cache": _work_from_cache}
+_FEEDS = {"recompute": _work_alone, "cache": _work_from_cache}

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
-import torch.distributed as dist
 
 from pbkd.training.feeds import relay
 from pbkd.training.link import Outlet, receive, shared_rows, split_rows
 from pbkd.training.replicas import ReplicaGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    import torch.distributed as dist
     from torch import Tensor, nn
 
     from pbkd.core.blocks import Block
     from pbkd.core.schedule import Schedule, Stage
     from pbkd.training.feeds import Lessons, Pair
     from pbkd.training.link import RowRange
+
+    CreateGroup = Callable[[Sequence[int]], dist.ProcessGroup | None]
 
 
 __all__ = ["RelayJob", "relay_epochs"]
@@ -54,15 +56,17 @@ class RelayJob:
     starts: Mapping[str, int] = field(default_factory=dict)
 
 
-def replicas_of(schedule: Schedule, rank: int, batch_rows: int) -> ReplicaGroup | None:
+def replicas_of(
+    schedule: Schedule, rank: int, batch_rows: int, create_group: CreateGroup
+) -> ReplicaGroup | None:
     """Create the replica groups; return this rank's. All ranks must call it, in the same order."""
     mine = None
     for stage in schedule.stages:
         if len(stage.ranks) == 1:
             continue
-        group = cast("dist.ProcessGroup", dist.new_group(list(stage.ranks)))
+        group = create_group(stage.ranks)
         for rows in split_rows(stage.ranks, batch_rows):
-            if rows.rank == rank:
+            if group is not None and rows.rank == rank:
                 mine = ReplicaGroup(group, (rows.stop - rows.start) / batch_rows)
     return mine
 
