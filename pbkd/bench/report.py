@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from pbkd.core.files import write_file, write_json
+from pbkd.report.console.display import open_console
+from pbkd.report.csv_text import csv_text
+from pbkd.report.markup import html_text
 from pbkd.training.checkpoint import STEPS_BETWEEN
 
 if TYPE_CHECKING:
@@ -36,15 +36,12 @@ _HEADS = (
 def write(result: BenchResult, folder: Path) -> None:
     """Write `result.json` and `procedures.csv`, with a row per procedure."""
     write_json(folder / "result.json", asdict(result))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([_HEADS, *rows(result)])
-    write_file(folder / "procedures.csv", text.getvalue().encode())
+    write_file(folder / "procedures.csv", csv_text([_HEADS, *rows(result)]).encode())
 
 
 def show(result: BenchResult) -> None:
     """Print the table, the speed-ups, the energy savings, and what was not measured."""
-    console = Console(highlight=False, width=None if Console().is_terminal else 160)
+    console = open_console()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, head in enumerate(_HEADS):
         table.add_column(head, justify="right" if index else "left")
@@ -118,18 +115,18 @@ def plot(results: Sequence[BenchResult]) -> str:
     y = 34
     best = max(_speedups(result)[name].median for result in results for name in _speedups(result))
     for result in results:
-        bars.append(f'<text class="title" x="10" y="{y}">{result.preset}</text>')
+        bars.append(f'<text class="title" x="10" y="{y}">{html_text(result.preset)}</text>')
         y += 12
         for name, spread in _speedups(result).items():
             width = 430 * spread.median / best
             bars.append(
-                f'<text x="130" y="{y + 13}" text-anchor="end">{name}</text>'
+                f'<text x="130" y="{y + 13}" text-anchor="end">{html_text(name)}</text>'
                 f'<rect class="{name}" x="138" y="{y}" width="{width:.1f}" height="17"/>'
                 f'<text x="{145 + width:.1f}" y="{y + 13}">{spread.median:.2f}x</text>'
             )
             y += 22
         y += 30
-    return _SVG.format(height=y, bars="\n".join(bars), subtitle=_subtitle(results[0]))
+    return _SVG.format(height=y, bars="\n".join(bars), subtitle=html_text(_subtitle(results[0])))
 
 
 def _speedups(result: BenchResult) -> dict[str, Spread]:

@@ -25,8 +25,11 @@ from pbkd.cli import (
 )
 from pbkd.cli.home import with_home
 from pbkd.cli.plan.command import plan
+from pbkd.core.terminal_text import clean_stream
 
 __all__ = ["app", "main"]
+
+_LONGEST = 4000  # characters of a mistake
 
 app = typer.Typer(
     name="pbkd",
@@ -64,6 +67,9 @@ def main() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     # Silence the log lines of torch's profiler.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    sys.stdout, sys.stderr = clean_stream(sys.stdout), clean_stream(sys.stderr)
+    if not all(map(str.isprintable, sys.argv)):
+        app.rich_markup_mode = None  # rich would write its message past the clean streams
     try:
         app(prog_name="pbkd")
     except PbkdError as error:
@@ -77,5 +83,7 @@ def main() -> None:
 
 
 def _end(mistake: str) -> NoReturn:
-    sys.stderr.write(f"pbkd: {' '.join(mistake.split())}\n")
+    text = " ".join(mistake.split())
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    sys.stderr.write(f"pbkd: {shown}\n")
     sys.exit(2)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
+from pbkd.report.csv_text import csv_text
 from pbkd.report.markup import Markup, element, join, table
 from pbkd.report.scores import score_text
 
@@ -45,11 +44,8 @@ def class_tables(result: RunResult) -> Markup:
 
 def classes_csv(classes: Sequence[ClassScore]) -> str:
     """Return the classes as CSV, a row per class with test images; unknown names are empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_CSV_HEADS)
-    writer.writerows([getattr(score, head) for head in _CSV_HEADS] for score in classes)
-    return text.getvalue()
+    rows = ([getattr(score, head) for head in _CSV_HEADS] for score in classes)
+    return csv_text([_CSV_HEADS, *rows])
 
 
 def _rows(classes: Sequence[ClassScore]) -> list[tuple[object, ...]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pbkd.report.card import joules_notes
+from pbkd.report.csv_text import csv_text
 from pbkd.report.scores import interval_text, score_text
 from pbkd.runs.finished import METHODS
 
@@ -58,11 +57,8 @@ def compare_rows(runs: Sequence[Finished]) -> tuple[list[str], list[list[str]]]:
 def compare_csv(runs: Sequence[Finished]) -> str:
     """Return the runs as CSV: full precision, the command last, empty if not measured."""
     columns = [column for column in _columns(runs) if column.name is not None]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(column.name for column in columns)
-    writer.writerows([column.value(run) for column in columns] for run in runs)
-    return text.getvalue()
+    rows = ([column.value(run) for column in columns] for run in runs)
+    return csv_text([[column.name for column in columns], *rows])
 
 
 def compare_notes(runs: Sequence[Finished]) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
 from pbkd.report.gantt_text import BAR_KINDS, letters, wrap_items
+from pbkd.report.markup import html_text
 from pbkd.report.numbers import duration, round_step
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ def gantt_svg(
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}"'
         f' height="{height}" role="img" aria-labelledby="title desc">',
-        f'<title id="title">{escape(title)}</title>',
-        f'<desc id="desc">{escape(note)}</desc>',
+        f'<title id="title">{html_text(title)}</title>',
+        f'<desc id="desc">{html_text(note)}</desc>',
         f"<style>\n{_STYLE}\n</style>",
         f'<rect class="panel" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="10"/>',
-        f'<text class="title" x="24" y="34">{escape(title)}</text>',
+        f'<text class="title" x="24" y="34">{html_text(title)}</text>',
         *drawing,
         "</svg>",
     ]
@@ -91,13 +91,14 @@ def gantt_drawing(
     bottom = _TOP + workers * _ROW
     key = _letter_key(bars, blocks, seconds)
     elements = [
-        f'<text class="note" x="24" y="54">{escape(_shortened(note))}</text>',
+        f'<text class="note" x="24" y="54">{html_text(_shortened(note))}</text>',
         *_swatches(sorted({bar.kind for bar in bars}, key=list(BAR_KINDS).index)),
         *_lanes(workers),
         *_axis(seconds, bottom),
         *_bars(bars, blocks, seconds),
         *(
-            f'<text class="note" x="{_LEFT}" y="{bottom + 46 + 18 * index}">{escape(line)}</text>'
+            f'<text class="note" x="{_LEFT}" y="{bottom + 46 + 18 * index}">'
+            f"{html_text(line)}</text>"
             for index, line in enumerate(key)
         ),
     ]
@@ -165,12 +166,12 @@ def _bar(
     what = f"{BAR_KINDS[bar.kind]}{f' of {bar.block}' if bar.block else ''}"
     parts = [
         f'<rect class="{bar.kind}{odd}" x="{start:.2f}" y="{y}" width="{end - start:.2f}"'
-        f' height="{_BAR}"><title>{escape(what)}: {duration(bar.seconds)}</title></rect>'
+        f' height="{_BAR}"><title>{html_text(what)}: {duration(bar.seconds)}</title></rect>'
     ]
     label = _label(bar, seconds, marks)
     if label:
         middle = f'x="{(start + end) / 2:.1f}" y="{y + 16}"'
-        parts.append(f'<text class="name mid" {middle}>{escape(label)}</text>')
+        parts.append(f'<text class="name mid" {middle}>{html_text(label)}</text>')
     return parts
 
 

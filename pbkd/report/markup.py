@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 
-__all__ = ["Markup", "element", "join", "table"]
+from pbkd.core.terminal_text import terminal_text
+
+__all__ = ["Markup", "element", "html_text", "join", "table"]
 
 
 class Markup(str):
@@ -46,5 +48,10 @@ def table(heads: tuple[str, ...], rows: list[tuple[object, ...]], **attributes: 
     return element("div", whole, class_="wide", tabindex="0")
 
 
+def html_text(text: str) -> str:
+    """Write text so that it shows as it is in HTML and SVG, without control characters."""
+    return html.escape(terminal_text(text))
+
+
 def _escaped(value: object) -> str:
-    return value if isinstance(value, Markup) else html.escape(str(value))
+    return value if isinstance(value, Markup) else html_text(str(value))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import choice_text
 from pbkd.core.results import BlockResult
+from pbkd.report.csv_text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,14 +20,9 @@ def blocks_csv(blocks: Sequence[BlockResult]) -> str:
 
     Shapes are written as 3x32x32, losses with spaces between; missing figures are empty.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, [field.name for field in fields(BlockResult)], lineterminator="\n"
-    )
-    writer.writeheader()
-    for block in blocks:
-        writer.writerow({name: _cell(name, value) for name, value in asdict(block).items()})
-    return text.getvalue()
+    heads = [field.name for field in fields(BlockResult)]
+    rows = ([_cell(name, asdict(block)[name]) for name in heads] for block in blocks)
+    return csv_text([heads, *rows])
 
 
 def _cell(name: str, value: Any) -> Any:

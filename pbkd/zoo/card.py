@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pbkd.config.load import yaml_text
+from pbkd.core.terminal_text import terminal_text
 from pbkd.errors import ConfigError, ZooError, first_line
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["Card", "printable", "read_card"]
+__all__ = ["Card", "read_card"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +81,6 @@ def read_card(path: Path) -> Card:
     )
 
 
-def printable(text: str) -> str:
-    """Strip terminal control characters from a text, except newlines and tabs."""
-    return "".join(char for char in text if char.isprintable() or char in "\n\t")
-
-
 def _tree(path: Path) -> dict[str, Any]:
     try:
         # Not by omegaconf: a command may contain text that looks like an interpolation.
@@ -111,7 +107,7 @@ def _field(tree: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
 
 def _text(tree: Mapping[str, Any], key: str, path: Path) -> str | None:
     text = _field(tree, key, str, path)
-    return None if text is None else " ".join(printable(text).split())
+    return None if text is None else " ".join(terminal_text(text).split())
 
 
 def _number(

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pbkd.core.files import user_path
+from pbkd.core.terminal_text import terminal_text
 from pbkd.errors import RunFolderError, ZooError, did_you_mean
 from pbkd.models.student_files import RECIPE, WEIGHTS
-from pbkd.zoo.card import printable, read_card
+from pbkd.zoo.card import read_card
 
 if TYPE_CHECKING:
     from pbkd.zoo.card import Card
@@ -125,7 +126,7 @@ def describe_student(entry: Entry) -> str:
     if readme.is_file():
         text = readme.read_text("utf-8", errors="replace")
         lines += ["", text.split("\n---\n", 1)[-1].strip()]
-    return printable("\n".join(lines))
+    return terminal_text("\n".join(lines))
 
 
 def _folder_of(name: str) -> Path | None:

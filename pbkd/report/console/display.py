@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from pbkd.core.terminal_text import terminal_text
 from pbkd.report.card import (
     PHASE_HEADS,
     all_notes,
@@ -20,7 +21,11 @@ from pbkd.report.scores import score_text
 from pbkd.report.verdict import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
 
     from pbkd.core.results import RunResult
     from pbkd.planning.plan import Plan, PlannedBlock
@@ -65,9 +70,28 @@ def show_result(result: RunResult, console: Console) -> None:
     console.print(f"everything is in {result.folder}; README.md there is the model card")
 
 
+class _CleanConsole(Console):
+    """Passes all text through `terminal_text`; rich's own control codes stay."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Convert a string before it is measured."""
+        return super().render_str(terminal_text(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Render an object as segments of text."""
+        for segment in super().render(renderable, options):
+            is_text = not segment.control
+            yield segment._replace(text=terminal_text(segment.text)) if is_text else segment
+
+
 def open_console(*, quiet: bool = False) -> Console:
-    """Return a console without wrapping, markup or highlighting; tables fit the terminal."""
-    console = Console(quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    """Return a console without wrapping, markup or highlighting; tables fit the terminal.
+
+    The text that it prints has no control characters but newlines and tabs.
+    """
+    console = _CleanConsole(quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 200
     return console

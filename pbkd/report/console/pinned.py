@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from rich.console import RenderHook
 from rich.control import Control
@@ -14,6 +14,7 @@ from rich.file_proxy import FileProxy
 from rich.segment import ControlType
 
 from pbkd.core.process import background_thread
+from pbkd.core.terminal_text import clean_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,14 +49,18 @@ def pinned(console: Console, rows: Callable[[int, int], list[Text]]) -> Iterator
             hook.draw()
 
     with ExitStack() as stack:
-        stack.enter_context(redirect_stdout(cast("TextIO", FileProxy(console, sys.stdout))))
+        stack.enter_context(redirect_stdout(_above_the_rows(console, console.file)))
         if sys.stderr.isatty():
-            stack.enter_context(redirect_stderr(cast("TextIO", FileProxy(console, sys.stderr))))
+            stack.enter_context(redirect_stderr(_above_the_rows(console, sys.stderr)))
         console.push_render_hook(hook)
         stack.callback(console.pop_render_hook)
         stack.callback(hook.erase)
         with background_thread(draw, "pbkd-display"):
             yield hook.lock
+
+
+def _above_the_rows(console: Console, file: IO[str]) -> TextIO:
+    return clean_stream(cast("IO[str]", FileProxy(console, file)))
 
 
 class _Rows(RenderHook):

@@ -6,7 +6,7 @@ import pytest
 
 from pbkd.errors import ZooError
 from pbkd.plugin.registry import Registry
-from pbkd.zoo.card import Card, printable, read_card
+from pbkd.zoo.card import Card, read_card
 
 STUDENT = """
 summary: "a \x1b[31mstudent\\n of two lines"
@@ -73,7 +73,3 @@ def test_a_card_that_is_none_is_told(file: Path, text: str, told: str) -> None:
 def test_a_card_that_is_missing_is_told(file: Path) -> None:
     with pytest.raises(ZooError, match="there is no card"):
         read_card(file)
-
-
-def test_what_rules_a_terminal_is_left_out() -> None:
-    assert printable("a\x1b]0;title\x07\n\tb\u202e é") == "a]0;title\n\tb é"
