@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECKSUM",
     "checked",
+    "flush_folder",
     "read_file",
     "read_foreign_json",
     "read_json",
@@ -59,7 +60,7 @@ def write_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
         raise RunFolderError(f"'{path}' cannot be written: {error.strerror}.") from error
     finally:
@@ -67,7 +68,7 @@ def write_file(path: Path, content: bytes) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Flush a folder's entries, and with them a rename, to disk if the system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

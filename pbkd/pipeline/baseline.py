@@ -23,6 +23,7 @@ from pbkd.execution.workers import local_workers
 from pbkd.models.latency import synchronise
 from pbkd.pipeline.random_student import random_student
 from pbkd.plugin.registry import build_registry
+from pbkd.runs.checksums import CONFIG, check_files
 from pbkd.runs.finished import METHODS, add_baseline, read_finished
 from pbkd.runs.folder import locked
 from pbkd.runs.identity import check_inputs
@@ -119,7 +120,7 @@ def train_baselines(
 
     Raises:
         ConfigError: If the run's time is unknown or its data has no labels.
-        RunFolderError: If the folder holds no finished run.
+        RunFolderError: If the folder holds no finished run, or its configuration was changed.
         IdentityError: If teacher or data differ from the run's.
     """
     settings = settings or BaselineSettings()
@@ -131,7 +132,8 @@ def train_baselines(
             f"the run in '{folder}' was resumed, so that it is not known what it took: give"
             " --seconds."
         )
-    config = load_config(settings.overrides, file=folder / "config.yaml")
+    check_files(folder, [CONFIG])
+    config = load_config(settings.overrides, file=folder / CONFIG)
     device = pick_device(config.device)
     with locked(folder), thread_count(_threads(config, device)):
         task = _build_task(folder, config, device)

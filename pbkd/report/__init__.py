@@ -8,6 +8,7 @@ from pbkd.core.files import write_file, write_json
 from pbkd.report.card import card
 from pbkd.report.class_scores import classes_csv
 from pbkd.report.table import blocks_csv
+from pbkd.runs.checksums import MODEL_CARD, write_checksums
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,8 @@ __all__ = ["write_report"]
 def write_report(result: RunResult, folder: Path) -> None:
     """Write the files of a result to the run folder, last the model card `README.md`.
 
-    The others are `result.json`, `blocks.csv` and, for labelled data, `classes.csv`.
+    The others are `result.json`, `blocks.csv` and, for labelled data, `classes.csv`; and
+    `checksums.json`, with the checksums of these, of the configuration and of the student.
 
     Args:
         result: The result of the run.
@@ -30,7 +32,10 @@ def write_report(result: RunResult, folder: Path) -> None:
         RunFolderError: A file cannot be written.
     """
     write_json(folder / "result.json", result.to_dict())
-    write_file(folder / "blocks.csv", blocks_csv(result.blocks).encode())
+    contents = {"blocks.csv": blocks_csv(result.blocks).encode()}
     if result.classes:
-        write_file(folder / "classes.csv", classes_csv(result.classes).encode())
-    write_file(folder / "README.md", card(result).encode())
+        contents["classes.csv"] = classes_csv(result.classes).encode()
+    contents[MODEL_CARD] = card(result).encode()
+    write_checksums(folder, contents)
+    for name, content in contents.items():
+        write_file(folder / name, content)

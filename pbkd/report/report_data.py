@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pbkd.runs.checksums import CONFIG, check_files
 from pbkd.runs.disagreements import read_changes
 from pbkd.runs.events import read_events
 from pbkd.runs.finished import read_finished
@@ -50,11 +51,13 @@ def read_report_data(folder: Path) -> ReportData:
         RunFolderError: No run has finished there, or a file is damaged.
         ConfigError: The costs of the plan are damaged.
     """
+    finished = read_finished(folder)
+    check_files(folder, [CONFIG])
     return ReportData(
-        read_finished(folder),
+        finished,
         read_plan(folder),
         read_events(folder),
-        _config(folder / "config.yaml"),
+        _config(folder / CONFIG),
         read_changes(folder),
     )
 

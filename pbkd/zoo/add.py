@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pbkd.config.load import load_config
 from pbkd.core.devices import pick_device
-from pbkd.core.files import read_json, write_file, write_json
+from pbkd.core.files import flush_folder, read_json, write_file, write_json
 from pbkd.data.load import load_data
 from pbkd.errors import ConfigError, DataError, ZooError
 from pbkd.models.accuracy import accuracy
@@ -24,6 +25,7 @@ from pbkd.models.weights import halved, read_weights, write_weights
 from pbkd.pipeline.load import load
 from pbkd.plugin.registry import build_registry
 from pbkd.report.hub import hub_readme
+from pbkd.runs.checksums import CONFIG, MODEL_CARD, check_files
 from pbkd.runs.finished import read_finished
 from pbkd.zoo.provenance import public_data, reproducing_command, without_paths
 from pbkd.zoo.recipes import card_licence
@@ -39,6 +41,7 @@ __all__ = ["add_student"]
 
 # Valid both as a folder and as a repository on the Hugging Face hub.
 _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
+_STUDENT = tuple(f"student/{file}" for file in (RECIPE, WEIGHTS, NETWORK))
 _FULL_PRECISION = "measured before the weights were rounded to half precision"
 
 
@@ -68,27 +71,34 @@ def add_student(
         The student's folder.
 
     Raises:
-        RunFolderError: If the run has not finished.
+        RunFolderError: If the run has not finished, or a file of it is damaged or was changed.
         ZooError: If the name is invalid or taken, or the folder cannot be written.
     """
-    result, config = read_finished(run).result, load_config(file=run / "config.yaml")
+    result = read_finished(run).result
+    check_files(run, [CONFIG, MODEL_CARD, *_STUDENT])
+    config = load_config(file=run / CONFIG)
     name = name or re.sub(r"[:/]", "-", f"{config.teacher['name']}-student")
     _check_free(registry, zoo, name)
     card = _card(result, config)
     card |= {"name": name, "licence": licence or card_licence(registry, config.teacher)}
-    stage = zoo / f".{name}.{os.getpid()}.partial"
+    stage = zoo / f".{name}.{token_hex(8)}.partial"
+    existed = zoo.exists()
     try:
         _write_student(run, stage, config, card, half=half)
         _write_card(stage, card)
-        body = (run / "README.md").read_text("utf-8", errors="replace")
+        body = (run / MODEL_CARD).read_text("utf-8")
         body = without_paths(body.replace(result.command, card["command"]), config)
         readme = hub_readme(card, body, _half_note(card) if half else None)
         write_file(stage / README, readme.encode())
         stage.rename(zoo / name)
+        flush_folder(zoo)
     except OSError as error:
         raise ZooError(f"'{zoo / name}' cannot be written: {error.strerror}.") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        if not existed:
+            with suppress(OSError):
+                zoo.rmdir()  # if it is empty
     return zoo / name
 
 

@@ -25,6 +25,7 @@ from pbkd.pipeline.baseline import BaselineSettings, seconds_per_epoch, train_ba
 from pbkd.pipeline.random_student import random_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
+from pbkd.runs.checksums import write_checksums
 from pbkd.runs.events import record_event
 from pbkd.runs.finished import read_finished
 from pbkd.training.finetune import TrainingSettings
@@ -128,6 +129,9 @@ def test_a_method_learns_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPa
     text = (folder / "config.yaml").read_text()
     text = text.replace("temperature: 4.0", "temperature: 2.0")
     (folder / "config.yaml").write_text(text.replace("soft_weight: 0.9", "soft_weight: 0.25"))
+    with pytest.raises(RunFolderError, match="is not as the run wrote it"):
+        train_baselines(folder, BaselineSettings(seconds=7, lr=0.01))
+    write_checksums(folder, {})
     train_baselines(folder, BaselineSettings(seconds=7, lr=0.01))
     train_baselines(folder, BaselineSettings(methods=["scratch"], seconds=7, optimiser="sgd"))
     (settings, scratch), (other, distillation), (third, _) = calls
@@ -220,6 +224,7 @@ def test_the_teachers_file_may_have_moved(original: Path, folder: Path, tmp_path
     shutil.copy(old, moved)
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace(str(old), "gone.safetensors"))
+    write_checksums(folder, {})
     with pytest.raises(Exception, match=r"no file of weights 'gone\.safetensors'"):
         train_baselines(folder, BaselineSettings(seconds=1))
     overrides = [f"teacher.weights={moved}"]

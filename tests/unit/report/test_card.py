@@ -180,9 +180,9 @@ def test_a_card_without_notes_has_no_gap() -> None:
     assert "\n\n\n" not in card(result(notes=(), phases=PHASES[1:2]))
 
 
-def test_the_report_is_four_files_that_say_the_same(tmp_path: Path) -> None:
+def test_the_report_is_files_that_say_the_same(tmp_path: Path) -> None:
     write_report(result(), tmp_path)
-    names = ["README.md", "blocks.csv", "classes.csv", "result.json"]
+    names = ["README.md", "blocks.csv", "checksums.json", "classes.csv", "result.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / "README.md").read_text() == card(result())
     assert (tmp_path / "blocks.csv").read_text() == blocks_csv(result().blocks)

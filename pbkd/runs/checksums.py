@@ -1,0 +1,66 @@
+"""The checksums of a finished run's files that hold none themselves."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from pbkd.core.files import read_json, write_json
+from pbkd.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+__all__ = ["CONFIG", "MODEL_CARD", "check_files", "file_digest", "write_checksums"]
+
+CONFIG, MODEL_CARD = "config.yaml", "README.md"
+_FILE = "checksums.json"
+_STUDENT = ("config.json", "model.safetensors", "network.json")
+
+
+def write_checksums(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Record the checksums of a run's configuration, of its student, and of the report's files.
+
+    Args:
+        folder: The run folder.
+        contents: The files of the report, by name; they need not be written yet.
+    """
+    names = [CONFIG, *(f"student/{name}" for name in _STUDENT)]
+    digests = {name: file_digest(folder / name) for name in names}
+    digests |= {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    write_json(folder / _FILE, {name: one for name, one in digests.items() if one is not None})
+
+
+def check_files(folder: Path, names: Sequence[str]) -> None:
+    """Check that files of a finished run are as the run left them.
+
+    Args:
+        folder: The run folder.
+        names: The files, by their path in the folder.
+
+    Raises:
+        RunFolderError: If a file is missing or was changed, or the checksums are damaged.
+    """
+    recorded = read_json(folder / _FILE)
+    for name in names:
+        found = file_digest(folder / name)
+        if found is None and name in recorded:
+            raise RunFolderError(f"'{folder / name}' is missing: put it back.")
+        if found != recorded.get(name):
+            raise RunFolderError(
+                f"'{folder / name}' is not as the run wrote it: it is cut off, damaged or was"
+                " edited; put the original back, or run again."
+            )
+
+
+def file_digest(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None if there is no file."""
+    if not path.is_file():
+        return None
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
