@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ from pbkd.zoo.recipes import card_licence
 from pbkd.zoo.store import CARD, README, find_student
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pbkd.config.schema import RunConfig
     from pbkd.core.results import RunResult
     from pbkd.plugin.registry import Registry
@@ -81,25 +83,32 @@ def add_student(
     _check_free(registry, zoo, name)
     card = _card(result, config)
     card |= {"name": name, "licence": licence or card_licence(registry, config.teacher)}
-    stage = zoo / f".{name}.{token_hex(8)}.partial"
-    existed = zoo.exists()
-    try:
+    with _staged(zoo / name) as stage:
         _write_student(run, stage, config, card, half=half)
         _write_card(stage, card)
         body = (run / MODEL_CARD).read_text("utf-8")
         body = without_paths(body.replace(result.command, card["command"]), config)
         readme = hub_readme(card, body, _half_note(card) if half else None)
         write_file(stage / README, readme.encode())
-        stage.rename(zoo / name)
+    return zoo / name
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """Yield a folder that is renamed to `folder` if nothing fails, and deleted otherwise."""
+    zoo = folder.parent
+    stage, existed = zoo / f".{folder.name}.{token_hex(8)}.partial", zoo.exists()
+    try:
+        yield stage
+        stage.rename(folder)
         flush_folder(zoo)
     except OSError as error:
-        raise ZooError(f"'{zoo / name}' cannot be written: {error.strerror}.") from error
+        raise ZooError(f"'{folder}' cannot be written: {error.strerror}.") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         if not existed:
             with suppress(OSError):
                 zoo.rmdir()  # if it is empty
-    return zoo / name
 
 
 def _check_free(registry: Registry, zoo: Path, name: str) -> None:
