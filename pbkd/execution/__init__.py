@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pbkd.execution.launcher_events import record_lost_process, record_restart
     from pbkd.execution.preload import modules_to_preload
     from pbkd.execution.remote.coordinator import Coordinator
+    from pbkd.execution.remote.current import current_coordinator
     from pbkd.execution.remote.folder_sync import FolderDelta, apply_delta, pack_folder
     from pbkd.execution.remote.probe import (
         WorkerProbe,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
         worker_from_probe,
     )
     from pbkd.execution.remote.reachability import check_reachable
-    from pbkd.execution.remote.rendezvous import current_coordinator
     from pbkd.execution.remote.worker_files import writable_files
     from pbkd.execution.remote.working_copy import stream_work
     from pbkd.execution.store import private_store
@@ -63,7 +63,7 @@ __getattr__ = lazy_exports(
         "WorkerRequest": "pbkd.execution.worker_request",
         "apply_delta": "pbkd.execution.remote.folder_sync",
         "check_reachable": "pbkd.execution.remote.reachability",
-        "current_coordinator": "pbkd.execution.remote.rendezvous",
+        "current_coordinator": "pbkd.execution.remote.current",
         "divide_resources": "pbkd.execution.workers",
         "emit_heartbeats": "pbkd.execution.heartbeat",
         "independent_jobs": "pbkd.execution.job_pool",

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pbkd.training.task import DistillationTask
-
 
 __all__ = ["WorkerRequest"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerRequest:
-    """The workers that a run asks for; it can be pickled.
+    """The workers that a run asks for: plain data, which can be sent to another machine.
 
     Attributes:
-        load_task: Loads teacher and data on a device, to be timed there.
+        configuration: The run's configuration, as YAML; a worker loads teacher and data by it.
         workers: A number, or `auto`.
         threads: CPU threads of each worker; None for an equal share of the cores.
         device: `auto`, `cpu`, `cuda` or `mps`.
     """
 
-    load_task: Callable[[str], DistillationTask]
+    configuration: str
     workers: int | str = 1
     threads: int | None = None
     device: str = "auto"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
+from pbkd.config.load import to_yaml
 from pbkd.core.blocks import candidate_name, sum_costs
 from pbkd.core.devices import pick_device
 from pbkd.data.batching import steps_per_epoch
@@ -21,7 +21,7 @@ from pbkd.pipeline.strategies import create_strategies
 from pbkd.planning.budget import check_budget, check_candidates, forward_seconds
 from pbkd.planning.cost_files import CostTable
 from pbkd.planning.plan import Workload
-from pbkd.training.task import build_task, load_task
+from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,7 +138,7 @@ def _worker_groups(config: RunConfig, launcher: Launcher) -> list[tuple[Worker, 
             workers=config.workers,
             threads=config.threads,
             device=config.device,
-            load_task=partial(load_task, config),
+            configuration=to_yaml(config),
         )
         return [tuple(launcher_workers(request))]
     return possible_workers(config.workers, config.threads, device)

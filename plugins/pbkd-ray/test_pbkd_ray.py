@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pbkd_ray
 import pytest
@@ -42,10 +42,6 @@ def cluster() -> Iterator[None]:
     monkeypatch.undo()
 
 
-def no_task(_device: str) -> Any:
-    pytest.fail("it loads the teacher")
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_the_contract_of_launchers() -> None:
@@ -57,16 +53,16 @@ def test_the_contract_of_launchers() -> None:
 def test_a_cluster_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pbkd_ray, "_PLACEMENT_TIMEOUT", 2.0)
     with pytest.raises(WorkerError, match="no room for 50 workers"):
-        RayLauncher().workers(WorkerRequest(workers=50, threads=1, load_task=no_task))
+        RayLauncher().workers(WorkerRequest(workers=50, threads=1, configuration=""))
 
 
 def test_a_cluster_that_is_not_there() -> None:
     ray.shutdown()
     with pytest.raises(ConfigError, match=r"the Ray cluster at .127\.0\.0\.1:9. cannot be reached"):
-        RayLauncher("127.0.0.1:9").workers(WorkerRequest(load_task=no_task))
+        RayLauncher("127.0.0.1:9").workers(WorkerRequest(configuration=""))
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, ray.__name__, None)
     with pytest.raises(PluginError, match=r"pip install 'pbkd\[ray\]'"):
-        RayLauncher().workers(WorkerRequest(load_task=no_task))
+        RayLauncher().workers(WorkerRequest(configuration=""))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pbkd_torchrun import TorchrunLauncher, register_launchers
@@ -13,13 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def no_task(_device: str) -> Any:
-    pytest.fail("it loads the teacher")
-
-
 def test_it_needs_processes_of_torchrun(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="processes that torchrun started"):
-        TorchrunLauncher().workers(WorkerRequest(load_task=no_task))
+        TorchrunLauncher().workers(WorkerRequest(configuration=""))
     with pytest.raises(WorkerError, match="say launcher=local"):
         TorchrunLauncher().launch(lambda _folder, _rank: None, tmp_path, [Worker(0), Worker(1)])
 

@@ -124,7 +124,11 @@ def accuracies(output: str) -> list[float]:
 def test_every_example_runs_and_gives_what_the_document_shows(document: Path, desk: Path) -> None:
     """The first commands of a document are run in a shell, as a reader does."""
     # The zoo's cards were made with one thread; more of them give weights of other bits.
-    environment = {**environment_of(BIN), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **environment_of(BIN),
+        "OMP_NUM_THREADS": "1",
+        "XDG_CONFIG_HOME": str(desk / ".config"),  # for the secret of torchrun's processes
+    }
     steps = examples(document)
     first = next((example for example in steps if example.language == "sh"), None)
     for example in steps:

@@ -10,48 +10,75 @@ import threading
 import time
 from functools import partial
 from queue import Empty, Queue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
+from pbkd.core.terminal_text import terminal_text
 from pbkd.errors import PbkdError, WorkerError
 from pbkd.execution.remote.connection import PeerConnection
 from pbkd.execution.remote.folder_sync import apply_delta, pack_folder
-from pbkd.execution.remote.probe import measure_link, prepare_probe, worker_from_probe
+from pbkd.execution.remote.messages import (
+    Done,
+    Echo,
+    End,
+    Failed,
+    File,
+    Load,
+    Loaded,
+    ProtocolError,
+    Start,
+    Timed,
+    Work,
+)
+from pbkd.execution.remote.probe import (
+    WorkerProbe,
+    measure_link,
+    prepare_probe,
+    worker_from_probe,
+)
+from pbkd.execution.remote.worker_files import writable_files
 from pbkd.execution.torchrun import LAUNCH_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from multiprocessing.connection import Connection
     from pathlib import Path
 
     from pbkd.core.schedule import Worker
-    from pbkd.execution.remote.folder_sync import FolderDelta
+    from pbkd.execution.remote.channel import Channel
+    from pbkd.execution.remote.messages import Message
+    from pbkd.execution.remote.worker_files import WorkerFiles
     from pbkd.execution.worker_request import WorkerRequest
 
 
 __all__ = ["Coordinator"]
 
 _GRACE = 10.0  # seconds in which a process may exit by itself
+_ANSWERS = (Loaded, Timed, Echo, Done, Failed)
+_MAX_WAITING = 4  # answers that a worker may have sent before they are asked for
+A = TypeVar("A", Loaded, Timed, Echo, Done)
 
 
 class Coordinator:
     """Worker 0, with a connection to each of the others."""
 
-    def __init__(self, connections: Mapping[int, Connection], patience: float) -> None:
+    def __init__(self, connections: Mapping[int, Channel], patience: float) -> None:
         """Take over the open connections.
 
         Args:
             connections: One for each other worker, by rank.
             patience: Maximum silence of a worker, in seconds.
         """
-        self._answers: dict[int, Queue[tuple[str, Any]]] = {rank: Queue() for rank in connections}
+        self._answers: dict[int, Queue[Message]] = {
+            rank: Queue(_MAX_WAITING) for rank in connections
+        }
         self._folder: Path | None = None
+        self._writable: dict[int, WorkerFiles] = {}
         self._failure: str | None = None
         os.environ[LAUNCH_ID] = self._launch_id = secrets.token_hex(8)
         self._peers = {
             rank: PeerConnection(
-                connection, patience, partial(self._on_message, rank), partial(self._on_lost, rank)
+                channel, patience, partial(self._on_message, rank), partial(self._on_lost, rank)
             )
-            for rank, connection in connections.items()
+            for rank, channel in connections.items()
         }
 
     def workers(self, request: WorkerRequest, patience: float) -> tuple[Worker, ...]:
@@ -67,18 +94,24 @@ class Coordinator:
         Raises:
             WorkerError: A worker fails or is lost.
         """
+        load = Load(request.threads, request.device, patience, self._launch_id)
         for peer in self._peers.values():
             peer.patience = patience
-            peer.send("load", (request, patience, self._launch_id))
+            peer.send(load, request.configuration.encode())
         probe = prepare_probe(request)
         for rank in self._peers:
-            self._answer(rank)
+            self._answer(rank, Loaded)
         for peer in self._peers.values():
-            peer.send("time")
+            peer.send(Start())
         reference = probe()
-        probes = {rank: self._answer(rank) for rank in sorted(self._peers)}
+        probes = {rank: self._answer(rank, Timed) for rank in sorted(self._peers)}
         others = (
-            worker_from_probe(rank, probe, reference, measure_link(partial(self._echo, rank)))
+            worker_from_probe(
+                rank,
+                WorkerProbe(probe.host, probe.device, probe.threads, probe.seconds),
+                reference,
+                measure_link(partial(self._echo, rank)),
+            )
             for rank, probe in probes.items()
         )
         return worker_from_probe(0, reference, reference), *others
@@ -89,18 +122,29 @@ class Coordinator:
         """Have all workers do their part; this process is rank 0.
 
         Args:
-            work: The function that `launch` receives.
+            work: The function that `launch` receives; the others call their own copy of it, since
+                no code is sent.
             folder: The run folder, into which the results of the others are written.
             workers: The workers of the schedule.
 
         Raises:
-            WorkerError: A worker fails or is lost.
+            WorkerError: A worker fails or is lost, or `work` is not the work of a run.
         """
-        self._folder = folder
+        from pbkd.execution import worker  # it takes most of a second to import
+
+        if work is not worker.work:
+            raise WorkerError(
+                "the launcher 'torchrun' sends data but no code to its workers, which do the work"
+                " of `pbkd run` only: say launcher=local for anything else."
+            )
         others = [worker.rank for worker in workers if worker.rank]
         contents = pack_folder(folder)
+        self._writable = {rank: writable_files(contents, rank) for rank in others}
+        self._folder = folder
         for rank in others:
-            self._peers[rank].send("work", (work, rank, contents))
+            for name, content in contents.items():
+                self._peers[rank].send(File(name), content or b"")
+            self._peers[rank].send(Work(rank))
         try:
             work(folder, 0)
         except Exception as error:
@@ -110,48 +154,55 @@ class Coordinator:
                 time.sleep(0.1)
             raise (WorkerError(self._failure) if self._failure else error) from error
         for rank in others:
-            self._answer(rank)
+            self._answer(rank, Done)
         self._folder = None
 
     def close(self) -> None:
         """Let all other processes end."""
         for peer in self._peers.values():
-            peer.send("end")
+            peer.send(End())
             peer.close()
 
-    def _on_message(self, rank: int, kind: str, content: Any) -> None:
+    def _on_message(self, rank: int, message: Message, body: bytes) -> None:
         """Receive a message of a worker, in its connection's thread."""
-        if kind == "delta" and self._folder:
-            self._apply(content, self._folder)
-        elif kind == "failed":
-            self._failure = f"worker {rank} failed: {content}"
-            self._answers[rank].put((kind, self._failure))
-        else:
-            self._answers[rank].put((kind, content))
+        if isinstance(message, File):
+            self._apply(rank, message, body)
+            return
+        if isinstance(message, Failed):
+            self._failure = f"worker {rank} failed: {terminal_text(message.reason)}"
+        elif not isinstance(message, _ANSWERS):
+            raise ProtocolError("it sent a message that no worker sends")
+        if self._answers[rank].full():
+            raise ProtocolError("it sent answers to nothing that was asked")
+        self._answers[rank].put(message)
 
-    def _apply(self, delta: FolderDelta, folder: Path) -> None:
+    def _apply(self, rank: int, file: File, body: bytes) -> None:
+        """Write a worker's file into the run folder."""
+        folder, allowed = self._folder, self._writable.get(rank)
+        if folder is None or allowed is None:
+            raise ProtocolError("it sent a file although it has no work")
         try:
-            apply_delta(delta, folder)
+            apply_delta({file.name: None if file.delete else body}, folder, allowed)
         except PbkdError as error:
             self._failure = str(error)
             self._abort()
 
-    def _answer(self, rank: int) -> Any:
+    def _answer(self, rank: int, kind: type[A]) -> A:
         """Wait for a worker's answer; raise `WorkerError` if it is a failure."""
         while True:
             try:
-                kind, content = self._answers[rank].get(timeout=0.5)
+                answer = self._answers[rank].get(timeout=0.5)
             except Empty:
                 if self._failure:
                     raise WorkerError(self._failure) from None
                 continue
-            if kind == "failed":
-                raise WorkerError(content)
-            return content
+            if isinstance(answer, kind):
+                return answer
+            raise WorkerError(self._failure or f"worker {rank} sent an answer to another request.")
 
     def _echo(self, rank: int, content: bytes) -> None:
-        self._peers[rank].send("echo", content)
-        self._answer(rank)
+        self._peers[rank].send(Echo(len(content)))
+        self._answer(rank, Echo)
 
     def _on_lost(self, rank: int, reason: str) -> None:
         """End this process: it may wait for the lost worker, and torchrun restarts all."""

@@ -78,7 +78,7 @@ def apply_delta(delta: FolderDelta, folder: Path, allowed: WorkerFiles | None = 
         if allowed:
             allowed.check(name, delete=content is None)
         if content is None:
-            path.unlink(missing_ok=True)
+            _delete(path)
         elif name.startswith(f"{_EVENTS}/"):
             _append(path, content)
         else:
@@ -149,6 +149,13 @@ def _delta(folder: Path, now: Snapshot, since: Snapshot) -> FolderDelta:
             continue
         delta[name] = content
     return delta
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"'{path}' cannot be deleted: {error.strerror}.") from error
 
 
 def _append(path: Path, content: bytes) -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pbkd.config.load import load_config
 from pbkd.core.devices import pick_device
 from pbkd.core.process import thread_count
 from pbkd.core.schedule import Worker
 from pbkd.execution.workers import local_workers
 from pbkd.models.latency import latencies
+from pbkd.training.task import load_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pbkd.config.schema import RunConfig
     from pbkd.execution.worker_request import WorkerRequest
 
 
@@ -53,7 +58,7 @@ def prepare_probe(request: WorkerRequest) -> Callable[[], WorkerProbe]:
     other down in the real run too.
 
     Args:
-        request: Threads, device, and what loads the teacher.
+        request: Threads, device, and the configuration that names the teacher.
 
     Returns:
         A function that times the teacher.
@@ -61,7 +66,7 @@ def prepare_probe(request: WorkerRequest) -> Callable[[], WorkerProbe]:
     count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     index = int(os.environ.get("LOCAL_RANK", "0"))
     worker = local_workers(count, request.threads, pick_device(request.device))[index]
-    task = request.load_task(worker.device)
+    task = load_task(_configuration(request.configuration), worker.device)
 
     def probe() -> WorkerProbe:
         with thread_count(worker.threads):
@@ -71,6 +76,13 @@ def prepare_probe(request: WorkerRequest) -> Callable[[], WorkerProbe]:
         return WorkerProbe(socket.gethostname(), worker.device, worker.threads, seconds)
 
     return probe
+
+
+def _configuration(text: str) -> RunConfig:
+    with tempfile.TemporaryDirectory(prefix="pbkd-") as name:
+        file = Path(name, "config.yaml")
+        file.write_text(text, encoding="utf-8")
+        return load_config(file=file)
 
 
 def measure_link(echo: Callable[[bytes], object]) -> tuple[float, float]:

@@ -6,61 +6,42 @@ connects to it, receives what it needs for a phase, and sends back what it write
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
-import secrets
-import socket
-import threading
 import time
-from contextlib import contextmanager, suppress
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Listener
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import psutil
 from torch.distributed.rendezvous import rendezvous as torch_rendezvous
 
-from pbkd.errors import WorkerError, one_line
+from pbkd.core.plain_data import from_plain, to_plain
+from pbkd.errors import WorkerError
+from pbkd.execution.remote.address import choose_gloo_interface, own_address
 from pbkd.execution.remote.coordinator import Coordinator
+from pbkd.execution.remote.current import coordinating
 from pbkd.execution.remote.follower import follow
+from pbkd.execution.remote.handshake import Credentials, Peer, RefusedError
+from pbkd.execution.remote.listener import Membership, connect, listen
+from pbkd.execution.remote.messages import Lead, Listening, Message, Move, ProtocolError, Stay
+from pbkd.execution.remote.secret import cluster_secret
+from pbkd.execution.remote.tls import encryption
+from pbkd.execution.torchrun import launch_name, on_one_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from multiprocessing.connection import Connection
     from pathlib import Path
 
     from torch.distributed import Store  # type: ignore[attr-defined]
 
+    from pbkd.execution.remote.channel import Channel
 
-__all__ = ["current_coordinator", "rendezvous"]
+
+__all__ = ["rendezvous"]
 
 _TIMEOUT = 300.0  # seconds until all processes must have connected
-_BACKLOG = 1024
-_ENDPOINT_KEY = "pbkd/endpoint"
-_active: list[Coordinator] = []
-
-
-def current_coordinator() -> Coordinator:
-    """Return the coordinator that this process is.
-
-    Raises:
-        WorkerError: This process was not started by torchrun, or follows another one.
-    """
-    if not _active:
-        raise WorkerError(
-            "the launcher 'torchrun' works in processes that torchrun started: run `torchrun"
-            " --nproc-per-node=2 -m pbkd run …`, or say launcher=local."
-        )
-    return _active[-1]
-
-
-class _Endpoint(NamedTuple):
-    """Address on which a process accepts its peers, and their shared secret."""
-
-    address: str
-    port: int
-    key: str
+_RETRY_SECONDS = 0.2
+_LISTENING_KEY = "pbkd/listening"
 
 
 @contextmanager
@@ -79,149 +60,133 @@ def rendezvous(folder: Path | None, patience: float = 60.0) -> Iterator[Coordina
         context has ended and all work is done.
 
     Raises:
-        WorkerError: A process cannot be reached.
+        ConfigError: There is no secret, or no usable certificate.
+        WorkerError: A process cannot be reached, or is none of this run.
     """
+    one_machine = on_one_machine()
+    credentials = Credentials(cluster_secret(create=one_machine), launch_name())
+    membership = Membership(credentials, encryption(), silence=2 * _TIMEOUT)
     store, rank, world_size = next(iter(torch_rendezvous("env://")))
-    _choose_gloo_interface(os.environ["MASTER_ADDR"])
-    coordinator = (
-        _join_as_rank_zero(store, world_size, folder, patience)
-        if rank == 0
-        else _join(store, rank, world_size, folder, patience)
-    )
-    if coordinator is None:
+    address = own_address(os.environ["MASTER_ADDR"], one_machine=one_machine)
+    choose_gloo_interface(address)
+    process = _Process(rank, world_size, address, membership, folder is not None)
+    connections = process.join_as_rank_zero(store) if rank == 0 else process.join(store)
+    if not isinstance(connections, dict):
+        follow(connections, patience)
         yield None
         return
-    _active.append(coordinator)
+    coordinator = Coordinator(connections, patience)
     try:
-        yield coordinator
+        with coordinating(coordinator):
+            yield coordinator
     finally:
-        _active.remove(coordinator)
         coordinator.close()
 
 
-def _join_as_rank_zero(
-    store: Store, world_size: int, folder: Path | None, patience: float
-) -> Coordinator | None:
-    """Accept all others; coordinate them, or follow the process that has the run folder."""
-    with _open_endpoint() as (listener, endpoint):
-        store.set(_ENDPOINT_KEY, json.dumps(endpoint))
-        peers = _accept_peers(listener, endpoint, world_size)
-    folder_ranks = [rank for rank, (_, has_folder) in sorted(peers.items()) if has_folder]
-    if folder or not folder_ranks:
-        for connection, _ in peers.values():
-            connection.send(("stay", None))
-        return Coordinator({rank: connection for rank, (connection, _) in peers.items()}, patience)
-    leader_rank = folder_ranks[0]
-    leader, _ = peers.pop(leader_rank)
-    leader.send(("lead", None))
-    endpoint = leader.recv()
-    for connection, _ in peers.values():
-        connection.send(("move", (leader_rank, endpoint)))
-    follow(_connect(endpoint, (world_size - leader_rank, False)), patience)
-    return None
+@dataclass(frozen=True)
+class _Process:
+    """This process, when it joins the others."""
 
+    rank: int
+    world_size: int
+    address: str
+    membership: Membership
+    has_folder: bool
 
-def _join(
-    store: Store, rank: int, world_size: int, folder: Path | None, patience: float
-) -> Coordinator | None:
-    """Connect to rank 0 and do as it says: follow it or another process, or coordinate."""
-    connection = _connect_to_rank_zero(store, (rank, folder is not None))
-    instruction, target = connection.recv()
-    if instruction == "lead":
-        with _open_endpoint() as (listener, endpoint):
-            connection.send(endpoint)
-            peers = _accept_peers(listener, endpoint, world_size)
-        return Coordinator({other: peer for other, (peer, _) in peers.items()}, patience)
-    if instruction == "move":
-        leader_rank, endpoint = target
-        connection = _connect(endpoint, ((rank - leader_rank) % world_size, False))
-    follow(connection, patience)
-    return None
+    def join_as_rank_zero(self, store: Store) -> dict[int, Channel] | Channel:
+        """Accept all others; then coordinate them, or follow the one that has the run folder.
 
+        Returns:
+            The connections by rank, or the connection to the coordinator.
+        """
+        with listen(self.address, self.membership, self.rank) as listener:
+            store.set(_LISTENING_KEY, json.dumps(to_plain(Listening(*listener.address))))
+            peers = listener.accept(self.world_size, _TIMEOUT)
+        others = {rank: channel for rank, (channel, _) in peers.items()}
+        holders = [rank for rank, (_, peer) in sorted(peers.items()) if peer.has_folder]
+        if self.has_folder or not holders:
+            for channel in others.values():
+                _send(channel, Stay())
+            return others
+        leader = others.pop(holders[0])
+        _send(leader, Lead())
+        listening = _receive(leader)
+        if not isinstance(listening, Listening):
+            raise _unexpected()
+        for channel in others.values():
+            _send(channel, Move(holders[0], listening))
+        return self._connect(listening, holders[0])
 
-@contextmanager
-def _open_endpoint() -> Iterator[tuple[Listener, _Endpoint]]:
-    """Listen on a free port."""
-    key = secrets.token_hex(32)
-    master = os.environ["MASTER_ADDR"]
-    with Listener(("", 0), backlog=_BACKLOG, authkey=key.encode()) as listener:
-        address = _address_towards(master)
-        # If this machine is the master itself, only the master's address reaches it from others.
-        if ipaddress.ip_address(address).is_loopback:
-            address = master
-        yield listener, _Endpoint(address, listener.address[1], key)
+    def join(self, store: Store) -> dict[int, Channel] | Channel:
+        """Connect to rank 0 and do as it says: follow it or another process, or coordinate.
 
+        Returns:
+            The connections by rank, or the connection to the coordinator.
+        """
+        channel = self._connect_to_rank_zero(store)
+        instruction = _receive(channel)
+        if isinstance(instruction, Stay):
+            return channel
+        if isinstance(instruction, Move):
+            return self._connect(instruction.listening, instruction.rank)
+        if not isinstance(instruction, Lead):
+            raise _unexpected()
+        with listen(self.address, self.membership, self.rank) as listener:
+            _send(channel, Listening(*listener.address))
+            peers = listener.accept(self.world_size, _TIMEOUT)
+        return {rank: other for rank, (other, _) in peers.items()}
 
-def _accept_peers(
-    listener: Listener, endpoint: _Endpoint, world_size: int
-) -> dict[int, tuple[Connection, bool]]:
-    """Wait for all others; return by rank the connection, and whether the peer has a folder."""
-    peers: dict[int, tuple[Connection, bool]] = {}
-    timed_out = threading.Event()
+    def _connect(self, listening: Listening, to: int) -> Channel:
+        """Connect to another process, in whose count of ranks it is rank 0 itself."""
+        peer = Peer((self.rank - to) % self.world_size, to, self.has_folder)
+        return connect(listening, self.membership, peer)
 
-    def accept() -> None:
-        while len(peers) < world_size - 1 and not timed_out.is_set():
+    def _connect_to_rank_zero(self, store: Store) -> Channel:
+        """Connect to rank 0; retry, since the store may hold the address of an earlier start."""
+        end = time.monotonic() + _TIMEOUT
+        while True:
             try:
-                connection = listener.accept()
-                rank, has_folder = connection.recv()
-                peers[rank] = connection, has_folder
-            except Exception:  # a stranger's connection, or one that broke
-                continue
-
-    thread = threading.Thread(target=accept, name="pbkd-accept", daemon=True)
-    thread.start()
-    thread.join(_TIMEOUT)
-    if thread.is_alive():
-        timed_out.set()
-        with suppress(OSError), socket.create_connection(("localhost", endpoint.port)):
-            pass  # wakes the thread
-        raise WorkerError(
-            f"{world_size - 1 - len(peers)} of {world_size} processes did not connect to"
-            f" {endpoint.address}:{endpoint.port} within {_TIMEOUT:.0f} seconds: check that a"
-            " firewall does not block that address."
-        )
-    return peers
-
-
-def _connect_to_rank_zero(store: Store, greeting: tuple[int, bool]) -> Connection:
-    """Connect to rank 0; retry, since the store may hold the endpoint of an earlier start."""
-    end = time.monotonic() + _TIMEOUT
-    while True:
-        try:
-            return _connect(_Endpoint(*json.loads(store.get(_ENDPOINT_KEY))), greeting)
-        except WorkerError:
-            if time.monotonic() > end:
+                return self._connect(_listening(store), 0)
+            except RefusedError:
                 raise
-            time.sleep(0.2)
+            except WorkerError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_RETRY_SECONDS)
 
 
-def _connect(endpoint: _Endpoint, greeting: tuple[int, bool]) -> Connection:
+def _listening(store: Store) -> Listening:
+    """Read from torch's store where rank 0 listens; anybody may have written it."""
     try:
-        connection = Client((endpoint.address, endpoint.port), authkey=endpoint.key.encode())
-        connection.send(greeting)
-    except (OSError, EOFError, AuthenticationError) as error:
+        listening: Listening = from_plain(Listening, json.loads(store.get(_LISTENING_KEY)))
+    except (ValueError, RecursionError, RuntimeError) as error:
         raise WorkerError(
-            f"{socket.gethostname()} cannot connect to the run's coordinator at"
-            f" {endpoint.address}:{endpoint.port} ({one_line(error)}): check that a firewall does"
-            " not block that address."
+            "torchrun's store does not say where the process with rank 0 listens: check that only"
+            " the machines of this run reach it."
         ) from error
-    return connection
+    return listening
 
 
-def _address_towards(host: str) -> str:
-    """Return the address of this machine on the route to another one."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, 9))  # sends nothing
-        return str(probe.getsockname()[0])
+def _send(channel: Channel, message: Message) -> None:
+    try:
+        channel.send(message)
+    except OSError as error:
+        raise _lost() from error
 
 
-def _choose_gloo_interface(master: str) -> None:
-    """Have torch's gloo use the interface on the route to the master, unless the user chose one.
+def _receive(channel: Channel) -> Message:
+    try:
+        message, _ = channel.receive()
+    except ProtocolError as error:
+        raise WorkerError(f"another process of this run was lost: {error}.") from error
+    except (OSError, EOFError) as error:
+        raise _lost() from error
+    return message
 
-    Gloo would resolve this machine's own name, which means the loopback interface on many.
-    """
-    address = _address_towards(master)
-    for interface, addresses in psutil.net_if_addrs().items():
-        if any(entry.address == address for entry in addresses):
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-            return
+
+def _lost() -> WorkerError:
+    return WorkerError("another process of this run ended before all had connected: see its error.")
+
+
+def _unexpected() -> WorkerError:
+    return WorkerError("another process of this run sent an instruction that has no place here.")

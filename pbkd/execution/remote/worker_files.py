@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_of
@@ -129,9 +129,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def _is_plain_part(part: str) -> bool:
-    """Whether a part of a path is an ordinary, visible name of a file on this system."""
+    """Whether a part of a path is an ordinary, visible name of a file."""
     if not part.isprintable() or part.startswith(".") or "\\" in part:
-        return False
-    if os.name == "nt" and (":" in part or part[-1] in ". " or PureWindowsPath(part).is_reserved()):
         return False
     return len(os.fsencode(part)) <= _MAX_NAME

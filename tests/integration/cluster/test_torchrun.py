@@ -16,6 +16,7 @@ from pbkd.core.events import BlockTrained, EpochDone
 from pbkd.models.weights import read_weights
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run, times_resumed
+from tests.cluster_peers import SECRET
 from tests.integration.test_kill import wait_until
 from tests.soak.short_run import settings
 
@@ -108,7 +109,11 @@ class Cluster:
             *changes,
         ]  # fmt: skip
         return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PBKD_SECRET": SECRET.decode()},
         )
 
     def run_folder(self) -> Path:

@@ -21,7 +21,10 @@ SHORT = ["threads=1", "distill.epochs=2", "distill.student_fed_epochs=1", "finet
 
 
 @pytest.mark.slow
-def test_two_processes_of_torchrun_give_the_students_of_one(tmp_path: Path) -> None:
+def test_two_processes_of_torchrun_give_the_students_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     changes = [*SHORT, "scheduler=pipeline", f"out={tmp_path / 'two'}"]
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
@@ -29,6 +32,7 @@ def test_two_processes_of_torchrun_give_the_students_of_one(tmp_path: Path) -> N
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "pbkd" / "secret").stat().st_mode & 0o777 == 0o600
     folder = newest_run(tmp_path / "two")
     assert done.stdout.split() == [str(folder)]  # the other process prints nothing
     torch.set_num_threads(1)

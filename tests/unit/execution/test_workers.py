@@ -70,5 +70,5 @@ def test_a_given_number_is_not_chosen() -> None:
 def test_workers_of_a_cluster_share_its_resources(
     cpus: int, gpus: int, settings: dict[str, Any], division: tuple[int, int, bool]
 ) -> None:
-    request = WorkerRequest(load_task=lambda _device: pytest.fail("not needed"), **settings)
+    request = WorkerRequest(configuration="", **settings)
     assert divide_resources(request, cpus, gpus) == division

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 import pytest
 
-from pbkd.config.load import load_config
 from pbkd.core.schedule import Worker
 from pbkd.errors import WorkerError
+from pbkd.execution.remote.current import current_coordinator
 from pbkd.execution.remote.probe import WorkerProbe, measure_link, prepare_probe, worker_from_probe
-from pbkd.execution.remote.rendezvous import current_coordinator
 from pbkd.execution.worker_request import WorkerRequest
-from pbkd.training.task import load_task
 
 
 def test_speed_is_relative_to_this_process() -> None:
@@ -51,7 +48,7 @@ def test_a_process_has_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("pbkd.execution.workers._core_count", lambda: 12)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    request = WorkerRequest(load_task=partial(load_task, load_config(["batch_size=8"])))
+    request = WorkerRequest(configuration="batch_size: 8")
     probe = prepare_probe(request)()
     assert (probe.device, probe.threads) == ("cpu", 3)
     assert probe.seconds > 0

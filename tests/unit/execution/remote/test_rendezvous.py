@@ -10,9 +10,13 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from pbkd.errors import WorkerError
 from pbkd.execution.remote import rendezvous as rendezvous_module
+from pbkd.execution.remote.messages import End
+from tests.cluster_peers import SECRET
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from pbkd.execution.remote.channel import Channel
 
 WORLD = 3
 
@@ -28,6 +32,7 @@ class Ranks:
         self.errors: list[BaseException] = []
         self._own = threading.local()
         monkeypatch.setenv("MASTER_ADDR", "localhost")
+        monkeypatch.setenv("PBKD_SECRET", SECRET.decode())
         monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
         monkeypatch.setattr(rendezvous_module, "torch_rendezvous", self._rendezvous)
         monkeypatch.setattr(rendezvous_module, "follow", self._follow)
@@ -35,8 +40,8 @@ class Ranks:
     def _rendezvous(self, _url: str) -> list[tuple[HashStore, int, int]]:
         return [(self.store, self._own.rank, WORLD)]
 
-    def _follow(self, connection: Connection, _patience: float) -> None:
-        while connection.recv()[0] != "end":
+    def _follow(self, channel: Channel, _patience: float) -> None:
+        while not isinstance(channel.receive()[0], End):
             pass
         self.followers.append(self._own.rank)
 
@@ -76,7 +81,7 @@ def test_the_first_process_with_the_run_folder_coordinates(
 
 def test_the_endpoint_of_an_earlier_start_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     ranks = Ranks(monkeypatch)
-    ranks.store.set("pbkd/endpoint", '["localhost", 9, "key"]')
+    ranks.store.set("pbkd/listening", '{"address": "localhost", "port": 9}')
     ranks.join_all(set())
     assert ranks.coordinators == {0: [1, 2]}
 
