@@ -29,9 +29,11 @@ def cut(
 ) -> None:
     """Test whether networks can be partitioned, get replacements, and train for one step."""
     from pbkd.config.load import load_config
+    from pbkd.core.files import write_file
     from pbkd.pipeline.coverage import cover, matching
     from pbkd.plugin.registry import build_registry
     from pbkd.report.console.display import print_wide
+    from pbkd.report.markdown import markdown_table
 
     config = load_config([argument for argument in arguments if "=" in argument])
     registry = build_registry(config.plugins)
@@ -39,7 +41,8 @@ def cut(
     rows = [cover(registry, name, config, size) for name in matching(registry, names)]
     print_wide(_HEADS, [_cells(row, "cannot be cut") for row in rows], left=2)
     if markdown:
-        markdown.write_text(_markdown(rows))
+        cells = [_cells(row, row.failure or "") for row in rows]
+        write_file(markdown, f"{markdown_table(_HEADS, cells)}\n".encode())
     failed = [row for row in rows if row.failure]
     for row in failed:
         typer.echo(f"{row.name}: {row.failure}")
@@ -59,9 +62,3 @@ def _cells(row: Coverage, failure: str) -> list[str]:
         f"{share:.2f}" if row.replaced else "",
         "" if row.replaced else "nothing to replace",
     ]
-
-
-def _markdown(rows: list[Coverage]) -> str:
-    cells = (_cells(row, row.failure or "") for row in rows)
-    lines = [_HEADS, ("---",) * len(_HEADS), *cells]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pbkd.config.options import choice_text
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_notes, energy_rows
 from pbkd.report.input import input_section
+from pbkd.report.markdown import markdown_code, markdown_table, markdown_text
 from pbkd.report.scores import interval_text, loss_text, points, score_text
 from pbkd.report.verdict import verdict
 
@@ -36,24 +37,26 @@ __all__ = [
 def card(result: RunResult) -> str:
     """Return the model card of a run's student as Markdown."""
     sections = [
-        f"# {result.student.name}",
-        verdict(result),
-        _markdown(("", "teacher", "student", "ratio"), comparison(result)),
+        f"# {markdown_text(result.student.name)}",
+        markdown_text(verdict(result)),
+        markdown_table(("", "teacher", "student", "ratio"), comparison(result)),
         f"## {score_name(result).capitalize()} of the student, on the test split, by stage",
-        _markdown(("stage", score_name(result)), _stages(result)),
+        markdown_table(("stage", score_name(result)), _stages(result)),
         "## Blocks",
-        _markdown(
+        markdown_table(
             ("block", "input", "parameters", "MACs", "alone in the teacher", "replaced"),
             [_block_row(block) for block in result.blocks],
         ),
         "## Time and energy",
-        _markdown(PHASE_HEADS, phase_rows(result.phases)),
+        markdown_table(PHASE_HEADS, phase_rows(result.phases)),
         *_energy(result),
-        "\n".join(f"- {note}" for note in all_notes(result)),
+        "\n".join(f"- {markdown_text(note)}" for note in all_notes(result)),
         *input_section(result),
         "## Reproduction",
-        f"```\n{result.command}\n```",
-        "\n".join(f"- {name}: {value}" for name, value in result.environment.items()),
+        markdown_code(result.command),
+        "\n".join(
+            f"- {markdown_text(f'{name}: {value}')}" for name, value in result.environment.items()
+        ),
         "MACs are multiply-accumulates of convolutions and matrix products, for one image. In"
         " brackets are 95 % intervals; the interval of a change is for the same images.",
     ]
@@ -62,7 +65,9 @@ def card(result: RunResult) -> str:
 
 def _energy(result: RunResult) -> list[str]:
     rows = energy_rows(result.energy)
-    return [_markdown(ENERGY_HEADS, rows), energy_caption(result.energy)] if rows else []
+    if not rows:
+        return []
+    return [markdown_table(ENERGY_HEADS, rows), markdown_text(energy_caption(result.energy))]
 
 
 def score_name(result: RunResult) -> str:
@@ -220,12 +225,4 @@ def _block_row(block: BlockResult) -> tuple[str, ...]:
         f"{block.macs_before:,} to {block.macs_after:,}",
         solo_text(block),
         f"yes: {choice_text(block.builder)}" if block.replaced else f"no: {block.reason}",
-    )
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) + " |"
-        for row in lines
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from pbkd.core.terminal_text import terminal_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +33,7 @@ def hub_readme(card: Mapping[str, Any], body: str, note: str | None = None) -> s
         "tags": ["image-classification", "knowledge-distillation", "model-compression"],
         "model-index": [{"name": card["name"], "results": _results(card)}],
     }
-    top = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
+    top = yaml.safe_dump(_in_lines(about), sort_keys=False, allow_unicode=True, width=sys.maxsize)
     use = (
         "A student of [blockwise distillation](https://arxiv.org/abs/2012.03096). With pbkd"
         " installed, `pbkd.load(FOLDER)` gives it back as a torch module from a folder with these"
@@ -38,6 +41,18 @@ def hub_readme(card: Mapping[str, Any], body: str, note: str | None = None) -> s
         " holds beside the names of the classes."
     )
     return "\n".join(filter(None, (f"---\n{top}---\n", f"{use}\n", note and f"{note}\n", body)))
+
+
+def _in_lines(tree: Any) -> Any:
+    """Return a tree whose texts are on one line each: a line of `---` would end the metadata."""
+    match tree:
+        case dict():
+            return {_in_lines(key): _in_lines(value) for key, value in tree.items()}
+        case list():
+            return list(map(_in_lines, tree))
+        case str():
+            return " ".join(terminal_text(tree).split())
+    return tree
 
 
 def _results(card: Mapping[str, Any]) -> list[dict[str, Any]]:

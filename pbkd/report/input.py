@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pbkd.report.markdown import markdown_text
+
 if TYPE_CHECKING:
     from pbkd.core.results import RunResult
 
@@ -19,10 +21,12 @@ def input_section(result: RunResult) -> list[str]:
     """
     if not result.preparation:
         return []
-    steps = "\n".join(f"{number}. {step}" for number, step in enumerate(result.preparation, 1))
+    steps = "\n".join(
+        f"{number}. {markdown_text(step)}" for number, step in enumerate(result.preparation, 1)
+    )
     section = ["## Input and classes", steps]
     if result.class_names:
-        names = [" ".join(name.split()) for name in result.class_names[:_MOST_NAMES]]
+        names = map(markdown_text, result.class_names[:_MOST_NAMES])
         more = ", …" if len(result.class_names) > _MOST_NAMES else ""
         listed = ", ".join(f"{number} = {name}" for number, name in enumerate(names))
         section.append(f"Classes: {listed}{more}.")

@@ -25,6 +25,7 @@ from pbkd.models.weights import halved, read_weights, write_weights
 from pbkd.pipeline.load import load
 from pbkd.plugin.registry import build_registry
 from pbkd.report.hub import hub_readme
+from pbkd.report.markdown import markdown_code
 from pbkd.runs.checksums import CONFIG, MODEL_CARD, check_files
 from pbkd.runs.finished import read_finished
 from pbkd.zoo.provenance import public_data, reproducing_command, without_paths
@@ -87,7 +88,8 @@ def add_student(
         _write_student(run, stage, config, card, half=half)
         _write_card(stage, card)
         body = (run / MODEL_CARD).read_text("utf-8")
-        body = without_paths(body.replace(result.command, card["command"]), config)
+        commands = markdown_code(result.command), markdown_code(card["command"])
+        body = without_paths(body.replace(*commands), config)
         readme = hub_readme(card, body, _half_note(card) if half else None)
         write_file(stage / README, readme.encode())
     return zoo / name

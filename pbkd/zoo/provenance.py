@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pbkd.config.schema import RunConfig
 from pbkd.config.yaml_values import written
 from pbkd.core.files import user_path
+from pbkd.report.markdown import markdown_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,13 +51,19 @@ def public_data(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_paths(text: str, config: RunConfig) -> str:
-    """Remove the folders of a configuration's absolute paths, and the home folder, from a text."""
+    """Remove the folders of a configuration's absolute paths, and the home folder, from a text.
+
+    They are found as they are, as in code, and as Markdown has them.
+    """
     named = [config.data.get("path"), config.teacher.get("weights"), config.out, *config.plugins]
     paths = {str(path) for path in named if path and user_path(str(path)).is_absolute()}
-    for path in sorted(paths, key=len, reverse=True):
-        text = text.replace(path, Path(path).name)
+    shorter = {path: Path(path).name for path in sorted(paths, key=len, reverse=True)}
     home = str(Path.home())
-    return text.replace(home, "~") if len(home) > 1 else text
+    if len(home) > 1:
+        shorter[home] = "~"
+    for path, name in shorter.items():
+        text = text.replace(path, name).replace(markdown_text(path), markdown_text(name))
+    return text
 
 
 def _overrides(

@@ -176,7 +176,7 @@ def test_numbers_of_a_csv_file_stay_numbers() -> None:
 def test_markdown_has_neither_links_nor_elements() -> None:
     hostile = "![a](http://x) <b> [x][y] `c` | *d* _e_ ~~f~~ a_b &lt; \n# head"
     assert markdown_text(hostile) == (
-        r"!\[a\](http://x) \<b\> \[x\]\[y\] \`c\` \| \*d\* \_e\_ \~\~f\~\~ a_b &amp;lt; # head"
+        r"!\[a\](http\://x) \<b\> \[x\]\[y\] \`c\` \| \*d\* \_e\_ \~\~f\~\~ a_b &amp;lt; # head"
     )
     assert [markdown_text(start) for start in ("# a", "- a", "1. a", "conv3_1")] == [
         r"\# a", r"\- a", r"1\. a", "conv3_1",
