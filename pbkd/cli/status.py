@@ -23,11 +23,13 @@ def status(
     """Show the progress of a run, whether it is still running, and how to resume it."""
     from pbkd.config.load import load_config
     from pbkd.report.incidents import describe_incident
+    from pbkd.runs.configuration import configuration_file
     from pbkd.runs.events import read_events
-    from pbkd.runs.folder import is_finished, is_held, newest_run
+    from pbkd.runs.folder import is_finished, newest_run
+    from pbkd.runs.lock import is_held
 
     folder = folder or newest_run(Path("runs"))
-    config = load_config(file=folder / "config.yaml")
+    config = load_config(file=configuration_file(folder))
     events = read_events(folder)
     typer.echo(f"run folder: {folder}")
     for phase, epochs in (

@@ -45,7 +45,8 @@ def run_before_restart(out: Callable[[], Path]) -> Path | None:
     import psutil
 
     from pbkd.errors import RunFolderError
-    from pbkd.runs.folder import is_held, newest_run, unfinished_run
+    from pbkd.runs.folder import newest_run, unfinished_run
+    from pbkd.runs.lock import is_held
 
     try:
         folder = unfinished_run(newest_run(out()))

@@ -66,7 +66,7 @@ def _show(folder: Path, *, as_json: bool) -> None:
 def _until_the_end(folder: Path) -> Iterator[Event]:
     """Yield the events of a run, past and new ones, until no process runs it."""
     from pbkd.runs.events import new_events
-    from pbkd.runs.folder import is_held
+    from pbkd.runs.lock import is_held
 
     offsets: dict[Path, int] = {}
     while True:

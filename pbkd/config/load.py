@@ -10,6 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from pbkd.config.checks import RUN_BOUNDS, check_values
+from pbkd.config.checksum_line import check_checksum
 from pbkd.config.declared import as_declared, without_paths
 from pbkd.config.literal_text import escape, unescape
 from pbkd.config.schema import CHOICES, STRATEGIES, RunConfig
@@ -93,7 +94,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
         ConfigError: The file does not exist, is not YAML, or violates the limits of `yaml_text`.
     """
     try:
-        content = lossless(yaml_text(file))
+        text = yaml_text(file)
+        check_checksum(text, file)
+        content = lossless(text)
     except ConfigError:
         raise
     except FileNotFoundError as error:

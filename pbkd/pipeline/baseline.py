@@ -23,10 +23,11 @@ from pbkd.execution.workers import local_workers
 from pbkd.models.latency import synchronise
 from pbkd.pipeline.random_student import random_student
 from pbkd.plugin.registry import build_registry
-from pbkd.runs.checksums import CONFIG, check_files
+from pbkd.runs.checksums import check_files
+from pbkd.runs.configuration import CONFIG
 from pbkd.runs.finished import METHODS, add_baseline, read_finished
-from pbkd.runs.folder import locked
 from pbkd.runs.identity import check_inputs
+from pbkd.runs.lock import locked
 from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
 from pbkd.training.task import build_task
 

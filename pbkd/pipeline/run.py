@@ -30,8 +30,9 @@ from pbkd.pipeline.typed_choices import typed_choices
 from pbkd.plugin.observers import observe
 from pbkd.report import write_report
 from pbkd.runs.events import EventLog
-from pbkd.runs.folder import check_out, folder_needed, locked, make_out, unfinished_run
+from pbkd.runs.folder import check_out, folder_needed, make_out, unfinished_run
 from pbkd.runs.identity import check_choices
+from pbkd.runs.lock import locked
 from pbkd.runs.plan_files import plan_event
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pbkd.config.load import to_yaml
 from pbkd.core.events import Resumed
-from pbkd.core.files import write_file
 from pbkd.pipeline.initial_weights import write_initial_weights
 from pbkd.pipeline.plan import cost_table
+from pbkd.runs.configuration import write_configuration
 from pbkd.runs.events import record_event
-from pbkd.runs.folder import locked, new_run_folder, times_resumed
+from pbkd.runs.folder import new_run_folder, times_resumed
 from pbkd.runs.identity import check_identity, write_identity
+from pbkd.runs.lock import locked
 from pbkd.runs.plan_files import write_plan
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def open_folder(stack: ExitStack, planned: PlannedRun) -> Path:
     config = planned.config
     folder = new_run_folder(Path(config.out), planned.task.teacher.name)
     stack.enter_context(locked(folder))
-    write_file(folder / "config.yaml", to_yaml(config).encode())
+    write_configuration(folder, config)
     write_initial_weights(folder, planned.replacements)
     write_identity(folder, config, planned.task)
     write_plan(folder, planned.plan, cost_table(planned))
@@ -58,7 +58,7 @@ def reopen_folder(planned: PlannedRun, folder: Path) -> Path:
         IdentityError: If the folder belongs to another run.
     """
     check_identity(folder, planned.config, planned.task)
-    write_file(folder / "config.yaml", to_yaml(planned.config).encode())
+    write_configuration(folder, planned.config)
     write_plan(folder, planned.plan, cost_table(planned))
     record_event(folder, "host", Resumed())
     return folder

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbkd.runs.checksums import CONFIG, check_files
+from pbkd.runs.checksums import check_files
+from pbkd.runs.configuration import CONFIG
 from pbkd.runs.disagreements import read_changes
 from pbkd.runs.events import read_events
 from pbkd.runs.finished import read_finished

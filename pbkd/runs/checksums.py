@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.files import read_json, write_json
 from pbkd.errors import RunFolderError
+from pbkd.runs.configuration import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
-__all__ = ["CONFIG", "MODEL_CARD", "check_files", "file_digest", "write_checksums"]
+__all__ = ["MODEL_CARD", "check_files", "file_digest", "write_checksums"]
 
-CONFIG, MODEL_CARD = "config.yaml", "README.md"
+MODEL_CARD = "README.md"
 _FILE = "checksums.json"
 _STUDENT = ("config.json", "model.safetensors", "network.json")
 

@@ -1,4 +1,4 @@
-"""Run folders: created, found, locked; and the state of the run in them."""
+"""Run folders: created and found; and the state of the run in them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from pbkd.core.events import Resumed
 from pbkd.core.files import user_path
 from pbkd.errors import PbkdError, RunFolderError
+from pbkd.runs.configuration import configuration_file
 from pbkd.runs.events import read_events
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ __all__ = [
     "check_out",
     "folder_needed",
     "is_finished",
-    "is_held",
-    "locked",
     "make_out",
     "new_run_folder",
     "newest_run",
@@ -142,13 +139,15 @@ def unfinished_run(folder: Path) -> Path:
     """Return `folder` if its run can be resumed.
 
     Raises:
-        RunFolderError: It is no run folder, or its run was stopped before training.
+        RunFolderError: It is no run folder, its configuration has no checksum, or its run was
+            stopped before training.
     """
     if not (folder / "config.yaml").is_file() or not (folder / "identity.json").is_file():
         raise RunFolderError(
             f"'{folder}' holds no run that can be resumed: it is no run folder, or its run was"
             " stopped before training began."
         )
+    configuration_file(folder)
     return folder
 
 
@@ -160,32 +159,3 @@ def is_finished(folder: Path) -> bool:
 def times_resumed(folder: Path) -> int:
     """Return how often the run in the folder was resumed."""
     return sum(isinstance(event, Resumed) for event in read_events(folder))
-
-
-def is_held(folder: Path) -> bool:
-    """Return whether a live process holds the folder's lock."""
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock during the context.
-
-    Raises:
-        RunFolderError: Another process holds it.
-    """
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=2)  # `pbkd status` holds it for a moment
-    except Timeout as error:
-        raise RunFolderError(f"another process runs in '{folder}': see `pbkd status`.") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -26,7 +26,8 @@ from pbkd.pipeline.load import load
 from pbkd.plugin.registry import build_registry
 from pbkd.report.hub import hub_readme
 from pbkd.report.markdown import markdown_code
-from pbkd.runs.checksums import CONFIG, MODEL_CARD, check_files
+from pbkd.runs.checksums import MODEL_CARD, check_files
+from pbkd.runs.configuration import CONFIG
 from pbkd.runs.finished import read_finished
 from pbkd.zoo.provenance import public_data, reproducing_command, without_paths
 from pbkd.zoo.recipes import card_licence

@@ -17,7 +17,8 @@ from pbkd.core.files import write_file
 from pbkd.errors import IdentityError, RunFolderError
 from pbkd.pipeline.run import run
 from pbkd.runs.events import read_events
-from pbkd.runs.folder import is_finished, is_held, locked, newest_run
+from pbkd.runs.folder import is_finished, newest_run
+from pbkd.runs.lock import is_held, locked
 
 if TYPE_CHECKING:
     from pbkd.core.results import RunResult

@@ -22,7 +22,7 @@ from pbkd.core.events import (
     PlannedWorker,
 )
 from pbkd.runs.events import record_event
-from pbkd.runs.folder import locked
+from pbkd.runs.lock import locked
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 

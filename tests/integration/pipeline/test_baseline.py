@@ -30,6 +30,7 @@ from pbkd.runs.events import record_event
 from pbkd.runs.finished import read_finished
 from pbkd.training.finetune import TrainingSettings
 from pbkd.training.task import DistillationTask
+from tests.run_folders import change
 
 SETTINGS = TrainingSettings(epochs=1, lr=0.003, weight_decay=0.05, batch_size=64, seed=0)
 
@@ -126,9 +127,8 @@ def test_a_method_learns_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPa
         return accuracy(network, data.validation, normalization, device="cpu")
 
     monkeypatch.setattr(baseline, "train_network", spy)
-    text = (folder / "config.yaml").read_text()
-    text = text.replace("temperature: 4.0", "temperature: 2.0")
-    (folder / "config.yaml").write_text(text.replace("soft_weight: 0.9", "soft_weight: 0.25"))
+    change(folder / "config.yaml", "temperature: 4.0", "temperature: 2.0")
+    change(folder / "config.yaml", "soft_weight: 0.9", "soft_weight: 0.25")
     with pytest.raises(RunFolderError, match="is not as the run wrote it"):
         train_baselines(folder, BaselineSettings(seconds=7, lr=0.01))
     write_checksums(folder, {})
@@ -222,8 +222,7 @@ def test_the_teachers_file_may_have_moved(original: Path, folder: Path, tmp_path
     old = original.parent.parent / "teacher.safetensors"
     moved = tmp_path / "moved.safetensors"
     shutil.copy(old, moved)
-    config = folder / "config.yaml"
-    config.write_text(config.read_text().replace(str(old), "gone.safetensors"))
+    change(folder / "config.yaml", str(old), "gone.safetensors")
     write_checksums(folder, {})
     with pytest.raises(Exception, match=r"no file of weights 'gone\.safetensors'"):
         train_baselines(folder, BaselineSettings(seconds=1))

@@ -10,7 +10,7 @@ import pytest
 from pbkd.core.events import Emit, EpochDone, Note, to_json
 from pbkd.core.json_lines import append_line
 from pbkd.runs.events import record_event
-from pbkd.runs.folder import locked
+from pbkd.runs.lock import locked
 from tests.command_line import Pbkd
 
 

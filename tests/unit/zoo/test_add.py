@@ -27,6 +27,7 @@ from pbkd.plugin.registry import Registry
 from pbkd.runs.checksums import write_checksums
 from pbkd.zoo.add import add_student
 from pbkd.zoo.card import read_card
+from tests.run_folders import change
 
 FILES = ["README.md", "card.yaml", "config.json", "model.safetensors"]
 
@@ -39,8 +40,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 
 def changed(run: Path, old: str, new: str) -> None:
     for file in ("config.yaml", "result.json"):
-        path = run / file
-        path.write_text(path.read_text().replace(old, new))
+        change(run / file, old, new)
     accepted(run)
 
 
@@ -164,11 +164,8 @@ def test_without_the_data_half_precision_says_whose_accuracy_it_is(
 
 def test_nobodys_paths_are_given_away(registry: Registry, copied: Path, zoo: Path) -> None:
     changed(copied, "name: digits\n", "name: npz\n  path: /srv/secret/a.npz\n")
-    config = (copied / "config.yaml").read_text()
-    assert "plugins: []" in config
-    (copied / "config.yaml").write_text(
-        config.replace("plugins: []", "plugins: [/srv/secret/mine.py]")
-    )
+    assert "plugins: []" in (copied / "config.yaml").read_text()
+    change(copied / "config.yaml", "plugins: []", "plugins: [/srv/secret/mine.py]")
     result = json.loads((copied / "result.json").read_text())
     command = "pbkd run data=npz data.path=/srv/secret/a.npz --plugin /srv/secret/mine.py"
     readme = (copied / "README.md").read_text().replace(result["command"], command)
