@@ -58,11 +58,12 @@ def load_config(
         ConfigError: A file is unreadable, a key unknown, a value of the wrong type or out of
             range, or two plugins provide a strategy for one slot and the overrides select neither.
     """
-    config = merge_layer(RunConfig(), read_yaml(file) if file else {})
+    config = merge_layer(RunConfig(), read_yaml(file)) if file else RunConfig()
     user_layer = {**_expand_choices(options or {}), **read_overrides(overrides)}
     if plugins:
         config = merge_layer(config, _plugin_layer(plugins, user_layer, config.meters))
-    config = merge_layer(config, user_layer)
+    if user_layer:
+        config = merge_layer(config, user_layer)
     config.plugins = list(dict.fromkeys([*config.plugins, *plugins]))
     check_values(config, RUN_BOUNDS)
     return config
@@ -229,7 +230,8 @@ def merge_layer(config: C, layer: Mapping[str, Any]) -> C:
             base[key] = {}  # drop the options of the previous strategy
     try:
         result = OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.create(escape(expanded))))
-        OmegaConf.structured(result)  # merge accepts mappings in lists of text
+        if any(isinstance(value, list) for value in expanded.values()):
+            OmegaConf.structured(result)  # merge accepts mappings in lists of text
         return cast("C", unescape(result))
     except Exception as error:
         where = getattr(error, "full_key", None) or ", ".join(expanded)

@@ -240,9 +240,9 @@ def build_registry(extra: Sequence[str] = ()) -> Registry:
     manager.add_hookspecs(hookspecs)
     registry = Registry(manager)
     disabled = os.environ.get("PBKD_DISABLE_PLUGINS", "").split(",")
-    for point in sorted(entry_points(group="pbkd"), key=_builtin_first):
+    for point, name, version in _installed():
         if point.name not in map(str.strip, disabled):
-            _add_installed(registry, point)
+            _add_installed(registry, point, name, version)
     for spec in extra:
         load_plugin(registry, spec)
     return registry
@@ -276,16 +276,22 @@ def load_plugin(registry: Registry, spec: str) -> Plugin:
         raise PluginError(f"the plugin '{spec}' is broken: {error}") from error
 
 
-def _builtin_first(point: Any) -> tuple[bool, str]:
-    """Sort pbkd's own plugins first, so that a third party cannot take a built-in's name."""
-    return (point.dist is None or point.dist.name != "pbkd", point.name)
+def _installed() -> list[tuple[Any, str, str]]:
+    """List the installed plugins, each with name and version of its distribution.
+
+    pbkd's own come first, so that a third party cannot take a built-in's name.
+    """
+    points = entry_points(group="pbkd")
+    # Each access to a name or a version parses the distribution's whole metadata.
+    dists = {dist: (dist.name, dist.version) for dist in {p.dist for p in points} if dist}
+    found = [(point, *dists.get(point.dist, ("", ""))) for point in points]
+    return sorted(found, key=lambda plugin: (plugin[1] != "pbkd", plugin[0].name))
 
 
-def _add_installed(registry: Registry, point: Any) -> None:
-    dist = point.dist
-    origin = f"{dist.name} {dist.version}" if dist else point.value
+def _add_installed(registry: Registry, point: Any, name: str, version: str) -> None:
+    origin = f"{name} {version}" if name else point.value
     try:
-        registry.add(point.name, point.load(), version=dist.version if dist else "", origin=origin)
+        registry.add(point.name, point.load(), version=version, origin=origin)
     except PLUGIN_FAILURES as error:
         registry.broken.append(BrokenPlugin(point.name, origin, one_line(error)))
 
