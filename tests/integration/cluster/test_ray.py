@@ -19,7 +19,7 @@ from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run
-from tests.integration.test_kill import wait_until
+from tests.cluster_peers import wait_until
 from tests.soak.short_run import digests, settings
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from pbkd.core.events import BlockTrained, EpochDone
 from pbkd.models.weights import read_weights
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run, times_resumed
-from tests.cluster_peers import SECRET
-from tests.integration.test_kill import wait_until
+from tests.cluster_peers import SECRET, wait_until
 from tests.soak.short_run import settings
 
 if TYPE_CHECKING:
