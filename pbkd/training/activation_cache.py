@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from pbkd.core.files import read_json, write_json
+from pbkd.core.files import flush_folder, read_json, write_json
 from pbkd.errors import CacheError
 
 if TYPE_CHECKING:
@@ -70,30 +70,43 @@ class CacheSpec:
     """Where a cache is and what it holds.
 
     Attributes:
-        folder: Its folder.
+        folder: Its folder, which is complete or absent.
         blocks: The blocks that are trained from it.
         rows: Views of images, one row each.
         dtype: The type of the activations.
+        filling: Tells apart the folders in which several runs fill it; empty for the cache itself.
     """
 
     folder: Path
     blocks: Sequence[Block]
     rows: int
     dtype: torch.dtype = torch.float32
+    filling: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where its files are: beside the folder while it is filled."""
+        if not self.filling:
+            return self.folder
+        return self.folder.with_name(f"{self.partial_name}.{self.filling}")
+
+    @property
+    def partial_name(self) -> str:
+        """How the names of the folders begin in which it is filled."""
+        return f".{self.folder.name}.partial"
 
     @property
     def is_complete(self) -> bool:
         """Whether the cache has been filled to its end."""
-        return (self.folder / _MARK).exists()
+        return (self.folder / _MARK).is_file()
 
 
 @dataclass(frozen=True)
 class ActivationCache:
     """An open cache: an array of shape (rows, *sample) at each boundary, the bits of `dtype`."""
 
-    folder: Path
+    spec: CacheSpec
     arrays: Mapping[int, _Array]
-    dtype: torch.dtype = torch.float32
 
     @classmethod
     def create(cls, spec: CacheSpec) -> ActivationCache:
@@ -117,15 +130,28 @@ class ActivationCache:
         cache = cls._open(spec, "r")
         for position, array in cache.arrays.items():
             if sums.get(str(position)) != _checksum(array):
-                path = _path(spec.folder, position)
+                path = _path(spec.path, position)
                 raise CacheError(f"'{path}' is damaged: delete '{spec.folder}'.")
         return cache
 
     def finish(self) -> None:
-        """Write everything to disk, then the checksums that mark the cache as complete."""
+        """Write everything to disk, then the checksums; give the cache its name at last.
+
+        Raises:
+            CacheError: If the folder cannot be renamed.
+        """
         self.flush()
         sums = {str(position): _checksum(array) for position, array in self.arrays.items()}
-        write_json(self.folder / _MARK, sums)
+        path, folder = self.spec.path, self.spec.folder
+        if not all(_path(path, position).is_file() for position in self.arrays):
+            raise CacheError(f"the cache '{folder}' was deleted while it was filled.")
+        write_json(path / _MARK, sums)
+        try:
+            path.rename(folder)
+        except OSError as error:
+            if not self.spec.is_complete:  # else another run has filled it
+                raise CacheError(f"the cache '{folder}' cannot be written: {error}.") from error
+        flush_folder(folder.parent)
 
     def flush(self) -> None:
         """Write all activations to disk."""
@@ -139,22 +165,22 @@ class ActivationCache:
 
     def read(self, position: int, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
         """Read some rows of a boundary as a channels-last tensor, (B, C, …)."""
-        return _channels_first(torch.from_numpy(self.arrays[position][rows]).view(self.dtype))
+        return _channels_first(torch.from_numpy(self.arrays[position][rows]).view(self.spec.dtype))
 
     @classmethod
     def _open(cls, spec: CacheSpec, mode: str) -> ActivationCache:
         dtype = _bits(torch.empty(0, dtype=spec.dtype)).numpy().dtype
         try:
-            spec.folder.mkdir(parents=True, exist_ok=True)
+            spec.path.mkdir(parents=True, exist_ok=True)
             arrays = {
                 position: _array(
-                    _path(spec.folder, position), (spec.rows, *shape[1:], shape[0]), mode, dtype
+                    _path(spec.path, position), (spec.rows, *shape[1:], shape[0]), mode, dtype
                 )
                 for position, shape in boundaries(spec.blocks).items()
             }
         except (OSError, ValueError) as error:
             raise CacheError(f"the cache '{spec.folder}' cannot be opened: {error}.") from error
-        return cls(spec.folder, arrays, spec.dtype)
+        return cls(spec, arrays)
 
 
 def _array(path: Path, shape: tuple[int, ...], mode: str, dtype: np.dtype[Any]) -> _Array:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import secrets
+import shutil
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,7 +37,8 @@ def open_cache(
     """Open a cache; fill it first if it is incomplete.
 
     Several workers must call this together, in a process group. Another run that needs the same
-    cache waits until it is complete.
+    cache waits until it is complete. A cache appears under its name complete, with its checksums on
+    disk.
 
     Args:
         spec: Where the cache is and what it holds.
@@ -49,12 +53,11 @@ def open_cache(
     Raises:
         CacheError: If the cache is damaged or cannot be written.
     """
-    with _locked(spec, rank, workers) as lock:
-        if spec.is_complete:
-            if lock is not None:
-                lock.release()
+    device = next((tensor.device for tensor in chain.parameters()), torch.device("cpu"))
+    with _filled_by_us(spec, rank, workers, device) as filling:
+        if filling is None:
             return ActivationCache.load(spec)
-        cache = ActivationCache.create(spec)
+        cache = ActivationCache.create(filling)
         fill_cache(cache, chain, share)
         cache.flush()
         _wait(workers)
@@ -64,27 +67,71 @@ def open_cache(
 
 
 @contextmanager
-def _locked(spec: CacheSpec, rank: int, workers: int) -> Iterator[FileLock | None]:
-    """Let rank 0 lock the cache, and create its arrays if it is incomplete, before all go on."""
-    lock = FileLock(spec.folder / "lock") if rank == 0 else None
-    try:
-        if lock is not None:
-            _acquire(spec, lock)
+def _filled_by_us(
+    spec: CacheSpec, rank: int, workers: int, device: torch.device
+) -> Iterator[CacheSpec | None]:
+    """Yield where all workers are to fill the cache; None if it is complete.
+
+    Rank 0 decides, holds the lock while the cache is filled, and has created its arrays before the
+    others learn where they are. Each filling has a folder of its own: a worker whose run was killed
+    may write for a while yet.
+    """
+    filling: CacheSpec | None = None
+    with ExitStack() as stack:
+        if rank == 0 and not spec.is_complete:
+            stack.enter_context(_locked(spec))
             if not spec.is_complete:
-                ActivationCache.create(spec)
-        _wait(workers)
-        yield lock
-    finally:
-        if lock is not None:
-            lock.release()
+                filling = stack.enter_context(_new_filling(spec))
+        number = _from_rank_0(int(filling.filling) if filling else 0, workers, device)
+        if number == 0:
+            stack.close()
+        yield replace(spec, filling=str(number)) if number else None
 
 
-def _acquire(spec: CacheSpec, lock: FileLock) -> None:
+@contextmanager
+def _locked(spec: CacheSpec) -> Iterator[None]:
+    """Hold the cache's lock, which is beside its folder."""
+    lock = FileLock(spec.folder.with_name(f".{spec.folder.name}.lock"))
     try:
-        spec.folder.mkdir(parents=True, exist_ok=True)
+        spec.folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except OSError as error:
         raise CacheError(f"the cache '{spec.folder}' cannot be opened: {error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _new_filling(spec: CacheSpec) -> Iterator[CacheSpec]:
+    """Create the arrays in a new folder; delete what it and killed runs leave."""
+    _delete_partial(spec)
+    try:
+        if spec.folder.exists():
+            shutil.rmtree(spec.folder)
+    except OSError as error:
+        raise CacheError(f"the cache '{spec.folder}' cannot be opened: {error}.") from error
+    filling = replace(spec, filling=str(1 + secrets.randbits(62)))
+    try:
+        ActivationCache.create(filling)
+        yield filling
+    finally:
+        _delete_partial(spec)
+
+
+def _delete_partial(spec: CacheSpec) -> None:
+    for folder in spec.folder.parent.glob(f"{spec.partial_name}.*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _from_rank_0(number: int, workers: int, device: torch.device) -> int:
+    """Return the number that rank 0 has, on every worker."""
+    if workers > 1:
+        shared = torch.tensor(number, device=device)
+        dist.broadcast(shared, 0)
+        number = int(shared)
+    return number
 
 
 def _wait(workers: int) -> None:

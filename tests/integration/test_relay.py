@@ -77,7 +77,7 @@ def test_a_cache_trains_the_student_of_one_worker(
     settings = [*overrides(tmp_path), "workers=2", "scheduler=cached", "cache_gigabytes=1"]
     first = run(load_config(settings), registry)
     assert_same(alone, first)
-    (cache,) = (tmp_path / "cache").iterdir()
+    (cache,) = (tmp_path / "cache").glob("[!.]*")
     filled = (cache / "complete.json").stat().st_mtime_ns
     again = run(load_config([*settings, "workers=1"]), registry)
     assert_same(alone, again)

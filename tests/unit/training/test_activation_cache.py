@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as PoolTimeoutError
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from filelock import FileLock
 from torch import nn
 
 from pbkd.errors import CacheError
@@ -85,8 +82,8 @@ def test_lessons_are_each_blocks_input_and_output(
 def test_half_precision_takes_half_the_disk_and_loses_no_bit(
     digits: DistillationTask, blocks: list[Block], tmp_path: Path
 ) -> None:
-    cache = _opened(tmp_path, blocks, digits, torch.bfloat16)
-    size = sum(path.stat().st_size for path in tmp_path.glob("*.bin"))
+    cache = _opened(tmp_path / "cache", blocks, digits, torch.bfloat16)
+    size = sum(path.stat().st_size for path in (tmp_path / "cache").glob("*.bin"))
     assert size == cache_bytes(blocks, len(digits.data.train), torch.bfloat16)
     rows = torch.arange(64)
     with torch.no_grad():
@@ -96,48 +93,27 @@ def test_half_precision_takes_half_the_disk_and_loses_no_bit(
     assert torch.equal(cache.read(2, rows.numpy()), x)
 
 
-def test_a_second_run_waits_for_the_first_to_fill_the_cache(
-    digits: DistillationTask, blocks: list[Block], tmp_path: Path
-) -> None:
-    ActivationCache.create(CacheSpec(tmp_path / "cache", blocks, len(digits.data.train)))
-    lock = FileLock(tmp_path / "cache" / "lock")
-    with ThreadPoolExecutor(1) as pool, torch.no_grad():
-        with lock:
-            second = pool.submit(_opened, tmp_path / "cache", blocks, digits)
-            with pytest.raises(PoolTimeoutError):
-                second.result(timeout=0.3)
-        assert second.result(timeout=60).arrays[1][1076].any()
-
-
 def test_a_finished_cache_is_not_filled_again(
     digits: DistillationTask, blocks: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = _opened(tmp_path, blocks, digits)
+    first = _opened(tmp_path / "cache", blocks, digits)
     expected = first.read(4, torch.arange(5).numpy()).clone()
     monkeypatch.setattr("pbkd.training.cache_filling.fill_cache", None)
-    again = _opened(tmp_path, blocks, digits)
+    again = _opened(tmp_path / "cache", blocks, digits)
     assert torch.equal(again.read(4, torch.arange(5).numpy()), expected)
-
-
-def test_an_unfinished_cache_is_filled_again(
-    digits: DistillationTask, blocks: list[Block], tmp_path: Path
-) -> None:
-    ActivationCache.create(CacheSpec(tmp_path, blocks, len(digits.data.train)))
-    cache = _opened(tmp_path, blocks, digits)
-    assert cache.arrays[1][1076].any()
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut"])
 def test_a_damaged_cache_is_told(
     digits: DistillationTask, blocks: list[Block], tmp_path: Path, damage: str
 ) -> None:
-    _opened(tmp_path, blocks, digits)
-    path = tmp_path / "boundary-3.bin"
+    _opened(tmp_path / "cache", blocks, digits)
+    path = tmp_path / "cache" / "boundary-3.bin"
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
     path.write_bytes(content if damage == "flip" else content[:-4])
     with pytest.raises(CacheError, match=r"boundary-3\.bin'? (is damaged|has)|cannot be opened"):
-        _opened(tmp_path, blocks, digits)
+        _opened(tmp_path / "cache", blocks, digits)
 
 
 def test_the_key_changes_with_every_fact() -> None:
