@@ -144,6 +144,8 @@ class ActivationCache:
         sums = {str(position): _checksum(array) for position, array in self.arrays.items()}
         path, folder = self.spec.path, self.spec.folder
         if not all(_path(path, position).is_file() for position in self.arrays):
+            if self.spec.is_complete:  # another run has filled it, and deleted this one's files
+                return
             raise CacheError(f"the cache '{folder}' was deleted while it was filled.")
         write_json(path / _MARK, sums)
         try:
