@@ -6,15 +6,14 @@ from dataclasses import asdict, fields, is_dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_origin, get_type_hints
 
-import yaml
 from omegaconf import OmegaConf
 
 from pbkd.config.checks import RUN_BOUNDS, check_values
-from pbkd.config.checksum_line import check_checksum
 from pbkd.config.declared import as_declared, without_paths
 from pbkd.config.literal_text import escape, unescape
 from pbkd.config.schema import CHOICES, STRATEGIES, RunConfig
-from pbkd.config.yaml_values import dump, lossless, read_argument, structure
+from pbkd.config.yaml_files import read_yaml
+from pbkd.config.yaml_values import MOST_LEVELS, dump, read_argument, structure
 from pbkd.errors import ConfigError, did_you_mean, first_line
 
 if TYPE_CHECKING:
@@ -25,10 +24,9 @@ if TYPE_CHECKING:
     """The names that a plugin registers, by slot."""
 
 
-__all__ = ["load_config", "merge_layer", "read_overrides", "read_yaml", "to_yaml", "yaml_text"]
+__all__ = ["load_config", "merge_layer", "read_overrides", "to_yaml"]
 
 C = TypeVar("C")
-_MAX_BYTES = 2**20
 
 
 def load_config(
@@ -81,58 +79,6 @@ def to_yaml(config: object) -> str:
     return dump(asdict(cast("Any", config)))
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
-    """Read a YAML file that contains a mapping.
-
-    Args:
-        file: The YAML file, untrusted input.
-
-    Returns:
-        The mapping, of plain Python values. Numbers, booleans and null that are written in an
-        unusual way are text, which is converted once the type of their option is known.
-
-    Raises:
-        ConfigError: The file does not exist, is not YAML, or violates the limits of `yaml_text`.
-    """
-    try:
-        text = yaml_text(file)
-        check_checksum(text, file)
-        content = lossless(text)
-    except ConfigError:
-        raise
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no configuration file '{file}'.") from error
-    except Exception as error:
-        raise ConfigError(f"'{file}' is not a YAML configuration: {first_line(error)}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"'{file}' must hold a mapping of keys to values.")
-    return cast("dict[str, Any]", content)
-
-
-def yaml_text(file: Path) -> str:
-    """Read the text of a YAML file, and reject content that could expand without bounds.
-
-    Args:
-        file: The YAML file, untrusted input.
-
-    Returns:
-        The text: at most 1 MiB, without aliases.
-
-    Raises:
-        ConfigError: The file exceeds one of these limits.
-    """
-    with file.open("rb") as stream:
-        content = stream.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise ConfigError(f"'{file}' is larger than {_MAX_BYTES:,} bytes.")
-    text = content.decode()
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-        raise ConfigError(f"'{file}' has YAML aliases (*name): write the values out.")
-    return text
-
-
 def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """Parse `key=value` pairs into one nested mapping.
 
@@ -152,7 +98,10 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         if not equals or not key:
             raise ConfigError(f"'{override}' is not an override: write key=value.")
         value = read_argument(text)
-        for part in reversed(key.split(".")):
+        parts = key.split(".")
+        if len(parts) > MOST_LEVELS:
+            raise ConfigError(f"'{key}' has more than {MOST_LEVELS} parts: it is no key.")
+        for part in reversed(parts):
             value = {part: value}
         _merge_trees(tree, _expand_choices(value))
     return tree

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.checks import ABOVE_ZERO
-from pbkd.config.load import read_yaml
 from pbkd.config.options import typed_options
+from pbkd.config.yaml_files import read_yaml
 from pbkd.core.schedule import Worker
 from pbkd.errors import ConfigError, did_you_mean
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from pbkd.config.load import yaml_text
+from pbkd.config.yaml_files import read_yaml
+from pbkd.config.yaml_values import plain
 from pbkd.core.terminal_text import terminal_text
-from pbkd.errors import ConfigError, ZooError, first_line
+from pbkd.errors import ConfigError, ZooError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,16 +81,13 @@ def read_card(path: Path) -> Card:
 
 
 def _tree(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ZooError(f"there is no card '{path}'.")
     try:
-        # Not by omegaconf: a command may contain text that looks like an interpolation.
-        tree = yaml.safe_load(yaml_text(path))
+        tree = read_yaml(path, plain)
     except ConfigError as error:
         raise ZooError(str(error)) from error
-    except FileNotFoundError as error:
-        raise ZooError(f"there is no card '{path}'.") from error
-    except Exception as error:
-        raise ZooError(f"the card '{path}' cannot be read: {first_line(error)}") from error
-    if not isinstance(tree, dict):
+    if not tree:
         raise ZooError(f"the card '{path}' must be a mapping of keys to values.")
     return tree
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbkd.config.load import load_config
 from pbkd.config.options import option_types
+from pbkd.core.files import read_file
 from pbkd.errors import ConfigError
 from pbkd.models.metrics import parameters
 from pbkd.models.teacher import build_network, find_model
@@ -46,7 +47,7 @@ def describe(registry: Registry, name: str) -> str:
 def card_text(card: Path) -> str:
     """Return the text of a card; raise `ConfigError` if it is not UTF-8."""
     try:
-        return card.read_bytes().decode()
+        return read_file(card).decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"the card '{card}' is not UTF-8 text.") from error
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pbkd.core.files import user_path
+from pbkd.core.files import read_file, user_path
 from pbkd.core.terminal_text import terminal_text
 from pbkd.errors import RunFolderError, ZooError, did_you_mean
 from pbkd.models.student_files import RECIPE, WEIGHTS
@@ -120,11 +120,11 @@ def describe_student(entry: Entry) -> str:
         f"folder: {entry.folder}",
         f"in Python: pbkd.load({entry.name!r})",
         "card:",
-        *("  " + line for line in (entry.folder / CARD).read_text("utf-8").splitlines()),
+        *("  " + line for line in read_file(entry.folder / CARD).decode().splitlines()),
     ]
     readme = entry.folder / README
     if readme.is_file():
-        text = readme.read_text("utf-8", errors="replace")
+        text = read_file(readme).decode(errors="replace")
         lines += ["", text.split("\n---\n", 1)[-1].strip()]
     return terminal_text("\n".join(lines))
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pbkd.config.checks import ABOVE_ZERO, check_values
-from pbkd.config.load import merge_layer, read_overrides, read_yaml
+from pbkd.config.load import merge_layer, read_overrides
+from pbkd.config.yaml_files import read_yaml
 from pbkd.config.yaml_values import dump
 from pbkd.core.devices import pick_device
 from pbkd.core.files import write_file

@@ -18,7 +18,7 @@ from pbkd_zoo.resnet import resnet20
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from pbkd.config.load import read_yaml
+from pbkd.config.yaml_files import read_yaml
 from pbkd.models.weights import write_weights
 from tests.docs.documents import DOCUMENTS, TUTORIAL, examples, relative_name
 from tests.docs.shell import BIN, environment_of, run_in_process, run_in_shell

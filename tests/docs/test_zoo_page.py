@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pbkd.config.load import read_yaml
+from pbkd.config.yaml_files import read_yaml
 from tests.paths import ROOT
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import pbkd
-from pbkd.config.load import load_config, read_yaml
+from pbkd.config.load import load_config
+from pbkd.config.yaml_files import read_yaml
 from pbkd.core.results import RunResult
 from pbkd.errors import ConfigError
 from pbkd.pipeline.baseline import BaselineSettings, train_baselines

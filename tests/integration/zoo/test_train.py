@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from pbkd.config.load import read_yaml
+from pbkd.config.yaml_files import read_yaml
 from pbkd.data.sources import SyntheticSource
 from pbkd.errors import ConfigError, DataError, RunFolderError, TeacherError, UnknownNameError
 from pbkd.models.accuracy import accuracy

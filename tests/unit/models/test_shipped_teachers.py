@@ -9,8 +9,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from pbkd.config.load import load_config, read_yaml
+from pbkd.config.load import load_config
 from pbkd.config.schema import RunConfig
+from pbkd.config.yaml_files import read_yaml
 from pbkd.data.sources import DigitsSource
 from pbkd.errors import ConfigError
 from pbkd.models.accuracy import accuracy

@@ -47,8 +47,8 @@ def test_a_teachers_card_names_its_data_in_its_recipe(registry: Registry) -> Non
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[1, 2]", "must be a mapping of keys to values."),
-        ("a: [", "cannot be read: "),
+        ("[1, 2]", "must hold a mapping of keys to values."),
+        ("a: [", "is not YAML: "),
         ("a: &b 1\nc: *b", "has YAML aliases"),
         ("licence: 3", "'licence' of the card "),
         ("accuracy: 0.9", "'accuracy' of the card "),
@@ -58,7 +58,7 @@ def test_a_teachers_card_names_its_data_in_its_recipe(registry: Registry) -> Non
         ("macs: 1.5", "'macs' of the card "),
         ("macs: -1", "'macs' of the card "),
         ("data: {path: x}", "'data' of the card "),
-        ("x: !!python/name:os.system", "cannot be read: "),
+        ("x: !!python/name:os.system", "has the YAML tag "),
     ],
 )
 def test_a_card_that_is_none_is_told(file: Path, text: str, told: str) -> None:

@@ -64,7 +64,7 @@ def test_what_is_no_student_is_passed_over(zoo: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        ("card.yaml", "[", "cannot be read"),
+        ("card.yaml", "[", "is not YAML"),
         ("card.yaml", None, "there is no card"),
         ("model.safetensors", None, "there is no '"),
         ("config.json", None, "there is no '"),
