@@ -29,8 +29,8 @@ def read_yaml(file: Path, parse: Callable[[str], Any] = lossless) -> dict[str, A
         known.
 
     Raises:
-        ConfigError: The file does not exist, does not match its checksum, is not YAML, is too large, too deep, or has aliases
-            or tags.
+        ConfigError: The file does not exist, does not match its checksum, is not YAML, is too large
+            or too deep, or has aliases or tags.
     """
     try:
         text = read_file(file, MOST_BYTES).decode("utf-8-sig")

@@ -19,7 +19,7 @@ from pbkd.zoo.card import read_card
 if TYPE_CHECKING:
     from pathlib import Path
 
-FULL = MOST_BYTES - 30
+FULL = 2**16
 SLOWEST = 5.0  # CPU seconds
 HOSTILE = {
     "brackets": "[" * FULL,
