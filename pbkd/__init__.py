@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pbkd._version import __version__ as __version__
 from pbkd.core.lazy import lazy_exports
 
+TYPE_CHECKING = False  # `typing` would take longer to import than all the rest
 if TYPE_CHECKING:
     from pbkd.api import compress, load, transform
     from pbkd.config.schema import RunConfig

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pbkd.cli.arguments import AsJson, ConfigFile, Overrides, Plugins
+from pbkd.cli.stop import say_when_stopped
 from pbkd.cli.torchrun import coordinator_role, run_before_restart
 
 if TYPE_CHECKING:
     from pbkd.config.schema import RunConfig
     from pbkd.core.events import Event
     from pbkd.plugin.registry import Registry
+
+
+_NOTHING_TRAINED = "stopped; nothing was trained"
 
 
 def run(
@@ -44,6 +47,7 @@ def run(
 
     Without arguments, runs the quickstart: a teacher for handwritten digits from the zoo.
     """
+    say_when_stopped("stopped" if resume else _NOTHING_TRAINED)
     from pbkd.config.load import to_yaml
     from pbkd.errors import ConfigError
     from pbkd.runs.folder import is_finished
@@ -92,7 +96,7 @@ def run_or_plan(
     quiet: bool,
     as_json: bool = False,
 ) -> None:
-    """Run, or only print the plan; Ctrl-C exits with code 130 and prints how to resume."""
+    """Run, or only print the plan; if it is stopped, say how to resume."""
     from pbkd.core.events import PlanMade
     from pbkd.pipeline.preview import preview_run
     from pbkd.pipeline.run import run as run_config
@@ -104,23 +108,25 @@ def run_or_plan(
         networks = seen.teacher, seen.student
         show_preview(seen.plan, seen.scored, seen.notes, networks, seen.phases)
         return
-    folders = [str(folder)] if folder else []
+    if folder is None:
+        say_when_stopped(_NOTHING_TRAINED)
+    else:
+        _say_how_to_resume(str(folder))
 
     def emit(event: Event) -> None:
         if isinstance(event, PlanMade):
-            folders.append(event.folder)
+            _say_how_to_resume(event.folder)
         show(event)
 
-    try:
-        with shown(quiet=quiet, as_json=as_json) as show:
-            result = run_config(settings, registry, emit, resume=folder)
-    except KeyboardInterrupt:
-        command = shlex.join(["pbkd", "run", "--resume", *folders[-1:]])
-        what = f"go on with `{command}`" if folders else "nothing was trained"
-        sys.stderr.write(f"pbkd: stopped; {what}.\n")
-        raise typer.Exit(130) from None
+    with shown(quiet=quiet, as_json=as_json) as show:
+        result = run_config(settings, registry, emit, resume=folder)
     if quiet:
         typer.echo(result.folder)
+
+
+def _say_how_to_resume(folder: str) -> None:
+    command = shlex.join(["pbkd", "run", "--resume", folder])
+    say_when_stopped(f"stopped; go on with `{command}`")
 
 
 def _local_run(arguments: list[str]) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pbkd.cli.arguments import AsJson
+from pbkd.cli.stop import say_when_stopped
 
 if TYPE_CHECKING:
     from pbkd.core.events import Event
@@ -37,11 +37,8 @@ def watch(
         raise RunFolderError(
             f"'{folder}' is not a run folder: name the folder that `pbkd run` printed."
         )
-    try:
-        _show(folder, as_json=as_json)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"pbkd: no longer watching '{folder}'; the run is not affected.\n")
-        raise typer.Exit(130) from None
+    say_when_stopped(f"no longer watching '{folder}'; the run is not affected")
+    _show(folder, as_json=as_json)
     if not is_finished(folder):
         if not as_json:
             typer.echo(f"stopped; go on with `pbkd run --resume {quote(str(folder))}`")

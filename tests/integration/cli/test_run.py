@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ def test_a_run_that_is_stopped_can_be_asked_about_and_goes_on(
     pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_args: object) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     quick = ["threads=1", "distill.epochs=1", "distill.student_fed_epochs=0", "finetune.epochs=1"]
     with monkeypatch.context() as patch:

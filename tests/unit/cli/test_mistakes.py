@@ -77,17 +77,6 @@ def test_a_wrong_command_line_is_exit_code_2_too(pbkd: Pbkd, arguments: list[str
     assert "Traceback" not in ended.err
 
 
-def test_ctrl_c_is_no_traceback(pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_args: object, **_options: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pbkd.pipeline.run.run", interrupted)
-    for verb in (["run"], ["zoo", "compress", "digits-vgg"]):
-        ended = pbkd(*verb)
-        assert ended.code == 130
-        assert ended.err == "pbkd: stopped; nothing was trained.\n"
-
-
 def test_an_error_of_pbkds_own_is_not_hidden(pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: object, **_options: object) -> None:
         raise ZeroDivisionError("a bug")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_ctrl_c_ends_the_watching_alone(
     pbkd: Pbkd, begun: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_seconds: float) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("pbkd.cli.watch.time.sleep", interrupted)
     with locked(begun):
