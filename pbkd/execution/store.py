@@ -13,6 +13,9 @@ import psutil
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
+from pbkd.execution.remote.secret import cluster_secret
+from pbkd.execution.torchrun import on_one_machine, under_torchrun
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -64,8 +67,13 @@ def open_store() -> Store:
 
 
 def read_key() -> bytes:
-    """Return the key by which workers on one machine know each other; empty on several."""
-    return bytes(open_store().get(_KEY)) if STORE in os.environ else b""
+    """Return the key by which workers recognise each other: the store's own, or the cluster's.
+
+    Under launchers that have neither it is empty.
+    """
+    if STORE in os.environ:
+        return bytes(open_store().get(_KEY))
+    return cluster_secret(create=on_one_machine()) if under_torchrun() else b""
 
 
 def _loopback_interface() -> str:

@@ -27,7 +27,7 @@ def check_launcher(launcher: Launcher) -> None:
     """Check that a launcher runs the work of every rank once and reports failures.
 
     Launches one worker, two workers, which must have the environment variables of
-    `torch.distributed` or those of `pbkd.execution.private_store`, and two workers of which one
+    `torch.distributed` or of `pbkd.execution.private_store`, and two workers of which one
     fails. Starts processes if the launcher does.
 
     Args:
