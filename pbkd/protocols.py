@@ -156,9 +156,9 @@ class Launcher(Protocol):
     ) -> None:
         """Run `work(folder, worker.rank)` for every worker, and return when all are done.
 
-        With several workers `work` expects the environment variables RANK and WORLD_SIZE, and either
-        what `pbkd.execution.private_store` yields, for workers on one machine, or the variables of
-        torch's launchers, MASTER_ADDR and MASTER_PORT.
+        With several workers `work` expects the environment variables RANK and WORLD_SIZE, and
+        either what `pbkd.execution.private_store` yields, for workers on one machine, or the
+        variables of torch's launchers, MASTER_ADDR and MASTER_PORT.
 
         Called in the host process, once for each phase that trains blocks: teacher-fed, the second
         training of blocks that failed, and student-fed.

@@ -70,8 +70,8 @@ def stoppable() -> Iterator[None]:
     """Handle signals that ask this process to end, within the context.
 
     During an import the process ends at once; else the first signal raises `Stopped` in the main
-    thread. In any case the process ends with the sentence and the exit code: also if the interrupted
-    code raises another error instead, or none, or does not end in 5 seconds.
+    thread. In any case the process ends with the sentence and the exit code: also if the code that
+    is interrupted raises another error instead, or none, or does not end in 5 seconds.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
