@@ -11,7 +11,6 @@ import secrets
 import socket
 import stat
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from pbkd.errors import ConfigError
@@ -64,19 +63,25 @@ def secret_file() -> Path:
 
 def _create(path: Path) -> None:
     """Write a new secret, unless there is a file already, even a damaged one."""
-    with suppress(FileExistsError):
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise ConfigError(
-                f"the secret of this run cannot be written to '{path}' ({error.strerror}): set"
-                f' {VARIABLE}="$({_MAKE})".'
-            ) from error
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.path.lexists(path):
+            return
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_hex(32).encode() + b"\n")
+    except FileExistsError:
+        if not os.path.lexists(path):  # its folder is a file
+            raise ConfigError(_cannot_write(path, "Not a directory")) from None
+    except OSError as error:
+        raise ConfigError(_cannot_write(path, error.strerror)) from error
+
+
+def _cannot_write(path: Path, reason: str | None) -> str:
+    return (
+        f"the secret of this run cannot be written to '{path}' ({reason}): set"
+        f' {VARIABLE}="$({_MAKE})".'
+    )
 
 
 def _read(path: Path) -> bytes:
