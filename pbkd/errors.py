@@ -25,6 +25,7 @@ __all__ = [
     "RunFolderError",
     "ScheduleError",
     "TeacherError",
+    "TrustError",
     "UnknownNameError",
     "WeightsError",
     "WorkerError",
@@ -52,6 +53,10 @@ class PluginError(PbkdError):
 
 class UnknownNameError(PbkdError):
     """No plugin, model or student is registered under a name."""
+
+
+class TrustError(PbkdError):
+    """A file names code that the user neither typed nor vouched for."""
 
 
 class TeacherError(PbkdError):

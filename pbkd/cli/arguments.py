@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "ConfigFile", "Overrides", "Plugins"]
+__all__ = ["AsJson", "ConfigFile", "Overrides", "Plugins", "Trust"]
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print events as JSON lines, and nothing else.")
@@ -18,6 +18,14 @@ Overrides = Annotated[
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).")
+]
+Trust = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust",
+        help="Run the code that this file, or the files in this folder, name: plugins, and a"
+        " teacher that is a Python function. Can be repeated.",
+    ),
 ]
 Plugins = Annotated[
     list[str] | None,

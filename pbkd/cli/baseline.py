@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pbkd.cli.arguments import Trust
+
 if TYPE_CHECKING:
     from pbkd.runs.finished import Finished
 
@@ -35,6 +37,7 @@ def baseline(
         float | None,
         typer.Option(help="Peak learning rate (default: 0.003 for adamw, 0.1 for sgd)."),
     ] = None,
+    trust: Trust = None,
 ) -> None:
     """Train the architecture of a run's student from random weights, for the time of the run.
 
@@ -58,6 +61,7 @@ def baseline(
         optimiser=optimiser,
         lr=lr,
         command=shlex.join(["pbkd", *sys.argv[1:]]),
+        trust=trust or (),
     )
     train_baselines(run, settings, show_epoch)
     _show(read_finished(run))

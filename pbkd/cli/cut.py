@@ -36,8 +36,8 @@ def cut(
     from pbkd.report.markdown import markdown_table
 
     config = load_config([argument for argument in arguments if "=" in argument])
-    registry = build_registry(config.plugins)
     names = [argument for argument in arguments if "=" not in argument]
+    registry = build_registry(config.plugins, functions=names)
     rows = [cover(registry, name, config, size) for name in matching(registry, names)]
     print_wide(_HEADS, [_cells(row, "cannot be cut") for row in rows], left=2)
     if markdown:

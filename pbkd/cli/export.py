@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pbkd.cli.arguments import Trust
+
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run or a student, or a student's name.")],
@@ -31,6 +33,7 @@ def export(
         str | None,
         typer.Option(help="MODULE:FUNCTION that builds your own network, if it is needed."),
     ] = None,
+    trust: Trust = None,
 ) -> None:
     """Export a student, load the file again and compare outputs.
 
@@ -40,12 +43,13 @@ def export(
     from pbkd.models.export import export as write
     from pbkd.models.student_files import RECIPE, read_recipe, student_folder
     from pbkd.models.user_module import import_function
-    from pbkd.pipeline.load import load_trusted
+    from pbkd.pipeline.load import code_of_run, load_with_code
     from pbkd.zoo.store import resolve_student
 
     folder = resolve_student(run)
     teacher = read_recipe(student_folder(folder) / RECIPE).teacher["name"]
-    student = load_trusted(folder, import_function(make, ()) if make else None)
+    code = code_of_run(folder, trust or ())
+    student = load_with_code(folder, code, import_function(make, ()) if make else None)
     name = re.sub(r"\W", "_" if kind == "pytorch" else "-", f"{teacher}-student", flags=re.ASCII)
     done = write(student, kind, out or Path(name), with_preparation=with_preparation)
     typer.echo(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pbkd.cli.arguments import Trust
+
 if TYPE_CHECKING:
     from pbkd.core.results import Latency
 
@@ -31,6 +33,7 @@ def latency(
     repeats: Annotated[
         int, typer.Option(help="Forward passes per network and batch size.", min=1)
     ] = 30,
+    trust: Trust = None,
 ) -> None:
     """Measure the inference time of teacher, student and other networks on this device.
 
@@ -41,7 +44,7 @@ def latency(
     from pbkd.report.console.display import print_wide
     from pbkd.zoo.store import resolve_student
 
-    networks = contenders(resolve_student(run), against)
+    networks = contenders(resolve_student(run), against, trust or ())
     rows = []
     for size in batch or [1, 64]:
         found = timed(networks, size, threads, repeats)

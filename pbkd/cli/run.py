@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pbkd.cli.arguments import AsJson, ConfigFile, Overrides, Plugins
+from pbkd.cli.arguments import AsJson, ConfigFile, Overrides, Plugins, Trust
 from pbkd.cli.stop import say_when_stopped
 from pbkd.cli.torchrun import coordinator_role, run_before_restart
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pbkd.config.schema import RunConfig
     from pbkd.core.events import Event
     from pbkd.plugin.registry import Registry
@@ -25,6 +27,7 @@ def run(
     overrides: Overrides = None,
     config: ConfigFile = None,
     plugin: Plugins = None,
+    trust: Trust = None,
     seed: Annotated[int | None, typer.Option(help="Random seed; the same as seed=N.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print the plan and exit.")] = False,
     print_config: Annotated[
@@ -48,7 +51,6 @@ def run(
     Without arguments, runs the quickstart: a teacher for handwritten digits from the zoo.
     """
     say_when_stopped("stopped" if resume else _NOTHING_TRAINED)
-    from pbkd.config.load import to_yaml
     from pbkd.errors import ConfigError
     from pbkd.runs.folder import is_finished
 
@@ -57,6 +59,7 @@ def run(
     arguments = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
     if not resume and (begun := run_before_restart(lambda: _out(arguments, config))):
         arguments, config, resume = [str(begun), *arguments], None, True
+        trust = [*(trust or []), begun]
     with coordinator_role(lambda: _local_run(arguments) if resume else None) as is_coordinator:
         if not is_coordinator:
             return
@@ -64,27 +67,35 @@ def run(
         if folder and is_finished(folder):
             _say_finished(folder, as_json=as_json)
             return
-        settings, registry = _settings(
-            arguments, folder / "config.yaml" if folder else config, plugin
-        )
         if print_config:
-            typer.echo(to_yaml(settings), nl=False)
+            _print_config(arguments, folder / "config.yaml" if folder else config, plugin or ())
             return
+        settings, registry = _opened(folder, arguments, config, plugin or (), trust or ())
         run_or_plan(settings, registry, folder, plan=plan, quiet=quiet, as_json=as_json)
 
 
-def _settings(
-    arguments: list[str], config: Path | None, plugin: list[str] | None
+def _opened(
+    folder: Path | None,
+    arguments: list[str],
+    config: Path | None,
+    plugins: Sequence[str],
+    trust: Sequence[Path],
 ) -> tuple[RunConfig, Registry]:
-    from pbkd.config.load import load_config
+    """Open the run to resume, or the configuration of a new one."""
+    from pbkd.pipeline.trust import open_config, open_run
+
+    if folder:
+        return open_run(folder, arguments, plugins=plugins, trust=trust)
+    return open_config(arguments, file=config, plugins=plugins, trust=trust)
+
+
+def _print_config(arguments: list[str], file: Path | None, plugins: Sequence[str]) -> None:
+    """Print the configuration; of all code, only the plugins that were typed are loaded."""
+    from pbkd.config.load import load_config, to_yaml
     from pbkd.plugin.registry import build_registry
 
-    specs = plugin or []
-    registry = build_registry(specs)
-    settings = load_config(arguments, file=config, plugins=registry.provided(specs))
-    for spec in settings.plugins:
-        registry.provided_by(spec)
-    return settings, registry
+    provided = build_registry(plugins).provided(plugins) if plugins else {}
+    typer.echo(to_yaml(load_config(arguments, file=file, plugins=provided)), nl=False)
 
 
 def run_or_plan(

@@ -90,7 +90,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of a model or a student.
     from pbkd.zoo.recipes import describe
     from pbkd.zoo.store import describe_student, find_student
 
-    registry = build_registry()
+    registry = build_registry(functions=[name])
     student = None if name in registry.strategies["model"] else find_student(name)
     typer.echo(describe_student(student) if student else describe(registry, name))
 
@@ -110,7 +110,7 @@ def train(
     def tell(epoch: int, loss: float, score: float) -> None:
         typer.echo(f"epoch {epoch + 1}: loss {loss:.4f}, validation {100 * score:.2f} %")
 
-    card = train_model(build_registry(), name, overrides or [], out, tell)
+    card = train_model(build_registry(functions=[name]), name, overrides or [], out, tell)
     typer.echo(f"{card}: test accuracy and checksum recorded")
 
 
@@ -126,19 +126,20 @@ def compress(
 ) -> None:
     """Compress a model like `pbkd run`, with the recipe recorded for it."""
     from pbkd.cli.run import run_or_plan
-    from pbkd.config.load import load_config
     from pbkd.core.files import user_path
+    from pbkd.pipeline.trust import open_run
     from pbkd.plugin.registry import build_registry
     from pbkd.zoo.recipes import compression_config
 
     words = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
-    registry = build_registry()
+    registry = build_registry(functions=[name])
     config = compression_config(registry, name, words)
     begun = run_before_restart(lambda: user_path(config.out))
     with coordinator_role(lambda: begun) as is_coordinator:
         if is_coordinator:
-            settings = load_config(file=begun / "config.yaml") if begun else config
-            run_or_plan(settings, registry, begun, plan=plan, quiet=quiet)
+            if begun:
+                config, registry = open_run(begun, trust=[begun])
+            run_or_plan(config, registry, begun, plan=plan, quiet=quiet)
 
 
 @app.command("add")

@@ -18,7 +18,7 @@ from pbkd.execution.job import block_starts, candidate_starts, run_job
 from pbkd.execution.job_queue import claim_jobs
 from pbkd.execution.process_group import process_group
 from pbkd.models.replacement import builder_choices, create_builders
-from pbkd.plugin.registry import build_registry
+from pbkd.plugin.user_code import trusting_registry
 from pbkd.runs.assignment import read_assignment
 from pbkd.training.activation_cache import CacheSpec
 from pbkd.training.cache_filling import open_cache
@@ -55,7 +55,7 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     config = load_config(file=folder / "config.yaml")
     assignment = read_assignment(folder)
     worker = assignment.workers[rank]
-    registry = build_registry(config.plugins)
+    registry = trusting_registry(config)  # the host has checked what the folder names
     builders = create_builders(registry, builder_choices(config.builder, config.candidates))
     loss = registry.find("loss", config.distill.loss)
     with thread_count(worker.threads):

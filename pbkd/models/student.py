@@ -16,8 +16,8 @@ from pbkd.models.forward_pass import settle
 from pbkd.models.partition import cut, pick_partitioner
 from pbkd.models.replacement import build_replacement
 from pbkd.models.teacher import build_network
-from pbkd.models.user_module import is_user_function
 from pbkd.plugin.registry import build_registry
+from pbkd.plugin.user_code import is_user_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,14 +12,22 @@ from pbkd.core.files import user_path
 from pbkd.core.torch_modes import kept_modes
 from pbkd.data.load import CFG, pretrained_cfg
 from pbkd.data.normalization import Normalization, read_normalization
-from pbkd.errors import ConfigError, PbkdError, TeacherError, UnknownNameError, first_line
+from pbkd.errors import (
+    ConfigError,
+    PbkdError,
+    TeacherError,
+    TrustError,
+    UnknownNameError,
+    first_line,
+)
 from pbkd.models.adopt import adopt, loadable
 from pbkd.models.refusals import check_kind
 from pbkd.models.teacher_weights import load_weights
-from pbkd.models.user_module import import_function, is_user_function
+from pbkd.models.user_module import import_function
 from pbkd.models.weight_values import check_network
 from pbkd.models.weights import converted, fit_weights, read_tensors
 from pbkd.models.wrappers import unwrapped
+from pbkd.plugin.user_code import is_user_function
 from pbkd.protocols import ZooModel
 
 if TYPE_CHECKING:
@@ -86,8 +94,14 @@ def find_model(registry: Registry, name: str) -> tuple[ZooModel, dict[str, str]]
     Raises:
         UnknownNameError: If there is no such model, module or function.
         TeacherError: If importing the user's module fails.
+        TrustError: If the function is not one of `registry.functions`.
     """
     if is_user_function(registry, name):
+        if name not in registry.functions and not name.startswith(f"{MEMORY}:"):
+            raise TrustError(
+                f"'{name}' is a function that only a file names, so it is not run: if it is yours,"
+                f" type teacher={name}, or vouch for the file with --trust FILE."
+            )
         function = import_function(name, registry.strategies["model"])
         return ZooModel(name, function, "a network of your own", mean=(), std=()), {}
     family, colon, variant = name.partition(":")

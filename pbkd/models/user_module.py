@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +15,18 @@ from pbkd.core.torch_modes import kept_modes
 from pbkd.errors import TeacherError, UnknownNameError, did_you_mean, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from pbkd.plugin.registry import Registry
+    from collections.abc import Callable, Iterable, Iterator
 
 
-__all__ = ["import_function", "is_user_function"]
-
-
-def is_user_function(registry: Registry, name: str) -> bool:
-    """Whether a teacher's name is `module:function`, not `family:variant` of a registered model."""
-    family, colon, _ = name.partition(":")
-    return bool(colon) and family not in registry.strategies["model"]
+__all__ = ["import_function"]
 
 
 def import_function(name: str, known: Iterable[str]) -> Callable[..., nn.Module]:
     """Import the function that `module:function` names.
 
     The module is looked up in the current folder and among the installed packages. Importing it
-    runs its code.
+    runs its code. Modules that are imported later come from the current folder only if no installed
+    package has their name.
 
     Args:
         name: `module:function`, or `module:network` for a network that the module has made.
@@ -51,11 +45,8 @@ def import_function(name: str, known: Iterable[str]) -> Callable[..., nn.Module]
             f"the network '{attribute}' was a Python program's own, given to pbkd.compress: in"
             " Python, pbkd.load(FOLDER, make=FUNCTION) loads its student."
         )
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
     try:
-        with kept_modes():
+        with kept_modes(), _current_folder_first():
             module = importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name and (path == error.name or path.startswith(f"{error.name}.")):
@@ -76,6 +67,20 @@ def import_function(name: str, known: Iterable[str]) -> Callable[..., nn.Module]
         )
     factory: Callable[..., nn.Module] = function
     return factory
+
+
+@contextmanager
+def _current_folder_first() -> Iterator[None]:
+    """Search the current folder for modules first; after the context last."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the module may have changed the path
+            sys.path.remove(here)
+        if here not in sys.path:
+            sys.path.append(here)
 
 
 def _import_failed(path: str, error: Exception) -> TeacherError:

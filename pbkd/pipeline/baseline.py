@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from pbkd.config.load import load_config
 from pbkd.core.devices import pick_device
 from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.core.results import BaselineResult
@@ -22,7 +21,7 @@ from pbkd.errors import ConfigError, did_you_mean
 from pbkd.execution.workers import local_workers
 from pbkd.models.latency import synchronise
 from pbkd.pipeline.random_student import random_student
-from pbkd.plugin.registry import build_registry
+from pbkd.pipeline.trust import open_run
 from pbkd.runs.checksums import check_files
 from pbkd.runs.configuration import CONFIG
 from pbkd.runs.finished import METHODS, add_baseline, read_finished
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.config.schema import RunConfig
+    from pbkd.plugin.registry import Registry
     from pbkd.training.task import DistillationTask
 
 
@@ -72,6 +72,7 @@ class BaselineSettings:
         optimiser: A key of `RATES`.
         lr: Peak learning rate; None for the optimiser's default.
         command: The command line, for the record.
+        trust: Files and folders whose code runs, see `open_run`.
 
     Raises:
         ConfigError: If a value is invalid.
@@ -83,6 +84,7 @@ class BaselineSettings:
     optimiser: str = "adamw"
     lr: float | None = None
     command: str = ""
+    trust: Sequence[Path] = ()
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -123,6 +125,7 @@ def train_baselines(
         ConfigError: If the run's time is unknown or its data has no labels.
         RunFolderError: If the folder holds no finished run, or its configuration was changed.
         IdentityError: If teacher or data differ from the run's.
+        TrustError: If the folder names code that may not run.
     """
     settings = settings or BaselineSettings()
     keep_freed_memory()
@@ -134,10 +137,10 @@ def train_baselines(
             " --seconds."
         )
     check_files(folder, [CONFIG])
-    config = load_config(settings.overrides, file=folder / CONFIG)
+    config, registry = open_run(folder, settings.overrides, trust=settings.trust)
     device = pick_device(config.device)
     with locked(folder), thread_count(_threads(config, device)):
-        task = _build_task(folder, config, device)
+        task = _build_task(folder, config, registry, device)
         student = random_student(folder, config).to(task.device)
         hyperparameters = _hyperparameters(config, settings, task.dtype)
         baselines = finished.baselines
@@ -147,9 +150,10 @@ def train_baselines(
     return baselines
 
 
-def _build_task(folder: Path, config: RunConfig, device: str) -> DistillationTask:
+def _build_task(
+    folder: Path, config: RunConfig, registry: Registry, device: str
+) -> DistillationTask:
     """Load teacher and data of a finished run and check that they are the same."""
-    registry = build_registry(config.plugins)
     task = build_task(config, registry, local_workers(1, None, device)[0].device)
     check_inputs(folder, config, task)
     if not task.data.labelled:

@@ -13,11 +13,11 @@ from pbkd.models.plain.tracing import trace_segments
 from pbkd.models.student import assemble
 from pbkd.models.student_files import NETWORK, Recipe, write_student
 from pbkd.models.student_input import attach_input
-from pbkd.models.user_module import is_user_function
 from pbkd.pipeline.block_results import block_result
 from pbkd.pipeline.evaluate import evaluate
 from pbkd.pipeline.refine import assembled_stage, fine_tune, recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
+from pbkd.plugin.user_code import is_user_function
 from pbkd.training.finetune import TrainingSettings
 
 if TYPE_CHECKING:

@@ -56,7 +56,9 @@ class Contender:
     image_shape: tuple[int, int, int]
 
 
-def contenders(run: Path, against: Sequence[str] | None) -> dict[str, Contender]:
+def contenders(
+    run: Path, against: Sequence[str] | None, trust: Sequence[Path] = ()
+) -> dict[str, Contender]:
     """Prepare the networks to time: teacher, student and others.
 
     Only the student has trained weights: latency does not depend on them.
@@ -65,6 +67,7 @@ def contenders(run: Path, against: Sequence[str] | None) -> dict[str, Contender]
         run: The folder of a finished run.
         against: Names of further networks; None for the one of `READY` that is nearest to a student
             whose teacher is timm's.
+        trust: Files and folders whose code runs, see `open_run`.
 
     Returns:
         The networks by name, `teacher` and `student` first.
@@ -72,8 +75,9 @@ def contenders(run: Path, against: Sequence[str] | None) -> dict[str, Contender]
     Raises:
         RunFolderError: If a name is `teacher` or `student`, or the run has no student.
     """
-    loaded = reload(run)
+    loaded = reload(run, trust)
     registry, recipe = loaded.registry, loaded.recipe
+    registry.functions.update(against or ())
     names = against
     if names is None:
         from_timm = recipe.teacher["name"].startswith("timm:")

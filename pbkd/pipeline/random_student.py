@@ -10,7 +10,7 @@ from pbkd.core.seeding import derive_seed
 from pbkd.models.student import architecture
 from pbkd.models.student_files import RECIPE, read_recipe, student_folder
 from pbkd.models.teacher import user_network_factory
-from pbkd.plugin.registry import build_registry
+from pbkd.plugin.user_code import trusting_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def random_student(folder: Path, config: RunConfig) -> nn.Sequential:
 
     Args:
         folder: The run folder.
-        config: The run's configuration.
+        config: The run's configuration, whose code is trusted.
 
     Returns:
         The network, on the CPU.
@@ -42,7 +42,7 @@ def random_student(folder: Path, config: RunConfig) -> nn.Sequential:
     recipe = read_recipe(student_folder(folder) / RECIPE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "baseline"))
-        make = user_network_factory(build_registry(config.plugins), config.teacher)
+        make = user_network_factory(trusting_registry(config), config.teacher)
         student = architecture(recipe, config.plugins, make)
         for module in student.modules():
             reset = getattr(module, "reset_parameters", None)

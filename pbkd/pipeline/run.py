@@ -26,6 +26,7 @@ from pbkd.pipeline.run_result import input_notes, run_result
 from pbkd.pipeline.select import select
 from pbkd.pipeline.teacher_check import check_teacher, score_teacher
 from pbkd.pipeline.train_blocks import train_blocks
+from pbkd.pipeline.trust import remember_run
 from pbkd.pipeline.typed_choices import typed_choices
 from pbkd.plugin.observers import observe
 from pbkd.report import write_report
@@ -170,11 +171,12 @@ def _score_teacher(planned: PlannedRun, emit: Emit, *, check: bool) -> tuple[str
 
 
 def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str, ...]:
-    """Record the events so far in the run folder, and emit the plan.
+    """Record the events so far in the run folder, and the code of the run; emit the plan.
 
     If `resumed`, restore damaged initial weights; emit and return a note on each.
     """
     restored = restore_initial_weights(ctx.folder, ctx.planned.replacements) if resumed else ()
+    remember_run(ctx.folder, config, ctx.registry)
     ctx.log.record_in(ctx.folder)
     for note in (*input_notes(ctx.task), *restored):
         ctx.log.emit(Note(text=note))

@@ -82,6 +82,7 @@ class Registry:
         owners: Name of the plugin that registered a (slot, name).
         plugins: The loaded plugins, by name.
         broken: Installed plugins that failed to load.
+        functions: Names `module:function` that may be imported as teachers; no others are.
     """
 
     manager: pluggy.PluginManager
@@ -89,6 +90,7 @@ class Registry:
     owners: dict[tuple[str, str], str] = field(default_factory=dict)
     plugins: dict[str, Plugin] = field(default_factory=dict)
     broken: list[BrokenPlugin] = field(default_factory=list)
+    functions: set[str] = field(default_factory=set)
 
     def find(self, slot: str, name: str) -> Any:
         """Look up a registered class, loss or model.
@@ -221,7 +223,7 @@ class Registry:
         return found
 
 
-def build_registry(extra: Sequence[str] = ()) -> Registry:
+def build_registry(extra: Sequence[str] = (), functions: Iterable[str] = ()) -> Registry:
     """Load the installed plugins (entry-point group `pbkd`), then further ones.
 
     The environment variable `PBKD_DISABLE_PLUGINS` holds names of installed plugins, separated by
@@ -229,6 +231,7 @@ def build_registry(extra: Sequence[str] = ()) -> Registry:
 
     Args:
         extra: Further plugins, as `--plugin` names them.
+        functions: The `functions` of the registry.
 
     Returns:
         The registry; installed plugins that failed to load are in its `broken`.
@@ -238,7 +241,7 @@ def build_registry(extra: Sequence[str] = ()) -> Registry:
     """
     manager = pluggy.PluginManager("pbkd")
     manager.add_hookspecs(hookspecs)
-    registry = Registry(manager)
+    registry = Registry(manager, functions=set(functions))
     disabled = os.environ.get("PBKD_DISABLE_PLUGINS", "").split(",")
     for point, name, version in _installed():
         if point.name not in map(str.strip, disabled):

@@ -22,7 +22,7 @@ from pbkd.models.partition import pick_and_cut
 from pbkd.models.precision import autocast, pick_dtype
 from pbkd.models.pseudo_labels import with_pseudo_labels
 from pbkd.models.teacher import load_teacher
-from pbkd.plugin.registry import build_registry
+from pbkd.plugin.user_code import trusting_registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,7 +178,7 @@ def _load_inputs(
 
 def load_task(config: RunConfig, device: str) -> DistillationTask:
     """Build the task with the plugins that the configuration names, in any process."""
-    return build_task(config, build_registry(config.plugins), device)
+    return build_task(config, trusting_registry(config), device)
 
 
 def _check_channels(teacher: Teacher, data: Dataset) -> None:

@@ -17,13 +17,11 @@ from pbkd.config.load import load_config
 from pbkd.core.devices import pick_device
 from pbkd.core.files import flush_folder, read_json, write_file, write_json
 from pbkd.data.load import load_data
-from pbkd.errors import ConfigError, DataError, ZooError
+from pbkd.errors import ConfigError, DataError, TrustError, ZooError
 from pbkd.models.accuracy import accuracy
 from pbkd.models.student_files import NETWORK, RECIPE, WEIGHTS, read_recipe
-from pbkd.models.teacher import user_network_factory
 from pbkd.models.weights import halved, read_weights, write_weights
-from pbkd.pipeline.load import load
-from pbkd.plugin.registry import build_registry
+from pbkd.pipeline.load import code_of_run, load_with_code
 from pbkd.report.hub import hub_readme
 from pbkd.report.markdown import markdown_code
 from pbkd.runs.checksums import MODEL_CARD, check_files
@@ -172,7 +170,7 @@ def _write_student(
     weights = read_weights(student / WEIGHTS)
     if half:
         write_weights(stage / WEIGHTS, halved(weights))
-        _remeasure(stage, config, card)
+        _remeasure(run, stage, config, card)
     else:
         write_file(stage / WEIGHTS, (student / WEIGHTS).read_bytes())
 
@@ -184,15 +182,14 @@ def _write_card(stage: Path, card: dict[str, Any]) -> None:
     write_file(stage / CARD, text.encode())
 
 
-def _remeasure(stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
+def _remeasure(run: Path, stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
     """Measure the accuracy of rounded weights, or note that it was measured before rounding."""
-    make = user_network_factory(build_registry(config.plugins), config.teacher)
-    student = load(stage, plugins=config.plugins, make=make)
     normalization = read_recipe(stage / RECIPE).normalization
     device = pick_device("auto")
     try:
+        student = load_with_code(stage, code_of_run(run))  # its code may not run
         data = load_data({key: value for key, value in config.data.items() if key != "download"})
-    except (ConfigError, DataError):
+    except (ConfigError, DataError, TrustError):
         card["accuracy_note"] = _FULL_PRECISION
         return
     if not data.labelled or not normalization:

@@ -10,6 +10,7 @@ from pbkd.core.files import read_file
 from pbkd.errors import ConfigError
 from pbkd.models.metrics import parameters
 from pbkd.models.teacher import build_network, find_model
+from pbkd.plugin.user_code import is_user_function
 from pbkd.zoo.card import read_card
 
 if TYPE_CHECKING:
@@ -54,8 +55,10 @@ def card_text(card: Path) -> str:
 
 def card_licence(registry: Registry, choice: Mapping[str, Any]) -> str | None:
     """Return the licence of a teacher's weights in the zoo; None for a user's own weights."""
+    if choice.get("weights") or is_user_function(registry, choice["name"]):
+        return None
     model, _ = find_model(registry, choice["name"])
-    if choice.get("weights") or not (model.weights and model.card):
+    if not (model.weights and model.card):
         return None
     return read_card(model.card).licence
 

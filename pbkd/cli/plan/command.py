@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pbkd.cli.arguments import ConfigFile, Overrides, Plugins
+from pbkd.cli.arguments import ConfigFile, Overrides, Plugins, Trust
 from pbkd.cli.plan.options import (
     Against,
     ClusterFile,
@@ -29,6 +29,7 @@ def plan(
     link: Link = None,
     svg: SvgFile = None,
     json: JsonFile = None,
+    trust: Trust = None,
 ) -> None:
     """Predict time, speed-up, idle share and bytes moved for every scheduler, without training.
 
@@ -48,7 +49,7 @@ def plan(
         return
     check_link(link, nodes)
     counts = worker_counts(workers, nodes)
-    inputs = read_inputs(overrides or [], config, plugin or [], costs, setting)
+    inputs = read_inputs(overrides or [], config, plugin or [], costs, setting, trust or ())
     if save_costs:
         write_costs(save_costs, inputs.table)
     if nodes:

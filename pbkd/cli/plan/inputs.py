@@ -80,17 +80,17 @@ def read_inputs(
     plugins: Sequence[str],
     cost_file: Path | None,
     setting: str | None,
+    trust: Sequence[Path] = (),
 ) -> PlanInputs:
     """Load the configuration and the schedulers, and read the costs or measure them.
 
     Raises:
         ConfigError: If an argument is wrong or the cost file cannot be read.
+        TrustError: If the configuration names code that may not run.
     """
-    from pbkd.config.load import load_config
-    from pbkd.plugin.registry import build_registry
+    from pbkd.pipeline.trust import open_config
 
-    registry = build_registry(plugins)
-    config = load_config(overrides, file=config_file, plugins=registry.provided(plugins))
+    config, registry = open_config(overrides, file=config_file, plugins=plugins, trust=trust)
     name = str(config.scheduler["name"])
     selected = None if name == "auto" else name
     schedulers = _scheduler_factories(registry, config, selected)

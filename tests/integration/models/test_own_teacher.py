@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import pbkd
-from pbkd.config.load import load_config
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, RunFolderError, TeacherError, UnknownNameError
-from pbkd.models.teacher import load_teacher
+from pbkd.models.teacher import Teacher, load_teacher
 from pbkd.models.weights import write_weights
 from pbkd.pipeline.baseline import BaselineSettings, train_baselines
 from pbkd.pipeline.run import run
+from pbkd.pipeline.trust import open_config
 from pbkd.plugin.registry import Registry
 from pbkd.zoo.add import add_student
 
@@ -55,9 +57,13 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     return name
 
 
+def load_typed(registry: Registry, choice: dict[str, Any]) -> Teacher:
+    return load_teacher(replace(registry, functions={choice["name"]}), choice)
+
+
 def test_a_function_of_ones_own_is_a_teacher(module: str, registry: Registry) -> None:
     choice = {"name": f"{module}:make", "channels": 24, "mean": [0.5], "std": [0.5]}
-    teacher = load_teacher(registry, choice)
+    teacher = load_typed(registry, choice)
     assert teacher.normalization == Normalization((0.5,), (0.5,))
     assert teacher.weights == "its own"
     network = teacher.network
@@ -66,14 +72,14 @@ def test_a_function_of_ones_own_is_a_teacher(module: str, registry: Registry) ->
     assert network[0].out_channels == 24
     weights = {key: value + 1 for key, value in network.state_dict().items()}
     write_weights(Path("w.safetensors"), weights)
-    other = load_teacher(registry, {**choice, "weights": "w.safetensors"}).network
+    other = load_typed(registry, {**choice, "weights": "w.safetensors"}).network
     assert all(torch.equal(weights[key], value) for key, value in other.state_dict().items())
 
 
 def test_it_is_compressed_kept_and_loaded_with_and_without_its_function(
     module: str, registry: Registry
 ) -> None:
-    result = run(load_config([f"teacher={module}:make", *SCALE, *QUICK]), registry)
+    result = run(*open_config([f"teacher={module}:make", *SCALE, *QUICK]))
     assert [block.replaced for block in result.blocks] == [True]
     make = function_of(module)
     student = pbkd.load(result.folder, make=make)
@@ -99,13 +105,13 @@ def function_of(module: str) -> Callable[[], nn.Module]:
 
 def test_normalisation_must_be_given(module: str, registry: Registry) -> None:
     with pytest.raises(ConfigError, match=r"give teacher\.mean and teacher\.std, a number for"):
-        load_teacher(registry, {"name": f"{module}:make"})
+        load_typed(registry, {"name": f"{module}:make"})
 
 
 def test_what_is_wrong_with_ones_own_is_told(module: str, registry: Registry) -> None:
     def told(name: str) -> str:
         with pytest.raises((TeacherError, UnknownNameError)) as caught:
-            load_teacher(registry, {"name": name, "mean": [0.5], "std": [0.5]})
+            load_typed(registry, {"name": name, "mean": [0.5], "std": [0.5]})
         return str(caught.value)
 
     assert told(f"{module}:mak").startswith(

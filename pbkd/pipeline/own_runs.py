@@ -1,0 +1,66 @@
+"""A record, in the user's own state folder, of the code that the user's own runs were given.
+
+A run folder may come from somebody else, so that nothing in it says whose code it names. The record
+lies outside of it: one file per run, `$XDG_STATE_HOME/pbkd/runs/DIGEST.json`, by default below
+`~/.local/state`. A folder that was copied, moved or downloaded has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pbkd.core.files import read_json, write_json
+from pbkd.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+__all__ = ["recall_code", "remember_code"]
+
+Code = tuple[str, ...]
+"""A piece of code: its kind, its name, and where the name leads."""
+
+
+def remember_code(folder: Path, code: Iterable[Code]) -> None:
+    """Record the code of a run of this user; do nothing where no state can be kept.
+
+    Args:
+        folder: The run folder.
+        code: All code that the run's configuration names.
+    """
+    path = _record_of(folder)
+    with suppress(OSError, RunFolderError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_json(path, {"folder": str(folder.resolve()), "code": [list(item) for item in code]})
+
+
+def recall_code(folder: Path) -> set[Code]:
+    """Return the code that `remember_code` recorded for a run folder; nothing if there is none."""
+    path = _record_of(folder)
+    try:
+        if not _is_ours(path.parent) or not _is_ours(path):
+            return set()
+        record = read_json(path)
+        if record["folder"] != str(folder.resolve()):
+            return set()
+        return {tuple(map(str, item)) for item in record["code"]}
+    except (OSError, RunFolderError, TypeError, KeyError):
+        return set()
+
+
+def _record_of(folder: Path) -> Path:
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
+    return Path(home) / "pbkd" / "runs" / f"{digest[:32]}.json"
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether nobody else can have written a file or folder."""
+    found = path.lstat()
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
