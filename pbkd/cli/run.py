@@ -52,6 +52,7 @@ def run(
     """
     say_when_stopped("stopped" if resume else _NOTHING_TRAINED)
     from pbkd.errors import ConfigError
+    from pbkd.runs.configuration import configuration_file
     from pbkd.runs.folder import is_finished
 
     if as_json and (plan or print_config or quiet):
@@ -68,7 +69,8 @@ def run(
             _say_finished(folder, as_json=as_json)
             return
         if print_config:
-            _print_config(arguments, folder / "config.yaml" if folder else config, plugin or ())
+            file = configuration_file(folder) if folder else config
+            _print_config(arguments, file, plugin or ())
             return
         settings, registry = _opened(folder, arguments, config, plugin or (), trust or ())
         run_or_plan(settings, registry, folder, plan=plan, quiet=quiet, as_json=as_json)

@@ -15,6 +15,7 @@ from pbkd.errors import ConfigError, TrustError
 from pbkd.pipeline.own_runs import recall_code, remember_code
 from pbkd.plugin.registry import build_registry
 from pbkd.plugin.user_code import is_user_function
+from pbkd.runs.configuration import configuration_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -83,7 +84,7 @@ def open_run(
         TrustError: The folder names code that may not run; none of it has run.
         ConfigError: The configuration is invalid, or there is no such file to vouch for.
     """
-    origin = _Origin(folder / "config.yaml", folder, trust, recall_code(folder))
+    origin = _Origin(configuration_file(folder), folder, trust, recall_code(folder))
     return _open(overrides, plugins, origin)
 
 

@@ -31,13 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-__all__ = [
-    "BrokenPlugin",
-    "Plugin",
-    "Registry",
-    "build_registry",
-    "load_plugin",
-]
+__all__ = ["BrokenPlugin", "Plugin", "Registry", "build_registry", "load_plugin"]
 
 
 @dataclass(frozen=True)
