@@ -52,7 +52,6 @@ def run(
     """
     say_when_stopped("stopped" if resume else _NOTHING_TRAINED)
     from pbkd.errors import ConfigError
-    from pbkd.runs.configuration import configuration_file
     from pbkd.runs.folder import is_finished
 
     if as_json and (plan or print_config or quiet):
@@ -69,8 +68,7 @@ def run(
             _say_finished(folder, as_json=as_json)
             return
         if print_config:
-            file = configuration_file(folder) if folder else config
-            _print_config(arguments, file, plugin or ())
+            _print_config(folder, arguments, config, plugin or ())
             return
         settings, registry = _opened(folder, arguments, config, plugin or (), trust or ())
         run_or_plan(settings, registry, folder, plan=plan, quiet=quiet, as_json=as_json)
@@ -91,11 +89,15 @@ def _opened(
     return open_config(arguments, file=config, plugins=plugins, trust=trust)
 
 
-def _print_config(arguments: list[str], file: Path | None, plugins: Sequence[str]) -> None:
+def _print_config(
+    folder: Path | None, arguments: list[str], config: Path | None, plugins: Sequence[str]
+) -> None:
     """Print the configuration; of all code, only the plugins that were typed are loaded."""
     from pbkd.config.load import load_config, to_yaml
     from pbkd.plugin.registry import build_registry
+    from pbkd.runs.configuration import configuration_file
 
+    file = configuration_file(folder) if folder else config
     provided = build_registry(plugins).provided(plugins) if plugins else {}
     typer.echo(to_yaml(load_config(arguments, file=file, plugins=provided)), nl=False)
 
