@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FEEDS", "Job", "Schedule", "Stage", "Worker", "check_schedule"]
 
+_MOST_NAMES = 20  # in a message
 FEEDS = ("recompute", "relay", "cache")
 """Where a worker's activations come from, see `Schedule`."""
 
@@ -138,7 +139,7 @@ def check_schedule(schedule: Schedule, costs: Sequence[BlockCost], workers: int)
             f" {workers}."
         )
     counts = Counter(name for job in schedule.jobs for name in job.blocks)
-    expected = [cost.name for cost in costs]
+    expected = dict.fromkeys(cost.name for cost in costs)
     wrong = {
         "drops": [name for name in expected if name not in counts],
         "repeats": [name for name, count in counts.items() if count > 1],
@@ -146,20 +147,22 @@ def check_schedule(schedule: Schedule, costs: Sequence[BlockCost], workers: int)
     }
     for verb, names in wrong.items():
         if names:
-            raise ScheduleError(f"the schedule {verb} the blocks {', '.join(names)}.")
+            more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+            shown = ", ".join(names[:_MOST_NAMES])
+            raise ScheduleError(f"the schedule {verb} the blocks {shown}{more}.")
     if schedule.feed not in FEEDS:
         raise ScheduleError(f"the schedule's feed '{schedule.feed}' is none of {', '.join(FEEDS)}.")
     if schedule.feed == "relay":
-        _check_relay(schedule, expected)
+        _check_relay(schedule, list(expected))
 
 
-def _check_relay(schedule: Schedule, expected: Sequence[str]) -> None:
+def _check_relay(schedule: Schedule, expected: list[str]) -> None:
     """Raise `ScheduleError` unless the stages are spans of the chain, in the order of ranks."""
     order = [name for stage in schedule.stages for name in stage.job.blocks]
     ranks = [rank for stage in schedule.stages for rank in stage.ranks]
     if schedule.shared or any(len(jobs) > 1 for jobs in schedule.assigned):
         raise ScheduleError("in a relay a worker has one job, and none is shared.")
-    if order != list(expected) or ranks != sorted(ranks):
+    if order != expected or ranks != sorted(ranks):
         raise ScheduleError(
             f"a relay's spans must follow the chain in the order of ranks, but are {order}."
         )

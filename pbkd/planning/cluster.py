@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["MOST_WORKERS", "Cluster", "Device", "Failures", "Nodes", "read_cluster"]
 
 MOST_WORKERS = 4096
+_MOST_DEVICES = 128  # of a node
 _KEYS = ("nodes", "failures")
 _BOUNDS = {
     "count": (1, MOST_WORKERS),
-    "devices": (1, MOST_WORKERS),
+    "devices": (1, _MOST_DEVICES),
     "speed": (ABOVE_ZERO, 1e9),
     "contention": (0, 1e3),
     "bandwidth": (ABOVE_ZERO, 1e15),

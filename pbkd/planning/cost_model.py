@@ -12,14 +12,23 @@ from pbkd.planning.plan import Workload
 from pbkd.planning.stage_cost import stage_load, stage_parts, stage_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pbkd.core.blocks import BlockCost
     from pbkd.core.schedule import Job, Schedule, Worker
     from pbkd.planning.stage_cost import StageParts
 
 
-__all__ = ["job_seconds", "makespan", "relay_parts", "worker_seconds"]
+__all__ = [
+    "chain_order",
+    "job_seconds",
+    "makespan",
+    "relay_parts",
+    "trained_costs",
+    "trained_seconds",
+    "worker_seconds",
+    "worker_shares",
+]
 
 _ONE_STEP = Workload(steps=1, distinct_steps=1)
 
@@ -36,7 +45,23 @@ def job_seconds(job: Job, costs: Sequence[BlockCost], *, teacher: bool = True) -
     Returns:
         Seconds for the teacher, or for reading, and for training every block of the job.
     """
-    trained = [cost for cost in costs if cost.name in job.blocks]
+    return trained_seconds(trained_costs(job, costs, chain_order(costs)), teacher=teacher)
+
+
+def chain_order(costs: Sequence[BlockCost]) -> dict[str, int]:
+    """Return each block's place in the chain."""
+    return {cost.name: index for index, cost in enumerate(costs)}
+
+
+def trained_costs(
+    job: Job, costs: Sequence[BlockCost], order: Mapping[str, int]
+) -> list[BlockCost]:
+    """Return the costs of a job's blocks in the order of the chain, which is `chain_order`."""
+    return [costs[index] for index in sorted({order[name] for name in job.blocks})]
+
+
+def trained_seconds(trained: Sequence[BlockCost], *, teacher: bool = True) -> float:
+    """Return the `job_seconds` of a job with these blocks."""
     train = sum(cost.train_seconds for cost in trained)
     if not teacher:
         return train + sum(cost.read_seconds for cost in trained)
@@ -68,20 +93,33 @@ def worker_seconds(
 
     Shared jobs go, in order, to the worker that is free first, as they do in a run.
     """
+    return worker_shares(schedule, costs, workers)[0]
+
+
+def worker_shares(
+    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker]
+) -> tuple[list[float], list[int]]:
+    """Return the `worker_seconds`, and which worker takes each shared job."""
     if schedule.feed == "relay":
-        return _relay_seconds(schedule, costs, workers)
-    teacher = schedule.feed == "recompute"
+        return _relay_seconds(schedule, costs, workers), []
+    teacher, order = schedule.feed == "recompute", chain_order(costs)
+
+    def seconds_of(job: Job) -> float:
+        return trained_seconds(trained_costs(job, costs, order), teacher=teacher)
+
     busy = [
-        sum(job_seconds(job, costs, teacher=teacher) for job in jobs) / worker.speed
+        sum(map(seconds_of, jobs)) / worker.speed
         for worker, jobs in zip(workers, schedule.assigned, strict=True)
     ]
+    takers = []
     free = [(seconds, index) for index, seconds in enumerate(busy)]
     heapq.heapify(free)
     for job in schedule.shared:
         seconds, index = heapq.heappop(free)
-        busy[index] = seconds + job_seconds(job, costs, teacher=teacher) / workers[index].speed
+        busy[index] = seconds + seconds_of(job) / workers[index].speed
         heapq.heappush(free, (busy[index], index))
-    return busy
+        takers.append(index)
+    return busy, takers
 
 
 def makespan(

@@ -162,12 +162,16 @@ def stage_parts(load: StageLoad[T], group: StageWorkers[T]) -> StageParts[T]:
     waiting = shared * load.exchanges * group.replicas.latency
     receiving = load.received / group.inlet.bandwidth + load.receives * group.inlet.latency
     sending = load.sent / group.outlet.bandwidth + load.sends * group.outlet.latency
-    meanwhile = work + overhead + gradients + waiting
+    if np.any(group.overlap):
+        meanwhile = work + overhead + gradients + waiting
+        longest = np.maximum(receiving, meanwhile)
+        receiving = receiving - group.overlap * np.minimum(receiving, meanwhile)
+        sending = sending - group.overlap * np.minimum(sending, longest)
     return StageParts(
         work=work,
         overhead=overhead,
-        receiving=receiving - group.overlap * np.minimum(receiving, meanwhile),
-        sending=sending - group.overlap * np.minimum(sending, np.maximum(receiving, meanwhile)),
+        receiving=receiving,
+        sending=sending,
         gradients=gradients,
         waiting=waiting,
     )

@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbkd.core.schedule import Schedule
-from pbkd.planning.cost_model import job_seconds, makespan, worker_seconds
+from pbkd.planning.cost_model import (
+    chain_order,
+    makespan,
+    trained_costs,
+    trained_seconds,
+    worker_seconds,
+    worker_shares,
+)
 from pbkd.planning.stage_cost import stage_load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pbkd.core.blocks import BlockCost
-    from pbkd.core.schedule import Job, Stage, Worker
+    from pbkd.core.schedule import Job, Schedule, Stage, Worker
     from pbkd.planning.plan import Workload
 
 
@@ -57,9 +63,12 @@ def timeline(
         start = makespan(schedule, costs, workers, workload) - busy
         bars = [Bar(index, 0.0, start, "cache") for index in range(len(workers))]
     free = [start] * len(workers)
+    order = chain_order(costs)
     for index, job in _assignments(schedule, costs, workers):
         scale = workload.steps / workers[index].speed
-        for kind, block, seconds in _parts(job, costs, teacher=schedule.feed == "recompute"):
+        for kind, block, seconds in _parts(
+            trained_costs(job, costs, order), teacher=schedule.feed == "recompute"
+        ):
             bars.append(Bar(index, free[index], seconds * scale, kind, block))
             free[index] += seconds * scale
     return sorted(bars, key=lambda bar: (bar.worker, bar.start))
@@ -90,30 +99,24 @@ def job_lanes(
 def _assignments(
     schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker]
 ) -> Iterator[tuple[int, Job]]:
-    """Yield (rank, job) in order; a shared job belongs to the worker whose seconds it increases."""
+    """Yield (rank, job) in order; a shared job belongs to the worker that is free first."""
     for index, jobs in enumerate(schedule.assigned):
         for job in jobs:
             yield index, job
-    before = worker_seconds(Schedule(schedule.assigned, (), schedule.feed), costs, workers)
-    for count, job in enumerate(schedule.shared, 1):
-        partly = Schedule(schedule.assigned, schedule.shared[:count], schedule.feed)
-        after = worker_seconds(partly, costs, workers)
-        added = [late - early for early, late in zip(before, after, strict=True)]
-        yield added.index(max(added)), job
-        before = after
+    _, takers = worker_shares(schedule, costs, workers)
+    yield from zip(takers, schedule.shared, strict=True)
 
 
 def _parts(
-    job: Job, costs: Sequence[BlockCost], *, teacher: bool
+    trained: Sequence[BlockCost], *, teacher: bool
 ) -> Iterator[tuple[str, str | None, float]]:
-    """Yield (kind, block, seconds per step) of a job's activities.
+    """Yield (kind, block, seconds per step) of the activities of a job with these blocks.
 
     Without a teacher pass, reading from the cache counts as part of training.
     """
-    trained = [cost for cost in costs if cost.name in job.blocks]
     train = sum(cost.train_seconds for cost in trained)
     if teacher:
-        yield "teacher", None, job_seconds(job, costs) - train
+        yield "teacher", None, trained_seconds(trained) - train
     for cost in trained:
         yield "training", cost.name, cost.train_seconds + cost.read_seconds * (not teacher)
 

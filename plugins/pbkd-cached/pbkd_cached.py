@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from pbkd import Job, Schedule, hookimpl
 
 if TYPE_CHECKING:
@@ -35,18 +37,15 @@ class Cached:
         Returns:
             One job per worker that has blocks, with the feed `cache`.
         """
-        order = [cost.name for cost in costs]
+        order = {cost.name: index for index, cost in enumerate(costs)}
         assigned: list[list[str]] = [[] for _ in workers]
-        loads = [0.0 for _ in workers]
+        speeds, loads = np.array([worker.speed for worker in workers]), np.zeros(len(workers))
         for cost in sorted(costs, key=_seconds, reverse=True):
-            after = [
-                load + _seconds(cost) / worker.speed
-                for load, worker in zip(loads, workers, strict=True)
-            ]
-            best = after.index(min(after))
+            after = loads + _seconds(cost) / speeds
+            best = int(after.argmin())
             assigned[best].append(cost.name)
             loads[best] = after[best]
-        jobs = [Job(tuple(sorted(blocks, key=order.index))) for blocks in assigned]
+        jobs = [Job(tuple(sorted(blocks, key=order.__getitem__))) for blocks in assigned]
         return Schedule(tuple((job,) if job.blocks else () for job in jobs), feed="cache")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from pbkd import Job, Schedule, hookimpl
 
 if TYPE_CHECKING:
@@ -37,17 +39,16 @@ class Greedy:
             One job per worker that has blocks.
         """
         assigned: list[list[str]] = [[] for _ in workers]
-        loads = [0.0 for _ in workers]
+        speeds = np.array([worker.speed for worker in workers])
+        loads, idle = np.zeros(len(workers)), np.ones(len(workers), bool)
         for cost in reversed(costs):
             teacher = cost.prefix_seconds + cost.teacher_seconds
-            after = [
-                load + (cost.train_seconds + (0.0 if blocks else teacher)) / worker.speed
-                for load, blocks, worker in zip(loads, assigned, workers, strict=True)
-            ]
-            best = after.index(min(after))
-            assigned[best].insert(0, cost.name)
-            loads[best] = after[best]
-        return Schedule(tuple((Job(tuple(blocks)),) if blocks else () for blocks in assigned))
+            after = loads + (cost.train_seconds + np.where(idle, teacher, 0.0)) / speeds
+            best = int(after.argmin())
+            assigned[best].append(cost.name)
+            loads[best], idle[best] = after[best], False
+        jobs = (tuple(reversed(blocks)) for blocks in assigned)
+        return Schedule(tuple((Job(blocks),) if blocks else () for blocks in jobs))
 
 
 @hookimpl

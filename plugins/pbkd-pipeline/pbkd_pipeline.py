@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from pbkd import Job, Schedule, hookimpl
-from pbkd.planning import Link, StageLoad, StageWorkers, stage_load, stage_parts
+from pbkd.errors import ScheduleError
+from pbkd.planning import Link, StageLoad, StageWorkers, stage_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ PBKD_CONTRACT = 1
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _ALL_SIZES = 64  # with more workers, groups of more than 16 grow in steps of an eighth
+_MOST_STAGES = 220_000_000  # to be compared, five seconds
 _FAR, _NEAR = 0, 1  # links to another node, and within one
 
 
@@ -48,13 +50,16 @@ class Pipeline:
 
         Returns:
             A relay: one job per worker of each stage, with the feed `relay`.
+
+        Raises:
+            ScheduleError: If there are so many blocks and workers that the search takes too long.
         """
+        sizes = list(_sizes(costs, len(workers)))
+        _check_search(len(costs), workers, sizes)
         table = _Table.empty(len(costs), workers)
-        candidates = [
-            _groups_of(workers, table.starts, size) for size in _sizes(costs, len(workers))
-        ]
-        for end in range(1, len(costs) + 1):
-            _fill(table, end, _loads(costs, end), candidates)
+        candidates = [_groups_of(workers, table.starts, size) for size in sizes]
+        for end, load in enumerate(_loads(costs), 1):
+            _fill(table, end, load, candidates)
         return _relay([cost.name for cost in costs], table)
 
 
@@ -87,8 +92,7 @@ class _Table(NamedTuple):
 
     @classmethod
     def empty(cls, blocks: int, workers: Sequence[Worker]) -> _Table:
-        starts = np.array(list(_starts(workers)))
-        kinds = (_FAR,) if (starts == np.arange(len(workers))).all() else (_FAR, _NEAR)
+        starts, kinds = np.array(list(_starts(workers))), _kinds(workers)
         shape = (blocks + 1, len(kinds), len(workers) + 1)
         ready = np.full(shape, np.inf)
         ready[0, _FAR] = 0.0
@@ -104,6 +108,11 @@ def _starts(workers: Sequence[Worker]) -> Iterator[int]:
         first += count
 
 
+def _kinds(workers: Sequence[Worker]) -> tuple[int, ...]:
+    """Return the kinds of links that there are."""
+    return (_FAR,) if list(_starts(workers)) == list(range(len(workers))) else (_FAR, _NEAR)
+
+
 def _sizes(costs: Sequence[BlockCost], workers: int) -> Iterator[int]:
     """Yield the group sizes to try; each worker of a group needs a row of every batch."""
     rows = min((cost.rows for cost in costs if cost.rows), default=workers)
@@ -111,6 +120,16 @@ def _sizes(costs: Sequence[BlockCost], workers: int) -> Iterator[int]:
     while size <= min(workers, rows):
         yield size
         size += max(1, size // 8) if workers > _ALL_SIZES else 1
+
+
+def _check_search(blocks: int, workers: Sequence[Worker], sizes: Sequence[int]) -> None:
+    """Raise `ScheduleError` if too many stages have to be compared."""
+    groups = sum(len(workers) - size + 1 for size in sizes) * len(_kinds(workers)) ** 2
+    if blocks * blocks // 2 * groups > _MOST_STAGES:
+        raise ScheduleError(
+            f"the search for the best relay of {blocks:,} blocks on {len(workers):,} workers would"
+            " take too long: plan with fewer workers, or take another scheduler."
+        )
 
 
 def _groups_of(workers: Sequence[Worker], starts: Array, size: int) -> _Groups:
@@ -146,12 +165,30 @@ def _groups_of(workers: Sequence[Worker], starts: Array, size: int) -> _Groups:
     return _Groups(size, groups, inside)
 
 
-def _loads(costs: Sequence[BlockCost], end: int) -> StageLoad[Array]:
-    """Return the loads of the stages that end before block `end`, a row for each first block."""
-    loads = [asdict(stage_load(costs, first, end - 1)) for first in range(end)]
-    return StageLoad(
-        **{key: np.array([[load[key]] for load in loads], dtype=float) for key in loads[0]}
-    )
+def _loads(costs: Sequence[BlockCost]) -> Iterator[StageLoad[Array]]:
+    """Yield the loads of the stages that end with each block, a row for each first block.
+
+    They are those of `stage_load`. Its sums grow by a block from one yield to the next.
+    """
+    names = ("train_seconds", "overhead_seconds", "parameter_bytes", "exchanges")
+    sums = np.zeros((len(names), len(costs)))
+    starts = np.array([0.0, *(cost.prefix_seconds for cost in costs[1:])])
+    inputs = np.array([0.0, *(cost.input_bytes for cost in costs[1:])])
+    for end, last in enumerate(costs, 1):
+        sums[:, :end] += [[getattr(last, name)] for name in names]
+        train, overhead, gradients, exchanges = (row[:end, np.newaxis].copy() for row in sums)
+        inner = end < len(costs)
+        stop = starts[end] if inner else last.prefix_seconds + last.teacher_seconds
+        yield StageLoad(
+            seconds=stop - starts[:end, np.newaxis] + train,
+            overhead=overhead,
+            received=inputs[:end, np.newaxis],
+            receives=(np.arange(end) > 0.0)[:, np.newaxis].astype(float),
+            sent=np.full((end, 1), inputs[end] if inner else 0.0),
+            sends=np.full((end, 1), float(inner)),
+            gradients=gradients,
+            exchanges=exchanges,
+        )
 
 
 def _fill(table: _Table, end: int, load: StageLoad[Array], candidates: Sequence[_Groups]) -> None:

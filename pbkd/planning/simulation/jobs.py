@@ -6,13 +6,13 @@ import heapq
 import math
 from typing import TYPE_CHECKING
 
-from pbkd.planning.cost_model import job_seconds
+from pbkd.planning.cost_model import chain_order, trained_costs, trained_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pbkd.core.blocks import BlockCost
-    from pbkd.core.schedule import Schedule
+    from pbkd.core.schedule import Job, Schedule
     from pbkd.planning.cluster import Device
     from pbkd.planning.plan import Workload
 
@@ -27,14 +27,18 @@ def job_ends(
 
     Busy devices of one node slow each other down.
     """
-    teacher = schedule.feed == "recompute"
+    teacher, order = schedule.feed == "recompute", chain_order(costs)
+
+    def seconds_of(job: Job) -> float:
+        return trained_seconds(trained_costs(job, costs, order), teacher=teacher)
+
     simulation = _JobSimulation(devices)
     shared = iter(schedule.shared)
     for index, jobs in enumerate(schedule.assigned):
-        simulation.start(index, sum(job_seconds(job, costs, teacher=teacher) for job in jobs))
+        simulation.start(index, sum(map(seconds_of, jobs)))
     for index in simulation.finished():
         if (job := next(shared, None)) is not None:
-            simulation.start(index, job_seconds(job, costs, teacher=teacher))
+            simulation.start(index, seconds_of(job))
     return simulation.ends
 
 

@@ -24,6 +24,7 @@ __all__ = ["RelayTimes", "relay_times"]
 
 MAX_IN_FLIGHT = 2  # batches in transit per link, as in pbkd.training.link
 _MIN_STEPS, _STEPS_PER_STAGE = 256, 16  # simulated steps, after which the pace is steady
+_MOST_STEPS = 2**18  # of all stages together, seconds
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ def relay_times(
         The times of the whole relay.
     """
     stages = _stages(schedule, costs, devices)
-    window = min(steps, _MIN_STEPS + _STEPS_PER_STAGE * len(stages))
+    window = min(
+        steps, _MIN_STEPS + _STEPS_PER_STAGE * len(stages), max(4, _MOST_STEPS // len(stages))
+    )
     ends = _Relay(stages, window).run()
     early, late = window // 4, 3 * window // 4
     pace = (ends[late] - ends[early]) / max(1, late - early)

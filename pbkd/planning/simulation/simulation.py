@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from pbkd.planning.cost_model import job_seconds
+from pbkd.planning.cost_model import chain_order, trained_costs, trained_seconds
 from pbkd.planning.simulation.failures import with_failures
 from pbkd.planning.simulation.jobs import job_ends, writing_seconds
 from pbkd.planning.simulation.relay import relay_times
@@ -116,9 +116,14 @@ def _jobs(
     ends = job_ends(schedule, costs, devices)
     writing = writing_seconds(costs, devices, workload) if cached else 0.0
     busy = [writing + end * workload.steps for end in ends]
-    job = max(schedule.jobs, key=lambda job: job_seconds(job, costs, teacher=not cached))
-    step = job_seconds(job, costs, teacher=not cached)
-    training = sum(cost.train_seconds for cost in costs if cost.name in job.blocks)
+    order = chain_order(costs)
+    steps = {
+        job: trained_seconds(trained_costs(job, costs, order), teacher=not cached)
+        for job in schedule.jobs
+    }
+    job = max(steps, key=lambda job: steps[job])
+    step = steps[job]
+    training = sum(cost.train_seconds for cost in trained_costs(job, costs, order))
     other = "reading" if cached else "the teacher's pass"
     first, more = job.blocks[0], len(job.blocks) - 1
     blocks = f"{first} and {more} more" if more else first

@@ -78,7 +78,7 @@ def test_more_devices_than_there_are_is_an_error(tmp_path: Path) -> None:
         ("nodes: [{name: a, device_latency: 1}]", "'device_latency' is above 'latency'"),
         ("nodes: [{name: a}]\nfailures: {rate: 1}", "unknown option 'failures.rate'"),
         ("nodes: [{name: a}]\nfailures: 3", "'failures' must be a mapping"),
-        ("nodes: [", "is not a YAML"),
+        ("nodes: [", "is not YAML"),
     ],
 )
 def test_a_file_that_is_wrong_says_where(tmp_path: Path, text: str, message: str) -> None:
