@@ -39,7 +39,7 @@ def status(
     ):
         typer.echo(f"{phase}: {_progress(events, phase, epochs or 0)}")
     if events:
-        typer.echo(f"last event: {time.time() - events[-1].time:.0f} s ago")
+        typer.echo(f"last event: {max(0.0, time.time() - events[-1].time):.0f} s ago")
     for incident in filter(None, map(describe_incident, events)):
         typer.echo(incident)
     if is_finished(folder):

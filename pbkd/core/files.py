@@ -7,7 +7,9 @@ import json
 import os
 import stat
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from pbkd.errors import RunFolderError
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECKSUM",
     "checked",
-    "flush_folder",
+    "flush_to_disk",
     "read_file",
     "read_foreign_json",
     "read_json",
@@ -52,15 +54,15 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         RunFolderError: The file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{token_hex(4)}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _create_folder(path.parent)
         with partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        flush_folder(path.parent)
+        flush_to_disk(path.parent)
     except OSError as error:
         raise RunFolderError(f"'{path}' cannot be written: {error.strerror}.") from error
     finally:
@@ -68,10 +70,18 @@ def write_file(path: Path, content: bytes) -> None:
             partial.unlink(missing_ok=True)
 
 
-def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries, and with them a rename, to disk if the system can."""
+def _create_folder(folder: Path) -> None:
+    """Create a folder and its parents, so that they are still there after a power failure."""
+    missing = list(takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        flush_to_disk(one.parent)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Flush a file, or a folder's entries and with them a rename, to disk if the system can."""
     with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

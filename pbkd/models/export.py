@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pbkd.core.files import user_path, write_json
+from pbkd.core.files import flush_to_disk, user_path, write_json
 from pbkd.core.torch_modes import ordinary_modes
 from pbkd.data.preparation_file import preparation_tree
 from pbkd.data.preparation_steps import preparation_steps
@@ -90,6 +90,8 @@ def export(student: nn.Module, kind: str, out: Path, *, with_preparation: bool =
             difference = _difference(subject, form.read(path, subject))
         except ImportError as error:
             raise _missing(kind, error) from error
+        for file in (*files, path.parent):
+            flush_to_disk(file)
         beside = path.with_name(path.name + ".json")
         write_json(beside, _description(subject, with_preparation=with_preparation))
     return Exported(path, difference, (*files, beside), note)

@@ -17,7 +17,7 @@ from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline.relay_schedule import relay_schedule
 from pbkd.plugin.attribution import describe_failure, describe_strategy
 from pbkd.runs.assignment import Assignment, write_assignment
-from pbkd.runs.events import follow_events, read_events
+from pbkd.runs.events import flush_events, follow_events, read_events
 from pbkd.runs.progress import finished_blocks
 from pbkd.training.failures import OUT_OF_MEMORY, divergence_reason
 
@@ -166,6 +166,7 @@ def _distill(ctx: RunContext, assignment: Assignment, forward: Emit) -> dict[str
             f"{describe_strategy('launcher', launcher)} ended, but nobody trained"
             f" {', '.join(missing)}."
         )
+    flush_events(folder)  # of the results, before what they replace is deleted
     shutil.rmtree(folder / "checkpoints" / phase, ignore_errors=True)
     return {name: progress.blocks[name] for name in assignment.candidates}
 

@@ -10,7 +10,7 @@ from pbkd.pipeline.initial_weights import write_initial_weights
 from pbkd.pipeline.plan import cost_table
 from pbkd.runs.configuration import write_configuration
 from pbkd.runs.events import record_event
-from pbkd.runs.folder import new_run_folder, times_resumed
+from pbkd.runs.folder import new_run_folder, point_latest, times_resumed
 from pbkd.runs.identity import check_identity, write_identity
 from pbkd.runs.lock import locked
 from pbkd.runs.plan_files import write_plan
@@ -61,6 +61,8 @@ def reopen_folder(planned: PlannedRun, folder: Path) -> Path:
     write_configuration(folder, planned.config)
     write_plan(folder, planned.plan, cost_table(planned))
     record_event(folder, "host", Resumed())
+    if folder.with_name("latest").is_symlink():
+        point_latest(folder)
     return folder
 
 

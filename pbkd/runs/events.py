@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pbkd.core.events import from_json, to_json
+from pbkd.core.files import flush_to_disk
 from pbkd.core.json_lines import append_line, parse_line, read_lines
 from pbkd.core.process import background_thread
+from pbkd.runs.event_order import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from pbkd.core.events import Emit, Event
 
 
-__all__ = ["EventLog", "follow_events", "new_events", "read_events", "record_event"]
+__all__ = ["EventLog", "flush_events", "follow_events", "new_events", "read_events", "record_event"]
 
 _POLL_SECONDS = 0.1
 
@@ -36,21 +38,27 @@ def record_event(folder: Path, writer: str, event: Event) -> None:
     append_line(folder / "events" / f"{writer}.jsonl", to_json(event))
 
 
+def flush_events(folder: Path) -> None:
+    """Flush all events to disk; each alone is not, so that recording one takes no time."""
+    for path in (*_event_files(folder), folder / "events", folder):
+        flush_to_disk(path)
+
+
 def read_events(folder: Path) -> list[Event]:
     """Read every event recorded so far, in order of time.
 
     Lines that are incomplete, damaged or of an unknown kind are skipped.
     """
-    events = [from_json(line) for path in _event_files(folder) for line in read_lines(path)]
-    return sorted((event for event in events if event is not None), key=_time)
+    return in_order(_file_events(path) for path in _event_files(folder))
+
+
+def _file_events(path: Path) -> list[Event]:
+    events = map(from_json, read_lines(path))
+    return [event for event in events if event is not None]
 
 
 def _event_files(folder: Path) -> list[Path]:
     return sorted((folder / "events").glob("*.jsonl"))
-
-
-def _time(event: Event) -> float:
-    return event.time
 
 
 @contextmanager
@@ -93,10 +101,12 @@ def new_events(folder: Path, offsets: dict[Path, int], *, skip: str | None = Non
             here). Changed in place.
         skip: A writer whose file is left out.
     """
-    events: list[Event] = []
+    files: list[list[Event]] = []
     for path in _event_files(folder):
         if path.stem == skip:
             continue
+        events: list[Event] = []
+        files.append(events)
         with path.open("rb") as file:
             file.seek(offsets.get(path, 0))
             for line in file:
@@ -105,7 +115,7 @@ def new_events(folder: Path, offsets: dict[Path, int], *, skip: str | None = Non
                 offsets[path] = offsets.get(path, 0) + len(line)
                 if (event := from_json(parse_line(line))) is not None:
                     events.append(event)
-    return sorted(events, key=_time)
+    return in_order(files)
 
 
 class EventLog:

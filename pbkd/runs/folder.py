@@ -8,9 +8,9 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from pbkd.core.events import Resumed
-from pbkd.core.files import user_path
+from pbkd.core.files import flush_to_disk, user_path
 from pbkd.errors import PbkdError, RunFolderError
-from pbkd.runs.configuration import configuration_file
+from pbkd.runs.configuration import CONFIG, configuration_file
 from pbkd.runs.events import read_events
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "make_out",
     "new_run_folder",
     "newest_run",
+    "point_latest",
     "times_resumed",
     "unfinished_run",
 ]
@@ -78,7 +79,7 @@ def new_run_folder(out: Path, name: str) -> Path:
         folder = _fresh(out, f"{name.replace(':', '-').replace('/', '-')}-{stamp}")
     except OSError as error:
         raise _cannot_hold_runs(out, error) from error
-    _point_latest(folder)
+    point_latest(folder)
     return folder
 
 
@@ -103,13 +104,24 @@ def folder_needed(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _point_latest(folder: Path) -> None:
-    """Point `latest` to a run folder atomically, unless links do not work or it is no link."""
+def _linked(latest: Path) -> Path | None:
+    """Return the run folder beside it that a link names; None if it names none."""
+    with suppress(OSError):
+        target = latest.readlink()
+        folder = latest.parent / target
+        if str(target) == target.name and not folder.is_symlink() and (folder / CONFIG).is_file():
+            return folder
+    return None
+
+
+def point_latest(folder: Path) -> None:
+    """Point `latest` beside a run folder to it, unless links do not work or it is no link."""
     latest, new = folder.with_name("latest"), folder / ".latest"
     with suppress(OSError):
         if latest.is_symlink() or not latest.exists():
             new.symlink_to(folder.name, target_is_directory=True)
             new.replace(latest)
+            flush_to_disk(folder.parent)
 
 
 def _fresh(out: Path, name: str) -> Path:
@@ -124,11 +136,17 @@ def _fresh(out: Path, name: str) -> Path:
 
 
 def newest_run(out: Path) -> Path:
-    """Return the newest run folder in `out`.
+    """Return the run in `out` that was begun or resumed last.
+
+    The link `latest` names it, whatever the clock said. Without one that does, it is the run whose
+    configuration was written last.
 
     Raises:
         RunFolderError: There is none.
     """
+    linked = _linked(out / "latest")
+    if linked is not None:
+        return linked
     configs = [path for path in out.glob("*/config.yaml") if not path.parent.is_symlink()]
     if not configs:
         raise RunFolderError(f"there is no run in '{out}': name a run's folder, or out=FOLDER.")

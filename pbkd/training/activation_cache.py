@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from pbkd.core.files import flush_folder, read_json, write_json
+from pbkd.core.files import flush_to_disk, read_json, write_json
 from pbkd.errors import CacheError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class ActivationCache:
         except OSError as error:
             if not self.spec.is_complete:  # else another run has filled it
                 raise CacheError(f"the cache '{folder}' cannot be written: {error}.") from error
-        flush_folder(folder.parent)
+        flush_to_disk(folder.parent)
 
     def flush(self) -> None:
         """Write all activations to disk."""

@@ -15,7 +15,7 @@ import yaml
 
 from pbkd.config.load import load_config
 from pbkd.core.devices import pick_device
-from pbkd.core.files import flush_folder, read_json, write_file, write_json
+from pbkd.core.files import flush_to_disk, read_json, write_file, write_json
 from pbkd.data.load import load_data
 from pbkd.errors import ConfigError, DataError, TrustError, ZooError
 from pbkd.models.accuracy import accuracy
@@ -102,7 +102,7 @@ def _staged(folder: Path) -> Iterator[Path]:
     try:
         yield stage
         stage.rename(folder)
-        flush_folder(zoo)
+        flush_to_disk(zoo)
     except OSError as error:
         raise ZooError(f"'{folder}' cannot be written: {error.strerror}.") from error
     finally:
