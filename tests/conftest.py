@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from pbkd.plugin.registry import Registry
     from pbkd.training.task import DistillationTask
+    from tests.soak.attempt import Undisturbed
+    from tests.soak.preloaded import Preloaded
 
 
 # A busy machine may take any time for an example.
@@ -146,6 +148,23 @@ def finished(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Pa
         run(load_config(overrides), registry)
 
     return newest_run(made_once(tmp_path_factory, "finished", make))
+
+
+@pytest.fixture(scope="session")
+def preloaded() -> Iterator[Preloaded]:
+    """A process that has imported torch, whose forks are commands of pbkd."""
+    from tests.soak.preloaded import Preloaded
+
+    with Preloaded() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def tiny(preloaded: Preloaded, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run of a second by one worker that nobody disturbs."""
+    from tests.soak.attempt import run_undisturbed
+
+    return run_undisturbed(preloaded, tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import socket
 import stat
 import struct
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,15 +19,15 @@ import pytest
 from pbkd.core.process import background_thread
 from pbkd.execution.store import private_store
 from pbkd.runs.folder import newest_run
-from tests.soak.attempt import Undisturbed, run_undisturbed, wait_until
-from tests.soak.preloaded import Preloaded
+from tests.soak.attempt import wait_until
 from tests.soak.processes import processes_of_session
 from tests.soak.short_run import digests, tiny_settings
 
 if TYPE_CHECKING:
     import threading
 
-    from tests.soak.preloaded import Command
+    from tests.soak.attempt import Undisturbed
+    from tests.soak.preloaded import Command, Preloaded
 
 # Beside the feed of the scheduler, each run has the relay of its student-fed phase.
 FEEDS = {"recompute": ["lpt-scheduler"], "cache": ["cached", "cache_gigabytes=1"]}
@@ -67,7 +66,7 @@ class Stranger:
     _connections: list[socket.socket] = field(default_factory=list)
 
     def attack(self, stop: threading.Event) -> None:
-        while not stop.wait(0.002):
+        while not stop.wait(0.01):
             for process in processes_of_session(self.command.pid):
                 with suppress(psutil.Error, OSError):
                     self._look(psutil.Process(process.pid))
@@ -91,20 +90,11 @@ class Stranger:
                 self.readable.add(found.laddr)
 
 
-@pytest.fixture(scope="module")
-def preloaded() -> Iterator[Preloaded]:
-    with Preloaded() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def undisturbed(preloaded: Preloaded, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    return run_undisturbed(preloaded, tmp_path_factory.mktemp("undisturbed"))
-
-
-@pytest.mark.parametrize("feed", FEEDS)
+@pytest.mark.parametrize(
+    "feed", [pytest.param(f, marks=[pytest.mark.slow] if f == "cache" else []) for f in FEEDS]
+)
 def test_a_stranger_on_loopback_gets_nothing(
-    feed: str, preloaded: Preloaded, undisturbed: Undisturbed
+    feed: str, preloaded: Preloaded, tiny: Undisturbed
 ) -> None:
     with tempfile.TemporaryDirectory() as name:  # a short path, as sockets need it
         place, mark, tmp = Path(name), Path(name) / "mark", Path(name) / "tmp"
@@ -122,7 +112,7 @@ def test_a_stranger_on_loopback_gets_nothing(
         assert stranger.addresses == {"127.0.0.1"}
         assert stranger.readable == set()
         assert not mark.exists()
-        assert digests(newest_run(place)) == undisturbed.weights
+        assert digests(newest_run(place)) == tiny.weights
         assert list(tmp.iterdir()) == []
 
 

@@ -14,7 +14,7 @@ import pytest
 from pbkd.core.events import Restarted, WorkerLost
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run
-from tests.soak.attempt import Undisturbed, attempt, run_undisturbed, wait_until
+from tests.soak.attempt import Undisturbed, attempt, wait_until
 from tests.soak.kill import kill
 from tests.soak.moments import Moment
 from tests.soak.preloaded import Command, Preloaded
@@ -28,18 +28,6 @@ FEEDS = {
     "cache": ["scheduler=cached", "cache_gigabytes=1"],
 }
 CHANCE = random.Random(0)
-
-
-@pytest.fixture(scope="module")
-def preloaded() -> Iterator[Preloaded]:
-    with Preloaded() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def tiny(preloaded: Preloaded, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """A run that nobody disturbs."""
-    return run_undisturbed(preloaded, tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture
