@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pbkd.errors import RunFolderError
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKSUM",
+    "NotRegularError",
     "checked",
     "flush_to_disk",
+    "open_regular",
     "read_file",
     "read_foreign_json",
     "read_json",
@@ -99,10 +101,10 @@ def read_file(path: Path, most_bytes: int = _MAX_BYTES) -> bytes:
         RunFolderError: The file is missing, too large, or not a regular file.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | _NO_WAIT), "rb") as file:  # noqa: PTH123
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise RunFolderError(f"'{path}' is not a regular file.")
+        with open_regular(path) as file:
             content = file.read(most_bytes + 1)
+    except NotRegularError as error:
+        raise RunFolderError(str(error)) from error
     except OSError as error:
         raise RunFolderError(f"'{path}' cannot be read: {error.strerror}.") from error
     except ValueError as error:  # a null character in the path
@@ -110,6 +112,25 @@ def read_file(path: Path, most_bytes: int = _MAX_BYTES) -> bytes:
     if len(content) > most_bytes:
         raise RunFolderError(f"'{path}' is larger than {most_bytes:,} bytes.")
     return content
+
+
+class NotRegularError(OSError):
+    """A path is a pipe, a socket or a device, whose content might never end."""
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file for reading, without waiting for the writer of a pipe.
+
+    Raises:
+        NotRegularError: It is not a regular file, nor a link to one.
+        OSError: It cannot be opened.
+        ValueError: The path has a null character.
+    """
+    file = open(os.open(path, os.O_RDONLY | _NO_WAIT), "rb")  # noqa: PTH123, SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise NotRegularError(f"'{path}' is not a regular file.")
+    return file
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

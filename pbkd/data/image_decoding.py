@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 
+from pbkd.core.files import open_regular
 from pbkd.data.picture_conversion import to_mode
 from pbkd.data.preparation_file import PILLOW_FILTERS, PILLOW_MODES
 from pbkd.errors import DataError
@@ -22,6 +24,11 @@ __all__ = ["ImageDecoder"]
 
 _MAX_ASPECT_RATIO = 4 / 3
 _CROP_ATTEMPTS = 10
+_MOST_PIXELS = 2**27
+# Not all of Pillow's: for EPS it starts another program.
+_FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,8 @@ class ImageDecoder:
         from PIL import Image
 
         try:
-            with Image.open(path) as file:
+            with open_regular(path) as content, Image.open(content, formats=_formats()) as file:
+                _check_size(file)
                 picture = to_mode(file, PILLOW_MODES[self.channels])
         except Exception as error:  # each of Pillow's decoders fails with types of its own
             raise DataError(
@@ -117,6 +125,24 @@ class ImageDecoder:
         from torchvision.transforms import InterpolationMode
 
         return InterpolationMode(self.interpolation)
+
+
+@cache
+def _formats() -> list[str]:
+    """Return the formats that this Pillow was built with."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def _check_size(picture: Image) -> None:
+    """Raise `ValueError` before a picture of more pixels than a camera makes is decompressed."""
+    if picture.width * picture.height > _MOST_PIXELS:
+        raise ValueError(
+            f"it has {picture.width:,} x {picture.height:,} pixels, but at most {_MOST_PIXELS:,}"
+            " are decoded"
+        )
 
 
 def _random_box(

@@ -20,6 +20,8 @@ _SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",  # torchvision's
     ".apng", ".avif", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".pbm", ".pnm", ".tga",
 ))  # fmt: skip
+_MOST_REPETITIONS, _MOST_LEVELS = 1000, 100
+_REPEATED = (-1, -1)  # counts the folders that links repeat; no folder has this device
 _SYSTEM_FOLDERS = ("@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found")
 
 
@@ -56,23 +58,35 @@ def list_pictures(folder: Path | str, *, below: bool = True) -> PictureFiles:
         DataError: A folder cannot be read.
     """
     found = PictureFiles()
-    _collect(str(folder), (), found, below=below)
+    _collect(str(folder), (), found, Counter(), below=below)
     found.files.sort(key=lambda file: os.path.split(file[0]))
     return found
 
 
 def _collect(
-    folder: str, above: tuple[tuple[int, int], ...], found: PictureFiles, *, below: bool
+    folder: str,
+    above: tuple[tuple[int, int], ...],
+    found: PictureFiles,
+    visits: Counter[tuple[int, int]],
+    *,
+    below: bool,
 ) -> None:
     entries = _visible(folder)
     status = Path(folder).stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
+    visits[_REPEATED] += here in visits
+    visits[here] += 1
+    if visits[_REPEATED] > _MOST_REPETITIONS or len(above) == _MOST_LEVELS:
+        raise DataError(
+            f"'{folder}' is below {_MOST_LEVELS} folders, or one of {_MOST_REPETITIONS:,} that"
+            " links repeat: remove the links of folders to each other."
+        )
     for entry in entries:
         if _is_folder(entry):
             if below:
-                _collect(entry.path, (*above, here), found, below=True)
+                _collect(entry.path, (*above, here), found, visits, below=True)
         elif (suffix := Path(entry.name).suffix.lower()) not in _SUFFIXES:
             found.left_out[suffix] += 1
         elif entry.is_symlink() or entry.is_file():

@@ -107,6 +107,8 @@ def _read_shards(index: Path) -> Checkpoint:
     names = tree.get("weight_map") if isinstance(tree, dict) else None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise WeightsError(f"'{index}' is no index of files of weights.")
+    if any(name.endswith(".index.json") for name in names.values()):
+        raise WeightsError(f"'{index}' names an index instead of a file of weights.")
     shards = [read_checkpoint(index.parent / Path(name).name) for name in sorted({*names.values()})]
     tensors: dict[str, Any] = {}
     for shard in shards:
