@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import sys
-
-from pbkd.cli import main
+from pathlib import Path
 
 if __name__ == "__main__":
+    # `python -m` searches the current folder for modules before those that are installed; the
+    # command `pbkd` does not.
+    here = Path.cwd()
+    if sys.path[0] == str(here) and here != Path(__file__).parent.parent:
+        del sys.path[0]
+
+    from pbkd.cli import main
+
     sys.argv[0] = "pbkd"
     main()
