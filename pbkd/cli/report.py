@@ -29,7 +29,10 @@ def report(
     from pbkd.runs.finished import read_finished
 
     if len(runs) == 1:
-        text = run_page(read_report_data(runs[0]))
+        data = read_report_data(runs[0])
+        for fault in data.faults:
+            typer.echo(f"pbkd: {fault}", err=True)
+        text = run_page(data)
         path = out or runs[0] / "report.html"
     else:
         text = compare_page([read_finished(folder) for folder in runs])

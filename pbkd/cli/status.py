@@ -24,9 +24,11 @@ def status(
     from pbkd.config.load import load_config
     from pbkd.report.incidents import describe_incident
     from pbkd.runs.configuration import configuration_file
-    from pbkd.runs.events import read_events
+    from pbkd.runs.events import event_faults, read_events
+    from pbkd.runs.finished import read_finished
     from pbkd.runs.folder import is_finished, newest_run
     from pbkd.runs.lock import is_held
+    from pbkd.runs.progress import unrecorded
 
     folder = folder or newest_run(Path("runs"))
     config = load_config(file=configuration_file(folder))
@@ -42,11 +44,17 @@ def status(
         typer.echo(f"last event: {max(0.0, time.time() - events[-1].time):.0f} s ago")
     for incident in filter(None, map(describe_incident, events)):
         typer.echo(incident)
-    if is_finished(folder):
+    finished = is_finished(folder)
+    recorded = read_finished(folder).result.events if finished else {}
+    for fault in event_faults(folder, recorded):
+        typer.echo(f"damaged: {fault}")
+    if finished:
         typer.echo("finished; README.md there is the model card")
     elif is_held(folder):
         typer.echo("running")
     else:
+        for fault in unrecorded(folder, events):
+            typer.echo(f"damaged: {fault}")
         typer.echo(f"stopped; go on with `pbkd run --resume {quote(str(folder))}`")
 
 

@@ -48,16 +48,21 @@ def watch(
 def _show(folder: Path, *, as_json: bool) -> None:
     from pbkd.core.events import RunFinished, RunStopped
     from pbkd.report.console.show import shown
+    from pbkd.runs.events import event_faults
     from pbkd.runs.finished import read_finished
     from pbkd.runs.folder import is_finished
 
+    result = None
     with shown(as_json=as_json) as show:
         for event in _until_the_end(folder):
             show(event)
         if is_finished(folder):
-            show(RunFinished(result=read_finished(folder).result))
+            result = read_finished(folder).result
+            show(RunFinished(result=result))
         else:
             show(RunStopped(folder=str(folder)))
+    for fault in event_faults(folder, result.events if result else {}):
+        typer.echo(f"pbkd: {fault}", err=True)
 
 
 def _until_the_end(folder: Path) -> Iterator[Event]:

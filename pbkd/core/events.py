@@ -7,7 +7,7 @@ Every process appends its events, as lines of JSON, to its own file in the run f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import isfinite
 from time import time as now
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -290,7 +290,8 @@ def from_json(data: object) -> Event | None:
     if cls is None or cls is RunFinished or not isinstance(data, dict) or "time" not in data:
         return None
     try:
-        event: Event = from_plain(cls, data)
+        known = {field.name for field in fields(cls)}
+        event: Event = from_plain(cls, {key: data[key] for key in data if key in known})
     except (RecursionError, ValueError):
         return None
     return event if isfinite(event.time) else None

@@ -22,6 +22,7 @@ __all__ = [
     "NotRegularError",
     "checked",
     "flush_to_disk",
+    "open_file",
     "open_regular",
     "read_file",
     "read_foreign_json",
@@ -90,8 +91,24 @@ def flush_to_disk(path: Path) -> None:
             os.close(descriptor)
 
 
+def open_file(path: Path) -> BinaryIO:
+    """Open a file that may be untrusted; a pipe or a device, which might never end, is refused.
+
+    Raises:
+        RunFolderError: The file is missing, or not a regular file.
+    """
+    try:
+        return open_regular(path)
+    except NotRegularError as error:
+        raise RunFolderError(str(error)) from error
+    except OSError as error:
+        raise RunFolderError(f"'{path}' cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # a null character in the path
+        raise RunFolderError(f"{str(path)!r} cannot be read: {error}.") from error
+
+
 def read_file(path: Path, most_bytes: int = _MAX_BYTES) -> bytes:
-    """Read a file that may be untrusted; a pipe or a device, which might never end, is refused.
+    """Read a file that may be untrusted.
 
     Args:
         path: The file, or a link to it.
@@ -100,15 +117,8 @@ def read_file(path: Path, most_bytes: int = _MAX_BYTES) -> bytes:
     Raises:
         RunFolderError: The file is missing, too large, or not a regular file.
     """
-    try:
-        with open_regular(path) as file:
-            content = file.read(most_bytes + 1)
-    except NotRegularError as error:
-        raise RunFolderError(str(error)) from error
-    except OSError as error:
-        raise RunFolderError(f"'{path}' cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # a null character in the path
-        raise RunFolderError(f"{str(path)!r} cannot be read: {error}.") from error
+    with open_file(path) as file:
+        content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise RunFolderError(f"'{path}' is larger than {most_bytes:,} bytes.")
     return content

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["append_line", "is_damaged", "json_line", "parse_line", "read_lines"]
+__all__ = ["MOST_BYTES", "append_line", "is_damaged", "json_line", "parse_line", "read_lines"]
 
-_MOST_BYTES = 2**28
+MOST_BYTES = 2**28
+"""The largest size of a file."""
 _CHECKSUM = b', "crc32": "'
 _TORN = b" (torn)"
 """The end of a line that was incomplete when its writer came back."""
@@ -64,7 +65,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         RunFolderError: The file cannot be read, is not a regular file or larger than 256 MiB.
     """
-    lines = map(parse_line, read_file(path, _MOST_BYTES).split(b"\n"))
+    lines = map(parse_line, read_file(path, MOST_BYTES).split(b"\n"))
     return [line for line in lines if line is not None]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 __all__ = ["IN_MEMORY", "finite", "from_plain", "to_plain"]
@@ -40,15 +41,15 @@ def from_plain(hint: Any, value: Any) -> Any:
 
     Args:
         hint: A dataclass, `bool`, `int`, `float`, `str`, `None`, or a union, `tuple[X, ...]`,
-            `tuple[X, X]` or `Mapping[str, X]` of these.
-        value: Data as `json.loads` returns it, perhaps from an untrusted file. Keys that the
-            dataclass does not have are ignored.
+            `tuple[X, X]`, `Mapping[str, X]` or `dict[str, X]` of these; `Any` takes everything.
+        value: Data as `json.loads` returns it, perhaps from an untrusted file.
 
     Returns:
         The converted value.
 
     Raises:
-        ValueError: `value` is not of this type, or an integer of more than 64 bits.
+        ValueError: `value` is not of this type, has a key that its dataclass lacks, or is an
+            integer of more than 64 bits.
     """
     origin = get_origin(hint)
     if is_dataclass(hint) and isinstance(value, dict):
@@ -59,13 +60,15 @@ def from_plain(hint: Any, value: Any) -> Any:
         kind, *others = get_args(hint)
         if others == [...] or len(others) + 1 == len(value):
             return tuple(from_plain(kind, child) for child in value)
-    if origin is Mapping and isinstance(value, dict):
+    if origin in (Mapping, dict) and isinstance(value, dict):
         return {key: from_plain(get_args(hint)[1], child) for key, child in value.items()}
     if hint is float and type(value) in (int, float):
         return _to_float(value)
     if hint in (bool, str, NoneType) and type(value) is hint:
         return value
     if hint is int and type(value) is int and abs(value) < _MAX_INT:
+        return value
+    if hint is Any:
         return value
     raise ValueError(f"not of type {hint}")
 
@@ -81,6 +84,8 @@ def finite(value: Any) -> Any:
 
 def _build(cls: Any, data: Mapping[str, Any]) -> Any:
     hints = _hints(cls)
+    if unknown := data.keys() - hints.keys():
+        raise ValueError(f"{cls.__name__} has no {', '.join(sorted(unknown))}")
     known = {
         field.name: from_plain(hints[field.name], data[field.name])
         for field in _converted(cls)
@@ -115,4 +120,7 @@ def _converted(cls: Any) -> tuple[Field[Any], ...]:
 
 @cache
 def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
+    """Return the types of the converted fields; others may name types that are not imported."""
+    annotations = {field.name: field.type for field in _converted(cls)}
+    holder = SimpleNamespace(__annotations__=annotations)
+    return get_type_hints(holder, vars(sys.modules[cls.__module__]))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from pbkd.core.energy_results import EnergyResult
+from pbkd.core.intervals import Interval
+from pbkd.core.plain_data import IN_MEMORY
+from pbkd.core.scores import ClassScore, PairedChange
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import nn
-
-    from pbkd.core.energy_results import EnergyResult
-    from pbkd.core.intervals import Interval
-    from pbkd.core.scores import ClassScore, PairedChange
 
 
 __all__ = [
@@ -116,7 +116,7 @@ class NetworkResult:
     agreement: float | None = None
     weight_bytes: int | None = None
     interval: Interval | None = None
-    network: nn.Module | None = field(default=None, repr=False, compare=False)
+    network: nn.Module | None = field(default=None, metadata=IN_MEMORY, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,8 @@ class RunResult:
         classes: The test accuracy by class; none without labels.
         preparation: How a picture becomes the student's input, a sentence for each step.
         class_names: The name of every class; None if they are unknown.
+        resumed: How often the run was resumed; its seconds are those since.
+        events: Number of events in each file of the run folder's `events`.
     """
 
     folder: str
@@ -192,6 +194,8 @@ class RunResult:
     classes: tuple[ClassScore, ...] = ()
     preparation: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
+    resumed: int = 0
+    events: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as nested dictionaries that JSON can hold, without the network."""

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pbkd.core.intervals import difference_interval
-
-if TYPE_CHECKING:
-    from pbkd.core.intervals import Interval
-
+from pbkd.core.intervals import Interval, difference_interval
 
 __all__ = ["ClassScore", "PairedChange"]
 

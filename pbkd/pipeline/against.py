@@ -12,7 +12,7 @@ from pbkd.planning.cluster import Device, Failures, Nodes
 from pbkd.planning.published_costs import choose_run, split_seconds, workload_of
 from pbkd.planning.simulation.simulation import simulate
 from pbkd.report.jobs import job_bars
-from pbkd.runs.events import read_events
+from pbkd.runs.events import event_faults, read_events
 from pbkd.runs.finished import read_finished
 from pbkd.runs.folder import is_finished, times_resumed
 from pbkd.runs.plan_files import read_plan
@@ -77,10 +77,10 @@ def against(path: Path, cluster: Cluster | None, setting: str | None) -> list[Co
 
 def _run(folder: Path, cluster: Cluster | None) -> Comparison:
     plan = read_plan(folder)
-    if plan is None:
-        raise RunFolderError(f"'{folder}' has no plan.json: name the folder of a run.")
     if times_resumed(folder):
         raise RunFolderError(f"'{folder}' was stopped and resumed, so its seconds have gaps.")
+    if faults := event_faults(folder, {}):
+        raise RunFolderError(f"'{folder}' cannot be compared: {' '.join(faults)}")
     bars = job_bars(read_events(folder), "teacher-fed")
     if not bars:
         raise RunFolderError(f"'{folder}' has no teacher-fed jobs that were done.")
@@ -98,8 +98,7 @@ def _whole_run(folder: Path) -> list[Comparison]:
     finished = read_finished(folder)
     if finished.seconds is None or finished.predicted_seconds is None:
         return []
-    what, plan = f"{finished.result.teacher.name}; whole run", read_plan(folder)
-    workers = len(plan.workers) if plan else 1
+    what, workers = f"{finished.result.teacher.name}; whole run", len(read_plan(folder).workers)
     return [Comparison(what, workers, finished.predicted_seconds, finished.seconds)]
 
 

@@ -30,7 +30,7 @@ from pbkd.pipeline.trust import remember_run
 from pbkd.pipeline.typed_choices import typed_choices
 from pbkd.plugin.observers import observe
 from pbkd.report import write_report
-from pbkd.runs.events import EventLog
+from pbkd.runs.events import EventLog, event_faults
 from pbkd.runs.folder import check_out, folder_needed, make_out, unfinished_run
 from pbkd.runs.identity import check_choices
 from pbkd.runs.lock import locked
@@ -178,7 +178,8 @@ def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str
     restored = restore_initial_weights(ctx.folder, ctx.planned.replacements) if resumed else ()
     remember_run(ctx.folder, config, ctx.registry)
     ctx.log.record_in(ctx.folder)
-    for note in (*input_notes(ctx.task), *restored):
+    damaged = event_faults(ctx.folder, {})
+    for note in (*input_notes(ctx.task), *restored, *damaged):
         ctx.log.emit(Note(text=note))
     epochs = {
         "teacher-fed": config.distill.epochs or 0,

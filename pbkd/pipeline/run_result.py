@@ -19,6 +19,7 @@ from pbkd.energy.accounting import account_energy, devices_in_use
 from pbkd.models.precision import slowness
 from pbkd.pipeline.paired_scores import class_scores, paired_change
 from pbkd.pipeline.run_folder import resumed_note
+from pbkd.runs.events import count_events
 from pbkd.runs.folder import times_resumed
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def run_result(
         classes=class_scores(classes, labels, data.class_names) if data.labelled else (),
         preparation=tuple(preparation_steps(ctx.task.preparation)),
         class_names=data.class_names,
+        resumed=times_resumed(ctx.folder),
+        events=count_events(ctx.folder),
     )
 
 

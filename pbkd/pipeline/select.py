@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.blocks import candidate_of
-from pbkd.core.events import BlockScored
-from pbkd.core.files import read_json, write_json
+from pbkd.core.events import BlockScored, Note
+from pbkd.core.files import write_json
+from pbkd.core.records import read_record
+from pbkd.errors import RunFolderError
 from pbkd.models.replacement import read_replacement
 from pbkd.pipeline.block_results import failure_notes
 from pbkd.pipeline.solo_scores import SoloScore, solo_scores
@@ -15,7 +19,7 @@ from pbkd.planning.budget import is_limited, pick_candidates
 from pbkd.report.scores import loss_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import nn
 
@@ -41,6 +45,14 @@ class Selection:
     blocks: Mapping[str, BlockResult]
     accepted: Mapping[str, nn.Module]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The content of `choice.json`: the candidate of each block, or None, and a sentence."""
+
+    picked: Mapping[str, str | None]
+    note: str
 
 
 def select(
@@ -74,8 +86,8 @@ def select(
         notes: list[str] = []
         if is_limited(budget):
             choice = _choice(ctx, blocks, budget)
-            blocks |= _left_out(blocks, choice["picked"])
-            notes.append(choice["note"])
+            blocks |= _left_out(blocks, choice.picked)
+            notes.append(choice.note)
         notes += failure_notes(blocks.values())
     accepted = {name: r for name, r in replacements.items() if blocks[name].replaced}
     return Selection(blocks, accepted, tuple(notes))
@@ -88,16 +100,23 @@ def _scores(ctx: RunContext, replacements: Mapping[str, nn.Module]) -> dict[str,
     candidates than its student-fed phase began with.
     """
     path = ctx.folder / "scores.json"
-    if path.exists():
-        return {name: _read_score(score) for name, score in read_json(path).items()}
+    known: dict[str, SoloScore] | None = _recorded(ctx, path, Mapping[str, SoloScore])
+    if known is not None and known.keys() == replacements.keys():
+        return known
     scores = solo_scores(ctx.task, replacements, ctx.task.data.validation)
     write_json(path, {name: asdict(score) for name, score in scores.items()})
     return scores
 
 
-def _read_score(tree: dict[str, Any]) -> SoloScore:
-    low_high = tree.pop("interval", None)  # older versions have none
-    return SoloScore(**tree, interval=low_high and tuple(low_high))
+def _recorded(ctx: RunContext, path: Path, hint: Any) -> Any:
+    """Read a file that a resumed run believes; None if it is missing, or damaged, which is told."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        return read_record(path, hint, "a selection")
+    except RunFolderError as error:
+        ctx.log.emit(Note(text=f"{error} It is made again."))
+        return None
 
 
 def _accept(
@@ -134,21 +153,20 @@ def _accept(
     return blocks
 
 
-def _choice(
-    ctx: RunContext, blocks: Mapping[str, BlockResult], budget: BudgetConfig
-) -> dict[str, Any]:
+def _choice(ctx: RunContext, blocks: Mapping[str, BlockResult], budget: BudgetConfig) -> _Choice:
     """Choose among the accepted candidates by the budget, and write the choice down.
 
     A resumed run reads it: it measures latencies anew.
     """
     path = ctx.folder / "choice.json"
-    if path.exists():
-        choice: dict[str, Any] = read_json(path)
+    choice: _Choice | None = _recorded(ctx, path, _Choice)
+    remaining = {candidate_of(name)[0] for name, block in blocks.items() if block.replaced}
+    if choice is not None and remaining <= choice.picked.keys():
         return choice
     harms = {name: _harm(block, budget.harm) for name, block in blocks.items() if block.replaced}
     picked, note = pick_candidates(budget, ctx.task, ctx.plan, harms)
-    choice = {"picked": picked, "note": note}
-    write_json(path, choice)
+    choice = _Choice(picked, note)
+    write_json(path, asdict(choice))
     return choice
 
 

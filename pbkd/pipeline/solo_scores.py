@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.core.blocks import candidate_of
-from pbkd.core.intervals import difference_interval
+from pbkd.core.intervals import Interval, difference_interval
 from pbkd.data.batching import sequential_batches
 from pbkd.training.soft_targets import soft_target_loss
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pbkd.core.intervals import Interval
     from pbkd.data.datasets import Split
     from pbkd.training.task import DistillationTask
 
@@ -32,7 +31,7 @@ class SoloScore:
     Attributes:
         drop: The accuracy lost, as a share (0.01 is a point); negative if the teacher gains.
         divergence: The mean Kullback-Leibler divergence from the teacher's predictions, in nats.
-        interval: 95 % interval of `drop`; None in folders of older versions.
+        interval: 95 % interval of `drop`.
     """
 
     drop: float

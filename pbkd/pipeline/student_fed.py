@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pbkd.core.events import BlockTrained, EpochDone
+from pbkd.errors import RunFolderError
 from pbkd.models.replacement import read_replacement
 from pbkd.pipeline.distill_blocks import distill_student_fed
 from pbkd.pipeline.select import Selection
+from pbkd.runs.events import read_events
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pbkd.pipeline.context import RunContext
 
 
@@ -33,6 +38,7 @@ def train_student_fed(ctx: RunContext, kept: Selection, epochs: int) -> Selectio
     with ctx.clock.phase("student-fed"):
         if not epochs or not kept.accepted:
             return kept
+        _check_selection(ctx, kept.accepted)
         events = distill_student_fed(ctx, {name: kept.blocks[name] for name in kept.accepted})
         blocks, notes = dict(kept.blocks), []
         for name, event in events.items():
@@ -46,3 +52,21 @@ def train_student_fed(ctx: RunContext, kept: Selection, epochs: int) -> Selectio
             replacement.to(ctx.task.device)
             blocks[name] = replace(blocks[name], student_fed_losses=tuple(event.losses))
     return Selection(blocks, kept.accepted, (*kept.notes, *notes))
+
+
+def _check_selection(ctx: RunContext, accepted: Collection[str]) -> None:
+    """Check that a resumed run accepts what it trained before: each depends on the others.
+
+    Raises:
+        RunFolderError: It accepts others, because its scores were measured or chosen again.
+    """
+    trained = {
+        event.block
+        for event in read_events(ctx.folder)
+        if isinstance(event, (BlockTrained, EpochDone)) and event.phase == "student-fed"
+    }
+    if others := sorted(trained.difference(accepted)):
+        raise RunFolderError(
+            f"the run in '{ctx.folder}' trained {', '.join(others)} student-fed, which it accepts"
+            " no more, since scores.json or choice.json was made again: restore them, or run again."
+        )

@@ -54,7 +54,7 @@ def run_page(data: ReportData) -> str:
         Section("phases", "Time and energy", _phases(run)),
         Section("speed", "Speed-up over the serial procedure", speedup(data)),
         Section("changes", "Changed predictions", changed_predictions(data.changes)),
-        Section("notes", "Notes", _list(all_notes(result), "None.")),
+        Section("notes", "Notes", _list([*data.faults, *all_notes(result)], "None.")),
         Section("made", "Reproduction", _made(data)),
     ]
     return page(result.student.name, verdict(result), sections)

@@ -27,7 +27,7 @@ __all__ = ["gantt_charts", "speedup"]
 
 _PLANNED = "teacher-fed"
 _PHASES = (_PLANNED, "retry", "student-fed")
-_NO_PLAN = "the run folder of an earlier version of pbkd has no plan.json"
+_NO_PLAN = "the files of the plan are damaged or missing"
 
 
 def gantt_charts(data: ReportData) -> Markup:

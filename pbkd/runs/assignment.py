@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.blocks import Block
-from pbkd.core.files import read_json, write_json
+from pbkd.core.files import write_json
+from pbkd.core.records import read_record
 from pbkd.core.schedule import Job, Schedule, Worker
-from pbkd.errors import RunFolderError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 
-__all__ = ["Assignment", "read_assignment", "schedule_data", "schedule_of", "write_assignment"]
+__all__ = ["Assignment", "ScheduleRecord", "read_assignment", "schedule_data", "write_assignment"]
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,36 @@ def schedule_data(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def schedule_of(data: Mapping[str, Any]) -> Schedule:
-    """Convert the result of `schedule_data` back to a schedule.
+@dataclass(frozen=True, kw_only=True)
+class ScheduleRecord:
+    """A schedule and its workers in a JSON file, as `schedule_data` writes it."""
 
-    Raises:
-        KeyError: An entry is missing.
-        TypeError: An entry has the wrong type.
-    """
-    return Schedule(
-        tuple(tuple(Job(tuple(names)) for names in jobs) for jobs in data["assigned"]),
-        tuple(Job(tuple(names)) for names in data["shared"]),
-        data["feed"],
-    )
+    workers: tuple[Worker, ...]
+    feed: str
+    assigned: tuple[tuple[tuple[str, ...], ...], ...]
+    shared: tuple[tuple[str, ...], ...]
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule."""
+        return Schedule(
+            tuple(tuple(map(Job, jobs)) for jobs in self.assigned),
+            tuple(map(Job, self.shared)),
+            self.feed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record(ScheduleRecord):
+    """The content of `assignment.json`."""
+
+    phase: str
+    start: str
+    cache: str | None
+    rates: Mapping[str, float]
+    micro_batches: Mapping[str, int]
+    candidates: tuple[str, ...]
+    blocks: tuple[Block, ...]
 
 
 def write_assignment(folder: Path, assignment: Assignment) -> None:
@@ -96,29 +114,15 @@ def read_assignment(folder: Path) -> Assignment:
     Raises:
         RunFolderError: The file is missing or damaged.
     """
-    path = folder / "assignment.json"
-    try:
-        return _assignment(read_json(path))
-    except (KeyError, TypeError) as error:
-        raise RunFolderError(f"'{path}' is not an assignment of this version of pbkd.") from error
-
-
-def _assignment(data: Mapping[str, Any]) -> Assignment:
-    shapes = ("input_shape", "output_shape")
-    blocks = [
-        Block(**{**block, **{shape: tuple(block[shape]) for shape in shapes}})
-        for block in data["blocks"]
-    ]
-    workers = tuple(Worker(**worker) for worker in data["workers"])
-    named = {block.name: block for block in blocks}
+    record: _Record = read_record(folder / "assignment.json", _Record, "an assignment")
     return Assignment(
-        data["phase"],
-        data["start"],
-        workers,
-        schedule_of(data),
-        named,
-        cache=data["cache"],
-        rates=data["rates"],
-        micro_batches=data["micro_batches"],
-        candidates=tuple(data["candidates"]),
+        record.phase,
+        record.start,
+        record.workers,
+        record.schedule,
+        {block.name: block for block in record.blocks},
+        cache=record.cache,
+        rates=record.rates,
+        micro_batches=record.micro_batches,
+        candidates=record.candidates,
     )

@@ -6,13 +6,13 @@ import base64
 import io
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pbkd.core.files import read_json, write_json
+from pbkd.core.files import write_json
+from pbkd.core.records import read_record
 from pbkd.errors import RunFolderError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -114,48 +114,62 @@ def write_changes(folder: Path, changes: Changes) -> None:
     write_json(folder / _FILE, tree)
 
 
-def read_changes(folder: Path) -> Changes | None:
+def read_changes(folder: Path) -> Changes:
     """Read the changes of a run folder, which may be untrusted.
 
-    Returns:
-        The changes; None if the folder of an earlier version of pbkd has none.
-
     Raises:
-        RunFolderError: The file is damaged.
+        RunFolderError: The file is missing or damaged.
     """
     path = folder / _FILE
-    if not path.exists():
-        return None
+    record: _Record = read_record(path, _Record, "a list of changes")
     try:
-        tree = read_json(path)
-        confusions, examples = (
-            tuple(map(_answer, tree[key][:most]))
-            for key, most in (("confusions", _MOST_CONFUSIONS), ("examples", _MOST_PICTURES))
-        )
         return Changes(
-            images=_count(tree["images"]),
-            changed=_count(tree["changed"]),
-            gained=None if tree["gained"] is None else _count(tree["gained"]),
-            lost=None if tree["lost"] is None else _count(tree["lost"]),
-            confusions=confusions,
-            examples=examples,
+            images=_count(record.images),
+            changed=_count(record.changed),
+            gained=None if record.gained is None else _count(record.gained),
+            lost=None if record.lost is None else _count(record.lost),
+            confusions=tuple(map(_answer, record.confusions[:_MOST_CONFUSIONS])),
+            examples=tuple(map(_answer, record.examples[:_MOST_PICTURES])),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunFolderError(f"'{path}' does not hold changes of this version of pbkd.") from error
+    except ValueError as error:
+        raise RunFolderError(
+            f"'{path}' is not a list of changes of this version of pbkd."
+        ) from error
 
 
-def _answer(data: Mapping[str, Any]) -> Answer:
-    label = None if data["label"] is None else _count(data["label"])
-    png = base64.b64decode(data.get("png", ""), validate=True)
+@dataclass(frozen=True, kw_only=True)
+class _AnswerRecord:
+    label: int | None
+    teacher: int
+    student: int
+    count: int = 1
+    png: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """The content of `changes.json`."""
+
+    images: int
+    changed: int
+    gained: int | None
+    lost: int | None
+    confusions: tuple[_AnswerRecord, ...]
+    examples: tuple[_AnswerRecord, ...]
+
+
+def _answer(record: _AnswerRecord) -> Answer:
+    label = None if record.label is None else _count(record.label)
+    png = base64.b64decode(record.png, validate=True)
     if png and not (png.startswith(_MAGIC) and len(png) <= _MOST_BYTES):
         raise ValueError("a picture is no small PNG")
-    count = _count(data.get("count", 1))
-    return Answer(label, _count(data["teacher"]), _count(data["student"]), count, png)
+    count = _count(record.count)
+    return Answer(label, _count(record.teacher), _count(record.student), count, png)
 
 
-def _count(value: Any) -> int:
+def _count(value: int) -> int:
     """Check a count or a class; raises `ValueError`."""
-    if type(value) is not int or not 0 <= value <= 10**15:
+    if not 0 <= value <= 10**15:
         raise ValueError("neither a count nor a class")
     return value
 

@@ -7,19 +7,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pbkd.core.events import from_json, to_json
-from pbkd.core.files import flush_to_disk
-from pbkd.core.json_lines import append_line, parse_line, read_lines
+from pbkd.core.files import flush_to_disk, open_file, read_file
+from pbkd.core.json_lines import MOST_BYTES, append_line, is_damaged, parse_line, read_lines
 from pbkd.core.process import background_thread
 from pbkd.runs.event_order import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pbkd.core.events import Emit, Event
 
 
-__all__ = ["EventLog", "flush_events", "follow_events", "new_events", "read_events", "record_event"]
+__all__ = [
+    "EventLog",
+    "count_events",
+    "event_faults",
+    "flush_events",
+    "follow_events",
+    "new_events",
+    "read_events",
+    "record_event",
+]
 
 _POLL_SECONDS = 0.1
 
@@ -57,6 +66,35 @@ def _file_events(path: Path) -> list[Event]:
     return [event for event in events if event is not None]
 
 
+def count_events(folder: Path) -> dict[str, int]:
+    """Count the undamaged events in each file of a run folder, by its name."""
+    return {path.name: len(read_lines(path)) for path in _event_files(folder)}
+
+
+def event_faults(folder: Path, recorded: Mapping[str, int]) -> list[str]:
+    """Describe the files whose events are damaged or missing.
+
+    A line that a crash left incomplete is neither.
+
+    Args:
+        folder: The run folder.
+        recorded: The least number of events of each file, by its name, as `count_events` gives
+            them.
+
+    Returns:
+        A sentence for each such file.
+    """
+    faults = []
+    for name in sorted({*recorded, *(path.name for path in _event_files(folder))}):
+        path = folder / "events" / name
+        lines = read_file(path, MOST_BYTES).split(b"\n") if path.exists() else []
+        damaged = sum(map(is_damaged, lines[:-1]))
+        whole = sum(parse_line(line) is not None for line in lines)
+        if lost := max(damaged, recorded.get(name, 0) - whole):
+            faults.append(f"{lost} event(s) of '{path}' are damaged or missing.")
+    return faults
+
+
 def _event_files(folder: Path) -> list[Path]:
     return sorted((folder / "events").glob("*.jsonl"))
 
@@ -71,7 +109,7 @@ def follow_events(folder: Path, emit: Emit, *, skip: str | None = None) -> Itera
             the context.
         skip: A writer whose events are left out, because they are emitted directly.
     """
-    offsets = {path: path.read_bytes().rfind(b"\n") + 1 for path in _event_files(folder)}
+    offsets = {path: read_file(path, MOST_BYTES).rfind(b"\n") + 1 for path in _event_files(folder)}
     errors: list[BaseException] = []
 
     def read() -> None:
@@ -107,7 +145,7 @@ def new_events(folder: Path, offsets: dict[Path, int], *, skip: str | None = Non
             continue
         events: list[Event] = []
         files.append(events)
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(offsets.get(path, 0))
             for line in file:
                 if not line.endswith(b"\n"):

@@ -6,19 +6,16 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pbkd.core.energy_results import DomainEnergy, EnergyResult, EnergySum, WorkerEnergy
-from pbkd.core.files import read_json, write_json
+from pbkd.core.energy_results import EnergyResult
+from pbkd.core.files import write_json
+from pbkd.core.records import read_record
 from pbkd.core.results import (
     BaselineResult,
     BlockResult,
-    Latency,
-    NetworkResult,
-    PhaseResult,
     RunResult,
 )
-from pbkd.core.scores import ClassScore, PairedChange
 from pbkd.errors import RunFolderError
-from pbkd.runs.folder import is_finished, times_resumed
+from pbkd.runs.folder import is_finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +101,7 @@ def read_finished(folder: Path) -> Finished:
         )
     result = _read_result(folder / "result.json")
     baselines = _read_baselines(folder / "baselines.json")
-    return Finished(folder.resolve().name, result, baselines, times_resumed(folder) > 0)
+    return Finished(folder.resolve().name, result, baselines, result.resumed > 0)
 
 
 def add_baseline(folder: Path, baseline: BaselineResult) -> dict[str, BaselineResult]:
@@ -116,31 +113,16 @@ def add_baseline(folder: Path, baseline: BaselineResult) -> dict[str, BaselineRe
     path = folder / "baselines.json"
     known = {**_read_baselines(path), baseline.method: baseline}
     ordered = {method: known[method] for method in METHODS if method in known}
-    write_json(path, {"baselines": [asdict(known) for known in ordered.values()]})
+    write_json(path, asdict(_Baselines(tuple(ordered.values()))))
     return ordered
 
 
 def _read_result(path: Path) -> RunResult:
+    result: RunResult = read_record(path, RunResult, "a result")
     try:
-        tree = _frozen(read_json(path))
-        result = RunResult(
-            **{
-                **tree,
-                "teacher": _network(tree["teacher"]),
-                "student": _network(tree["student"]),
-                **{
-                    key: tuple(BlockResult(**block) for block in tree[key])
-                    for key in ("blocks", "candidates")
-                },
-                "phases": tuple(PhaseResult(**phase) for phase in tree["phases"]),
-                "energy": _energy(tree.get("energy")),
-                "change": _change(tree.get("change")),
-                "classes": tuple(ClassScore(**score) for score in tree.get("classes", ())),
-            }
-        )
         _check_figures(list(_figures(result)))
         _check_shapes(result)
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise RunFolderError(f"'{path}' is not a result of this version of pbkd.") from error
     return result
 
@@ -148,44 +130,21 @@ def _read_result(path: Path) -> RunResult:
 def _read_baselines(path: Path) -> dict[str, BaselineResult]:
     if not path.exists():
         return {}
+    record: _Baselines = read_record(path, _Baselines, "a list of baselines")
     try:
-        baselines = [BaselineResult(**row) for row in read_json(path)["baselines"]]
-        _check_figures([n for row in baselines for n in (row.accuracy, row.seconds)])
-    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+        _check_figures([n for row in record.baselines for n in (row.accuracy, row.seconds)])
+    except ValueError as error:
         raise RunFolderError(
-            f"'{path}' does not hold baselines of this version of pbkd."
+            f"'{path}' is not a list of baselines of this version of pbkd."
         ) from error
-    return {baseline.method: baseline for baseline in baselines}
+    return {baseline.method: baseline for baseline in record.baselines}
 
 
-def _network(tree: dict[str, Any]) -> NetworkResult:
-    latencies = tuple(Latency(**latency) for latency in tree["latencies"])
-    return NetworkResult(**{**tree, "latencies": latencies})
+@dataclass(frozen=True)
+class _Baselines:
+    """The content of `baselines.json`."""
 
-
-def _energy(tree: dict[str, Any] | None) -> EnergyResult | None:
-    if tree is None:
-        return None
-    return EnergyResult(
-        domains=tuple(DomainEnergy(**domain) for domain in tree["domains"]),
-        all_devices=EnergySum(**tree["all_devices"]),
-        in_use=EnergySum(**tree["in_use"]),
-        workers=tuple(WorkerEnergy(**worker) for worker in tree["workers"]),
-        idle_seconds=tree["idle_seconds"],
-    )
-
-
-def _change(tree: dict[str, Any] | None) -> PairedChange | None:
-    return None if tree is None else PairedChange(**tree)
-
-
-def _frozen(value: Any) -> Any:
-    """Convert lists to tuples."""
-    if isinstance(value, list):
-        return tuple(map(_frozen, value))
-    if isinstance(value, dict):
-        return {key: _frozen(child) for key, child in value.items()}
-    return value
+    baselines: tuple[BaselineResult, ...]
 
 
 def _figures(result: RunResult) -> Iterator[Any]:
@@ -230,10 +189,8 @@ def _block_figures(block: BlockResult) -> Iterator[Any]:
 
 
 def _check_shapes(result: RunResult) -> None:
-    """Check mappings and pairs; raises `AttributeError`, `TypeError` or `ValueError`."""
+    """Check the figures that may be negative; raises `ValueError`."""
     blocks = (*result.blocks, *result.candidates)
-    for mapping in (result.environment, *(block.builder for block in blocks)):
-        mapping.items()
     signed = [harm for block in blocks for harm in (block.solo_drop, block.solo_divergence)]
     for low, high in _intervals(result):
         signed += [low, high]
@@ -255,6 +212,6 @@ def _intervals(result: RunResult) -> Iterator[Interval]:
 
 
 def _check_figures(figures: list[Any]) -> None:
-    """Check numbers from 0 to 1e18; raises `TypeError` or `ValueError`."""
+    """Check numbers from 0 to 1e18; raises `ValueError`."""
     if not all(0 <= figure <= _MOST for figure in figures):
         raise ValueError("a figure is out of range")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pbkd.core.files import read_json, write_json
+from pbkd.core.files import write_json
+from pbkd.core.records import read_record
 from pbkd.errors import IdentityError
 from pbkd.models.weights import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from pbkd.config.schema import RunConfig
@@ -42,7 +43,7 @@ def check_choices(folder: Path, config: RunConfig) -> None:
     Raises:
         IdentityError: A setting differs.
     """
-    _check(folder, read_json(folder / _FILE)["choices"], _choices(config))
+    _check(folder, _read(folder).choices, _choices(config))
 
 
 def check_identity(folder: Path, config: RunConfig, task: DistillationTask) -> None:
@@ -61,7 +62,20 @@ def check_inputs(folder: Path, config: RunConfig, task: DistillationTask) -> Non
     Raises:
         IdentityError: One of them differs.
     """
-    _check(folder, read_json(folder / _FILE)["inputs"], _inputs(config, task))
+    _check(folder, _read(folder).inputs, _inputs(config, task))
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """The content of `identity.json`: values by key."""
+
+    choices: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+
+
+def _read(folder: Path) -> _Identity:
+    identity: _Identity = read_record(folder / _FILE, _Identity, "the identity of a run")
+    return identity
 
 
 def _choices(config: RunConfig) -> dict[str, Any]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pbkd.core.events import PlanMade, PlannedJob, PlannedWorker
-from pbkd.core.files import read_json, write_json
+from pbkd.core.files import write_json
+from pbkd.core.records import read_record
 from pbkd.core.schedule import Worker, check_schedule
 from pbkd.errors import RunFolderError, ScheduleError
 from pbkd.planning.cost_files import read_costs, write_costs
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.timeline import job_lanes
-from pbkd.runs.assignment import schedule_data, schedule_of
+from pbkd.runs.assignment import ScheduleRecord, schedule_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,34 +91,36 @@ def plan_event(
     )
 
 
-def read_plan(folder: Path) -> RecordedPlan | None:
+def read_plan(folder: Path) -> RecordedPlan:
     """Read the plan of a run folder, which may be untrusted.
 
-    Returns:
-        The plan; None if the folder of an earlier version of pbkd has none.
-
     Raises:
-        RunFolderError: `plan.json` is damaged.
-        ConfigError: `costs.json` is damaged.
+        RunFolderError: `plan.json` is missing or damaged.
+        ConfigError: `costs.json` is missing or damaged.
     """
     path = folder / _PLAN
-    if not path.exists():
-        return None
+    record: _Record = read_record(path, _Record, "a plan")
     table = read_costs(folder / _COSTS)
     try:
-        data = read_json(path)
-        workers = tuple(map(_worker, data["workers"]))
-        schedule = schedule_of(data)
-        check_schedule(schedule, table.costs, len(workers))
-        return RecordedPlan(table, workers, schedule, str(data["scheduler"]), str(data["why"]))
-    except (AttributeError, KeyError, TypeError, ValueError, ScheduleError) as error:
+        for worker in record.workers:
+            _check_worker(worker)
+        check_schedule(record.schedule, table.costs, len(record.workers))
+    except (ValueError, ScheduleError) as error:
         raise RunFolderError(f"'{path}' is not a plan of this version of pbkd.") from error
+    return RecordedPlan(table, record.workers, record.schedule, record.scheduler, record.why)
 
 
-def _worker(data: Mapping[str, Any]) -> Worker:
-    worker = Worker(**data)
+@dataclass(frozen=True, kw_only=True)
+class _Record(ScheduleRecord):
+    """The content of `plan.json`."""
+
+    scheduler: str
+    why: str
+
+
+def _check_worker(worker: Worker) -> None:
+    """Check speed and links; raises `ValueError`."""
     links = (worker.bandwidth, 1 + worker.latency, worker.node_bandwidth, 1 + worker.node_latency)
     sizes = (worker.speed, *links)
     if not all(0 < size < math.inf for size in sizes):
         raise ValueError("a worker's speed or link is out of range")
-    return worker

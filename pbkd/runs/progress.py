@@ -5,16 +5,26 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from pbkd.core.events import BlockTrained, CheckpointDamaged
+from pbkd.core.events import BlockTrained, CheckpointDamaged, EpochDone
 from pbkd.runs.events import read_events, record_event
 from pbkd.training.checkpoint import CheckpointStore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
+    from pbkd.core.events import Event
 
-__all__ = ["checkpoint_store", "file_checksum", "finished_blocks", "first_epochs"]
+
+__all__ = [
+    "checkpoint_store",
+    "file_checksum",
+    "finished_blocks",
+    "first_epochs",
+    "unrecorded",
+]
+
+_BLOCKWISE = ("teacher-fed", "retry", "student-fed")
 
 
 def checkpoint_store(
@@ -54,12 +64,37 @@ def _is_whole(folder: Path, event: BlockTrained) -> bool:
     return event.failure is not None or event.checksum == file_checksum(path)
 
 
+def unrecorded(folder: Path, events: Iterable[Event]) -> list[str]:
+    """Describe what a stopped run has trained beyond its events, and will train again.
+
+    That is little after a kill, and more if event files were damaged or deleted.
+
+    Args:
+        folder: The run folder.
+        events: All its events.
+
+    Returns:
+        A sentence for each file of weights, and for each checkpoint.
+    """
+    done = [event for event in events if isinstance(event, (BlockTrained, EpochDone))]
+    blocks = {(e.phase, e.block) for e in done if isinstance(e, BlockTrained)}
+    epochs = {(e.phase, e.block, str(e.epoch)) for e in done if isinstance(e, EpochDone)}
+    paths = [
+        path
+        for phase in _BLOCKWISE
+        for path in sorted((folder / phase).glob("*.safetensors"))
+        if (phase, path.stem) not in blocks
+    ]
+    for path in sorted((folder / "checkpoints").glob("*/*.safetensors")):
+        name, _, epoch = path.stem.rpartition(".")
+        if (path.parent.name, name, epoch) not in epochs:
+            paths.append(path)
+    return [f"the event of '{path}' is missing." for path in paths]
+
+
 def file_checksum(path: Path) -> str | None:
-    """Return the CRC-32 of a file as 8 hexadecimal digits; None if there is no file."""
-    try:
-        return f"{zlib.crc32(path.read_bytes()):08x}"
-    except FileNotFoundError:
-        return None
+    """Return the CRC-32 of a file as 8 hexadecimal digits; None if there is no regular file."""
+    return f"{zlib.crc32(path.read_bytes()):08x}" if path.is_file() else None
 
 
 def first_epochs(

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -80,13 +81,14 @@ class CheckpointStore:
     def write(self, epoch: int, tensors: Mapping[str, Tensor], facts: Facts) -> None:
         """Write a checkpoint and keep the one before it: the workers of a relay are not in step."""
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        text = json.dumps({**facts, "epoch": epoch})
+        text = json.dumps({**facts, "of": self._identity(epoch)})
         metadata = {"facts": text, "checksum": _checksum(plain, text)}
         write_file(self.path(epoch), save(plain, metadata))
         earlier = [other for other in self.epochs() if other < epoch]
         for other in self.epochs():
             if other != epoch and other not in earlier[:1]:
-                self.path(other).unlink(missing_ok=True)
+                with suppress(OSError):
+                    self.path(other).unlink()
 
     def read(self, epoch: int) -> tuple[dict[str, Tensor], Facts]:
         """Read a checkpoint back.
@@ -95,15 +97,23 @@ class CheckpointStore:
             CheckpointError: If the file is missing or damaged.
         """
         path = self.path(epoch)
+        if not path.is_file():  # a pipe would be waited for
+            raise CheckpointError(f"there is no file '{path}'.")
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if metadata["checksum"] != _checksum(tensors, metadata["facts"]):
                 raise CheckpointError(f"'{path}' is damaged: its checksum is another.")
-            return tensors, json.loads(metadata["facts"])
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            facts: Facts = json.loads(metadata["facts"])
+            if facts.pop("of") != self._identity(epoch):
+                raise CheckpointError(f"'{path}' is the checkpoint of another training or epoch.")
+            return tensors, facts
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"'{path}' is not a whole checkpoint ({error}).") from error
+
+    def _identity(self, epoch: int) -> list[object]:
+        return [self.folder.name, self.name, epoch]
 
     def readable(self) -> list[int]:
         """List the epochs whose checkpoints are undamaged, newest first."""

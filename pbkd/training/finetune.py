@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from pbkd.data.batching import shuffled_batches, steps_per_epoch
 from pbkd.models.accuracy import accuracy
+from pbkd.models.weights import fingerprint
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot, tensors_below
 from pbkd.training.learner import new_learner
 from pbkd.training.soft_targets import soft_target_loss
@@ -117,7 +118,8 @@ def train_network(
     def validate() -> float:
         return accuracy(network, data.validation, normalization, device=device)
 
-    best = _resume(hooks.checkpoints, learner) or _untrained(network, hooks, validate)
+    start = fingerprint(network) if hooks.checkpoints else ""
+    best = _resume(hooks.checkpoints, learner, start) or _untrained(network, hooks, validate)
     pace = hooks.start_pace(best.epochs, steps)
     for epoch in range(best.epochs, settings.epochs):
         network.train()
@@ -132,7 +134,7 @@ def train_network(
             best.score, best.state = score, _state(network)
         best.epochs = epoch + 1
         if hooks.checkpoints and is_checkpoint_due(best.epochs, settings.epochs, steps):
-            _write_checkpoint(hooks.checkpoints, learner, best)
+            _write_checkpoint(hooks.checkpoints, learner, best, start)
     network.eval().load_state_dict(best.state)
     return best.score
 
@@ -211,10 +213,10 @@ def _loss(
     return settings.soft_weight * soft + (1 - settings.soft_weight) * hard
 
 
-def _write_checkpoint(store: CheckpointStore, learner: Learner, best: _Best) -> None:
+def _write_checkpoint(store: CheckpointStore, learner: Learner, best: _Best, start: str) -> None:
     tensors, facts = snapshot(learner)
     tensors |= {f"best.{name}": tensor for name, tensor in best.state.items()}
-    store.write(best.epochs, tensors, {**facts, "best": best.score})
+    store.write(best.epochs, tensors, {**facts, "best": best.score, "start": start})
 
 
 def _untrained(network: nn.Module, hooks: TrainingHooks, validate: Callable[[], float]) -> _Best:
@@ -222,12 +224,15 @@ def _untrained(network: nn.Module, hooks: TrainingHooks, validate: Callable[[], 
     return _Best(0, score, _state(network))
 
 
-def _resume(store: CheckpointStore | None, learner: Learner) -> _Best | None:
-    """Restore the newest readable checkpoint, if there is one."""
+def _resume(store: CheckpointStore | None, learner: Learner, start: str) -> _Best | None:
+    """Restore the newest readable checkpoint of training from the weights `start`, if any."""
     if store is None:
         return None
     for epoch in store.readable():
         tensors, facts = store.read(epoch)
+        if facts.get("start") != start:
+            store.damaged(f"'{store.path(epoch)}' is of another student.")
+            continue
         restore(tensors, facts, learner)
         return _Best(epoch, facts["best"], tensors_below(tensors, "best."))
     return None

@@ -17,6 +17,7 @@ from pbkd.core.events import (
     Event,
     Note,
 )
+from pbkd.core.files import read_json
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 
@@ -60,7 +61,7 @@ def test_observers_hear_of_blocks_and_of_the_run_and_change_neither(quick: list[
     registry.add("observer", observer, version="", origin="here")
     result = run(load_config(quick), registry)
     assert observer.runs == [result]
-    written = json.loads((Path(result.folder) / "result.json").read_text())
+    written = read_json(Path(result.folder) / "result.json")
     assert written == json.loads(json.dumps(result.to_dict()))
     assert all(block.builder["name"] == "low-rank" for block in result.blocks)
     assert result.student.network is not None

@@ -20,6 +20,7 @@ from pbkd.core.events import (
     RunFinished,
     TeacherScored,
 )
+from pbkd.core.files import read_json
 from pbkd.data.normalization import Normalization
 from pbkd.errors import TeacherError, WorkerError
 from pbkd.models.accuracy import accuracy
@@ -55,9 +56,7 @@ def test_the_result_is_written_as_json_csv_and_card(
 ) -> None:
     result, _ = finished
     folder = Path(result.folder)
-    assert json.loads((folder / "result.json").read_text()) == json.loads(
-        json.dumps(result.to_dict())
-    )
+    assert read_json(folder / "result.json") == json.loads(json.dumps(result.to_dict()))
     assert len((folder / "blocks.csv").read_text().splitlines()) == 1 + len(result.blocks)
     assert (folder / "README.md").read_text().startswith("# digits-vgg student")
     assert load_config(file=folder / "config.yaml").distill.epochs == 2

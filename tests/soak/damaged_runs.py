@@ -127,7 +127,7 @@ def _resume(folder: Path) -> Outcome:
 
 
 def _tells(line: str) -> bool:
-    return "damaged" in line or "missing" in line or "changed" in line or "checksum" in line
+    return any(word in line for word in ("damaged", "missing", "checksum", "again"))
 
 
 def _student(folder: Path) -> str:
@@ -218,10 +218,12 @@ def attempt(folder: Path, home: Path, file: str, way: str, command: str, seed: i
 
 
 def verdict(found: Outcome, whole: Outcome) -> str:
-    """Say what came of damage: `same`, `told` (the same, and it says so), `refused` or `SILENT`."""
-    if found.result is None or (whole.result is not None and found.result != whole.result):
-        return "refused" if found.told else "SILENT"
-    return "told" if found.told != whole.told else "same"
+    """Name what came of damage: the same result, with or without a word on it, another, or none."""
+    if found.result == whole.result:
+        return "same" if found.told == whole.told else "same, told"
+    if not found.told:
+        return "SILENT"
+    return "refused" if found.result is None else "other, told"
 
 
 def _tried(folder: Path, home: Path, way: str, case: tuple[str, str, int], whole: Outcome) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from pbkd.core.files import read_json
 from tests.command_line import Pbkd
 
 
@@ -22,7 +22,7 @@ def test_every_event_of_a_run_is_a_line_of_json_and_is_in_its_folder(
     result = told.events[-1]["result"]
     assert phases == [phase["name"] for phase in result["phases"]]
     folder = Path(result["folder"])
-    assert result == json.loads((folder / "result.json").read_text())
+    assert result == read_json(folder / "result.json")
     plan = next(event for event in told.events if event["event"] == "plan")
     assert plan["folder"] == str(folder)
     epochs: dict[str, list[Any]] = defaultdict(list)

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from pbkd.core.events import BlockScored, Event
 from pbkd.core.intervals import difference_interval
-from pbkd.pipeline.select import _accept, _read_score
+from pbkd.pipeline.select import _accept
 from pbkd.pipeline.solo_scores import SoloScore
 from tests.unit.report.test_card import BLOCK
 
@@ -27,10 +25,3 @@ def test_a_rejection_says_how_sure_it_is_and_on_how_many_images() -> None:
         assert isinstance(event, BlockScored)
         assert (event.interval, event.images) == (scores[name].interval, 60)
         assert (blocks[name].solo_interval, blocks[name].solo_images) == (scores[name].interval, 60)
-
-
-def test_scores_are_read_as_they_were_written_and_from_older_versions() -> None:
-    score = solo(1, 2, 60)
-    tree = asdict(score)
-    assert _read_score({**tree, "interval": list(tree["interval"])}) == score
-    assert _read_score({"drop": 0.5, "divergence": 1.0}) == SoloScore(0.5, 1.0)

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pbkd.core.events import Resumed
 from pbkd.core.results import BaselineResult, Latency, NetworkResult, PhaseResult, RunResult
 from pbkd.core.scores import PairedChange
 from pbkd.report import write_report
 from pbkd.report.compare import compare_csv, compare_notes, compare_rows
-from pbkd.runs.events import record_event
 from pbkd.runs.finished import Finished, add_baseline, read_finished
 from tests.unit.report.test_card import BLOCK
 
@@ -183,8 +181,7 @@ def test_what_was_not_measured_is_empty_and_has_its_reason(tmp_path: Path) -> No
 
 def test_a_resumed_run_has_no_seconds_and_no_joules(tmp_path: Path) -> None:
     """Its phases were measured only since it was resumed: their sum would be too small."""
-    finished(tmp_path / "a")
-    record_event(tmp_path / "a", "host", Resumed())
+    finished(tmp_path / "a", replace(RESULT, resumed=1))
     run = read_finished(tmp_path / "a")
     (row,) = cells([run])
     assert row["seconds"] == row["blockwise_seconds"] == row["fine_tuning_seconds"] == ""

@@ -52,7 +52,6 @@ def test_images_that_are_no_bytes_have_no_picture() -> None:
 
 
 def test_a_folder_gives_back_what_was_written(tmp_path: Path) -> None:
-    assert read_changes(tmp_path) is None
     write_changes(tmp_path, changes())
     assert read_changes(tmp_path) == changes()
 
@@ -79,5 +78,5 @@ def test_a_file_that_says_something_else_is_refused(tmp_path: Path, key: str, va
     write_changes(tmp_path, changes())
     tree = json.loads((tmp_path / "changes.json").read_text())
     write_json(tmp_path / "changes.json", {**tree, key: value})
-    with pytest.raises(RunFolderError, match=r"changes\.json' does not hold changes"):
+    with pytest.raises(RunFolderError, match=r"changes\.json' is not a list of changes"):
         read_changes(tmp_path)

@@ -172,7 +172,8 @@ def test_a_line_that_is_finished_while_it_is_read_is_seen_whole(
     reads = iter([Torn(content)])
     seen: list[Event] = []
     with follow_events(tmp_path, seen.append):
-        monkeypatch.setattr(Path, "open", lambda *_: next(reads, None) or io.BytesIO(content))
+        reading = "pbkd.runs.events.open_file"
+        monkeypatch.setattr(reading, lambda _path: next(reads, None) or io.BytesIO(content))
         (tmp_path / "events").mkdir()
         os.close(os.open(tmp_path / "events" / "rank0.jsonl", os.O_CREAT))
         wait_until(lambda: len(seen) > 2)

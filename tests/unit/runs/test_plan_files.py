@@ -29,10 +29,8 @@ PLAN = Plan(
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
-    assert read_plan(tmp_path) is None
     write_plan(tmp_path, PLAN, TABLE)
     found = read_plan(tmp_path)
-    assert found is not None
     assert (found.table, found.workers, found.schedule) == (TABLE, PLAN.workers, PLAN.schedule)
     assert (found.scheduler, found.why) == ("greedy", "predicted fastest")
     assert found.seconds == 30.0  # worker 0: 10 steps of 1 s and 2 s
