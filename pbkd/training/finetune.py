@@ -79,11 +79,15 @@ class TrainingHooks:
 
 @dataclass
 class _Best:
-    """The state that scored best so far, and how many epochs have been trained."""
+    """The state that scored best so far, how many epochs have been trained, and from where.
+
+    `start` is the fingerprint of the first weights.
+    """
 
     epochs: int
     score: float
     state: dict[str, Tensor]
+    start: str
 
 
 def train_network(
@@ -118,8 +122,7 @@ def train_network(
     def validate() -> float:
         return accuracy(network, data.validation, normalization, device=device)
 
-    start = fingerprint(network) if hooks.checkpoints else ""
-    best = _resume(hooks.checkpoints, learner, start) or _untrained(network, hooks, validate)
+    best = _resume(hooks.checkpoints, learner) or _untrained(network, hooks, validate)
     pace = hooks.start_pace(best.epochs, steps)
     for epoch in range(best.epochs, settings.epochs):
         network.train()
@@ -134,7 +137,7 @@ def train_network(
             best.score, best.state = score, _state(network)
         best.epochs = epoch + 1
         if hooks.checkpoints and is_checkpoint_due(best.epochs, settings.epochs, steps):
-            _write_checkpoint(hooks.checkpoints, learner, best, start)
+            _write_checkpoint(hooks.checkpoints, learner, best)
     network.eval().load_state_dict(best.state)
     return best.score
 
@@ -213,26 +216,27 @@ def _loss(
     return settings.soft_weight * soft + (1 - settings.soft_weight) * hard
 
 
-def _write_checkpoint(store: CheckpointStore, learner: Learner, best: _Best, start: str) -> None:
+def _write_checkpoint(store: CheckpointStore, learner: Learner, best: _Best) -> None:
     tensors, facts = snapshot(learner)
     tensors |= {f"best.{name}": tensor for name, tensor in best.state.items()}
-    store.write(best.epochs, tensors, {**facts, "best": best.score, "start": start})
+    store.write(best.epochs, tensors, {**facts, "best": best.score, "start": best.start})
 
 
 def _untrained(network: nn.Module, hooks: TrainingHooks, validate: Callable[[], float]) -> _Best:
     score = validate() if hooks.initial_score is None else hooks.initial_score
-    return _Best(0, score, _state(network))
+    return _Best(0, score, _state(network), fingerprint(network))
 
 
-def _resume(store: CheckpointStore | None, learner: Learner, start: str) -> _Best | None:
-    """Restore the newest readable checkpoint of training from the weights `start`, if any."""
+def _resume(store: CheckpointStore | None, learner: Learner) -> _Best | None:
+    """Restore the newest readable checkpoint of training from these weights, if there is one."""
     if store is None:
         return None
+    start = fingerprint(learner.replacement)
     for epoch in store.readable():
         tensors, facts = store.read(epoch)
         if facts.get("start") != start:
             store.damaged(f"'{store.path(epoch)}' is of another student.")
             continue
         restore(tensors, facts, learner)
-        return _Best(epoch, facts["best"], tensors_below(tensors, "best."))
+        return _Best(epoch, facts["best"], tensors_below(tensors, "best."), start)
     return None
