@@ -138,7 +138,7 @@ def _kind_of_zip(path: Path) -> str | None:
         return "is cut off or damaged: copy or download it again"
     try:
         names = zipfile.ZipFile(path).namelist()
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return "is damaged: copy or download it again"
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
         return (

@@ -1,19 +1,32 @@
-"""Damage to the content of a file, and a look at what is written outside of a folder."""
+"""Damage to the bytes of a file, and hostile values in the tree of one."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any
+
+from tests.soak.guard import MODULE
 
 if TYPE_CHECKING:
     import random
-    from types import TracebackType
+    from collections.abc import Iterator
 
 WORDS = (
     b"null true false nan inf -1 0 1e999 99999999999999999999 {} [] '' ../../x /etc/passwd ${oc.env"
     b":HOME} ${data} &a *a !!python/name:os.system \x00 \xff\xfe name weights teacher builder"
-    b" greedy digits workers distill seed out keep blocks format __class__ .. : , \n"
+    b" greedy digits workers distill seed out keep blocks format __class__ .. : , \n \x1b[31m \r"
+    b" 1:59:59 0x10 [[[[[[[[[[ {{{{{{{{{{ \xef\xbb\xbf \xe2\x80\xae =1+1 " + MODULE.encode()
 )
+_DEEP: Any = "end"
+for _ in range(300):
+    _DEEP = [_DEEP]
+VALUES: tuple[Any, ...] = (
+    None, True, -1, 0, 1, 2**31, 2**63 - 1, 10**18, 1e308, -1e308, 5e-324, 0.5, "", "x", "nan",
+    "\x1b[31m\r\u202e\u200b", "\x00", "../../x", "/etc/passwd", "${oc.env:HOME}", "=1+1",
+    "é" * 5000,
+    f"{MODULE}:run", f"{MODULE}.py", "<script>", "[red]", "os.system", [], {}, [[]], [None] * 300,
+    {"name": f"{MODULE}:run"}, {"__class__": "os"}, _DEEP, {str(i): i for i in range(500)},
+)  # fmt: skip
 
 
 def mutated(whole: bytes, words: list[bytes], chance: random.Random) -> bytes:
@@ -36,31 +49,32 @@ def mutated(whole: bytes, words: list[bytes], chance: random.Random) -> bytes:
     return bytes(content)
 
 
-class Outside:
-    """Sees whether anything is new in the folder above a folder, or in the current one."""
+def mutated_tree(tree: Any, chance: random.Random) -> Any:
+    """Return plain data with a few values replaced, removed, doubled or moved."""
+    changed = copy.deepcopy(tree)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        places = list(_places(changed))
+        if not places:
+            return copy.deepcopy(chance.choice(VALUES))
+        parent, key = chance.choice(places)
+        change = chance.randrange(8)
+        if change == 0:
+            del parent[key]
+        elif change == 1:
+            source, name = chance.choice(places)
+            parent[key] = copy.deepcopy(source[name])
+        elif change == 2 and isinstance(parent, list):
+            parent.insert(key, copy.deepcopy(parent[key]))
+        elif change == 2:
+            parent[chance.choice(("", "\x1b[2J", "name", MODULE, "x" * 999))] = parent.pop(key)
+        else:
+            parent[key] = copy.deepcopy(chance.choice(VALUES))
+    return changed
 
-    def __init__(self, folder: Path) -> None:
-        """Watch around `folder`."""
-        self._places = (folder.parent, Path.cwd())
-        self._inside = folder
 
-    def __enter__(self) -> Outside:
-        """Remember what is there."""
-        self._before = self._seen()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Look again."""
-        self._after = self._seen()
-
-    def unchanged(self) -> bool:
-        """Say whether nothing was added."""
-        return self._after <= self._before
-
-    def _seen(self) -> set[Path]:
-        return {path for place in self._places for path in place.iterdir()}
+def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every (container, key) of a tree."""
+    keys = tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
+    for key in list(keys):
+        yield tree, key
+        yield from _places(tree[key])
