@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 import re
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +26,6 @@ FEEDS = {
     "cache": ["scheduler=cached", "cache_gigabytes=1"],
 }
 CHANCE = random.Random(0)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder with a short path, as sockets need it."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
 
 
 def started(preloaded: Preloaded, place: Path, *changes: str) -> Command:

@@ -91,12 +91,12 @@ def attempt(preloaded: Preloaded, moment: Moment, folder: Path, wanted: Undistur
         wait_until(lambda: not _left(command), f"processes end: {_left(command)}", _GONE)
         code = preloaded.poll(command)
         _check_end(moment if what == "struck" else None, command, code)
-        _check_places(folder, moment)
         if code:
             what = _resume(preloaded, moment, folder)
         elif what == "struck":
             what = "went on"
         _check_weights(out, wanted, what)
+        _check_places(folder, moment)
     finally:
         for process in processes_of_session(command.pid):
             with suppress(ProcessLookupError):
@@ -106,9 +106,10 @@ def attempt(preloaded: Preloaded, moment: Moment, folder: Path, wanted: Undistur
 
 def _surroundings(folder: Path) -> dict[str, str]:
     """Give a command folders of its own for what it may write outside of its run."""
-    for name in ("home", "tmp"):
-        (folder / name).mkdir(parents=True)
-    return {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
+    places = {"HOME": "home", "TMPDIR": "tmp", "XDG_STATE_HOME": "state"}
+    for name in places.values():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return {key: str(folder / name) for key, name in places.items()}
 
 
 def _left(command: Command) -> list[str]:
@@ -169,12 +170,14 @@ def _codes(signal: Signals) -> tuple[int, ...]:
 
 def _check_places(folder: Path, moment: Moment) -> None:
     """Check that nothing is left outside of the run folder."""
-    known = {"runs", "home", "tmp", "1", "2", "stdout", "stderr"}
+    known = {"runs", "home", "tmp", "state", "1", "2", "stdout", "stderr"}
     places = [folder, folder / "1", folder / "home", folder / "tmp"]
     found = {str(path.relative_to(folder)) for place in places for path in place.iterdir()}
     strange = {name for name in found if Path(name).name not in known}
     if moment.signal == SIGKILL and moment.victim in ("host", "group"):
-        strange = {name for name in strange if not name.startswith("tmp/pymp-")}
+        strange = {
+            name for name in strange if not name.startswith(("tmp/pymp-", "tmp/pbkd-store-"))
+        }
     if strange:
         raise FaultError(f"left outside of the run folder: {', '.join(sorted(strange))}")
 
@@ -190,7 +193,9 @@ def _resume(preloaded: Preloaded, moment: Moment, folder: Path) -> str:
     if run is None:
         return "nothing begun"
     choice = [f"workers={moment.resumed_by}"]
-    command = preloaded.start(folder / "2", ["run", "--json", "--resume", str(run), *choice])
+    command = preloaded.start(
+        folder / "2", ["run", "--json", "--resume", str(run), *choice], _surroundings(folder)
+    )
     wait_until(lambda: preloaded.poll(command) is not None, "the resumed run ends")
     code = preloaded.poll(command)
     if not (run / "identity.json").exists():

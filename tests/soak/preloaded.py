@@ -10,6 +10,7 @@ import gc
 import json
 import multiprocessing.util
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -26,17 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-__all__ = ["FORK_SERVER", "RESOURCE_TRACKER", "Command", "Preloaded"]
+__all__ = ["FORK_SERVER", "HELPER", "RESOURCE_TRACKER", "Command", "Preloaded"]
 
 _MODULES = (
-    "torch._dynamo", "torch.distributed.elastic.multiprocessing", "torch.distributed.launcher.api",
-    "torch.utils.flop_counter", "torch.profiler", "torchvision", "sklearn.datasets", "pbkd.cli",
-    "pbkd.execution.worker", "pbkd.pipeline.run", "pbkd.pipeline.preview",
+    "torch._dynamo", "torch.utils.flop_counter", "torch.profiler", "torchvision",
+    "sklearn.datasets", "pbkd.cli", "pbkd.execution.worker", "pbkd.pipeline.run",
+    "pbkd.pipeline.preview",
     "pbkd.report.console.show", "pbkd.report.console.preview", "multiprocessing.popen_forkserver",
-    "torch.distributed.elastic.rendezvous.c10d_rendezvous_backend", "typer._adapters",
-    "PIL.PngImagePlugin",
+    "typer._adapters", "PIL.PngImagePlugin",
 )  # fmt: skip
-FORK_SERVER, RESOURCE_TRACKER = "fork-server", "tracker"
+FORK_SERVER, RESOURCE_TRACKER, HELPER = "fork-server", "tracker", "preloaded"
 """Names of processes of a command; workers have that of the fork server."""
 
 
@@ -169,7 +169,8 @@ def _become(request: Mapping[str, Any]) -> None:
     def start(_path: object, arguments: Sequence[Any], descriptors: Sequence[int]) -> int:
         code = arguments[list(arguments).index("-c") + 1]
         with with_subreaper():
-            message = json.dumps([code, list(descriptors)]).encode()
+            blocked = [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())]
+            message = json.dumps([code, list(descriptors), blocked]).encode()
             socket.send_fds(ours, [message], list(descriptors))
             return int(ours.recv(32))
 
@@ -203,18 +204,20 @@ def _start_interpreters(requests: socket.socket) -> None:
     This process never runs a backward pass, after which torch allows no forks. It is out of the
     command's process group, but not of its session.
     """
-    name_process("preloaded")
+    name_process(HELPER)
     group = os.getpgrp()
     os.setpgid(0, 0)
     while True:
         message, descriptors, _, _ = socket.recv_fds(requests, 2**16, 16)
         if not message:
             os._exit(0)
-        code, numbers = json.loads(message)
+        code, numbers, blocked = json.loads(message)
         reader, writer = os.pipe()
         if (middle := os.fork()) == 0:
             if (pid := os.fork()) == 0:
                 os.setpgid(0, group)
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+                requests.detach()  # its number is soon another file's
                 _renumber(descriptors, numbers)
                 name_process(RESOURCE_TRACKER if "resource_tracker" in code else FORK_SERVER)
                 exec(code, {"__name__": "__main__"})
