@@ -77,7 +77,7 @@ def _create_folder(folder: Path) -> None:
     """Create a folder and its parents, so that they are still there after a power failure."""
     missing = list(takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
     folder.mkdir(parents=True, exist_ok=True)
-    for one in missing:
+    for one in reversed(missing):
         flush_to_disk(one.parent)
 
 

@@ -49,7 +49,7 @@ def record_event(folder: Path, writer: str, event: Event) -> None:
 
 def flush_events(folder: Path) -> None:
     """Flush all events to disk; each alone is not, so that recording one takes no time."""
-    for path in (*_event_files(folder), folder / "events", folder):
+    for path in (folder, folder / "events", *_event_files(folder)):
         flush_to_disk(path)
 
 

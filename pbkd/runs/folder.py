@@ -121,7 +121,7 @@ def point_latest(folder: Path) -> None:
         if latest.is_symlink() or not latest.exists():
             new.symlink_to(folder.name, target_is_directory=True)
             new.replace(latest)
-            flush_to_disk(folder.parent)
+    flush_to_disk(folder.parent)
 
 
 def _fresh(out: Path, name: str) -> Path:
