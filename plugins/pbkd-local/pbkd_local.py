@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -200,7 +201,10 @@ def _fork_server() -> ForkServerContext:
     context.set_forkserver_preload(modules_to_preload())
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()
+        with warnings.catch_warnings():
+            # multiprocessing's resource tracker was killed; the workers leave it nothing to track.
+            warnings.filterwarnings("ignore", "resource_tracker: process died")
+            forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
