@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ from tests.soak.short_run import tiny_settings
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
+
+    Train = Callable[..., dict[str, str]]
 
 SCHEDULERS = ("cached", "greedy", "lpt-scheduler", "pipeline", "round-robin")
 
@@ -53,10 +56,16 @@ def stopped(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return newest_run(out)
 
 
+@pytest.fixture(scope="module")
+def train(stopped: Path, registry: Registry) -> Train:
+    """A function that trains the blocks of the stopped run."""
+    return partial(trained, stopped, registry)
+
+
 def trained(
-    stopped: Path, place: Path, registry: Registry, scheduler: str, workers: int, *, resumed: bool
+    stopped: Path, registry: Registry, place: Path, scheduler: str, workers: int, *, resumed: bool
 ) -> dict[str, str]:
-    """Train the blocks of the stopped run, from its checkpoints or anew; return the weights."""
+    """Train blocks, from their checkpoints or anew; return digests of their weights."""
     folder = Path(shutil.copytree(stopped, place / f"{scheduler}-{workers}-{resumed}"))
     if not resumed:
         shutil.rmtree(folder / "checkpoints")
@@ -75,15 +84,12 @@ def trained(
 
 
 @pytest.fixture(scope="module")
-def wanted(
-    stopped: Path, registry: Registry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
+def wanted(train: Train, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The weights of one worker that trains one block after the other."""
     torch.set_num_threads(1)
-    place = tmp_path_factory.mktemp("wanted")
-    weights = trained(stopped, place, registry, "round-robin", 1, resumed=False)
+    weights = train(tmp_path_factory.mktemp("wanted"), "round-robin", 1, resumed=False)
     assert len(weights) == 4
-    yield weights
+    return weights
 
 
 @pytest.mark.parametrize("resumed", [False, True])
@@ -92,10 +98,9 @@ def wanted(
 )
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_all_schedulers_train_the_same_weights(
-    scheduler: str, workers: int, resumed: bool, stopped: Path, wanted: dict[str, str],
-    registry: Registry, tmp_path: Path,
-) -> None:  # fmt: skip
-    assert trained(stopped, tmp_path, registry, scheduler, workers, resumed=resumed) == wanted
+    scheduler: str, workers: int, resumed: bool, train: Train, wanted: object, tmp_path: Path
+) -> None:
+    assert train(tmp_path, scheduler, workers, resumed=resumed) == wanted
 
 
 def test_all_schedulers_are_tried(registry: Registry) -> None:
