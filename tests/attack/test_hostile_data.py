@@ -134,7 +134,7 @@ def npz(path: Path, **arrays: bytes) -> None:
 def npy(shape: tuple[int, ...], content: bytes = b"", dtype: str = "|u1") -> bytes:
     stream = io.BytesIO()
     head = {"descr": dtype, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(stream, head)  # type: ignore[arg-type]
+    np.lib.format.write_array_header_1_0(stream, head)
     return stream.getvalue() + content
 
 

@@ -11,21 +11,30 @@ import argparse
 import functools
 import json
 import random
-import shutil
 import sys
 import tempfile
 import traceback
+from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pbkd.config.load import load_config
 from pbkd.errors import PbkdError
+from pbkd.pipeline.run import run
+from pbkd.plugin.registry import build_registry
 from tests.soak.array_kinds import ARRAY_KINDS
 from tests.soak.damage import WORDS, mutated, mutated_tree
 from tests.soak.guard import MODULE, guarded
+from tests.soak.hostile_runs import HostileRun
+from tests.soak.short_run import tiny_settings
 from tests.soak.text_kinds import TEXT_KINDS
 from tests.soak.written_trees import written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 __all__ = ["KINDS", "attempt", "hostile", "original"]
 
@@ -74,27 +83,46 @@ def attempt(kind: str, content: bytes, folder: Path) -> str | None:
 def _main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--runs", type=int, default=0, help="How many of run folders.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="*", default=sorted(KINDS))
     arguments = parser.parse_args()
-    refused, failed = 0, 0
-    folder = Path(tempfile.mkdtemp()) / "inside"
-    folder.mkdir()
-    sys.path.insert(0, str(folder))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "inside"
+        folder.mkdir()
+        sys.path.insert(0, str(folder))
+        counts = Counter(_files(arguments, folder))
+        if arguments.runs:
+            counts.update(_runs(arguments, folder))
+    print(f"{counts.total()} inputs: {counts['refused']} refused, {counts['failed']} failed")
+    return counts["failed"] > 0
+
+
+def _files(arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
     for kind in arguments.kinds:
         assert attempt(kind, original(kind)[0], folder) is None, f"a whole {kind} is refused"
     for number in range(arguments.inputs):
         kind = arguments.kinds[number % len(arguments.kinds)]
         content = hostile(kind, random.Random(f"{arguments.seed} {number}"))
-        try:
-            refused += attempt(kind, content, folder) is not None
-        except BaseException:
-            failed += 1
-            print(f"{kind}, input {number}: {content[:300]!r}")
-            traceback.print_exc(limit=-4, file=sys.stdout)
-    shutil.rmtree(folder.parent)
-    print(f"{arguments.inputs} inputs: {refused} refused, {failed} failed")
-    return failed > 0
+        yield _outcome(f"{kind}, input {number}", partial(attempt, kind, content, folder))
+
+
+def _runs(arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
+    config = load_config(tiny_settings(folder.parent / "runs"))
+    hostile_run = HostileRun(Path(run(config, build_registry(config.plugins)).folder), folder)
+    assert hostile_run.attempt(None) is None, "a whole run is refused"
+    for number in range(arguments.runs):
+        chance = random.Random(f"{arguments.seed} {number}")
+        yield _outcome(f"run {number}", partial(hostile_run.attempt, chance))
+
+
+def _outcome(what: str, attempted: Callable[[], str | None]) -> str:
+    try:
+        return "taken" if attempted() is None else "refused"
+    except BaseException:
+        print(what)
+        traceback.print_exc(limit=-4, file=sys.stdout)
+        return "failed"
 
 
 if __name__ == "__main__":

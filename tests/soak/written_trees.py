@@ -16,7 +16,8 @@ __all__ = ["written"]
 def written(tree: Any, form: str) -> bytes:
     """Write a tree as YAML, or as JSON with its checksum."""
     if form == "yaml":
-        return yaml.safe_dump(tree, allow_unicode=True).encode(errors="surrogatepass")
+        text: str = yaml.safe_dump(tree, allow_unicode=True)
+        return text.encode(errors="surrogatepass")
     if isinstance(tree, dict):
         tree = {key: value for key, value in tree.items() if key != CHECKSUM}
         digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
