@@ -7,13 +7,16 @@ same for every source:
 - `train_limit`: use only the first `train_limit` training images, for a quick try (0 = all);
 - `crop`, `flip`: see `pbkd.data.augmentation.Augmentation`.
 
-torchvision and scikit-learn take seconds to import and are imported by the sources that use them.
+torchvision and scikit-learn take seconds to import: the first is imported by the sources that use
+it, of the second only a file is read.
 """
 
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -70,11 +73,9 @@ class DigitsSource:
 
     def load(self) -> Dataset:
         """Return the data set; needs neither a file nor the network."""
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        pixels = np.rint(digits.images * 255 / 16).astype(np.uint8)
-        everything = split_from_arrays(pixels, digits.target)
+        images, labels = _digits()
+        pixels = np.rint(images * 255 / 16).astype(np.uint8)
+        everything = split_from_arrays(pixels, labels)
         train, validation, test = (
             Subset(everything, rows)
             for rows in torch.split(fixed_permutation(len(everything)), [1077, 360, 360])
@@ -89,6 +90,20 @@ class DigitsSource:
             augmentation=Augmentation(self.crop, self.flip),
             class_names=tuple("0123456789"),
         )
+
+
+def _digits() -> tuple[Any, Any]:
+    """Read images and labels from the file of scikit-learn, whose import takes a second."""
+    package = find_spec("sklearn")
+    if package is not None and package.origin is not None:
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            rows = np.loadtxt(file, delimiter=",")
+            return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(int)
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.images, digits.target
 
 
 @dataclass(frozen=True)

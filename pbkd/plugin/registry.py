@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from pbkd.errors import (
     first_line,
     one_line,
 )
+from pbkd.plugin.installed import installed_plugins
 from pbkd.plugin.modules import import_plugin
 from pbkd.plugin.slots import SLOTS, check_contract, find_fault
 
@@ -237,7 +237,7 @@ def build_registry(extra: Sequence[str] = (), functions: Iterable[str] = ()) -> 
     manager.add_hookspecs(hookspecs)
     registry = Registry(manager, functions=set(functions))
     disabled = os.environ.get("PBKD_DISABLE_PLUGINS", "").split(",")
-    for point, name, version in _installed():
+    for point, name, version in installed_plugins():
         if point.name not in map(str.strip, disabled):
             _add_installed(registry, point, name, version)
     for spec in extra:
@@ -271,18 +271,6 @@ def load_plugin(registry: Registry, spec: str) -> Plugin:
         return registry.add(spec, module, version="", origin=origin)
     except PluginError as error:
         raise PluginError(f"the plugin '{spec}' is broken: {error}") from error
-
-
-def _installed() -> list[tuple[Any, str, str]]:
-    """List the installed plugins, each with name and version of its distribution.
-
-    pbkd's own come first, so that a third party cannot take a built-in's name.
-    """
-    points = entry_points(group="pbkd")
-    # Each access to a name or a version parses the distribution's whole metadata.
-    dists = {dist: (dist.name, dist.version) for dist in {p.dist for p in points} if dist}
-    found = [(point, *dists.get(point.dist, ("", ""))) for point in points]
-    return sorted(found, key=lambda plugin: (plugin[1] != "pbkd", plugin[0].name))
 
 
 def _add_installed(registry: Registry, point: Any, name: str, version: str) -> None:

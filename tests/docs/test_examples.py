@@ -16,17 +16,17 @@ import torch
 import torchvision
 from pbkd_zoo.resnet import resnet20
 from PIL import Image
-from sklearn.datasets import load_sample_images
 
 from pbkd.config.yaml_files import read_yaml
 from pbkd.models.weights import write_weights
 from tests.docs.documents import DOCUMENTS, TUTORIAL, examples, relative_name
 from tests.docs.shell import BIN, environment_of, run_in_process, run_in_shell
+from tests.made_once import made_once
 from tests.paths import ROOT
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Path:
+def desk(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
     """Return a folder with what a reader of the documentation has: a clone, weights, data."""
     for name in ("Makefile", "pyproject.toml", "hatch_build.py"):
         shutil.copy(ROOT / name, tmp_path)
@@ -36,30 +36,37 @@ def desk(tmp_path: Path) -> Path:
     (tmp_path / ".venv" / "bin").symlink_to(BIN)
     for stamp in re.findall(r"\.pbkd-[\w-]+", (ROOT / "Makefile").read_text()):
         (tmp_path / ".venv" / stamp).touch()
+    shutil.copytree(made_once(tmp_path_factory, "own", _own_files), tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def _own_files(folder: Path) -> None:
+    """Write the weights and images that a reader has."""
+    from sklearn.datasets import load_sample_images
+
     torch.manual_seed(0)
-    write_weights(tmp_path / "resnet20.safetensors", resnet20().state_dict())
+    write_weights(folder / "resnet20.safetensors", resnet20().state_dict())
     flowers = torchvision.models.resnet18(num_classes=3)
-    torch.save(flowers.state_dict(), tmp_path / "flowers.pt")
+    torch.save(flowers.state_dict(), folder / "flowers.pt")
     random = np.random.default_rng(0)
     arrays: dict[str, Any] = {}
     for which, count in (("train", 160), ("test", 40)):
         arrays[f"x_{which}"] = random.integers(256, size=(count, 32, 32, 3), dtype=np.uint8)
         arrays[f"y_{which}"] = np.arange(count) % 10
-    np.savez(tmp_path / "cifar10.npz", **arrays)
-    (tmp_path / "photos").mkdir()
+    np.savez(folder / "cifar10.npz", **arrays)
+    (folder / "photos").mkdir()
     for photo, picture in enumerate(load_sample_images().images):
         for number in range(30):
             top, left = (int(random.integers(side - 160)) for side in picture.shape[:2])
             part = Image.fromarray(picture[top : top + 160, left : left + 160])
-            part.save(tmp_path / "photos" / f"{photo}-{number}.png")
+            part.save(folder / "photos" / f"{photo}-{number}.png")
     for which in ("train", "val"):
         for kind in ("daisy", "rose", "tulip"):
-            folder = tmp_path / "flowers" / which / kind
-            folder.mkdir(parents=True)
+            kept = folder / "flowers" / which / kind
+            kept.mkdir(parents=True)
             for number in range(8):
                 pixels = random.integers(256, size=(40, 60, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number}.png")
-    return tmp_path
+                Image.fromarray(pixels).save(kept / f"{number}.png")
 
 
 # Pages whose examples take ten seconds and more, or start processes of torchrun.

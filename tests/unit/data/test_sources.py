@@ -38,9 +38,14 @@ def test_sources_go_by_their_own_names() -> None:
     }
 
 
-def test_digits_are_the_1797_real_ones_each_in_one_split() -> None:
+@pytest.mark.parametrize("has_file", [True, False])
+def test_digits_are_the_1797_real_ones_each_in_one_split(
+    monkeypatch: pytest.MonkeyPatch, has_file: bool
+) -> None:
     from sklearn.datasets import load_digits
 
+    if not has_file:
+        monkeypatch.setattr("pbkd.data.sources.find_spec", lambda _: None)
     data = DigitsSource().load()
     parts = [data.train, data.validation, data.test]
     assert [len(part) for part in parts] == [1077, 360, 360]
