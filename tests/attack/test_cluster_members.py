@@ -156,7 +156,7 @@ def serve(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str],
     losses: list[str] = []
     errors: list[Exception] = []
     monkeypatch.setattr(follower, "_exit", losses.append)
-    monkeypatch.setattr(follower.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
 
     def run() -> None:
         try:

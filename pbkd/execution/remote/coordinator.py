@@ -8,6 +8,7 @@ import secrets
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, TypeVar
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from pbkd.core.schedule import Worker
     from pbkd.execution.remote.channel import Channel
+    from pbkd.execution.remote.folder_sync import FolderDelta
     from pbkd.execution.remote.messages import Message
     from pbkd.execution.remote.worker_files import WorkerFiles
     from pbkd.execution.worker_request import WorkerRequest
@@ -141,10 +143,8 @@ class Coordinator:
         contents = pack_folder(folder)
         self._writable = {rank: writable_files(contents, rank) for rank in others}
         self._folder = folder
-        for rank in others:
-            for name, content in contents.items():
-                self._peers[rank].send(File(name), content or b"")
-            self._peers[rank].send(Work(rank))
+        with ThreadPoolExecutor(max(1, len(others))) as pool:
+            list(pool.map(partial(self._send_work, contents), others))
         try:
             work(folder, 0)
         except Exception as error:
@@ -162,6 +162,11 @@ class Coordinator:
         for peer in self._peers.values():
             peer.send(End())
             peer.close()
+
+    def _send_work(self, contents: FolderDelta, rank: int) -> None:
+        for name, content in contents.items():
+            self._peers[rank].send(File(name), content or b"")
+        self._peers[rank].send(Work(rank))
 
     def _on_message(self, rank: int, message: Message, body: bytes) -> None:
         """Receive a message of a worker, in its connection's thread."""

@@ -41,7 +41,7 @@ def encryption() -> Encryption | None:
 
     `PBKD_TLS_CERTIFICATE` is a PEM file with this process's certificate, `PBKD_TLS_KEY` one with
     its private key (by default the same file), `PBKD_TLS_CA` one with the certificates that sign
-    those of the others (by default the same file: one self-signed certificate for all).
+    the others' (by default the same file: one self-signed certificate for all).
 
     Returns:
         The encryption; None without these variables.
