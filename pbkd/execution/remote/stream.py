@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import selectors
+import select
 import socket
 import ssl
 import threading
@@ -19,7 +19,6 @@ __all__ = ["Stream"]
 
 T = TypeVar("T")
 _PIECE = 2**18  # bytes of one call of the system
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Stream:
@@ -61,7 +60,7 @@ class Stream:
             self._socket, server_side=accepting, do_handshake_on_connect=False
         )
         self._socket = encrypted
-        self._retried(encrypted.do_handshake, selectors.EVENT_READ)
+        self._retried(encrypted.do_handshake, select.POLLIN)
         return encrypted.getpeercert(binary_form=True)
 
     def read(self, size: int) -> bytes:
@@ -75,7 +74,7 @@ class Stream:
         content = bytearray()
         while len(content) < size:
             call = partial(self._receive, min(size - len(content), _PIECE))
-            piece = self._retried(call, selectors.EVENT_READ)
+            piece = self._retried(call, select.POLLIN)
             if not piece:
                 raise EOFError("the connection was closed")
             content += piece
@@ -90,7 +89,7 @@ class Stream:
         """
         left = memoryview(content)
         while left:
-            left = left[self._retried(partial(self._send, left[:_PIECE]), selectors.EVENT_WRITE) :]
+            left = left[self._retried(partial(self._send, left[:_PIECE]), select.POLLOUT) :]
 
     def close(self) -> None:
         """Close the connection in both directions; other threads' reads and writes end."""
@@ -127,16 +126,16 @@ class Stream:
             except BlockingIOError:
                 self._wait(events, end)
             except ssl.SSLWantReadError:
-                self._wait(selectors.EVENT_READ, end)
+                self._wait(select.POLLIN, end)
             except ssl.SSLWantWriteError:
-                self._wait(selectors.EVENT_WRITE, end)
+                self._wait(select.POLLOUT, end)
 
     def _wait(self, events: int, end: float) -> None:
         until = end if self.deadline is None else min(end, self.deadline)
-        with _Selector() as selector:
-            try:
-                selector.register(self._socket, events)
-            except ValueError as error:
-                raise OSError("this process has closed the connection") from error
-            if not selector.select(max(0.0, until - time.monotonic())):
-                raise TimeoutError("no answer in time")
+        poll = select.poll()
+        try:
+            poll.register(self._socket, events)
+        except ValueError as error:
+            raise OSError("this process has closed the connection") from error
+        if not poll.poll(1000 * max(0.0, until - time.monotonic())):
+            raise TimeoutError("no answer in time")
