@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 
-from pbkd.execution.remote import handshake, listener
+from pbkd.errors import WorkerError
+from pbkd.execution.remote import handshake, listener, rendezvous
 from pbkd.execution.remote.handshake import Credentials, Peer, RefusedError
 from pbkd.execution.remote.messages import ProtocolError, Stay
 from pbkd.execution.remote.stream import Stream
@@ -185,6 +187,22 @@ def test_a_crowd_of_strangers_takes_bounded_room_and_keeps_nobody_out(
     wait_until(lambda: not accepting.listener._strangers)
     for stranger in crowd:
         stranger.close()
+
+
+STORED = (
+    b"", b"null", b"[" * 100_000, b"\xff", pickle.dumps(("127.0.0.1", 9)), b'{"address": "a"}',
+    b'{"address": 1, "port": 9}', b'{"address": "a\\n", "port": 9}', b'{"port": 9}',
+    b'{"address": "", "port": 9}', b'{"address": "a", "port": 65536}',
+    b'{"address": "a", "port": "9"}',
+)  # fmt: skip
+
+
+def test_what_a_stranger_writes_to_torchs_store_is_one_sentence() -> None:
+    store = HashStore()
+    for content in STORED:
+        store.set(rendezvous._LISTENING_KEY, content)
+        with pytest.raises(WorkerError, match="only the machines of this run reach it"):
+            rendezvous._listening(store)
 
 
 def test_one_address_only_is_listened_at(accepting: Accepting) -> None:

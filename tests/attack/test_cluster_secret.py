@@ -12,6 +12,7 @@ import pytest
 
 from pbkd.errors import ConfigError
 from pbkd.execution.remote import secret
+from pbkd.execution.remote.rendezvous import rendezvous
 from pbkd.execution.remote.secret import cluster_secret, secret_file
 
 GOOD = "0123456789abcdef" * 4
@@ -133,6 +134,16 @@ def test_on_several_machines_the_command_that_shares_it_is_said(
     with pytest.raises(ConfigError, match="has no secret") as error:
         cluster_secret(create=False)
     assert command in str(error.value)
+    assert not path.exists()
+
+
+def test_a_run_on_several_machines_does_not_begin_without_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    with pytest.raises(ConfigError, match="has no secret"), rendezvous(None):
+        pytest.fail("it has begun")
     assert not path.exists()
 
 
