@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
+from pbkd.core.archives import expansion_of
 from pbkd.core.files import open_regular, user_path
 from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import ArraySplit, Dataset, missing_labels
@@ -17,7 +18,6 @@ from pbkd.data.splits import split_validation, split_validation_and_test
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
-    import zipfile
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["NpzSource", "split_from_arrays"]
-
-_SMALL, _MOST_EXPANDED = 2**29, 200  # bytes of arrays, and how many of them a byte may make
 
 
 def split_from_arrays(images: Any, labels: Any) -> ArraySplit:
@@ -130,7 +128,8 @@ def _read_npz(
             if missing:
                 raise DataError(f"{path} has no {', '.join(sorted(missing))}; add the arrays.")
             keys = [*required, *(key for key in optional if key in arrays.files)]
-            _check_bytes(arrays.zip, keys)
+            if expansion := expansion_of(arrays.zip):
+                raise ValueError(expansion)
             found = {key: arrays[key] for key in keys}
             if not all(isinstance(array, np.ndarray) for array in found.values()):
                 raise ValueError("a member is no array")
@@ -139,18 +138,6 @@ def _read_npz(
         raise
     except Exception as error:  # zip, its compressions and numpy fail with types of their own
         raise DataError(f"{path} is not a readable .npz file of plain arrays ({error}).") from error
-
-
-def _check_bytes(archive: zipfile.ZipFile, keys: Sequence[str]) -> None:
-    """Raise `ValueError` for arrays that are far larger than the archive; real ones are not."""
-    sizes = {info.filename: info.file_size for info in archive.infolist()}
-    unpacked = sum(sizes.get(f"{key}.npy", sizes.get(key, 0)) for key in keys)
-    packed = sum(info.compress_size for info in archive.infolist())
-    if unpacked > max(_SMALL, _MOST_EXPANDED * packed):
-        raise ValueError(
-            f"{packed / 1e6:,.1f} MB expand to {unpacked / 1e6:,.0f} MB: save it uncompressed, with"
-            " numpy.savez, if it is no attack"
-        )
 
 
 def _check_images(path: str, name: str, images: np.ndarray[Any, Any]) -> None:

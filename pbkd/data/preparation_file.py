@@ -19,7 +19,7 @@ PILLOW_FILTERS = {
 }  # fmt: skip
 """The numbers of Pillow's resampling filters."""
 
-_MOST_PIXELS = 2**26
+_MOST_PIXELS = 2**24  # of all channels: 2,364 x 2,364 in colour
 _LONGEST = 2**16
 
 
@@ -53,8 +53,10 @@ def preparation_from_tree(tree: Any, where: str) -> Preparation:
         raise RunFolderError(f"{where} does not say how images are prepared.")
     channels = tree.get("channels")
     height, width = _size(tree.get("crop"), f"'crop' of {where}")
-    if not _is_length(channels) or channels * height * width > _MOST_PIXELS:
+    if not _is_length(channels):
         raise RunFolderError(f"'channels' of {where} is not a number of channels.")
+    if channels * height * width > _MOST_PIXELS:
+        raise RunFolderError(f"'crop' of {where} has more than {_MOST_PIXELS:,} values.")
     resize = tree.get("resize")
     shorter = resize.get("shorter_side") if isinstance(resize, dict) else None
     direct = shorter is None and _size(resize, f"'resize' of {where}") == (height, width)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pbkd.core.archives import expansion_of
 from pbkd.core.files import read_foreign_json
 from pbkd.errors import WeightsError
 from pbkd.models.inert_pickle import inert_pickle_module
@@ -137,9 +138,12 @@ def _kind_of_zip(path: Path) -> str | None:
     if not zipfile.is_zipfile(path):
         return "is cut off or damaged: copy or download it again"
     try:
-        names = zipfile.ZipFile(path).namelist()
+        with zipfile.ZipFile(path) as archive:
+            names, expansion = archive.namelist(), expansion_of(archive)
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return "is damaged: copy or download it again"
+    if expansion:
+        return f"is no file of torch.save, which does not compress: {expansion}"
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
         return (
             "is a TorchScript archive, which holds code: save"

@@ -154,13 +154,24 @@ def test_hostile_arrays_are_refused(array: bytes, tmp_path: Path) -> None:
 
 def test_an_archive_that_expands_is_refused_before(tmp_path: Path) -> None:
     path = tmp_path / "bomb.npz"
-    npz(path, x_train=npy((2**20, 8, 8), bytes(2**26)))
+    npz(path, x_train=npy((2**16, 8, 8), bytes(2**22)))
     content = path.read_bytes()
-    size = struct.pack("<I", 2**26 + 128)
+    size = struct.pack("<I", 2**22 + 128)
     assert content.count(size) == 2, "the size in both heads"
     path.write_bytes(content.replace(size, struct.pack("<I", 2**31)))
     with pytest.raises(DataError, match="expand to 2,147 MB"):
         NpzSource(str(path), labelled=False).load()
+
+
+def test_weights_that_expand_are_refused_before(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", b"")
+        archive.writestr("bomb/data/0", bytes(2**22))
+    size, content = struct.pack("<I", 2**22), path.read_bytes()
+    path.write_bytes(content.replace(size, struct.pack("<I", 2**31)))
+    with pytest.raises(WeightsError, match="expand to 2,147 MB"):
+        read_checkpoint(path)
 
 
 def test_an_archive_that_is_encrypted_is_refused(tmp_path: Path) -> None:

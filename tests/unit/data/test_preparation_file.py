@@ -48,7 +48,7 @@ def test_the_written_form_names_everything_that_happens_to_a_picture() -> None:
     [
         ("channels", 0, "'channels' of here"),
         ("channels", True, "'channels' of here"),
-        ("channels", 2**15, "'channels' of here"),
+        ("channels", 2**15, "'crop' of here"),
         ("crop", [224, 224], "'crop' of here is not a height"),
         ("crop", {"height": 224}, "'crop' of here is not a height"),
         ("crop", {"height": 2**40, "width": 1}, "'crop' of here is not a height"),
