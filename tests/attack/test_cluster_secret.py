@@ -54,6 +54,20 @@ def test_the_file_is_in_the_home_folder_by_default(monkeypatch: pytest.MonkeyPat
     assert secret_file() == Path("/home/somebody/.config/pbkd/secret")
 
 
+def test_a_user_without_a_home_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 2**30)
+    with pytest.raises(ConfigError, match=r"has no home folder.*set PBKD_SECRET="):
+        cluster_secret(create=True)
+
+
+def test_a_secret_of_any_bytes_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytes(range(128, 200))
+    monkeypatch.setenv("PBKD_SECRET", os.fsdecode(content))
+    assert cluster_secret(create=False) == content
+
+
 @pytest.mark.parametrize("create", [True, False])
 @pytest.mark.parametrize("text", ["", "short", "a" * 64, "a" * 31, "ab" * 5000])
 def test_a_secret_that_can_be_guessed_is_refused(

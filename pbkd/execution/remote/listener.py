@@ -139,7 +139,8 @@ class Listener:
         refused = "; ".join(f"{why} ({count} times)" for why, count in self._refusals.items())
         return (
             f"{missing} of {world_size} processes did not connect to {host}:{port} within"
-            f" {timeout:.0f} seconds: check that a firewall does not block that address"
+            f" {timeout:.0f} seconds: check that no firewall blocks that address, and that"
+            " it is on the network that the machines share (GLOO_SOCKET_IFNAME chooses it)"
             + (f", and why connections were refused: {refused}." if refused else ".")
         )
 

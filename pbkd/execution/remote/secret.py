@@ -40,7 +40,7 @@ def cluster_secret(*, create: bool) -> bytes:
         ConfigError: There is none, it is too short, or others can read or replace the file.
     """
     if VARIABLE in os.environ:
-        return _checked(os.environ[VARIABLE].encode(), f"the environment variable {VARIABLE}")
+        return _checked(os.fsencode(os.environ[VARIABLE]), f"the environment variable {VARIABLE}")
     path = secret_file()
     if create:
         _create(path)
@@ -56,8 +56,17 @@ def cluster_secret(*, create: bool) -> bytes:
 
 
 def secret_file() -> Path:
-    """Return the path of the file with the secret: `pbkd/secret` in `XDG_CONFIG_HOME`."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
+    """Return the path of the file with the secret: `pbkd/secret` in `XDG_CONFIG_HOME`.
+
+    Raises:
+        ConfigError: This user has no home folder.
+    """
+    try:
+        home = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f'this user has no home folder for the secret of its runs: set {VARIABLE}="$({_MAKE})".'
+        ) from error
     return Path(home) / "pbkd" / "secret"
 
 
