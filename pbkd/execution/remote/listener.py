@@ -27,7 +27,7 @@ __all__ = ["Listener", "Membership", "connect", "listen"]
 
 _BACKLOG = 1024
 _HANDSHAKE_SECONDS = 15.0
-_MAX_STRANGERS = 128  # connections that may be in their handshake at a time
+_MAX_STRANGERS = 128  # connections that may be in their handshake at a time, besides members
 _MAX_REASONS = 16  # different reasons of refusals that are kept, to be reported
 _POLL_SECONDS = 0.2
 
@@ -168,7 +168,7 @@ class Listener:
         stream.deadline = time.monotonic() + _HANDSHAKE_SECONDS
         with self._changed:
             self._strangers.append(stream)
-            if len(self._strangers) > _MAX_STRANGERS:
+            if len(self._strangers) > _MAX_STRANGERS + len(self._peers):
                 self._strangers.popleft().close()
 
     def _welcome(self, stream: Stream) -> None:
