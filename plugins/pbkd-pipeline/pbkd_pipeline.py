@@ -52,7 +52,7 @@ class Pipeline:
             A relay: one job per worker of each stage, with the feed `relay`.
 
         Raises:
-            ScheduleError: If there are so many blocks and workers that the search takes too long.
+            ScheduleError: If the search takes too long for this many blocks and workers.
         """
         sizes = list(_sizes(costs, len(workers)))
         _check_search(len(costs), workers, sizes)
