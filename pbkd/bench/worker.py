@@ -226,5 +226,5 @@ def _filled_cache(folder: Path, rig: Rig, workers: int) -> ActivationCache:
         for index in range(rig.rank, len(rig.images), workers)
     ]
     blocks = list(rig.blocks.values())
-    spec = CacheSpec(folder, blocks, rows * len(rig.images))
+    spec = CacheSpec(folder / "activations", blocks, rows * len(rig.images))
     return open_cache(spec, rig.chain, share, rank=rig.rank, workers=workers)

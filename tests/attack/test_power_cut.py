@@ -70,7 +70,7 @@ def test_what_survives_at_any_moment_is_whole(
     recorded: tuple[RunResult, list[Image]], tmp_path: Path, entries: str
 ) -> None:
     _, images = recorded
-    assert len(images) > 60
+    assert len(images) > 30
     known: set[tuple[str, bytes]] = set()
     for moment, image in enumerate(images):
         out = image.restore(tmp_path / str(moment), entries=entries)
