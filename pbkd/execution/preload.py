@@ -13,7 +13,8 @@ _SLOW_IMPORTS = ("torch._dynamo", "torchvision", "timm", "sklearn.datasets")
 def modules_to_preload() -> list[str]:
     """Return the modules that a process should import before it is forked into workers.
 
-    They start no threads and use no device. Beside the worker's own module these are slow imports
+    They start no threads and use no device. Beside modules of pbkd these are slow imports
     that this process has already needed for teacher and data.
     """
-    return ["pbkd.execution.worker", *(name for name in _SLOW_IMPORTS if name in sys.modules)]
+    ours = ["pbkd.execution.fork_server", "pbkd.execution.worker"]
+    return [*ours, *(name for name in _SLOW_IMPORTS if name in sys.modules)]

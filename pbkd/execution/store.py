@@ -6,6 +6,7 @@ import os
 import secrets
 import tempfile
 from contextlib import contextmanager
+from multiprocessing import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
 
-__all__ = ["STORE", "open_store", "private_store", "read_key"]
+__all__ = ["STORE", "STORE_PREFIX", "open_store", "private_store", "read_key"]
 
 STORE = "PBKD_STORE"
 """Variable with the path of the store's file, in the workers of one machine."""
+
+STORE_PREFIX = "pbkd-store-"
+"""Start of the names of folders that hold a store, in the temporary folder of multiprocessing."""
 
 _KEY = "key"
 _LOOPBACK = "127.0.0.1"
@@ -42,7 +46,8 @@ def private_store() -> Iterator[Mapping[str, str]]:
         Environment variables for the workers, besides RANK and WORLD_SIZE.
     """
     interface = _loopback_interface()
-    with tempfile.TemporaryDirectory(prefix="pbkd-store-") as folder:
+    home = util.get_temp_dir()  # the fork server removes it, even if this process is killed
+    with tempfile.TemporaryDirectory(prefix=STORE_PREFIX, dir=home) as folder:
         path = Path(folder, "store")
         path.touch(mode=0o600)
         dist.FileStore(str(path)).set(_KEY, secrets.token_hex(32))  # type: ignore[attr-defined]

@@ -174,10 +174,8 @@ def _check_places(folder: Path, moment: Moment) -> None:
     places = [folder, folder / "1", folder / "home", folder / "tmp"]
     found = {str(path.relative_to(folder)) for place in places for path in place.iterdir()}
     strange = {name for name in found if Path(name).name not in known}
-    if moment.signal == SIGKILL and moment.victim in ("host", "group"):
-        strange = {
-            name for name in strange if not name.startswith(("tmp/pymp-", "tmp/pbkd-store-"))
-        }
+    if moment.victim == "group" and moment.signal != SIGINT:  # nobody was left to tidy up
+        strange = {name for name in strange if not name.startswith("tmp/pymp-")}
     if strange:
         raise FaultError(f"left outside of the run folder: {', '.join(sorted(strange))}")
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -154,6 +155,7 @@ def _become(request: Mapping[str, Any]) -> None:
     os.setsid()
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
+    tempfile.tempdir = None  # it was that of the process that preloads
     for number, name in enumerate((os.devnull, "stdout", "stderr")):
         stream = os.open(name, os.O_RDWR)
         os.dup2(stream, number)
