@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGINT, SIGKILL, SIGTERM
+from signal import SIGINT, SIGKILL
 from typing import TYPE_CHECKING
 
 from tests.soak.moments import WRITING
@@ -28,6 +29,7 @@ __all__ = ["FaultError", "Undisturbed", "attempt", "run_undisturbed", "wait_unti
 
 _HANG = 60.0  # seconds
 _GONE = 10.0
+_STOPPED = r"pbkd: [^\n]+\.\n"
 
 
 class FaultError(AssertionError):
@@ -159,13 +161,13 @@ def _check_end(moment: Moment | None, command: Command, code: int | None) -> Non
     allowed = _codes(moment.signal) if moment and is_host else (0,)
     if code not in allowed:
         raise FaultError(f"exit code {code}, not one of {allowed}: {told}")
-    if code == 130 and not told.startswith("pbkd: stopped; "):
-        raise FaultError(f"Ctrl-C is answered by: {told}")
+    if code and code > 0 and not re.fullmatch(_STOPPED, told):
+        raise FaultError(f"{moment} is answered by: {told}")
 
 
 def _codes(signal: Signals) -> tuple[int, ...]:
     """Return the exit codes of a run that gets a signal; 0 if it was just over."""
-    return {SIGKILL: (-9, 0), SIGTERM: (-15, 143, 0), SIGINT: (130, 0)}[signal]
+    return (-SIGKILL if signal == SIGKILL else 128 + signal, 0)
 
 
 def _check_places(folder: Path, moment: Moment) -> None:
