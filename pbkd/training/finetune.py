@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,12 @@ from torch.nn import functional
 
 from pbkd.data.batching import shuffled_batches, steps_per_epoch
 from pbkd.models.accuracy import accuracy
-from pbkd.models.weights import fingerprint
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot, tensors_below
 from pbkd.training.learner import new_learner
 from pbkd.training.soft_targets import soft_target_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -79,15 +79,11 @@ class TrainingHooks:
 
 @dataclass
 class _Best:
-    """The state that scored best so far, how many epochs have been trained, and from where.
-
-    `start` is the fingerprint of the first weights.
-    """
+    """The state that scored best so far, and how many epochs have been trained."""
 
     epochs: int
     score: float
     state: dict[str, Tensor]
-    start: str
 
 
 def train_network(
@@ -219,24 +215,30 @@ def _loss(
 def _write_checkpoint(store: CheckpointStore, learner: Learner, best: _Best) -> None:
     tensors, facts = snapshot(learner)
     tensors |= {f"best.{name}": tensor for name, tensor in best.state.items()}
-    store.write(best.epochs, tensors, {**facts, "best": best.score, "start": best.start})
+    store.write(best.epochs, tensors, {**facts, "best": best.score, "layout": _layout(best.state)})
 
 
 def _untrained(network: nn.Module, hooks: TrainingHooks, validate: Callable[[], float]) -> _Best:
     score = validate() if hooks.initial_score is None else hooks.initial_score
-    return _Best(0, score, _state(network), fingerprint(network))
+    return _Best(0, score, _state(network))
 
 
 def _resume(store: CheckpointStore | None, learner: Learner) -> _Best | None:
-    """Restore the newest readable checkpoint of training from these weights, if there is one."""
+    """Restore the newest readable checkpoint of a network of these tensors, if there is one."""
     if store is None:
         return None
-    start = fingerprint(learner.replacement)
+    layout = _layout(learner.replacement.state_dict())
     for epoch in store.readable():
         tensors, facts = store.read(epoch)
-        if facts.get("start") != start:
+        if facts.get("layout") != layout:
             store.damaged(f"'{store.path(epoch)}' is of another student.")
             continue
         restore(tensors, facts, learner)
-        return _Best(epoch, facts["best"], tensors_below(tensors, "best."), start)
+        return _Best(epoch, facts["best"], tensors_below(tensors, "best."))
     return None
+
+
+def _layout(state: Mapping[str, Tensor]) -> str:
+    """Return a digest of the names and shapes of a network's tensors."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    return hashlib.sha256(str(shapes).encode()).hexdigest()
