@@ -53,7 +53,9 @@ def status(
     elif is_held(folder):
         typer.echo("running")
     else:
-        for fault in unrecorded(folder, events):
+        report = {name: (folder / name).is_file() for name in ("README.md", "result.json")}
+        missing = [f"'{folder / name}' is missing." for name in report if not report[name]]
+        for fault in (*(missing if any(report.values()) else ()), *unrecorded(folder, events)):
             typer.echo(f"damaged: {fault}")
         typer.echo(f"stopped; go on with `pbkd run --resume {quote(str(folder))}`")
 

