@@ -15,8 +15,12 @@ RUN_TIME := $(VENV)/.pbkd-run-time
 DEV := $(VENV)/.pbkd-dev
 DEV_FULL := $(VENV)/.pbkd-dev-full
 
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --editable
+# Modules are compiled when they are imported first; pip would compile all of every package.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --editable
 PYTEST := $(BIN)/pytest --numprocesses=auto --maxprocesses=4
+
+# Unit tests are never slow, and take long to collect.
+SLOW := tests/attack tests/docs tests/integration plugins
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format types unit test slow docs run
@@ -50,7 +54,7 @@ test: $(DEV_FULL)
 endif
 
 slow: $(DEV_FULL) ## run the long tests: clusters, all plugins' copies, the wheel, long examples
-	$(BIN)/pytest --numprocesses=4 --dist=loadgroup -m slow $(ARGS)
+	$(BIN)/pytest --numprocesses=4 --dist=loadgroup -m slow $(or $(ARGS),$(SLOW))
 
 docs: $(DEV_FULL) ## build the documentation's site in build/site
 	$(BIN)/mkdocs build
