@@ -158,16 +158,19 @@ def _check_end(moment: Moment | None, command: Command, code: int | None) -> Non
     if "Traceback" in told:
         raise FaultError(f"a traceback: {told}")
     is_host = moment is not None and moment.victim in ("host", "group")
-    allowed = _codes(moment.signal) if moment and is_host else (0,)
+    is_over = '"event": "result"' in command.out  # Python itself is ending
+    allowed = _codes(moment.signal, is_over=is_over) if moment and is_host else (0,)
     if code not in allowed:
         raise FaultError(f"exit code {code}, not one of {allowed}: {told}")
     if code and code > 0 and not re.fullmatch(_STOPPED, told):
         raise FaultError(f"{moment} is answered by: {told}")
 
 
-def _codes(signal: Signals) -> tuple[int, ...]:
-    """Return the exit codes of a run that gets a signal; 0 if it was just over."""
-    return (-SIGKILL if signal == SIGKILL else 128 + signal, 0)
+def _codes(signal: Signals, *, is_over: bool) -> tuple[int, ...]:
+    """Return the exit codes of a run that gets a signal."""
+    if is_over:
+        return 0, -signal, 128 + signal
+    return (-SIGKILL if signal == SIGKILL else 128 + signal,)
 
 
 def _check_places(folder: Path, moment: Moment) -> None:
