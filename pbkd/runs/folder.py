@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
@@ -157,16 +158,26 @@ def unfinished_run(folder: Path) -> Path:
     """Return `folder` if its run can be resumed.
 
     Raises:
-        RunFolderError: It is no run folder, its configuration has no checksum, or its run was
-            stopped before training.
+        RunFolderError: It is no run folder, it has a link in it, its configuration has no
+            checksum, or its run was stopped before training.
     """
     if not (folder / "config.yaml").is_file() or not (folder / "identity.json").is_file():
         raise RunFolderError(
             f"'{folder}' holds no run that can be resumed: it is no run folder, or its run was"
             " stopped before training began."
         )
+    _check_links(folder)
     configuration_file(folder)
     return folder
+
+
+def _check_links(folder: Path) -> None:
+    """Refuse links in a run folder, through which a resumed run would write elsewhere."""
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = os.path.join(parent, name)  # noqa: PTH118 - there may be many
+            if os.path.islink(path):  # noqa: PTH114
+                raise RunFolderError(f"'{path}' is a link: put the file itself there to resume.")
 
 
 def is_finished(folder: Path) -> bool:

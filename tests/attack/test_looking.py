@@ -97,3 +97,23 @@ def test_a_lock_that_is_held_is_seen_without_taking_it(copied: Path) -> None:
         with pytest.raises(RunFolderError, match="another process runs in"), locked(copied):
             pass
     assert not is_held(copied)
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "teacher-fed", "events/rank0.jsonl"])
+def test_a_run_is_not_resumed_through_a_link(
+    name: str, copied: Path, pbkd: Pbkd, tmp_path: Path
+) -> None:
+    (copied / "README.md").unlink()  # as if the run had stopped before
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "teacher-fed").mkdir(parents=True)
+    path = copied / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.symlink_to(elsewhere)
+    ended = pbkd("run", "--resume", copied)
+    assert (ended.code, ended.err) == (
+        2,
+        f"pbkd: '{path}' is a link: put the file itself there to resume.\n",
+    )
+    assert [file.name for file in elsewhere.rglob("*")] == ["teacher-fed"]
