@@ -23,6 +23,9 @@ _IN_FOLDER = (
     "model.safetensors.index.json", "pytorch_model.bin.index.json",
 )  # fmt: skip
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
+_SPARE_BYTES = 2**26
+_MOST_PLACES = 2**22
+_DEPTH = 10  # of the deepest walk through a content
 _LEGACY = 0x1950A86A20F9469CFC6C  # the number with which torch before 1.6 begins a file
 _KINDS = {
     b"version https://git-lfs": "is a pointer of git-LFS, not the file: run `git lfs pull`",
@@ -177,7 +180,8 @@ def _read_torch(path: Path) -> Checkpoint:
     """Read a file of torch.save, or a pickled dictionary of arrays."""
     pickles: Any = inert_pickle_module(path)
     try:
-        content = None if zipfile.is_zipfile(path) else _first_object(path, pickles)
+        is_zip = _is_bounded_zip(path)
+        content = None if is_zip else _first_object(path, pickles)
         if content is None:
             content = torch.load(
                 path, map_location="cpu", weights_only=False, pickle_module=pickles
@@ -189,7 +193,36 @@ def _read_torch(path: Path) -> Checkpoint:
             f"'{path}' cannot be read as plain weights ({type(error).__name__}): it is damaged, or"
             " no file of weights; save model.state_dict() with torch.save, or use safetensors."
         ) from error
+    if _places(content, {}) > _MOST_PLACES:
+        raise WeightsError(f"'{path}' repeats its objects too often: it is no file of weights.")
     return Checkpoint(path, content)
+
+
+def _is_bounded_zip(path: Path) -> bool:
+    """Whether a file is a zip archive; raise `ValueError` if it expands, or torch reads another."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return False
+    with zipfile.ZipFile(path) as archive:
+        names = [entry.filename for entry in archive.infolist()]
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > 4 * path.stat().st_size + _SPARE_BYTES or len(set(names)) < len(names):
+        raise ValueError("its entries overlap or expand")
+    records = set(torch._C.PyTorchFileReader(str(path)).get_all_records())
+    if records != {name.partition("/")[2] for name in names}:
+        raise ValueError("it can be read in two ways")
+    return True
+
+
+def _places(content: Any, seen: dict[tuple[int, int], int], depth: int = 0) -> int:
+    """Count the places of a content in a walk; objects that hold each other count every time."""
+    if not isinstance(content, (dict, list, tuple)) or depth > _DEPTH:
+        return 1
+    key = (id(content), depth)
+    if key not in seen:
+        values = content.values() if isinstance(content, dict) else content
+        seen[key] = 1 + sum(_places(value, seen, depth + 1) for value in values)
+    return seen[key]
 
 
 def _first_object(path: Path, pickles: Any) -> Any:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import builtins
 import collections
 import pickle
 import types
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import _utils as rebuilding
-
 from pbkd.errors import WeightsError
+from pbkd.models.plain_values import (
+    PLAIN_VALUES,
+    Array,
+    ArrayType,
+    check_key,
+    fill_array,
+    set_byte_order,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,41 +25,8 @@ __all__ = ["Inert", "inert_pickle_module", "inert_types"]
 
 _DEPTH = 8
 
-_TORCH_FUNCTIONS = (
-    "_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter",
-    "_rebuild_parameter_with_state",
-)  # fmt: skip
-_DATA = {
-    **{("torch._utils", name): getattr(rebuilding, name) for name in _TORCH_FUNCTIONS},
-    ("torch._tensor", "_rebuild_from_type_v2"): lambda function, _type, given, _state: function(
-        *given
-    ),
-    ("torch", "Size"): torch.Size,
-    ("torch", "device"): torch.device,
-    ("torch.nn.parameter", "Parameter"): torch.nn.Parameter,
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("collections", "defaultdict"): lambda *_given: collections.OrderedDict(),
-    ("collections", "Counter"): collections.Counter,
-    ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
-}
-"""What torch and numpy name in files of tensors, by module and name."""
-_BUILTINS = (
-    "list",
-    "dict",
-    "tuple",
-    "int",
-    "float",
-    "bool",
-    "str",
-    "bytes",
-    "set",
-    "frozenset",
-    "complex",
-    "slice",
-    "range",
-    "bytearray",
-    "object",
-)
+_MOST_TYPES = 10_000
+_MOST_ELEMENTS = 2**40
 _RUNS_CODE = (
     "builtins", "os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "runpy", "importlib",
     "pty", "code", "codeop", "pickle", "ctypes", "webbrowser", "commands", "asyncio",
@@ -120,9 +90,11 @@ def inert_pickle_module(path: object) -> types.ModuleType:
         WeightsError: While reading, if the data names a function that runs commands.
     """
 
-    class Unpickler(pickle.Unpickler):
+    types_of_file: dict[tuple[str, str], Any] = {}
+
+    class Unpickler(_Unpickler):
         def find_class(self, module: str, name: str) -> Any:
-            return _find(module, name, path)
+            return _find(module, name, path, types_of_file)
 
     stand_in: Any = types.ModuleType("inert_pickle")
     stand_in.Unpickler = Unpickler
@@ -130,40 +102,90 @@ def inert_pickle_module(path: object) -> types.ModuleType:
     return stand_in  # type: ignore[no-any-return]
 
 
-def _find(module: str, name: str, path: object) -> Any:
-    """Return what stands for a name in pickled data."""
+class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+    """Reads pickled data; written in Python, whose memo cannot be told to be huge."""
+
+    def _load_build(self) -> None:
+        """Set the state of objects that have one here; of no others, such as functions."""
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if isinstance(target, Inert):
+            target.state = state
+        elif isinstance(target, Array):
+            fill_array(target, state)
+        elif isinstance(target, ArrayType):
+            set_byte_order(target, state)
+        elif isinstance(target, collections.OrderedDict) and isinstance(state, dict):
+            if "_metadata" in state:
+                target._metadata = state["_metadata"]  # type: ignore[attr-defined]
+        else:
+            raise pickle.UnpicklingError("what is no object has a state")
+
+    def _load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set_items([key, value])
+
+    def _load_setitems(self) -> None:
+        self._set_items(self.pop_mark())
+
+    def _set_items(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, dict):
+            raise pickle.UnpicklingError("what is no mapping has items")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target[check_key(key)] = value
+
+    def _load_additems(self) -> None:
+        items = self.pop_mark()
+        for item in items:
+            check_key(item)
+        target = self.stack[-1]
+        if not isinstance(target, Inert):
+            target.update(items)
+
+    def _load_frozenset(self) -> None:
+        self.append(frozenset(map(check_key, self.pop_mark())))
+
+    def _load_storage(self) -> None:
+        """Let a name for what is outside of the pickled data be that of a storage."""
+        found = self.stack.pop()
+        if not isinstance(found, tuple) or found[:1] not in (("storage",), (b"storage",)):
+            raise pickle.UnpicklingError("something outside of the file is named")
+        if not isinstance(found[4], int) or not 0 <= found[4] < _MOST_ELEMENTS:
+            raise pickle.UnpicklingError("a storage has an impossible size")
+        self.append(self.persistent_load(found))
+
+    def _refuse(self) -> None:
+        raise pickle.UnpicklingError("the data uses an operation that no file of weights has")
+
+    dispatch = {  # noqa: RUF012 - as in the class that is extended
+        **pickle._Unpickler.dispatch,  # type: ignore[attr-defined]
+        pickle.BUILD[0]: _load_build,
+        pickle.SETITEM[0]: _load_setitem,
+        pickle.SETITEMS[0]: _load_setitems,
+        pickle.ADDITEMS[0]: _load_additems,
+        pickle.FROZENSET[0]: _load_frozenset,
+        pickle.BINPERSID[0]: _load_storage,
+        pickle.PERSID[0]: _refuse,
+        pickle.EXT1[0]: _refuse,
+        pickle.EXT2[0]: _refuse,
+        pickle.EXT4[0]: _refuse,
+        pickle.NEXT_BUFFER[0]: _refuse,
+    }
+
+
+def _find(module: str, name: str, path: object, found: dict[tuple[str, str], Any]) -> Any:
+    """Return what stands for a name in pickled data; `found` has the inert types of the file."""
     module = {"__builtin__": "builtins"}.get(module, module)  # as Python 2 and protocol 2 name it
-    known = _DATA.get((module, name)) or _torch_value(module, name) or _numpy_value(module, name)
-    if known is not None:
-        return known
-    if module == "builtins" and name in _BUILTINS:
-        return getattr(builtins, name)
+    if (module, name) in PLAIN_VALUES:
+        return PLAIN_VALUES[module, name]
     if module.partition(".")[0] in _RUNS_CODE:
         raise WeightsError(
             f"'{path}' cannot be read as plain weights: it would run {module}.{name}; save"
             " model.state_dict(), or use safetensors."
         )
-    return type(name, (Inert,), {"__module__": module})
-
-
-def _torch_value(module: str, name: str) -> Any:
-    """Return a dtype, a layout or a class of storages; None for any other name."""
-    if module not in ("torch", "torch.storage"):
-        return None
-    value = getattr(torch, name, None) or getattr(torch.storage, name, None)
-    is_storage = isinstance(value, type) and name.endswith("Storage")
-    return value if is_storage or isinstance(value, (torch.dtype, torch.layout)) else None
-
-
-def _numpy_value(module: str, name: str) -> Any:
-    """Return what makes an array or a number of numpy; None for any other name."""
-    if module == "numpy.dtypes" and name.endswith("DType"):
-        return getattr(np.dtypes, name, None)
-    if module.partition(".")[0] != "numpy":
-        return None
-    return {
-        "dtype": np.dtype,
-        "ndarray": np.ndarray,
-        "_reconstruct": np.zeros(0).__reduce__()[0],
-        "scalar": lambda dtype, data: np.frombuffer(data, dtype)[0],
-    }.get(name)
+    if (module, name) not in found:
+        if len(found) >= _MOST_TYPES:
+            raise pickle.UnpicklingError("too many types are named")
+        found[module, name] = type(name, (Inert,), {"__module__": module})
+    return found[module, name]
