@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import pickle
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pbkd.errors import WeightsError
 from pbkd.models.plain_values import (
@@ -102,7 +102,10 @@ def inert_pickle_module(path: object) -> types.ModuleType:
     return stand_in  # type: ignore[no-any-return]
 
 
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+_InPython: Any = vars(pickle)["_Unpickler"]
+
+
+class _Unpickler(_InPython):  # type: ignore[misc]
     """Reads pickled data; written in Python, whose memo cannot be told to be huge."""
 
     def _load_build(self) -> None:
@@ -158,8 +161,8 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
     def _refuse(self) -> None:
         raise pickle.UnpicklingError("the data uses an operation that no file of weights has")
 
-    dispatch = {  # noqa: RUF012 - as in the class that is extended
-        **pickle._Unpickler.dispatch,  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = {
+        **_InPython.dispatch,
         pickle.BUILD[0]: _load_build,
         pickle.SETITEM[0]: _load_setitem,
         pickle.SETITEMS[0]: _load_setitems,

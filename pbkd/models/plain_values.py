@@ -70,7 +70,8 @@ def fill_array(array: Array, state: Any) -> None:
     wanted = count if dtype.hasobject else count * dtype.itemsize
     if min(shape, default=0) < 0 or len(content) != wanted or dtype.hasobject != _is_list(content):
         raise UnpicklingError("an array's shape and content differ")
-    array.__setstate__((1, tuple(shape), dtype, bool(fortran), content))
+    restored: Any = (1, tuple(shape), dtype, bool(fortran), content)
+    array.__setstate__(restored)
 
 
 def _is_list(content: Any) -> bool:
