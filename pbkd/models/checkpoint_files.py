@@ -138,9 +138,9 @@ def _check_kind(path: Path, head: bytes) -> None:
 
 def _kind_of_zip(path: Path) -> str | None:
     """Say what a zip archive is; None if torch.save wrote it."""
-    if not zipfile.is_zipfile(path):
-        return "is cut off or damaged: copy or download it again"
     try:
+        if not zipfile.is_zipfile(path):
+            return "is cut off or damaged: copy or download it again"
         with zipfile.ZipFile(path) as archive:
             names, expansion = archive.namelist(), expansion_of(archive)
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):

@@ -174,6 +174,19 @@ def test_weights_that_expand_are_refused_before(tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
+@pytest.mark.parametrize("name", [b"\xfa", b"xx"])
+def test_archives_whose_ends_are_damaged_are_refused(name: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 46 + len(name[:9]), 0, 0)
+    entry = struct.pack(
+        "<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 1 << 11, 0, 0, 0, 0, 0, 0, 1, *[0] * 6
+    )
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 9)
+    path.write_bytes(entry + name[:1] + (locator if len(name) > 1 else b"") + end)
+    with pytest.raises(WeightsError, match="damaged"):
+        read_checkpoint(path)
+
+
 def test_an_archive_that_is_encrypted_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     npz(path, x_train=npy((2, 8, 8), bytes(128)))
