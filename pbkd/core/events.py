@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from math import isfinite
 from time import time as now
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pbkd.core.plain_data import IN_MEMORY, from_plain, to_plain
+from pbkd.core.plausible_numbers import is_plausible
 
 if TYPE_CHECKING:
     from pbkd.core.results import RunResult
@@ -282,8 +282,8 @@ def from_json(data: object) -> Event | None:
     """Convert plain data, perhaps from an untrusted file, back to an event.
 
     Returns:
-        The event; None for an unknown kind, a missing field or one of a wrong type, a time that is
-        not finite, and for the kind `result`, which is read from `result.json` instead.
+        The event; None for an unknown kind, a missing field or one of a wrong type, a number that
+        is out of range, and for the kind `result`, which is read from `result.json` instead.
     """
     kind = data.get("event") if isinstance(data, dict) else None
     cls = _KINDS.get(kind) if isinstance(kind, str) else None
@@ -294,4 +294,4 @@ def from_json(data: object) -> Event | None:
         event: Event = from_plain(cls, {key: data[key] for key in data if key in known})
     except (RecursionError, ValueError):
         return None
-    return event if isfinite(event.time) else None
+    return event if is_plausible("", event) else None
