@@ -109,7 +109,7 @@ def _scores(ctx: RunContext, replacements: Mapping[str, nn.Module]) -> dict[str,
 
 
 def _recorded(ctx: RunContext, path: Path, hint: Any) -> Any:
-    """Read a file that a resumed run believes; None if it is missing, or damaged, which is told."""
+    """Read a file of the interrupted run; None if it is missing, or (with a note) damaged."""
     if not os.path.lexists(path):
         return None
     try:
