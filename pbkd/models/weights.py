@@ -168,7 +168,7 @@ def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: object
 
 
 def other_types(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
-    """Describe tensors whose type is neither the network's nor that of `halved`.
+    """Describe tensors that have neither the network's type nor the one that `halved` gives.
 
     Args:
         wanted: The network's tensors by name.

@@ -139,7 +139,7 @@ def _fresh(out: Path, name: str) -> Path:
 def newest_run(out: Path) -> Path:
     """Return the run in `out` that was begun or resumed last.
 
-    The link `latest` names it, whatever the clock said. Without one that does, it is the run whose
+    The link `latest` names it, independently of clocks. Without one that does, it is the run whose
     configuration was written last.
 
     Raises:
