@@ -17,7 +17,7 @@ __all__: list[str] = []
 
 
 def _remove_temporary_files() -> None:
-    server = vars(forkserver._forkserver)  # type: ignore[attr-defined]
+    server = vars(forkserver._forkserver)
     address = server.get("_forkserver_address")
     if not isinstance(address, str) or server.get("_forkserver_pid") is not None:
         return  # this process is none, or has one

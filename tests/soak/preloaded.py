@@ -126,14 +126,15 @@ def _serve() -> dict[str, Any]:
     from pbkd.plugin.registry import build_registry
 
     build_registry()
-    evaluate.latencies = partial(latency.latencies, repeats=5)
+    vars(evaluate)["latencies"] = partial(latency.latencies, repeats=5)
     assert len(os.listdir("/proc/self/task")) == 1, "forks have only the thread that forked"  # noqa: PTH208
     gc.freeze()  # collections in forks copy no pages
     codes: dict[int, int] = {}
     for line in sys.stdin:
         request: dict[str, Any] = json.loads(line)
         if "start" in request:
-            if (answer := os.fork()) == 0:
+            answer: int | None = os.fork()
+            if answer == 0:
                 return request
         else:
             answer = _poll(request["poll"], codes)
@@ -176,7 +177,7 @@ def _become(request: Mapping[str, Any]) -> None:
             socket.send_fds(ours, [message], list(descriptors))
             return int(ours.recv(32))
 
-    multiprocessing.util.spawnv_passfds = start
+    vars(multiprocessing.util)["spawnv_passfds"] = start
     if hold := os.environ.pop("HOLD", None):
         _hold(*json.loads(hold))
     name_process("pbkd")
