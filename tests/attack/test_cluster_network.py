@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -198,7 +198,7 @@ STORED = (
 
 
 def test_what_a_stranger_writes_to_torchs_store_is_one_sentence() -> None:
-    store = HashStore()
+    store: Any = HashStore()  # declared for text, takes bytes
     for content in STORED:
         store.set(rendezvous._LISTENING_KEY, content)
         with pytest.raises(WorkerError, match="only the machines of this run reach it"):

@@ -200,7 +200,7 @@ def _in_time(what: str) -> Iterator[None]:
 
 def whole_outcomes(runs: dict[str, Path], home: Path) -> dict[tuple[str, str], Outcome]:
     """Return what each command gives for each whole folder."""
-    outcomes = {}
+    outcomes: dict[tuple[str, str], Outcome] = {}
     for state, folder in runs.items():
         for command, act in COMMANDS.items():
             if (state, command) == ("finished", "resume"):

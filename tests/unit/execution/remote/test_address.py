@@ -17,8 +17,8 @@ def _no_interface(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def loopback() -> str:
     """Return the name of the loopback interface."""
-    found = psutil.net_if_addrs().items()
-    return next(name for name, entries in found if "127.0.0.1" in {e.address for e in entries})
+    names = {e.address: name for name, all_ in psutil.net_if_addrs().items() for e in all_}
+    return str(names["127.0.0.1"])
 
 
 def test_on_one_machine_it_is_the_loopback_interface(monkeypatch: pytest.MonkeyPatch) -> None:
