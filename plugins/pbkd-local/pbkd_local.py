@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 PBKD_CONTRACT = 1
 
 _LOST = 255  # the exit code in `multiprocessing` of a process whose fork server was killed
+_GRACE = 0.5  # seconds
 _END_TIMEOUT = 30.0  # seconds until a killed process is left to itself
 
 
@@ -132,12 +133,22 @@ class _Processes:
         """Wait until all processes have ended well, or one has failed."""
         running = {process.sentinel: rank for rank, process in enumerate(self._processes)}
         while running:
-            ended = [running.pop(ready) for ready in wait([*running]) if isinstance(ready, int)]
-            failures = [self._failure(rank, logs / str(rank)) for rank in ended]
-            # One that was killed is the cause of errors in the others.
-            for failure in sorted(filter(None, failures), key=lambda f: not f.was_killed):
+            failures = self._failures(running, logs, None)
+            if failures and not failures[0].was_killed:
+                # The cause may be another worker, which was killed and is seen a moment later.
+                failures += self._failures(running, logs, _GRACE)
+            for failure in sorted(failures, key=lambda f: not f.was_killed):
                 return failure
         return None
+
+    def _failures(
+        self, running: dict[int, int], logs: Path, timeout: float | None
+    ) -> list[_Failure]:
+        """Wait until a process ends; remove those that have from `running` (rank by sentinel)."""
+        ready = wait([*running], timeout)
+        ended = [running.pop(sentinel) for sentinel in ready if isinstance(sentinel, int)]
+        failures = filter(None, (self._failure(rank, logs / str(rank)) for rank in ended))
+        return sorted(failures, key=lambda failure: not failure.was_killed)
 
     def _failure(self, rank: int, logs: Path) -> _Failure | None:
         process = self._processes[rank]
