@@ -75,7 +75,16 @@ def _plugins() -> str:
 
 def _command_line() -> str:
     """Return the help of every command, as typer writes it."""
-    command = [sys.executable, "-m", "typer", "pbkd.cli", "utils", "docs", "--name", "pbkd"]
+    command = [
+        sys.executable,
+        "-m",
+        "typer",
+        "pbkd.cli.commands",
+        "utils",
+        "docs",
+        "--name",
+        "pbkd",
+    ]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

@@ -55,7 +55,8 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     config = load_config(file=folder / "config.yaml")
     assignment = read_assignment(folder)
     worker = assignment.workers[rank]
-    registry = trusting_registry(config)  # the host has checked what the folder names
+    # The host has checked what the folder names.
+    registry = trusting_registry(config.plugins, config.teacher["name"])
     builders = create_builders(registry, builder_choices(config.builder, config.candidates))
     loss = registry.find("loss", config.distill.loss)
     with thread_count(worker.threads):

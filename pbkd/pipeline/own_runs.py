@@ -20,24 +20,26 @@ from pbkd.errors import RunFolderError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pbkd.plugin.user_code import Code
+
 
 __all__ = ["recall_code", "remember_code"]
 
-Code = tuple[str, ...]
-"""A piece of code: its kind, its name, and where the name leads."""
-
 
 def remember_code(folder: Path, code: Iterable[Code]) -> None:
-    """Record the code of a run of this user; do nothing where no state can be kept.
+    """Record the code of a run of this user, if any; do nothing where no state can be kept.
 
     Args:
         folder: The run folder.
         code: All code that the run's configuration names.
     """
+    recorded = [list(item) for item in code]
+    if not recorded:
+        return
     path = _record_of(folder)
     with suppress(OSError, RunFolderError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_json(path, {"folder": str(folder.resolve()), "code": [list(item) for item in code]})
+        write_json(path, {"folder": str(folder.resolve()), "code": recorded})
 
 
 def recall_code(folder: Path) -> set[Code]:

@@ -42,7 +42,9 @@ def random_student(folder: Path, config: RunConfig) -> nn.Sequential:
     recipe = read_recipe(student_folder(folder) / RECIPE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "baseline"))
-        make = user_network_factory(trusting_registry(config), config.teacher)
+        make = user_network_factory(
+            trusting_registry(config.plugins, config.teacher["name"]), config.teacher
+        )
         student = architecture(recipe, config.plugins, make)
         for module in student.modules():
             reset = getattr(module, "reset_parameters", None)

@@ -19,6 +19,7 @@ from pbkd.models.weights import fingerprint
 from pbkd.pipeline.context import RunContext
 from pbkd.pipeline.finish import finish
 from pbkd.pipeline.initial_weights import restore_initial_weights
+from pbkd.pipeline.own_runs import remember_code
 from pbkd.pipeline.plan import cost_table
 from pbkd.pipeline.predict_phases import plan_whole_run
 from pbkd.pipeline.run_folder import open_folder, reopen_folder
@@ -26,9 +27,9 @@ from pbkd.pipeline.run_result import input_notes, run_result
 from pbkd.pipeline.select import select
 from pbkd.pipeline.teacher_check import check_teacher, score_teacher
 from pbkd.pipeline.train_blocks import train_blocks
-from pbkd.pipeline.trust import remember_run
 from pbkd.pipeline.typed_choices import typed_choices
 from pbkd.plugin.observers import observe
+from pbkd.plugin.user_code import named_plugins, other_code
 from pbkd.report import write_report
 from pbkd.runs.events import EventLog, event_faults
 from pbkd.runs.folder import check_out, folder_needed, make_out, unfinished_run
@@ -176,7 +177,8 @@ def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str
     If `resumed`, restore damaged initial weights; emit and return a note on each.
     """
     restored = restore_initial_weights(ctx.folder, ctx.planned.replacements) if resumed else ()
-    remember_run(ctx.folder, config, ctx.registry)
+    others = other_code(ctx.registry, config.teacher["name"], config.launcher)
+    remember_code(ctx.folder, [*named_plugins(config.plugins), *others])
     ctx.log.record_in(ctx.folder)
     damaged = event_faults(ctx.folder, {})
     for note in (*input_notes(ctx.task), *restored, *damaged):

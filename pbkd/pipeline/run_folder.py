@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pbkd.config.load import to_yaml
 from pbkd.core.events import Resumed
 from pbkd.pipeline.initial_weights import write_initial_weights
 from pbkd.pipeline.plan import cost_table
@@ -37,7 +38,7 @@ def open_folder(stack: ExitStack, planned: PlannedRun) -> Path:
     config = planned.config
     folder = new_run_folder(Path(config.out), planned.task.teacher.name)
     stack.enter_context(locked(folder))
-    write_configuration(folder, config)
+    write_configuration(folder, to_yaml(config))
     write_initial_weights(folder, planned.replacements)
     write_identity(folder, config, planned.task)
     write_plan(folder, planned.plan, cost_table(planned))
@@ -58,7 +59,7 @@ def reopen_folder(planned: PlannedRun, folder: Path) -> Path:
         IdentityError: If the folder belongs to another run.
     """
     check_identity(folder, planned.config, planned.task)
-    write_configuration(folder, planned.config)
+    write_configuration(folder, to_yaml(planned.config))
     write_plan(folder, planned.plan, cost_table(planned))
     record_event(folder, "host", Resumed())
     if folder.with_name("latest").is_symlink():

@@ -8,23 +8,22 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from pbkd.config.load import load_config, merge_layer, read_overrides
-from pbkd.config.options import MEMORY
 from pbkd.config.schema import RunConfig
 from pbkd.core.files import user_path
 from pbkd.errors import ConfigError, TrustError
-from pbkd.pipeline.own_runs import recall_code, remember_code
+from pbkd.pipeline.own_runs import recall_code
 from pbkd.plugin.registry import build_registry
-from pbkd.plugin.user_code import is_user_function
+from pbkd.plugin.user_code import named_plugins, other_code
 from pbkd.runs.configuration import configuration_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from pbkd.pipeline.own_runs import Code
     from pbkd.plugin.registry import Registry
+    from pbkd.plugin.user_code import Code
 
 
-__all__ = ["is_vouched_for", "open_config", "open_run", "remember_run"]
+__all__ = ["is_vouched_for", "open_config", "open_run"]
 
 
 @dataclass(frozen=True)
@@ -88,12 +87,6 @@ def open_run(
     return _open(overrides, plugins, origin)
 
 
-def remember_run(folder: Path, config: RunConfig, registry: Registry) -> None:
-    """Record the code that a run was given, so that `open_run` finds it."""
-    if code := [*map(_plugin, config.plugins), *_others_in(config, registry)]:
-        remember_code(folder, code)
-
-
 def is_vouched_for(file: Path, trust: Sequence[Path]) -> bool:
     """Whether a file is in `trust`, or in one of the folders there; links are followed.
 
@@ -117,18 +110,21 @@ def _open(
         origin = None
     typed = merge_layer(RunConfig(), read_overrides(overrides))
     if origin:
-        known = [*map(_plugin, [*plugins, *typed.plugins])]
+        known = [*named_plugins([*plugins, *typed.plugins])]
         new = (spec for spec in config.plugins if spec not in registry.plugins)
-        _check(map(_plugin, new), known, origin)
+        _check(named_plugins(new), known, origin)
     for spec in config.plugins:
         registry.provided_by(spec)
     if origin:
-        _check(_others_in(config, registry), [*_others_in(typed, registry)], origin)
+        found, known = (
+            other_code(registry, given.teacher["name"], given.launcher) for given in (config, typed)
+        )
+        _check(found, known, origin)
     registry.functions.add(config.teacher["name"])
     return config, registry
 
 
-def _check(code: Iterator[Code], typed: Collection[Code], origin: _Origin) -> None:
+def _check(code: Iterable[Code], typed: Collection[Code], origin: _Origin) -> None:
     """Raise `TrustError` for code that was not typed, is not known and not vouched for."""
     for kind, name, place in code:
         if (kind, name, place) in (*typed, *origin.known):
@@ -139,20 +135,3 @@ def _check(code: Iterator[Code], typed: Collection[Code], origin: _Origin) -> No
             f"'{origin.file}' names the {kind} '{name}', and code that only a file names is not"
             f" run: if you have read it and trust it, add --trust {quote(str(origin.to_trust))}."
         )
-
-
-def _plugin(spec: str) -> Code:
-    """Return a plugin with its file, or the folder from which its module is looked up."""
-    if spec.endswith(".py"):
-        path = str(user_path(spec).resolve())
-        return "plugin", path, path
-    return "plugin", spec, str(Path.cwd())
-
-
-def _others_in(config: RunConfig, registry: Registry) -> Iterator[Code]:
-    """Yield a teacher that is a function, and a cluster, whose answers the launcher unpickles."""
-    name = config.teacher["name"]
-    if is_user_function(registry, name) and not name.startswith(f"{MEMORY}:"):
-        yield "function", name, str(Path.cwd())
-    if (address := config.launcher.get("address")) is not None:
-        yield "cluster", str(address), ""

@@ -5,23 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbkd.config.checksum_line import has_checksum, with_checksum
-from pbkd.config.load import to_yaml
 from pbkd.core.files import read_file, write_file
 from pbkd.errors import RunFolderError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pbkd.config.schema import RunConfig
-
 __all__ = ["CONFIG", "configuration_file", "write_configuration"]
 
 CONFIG = "config.yaml"
 
 
-def write_configuration(folder: Path, config: RunConfig) -> None:
-    """Write the configuration of a run."""
-    write_file(folder / CONFIG, with_checksum(to_yaml(config)).encode())
+def write_configuration(folder: Path, text: str) -> None:
+    """Write the configuration of a run, from `to_yaml`."""
+    write_file(folder / CONFIG, with_checksum(text).encode())
 
 
 def configuration_file(folder: Path) -> Path:

@@ -178,7 +178,7 @@ def _load_inputs(
 
 def load_task(config: RunConfig, device: str) -> DistillationTask:
     """Build the task with the plugins that the configuration names, in any process."""
-    return build_task(config, trusting_registry(config), device)
+    return build_task(config, trusting_registry(config.plugins, config.teacher["name"]), device)
 
 
 def _check_channels(teacher: Teacher, data: Dataset) -> None:

@@ -18,7 +18,9 @@ from pbkd import cli
 from pbkd.config.checksum_line import with_checksum
 from pbkd.core.files import write_json
 from pbkd.errors import TrustError
-from pbkd.pipeline.trust import open_config, open_run, remember_run
+from pbkd.pipeline.own_runs import remember_code
+from pbkd.pipeline.trust import open_config, open_run
+from pbkd.plugin.user_code import named_plugins, other_code
 from pbkd.runs.checksums import write_checksums
 
 if TYPE_CHECKING:
@@ -249,7 +251,8 @@ def test_the_users_own_runs_keep_their_code(
     config, registry = open_config(file=Path("f.yaml"), trust=[Path("f.yaml")])
     with pytest.raises(TrustError):
         open_run(Path("stopped"))
-    remember_run(Path("stopped"), config, registry)
+    others = other_code(registry, config.teacher["name"], config.launcher)
+    remember_code(Path("stopped"), [*named_plugins(config.plugins), *others])
     assert open_run(Path("stopped"))[1].functions == {"evil:make"}
     shutil.copytree("stopped", "copy")
     with pytest.raises(TrustError, match="'copy/config.yaml' names the plugin '.*evil.py'"):

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 import pbkd
 from pbkd.config.load import load_config
 from pbkd.models.teacher import load_teacher
-from pbkd.plugin.registry import build_registry
+from pbkd.plugin.user_code import trusting_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +123,8 @@ def test_a_function_or_a_network_in_a_module_that_sets_modes_is_a_teacher(
     (tmp_path / f"left_{name}.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     config = load_config([f"teacher=left_{name}:{name}", "teacher.mean=[0]", "teacher.std=[1]"])
-    teacher = load_teacher(build_registry(), config.teacher)
+    registry = trusting_registry(config.plugins, config.teacher["name"])
+    teacher = load_teacher(registry, config.teacher)
     assert len(teacher.notes) == len(notes)
     assert all(text in note for text, note in zip(notes, teacher.notes, strict=True))
     assert torch.is_grad_enabled()

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pbkd.cli import app
+from pbkd.core.files import read_json
 from pbkd.errors import ConfigError, RunFolderError
 from pbkd.report.scores import score_text
 
@@ -31,7 +32,7 @@ def pbkd(*arguments: object) -> str:
 
 def test_a_baseline_is_told_of_and_stands_beside_its_run(folder: Path, tmp_path: Path) -> None:
     lines = pbkd("baseline", folder, "scratch", "--seconds", "0.4", "--lr", "0.002").splitlines()
-    (row,) = json.loads((folder / "baselines.json").read_text())
+    (row,) = read_json(folder / "baselines.json")["baselines"]
     assert (row["method"], row["lr"], row["max_seconds"]) == ("scratch", 0.002, 0.4)
     epochs = [line for line in lines if line.startswith("scratch, epoch ")]
     assert len(epochs) == row["epochs"]

@@ -73,5 +73,5 @@ def test_what_is_not_as_its_card_says_is_exit_code_1(
     failed = [line.split()[:3] for line in ended.out.splitlines() if "FAILED" in line]
     assert failed == [["digits-vgg-student", "parameters", "FAILED:"]]
     card.write_text("[")
-    assert "damaged: the card " in pbkd("zoo", "list").out
+    assert f"damaged: '{card}' is not YAML" in pbkd("zoo", "list").out
     assert mistake(pbkd("zoo", "show", "digits-vgg-student")).startswith("the student 'digits-vgg")

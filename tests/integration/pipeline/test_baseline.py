@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from pbkd.config.load import load_config
-from pbkd.core.events import Resumed
 from pbkd.core.files import read_json, write_json
 from pbkd.data.batching import shuffled_batches
 from pbkd.data.normalization import Normalization
@@ -26,7 +25,6 @@ from pbkd.pipeline.random_student import random_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
 from pbkd.runs.checksums import write_checksums
-from pbkd.runs.events import record_event
 from pbkd.runs.finished import read_finished
 from pbkd.training.finetune import TrainingSettings
 from pbkd.training.task import DistillationTask
@@ -265,7 +263,8 @@ def test_a_mistake_is_told_and_nothing_is_trained(
 
 
 def test_what_a_resumed_run_took_is_not_known(folder: Path) -> None:
-    record_event(folder, "host", Resumed())
+    result = read_json(folder / "result.json")
+    write_json(folder / "result.json", {**result, "resumed": 1})
     with pytest.raises(ConfigError, match="was resumed.*give --seconds"):
         train_baselines(folder)
 
