@@ -19,7 +19,6 @@ from pbkd.models.weights import fingerprint
 from pbkd.pipeline.context import RunContext
 from pbkd.pipeline.finish import finish
 from pbkd.pipeline.initial_weights import restore_initial_weights
-from pbkd.pipeline.own_runs import remember_code
 from pbkd.pipeline.plan import cost_table
 from pbkd.pipeline.predict_phases import plan_whole_run
 from pbkd.pipeline.run_folder import open_folder, reopen_folder
@@ -29,7 +28,6 @@ from pbkd.pipeline.teacher_check import check_teacher, score_teacher
 from pbkd.pipeline.train_blocks import train_blocks
 from pbkd.pipeline.typed_choices import typed_choices
 from pbkd.plugin.observers import observe
-from pbkd.plugin.user_code import named_plugins, other_code
 from pbkd.report import write_report
 from pbkd.runs.events import EventLog, event_faults
 from pbkd.runs.folder import check_out, folder_needed, make_out, unfinished_run
@@ -84,7 +82,7 @@ def run(
     keep_freed_memory()
     log = EventLog(emit)
     with ExitStack() as stack:
-        open_run = _folder_opener(stack, config, resume)
+        open_run = _folder_opener(stack, config, registry, resume)
         monitor = stack.enter_context(_metered(registry, config.meters, log.emit))
         clock = PhaseClock(monitor, log.emit)
         with monitor.window(RUN):
@@ -116,15 +114,15 @@ def _check_main() -> None:
 
 
 def _folder_opener(
-    stack: ExitStack, config: RunConfig, resume: Path | None
+    stack: ExitStack, config: RunConfig, registry: Registry, resume: Path | None
 ) -> Callable[[PlannedRun], Path]:
     """Check `out`, or lock and check the run to resume; return what opens the run folder."""
     if resume is None:
         check_out(Path(config.out))
-        return partial(open_folder, stack)
+        return partial(open_folder, stack, registry)
     stack.enter_context(locked(unfinished_run(resume)))
     check_choices(resume, config)
-    return partial(reopen_folder, folder=resume)
+    return partial(reopen_folder, resume, registry)
 
 
 def _plan(
@@ -172,13 +170,11 @@ def _score_teacher(planned: PlannedRun, emit: Emit, *, check: bool) -> tuple[str
 
 
 def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str, ...]:
-    """Record the events so far in the run folder, and the code of the run; emit the plan.
+    """Record the events so far in the run folder; emit the plan.
 
     If `resumed`, restore damaged initial weights; emit and return a note on each.
     """
     restored = restore_initial_weights(ctx.folder, ctx.planned.replacements) if resumed else ()
-    others = other_code(ctx.registry, config.teacher["name"], config.launcher)
-    remember_code(ctx.folder, [*named_plugins(config.plugins), *others])
     ctx.log.record_in(ctx.folder)
     damaged = event_faults(ctx.folder, {})
     for note in (*input_notes(ctx.task), *restored, *damaged):

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from pbkd.config.load import to_yaml
 from pbkd.core.events import Resumed
 from pbkd.pipeline.initial_weights import write_initial_weights
+from pbkd.pipeline.own_runs import remember_code
 from pbkd.pipeline.plan import cost_table
+from pbkd.plugin.user_code import named_plugins, other_code
 from pbkd.runs.configuration import write_configuration
 from pbkd.runs.events import record_event
 from pbkd.runs.folder import new_run_folder, point_latest, times_resumed
@@ -19,17 +21,20 @@ from pbkd.runs.plan_files import write_plan
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
+    from pbkd.config.schema import RunConfig
     from pbkd.pipeline.plan import PlannedRun
+    from pbkd.plugin.registry import Registry
 
 
 __all__ = ["open_folder", "reopen_folder", "resumed_note"]
 
 
-def open_folder(stack: ExitStack, planned: PlannedRun) -> Path:
+def open_folder(stack: ExitStack, registry: Registry, planned: PlannedRun) -> Path:
     """Create the folder of a new run.
 
     Args:
         stack: Keeps the folder locked.
+        registry: The plugins.
         planned: The planned run.
 
     Returns:
@@ -38,6 +43,7 @@ def open_folder(stack: ExitStack, planned: PlannedRun) -> Path:
     config = planned.config
     folder = new_run_folder(Path(config.out), planned.task.teacher.name)
     stack.enter_context(locked(folder))
+    _remember_code(folder, registry, config)  # before the run can be resumed
     write_configuration(folder, to_yaml(config))
     write_initial_weights(folder, planned.replacements)
     write_identity(folder, config, planned.task)
@@ -45,12 +51,13 @@ def open_folder(stack: ExitStack, planned: PlannedRun) -> Path:
     return folder
 
 
-def reopen_folder(planned: PlannedRun, folder: Path) -> Path:
+def reopen_folder(folder: Path, registry: Registry, planned: PlannedRun) -> Path:
     """Open the folder of a run that is resumed; its initial weights stay.
 
     Args:
-        planned: The planned run.
         folder: The run folder.
+        registry: The plugins.
+        planned: The planned run.
 
     Returns:
         The folder.
@@ -59,12 +66,18 @@ def reopen_folder(planned: PlannedRun, folder: Path) -> Path:
         IdentityError: If the folder belongs to another run.
     """
     check_identity(folder, planned.config, planned.task)
+    _remember_code(folder, registry, planned.config)
     write_configuration(folder, to_yaml(planned.config))
     write_plan(folder, planned.plan, cost_table(planned))
     record_event(folder, "host", Resumed())
     if folder.with_name("latest").is_symlink():
         point_latest(folder)
     return folder
+
+
+def _remember_code(folder: Path, registry: Registry, config: RunConfig) -> None:
+    others = other_code(registry, config.teacher["name"], config.launcher)
+    remember_code(folder, [*named_plugins(config.plugins), *others])
 
 
 def resumed_note(folder: Path) -> list[str]:
