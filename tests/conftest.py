@@ -39,9 +39,46 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the documents' examples, the longest tests, so that none is alone at the end."""
-    items.sort(key=lambda item: "test_examples.py::" not in item.nodeid)
+_LONGEST = ("test_kills_at_drawn_moments", "/cluster/", "test_examples.py::")
+"""Parts of the names of the slow tests that must not begin last."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deal the long tests out to pytest's processes, each of which then begins with its share.
+
+    The processes are handed equal parts of the list, and take tests from each other's ends: the
+    unit tests come last, so that nobody waits for a long one in the end.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes == 1:
+        return
+    if config.getoption("markexpr") == "slow":
+        items.sort(key=lambda item: not any(part in item.nodeid for part in _LONGEST))
+        return
+    short: list[pytest.Item] = []
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.nodeid.startswith("tests/unit/"):
+            short.append(item)
+        else:
+            groups.setdefault(_group(item), []).append(item)
+    names = sorted(groups, key=lambda name: "test_examples.py::" not in name)
+    left = len(items)
+    items.clear()
+    for process in range(processes):
+        part = [item for name in names[process::processes] for item in groups[name]]
+        missing = max(0, left // (processes - process) - len(part))
+        part += short[:missing]
+        del short[:missing]
+        items += part
+        left -= len(part)
+
+
+def _group(item: pytest.Item) -> str:
+    """Name what a test shares with others, which are run by the same process."""
+    if "preloaded" in getattr(item, "fixturenames", ()):
+        return "preloaded"
+    return item.nodeid if "test_examples.py::" in item.nodeid else item.nodeid.split("::")[0]
 
 
 @pytest.fixture(autouse=True)

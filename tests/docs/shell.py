@@ -166,5 +166,6 @@ def environment_of(*programs: Path) -> dict[str, str]:
 
     Nothing is handed on of a make that runs these tests.
     """
-    outside = {key: text for key, text in os.environ.items() if not key.startswith(("MAKE", "MF"))}
+    of_make = ("MAKE", "MF", "ARGS")
+    outside = {key: text for key, text in os.environ.items() if not key.startswith(of_make)}
     return {**outside, "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]])}

@@ -107,7 +107,10 @@ def test_ctrl_c_stops_everything_and_says_how_to_go_on(preloaded: Preloaded, pla
 
 
 @pytest.mark.slow
-def test_kills_at_drawn_moments_leave_nothing_and_change_nothing(preloaded: Preloaded) -> None:
-    results = dict(kill(preloaded, count=60, seed=0))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_kills_at_drawn_moments_leave_nothing_and_change_nothing(
+    preloaded: Preloaded, seed: int
+) -> None:
+    results = dict(kill(preloaded, count=30, seed=seed))
     assert [f"{m}: {what}" for m, what in results.items() if what.startswith("FAULT")] == []
-    assert sum(what in ("went on", "resumed") for what in results.values()) >= 30
+    assert sum(what in ("went on", "resumed") for what in results.values()) >= 15
