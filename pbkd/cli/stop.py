@@ -5,6 +5,7 @@ This module is imported before all that takes time, and imports little itself.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -88,8 +89,16 @@ def stoppable() -> Iterator[None]:
             raise
     finally:
         _states.remove(state)
+        atexit.unregister(_end_without_words)
+        atexit.register(_end_without_words)  # the last to be registered is the first to be called
     if state.number:
         raise SystemExit(state.say())
+
+
+def _end_without_words() -> None:
+    """Let Ctrl-C end a process whose command is done, while Python cleans up."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from contextlib import suppress
@@ -66,3 +67,18 @@ def test_a_forked_process_has_the_default_handlers() -> None:
             signal.raise_signal(signal.SIGTERM)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+
+
+# Python calls first what was registered last.
+ENDING = """
+import atexit, os, signal
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+from pbkd.cli.stop import stoppable
+with stoppable():
+    pass
+"""
+
+
+def test_ctrl_c_while_python_ends_prints_nothing() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
