@@ -165,13 +165,16 @@ def _out(arguments: list[str], config: Path | None) -> Path:
 def _say_finished(folder: Path, *, as_json: bool) -> None:
     from pbkd.core.events import RunFinished
     from pbkd.report.console.show import shown
+    from pbkd.runs.checksums import check_student
     from pbkd.runs.finished import read_finished
 
+    result = read_finished(folder).result
+    check_student(folder)
     if not as_json:
         typer.echo(f"the run in {folder} is finished; README.md there is the model card")
         return
     with shown(as_json=True) as show:
-        show(RunFinished(result=read_finished(folder).result))
+        show(RunFinished(result=result))
 
 
 def _resumed_folder(arguments: list[str], config: Path | None) -> Path:

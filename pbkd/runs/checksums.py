@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["MODEL_CARD", "check_files", "file_digest", "write_checksums"]
+__all__ = ["MODEL_CARD", "check_files", "check_student", "file_digest", "write_checksums"]
 
 MODEL_CARD = "README.md"
 _FILE = "checksums.json"
-_STUDENT = ("config.json", "model.safetensors", "network.json")
+_STUDENT = tuple(f"student/{n}" for n in ("config.json", "model.safetensors", "network.json"))
 
 
 def write_checksums(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -28,8 +28,7 @@ def write_checksums(folder: Path, contents: Mapping[str, bytes]) -> None:
         folder: The run folder.
         contents: The files of the report, by name; they need not be written yet.
     """
-    names = [CONFIG, *(f"student/{name}" for name in _STUDENT)]
-    digests = {name: file_digest(folder / name) for name in names}
+    digests = {name: file_digest(folder / name) for name in (CONFIG, *_STUDENT)}
     digests |= {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     write_json(folder / _FILE, {name: one for name, one in digests.items() if one is not None})
 
@@ -54,6 +53,18 @@ def check_files(folder: Path, names: Sequence[str]) -> None:
                 f"'{folder / name}' is not as the run wrote it: it is cut off, damaged or was"
                 " edited; put the original back, or run again."
             )
+
+
+def check_student(folder: Path) -> None:
+    """Check that the student of a finished run is as the run left it.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        RunFolderError: If a file of the student is missing or was changed.
+    """
+    check_files(folder, _STUDENT)
 
 
 def file_digest(path: Path) -> str | None:

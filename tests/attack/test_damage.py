@@ -53,3 +53,14 @@ def test_damage_is_told_or_changes_nothing(
             counts[came] = counts.get(came, 0) + 1
     assert counts.get("refused"), counts
     assert counts.get("same"), counts
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_finished_run_with_a_damaged_student_is_not_called_finished(
+    way: str, finished: Path, tmp_path: Path
+) -> None:
+    files = ["student/config.json", "student/model.safetensors"]
+    if way in ("cut in half", "one bit flipped"):
+        files.append("result.json")
+    for file in files:
+        assert attempt(finished, tmp_path, file, way, "resume").result is None, file
