@@ -21,6 +21,7 @@ __all__ = [
     "CHECKSUM",
     "NotRegularError",
     "checked",
+    "file_digest",
     "flush_to_disk",
     "open_file",
     "open_regular",
@@ -141,6 +142,19 @@ def open_regular(path: str | Path) -> BinaryIO:
         file.close()
         raise NotRegularError(f"'{path}' is not a regular file.")
     return file
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file.
+    """
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

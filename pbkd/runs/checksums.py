@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from pbkd.core.files import read_json, write_json
+from pbkd.core.files import file_digest, read_json, write_json
 from pbkd.errors import RunFolderError
 from pbkd.runs.configuration import CONFIG
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["MODEL_CARD", "check_files", "check_student", "file_digest", "write_checksums"]
+__all__ = ["MODEL_CARD", "check_files", "check_student", "write_checksums"]
 
 MODEL_CARD = "README.md"
 _FILE = "checksums.json"
@@ -28,7 +28,7 @@ def write_checksums(folder: Path, contents: Mapping[str, bytes]) -> None:
         folder: The run folder.
         contents: The files of the report, by name; they need not be written yet.
     """
-    digests = {name: file_digest(folder / name) for name in (CONFIG, *_STUDENT)}
+    digests = {name: _digest(folder / name) for name in (CONFIG, *_STUDENT)}
     digests |= {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     write_json(folder / _FILE, {name: one for name, one in digests.items() if one is not None})
 
@@ -45,7 +45,7 @@ def check_files(folder: Path, names: Sequence[str]) -> None:
     """
     recorded = read_json(folder / _FILE)
     for name in names:
-        found = file_digest(folder / name)
+        found = _digest(folder / name)
         if found is None and name in recorded:
             raise RunFolderError(f"'{folder / name}' is missing: put it back.")
         if found != recorded.get(name):
@@ -67,12 +67,6 @@ def check_student(folder: Path) -> None:
     check_files(folder, _STUDENT)
 
 
-def file_digest(path: Path) -> str | None:
+def _digest(path: Path) -> str | None:
     """Return the SHA-256 of a file; None if there is no file."""
-    if not path.is_file():
-        return None
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
+    return file_digest(path) if path.is_file() else None

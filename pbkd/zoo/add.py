@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import sys
@@ -15,7 +14,7 @@ import yaml
 
 from pbkd.config.load import load_config
 from pbkd.core.devices import pick_device
-from pbkd.core.files import flush_to_disk, read_json, write_file, write_json
+from pbkd.core.files import file_digest, flush_to_disk, read_json, write_file, write_json
 from pbkd.data.load import load_data
 from pbkd.errors import ConfigError, DataError, TrustError, ZooError
 from pbkd.models.accuracy import accuracy
@@ -176,7 +175,7 @@ def _write_student(
 
 
 def _write_card(stage: Path, card: dict[str, Any]) -> None:
-    card["sha256"] = hashlib.sha256((stage / WEIGHTS).read_bytes()).hexdigest()
+    card["sha256"] = file_digest(stage / WEIGHTS)
     known = {key: value for key, value in card.items() if value is not None}
     text = yaml.safe_dump(known, sort_keys=False, allow_unicode=True, width=sys.maxsize)
     write_file(stage / CARD, text.encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shlex
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from pbkd.config.load import merge_layer, read_overrides
 from pbkd.config.yaml_files import read_yaml
 from pbkd.config.yaml_values import dump
 from pbkd.core.devices import pick_device
-from pbkd.core.files import write_file
+from pbkd.core.files import file_digest, write_file
 from pbkd.core.process import keep_freed_memory
 from pbkd.core.seeding import derive_seed
 from pbkd.data.load import load_data
@@ -114,7 +113,7 @@ def train_model(
         "command": shlex.join(["pbkd", "zoo", "train", name, *overrides]),
         "recipe": asdict(config),
         **_figures(network, data, normalization),
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "sha256": file_digest(weights),
     }
     write_file(out / f"{name}.yaml", dump(card).encode())
     return out / f"{name}.yaml"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import option_types
 from pbkd.core.devices import pick_device
+from pbkd.core.files import file_digest
 from pbkd.data.load import load_data
 from pbkd.data.sources import SOURCES
 from pbkd.errors import PbkdError, UnknownNameError, ZooError, did_you_mean
@@ -141,7 +141,7 @@ def _checks(subject: _Subject, override: Mapping[str, Any]) -> Iterator[Check]:
     try:
         card = subject.card()
         step = "checksum"
-        yield check(step, *_compare(_checksum(subject.weights), card.sha256))
+        yield check(step, *_compare(file_digest(subject.weights), card.sha256))
         step = "network"
         loaded = subject.load()
         yield check("parameters", *_compare(parameters(loaded.network), card.parameters))
@@ -160,14 +160,6 @@ def _checks(subject: _Subject, override: Mapping[str, Any]) -> Iterator[Check]:
         yield check(step, False, str(error))
     except OSError as error:
         yield check(step, False, f"the weights cannot be read: {error}.")
-
-
-def _checksum(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _compare(actual: object, recorded: object) -> tuple[bool | None, str]:
