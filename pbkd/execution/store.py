@@ -10,10 +10,10 @@ from multiprocessing import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
+from pbkd.execution.remote.address import LOOPBACK, interface_with
 from pbkd.execution.remote.secret import cluster_secret
 from pbkd.execution.torchrun import on_one_machine, under_torchrun
 
@@ -32,7 +32,6 @@ STORE_PREFIX = "pbkd-store-"
 """Start of the names of folders that hold a store, in the temporary folder of multiprocessing."""
 
 _KEY = "key"
-_LOOPBACK = "127.0.0.1"
 
 
 @contextmanager
@@ -45,7 +44,7 @@ def private_store() -> Iterator[Mapping[str, str]]:
     Yields:
         Environment variables for the workers, besides RANK and WORLD_SIZE.
     """
-    interface = _loopback_interface()
+    interface = interface_with(LOOPBACK) or "lo"
     home = util.get_temp_dir()  # the fork server removes it, even if this process is killed
     with tempfile.TemporaryDirectory(prefix=STORE_PREFIX, dir=home) as folder:
         path = Path(folder, "store")
@@ -79,9 +78,3 @@ def read_key() -> bytes:
     if STORE in os.environ:
         return bytes(open_store().get(_KEY))
     return cluster_secret(create=on_one_machine()) if under_torchrun() else b""
-
-
-def _loopback_interface() -> str:
-    interfaces = psutil.net_if_addrs().items()
-    found = (name for name, entries in interfaces if any(e.address == _LOOPBACK for e in entries))
-    return next(found, "lo")

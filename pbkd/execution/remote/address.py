@@ -10,7 +10,9 @@ import psutil
 
 from pbkd.errors import WorkerError
 
-__all__ = ["choose_gloo_interface", "own_address"]
+__all__ = ["LOOPBACK", "choose_gloo_interface", "interface_with", "own_address"]
+
+LOOPBACK = "127.0.0.1"
 
 _INTERFACE = "GLOO_SOCKET_IFNAME"
 _OUTSIDE = "192.0.2.1"  # of a network for documentation: the route to it is the default route
@@ -30,7 +32,7 @@ def own_address(master: str, *, one_machine: bool) -> str:
         WorkerError: There is no such address.
     """
     if one_machine:
-        return "127.0.0.1"
+        return LOOPBACK
     if interface := os.environ.get(_INTERFACE):
         return _address_of(interface)
     address = _address_towards(master)
@@ -44,10 +46,15 @@ def choose_gloo_interface(address: str) -> None:
 
     Gloo would resolve this machine's own name, which means the loopback interface on many.
     """
-    for interface, addresses in psutil.net_if_addrs().items():
-        if any(entry.address == address for entry in addresses):
-            os.environ.setdefault(_INTERFACE, interface)
-            return
+    if interface := interface_with(address):
+        os.environ.setdefault(_INTERFACE, interface)
+
+
+def interface_with(address: str) -> str | None:
+    """Return the name of the network interface with an address; None if there is none."""
+    interfaces = psutil.net_if_addrs().items()
+    found = (name for name, entries in interfaces if any(e.address == address for e in entries))
+    return next(found, None)
 
 
 def _address_of(interface: str) -> str:
