@@ -58,15 +58,15 @@ def restore_initial_weights(folder: Path, replacements: Mapping[str, nn.Module])
         found = _checksum(path.read_bytes()) if path.is_file() else None
         if found is not None and found == recorded.get(name):
             continue
-        content = encode_weights(replacement.state_dict())
-        if _checksum(content) != recorded.get(name, _checksum(content)) or (
-            name not in recorded and found != _checksum(content) and _is_whole(path)
+        built = _checksum(encode_weights(replacement.state_dict()))
+        if built != recorded.get(name, built) or (
+            name not in recorded and found != built and _is_whole(path)
         ):
             raise RunFolderError(
                 f"'{path}' is damaged, and this machine builds other initial weights: resume the"
                 " run where it was begun, or begin it anew."
             )
-        if found != _checksum(content):
+        if found != built:
             write_weights(path, replacement.state_dict())
             restored.append(f"The initial weights of '{name}' were damaged and were built again.")
     return tuple(restored)
