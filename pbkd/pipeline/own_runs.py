@@ -36,27 +36,28 @@ def remember_code(folder: Path, code: Iterable[Code]) -> None:
     recorded = [list(item) for item in code]
     if not recorded:
         return
-    path = _record_of(folder)
-    with suppress(OSError, RunFolderError):
+    with suppress(OSError, RuntimeError, RunFolderError):
+        path = _record_of(folder)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_json(path, {"folder": str(folder.resolve()), "code": recorded})
 
 
 def recall_code(folder: Path) -> set[Code]:
     """Return the code that `remember_code` recorded for a run folder; nothing if there is none."""
-    path = _record_of(folder)
     try:
+        path = _record_of(folder)
         if not _is_ours(path.parent) or not _is_ours(path):
             return set()
         record = read_json(path)
         if record["folder"] != str(folder.resolve()):
             return set()
         return {tuple(map(str, item)) for item in record["code"]}
-    except (OSError, RunFolderError, TypeError, KeyError):
+    except (OSError, RuntimeError, RunFolderError, TypeError, KeyError):
         return set()
 
 
 def _record_of(folder: Path) -> Path:
+    """Return the path of a run's record; a `RuntimeError` says that the user has no home."""
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
     return Path(home) / "pbkd" / "runs" / f"{digest[:32]}.json"

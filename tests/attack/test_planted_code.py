@@ -18,7 +18,7 @@ from pbkd import cli
 from pbkd.config.checksum_line import with_checksum
 from pbkd.core.files import write_json
 from pbkd.errors import TrustError
-from pbkd.pipeline.own_runs import remember_code
+from pbkd.pipeline.own_runs import recall_code, remember_code
 from pbkd.pipeline.trust import open_config, open_run
 from pbkd.plugin.user_code import named_plugins, other_code
 from pbkd.runs.checksums import write_checksums
@@ -279,3 +279,15 @@ def test_python_m_finds_no_module_in_the_current_folder(world: World) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     check_nothing_ran()
+
+
+def test_a_user_without_a_home_has_no_record_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless(_cls: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", classmethod(homeless))
+    remember_code(tmp_path, [("plugin", "mine.py", "mine.py")])
+    assert recall_code(tmp_path) == set()
