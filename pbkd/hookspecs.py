@@ -9,7 +9,7 @@ worker. The other hooks observe a run, in the host process only: each plugin rec
 result, and an exception that it raises is reported while the run continues.
 
 `CONTRACT` is the version of the hooks, the protocols and the types that they use. A module with
-`PBKD_CONTRACT = 1` is loaded only by versions of pbkd that have contract 1; a module without
+`PBKD_CONTRACT = 2` is loaded only by versions of pbkd that have contract 2; a module without
 `PBKD_CONTRACT` is always loaded.
 """
 
@@ -25,15 +25,23 @@ if TYPE_CHECKING:
     from pbkd.core.results import BlockResult, RunResult
     from pbkd.protocols import (
         BlockBuilder,
+        DataSource,
         EnergyMeter,
+        Exporter,
+        ImageAugmentation,
         Launcher,
+        LearningRateSchedule,
         Loss,
+        Observer,
+        OptimiserBuilder,
         Partitioner,
+        ReportSection,
         Scheduler,
+        Selector,
         ZooModel,
     )
 
-CONTRACT = 1
+CONTRACT = 2
 
 hookspec = pluggy.HookspecMarker("pbkd")
 hookimpl = pluggy.HookimplMarker("pbkd")
@@ -90,6 +98,76 @@ def register_launchers() -> Iterable[type[Launcher]]:  # type: ignore[empty-body
 @hookspec
 def register_models() -> Iterable[ZooModel]:  # type: ignore[empty-body]
     """Register models that can be teachers (`teacher=NAME`, `pbkd zoo list`).
+
+    Called by `build_registry`, in the host process and in every worker.
+    """
+
+
+@hookspec
+def register_observers() -> Iterable[type[Observer]]:  # type: ignore[empty-body]
+    """Register classes that follow a run while it goes on (`observers=[NAME, ...]`).
+
+    Called by `build_registry`, in the host process and in every worker.
+    """
+
+
+@hookspec
+def register_data() -> Iterable[type[DataSource]]:  # type: ignore[empty-body]
+    """Register classes that load images and labels (`data=NAME`).
+
+    Called by `build_registry`, in the host process and in every worker.
+    """
+
+
+@hookspec
+def register_augmentations() -> Iterable[type[ImageAugmentation]]:  # type: ignore[empty-body]
+    """Register classes that change training images at random (`augmentation=NAME`).
+
+    Called by `build_registry`, in the host process and in every worker.
+    """
+
+
+@hookspec
+def register_optimisers() -> Iterable[type[OptimiserBuilder]]:  # type: ignore[empty-body]
+    """Register classes that build optimisers.
+
+    Selected by `distill.optimiser=NAME` and `finetune.optimiser=NAME`.
+
+    Called by `build_registry`, in the host process and in every worker.
+    """
+
+
+@hookspec
+def register_lr_schedules() -> Iterable[type[LearningRateSchedule]]:  # type: ignore[empty-body]
+    """Register classes that change the learning rate.
+
+    Selected by `distill.schedule=NAME` and `finetune.schedule=NAME`.
+
+    Called by `build_registry`, in the host process and in every worker.
+    """
+
+
+@hookspec
+def register_exporters() -> Iterable[type[Exporter]]:  # type: ignore[empty-body]
+    """Register classes that write a student in a format (`pbkd export --format NAME`).
+
+    Called by `build_registry`, in the host process and in every worker.
+    """
+
+
+@hookspec
+def register_selectors() -> Iterable[type[Selector]]:  # type: ignore[empty-body]
+    """Register classes that select candidates under a budget (`budget.selector=NAME`).
+
+    Called by `build_registry`, in the host process and in every worker.
+    """
+
+
+@hookspec
+def register_sections() -> Iterable[type[ReportSection]]:  # type: ignore[empty-body]
+    """Register classes that add a section to the report of a run.
+
+    Selected by `pbkd report --section NAME`.
 
     Called by `build_registry`, in the host process and in every worker.
     """

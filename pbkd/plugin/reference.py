@@ -25,7 +25,7 @@ __all__ = ["describe_plugin", "hooks_markdown"]
 _HEAD = """\
 # Hooks
 
-Every hook and every method that pbkd calls, as `pbkd/hookspecs.py` and `pbkd/protocols.py` have
+Every hook and every method that pbkd calls, as `pbkd/hookspecs.py` and `pbkd/protocols` have
 them: `pbkd plugins hooks` makes this page. [write-a-plugin.md](write-a-plugin.md) shows their use.
 """
 # What plugins make by a constructor: a loss itself, what a meter reads.

@@ -19,6 +19,14 @@ SLOTS = {
     "meter": "register_meters",
     "launcher": "register_launchers",
     "model": "register_models",
+    "observer": "register_observers",
+    "data": "register_data",
+    "augmentation": "register_augmentations",
+    "optimiser": "register_optimisers",
+    "lr-schedule": "register_lr_schedules",
+    "exporter": "register_exporters",
+    "selector": "register_selectors",
+    "section": "register_sections",
 }
 """The hook that registers strategies for each slot."""
 
@@ -28,6 +36,14 @@ PROTOCOLS: dict[str, type] = {
     "scheduler": protocols.Scheduler,
     "meter": protocols.EnergyMeter,
     "launcher": protocols.Launcher,
+    "observer": protocols.Observer,
+    "data": protocols.DataSource,
+    "augmentation": protocols.ImageAugmentation,
+    "optimiser": protocols.OptimiserBuilder,
+    "lr-schedule": protocols.LearningRateSchedule,
+    "exporter": protocols.Exporter,
+    "selector": protocols.Selector,
+    "section": protocols.ReportSection,
 }
 """The protocol of each slot whose strategies are classes."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import EnergyMeter
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 _RANGES = (2**32, 2**64)  # counters of old and of newer firmware
 _VISIBLE = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")

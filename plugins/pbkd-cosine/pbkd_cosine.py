@@ -11,7 +11,7 @@ from pbkd import Loss, hookimpl
 if TYPE_CHECKING:
     from torch import Tensor
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 
 def error(output: Tensor, target: Tensor) -> Tensor:

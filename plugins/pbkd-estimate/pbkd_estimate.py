@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import EnergyMeter
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 _DOMAIN = "cpu-estimate"
 

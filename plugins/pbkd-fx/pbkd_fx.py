@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import Partitioner
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 _LONGEST_NAME = 100
 _RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)  # names of devices on Windows

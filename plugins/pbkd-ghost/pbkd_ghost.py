@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pbkd import Block
     from pbkd.protocols import BlockBuilder
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 
 @dataclass(frozen=True)

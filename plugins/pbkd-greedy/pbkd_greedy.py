@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pbkd import BlockCost, Worker
     from pbkd.protocols import Scheduler
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 
 @dataclass(frozen=True)

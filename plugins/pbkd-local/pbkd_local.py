@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     Work = Callable[[Path, int], None]
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 _LOST = 255  # the exit code in `multiprocessing` of a process whose fork server was killed
 _GRACE = 0.5  # seconds

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pbkd import BlockCost, Worker
     from pbkd.protocols import Scheduler
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import EnergyMeter
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 # The same folders for Intel and AMD. Parts of a package (intel-rapl:0:0) and the second view of
 # a package (intel-rapl-mmio:0) would count its energy twice.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Work = Callable[[Path, int], None]
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 _PLACEMENT_TIMEOUT = 60.0  # seconds that the cluster has to reserve the workers' resources
 _GRACE = 10.0  # seconds in which workers that wait for a lost one may fail by themselves

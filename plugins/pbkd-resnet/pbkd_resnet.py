@@ -14,7 +14,7 @@ from pbkd.errors import ConfigError
 if TYPE_CHECKING:
     from pbkd.protocols import Partitioner
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 _STAGE = re.compile(r"layer\d+")
 _TORCHVISION = {"conv1", "bn1", "relu", "maxpool", "avgpool", "fc"}

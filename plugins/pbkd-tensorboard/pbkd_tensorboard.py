@@ -12,7 +12,7 @@ from pbkd.runs import EpochDone, read_events
 if TYPE_CHECKING:
     from pbkd import RunResult
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 if find_spec("tensorboard") is None:
     raise ImportError("TensorBoard is not installed: pip install 'pbkd[tensorboard]'")

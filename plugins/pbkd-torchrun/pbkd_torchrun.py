@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pbkd.execution import WorkerRequest
     from pbkd.protocols import Launcher
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import Partitioner
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 _TORCHVISION = {"features", "avgpool", "classifier"}
 _TIMM = {"features", "pre_logits", "head"}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import EnergyMeter
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 # Zeus's names for the energy of a chip's parts, without those that another one includes.
 _PARTS = {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-PBKD_CONTRACT = 1
+PBKD_CONTRACT = 2
 
 _HERE = Path(__file__).parent
 

@@ -33,7 +33,7 @@ def test_a_plugin_is_shown_with_its_options(pbkd: Pbkd) -> None:
     ]
     head, *lines = pbkd("plugins", "show", "low-rank").out.splitlines()
     assert (head, *lines[:3]) == (
-        "plugin: low-rank", "version: 0.1.0", "from: pbkd 0.1.0", "contract: 1",
+        "plugin: low-rank", "version: 0.1.0", "from: pbkd 0.1.0", "contract: 2",
     )  # fmt: skip
     assert lines[3].startswith("builder low-rank: Replace every dense k x k convolution of a block")
     assert "  builder.share: float = 0.24" in lines

@@ -32,7 +32,7 @@ def test_a_new_plugin_registers_its_name_and_nothing_of_its_originals(
         assert strategy.__name__ == f"My{kind.capitalize()}"
         original = fresh.find(slot, KINDS[kind][1]).__name__
         assert not re.search(rf"\b{original}\b", module.read_text())
-    assert "PBKD_CONTRACT = 1\n" in module.read_text()
+    assert "PBKD_CONTRACT = 2\n" in module.read_text()
 
 
 @pytest.mark.parametrize(

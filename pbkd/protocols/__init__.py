@@ -1,0 +1,46 @@
+"""Protocols: what the classes and models that plugins register must provide.
+
+Every strategy is a frozen dataclass with a class attribute `name` and the methods below. Its fields
+are its options: `scheduler=mine scheduler.patience=3` sets the field `patience` of the scheduler
+`mine`.
+"""
+
+from __future__ import annotations
+
+from pbkd.protocols.builder import BlockBuilder as BlockBuilder
+from pbkd.protocols.data_source import DataSource as DataSource
+from pbkd.protocols.exporter import Exporter as Exporter
+from pbkd.protocols.image_augmentation import ImageAugmentation as ImageAugmentation
+from pbkd.protocols.launcher import Launcher as Launcher
+from pbkd.protocols.loss import Loss as Loss
+from pbkd.protocols.meter import EnergyMeter as EnergyMeter
+from pbkd.protocols.meter import EnergyReading as EnergyReading
+from pbkd.protocols.observer import Observer as Observer
+from pbkd.protocols.observer import RunInfo as RunInfo
+from pbkd.protocols.optimiser import LearningRateSchedule as LearningRateSchedule
+from pbkd.protocols.optimiser import OptimiserBuilder as OptimiserBuilder
+from pbkd.protocols.partitioner import Partitioner as Partitioner
+from pbkd.protocols.scheduler import Scheduler as Scheduler
+from pbkd.protocols.section import ReportSection as ReportSection
+from pbkd.protocols.selector import Selector as Selector
+from pbkd.protocols.zoo_model import ZooModel as ZooModel
+
+__all__ = [
+    "BlockBuilder",
+    "DataSource",
+    "EnergyMeter",
+    "EnergyReading",
+    "Exporter",
+    "ImageAugmentation",
+    "Launcher",
+    "LearningRateSchedule",
+    "Loss",
+    "Observer",
+    "OptimiserBuilder",
+    "Partitioner",
+    "ReportSection",
+    "RunInfo",
+    "Scheduler",
+    "Selector",
+    "ZooModel",
+]
