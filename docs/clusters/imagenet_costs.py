@@ -48,7 +48,7 @@ def main(network: str, file: str) -> None:
             rows=BATCH,
         )
         for cost in measure_costs(
-            rig.chain, rig.replacements, rig.images[0], registry.find("loss", "nmse")
+            rig.chain, rig.replacements, rig.images[0], registry.create("loss", {"name": "nmse"})
         ).blocks
     ]
     steps = EPOCHS * -(-IMAGES // BATCH)

@@ -100,7 +100,7 @@ def build_rigs(
     }
     channels_last = [image.to(memory_format=torch.channels_last) for image in images]
     fused = fuse_batchnorm(chain, channels_last[0][:2])
-    loss = registry.find("loss", "nmse")
+    loss = registry.create("loss", {"name": "nmse"})
     return (
         Rig(
             chain=fused,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,10 @@ RUN_BOUNDS = {
     "budget.latency_ms": (ABOVE_ZERO, math.inf),
 }
 """Lowest and highest value of the numbers in a `RunConfig`, by key."""
-_OPTIMISERS = ("adamw", "sgd")
 _PERMITTED = {
     "device": ("auto", "cpu", "cuda", "mps"),
     "autocast": ("none", "bf16", "fp16"),
     "budget.harm": ("divergence", "drop", "loss"),
-    "optimiser": _OPTIMISERS,
-    "distill.optimiser": _OPTIMISERS,
-    "finetune.optimiser": _OPTIMISERS,
 }
 
 
@@ -88,7 +85,10 @@ def _check_numbers(config: Any, bounds: Mapping[str, tuple[float, float]]) -> No
 
 
 def _check_choices(config: Any) -> None:
-    choices = {key: getattr(config, key) for key in CHOICES if hasattr(config, key)}
+    choices = {}
+    for key in CHOICES:
+        with suppress(AttributeError):  # a recipe of training has fewer keys than a run
+            choices[key] = attrgetter(key)(config)
     for key in ("meters", "candidates"):
         choices |= {f"{key}.{i}": entry for i, entry in enumerate(getattr(config, key, ()))}
     for key, choice in choices.items():

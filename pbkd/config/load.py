@@ -101,10 +101,25 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         parts = key.split(".")
         if len(parts) > MOST_LEVELS:
             raise ConfigError(f"'{key}' has more than {MOST_LEVELS} parts: it is no key.")
-        for part in reversed(parts):
-            value = {part: value}
-        _merge_trees(tree, _expand_choices(value))
+        _merge_trees(tree, _expand_choices(_nested(key, value)))
     return tree
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """Nest a value under a dotted key."""
+    *sections, last = key.split(".")
+    tree = {last: value}
+    for section in reversed(sections):
+        tree = {section: tree}
+    return tree
+
+
+def _below(tree: Mapping[str, Any], key: str) -> Any:
+    """Return the value or subtree at a dotted key; an empty mapping if there is none."""
+    below: Any = tree
+    for part in key.split("."):
+        below = below.get(part, {}) if isinstance(below, dict) else {}
+    return below
 
 
 def _merge_trees(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
@@ -118,9 +133,17 @@ def _merge_trees(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
             tree[key] = value
 
 
-def _expand_choices(tree: Mapping[str, Any]) -> dict[str, Any]:
+def _expand_choices(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     """Replace the bare names among the choices by mappings with a `name`, which is text."""
-    return {key: _choice(value) if key in CHOICES else value for key, value in tree.items()}
+    expanded = {}
+    for key, value in tree.items():
+        where = f"{path}{key}"
+        section = structure(value) if any(c.startswith(f"{where}.") for c in CHOICES) else None
+        if isinstance(section, dict):
+            expanded[key] = _expand_choices(section, f"{where}.")
+        else:
+            expanded[key] = _choice(value) if where in CHOICES else value
+    return expanded
 
 
 def _choice(value: Any) -> dict[str, Any]:
@@ -141,19 +164,22 @@ def _plugin_layer(
     layer: dict[str, Any] = {
         "meters": [*meters, *(name for name in candidates("meter") if name not in meters)]
     }
-    for slot in STRATEGIES:
-        if "name" not in user_layer.get(slot, {}) and candidates(slot):
-            layer[slot] = {"name": _single_candidate(slot, slot, candidates(slot))}
-    if "loss" not in user_layer.get("distill", {}) and candidates("loss"):
-        layer["distill"] = {"loss": _single_candidate("loss", "distill.loss", candidates("loss"))}
+    for slot in dict.fromkeys(STRATEGIES.values()):
+        keys = [key for key, its_slot in STRATEGIES.items() if its_slot == slot]
+        still_open = [key for key in keys if "name" not in _below(user_layer, key)]
+        if still_open and candidates(slot):
+            name = _single_candidate(slot, still_open, candidates(slot))
+            for key in still_open:
+                _merge_trees(layer, _nested(key, {"name": name}))
     return layer
 
 
-def _single_candidate(slot: str, key: str, candidates: Mapping[str, str]) -> str:
+def _single_candidate(slot: str, keys: Sequence[str], candidates: Mapping[str, str]) -> str:
     """Return the only candidate for a slot; `candidates` maps names to their plugins."""
     if len(candidates) > 1:
         claims = " and ".join(f"'{name}' of {plugin}" for name, plugin in candidates.items())
-        raise ConfigError(f"{claims} claim the slot '{slot}': choose with {key}=NAME.")
+        choice = " ".join(f"{key}=NAME" for key in keys)
+        raise ConfigError(f"{claims} claim the slot '{slot}': choose with {choice}.")
     return next(iter(candidates))
 
 
@@ -174,9 +200,9 @@ def merge_layer(config: C, layer: Mapping[str, Any]) -> C:
     expanded = _declared(config, _expand_choices(without_paths(layer)))
     base = OmegaConf.structured(escape(config))
     for key in CHOICES:
-        name = expanded[key].get("name") if key in expanded else None
-        if name is not None and escape(name) != base[key].get("name"):
-            base[key] = {}  # drop the options of the previous strategy
+        name = _below(expanded, key).get("name")
+        if name is not None and escape(name) != OmegaConf.select(base, key).get("name"):
+            OmegaConf.update(base, key, {}, merge=False)  # drop the previous strategy's options
     try:
         result = OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.create(escape(expanded))))
         if any(isinstance(value, list) for value in expanded.values()):

@@ -14,9 +14,17 @@ __all__ = [
     "RunConfig",
 ]
 
-STRATEGIES = ("partitioner", "builder", "scheduler", "launcher")
-"""Keys that select a strategy of the slot with the same name."""
-CHOICES = ("teacher", "data", *STRATEGIES, "model")
+STRATEGIES = {
+    "partitioner": "partitioner",
+    "builder": "builder",
+    "scheduler": "scheduler",
+    "launcher": "launcher",
+    "distill.loss": "loss",
+    "distill.optimiser": "optimiser",
+    "finetune.optimiser": "optimiser",
+}
+"""The slot from which each key, dotted in sections, selects a strategy."""
+CHOICES = ("teacher", "data", *STRATEGIES, "model", "optimiser")
 """Keys that hold a choice: a mapping of `name` and the options below that name."""
 
 
@@ -32,10 +40,10 @@ class DistillConfig:
     """Teacher-fed epochs; null: about 600 steps, at least one epoch."""
     student_fed_epochs: int | None = None
     """Student-fed epochs; null: about 300 steps, at least one epoch; 0: none."""
-    loss: str = "nmse"
+    loss: dict[str, Any] = _choice("nmse")
     """`nmse` (squared error divided by the squared norm of the target), `nmse-per-sample` (the same
     per image, averaged), `mse`, `cosine`, or a plugin's loss."""
-    optimiser: str = "adamw"
+    optimiser: dict[str, Any] = _choice("adamw")
     """`adamw`, or `sgd` with Nesterov momentum 0.9."""
     lr: float = 0.003
     """Peak learning rate; a short linear warm-up, then a cosine to zero."""
@@ -49,7 +57,7 @@ class FineTuneConfig:
 
     epochs: int | None = None
     """Epochs; null: about 600 steps, at least one epoch; 0: none."""
-    optimiser: str = "adamw"
+    optimiser: dict[str, Any] = _choice("adamw")
     """`adamw` or `sgd`."""
     lr: float = 0.001
     """Peak learning rate; a short linear warm-up, then a cosine to zero."""
@@ -82,7 +90,8 @@ class BudgetConfig:
 class RunConfig:
     """Configuration of a run.
 
-    The first six keys are choices: mappings of a registered `name` and the options below it.
+    The first six keys are choices: mappings of a registered `name` and the options below it. So are
+    `loss` and `optimiser` in the sections.
     """
 
     teacher: dict[str, Any] = _choice("digits-vgg")

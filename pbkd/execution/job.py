@@ -143,7 +143,7 @@ def _build_learner(
         weight_decay=distill.weight_decay,
         steps=context.epochs * context.steps_per_epoch,
         dtype=context.task.dtype,
-        optimiser=distill.optimiser,
+        optimiser=distill.optimiser["name"],
     )
     block.micro_batches = assignment.micro_batches.get(name, 1)
     if epoch:

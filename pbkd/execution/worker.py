@@ -58,7 +58,7 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     # The host has checked what the folder names.
     registry = trusting_registry(config.plugins, config.teacher["name"])
     builders = create_builders(registry, builder_choices(config.builder, config.candidates))
-    loss = registry.find("loss", config.distill.loss)
+    loss = registry.create("loss", config.distill.loss, "distill.loss")
     with thread_count(worker.threads):
         task = build_task(config, registry, worker.device, inputs)
         context = WorkerContext(

@@ -98,7 +98,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
     Returns:
         The coverage, with `failure` if the network cannot be cut or trained.
     """
-    loss: Loss = registry.find("loss", config.distill.loss)
+    loss: Loss = registry.create("loss", config.distill.loss, "distill.loss")
     torch.manual_seed(derive_seed(config.seed, "coverage", name))
     try:
         network = adopt(build_network(registry, {"name": name})).network
@@ -152,7 +152,7 @@ def _train_one_step(
                 lr=distill.lr,
                 weight_decay=distill.weight_decay,
                 steps=1,
-                optimiser=distill.optimiser,
+                optimiser=distill.optimiser["name"],
             )
             _, value = train_block(learner, x, y, loss)
             if not math.isfinite(value):

@@ -124,7 +124,7 @@ def _fine_tuning(config: RunConfig, task: DistillationTask) -> TrainingSettings:
         seed=config.seed,
         temperature=finetune.temperature,
         soft_weight=finetune.soft_weight if task.data.labelled else 1.0,
-        optimiser=finetune.optimiser,
+        optimiser=finetune.optimiser["name"],
         dtype=task.dtype,
     )
 

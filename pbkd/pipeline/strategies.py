@@ -44,7 +44,7 @@ def create_strategies(
     builders: Sequence[dict[str, Any]],
     scheduler: Mapping[str, Any],
     launcher: Mapping[str, Any],
-    loss: str,
+    loss: Mapping[str, Any],
 ) -> Strategies:
     """Create the strategies of a run.
 
@@ -53,7 +53,7 @@ def create_strategies(
         builders: The choices of all builders.
         scheduler: The choice of the scheduler; `auto` for every installed one.
         launcher: The choice of the launcher.
-        loss: The name of the loss.
+        loss: The choice of the loss.
 
     Raises:
         UnknownNameError: If a name is not registered.
@@ -64,5 +64,5 @@ def create_strategies(
         create_launcher(registry, launcher),
         builders,
         create_builders(registry, builders),
-        registry.find("loss", loss),
+        registry.create("loss", loss, "distill.loss"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import declared_options
@@ -33,14 +34,20 @@ def typed_choices(config: RunConfig, registry: Registry) -> RunConfig:
         The configuration with converted options; unknown names and options stay as they are.
     """
     typed = partial(_typed, registry)
-    changes = {slot: typed(slot, getattr(config, slot)) for slot in STRATEGIES}
+    changes: dict[str, dict[str, Any]] = {}
+    for key, slot in STRATEGIES.items():
+        section, _, option = key.rpartition(".")
+        changes.setdefault(section, {})[option] = typed(slot, attrgetter(key)(config))
+    top = changes.pop("")
     try:
-        changes["teacher"] = declared_teacher(registry, config.teacher)
+        top["teacher"] = declared_teacher(registry, config.teacher)
     except UnknownNameError:  # a network in memory, or a mistake that is reported later
-        changes["teacher"] = config.teacher
+        top["teacher"] = config.teacher
+    for section, choices in changes.items():
+        top[section] = replace(getattr(config, section), **choices)
     return replace(
         config,
-        **changes,
+        **top,
         data=_declared(SOURCES.get(config.data["name"]), config.data),
         meters=[typed("meter", choice) for choice in config.meters],
         candidates=[typed("builder", choice) for choice in config.candidates],
@@ -50,7 +57,8 @@ def typed_choices(config: RunConfig, registry: Registry) -> RunConfig:
 def _typed(registry: Registry, slot: str, choice: Any) -> Any:
     if not isinstance(choice, dict):
         return choice
-    return _declared(registry.strategies[slot].get(choice["name"]), choice)
+    strategy = registry.strategies[slot].get(choice["name"])
+    return _declared(strategy if isinstance(strategy, type) else None, choice)
 
 
 def _declared(target: Any, choice: Mapping[str, Any]) -> dict[str, Any]:

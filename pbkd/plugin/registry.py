@@ -104,15 +104,17 @@ class Registry:
             message += f" Plugins that failed to load: {_reasons(self.broken)}"
         raise UnknownNameError(message)
 
-    def create(self, slot: str, choice: Mapping[str, Any]) -> Any:
+    def create(self, slot: str, choice: Mapping[str, Any], key: str | None = None) -> Any:
         """Build the strategy that a choice of the configuration names, with its options.
 
         Args:
             slot: A key of `SLOTS`, such as `"scheduler"`.
             choice: The strategy's `name` and its options, such as `{"name": "greedy"}`.
+            key: The key of the choice in the configuration, for error messages; None if it is the
+                slot.
 
         Returns:
-            An instance of the registered class.
+            An instance of the registered class; a loss as it is registered.
 
         Raises:
             UnknownNameError: No strategy of that name is registered for the slot.
@@ -122,7 +124,10 @@ class Registry:
         name = choice["name"]
         strategy = self.find(slot, name)
         options = {key: value for key, value in choice.items() if key != "name"}
-        keywords = typed_options(strategy, options, where=slot)
+        if not isinstance(strategy, type) and not options:
+            return strategy
+        target = strategy if isinstance(strategy, type) else _without_options
+        keywords = typed_options(target, options, where=key or slot)
         try:
             return strategy(**keywords)
         except PbkdError:
@@ -279,6 +284,10 @@ def _add_installed(registry: Registry, point: Any, name: str, version: str) -> N
         registry.add(point.name, point.load(), version=version, origin=origin)
     except PLUGIN_FAILURES as error:
         registry.broken.append(BrokenPlugin(point.name, origin, one_line(error)))
+
+
+def _without_options() -> None:
+    """Stand for a strategy that is registered ready-made, in the check of its options."""
 
 
 def _reasons(broken: Iterable[BrokenPlugin]) -> str:

@@ -56,7 +56,7 @@ class TrainConfig:
     model: dict[str, Any]
     data: dict[str, Any] = field(default_factory=lambda: {"name": "digits"})
     epochs: int = 60
-    optimiser: str = "adamw"
+    optimiser: dict[str, Any] = field(default_factory=lambda: {"name": "adamw"})
     """adamw, or sgd: with Nesterov's momentum of 0.9."""
     lr: float = 0.003
     weight_decay: float = 0.05
@@ -133,7 +133,7 @@ def _settings(config: TrainConfig, device: torch.device) -> TrainingSettings:
         weight_decay=config.weight_decay,
         batch_size=config.batch_size,
         seed=config.seed,
-        optimiser=config.optimiser,
+        optimiser=config.optimiser["name"],
         dtype=pick_dtype(config.autocast, device),
     )
 

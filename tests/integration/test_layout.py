@@ -266,7 +266,7 @@ def test_every_copied_and_renamed_plugin_is_selected_by_its_name(
             assert name.startswith("my-")
             wanted = [f"distill.loss={name}"] if len(names) > 1 else []
             config = load_config(wanted, plugins=registry.provided([folder.name]))
-            selected = {"meter": config.meters[-1], "loss": config.distill.loss}
+            selected = {"meter": config.meters[-1], "loss": config.distill.loss["name"]}
             assert (selected[slot] if slot in selected else getattr(config, slot)["name"]) == name
             strategy = registry.find(slot, name)
             source = strategy.error if slot == "loss" else strategy

@@ -124,6 +124,7 @@ def test_the_recipe_comes_from_the_card_and_the_overrides(
     assert OmegaConf.to_container(OmegaConf.load(path).recipe) == {
         **shipped,
         "epochs": 1,
+        "optimiser": {"name": shipped["optimiser"]},
         "device": "cpu",
         "autocast": "none",
     }

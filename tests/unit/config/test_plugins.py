@@ -117,13 +117,13 @@ def test_a_meter_is_added_to_the_others_once(tmp_path: Path, registry: Registry)
 
 def test_a_loss_takes_its_place_in_distill(registry: Registry) -> None:
     chosen = load_config(["distill.epochs=3"], plugins=registry.provided(["cosine"])).distill
-    assert (chosen.loss, chosen.epochs) == ("cosine", 3)
+    assert (chosen.loss, chosen.epochs) == ({"name": "cosine"}, 3)
     config = load_config(["distill.loss=mse"], plugins=registry.provided(["cosine"]))
-    assert config.distill.loss == "mse"
+    assert config.distill.loss == {"name": "mse"}
     with pytest.raises(ConfigError, match="claim the slot 'loss': choose with distill.loss=NAME"):
         load_config(plugins=registry.provided(["squared-error"]))
     config = load_config(["distill.loss=mse"], plugins=registry.provided(["squared-error"]))
-    assert config.distill.loss == "mse"
+    assert config.distill.loss == {"name": "mse"}
 
 
 def test_a_zoo_takes_no_slot(registry: Registry) -> None:

@@ -140,7 +140,7 @@ def test_options_that_are_text_get_what_was_typed() -> None:
 @pytest.mark.parametrize("name", ["0123", "1e3", "on", "null", "[c]", "${oc}", "a=b", "x "])
 def test_keys_and_names_of_strategies_are_text(name: str) -> None:
     config = load_config([f"out={name}", f"teacher={name}", f"distill.loss={name}"])
-    assert (config.out, config.distill.loss, config.teacher) == (name, name, {"name": name})
+    assert (config.out, config.distill.loss, config.teacher) == (name, *[{"name": name}] * 2)
 
 
 def test_null_or_nothing_unsets_what_may_be_none() -> None:

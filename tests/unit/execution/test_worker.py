@@ -24,7 +24,7 @@ def test_batches_are_the_same_for_every_job(registry: Registry, digits: Distilla
         assignment = Assignment(phase, "initial", (Worker(0),), Schedule(((),)), {})
         config = load_config(["distill.epochs=2", "distill.student_fed_epochs=2"])
         builder = registry.create("builder", config.builder)
-        loss = registry.find("loss", config.distill.loss)
+        loss = registry.create("loss", config.distill.loss)
         return WorkerContext(
             folder=Path(),
             rank=0,
