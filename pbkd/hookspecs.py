@@ -49,82 +49,52 @@ hookimpl = pluggy.HookimplMarker("pbkd")
 
 @hookspec
 def register_partitioners() -> Iterable[type[Partitioner]]:  # type: ignore[empty-body]
-    """Register classes that cut a teacher into a chain of blocks (`partitioner=NAME`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register classes that cut a teacher into a chain of blocks (`partitioner=NAME`)."""
 
 
 @hookspec
 def register_builders() -> Iterable[type[BlockBuilder]]:  # type: ignore[empty-body]
-    """Register classes that build a block's cheaper replacement (`builder=NAME`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register classes that build a block's cheaper replacement (`builder=NAME`)."""
 
 
 @hookspec
 def register_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
-    """Register losses for the training of replacements (`distill.loss=NAME`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register losses for the training of replacements (`distill.loss=NAME`)."""
 
 
 @hookspec
 def register_schedulers() -> Iterable[type[Scheduler]]:  # type: ignore[empty-body]
-    """Register classes that distribute blocks over workers (`scheduler=NAME`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register classes that distribute blocks over workers (`scheduler=NAME`)."""
 
 
 @hookspec
 def register_meters() -> Iterable[type[EnergyMeter]]:  # type: ignore[empty-body]
-    """Register classes that read energy sensors (`meters=[NAME, ...]`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register classes that read energy sensors (`meters=[NAME, ...]`)."""
 
 
 @hookspec
 def register_launchers() -> Iterable[type[Launcher]]:  # type: ignore[empty-body]
-    """Register classes that start workers (`launcher=NAME`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register classes that start workers (`launcher=NAME`)."""
 
 
 @hookspec
 def register_models() -> Iterable[ZooModel]:  # type: ignore[empty-body]
-    """Register models that can be teachers (`teacher=NAME`, `pbkd zoo list`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register models that can be teachers (`teacher=NAME`, `pbkd zoo list`)."""
 
 
 @hookspec
 def register_observers() -> Iterable[type[Observer]]:  # type: ignore[empty-body]
-    """Register classes that follow a run while it goes on (`observers=[NAME, ...]`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register classes that follow a run while it goes on (`observers=[NAME, ...]`)."""
 
 
 @hookspec
 def register_data() -> Iterable[type[DataSource]]:  # type: ignore[empty-body]
-    """Register classes that load images and labels (`data=NAME`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register classes that load images and labels (`data=NAME`)."""
 
 
 @hookspec
 def register_augmentations() -> Iterable[type[ImageAugmentation]]:  # type: ignore[empty-body]
-    """Register classes that change training images at random (`augmentation=NAME`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register classes that change training images at random (`augmentation=NAME`)."""
 
 
 @hookspec
@@ -132,8 +102,6 @@ def register_optimisers() -> Iterable[type[OptimiserBuilder]]:  # type: ignore[e
     """Register classes that build optimisers.
 
     Selected by `distill.optimiser=NAME` and `finetune.optimiser=NAME`.
-
-    Called by `build_registry`, in the host process and in every worker.
     """
 
 
@@ -142,25 +110,17 @@ def register_lr_schedules() -> Iterable[type[LearningRateSchedule]]:  # type: ig
     """Register classes that change the learning rate.
 
     Selected by `distill.schedule=NAME` and `finetune.schedule=NAME`.
-
-    Called by `build_registry`, in the host process and in every worker.
     """
 
 
 @hookspec
 def register_exporters() -> Iterable[type[Exporter]]:  # type: ignore[empty-body]
-    """Register classes that write a student in a format (`pbkd export --format NAME`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register classes that write a student in a format (`pbkd export --format NAME`)."""
 
 
 @hookspec
 def register_selectors() -> Iterable[type[Selector]]:  # type: ignore[empty-body]
-    """Register classes that select candidates under a budget (`budget.selector=NAME`).
-
-    Called by `build_registry`, in the host process and in every worker.
-    """
+    """Register classes that select candidates under a budget (`budget.selector=NAME`)."""
 
 
 @hookspec
@@ -168,8 +128,6 @@ def register_sections() -> Iterable[type[ReportSection]]:  # type: ignore[empty-
     """Register classes that add a section to the report of a run.
 
     Selected by `pbkd report --section NAME`.
-
-    Called by `build_registry`, in the host process and in every worker.
     """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,15 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-__all__ = ["PACKAGES", "PUBLIC_MODULES", "docstring_markdown", "interfaces_markdown"]
+__all__ = [
+    "PACKAGES",
+    "PUBLIC_MODULES",
+    "definition_markdown",
+    "docstring_markdown",
+    "home_modules",
+    "interfaces_markdown",
+    "source_tree",
+]
 
 PUBLIC_MODULES = {
     "pbkd": "`hookimpl`, the data types of hooks and protocols, `compress` and `load`",
@@ -64,40 +73,58 @@ def interfaces_markdown(packages: Iterable[ModuleType]) -> Iterator[str]:
 
 
 def _names(package: ModuleType) -> Iterator[str]:
-    homes = _home_modules(package)
+    homes = home_modules(package)
     for name in package.__all__:
-        source = inspect.getsource(import_module(homes[name]))
-        yield from _definition(ast.parse(source).body, name)
+        yield from definition_markdown(homes[name], name)
 
 
-def _home_modules(package: ModuleType) -> dict[str, str]:
-    """Return the module that defines each exported name, from the package's imports."""
+def home_modules(package: ModuleType) -> dict[str, str]:
+    """Return the module of pbkd that each name comes from, by the imports of a package."""
     return {
         alias.name: node.module or ""
-        for node in ast.walk(ast.parse(inspect.getsource(package)))
-        if isinstance(node, ast.ImportFrom)
+        for node in ast.walk(source_tree(package.__name__))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pbkd.")
         for alias in node.names
     }
 
 
-def _definition(body: list[ast.stmt], name: str) -> Iterator[str]:
-    """Describe a function, a class with its public methods, or a type alias."""
+def definition_markdown(module: str, name: str) -> Iterator[str]:
+    """Describe a function, a class with its public methods, or a type alias.
+
+    Args:
+        module: The module that defines it.
+        name: Its name.
+
+    Yields:
+        Signatures and docstrings, in Markdown.
+    """
+    body = source_tree(module).body
     for node, following in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, ast.FunctionDef) and node.name == name:
             yield f"    {_signature(node)}\n"
             yield docstring_markdown(ast.get_docstring(node) or "")
         elif isinstance(node, ast.ClassDef) and node.name == name:
-            yield from _class(node)
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            yield from _class(node, body)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and _assigned(node) == name:
             yield f"    {ast.unparse(node)}\n"
             if isinstance(following, ast.Expr):
                 yield f"{ast.literal_eval(following.value)}\n"
 
 
-def _class(node: ast.ClassDef) -> Iterator[str]:
+@cache
+def source_tree(module: str) -> ast.Module:
+    """Return the syntax tree of a module's source."""
+    return ast.parse(inspect.getsource(import_module(module)))
+
+
+def _assigned(node: ast.Assign | ast.AnnAssign) -> str:
+    return ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0])
+
+
+def _class(node: ast.ClassDef, body: list[ast.stmt]) -> Iterator[str]:
     methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
     init = next((method for method in methods if method.name == "__init__"), None)
-    fields = [ast.unparse(part) for part in node.body if isinstance(part, ast.AnnAssign)]
+    fields = [ast.unparse(part) for part in _fields(node, body)]
     arguments = ", ".join(fields) if init is None else _arguments(init)
     yield f"    class {node.name}({arguments})\n"
     yield docstring_markdown(ast.get_docstring(node) or "")
@@ -107,6 +134,15 @@ def _class(node: ast.ClassDef) -> Iterator[str]:
         if not method.name.startswith("_"):
             yield f"    {node.name}.{_signature(method).removeprefix('def ')}\n"
             yield docstring_markdown(ast.get_docstring(method) or "")
+
+
+def _fields(node: ast.ClassDef, body: list[ast.stmt]) -> Iterator[ast.AnnAssign]:
+    """Yield the fields of a dataclass, after those of its private bases in the same module."""
+    bases = {ast.unparse(base) for base in node.bases}
+    for other in body:
+        if isinstance(other, ast.ClassDef) and other.name[0] == "_" and other.name in bases:
+            yield from _fields(other, body)
+    yield from (part for part in node.body if isinstance(part, ast.AnnAssign))
 
 
 def _arguments(function: ast.FunctionDef) -> str:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING
 
 from pbkd import hookspecs, protocols
 from pbkd.config.options import option_types
-from pbkd.plugin.interfaces import docstring_markdown, interfaces_markdown
+from pbkd.plugin.contract import called_functions, contract_markdown
+from pbkd.plugin.interfaces import (
+    definition_markdown,
+    docstring_markdown,
+    interfaces_markdown,
+)
+from pbkd.plugin.received import received_markdown
 from pbkd.plugin.slots import PROTOCOLS, SLOTS
 
 if TYPE_CHECKING:
@@ -28,34 +36,49 @@ _HEAD = """\
 Every hook and every method that pbkd calls, as `pbkd/hookspecs.py` and `pbkd/protocols` have
 them: `pbkd plugins hooks` makes this page. [write-a-plugin.md](write-a-plugin.md) shows their use.
 """
-# What plugins make by a constructor: a loss itself, what a meter reads.
-_HANDED = {"loss": protocols.Loss, "meter": protocols.EnergyReading}
 
 
 def hooks_markdown(packages: Iterable[ModuleType]) -> str:
-    """Write docs/hooks.md: each hook and its protocol, then the modules that plugins may import.
+    """Write docs/hooks.md: the contract, each hook with its protocol, then what may be imported.
 
     Args:
         packages: The modules of `pbkd.plugin.interfaces.PACKAGES`, imported.
     """
+    packages = list(packages)
+    functions = dict(called_functions())
+    signatures = {name: _arguments_and_result(one) for name, one in functions.items()}
     parts = [_HEAD, f"{inspect.getdoc(hookspecs)}\n", f"This is contract {hookspecs.CONTRACT}.\n"]
+    parts += ["## The contract\n", contract_markdown(signatures)]
     slots = {hook: slot for slot, hook in SLOTS.items()}
-    for function in _hooks():
-        parts += [f"## {function.__name__}\n", *_described(function)]
-        slot = slots.get(function.__name__)
-        if slot in PROTOCOLS:
-            parts += _protocol(PROTOCOLS[slot])
-        if slot in _HANDED:
-            parts += _dataclass(_HANDED[slot])
+    for name, function in functions.items():
+        if "." not in name:
+            parts += [f"## {name}\n", *_described(function)]
+            parts += _registered(slots.get(name), function)
     parts += interfaces_markdown(packages)
+    parts += received_markdown(packages)
     return "\n".join(parts)
 
 
-def _hooks() -> list[Callable[..., object]]:
-    """Return the hooks in the order in which they are written down."""
-    found = inspect.getmembers(hookspecs, inspect.isfunction)
-    own = [hook for _, hook in found if hook.__module__ == hookspecs.__name__]
-    return sorted(own, key=lambda hook: hook.__code__.co_firstlineno)
+def _registered(slot: str | None, hook: Callable[..., object]) -> Iterator[str]:
+    """Describe the protocol of what a hook registers, and the other types of its module."""
+    if slot is None:
+        return
+    if slot in PROTOCOLS:
+        yield from _protocol(PROTOCOLS[slot])
+    home = _module_of_result(hook)
+    for name in home.__all__:
+        if (other := getattr(home, name)) not in PROTOCOLS.values():
+            yield f"### {name}\n"
+            if isinstance(other, type):
+                yield from _dataclass(other)
+            else:
+                yield from definition_markdown(home.__name__, name)
+
+
+def _module_of_result(hook: Callable[..., object]) -> ModuleType:
+    """Return the module of the type that a hook's result is annotated with."""
+    (name,) = re.findall(r"(\w+)\]+$", _arguments_and_result(hook))
+    return import_module(getattr(protocols, name).__module__)
 
 
 def _protocol(protocol: type) -> Iterator[str]:
@@ -70,22 +93,22 @@ def _dataclass(shown: type) -> Iterator[str]:
     (declared,) = ast.parse(inspect.getsource(shown)).body
     assert isinstance(declared, ast.ClassDef)
     fields = [ast.unparse(part) for part in declared.body if isinstance(part, ast.AnnAssign)]
-    yield f"### {shown.__name__}\n"
     yield f"    {shown.__name__}({', '.join(fields)})\n"
     yield _documentation(shown)
 
 
 def _described(function: Callable[..., object]) -> list[str]:
     """Return the signature, as it is written in the source, and the docstring."""
+    signature = f"    def {function.__name__}{_arguments_and_result(function)}\n"
+    return [signature, _documentation(function)]
+
+
+def _arguments_and_result(function: Callable[..., object]) -> str:
     source = inspect.cleandoc("\n" + inspect.getsource(function))
     (declared,) = ast.parse(source).body
     assert isinstance(declared, ast.FunctionDef)
     assert declared.returns is not None
-    arguments, returns = ast.unparse(declared.args), ast.unparse(declared.returns)
-    return [
-        f"    def {declared.name}({arguments}) -> {returns}\n",
-        _documentation(function),
-    ]
+    return f"({ast.unparse(declared.args)}) -> {ast.unparse(declared.returns)}"
 
 
 def _documentation(documented: object) -> str:

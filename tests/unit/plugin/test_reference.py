@@ -3,24 +3,46 @@ from __future__ import annotations
 import re
 from importlib import import_module
 
+from pbkd import protocols
+from pbkd.plugin.contract import CALLS, called_functions
 from pbkd.plugin.interfaces import PACKAGES, PUBLIC_MODULES
+from pbkd.plugin.received import received_types
 from pbkd.plugin.reference import hooks_markdown
 from pbkd.plugin.slots import PROTOCOLS, SLOTS
 
 
-def test_every_hook_and_method_is_there_with_its_signature_and_who_calls_it() -> None:
+def test_every_hook_and_method_has_its_row_in_the_contract() -> None:
+    functions = dict(called_functions())
+    assert functions.keys() - CALLS.keys() == set(), "add their rows to CALLS"
+    undeclared = {name for name, call in CALLS.items() if call.signature}
+    assert CALLS.keys() - functions.keys() == undeclared, "remove rows of what is gone"
+    table = hooks_markdown([]).partition("## register_partitioners")[0]
+    for name in CALLS:
+        (row,) = re.findall(rf"^\| `{re.escape(name)}` \|.*$", table, re.MULTILINE)
+        cells = re.split(r"(?<!\\)\|", row)[1:-1]
+        assert len(cells) == 7, row
+        assert all(cell.strip(" `") for cell in cells), row
+
+
+def test_every_hook_has_a_section_with_its_protocol() -> None:
     text = hooks_markdown([])
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
-    assert list(sections) == [*SLOTS.values(), "block_finished", "run_finished"]
+    assert list(sections) == [name for name, _ in called_functions() if "." not in name]
     for slot, hook in SLOTS.items():
         assert f"    def {hook}() -> Iterable[" in sections[hook]
         if slot in PROTOCOLS:
             assert f"### {PROTOCOLS[slot].__name__}\n" in sections[hook]
-    described = re.findall(r"^    def .*?(?=^    def |^#|\Z)", text, re.MULTILINE | re.DOTALL)
-    assert len(described) == len(sections) + 18
-    for one in described:
-        assert re.search(r"Called (by|with|once|in)\b", one), one
-        assert re.search(r"in the\s+host\s+process", one), one
+
+
+def test_every_type_that_a_plugin_receives_is_described() -> None:
+    packages = [import_module(name) for name in PACKAGES]
+    text = hooks_markdown(packages)
+    received = {name for _, name in received_types(packages)}
+    assert {"Block", "RunResult", "Interval", "Event", "PlannedWorker", "EnergyMonitor"} <= received
+    for name in received | set(protocols.__all__):
+        (described,) = re.findall(rf"^### {name}\n(?:\n.+)+\n", text, re.MULTILINE)
+        assert f"{name}" in described
+    assert "    class RunStopped(time: float = field(default_factory=now), folder: str)" in text
 
 
 def test_a_signature_is_that_of_the_source() -> None:
