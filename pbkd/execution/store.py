@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from contextlib import contextmanager
-from multiprocessing import util
+from multiprocessing import process, util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
@@ -45,8 +46,7 @@ def private_store() -> Iterator[Mapping[str, str]]:
         Environment variables for the workers, besides RANK and WORLD_SIZE.
     """
     interface = interface_with(LOOPBACK) or "lo"
-    home = util.get_temp_dir()  # the fork server removes it, even if this process is killed
-    with tempfile.TemporaryDirectory(prefix=STORE_PREFIX, dir=home) as folder:
+    with tempfile.TemporaryDirectory(prefix=STORE_PREFIX, dir=_temporary_folder()) as folder:
         path = Path(folder, "store")
         path.touch(mode=0o600)
         dist.FileStore(str(path)).set(_KEY, secrets.token_hex(32))  # type: ignore[attr-defined]
@@ -56,6 +56,20 @@ def private_store() -> Iterator[Mapping[str, str]]:
             "NCCL_SOCKET_IFNAME": f"={interface}",
             "NCCL_RAS_ENABLE": "0",  # a service for other processes to inspect NCCL's
         }
+
+
+def _temporary_folder() -> str:
+    """Return the temporary folder of multiprocessing, which this process removes when it ends.
+
+    So does its fork server (`pbkd.execution.fork_server`), since this process may be killed.
+    multiprocessing's own removal would print a traceback where the fork server is first.
+    """
+    settings: dict[str, Any] = vars(process.current_process())["_config"]
+    if settings.get("tempdir") is None:
+        settings["tempdir"] = tempfile.mkdtemp(prefix="pymp-")
+        arguments = settings["tempdir"], True  # ignore errors
+        util.Finalize(None, shutil.rmtree, args=arguments, exitpriority=-100)
+    return util.get_temp_dir()
 
 
 def open_store() -> Store:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -205,32 +206,43 @@ def _start_interpreters(requests: socket.socket) -> None:
     """Fork for each `python -c CODE` that is asked for, and run the code there.
 
     This process never runs a backward pass, after which torch allows no forks. It is out of the
-    command's process group, but not of its session.
+    command's process group, but not of its session, and ends with the command.
     """
     name_process(HELPER)
     group = os.getpgrp()
     os.setpgid(0, 0)
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, 2**16, 16)
-        if not message:
-            os._exit(0)
-        code, numbers, blocked = json.loads(message)
-        reader, writer = os.pipe()
-        if (middle := os.fork()) == 0:
-            if (pid := os.fork()) == 0:
+    with suppress(ConnectionError):
+        while _start_interpreter(requests, group):
+            pass
+    os._exit(0)
+
+
+def _start_interpreter(requests: socket.socket, group: int) -> bool:
+    """Start the next interpreter that is asked for; return whether there was one."""
+    message, descriptors, _, _ = socket.recv_fds(requests, 2**16, 16)
+    if not message:
+        return False
+    code, numbers, blocked = json.loads(message)
+    reader, writer = os.pipe()
+    if (middle := os.fork()) == 0:
+        if (pid := os.fork()) == 0:
+            try:
                 os.setpgid(0, group)
-                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-                requests.detach()  # its number is soon another file's
-                _renumber(descriptors, numbers)
-                name_process(RESOURCE_TRACKER if "resource_tracker" in code else FORK_SERVER)
-                exec(code, {"__name__": "__main__"})
-                sys.exit()
-            os.write(writer, str(pid).encode())
-            os._exit(0)
-        os.waitpid(middle, 0)
-        requests.send(os.read(reader, 32))
-        for descriptor in (reader, writer, *descriptors):
-            os.close(descriptor)
+            except PermissionError:  # the command was killed, and its group with it
+                os._exit(0)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            requests.detach()  # its number is soon another file's
+            _renumber(descriptors, numbers)
+            name_process(RESOURCE_TRACKER if "resource_tracker" in code else FORK_SERVER)
+            exec(code, {"__name__": "__main__"})
+            sys.exit()
+        os.write(writer, str(pid).encode())
+        os._exit(0)
+    os.waitpid(middle, 0)
+    requests.send(os.read(reader, 32))
+    for descriptor in (reader, writer, *descriptors):
+        os.close(descriptor)
+    return True
 
 
 def _renumber(descriptors: Sequence[int], numbers: Sequence[int]) -> None:
