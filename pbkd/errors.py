@@ -107,6 +107,10 @@ class ZooError(PbkdError):
     """A student cannot be added to a zoo folder, or an entry of it is invalid."""
 
 
+class BenchError(PbkdError):
+    """The figures of a benchmark contradict each other."""
+
+
 class MeterUnavailableError(PbkdError):
     """An energy meter has no usable sensor on this machine; the message says why."""
 

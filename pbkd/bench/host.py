@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pbkd.bench.cross_checks import check_steps
 from pbkd.bench.gather import gather
 from pbkd.bench.presets import find_preset
 from pbkd.bench.result import BenchResult
@@ -72,6 +73,7 @@ def run_benchmark(
         ConfigError: If the preset or the settings are wrong.
         UnknownNameError: If a meter is not installed.
         WorkerError: If a rank fails.
+        BenchError: If a procedure did not train every block in every step.
     """
     preset = find_preset(name)
     if settings.workers < 2 or settings.threads < 1 or settings.rounds < 1:
@@ -87,6 +89,7 @@ def run_benchmark(
     registry.create("launcher", {"name": "local", "restarts": 0}).launch(run_rank, folder, ranks)
     measurements = _read_measurements(folder)
     costs = next(line for line in measurements if line["kind"] == "costs")
+    check_steps(measurements, costs["blocks"])
     write_costs(folder / "costs.json", _cost_table(name, preset, ranks, costs))
     predicted = _predicted(registry, preset, ranks, costs)
     procedures, speedups = gather(measurements, preset.batch_size, predicted)

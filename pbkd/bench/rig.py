@@ -42,7 +42,7 @@ class Rig:
         images: The distinct batches, (N, C, H, W) each; they are repeated.
         loss: The loss of blockwise training.
         rank: The rank.
-        learners: Optimisers of the blocks that this rank has trained.
+        learners: The blocks that this rank has trained since `start`.
     """
 
     chain: nn.Sequential
@@ -53,6 +53,14 @@ class Rig:
     rank: int
     learners: dict[str, Learner] = field(default_factory=dict)
 
+    def start(self) -> None:
+        """Begin a procedure: what it trains starts from the untrained replacements."""
+        self.learners.clear()
+
+    def steps_taken(self) -> dict[str, int]:
+        """Count the optimiser steps of every block that was trained since `start`."""
+        return {name: learner.rate.last_epoch for name, learner in self.learners.items()}
+
     def batches(self, steps: int) -> Iterator[Tensor]:
         """Yield `steps` batches."""
         return itertools.islice(itertools.cycle(self.images), steps)
@@ -62,16 +70,14 @@ class Rig:
     ) -> None:
         """Train blocks for one epoch, with the other replicas of their stage, if any."""
         learners = {name: self._learner(name, replicas) for name in names}
+        self.learners |= learners
         train_job(learners, [lessons], self.loss, replicas=replicas)
 
     def _learner(self, name: str, replicas: ReplicaGroup | None) -> Learner:
+        replacement = copy.deepcopy(self.replacements[name])
         if replicas is not None:
-            replacement = copy.deepcopy(self.replacements[name])
             replicas.share_norms(replacement)
-            return _new_learner(replacement)
-        if name not in self.learners:
-            self.learners[name] = _new_learner(self.replacements[name])
-        return self.learners[name]
+        return new_learner(replacement, lr=1e-3, weight_decay=0.0, steps=1_000_000)
 
 
 def build_rigs(
@@ -128,7 +134,3 @@ def _calibrate(network: nn.Module, images: Tensor) -> None:
             norm.momentum = None
     with torch.no_grad():
         network.train()(images)
-
-
-def _new_learner(replacement: nn.Module) -> Learner:
-    return new_learner(replacement, lr=1e-3, weight_decay=0.0, steps=1_000_000)

@@ -63,7 +63,9 @@ def run_rank(folder: Path, rank: int) -> None:
         meters = [registry.create("meter", {"name": name}) for name in names]
         with monitor_energy(meters) as monitor:
             _run_rounds(folder, rank, settings, run, monitor)
-        if rank == 0:  # rank 0 has trained every block, in single-pass
+        if rank == 0:
+            fused.start()
+            run("single-pass", 1)  # so that the optimisers of all blocks have their state
             seconds = checkpoint_seconds(fused, folder / "checkpoints")
             _record(folder, rank, "checkpoint", seconds=seconds)
 
@@ -80,6 +82,7 @@ def _measured_schedules(
     if rank == 0:
         _record(
             folder, rank, "costs",
+            blocks=[*rig.blocks],
             alone=[asdict(cost) for cost in alone],
             together=[asdict(cost) for cost in together],
             bandwidth=workers[0].bandwidth,
@@ -93,12 +96,13 @@ def _runner(
     schedules: Mapping[str, Schedule],
     cache: ActivationCache,
     create_group: CreateGroup,
-) -> Callable[[str, int], None]:
-    """Return a function that runs a procedure for a number of steps."""
+) -> Callable[[str, int], dict[str, int]]:
+    """Return a function that runs a procedure for a number of steps, and counts each block's."""
     queues = itertools.count()
 
-    def run(name: str, steps: int) -> None:
+    def run(name: str, steps: int) -> dict[str, int]:
         rig = plain if name == "serial-plain" else fused
+        rig.start()
         schedule = schedules[name]
         if schedule.feed == "relay":
             run_relay(rig, schedule, steps, create_group)
@@ -106,6 +110,7 @@ def _runner(
             run_cache(rig, schedule, steps, cache)
         else:
             run_jobs(rig, schedule, steps, f"bench {next(queues)}")
+        return rig.steps_taken()
 
     return run
 
@@ -114,7 +119,7 @@ def _run_rounds(
     folder: Path,
     rank: int,
     settings: Mapping[str, Any],
-    run: Callable[[str, int], None],
+    run: Callable[[str, int], dict[str, int]],
     monitor: EnergyMonitor,
 ) -> None:
     """Run every procedure once per round, after a warm-up of a few steps.
@@ -143,7 +148,7 @@ def _record(folder: Path, rank: int, kind: str, **figures: Any) -> None:
     )
 
 
-def _peak(work: Callable[[], None]) -> int | None:
+def _peak(work: Callable[[], object]) -> int | None:
     """Do this rank's work and return its peak resident memory."""
     dist.barrier()
     release_freed_memory()
@@ -152,12 +157,14 @@ def _peak(work: Callable[[], None]) -> int | None:
     return peak_memory()
 
 
-def _timed(work: Callable[[], None], monitor: EnergyMonitor, window: str) -> dict[str, Any]:
+def _timed(
+    work: Callable[[], dict[str, int]], monitor: EnergyMonitor, window: str
+) -> dict[str, Any]:
     """Do this rank's work between two barriers and return its seconds, CPU seconds and joules."""
     dist.barrier()
     cpu, start = time.process_time(), time.perf_counter()
     with monitor.window(window):
-        work()
+        steps = work()
         busy = time.perf_counter() - start
         dist.barrier()
     energy = monitor.windows[window]
@@ -165,6 +172,7 @@ def _timed(work: Callable[[], None], monitor: EnergyMonitor, window: str) -> dic
         "seconds": time.perf_counter() - start,
         "busy_seconds": busy,
         "cpu_seconds": time.process_time() - cpu,
+        "steps_taken": steps,
         "joules": None if energy.joules is None else dict(energy.joules),
         "joules_reason": energy.reason,
         "devices": {d: domain.device for d, domain in energy.domains.items() if domain.device},

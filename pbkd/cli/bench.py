@@ -38,8 +38,9 @@ def bench(
     """Time the paper's procedures and pbkd's, on the same kernels.
 
     Prints a table for each preset and writes speedup.svg, and for each preset result.json,
-    procedures.csv and costs.json (for `pbkd plan --costs`). With --profile, writes profile.txt and
-    trace.json.
+    procedures.csv and costs.json (for `pbkd plan --costs`). Fails if a procedure did not train
+    every block in every step, or if predicted and measured seconds differ by more than a quarter.
+    With --profile, writes profile.txt and trace.json.
     """
     from pbkd.bench.host import BenchSettings
     from pbkd.bench.presets import find_preset
@@ -76,6 +77,7 @@ def _measure(
 ) -> None:
     import shutil
 
+    from pbkd.bench.cross_checks import check_predictions
     from pbkd.bench.host import run_benchmark
     from pbkd.bench.report import plot, show, write
     from pbkd.core.files import write_file
@@ -89,3 +91,5 @@ def _measure(
         show(result)
         results.append(result)
     write_file(folder / "speedup.svg", plot(results).encode())
+    for result in results:
+        check_predictions(result.procedures)
