@@ -60,6 +60,7 @@ def check(
     import tempfile
 
     from pbkd.errors import PluginError
+    from pbkd.plugin.reference import unchecked_by_strategy
     from pbkd.plugin.registry import build_registry, load_plugin
     from pbkd.report.console.display import print_wide
 
@@ -78,6 +79,10 @@ def check(
     rows = [
         (one.name, one.what, f"{results[one.passed]}{one.detail and ': '}{one.detail}")
         for one in found
+    ]
+    rows += [
+        (subject, "options are checked", f"not checked: {reason}")
+        for subject, reason in unchecked_by_strategy(registry, plugin)
     ]
     print_wide(("registered", "check", "result"), rows, left=3)
     if any(one.passed is False for one in found):

@@ -12,15 +12,23 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from pbkd.config.annotations import resolve_annotation
 from pbkd.config.declared import as_declared, without_paths
 from pbkd.config.literal_text import escape, unescape
-from pbkd.errors import ConfigError, PluginError, did_you_mean, first_line
+from pbkd.errors import ConfigError, PluginError, did_you_mean, first_line, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-__all__ = ["MEMORY", "choice_text", "declared_options", "option_types", "typed_options"]
+__all__ = [
+    "MEMORY",
+    "choice_text",
+    "declared_options",
+    "option_types",
+    "typed_options",
+    "unchecked_options",
+]
 
 
 def choice_text(choice: Mapping[str, Any]) -> str:
@@ -44,20 +52,51 @@ def option_types(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 
     Returns:
         By option, its type (`Any` if unknown) and its default (`MISSING` if it is required).
+
+    Raises:
+        PluginError: The options cannot be listed.
     """
+    return {
+        name: (resolve_annotation(target, parameter)[0], _default(target, parameter))
+        for name, parameter in _parameters(target).items()
+    }
+
+
+def unchecked_options(target: Callable[..., Any]) -> dict[str, str]:
+    """List the options whose values cannot be checked, by the reason.
+
+    Args:
+        target: The dataclass or function whose parameters are the options.
+    """
+    reasons = {
+        name: resolve_annotation(target, parameter)[1]
+        for name, parameter in _parameters(target).items()
+    }
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     try:
-        hints = typing.get_type_hints(target)
-    except Exception:  # an annotation imported under TYPE_CHECKING only
-        hints = {}
-    defaults = {
-        name: MISSING if parameter.default is parameter.empty else parameter.default
-        for name, parameter in inspect.signature(target).parameters.items()
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"the options of {target!r} cannot be listed: {error}.") from error
+    return {
+        name: parameter
+        for name, parameter in parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
+
+
+def _default(target: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """Return the default; that of a list in a dataclass is made by its factory."""
     for field in dataclasses.fields(target) if dataclasses.is_dataclass(target) else ():
-        if field.default_factory is not dataclasses.MISSING:
-            defaults[field.name] = field.default_factory()
-    return {name: (hints.get(name, Any), default) for name, default in defaults.items()}
+        if field.name == parameter.name and field.default_factory is not dataclasses.MISSING:
+            try:
+                return field.default_factory()
+            except Exception as error:
+                text = f"the default of the option '{field.name}' fails: {one_line(error)}"
+                raise PluginError(text) from error
+    return MISSING if parameter.default is parameter.empty else parameter.default
 
 
 def typed_options(
@@ -91,7 +130,10 @@ def typed_options(
         raise ConfigError(f"'{where}.{error.full_key}' is required.") from error
     except Exception as error:
         key = getattr(error, "full_key", None) or ", ".join(options)
-        raise ConfigError(f"'{where}.{key}': {unescape(first_line(error))}") from error
+        reason = unescape(first_line(error))
+        if "$VALUE" in reason:  # omegaconf 2.4 on elements of tuples
+            reason = f"{options.get(key)!r} is not of type {types[key][0]}."
+        raise ConfigError(f"'{where}.{key}': {reason}") from error
     return {name: _as_tuple(types[name][0], value) for name, value in values.items()}
 
 

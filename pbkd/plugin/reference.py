@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import MISSING
 
 from pbkd import hookspecs, protocols
-from pbkd.config.options import option_types
+from pbkd.config.options import option_types, unchecked_options
 from pbkd.plugin.contract import called_functions, contract_markdown
 from pbkd.plugin.interfaces import (
     definition_markdown,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Plugin, Registry
 
 
-__all__ = ["describe_plugin", "hooks_markdown"]
+__all__ = ["describe_plugin", "hooks_markdown", "unchecked_by_strategy"]
 
 _HEAD = """\
 # Hooks
@@ -132,6 +132,26 @@ def describe_plugin(registry: Registry, plugin: Plugin) -> str:
     return "\n".join([*lines, *([f"observes: {', '.join(observed)}"] if observed else [])])
 
 
+def unchecked_by_strategy(registry: Registry, plugin: Plugin) -> Iterator[tuple[str, str]]:
+    """Find the options of a plugin whose values cannot be checked.
+
+    Yields:
+        Slot and name of a strategy, such as "scheduler mine", and the reason for one option.
+    """
+    for slot, names in plugin.provides.items():
+        for name in names:
+            target = _target(slot, registry.strategies[slot][name])
+            for option, reason in unchecked_options(target).items() if target else ():
+                yield f"{slot} {name}", f"option '{option}': {reason}"
+
+
+def _target(slot: str, strategy: Any) -> Any:
+    """Return what the options of a strategy or a model are passed to; None without options."""
+    if slot == "model":
+        return strategy.build
+    return strategy if isinstance(strategy, type) else None
+
+
 def _strategy(slot: str, strategy: Any) -> list[str]:
     """Return what a strategy or a model is, in one line, then a line for each of its options."""
     if slot == "loss":
@@ -158,8 +178,11 @@ def _first_paragraph(documented: object) -> str:
 
 def _options(target: Callable[..., Any], prefix: str) -> list[str]:
     lines = []
+    unchecked = unchecked_options(target)
     for name, (kind, default) in option_types(target).items():
         typed = "" if kind is Any else f": {inspect.formatannotation(kind)}"
+        if name in unchecked:
+            typed = f": not checked, since {unchecked[name]}"
         value = ", required" if default == MISSING else f" = {default}"
         lines.append(f"  {prefix}{name}{typed}{value}")
     return lines

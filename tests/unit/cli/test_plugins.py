@@ -56,6 +56,18 @@ def test_a_plugin_is_checked_with_a_line_for_each_thing_it_registers(pbkd: Pbkd)
     assert [path.name for path in Path.cwd().iterdir()] == ["pbkd-mine"]
 
 
+def test_options_that_are_not_checked_are_told(pbkd: Pbkd) -> None:
+    typed = SCHEDULER_PLUGIN.replace("seed: int = 0", "seed: int = 0\n    pause: 'Seconds' = None")
+    Path("mine.py").write_text(typed)
+    reason = "its annotation Seconds cannot be resolved (name 'Seconds' is not defined)"
+    assert pbkd("plugins", "show", "mine.py").out.splitlines()[-2:] == [
+        "  scheduler.seed: int = 0",
+        f"  scheduler.pause: not checked, since {reason} = None",
+    ]
+    row = " ".join(pbkd("plugins", "check", "mine.py").out.splitlines()[-1].split())
+    assert row == f"scheduler mine options are checked not checked: option 'pause': {reason}"
+
+
 def test_a_plugin_that_breaks_its_contract_is_exit_code_1_with_the_reason(pbkd: Pbkd) -> None:
     Path("sick.py").write_text(SCHEDULER_PLUGIN + METER_PLUGIN.removeprefix(PLUGIN_HEAD))
     ended = pbkd("plugins", "check", "sick.py")

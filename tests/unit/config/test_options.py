@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NewType
 
 import pytest
 from omegaconf import MISSING
 
-from pbkd.config.options import option_types, typed_options
+from pbkd.config.options import option_types, typed_options, unchecked_options
 from pbkd.errors import ConfigError, PluginError, UnknownNameError, first_line
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def test_a_default_list_belongs_to_one_object_only() -> None:
         ({"names": "a"}, r"'slot\.names': "),
         ({"names": {"a": 1}}, r"'slot\.names'"),
         ({"mean": 3}, r"'slot\.mean': "),
-        ({"mean": ["x"]}, r"'slot\.mean.*: .*could not be converted to Float"),
+        ({"mean": ["x"]}, r"'slot\.mean': .* is not of type tuple\[float, \.\.\.\]\."),
         ({"cuont": 3}, r"unknown option 'slot\.cuont'\. Did you mean 'count'\? Known: anything, "),
         ({"name": "x"}, r"unknown option 'slot\.name'"),
         ({5: 1}, r"unknown option 'slot\.5'"),
@@ -139,15 +140,98 @@ def test_an_option_that_no_configuration_can_hold_is_the_plugins_fault(
         typed_options(target, {}, where="builder")
 
 
+Seconds = NewType("Seconds", float)
+
+
 @dataclass(frozen=True)
 class ForTypeCheckers:
     part: Fraction | None = None
     count: int = 1
 
 
-def test_annotations_that_only_a_type_checker_can_read_leave_the_options_untyped() -> None:
-    given = {"part": "1/2", "count": 2}
-    assert typed_options(ForTypeCheckers, given, where="slot") == given
+class Plain:
+    name = "plain"
+
+    def __init__(self, count: int = 1, part: Fraction | None = None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Inherits(ForTypeCheckers):
+    seconds: Seconds = Seconds(1.0)
+    more: Fraction | None = None
+    pairs: tuple[int, int] = (1, 1)
+
+
+@dataclass
+class OnlyForInit:
+    count: InitVar[int] = 1
+    part: Fraction | None = None
+    made: list[int] = field(default_factory=list, init=False)
+
+
+def for_type_checkers(part: Fraction | None = None, *, count: int = 1) -> Fraction:
+    raise NotImplementedError
+
+
+class WithCall:
+    def __call__(self, part: Fraction | None = None, count: int = 1) -> None: ...
+
+    def build(self, part: Fraction | None = None, count: int = 1) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        ForTypeCheckers,
+        Plain,
+        Inherits,
+        OnlyForInit,
+        for_type_checkers,
+        partial(for_type_checkers, count=2),
+        partial(partial(for_type_checkers), count=2),
+        WithCall(),
+        WithCall().build,
+        cache(for_type_checkers),
+    ],
+)
+def test_an_annotation_for_type_checkers_leaves_its_own_option_untyped_alone(target: Any) -> None:
+    reason = "its annotation Fraction | None cannot be resolved (name 'Fraction' is not defined)"
+    assert unchecked_options(target)["part"] == reason
+    assert "count" not in unchecked_options(target)
+    found = typed_options(target, {"part": "1/2", "count": "2"}, where="slot")
+    assert (found["part"], found["count"]) == ("1/2", 2)
+    with pytest.raises(ConfigError, match=r"^'slot\.count': Value 'many' of type 'str' could not"):
+        typed_options(target, {"count": "many"}, where="slot")
+
+
+def test_types_come_from_the_class_that_declares_the_option() -> None:
+    types = option_types(Inherits)
+    assert [types[name][0] for name in ("count", "seconds", "part", "more")] == [
+        int, float, Any, Any,
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"'slot\.pairs': \[1, 'a'\] is not of type tuple\[int, "):
+        typed_options(Inherits, {"pairs": [1, "a"]}, where="slot")
+
+
+def fail() -> list[int]:
+    raise RuntimeError("no default")
+
+
+@dataclass
+class BadDefault:
+    sizes: list[int] = field(default_factory=fail)
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        (BadDefault, "the default of the option 'sizes' fails: RuntimeError: no default"),
+        (type, r"the options of <class 'type'> cannot be listed: no signature found"),
+    ],
+)
+def test_options_that_cannot_be_listed_are_the_plugins_fault(target: type, reason: str) -> None:
+    with pytest.raises(PluginError, match=reason):
+        typed_options(target, {}, where="slot")
 
 
 def build(*, width: int = 16, depth: float = 1.0, **_more: Any) -> None:
