@@ -24,16 +24,19 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     subprocess.run([sys.executable, "-m", "pip", "--quiet", *build], check=True)
     (wheel,) = wheels.glob("pbkd-*.whl")
     home = tmp_path_factory.mktemp("environment")
-    venv.create(home, with_pip=True, symlinks=True)
+    venv.create(home, symlinks=True)
+    pip = home / "bin" / "pip"
+    pip.write_text(f"#!{home}/bin/python\nfrom pip._internal.cli.main import main\nexit(main())\n")
+    pip.chmod(0o755)
     # pip builds the reader's projects with what is here, and asks no index for more.
     offline = {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1"}
     variables = {**environment_of(home / "bin"), **offline}
     variables.pop("PYTHONPATH", None)
-    subprocess.run(["pip", "install", "--quiet", str(wheel)], env=variables, check=True)
     # Found after the environment's own packages; where a source tree lies, no path here says.
     libraries = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
     (site,) = home.glob("lib/python*/site-packages")
     (site / "libraries.pth").write_text("\n".join(libraries))
+    subprocess.run(["pip", "install", "--quiet", str(wheel)], env=variables, check=True)
     return variables
 
 

@@ -132,12 +132,9 @@ class Cluster:
         return sum(isinstance(e, EpochDone) for out in found for e in read_events(newest_run(out)))
 
 
-@pytest.mark.parametrize("scheduler", ["even-spans", "lpt-scheduler"])
 @pytest.mark.usefixtures("hosts")
-def test_four_hosts_give_the_students_of_one_worker(
-    scheduler: str, undisturbed: Path, tmp_path: Path
-) -> None:
-    cluster = Cluster(tmp_path, HOSTS, f"scheduler={scheduler}")
+def test_four_hosts_give_the_students_of_one_worker(undisturbed: Path, tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, HOSTS, "scheduler=lpt-scheduler")
     cluster.ended(1, 2, 3, 4)
     folder = cluster.run_folder()
     assert_alike(folder, undisturbed)
