@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pbkd.core.blocks import Block, BlockCost
     from pbkd.core.results import BlockResult, RunResult
     from pbkd.core.schedule import Job, Schedule, Worker
+    from pbkd.core.workload import Workload
     from pbkd.hookspecs import hookimpl
     from pbkd.models.layers import dense_convolutions
     from pbkd.protocols import EnergyReading, Loss, ZooModel
@@ -27,6 +28,7 @@ __all__ = [
     "RunResult",
     "Schedule",
     "Worker",
+    "Workload",
     "ZooModel",
     "compress",
     "dense_convolutions",
@@ -46,6 +48,7 @@ _MODULES = {
     "RunResult": "core.results",
     "Schedule": "core.schedule",
     "Worker": "core.schedule",
+    "Workload": "core.workload",
     "ZooModel": "protocols",
     "compress": "api",
     "dense_convolutions": "models.layers",

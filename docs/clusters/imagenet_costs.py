@@ -18,8 +18,8 @@ import torch
 
 from pbkd.bench.presets import Preset
 from pbkd.bench.rig import build_rigs
+from pbkd.core.workload import Workload
 from pbkd.planning.cost_files import CostTable, write_costs
-from pbkd.planning.plan import Workload
 from pbkd.planning.profiling import measure_costs
 from pbkd.plugin.registry import build_registry
 

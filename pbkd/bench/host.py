@@ -22,11 +22,11 @@ from pbkd.core.devices import pick_device
 from pbkd.core.files import write_json
 from pbkd.core.json_lines import read_lines
 from pbkd.core.schedule import Worker
+from pbkd.core.workload import Workload
 from pbkd.errors import ConfigError
 from pbkd.execution.workers import local_workers
 from pbkd.planning.cost_files import CostTable, write_costs
 from pbkd.planning.cost_model import makespan
-from pbkd.planning.plan import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

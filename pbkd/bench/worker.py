@@ -20,9 +20,11 @@ from pbkd.core.files import read_json, write_json
 from pbkd.core.json_lines import append_line
 from pbkd.core.process import keep_freed_memory, release_freed_memory
 from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.core.workload import Workload
 from pbkd.energy.monitor import monitor_energy
 from pbkd.execution.process_group import process_group
 from pbkd.planning.profiling import measure_costs
+from pbkd.planning.scheduler_call import ask_scheduler
 from pbkd.plugin.registry import build_registry
 from pbkd.training.activation_cache import CacheSpec
 from pbkd.training.cache_filling import open_cache
@@ -40,6 +42,7 @@ __all__ = ["PROCEDURES", "procedure_schedules", "run_rank"]
 
 PROCEDURES = ("serial", "paper", "single-pass", "pipeline", "cache", "serial-plain")
 """The procedures in the order in which they run."""
+_FILLED = Workload(steps=1, distinct_steps=0)  # the cache is filled before the timed steps
 
 
 def run_rank(folder: Path, rank: int) -> None:
@@ -211,10 +214,8 @@ def procedure_schedules(
     by_block = tuple(Job((name,)) for name in names)
 
     def scheduled(name: str) -> Schedule:
-        schedule: Schedule = registry.create("scheduler", {"name": name}).schedule(
-            together, workers
-        )
-        return schedule
+        scheduler = registry.create("scheduler", {"name": name})
+        return ask_scheduler(scheduler, together, workers, _FILLED)
 
     return {
         "serial": Schedule((by_block, *idle)),

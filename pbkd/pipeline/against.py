@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pbkd.core.blocks import BlockCost
+    from pbkd.core.workload import Workload
     from pbkd.planning.cluster import Cluster
-    from pbkd.planning.plan import Workload
 
 
 __all__ = ["Comparison", "against"]

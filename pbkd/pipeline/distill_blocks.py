@@ -15,6 +15,7 @@ from pbkd.errors import PbkdError, WorkerError, is_out_of_memory
 from pbkd.execution.worker import work
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline.relay_schedule import relay_schedule
+from pbkd.pipeline.workload import phase_workload
 from pbkd.plugin.attribution import describe_failure, describe_strategy
 from pbkd.runs.assignment import Assignment, write_assignment
 from pbkd.runs.events import flush_events, follow_events, read_events
@@ -126,11 +127,14 @@ def distill_student_fed(
     Raises:
         WorkerError: If the launcher fails, or leaves candidates untrained.
     """
+    config = ctx.planned.config
+    epochs = config.distill.student_fed_epochs or 0
+    workload = phase_workload(ctx.task, config.batch_size, epochs)
     assignment = Assignment(
         phase="student-fed",
         start="teacher-fed",
         workers=ctx.plan.workers,
-        schedule=relay_schedule(ctx.registry, ctx.plan, accepted),
+        schedule=relay_schedule(ctx.registry, ctx.plan, accepted, workload),
         blocks=_blocks(ctx.plan, accepted),
         micro_batches={
             name: _MICRO_BATCHES

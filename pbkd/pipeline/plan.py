@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pbkd.config.load import to_yaml
 from pbkd.core.blocks import candidate_name, sum_costs
 from pbkd.core.devices import pick_device
-from pbkd.data.batching import steps_per_epoch
 from pbkd.errors import ConfigError
 from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import possible_workers
@@ -18,9 +17,9 @@ from pbkd.models.replacement import builder_choices, propose, replaceable
 from pbkd.pipeline.plan_workers import plan_for_workers, seconds_with_start
 from pbkd.pipeline.resolve import resolve
 from pbkd.pipeline.strategies import create_strategies
+from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import check_budget, check_candidates, forward_seconds
 from pbkd.planning.cost_files import CostTable
-from pbkd.planning.plan import Workload
 from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from pbkd.config.schema import RunConfig
     from pbkd.core.schedule import Worker
+    from pbkd.core.workload import Workload
     from pbkd.models.in_memory import InMemoryInputs
     from pbkd.models.replacement import Proposal
     from pbkd.planning.plan import Plan
@@ -126,7 +126,7 @@ def cost_table(planned: PlannedRun) -> CostTable:
         f" measured on {worker.device} with {worker.threads} thread(s)"
     )
     costs = sum_costs([block.cost for block in plan.trained if block.cost])
-    return CostTable(about, tuple(costs), plan.workload)
+    return CostTable(about, tuple(costs), replace(plan.workload, cache_bytes=None))
 
 
 def _worker_groups(config: RunConfig, launcher: Launcher) -> list[tuple[Worker, ...]]:
@@ -163,10 +163,8 @@ def _propose_all(
 
 
 def _workload(task: DistillationTask, config: RunConfig) -> Workload:
-    """Steps of the teacher-fed phase; augmented images are never seen again."""
-    per_epoch = steps_per_epoch(task.training.train, config.batch_size)
-    steps = (config.distill.epochs or 0) * per_epoch
-    return Workload(steps, steps if task.training.augmentation.is_random else per_epoch)
+    epochs = config.distill.epochs or 0
+    return phase_workload(task, config.batch_size, epochs, config.cache_gigabytes)
 
 
 def _replacements(proposals: Mapping[str, Proposal]) -> dict[str, nn.Module]:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from pbkd.core.blocks import BlockCost
     from pbkd.core.schedule import Worker
+    from pbkd.core.workload import Workload
     from pbkd.models.replacement import Proposal
     from pbkd.pipeline.strategies import Strategies
-    from pbkd.planning.plan import Workload
     from pbkd.protocols import Loss
     from pbkd.training.task import DistillationTask
 

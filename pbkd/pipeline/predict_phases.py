@@ -13,6 +13,7 @@ from pbkd.data.random_state import kept_random_state
 from pbkd.pipeline.plan import plan_run
 from pbkd.pipeline.plan_workers import START_SECONDS
 from pbkd.pipeline.relay_schedule import candidate_costs, relay_schedule
+from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import is_limited, pick_candidates
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.phase_prediction import Loading, RunWork, predict_phases
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from pbkd.config.schema import RunConfig
     from pbkd.core.schedule import Worker
+    from pbkd.core.workload import Workload
     from pbkd.models.in_memory import InMemoryInputs
     from pbkd.pipeline.plan import PlannedRun
     from pbkd.planning.plan import Plan
@@ -60,16 +62,17 @@ def _predict(planned: PlannedRun, registry: Registry) -> dict[str, float]:
     config, task, plan = planned.config, planned.task, planned.plan
     several = len(plan.workers) > 1
     student = expected_candidates(planned)
+    epochs = config.distill.student_fed_epochs or 0
+    student_fed = phase_workload(task, config.batch_size, epochs)
     work = RunWork(
         loading=measure_loading(task, config.batch_size, plan.workers[0]),
         start_seconds=planned.build_seconds + (START_SECONDS if several else 0.0),
-        relay_seconds=_relay_seconds(plan, student, registry),
+        relay_seconds=_relay_seconds(plan, student, registry, student_fed),
         batch_size=len(task.images),
         labelled=task.data.labelled,
         validation_images=len(task.data.validation),
         test_images=len(task.data.test),
-        student_fed_steps=(config.distill.student_fed_epochs or 0)
-        * steps_per_epoch(task.training.train, config.batch_size),
+        student_fed_steps=student_fed.steps,
         recalibration_batches=config.recalibrate_batches,
         epochs=config.finetune.epochs or 0,
         epoch_steps=steps_per_epoch(task.data.train, config.batch_size),
@@ -117,7 +120,9 @@ def _training_batches(task: DistillationTask, batch_size: int) -> Iterator[Tenso
         yield images
 
 
-def _relay_seconds(plan: Plan, student: tuple[str, ...], registry: Registry) -> float:
+def _relay_seconds(
+    plan: Plan, student: tuple[str, ...], registry: Registry, workload: Workload
+) -> float:
     """Predict a step of the student-fed phase.
 
     On the way to its last block, the student's activations pass through the kept segments too.
@@ -125,7 +130,8 @@ def _relay_seconds(plan: Plan, student: tuple[str, ...], registry: Registry) -> 
     if not student:
         return 0.0
     costs = candidate_costs(plan, student)
-    seconds = makespan(relay_schedule(registry, plan, student), costs, plan.workers)
+    schedule = relay_schedule(registry, plan, student, workload)
+    seconds = makespan(schedule, costs, plan.workers)
     names, trained = list(plan.segment_seconds), [cost.name for cost in costs]
     between = names[names.index(trained[0]) : names.index(trained[-1])]
     kept = sum(plan.segment_seconds[name] for name in between if name not in trained)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbkd.core.schedule import Job, Schedule, check_schedule
+from pbkd.core.schedule import Job, Schedule
+from pbkd.planning.scheduler_call import ask_scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pbkd.core.blocks import BlockCost
+    from pbkd.core.workload import Workload
     from pbkd.planning.plan import Plan
     from pbkd.plugin.registry import Registry
 
@@ -17,21 +19,22 @@ if TYPE_CHECKING:
 __all__ = ["candidate_costs", "relay_schedule"]
 
 
-def relay_schedule(registry: Registry, plan: Plan, names: Collection[str]) -> Schedule:
+def relay_schedule(
+    registry: Registry, plan: Plan, names: Collection[str], workload: Workload
+) -> Schedule:
     """Schedule the training of candidates, one per block, as one relay over all workers.
 
     Args:
         registry: The plugins.
         plan: The plan with costs and workers.
         names: The candidates.
+        workload: The steps of the student-fed phase.
     """
     costs = candidate_costs(plan, names)
     if len(plan.workers) == 1:
         return Schedule(((Job(tuple(cost.name for cost in costs)),),))
     pipeline = registry.create("scheduler", {"name": "pipeline"})
-    schedule: Schedule = pipeline.schedule(costs, plan.workers)
-    check_schedule(schedule, costs, len(plan.workers))
-    return schedule
+    return ask_scheduler(pipeline, costs, plan.workers, workload)
 
 
 def candidate_costs(plan: Plan, names: Collection[str]) -> list[BlockCost]:

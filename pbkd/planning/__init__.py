@@ -8,7 +8,6 @@ from pbkd.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pbkd.planning.cost_model import makespan, worker_seconds
-    from pbkd.planning.plan import Workload
     from pbkd.planning.stage_cost import (
         Link,
         StageLoad,
@@ -24,7 +23,6 @@ __all__ = [
     "StageLoad",
     "StageParts",
     "StageWorkers",
-    "Workload",
     "makespan",
     "stage_load",
     "stage_parts",
@@ -39,7 +37,6 @@ __getattr__ = lazy_exports(
         "StageLoad": "pbkd.planning.stage_cost",
         "StageParts": "pbkd.planning.stage_cost",
         "StageWorkers": "pbkd.planning.stage_cost",
-        "Workload": "pbkd.planning.plan",
         "makespan": "pbkd.planning.cost_model",
         "stage_load": "pbkd.planning.stage_cost",
         "stage_parts": "pbkd.planning.stage_cost",

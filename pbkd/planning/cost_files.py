@@ -1,8 +1,9 @@
 """Cost files: the measured costs of every block, and the number of steps.
 
 The format is JSON: `{"format": 1, "about": TEXT, "unit": "seconds per step", "steps": N,
-"distinct_steps": N, "blocks": [...]}`, each block with the fields of `pbkd.BlockCost`. Published
-seconds per job (`pbkd.planning.published_costs`) are read too.
+"distinct_steps": N, "epochs": N, "blocks": [...]}`, where `epochs` may be missing, each block with
+the fields of `pbkd.BlockCost`. Published seconds per job (`pbkd.planning.published_costs`) are read
+too.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.files import CHECKSUM, checked, read_foreign_json, write_json
+from pbkd.core.workload import Workload
 from pbkd.errors import ConfigError, RunFolderError, did_you_mean
-from pbkd.planning.plan import Workload
 from pbkd.planning.published_costs import choose_run, split_seconds, workload_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["CostTable", "read_costs", "write_costs"]
+__all__ = ["CostTable", "read_costs", "workload_data", "write_costs"]
 
 _FORMAT = 1
 _UNIT = "seconds per step"
@@ -72,8 +73,14 @@ def read_costs(path: Path, setting: str | None = None) -> CostTable:
 def write_costs(path: Path, table: CostTable) -> None:
     """Write a cost file."""
     blocks = [asdict(cost) for cost in table.costs]
-    head = {"format": _FORMAT, "about": table.about, "unit": _UNIT, **asdict(table.workload)}
+    head = {"format": _FORMAT, "about": table.about, "unit": _UNIT, **workload_data(table.workload)}
     write_json(path, {**head, "blocks": blocks})
+
+
+def workload_data(workload: Workload) -> dict[str, int]:
+    """Return the steps, and the epochs if they are known, as cost files have them."""
+    epochs = {} if workload.epochs is None else {"epochs": workload.epochs}
+    return {"steps": workload.steps, "distinct_steps": workload.distinct_steps, **epochs}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -90,15 +97,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _table(tree: Mapping[str, Any], where: str) -> CostTable:
-    _check_keys(tree, ("format", "about", "unit", "steps", "distinct_steps", "blocks"), (), where)
+    required = ("format", "about", "unit", "steps", "distinct_steps", "blocks")
+    _check_keys(tree, required, ("epochs",), where)
     if tree["format"] != _FORMAT or tree["unit"] != _UNIT:
         raise ConfigError(f"{where} must have format {_FORMAT} and the unit '{_UNIT}'.")
     steps = _number(tree["steps"], "int", f"{where}, 'steps'")
     distinct = _number(tree["distinct_steps"], "int", f"{where}, 'distinct_steps'")
     if not 1 <= distinct <= steps:
         raise ConfigError(f"{where} must have 1 <= distinct_steps <= steps.")
+    epochs = _number(tree["epochs"], "int", f"{where}, 'epochs'") if "epochs" in tree else None
     about = _text(tree["about"], f"{where}, 'about'")
-    return CostTable(about, _costs(tree["blocks"], where), Workload(steps, distinct))
+    return CostTable(about, _costs(tree["blocks"], where), Workload(steps, distinct, epochs))
 
 
 def _costs(blocks: Any, where: str) -> tuple[BlockCost, ...]:

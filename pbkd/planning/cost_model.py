@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
-from pbkd.planning.plan import Workload
+from pbkd.core.workload import Workload
 from pbkd.planning.stage_cost import stage_load, stage_parts, stage_workers
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
     from pbkd.core.blocks import Block, BlockCost
     from pbkd.core.schedule import Schedule, Worker
+    from pbkd.core.workload import Workload
 
 
-__all__ = ["Plan", "PlannedBlock", "Workload"]
+__all__ = ["Plan", "PlannedBlock"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +48,6 @@ class PlannedBlock:
     seconds_before: float | None = None
     seconds_after: float | None = None
     forward_seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Workload:
-    """Training steps of every block.
-
-    Attributes:
-        steps: All steps.
-        distinct_steps: The steps whose images no earlier step has shown.
-    """
-
-    steps: int
-    distinct_steps: int
 
 
 @dataclass(frozen=True, kw_only=True)

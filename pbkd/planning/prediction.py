@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.files import write_json
-from pbkd.core.schedule import Job, Schedule, check_schedule
+from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import PLUGIN_FAILURES, ConfigError, ScheduleError, one_line
+from pbkd.planning.cost_files import workload_data
 from pbkd.planning.cost_model import makespan, worker_seconds
+from pbkd.planning.scheduler_call import ask_scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 
     from pbkd.core.blocks import BlockCost
     from pbkd.core.schedule import Worker
+    from pbkd.core.workload import Workload
     from pbkd.planning.cost_files import CostTable
-    from pbkd.planning.plan import Workload
     from pbkd.protocols import Scheduler
 
 
@@ -114,8 +116,7 @@ def predict_schedulers(
     rows: list[Prediction | Unpredicted] = []
     for name, make in schedulers.items():
         try:
-            schedule = make().schedule(costs, workers)
-            check_schedule(schedule, costs, len(workers))
+            schedule = ask_scheduler(make(), costs, workers, workload)
             _check_cache(schedule, workload)
             rows.append(_predicted(name, schedule, costs, workers, workload, serial))
         except PLUGIN_FAILURES as error:
@@ -170,7 +171,7 @@ def write_predictions(
         {
             "format": 1,
             "about": table.about,
-            **asdict(table.workload),
+            **workload_data(table.workload),
             "link_bytes_per_second": worker.bandwidth,
             "serial_seconds": serial_seconds(table.costs, worker, table.workload),
             "predictions": [row.to_dict() for row in rows],

@@ -25,8 +25,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.blocks import BlockCost
+from pbkd.core.workload import Workload
 from pbkd.errors import ConfigError
-from pbkd.planning.plan import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -208,7 +208,7 @@ def workload_of(setting: str) -> Workload:
         raise ConfigError(f"the setting '{setting}' must name CIFAR-10, the only supported data.")
     batch, epochs = _number(r"batch (\d+)", setting), _number(r"(\d+) epochs", setting)
     steps = epochs * math.ceil(_CIFAR_IMAGES / batch)
-    return Workload(steps, steps)
+    return Workload(steps, steps, epochs)
 
 
 def _teacher_seconds(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pbkd.core.schedule import check_schedule
 from pbkd.errors import PLUGIN_FAILURES, ScheduleError
 from pbkd.models.weights import fingerprint
 from pbkd.planning.cost_model import makespan
+from pbkd.planning.scheduler_call import ask_scheduler
 from pbkd.plugin.attribution import describe_failure
 from pbkd.training.activation_cache import cache_bytes, cache_key
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pbkd.core.blocks import Block, BlockCost
     from pbkd.core.schedule import Schedule, Worker
-    from pbkd.planning.plan import Workload
+    from pbkd.core.workload import Workload
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Scheduler
     from pbkd.training.task import DistillationTask
@@ -69,9 +69,9 @@ def choose_schedule(
         costs: Costs per step, in the order of the chain.
         workers: The workers, ordered by rank.
         workload: The training steps.
-        obstacle: Why no activation cache can be used; None if one can. With an obstacle, the
-            schedule of a single candidate is changed from the cache to the recompute feed, and
-            one of several candidates is dropped.
+        obstacle: Why no activation cache can be used; None if one can. With an obstacle, a
+            scheduler that would use one all the same is dropped; a single one is asked again
+            without a cache, and its schedule is changed to the recompute feed if need be.
 
     Returns:
         The selected schedule.
@@ -81,26 +81,35 @@ def choose_schedule(
     """
     choices = []
     failures = []
+    asked = workload if obstacle is None else replace(workload, cache_bytes=None)
     for name, scheduler in candidates.items():
+        why = ""
         try:
-            # Tuples: a scheduler cannot change what the next one is asked.
-            schedule = scheduler.schedule(tuple(costs), tuple(workers))
-            check_schedule(schedule, costs, len(workers))
+            schedule = ask_scheduler(scheduler, costs, workers, asked)
+            if schedule.feed == "cache" and obstacle is not None:
+                if len(candidates) > 1:
+                    continue
+                schedule = _without_cache(scheduler, costs, workers, workload)
+                why = f"no cache is used: {obstacle}"
         except PLUGIN_FAILURES as error:
             failures.append(describe_failure("scheduler", scheduler, "schedule", error))
             continue
-        why = ""
-        if schedule.feed == "cache" and obstacle is not None:
-            if len(candidates) > 1:
-                continue
-            schedule = type(schedule)(schedule.assigned, schedule.shared)
-            why = f"no cache is used: {obstacle}"
         seconds = makespan(schedule, costs, workers, workload)
         choices.append(Choice(name, schedule, seconds, why))
     if not choices:
         raise ScheduleError(f"no scheduler returned a valid schedule: {'; '.join(failures)}.")
     best = min(choices, key=lambda choice: choice.seconds)
     return best if len(candidates) == 1 else _explained(best, choices, failures)
+
+
+def _without_cache(
+    scheduler: Scheduler, costs: Sequence[BlockCost], workers: Sequence[Worker], workload: Workload
+) -> Schedule:
+    """Ask a scheduler for a schedule without a cache, or take the cache out of its schedule."""
+    schedule = ask_scheduler(scheduler, costs, workers, replace(workload, cache_bytes=0))
+    if schedule.feed != "cache":
+        return schedule
+    return type(schedule)(schedule.assigned, schedule.shared)
 
 
 def _explained(best: Choice, choices: Sequence[Choice], failures: Sequence[str]) -> Choice:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pbkd.core.blocks import BlockCost
     from pbkd.core.schedule import Job, Schedule, Stage, Worker
-    from pbkd.planning.plan import Workload
+    from pbkd.core.workload import Workload
 
 
 __all__ = ["KINDS", "Bar", "job_lanes", "timeline"]

@@ -25,6 +25,9 @@ class Scheduler(Protocol):
         Called in planning, in the host process: once, or once for each number of workers with
         `workers=auto`. With `scheduler=auto` every scheduler is called. `pbkd plan` calls it too.
 
+        A method with a parameter `workload` also gets the training steps and the size of the cache,
+        a `pbkd.Workload`, as a keyword.
+
         Args:
             costs: Measured costs of the blocks, in chain order.
             workers: The workers, in the order of their ranks.

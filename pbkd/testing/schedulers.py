@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Worker, check_schedule
+from pbkd.core.workload import Workload
 from pbkd.planning.cost_model import makespan
+from pbkd.planning.scheduler_call import ask_scheduler
+from pbkd.plugin.signatures import accepts
 from pbkd.testing.tiny import tiny_costs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pbkd.core.schedule import Schedule
     from pbkd.protocols import Scheduler
 
     Case = Callable[[Sequence[BlockCost], Sequence[Worker]], None]
@@ -21,6 +25,7 @@ __all__ = ["check_scheduler"]
 
 _SIZES = ((1, 1), (5, 2), (13, 4), (2, 3))  # blocks, workers
 _EXAMPLES = 40
+_WORKLOADS = (Workload(600, 60, 10), Workload(600, 600, 10, 0), Workload(1, 1, 1, 10**6))
 
 
 def check_scheduler(
@@ -29,7 +34,8 @@ def check_scheduler(
     """Check that a scheduler's schedules are valid, deterministic and possible.
 
     Every block must be in exactly one job, two calls must return equal schedules, and the predicted
-    makespan must not be shorter than the workers' speeds allow. Without `costs` and `workers`,
+    makespan must not be shorter than the workers' speeds allow. A scheduler that takes the workload
+    is also asked with others, one without a cache among them. Without `costs` and `workers`,
     several fixed and 40 random chains and worker groups are tested, by hypothesis if it is
     installed.
 
@@ -62,12 +68,23 @@ def _check_case(
     scheduler: Scheduler, costs: Sequence[BlockCost], workers: Sequence[Worker]
 ) -> None:
     copied = list(costs), list(workers)
-    schedule = scheduler.schedule(*copied)
+    more = {"workload": _WORKLOADS[0]} if accepts(scheduler.schedule, "workload") else {}
+    schedule = scheduler.schedule(*copied, **more)
     assert copied == (list(costs), list(workers)), "schedule changes its arguments in place"
     check_schedule(schedule, costs, len(workers))
-    assert scheduler.schedule(tuple(costs), tuple(workers)) == schedule, (
+    assert ask_scheduler(scheduler, costs, workers, _WORKLOADS[0]) == schedule, (
         "schedule returns different schedules for the same costs and workers"
     )
+    _check_seconds(schedule, costs, workers)
+    if more:
+        for workload in _WORKLOADS[1:]:
+            schedule = ask_scheduler(scheduler, costs, workers, workload)
+            _check_seconds(schedule, costs, workers)
+
+
+def _check_seconds(
+    schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker]
+) -> None:
     seconds = makespan(schedule, costs, workers)
     power = sum(worker.speed for worker in workers)
     # The replicas of a relay stage may share a block; otherwise one worker trains it.

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pbkd_cached import Cached, register_schedulers
 
-from pbkd import BlockCost, Worker
-from pbkd.planning import Workload, makespan, worker_seconds
+from pbkd import BlockCost, Worker, Workload
+from pbkd.planning import makespan, worker_seconds
 from pbkd.testing import check_scheduler
 
 COSTS = [BlockCost("a", 0, 9, 2), BlockCost("b", 9, 9, 5), BlockCost("c", 18, 9, 4)]
@@ -44,3 +44,11 @@ def test_reading_counts_and_a_read_boundary_is_not_free() -> None:
     costs.append(BlockCost("c", 2, 1, 1))
     jobs = Cached().schedule(costs, [Worker(0), Worker(1)]).assigned
     assert [job.blocks for (job,) in jobs] == [("a",), ("b", "c")]
+
+
+def test_without_room_for_a_cache_the_teachers_passes_are_balanced_too() -> None:
+    workers = [Worker(0), Worker(1)]
+    for room, jobs in ((None, [("b",), ("a", "c")]), (0, [("c",), ("a", "b")])):
+        schedule = Cached().schedule(COSTS, workers, Workload(100, 10, 10, cache_bytes=room))
+        assert schedule.feed == ("cache" if room is None else "recompute")
+        assert sorted(job.blocks for (job,) in schedule.assigned) == sorted(jobs)

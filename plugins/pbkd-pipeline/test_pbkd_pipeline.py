@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pbkd_pipeline import Pipeline, register_schedulers
 
-from pbkd import BlockCost, Job, Schedule, Worker
-from pbkd.planning import Workload, makespan, stage_load, stage_seconds, worker_seconds
+from pbkd import BlockCost, Job, Schedule, Worker, Workload
+from pbkd.planning import makespan, stage_load, stage_seconds, worker_seconds
 from pbkd.testing import check_schedule, check_scheduler, tiny_costs
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pbkd.core.blocks import BlockCost
 from pbkd.core.results import PhaseResult
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.core.terminal_text import terminal_text
-from pbkd.planning.plan import Workload
+from pbkd.core.workload import Workload
 from pbkd.planning.timeline import timeline
 from pbkd.report.card import card
 from pbkd.report.gantt import gantt_svg

@@ -12,10 +12,10 @@ import pytest
 from pbkd.core.blocks import BlockCost
 from pbkd.core.files import write_json
 from pbkd.core.schedule import Job, Schedule, Worker, check_schedule
+from pbkd.core.workload import Workload
 from pbkd.errors import ScheduleError
 from pbkd.planning.cluster import Cluster, Failures, Nodes
 from pbkd.planning.cost_files import CostTable, write_costs
-from pbkd.planning.plan import Workload
 from pbkd.planning.prediction import Prediction, Unpredicted, predict_schedulers
 from pbkd.planning.simulation.simulation import simulate
 from pbkd.planning.timeline import job_lanes

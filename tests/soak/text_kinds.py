@@ -14,6 +14,7 @@ from pbkd.config.options import typed_options
 from pbkd.core.blocks import BlockCost
 from pbkd.core.files import write_json
 from pbkd.core.schedule import Worker
+from pbkd.core.workload import Workload
 from pbkd.data.sources import SOURCES
 from pbkd.models.plain.network_file import read_network, write_network
 from pbkd.models.plain.tracing import trace_segments
@@ -24,7 +25,6 @@ from pbkd.models.weights import write_weights
 from pbkd.pipeline.load import load
 from pbkd.planning.cluster import read_cluster
 from pbkd.planning.cost_files import CostTable, read_costs, write_costs
-from pbkd.planning.plan import Workload
 from pbkd.planning.prediction import predict_schedulers
 from pbkd.planning.simulation.scaling import simulate_schedulers
 from pbkd.plugin.registry import build_registry

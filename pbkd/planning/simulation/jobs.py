@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from pbkd.core.blocks import BlockCost
     from pbkd.core.schedule import Job, Schedule
+    from pbkd.core.workload import Workload
     from pbkd.planning.cluster import Device
-    from pbkd.planning.plan import Workload
 
 
 __all__ = ["job_ends", "writing_seconds"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pbkd.core.files import write_json
 from pbkd.core.schedule import Job
 from pbkd.errors import ScheduleError
+from pbkd.planning.cost_files import workload_data
 from pbkd.planning.cost_model import job_seconds
 from pbkd.planning.prediction import Unpredicted, predict_schedulers, serial_seconds
 from pbkd.planning.simulation.simulation import simulate
@@ -135,7 +136,7 @@ def write_simulations(
     path: Path, table: CostTable, cluster: Cluster, rows: Sequence[SimulatedSchedule | Unpredicted]
 ) -> None:
     """Write the assumptions and every row to a JSON file."""
-    head = {"format": 1, "about": table.about, **asdict(table.workload)}
+    head = {"format": 1, "about": table.about, **workload_data(table.workload)}
     write_json(
         path, {**head, "cluster": asdict(cluster), "simulations": [row.to_dict() for row in rows]}
     )

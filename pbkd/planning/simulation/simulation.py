@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from pbkd.core.blocks import BlockCost
     from pbkd.core.schedule import Schedule
+    from pbkd.core.workload import Workload
     from pbkd.planning.cluster import Device, Failures
-    from pbkd.planning.plan import Workload
 
 
 __all__ = ["Simulation", "simulate"]

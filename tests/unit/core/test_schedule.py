@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker, check_schedule
+from pbkd.core.workload import Workload
 from pbkd.errors import ScheduleError
 from pbkd.planning.cost_model import job_seconds, makespan, worker_seconds
-from pbkd.planning.plan import Workload
 from pbkd.plugin.registry import build_registry
 
 COSTS = [BlockCost("a", 1, 2, 3), BlockCost("b", 3, 4, 5), BlockCost("c", 7, 1, 1)]

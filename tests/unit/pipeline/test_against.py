@@ -10,11 +10,12 @@ import pytest
 from pbkd.core.blocks import BlockCost
 from pbkd.core.events import BlockTrained
 from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.core.workload import Workload
 from pbkd.errors import ConfigError, RunFolderError
 from pbkd.pipeline.against import against
 from pbkd.planning.cluster import Cluster, Nodes
 from pbkd.planning.cost_files import CostTable
-from pbkd.planning.plan import Plan, Workload
+from pbkd.planning.plan import Plan
 from pbkd.report import write_report
 from pbkd.runs.events import record_event
 from pbkd.runs.plan_files import write_plan

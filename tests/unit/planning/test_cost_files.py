@@ -9,9 +9,9 @@ import pytest
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.files import read_json
+from pbkd.core.workload import Workload
 from pbkd.errors import ConfigError
 from pbkd.planning.cost_files import CostTable, read_costs, write_costs
-from pbkd.planning.plan import Workload
 from tests.paths import PUBLISHED
 
 TABLE = CostTable(

@@ -7,8 +7,9 @@ import pytest
 
 from pbkd.core.blocks import Block, BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.core.workload import Workload
 from pbkd.planning.phase_prediction import Loading, RunWork, predict_phases
-from pbkd.planning.plan import Plan, PlannedBlock, Workload
+from pbkd.planning.plan import Plan, PlannedBlock
 
 
 def _planned(name: str, position: int, train: float, forward: float) -> PlannedBlock:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.core.workload import Workload
 from pbkd.errors import ConfigError
 from pbkd.planning.cost_model import worker_seconds
-from pbkd.planning.plan import Workload
 from pbkd.planning.prediction import (
     Prediction,
     Unpredicted,

@@ -8,8 +8,8 @@ import pytest
 from pbkd.config.load import load_config
 from pbkd.core.blocks import Block
 from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.core.workload import Workload
 from pbkd.errors import ScheduleError, UnknownNameError
-from pbkd.planning.plan import Workload
 from pbkd.planning.scheduler_choice import cache_name, cache_obstacle, choose_schedule, schedulers
 from pbkd.testing import tiny_costs
 from pbkd.training.task import build_task

@@ -4,7 +4,7 @@ import pytest
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker
-from pbkd.planning.plan import Workload
+from pbkd.core.workload import Workload
 from pbkd.planning.timeline import job_lanes, timeline
 
 COSTS = [

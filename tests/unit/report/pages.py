@@ -9,8 +9,8 @@ from pbkd.core.blocks import BlockCost
 from pbkd.core.events import BlockTrained, EpochDone, Event
 from pbkd.core.results import BaselineResult, RunResult
 from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.core.workload import Workload
 from pbkd.planning.cost_files import CostTable
-from pbkd.planning.plan import Workload
 from pbkd.report.report_data import ReportData
 from pbkd.runs.finished import Finished
 from pbkd.runs.plan_files import RecordedPlan

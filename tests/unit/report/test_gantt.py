@@ -7,7 +7,7 @@ import pytest
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker
-from pbkd.planning.plan import Workload
+from pbkd.core.workload import Workload
 from pbkd.planning.timeline import Bar, timeline
 from pbkd.report.gantt import gantt_svg
 from pbkd.report.gantt_text import gantt_text, letters

@@ -9,9 +9,10 @@ import pytest
 from pbkd.core.blocks import BlockCost
 from pbkd.core.files import write_json
 from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.core.workload import Workload
 from pbkd.errors import RunFolderError
 from pbkd.planning.cost_files import CostTable
-from pbkd.planning.plan import Plan, Workload
+from pbkd.planning.plan import Plan
 from pbkd.runs.plan_files import read_plan, write_plan
 
 COSTS = (BlockCost("a", 0, 1, 2), BlockCost("b", 1, 1, 2))

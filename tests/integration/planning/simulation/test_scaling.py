@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from pbkd.core.workload import Workload
 from pbkd.planning.cluster import Cluster, Failures, Nodes
 from pbkd.planning.cost_files import CostTable
-from pbkd.planning.plan import Workload
 from pbkd.planning.prediction import Unpredicted
 from pbkd.planning.simulation.scaling import (
     SimulatedSchedule,

@@ -4,8 +4,8 @@ import pytest
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.core.workload import Workload
 from pbkd.planning.cluster import Device, Nodes
-from pbkd.planning.plan import Workload
 from pbkd.planning.simulation.jobs import job_ends, writing_seconds
 
 COSTS = [BlockCost("a", 0, 0, 10), BlockCost("b", 0, 0, 4), BlockCost("c", 0, 0, 6)]

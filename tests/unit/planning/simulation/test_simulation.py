@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker
+from pbkd.core.workload import Workload
 from pbkd.planning.cluster import Cluster, Device, Failures, Nodes
 from pbkd.planning.cost_model import makespan, worker_seconds
-from pbkd.planning.plan import Workload
 from pbkd.planning.simulation import Simulation, simulate
 from pbkd.plugin.registry import build_registry
 
