@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import entry_points
-from pathlib import Path
 
 from pbkd.errors import one_line
-from pbkd.plugin.modules import FILE_MODULE_PREFIX
+from pbkd.plugin.files import file_of_module
 
 __all__ = ["describe_failure", "describe_origin", "describe_strategy"]
 
@@ -58,8 +56,8 @@ def describe_origin(strategy: object) -> str:
         if f"{module}.".startswith(f"{point.module}."):
             release = f" ({point.dist.name} {point.dist.version})" if point.dist else ""
             return f"the plugin '{point.name}'{release}"
-    if module.startswith(FILE_MODULE_PREFIX):
-        return f"the plugin '{Path(str(sys.modules[module].__file__)).name}'"
+    if file := file_of_module(module):
+        return f"the plugin '{file.name}'"
     return f"the plugin '{module}'"
 
 

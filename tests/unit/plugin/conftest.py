@@ -30,5 +30,5 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
     yield write
     for module in set(sys.modules) - before:
-        if module.startswith(("installed_", "pbkd_plugin_", "loose_")):
+        if module.startswith(("installed_", "pbkd.plugin.files.", "loose_")):
             del sys.modules[module]
