@@ -38,6 +38,12 @@ _MODULES = (
     "pbkd.report.console.show", "pbkd.report.console.preview", "multiprocessing.popen_forkserver",
     "typer._adapters", "PIL.PngImagePlugin",
 )  # fmt: skip
+_WITHOUT_THREADS = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    # scikit-learn imports pandas where it is installed, and so pyarrow.
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 FORK_SERVER, RESOURCE_TRACKER, HELPER = "fork-server", "tracker", "preloaded"
 """Names of processes of a command; workers have that of the fork server."""
 
@@ -80,7 +86,7 @@ class Preloaded:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **_WITHOUT_THREADS},
         )
         return self
 
