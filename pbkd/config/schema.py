@@ -15,6 +15,7 @@ __all__ = [
 ]
 
 STRATEGIES = {
+    "data": "data",
     "partitioner": "partitioner",
     "builder": "builder",
     "scheduler": "scheduler",
@@ -24,7 +25,7 @@ STRATEGIES = {
     "finetune.optimiser": "optimiser",
 }
 """The slot from which each key, dotted in sections, selects a strategy."""
-CHOICES = ("teacher", "data", *STRATEGIES, "model", "optimiser")
+CHOICES = ("teacher", *STRATEGIES, "model", "optimiser")
 """Keys that hold a choice: a mapping of `name` and the options below that name."""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import torch
 
@@ -78,11 +79,11 @@ class ImageDecoder:
         """Length of the shorter side after resizing for the centre crop, in pixels."""
         return max(self.size, round(self.size / self.crop_pct))
 
-    def read(self, path: str, seed: int | None = None) -> Tensor:
+    def read(self, picture: str | bytes, seed: int | None = None) -> Tensor:
         """Decode one file.
 
         Args:
-            path: The image file.
+            picture: The path of an image file, or the content of one.
             seed: Seed of a random resized crop; None for the centre crop.
 
         Returns:
@@ -94,15 +95,17 @@ class ImageDecoder:
         from PIL import Image
 
         try:
-            with open_regular(path) as content, Image.open(content, formats=_formats()) as file:
+            with _opened(picture) as content, Image.open(content, formats=_formats()) as file:
                 _check_size(file)
-                picture = to_mode(file, PILLOW_MODES[self.channels])
+                converted = to_mode(file, PILLOW_MODES[self.channels])
         except Exception as error:  # each of Pillow's decoders fails with types of its own
+            cure = "replace or remove it"
+            if isinstance(picture, bytes):
+                raise DataError(f"an image cannot be read ({error}); {cure}.") from error
             raise DataError(
-                f"the image {path} cannot be read ({error}); replace or remove it, or set"
-                " data.corrupt=skip."
+                f"the image {picture} cannot be read ({error}); {cure}, or set data.corrupt=skip."
             ) from error
-        return self._center_crop(picture) if seed is None else self._random_crop(picture, seed)
+        return self._center_crop(converted) if seed is None else self._random_crop(converted, seed)
 
     def _center_crop(self, picture: Image) -> Tensor:
         from torchvision.transforms.v2 import functional as transforms
@@ -125,6 +128,10 @@ class ImageDecoder:
         from torchvision.transforms import InterpolationMode
 
         return InterpolationMode(self.interpolation)
+
+
+def _opened(picture: str | bytes) -> IO[bytes]:
+    return io.BytesIO(picture) if isinstance(picture, bytes) else open_regular(picture)
 
 
 @cache

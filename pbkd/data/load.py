@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pbkd.config.options import option_types, typed_options
-from pbkd.data.sources import SOURCES
-from pbkd.errors import ConfigError, did_you_mean
+from pbkd.config.options import option_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.data.datasets import Dataset
+    from pbkd.plugin.registry import Registry
 
 
 __all__ = ["CFG", "load_data", "pretrained_cfg", "with_preprocessing"]
@@ -30,22 +29,20 @@ _DEFAULTS = {
 _TIMM_KEYS = frozenset(("architecture", "hf_hub_id", "url", "tag"))
 
 
-def load_data(choice: Mapping[str, Any]) -> Dataset:
+def load_data(choice: Mapping[str, Any], registry: Registry) -> Dataset:
     """Load a data set.
 
     Args:
         choice: The source's `name` and its options, such as `{"name": "npz", "path": FILE}`.
+        registry: Where sources are registered.
 
     Raises:
-        ConfigError: There is no such source, or it has no such option.
+        UnknownNameError: There is no such source.
+        ConfigError: It has no such option.
         DataError: The data set is missing or invalid.
     """
-    name = choice["name"]
-    if name not in SOURCES:
-        raise ConfigError(f"unknown data source '{name}'.{did_you_mean(name, SOURCES)}")
-    options = {key: value for key, value in choice.items() if key != "name"}
-    source = SOURCES[name](**typed_options(SOURCES[name], options, where="data"))
-    return source.load()
+    data: Dataset = registry.create("data", choice).load()
+    return data
 
 
 def pretrained_cfg(network: nn.Module) -> Mapping[str, Any]:
@@ -63,13 +60,14 @@ def pretrained_cfg(network: nn.Module) -> Mapping[str, Any]:
 
 
 def with_preprocessing(
-    choice: Mapping[str, Any], network: nn.Module, *, own_weights: bool
+    choice: Mapping[str, Any], network: nn.Module, registry: Registry, *, own_weights: bool
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Complete the options of a source of image files with a network's preprocessing.
 
     Args:
         choice: A data source's `name` and options; explicit options win.
         network: The teacher, see `pretrained_cfg`.
+        registry: Where sources are registered.
         own_weights: Whether its weights are the user's. If so, timm's `crop_pct` is not used, which
             is for timm's own weights: such a teacher sees whole pictures.
 
@@ -79,7 +77,7 @@ def with_preprocessing(
         the unchanged choice and nothing.
     """
     cfg = pretrained_cfg(network)
-    source = SOURCES.get(choice["name"])
+    source = registry.strategies["data"].get(choice["name"])
     if source is None or "crop_pct" not in option_types(source):
         return dict(choice), {}
     channels, height, _ = cfg.get("input_size") or (None, None, None)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import declared_options
 from pbkd.config.schema import STRATEGIES
-from pbkd.data.sources import SOURCES
 from pbkd.errors import UnknownNameError
 from pbkd.models.teacher import declared_teacher
 
@@ -48,7 +47,6 @@ def typed_choices(config: RunConfig, registry: Registry) -> RunConfig:
     return replace(
         config,
         **top,
-        data=_declared(SOURCES.get(config.data["name"]), config.data),
         meters=[typed("meter", choice) for choice in config.meters],
         candidates=[typed("builder", choice) for choice in config.candidates],
     )

@@ -33,6 +33,7 @@ PUBLIC_MODULES = {
 """Modules that every plugin may import, with their contents."""
 
 PACKAGES = {
+    "pbkd.data": "data sources",
     "pbkd.models": "partitioners",
     "pbkd.planning": "schedulers",
     "pbkd.energy": "meters",

@@ -39,6 +39,10 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "launcher": ("every worker works once, and failures are raised", check_launcher),
     "model": ("the network is built and takes its images", check_model),
 }
+_MADE: tuple[str, Callable[[Any], None]] = (
+    "it is made with its default options",
+    lambda _made: None,
+)
 _CUTS = "the chain is the teacher, which stays unchanged"
 _SMALL = ("digits-vgg", "digits-resnet")
 
@@ -78,7 +82,7 @@ def _plugin(registry: Registry, module: object) -> Plugin:
 
 
 def _examined(registry: Registry, plugin: Plugin, slot: str, name: str) -> Check:
-    what = _CUTS if slot == "partitioner" else _CHECKS[slot][0]
+    what = _CUTS if slot == "partitioner" else _CHECKS.get(slot, _MADE)[0]
     subject = f"{slot} {name}"
     strategy = registry.strategies[slot][name]
     if slot in PROTOCOLS and (unset := _unset(strategy)):
@@ -87,7 +91,7 @@ def _examined(registry: Registry, plugin: Plugin, slot: str, name: str) -> Check
     try:
         made = registry.create(slot, {"name": name}) if slot in PROTOCOLS else strategy
         if slot != "partitioner":
-            _CHECKS[slot][1](made)
+            _CHECKS.get(slot, _MADE)[1](made)
         elif not _check_cuts(registry, plugin, made):
             detail = "it accepts no test network: call pbkd.testing.check_partitioner with yours"
             return Check(subject, what, None, detail)

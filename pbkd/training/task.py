@@ -167,9 +167,9 @@ def _load_inputs(
     """Load teacher and data, and decide how images become the teacher's input."""
     teacher = inputs.teacher() if inputs else load_teacher(registry, config.teacher)
     choice, origins = with_preprocessing(
-        config.data, teacher.network, own_weights=teacher.weights != "pretrained"
+        config.data, teacher.network, registry, own_weights=teacher.weights != "pretrained"
     )
-    data = (inputs and inputs.data) or load_data(choice)
+    data = (inputs and inputs.data) or load_data(choice, registry)
     _check_channels(teacher, data)
     fitted = fit_normalization(data, teacher.normalization, teacher.origins)
     preparation = prepare(data, fitted, {**origins, **teacher.origins})

@@ -16,7 +16,7 @@ from pbkd.config.load import load_config
 from pbkd.core.devices import pick_device
 from pbkd.core.files import file_digest, flush_to_disk, read_json, write_file, write_json
 from pbkd.data.load import load_data
-from pbkd.errors import ConfigError, DataError, TrustError, ZooError
+from pbkd.errors import ConfigError, DataError, TrustError, UnknownNameError, ZooError
 from pbkd.models.accuracy import accuracy
 from pbkd.models.student_files import NETWORK, RECIPE, WEIGHTS, read_recipe
 from pbkd.models.weights import halved, read_weights, write_weights
@@ -186,9 +186,11 @@ def _remeasure(run: Path, stage: Path, config: RunConfig, card: dict[str, Any]) 
     normalization = read_recipe(stage / RECIPE).normalization
     device = pick_device("auto")
     try:
-        student = load_with_code(stage, code_of_run(run))  # its code may not run
-        data = load_data({key: value for key, value in config.data.items() if key != "download"})
-    except (ConfigError, DataError, TrustError):
+        code = code_of_run(run)
+        student = load_with_code(stage, code)  # its code may not run
+        choice = {key: value for key, value in config.data.items() if key != "download"}
+        data = load_data(choice, code.registry)
+    except (ConfigError, DataError, TrustError, UnknownNameError):
         card["accuracy_note"] = _FULL_PRECISION
         return
     if not data.labelled or not normalization:

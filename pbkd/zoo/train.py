@@ -97,7 +97,7 @@ def train_model(
     keep_freed_memory()
     model, _ = find_model(registry, name)
     config = training_recipe(model, name, overrides)
-    data = load_data(config.data)
+    data = load_data(config.data, registry)
     device = torch.device(pick_device(config.device))
     normalization = Normalization(tuple(model.mean), tuple(model.std))
     network = _initial_network(registry, name, config).to(device)

@@ -10,7 +10,6 @@ from pbkd.config.options import option_types
 from pbkd.core.devices import pick_device
 from pbkd.core.files import file_digest
 from pbkd.data.load import load_data
-from pbkd.data.sources import SOURCES
 from pbkd.errors import PbkdError, UnknownNameError, ZooError, did_you_mean
 from pbkd.models.accuracy import accuracy
 from pbkd.models.metrics import macs, parameters
@@ -90,7 +89,7 @@ def verify(
     """
     subjects = [_subject(registry, name) for name in names] or _all(registry)
     for subject in subjects:
-        yield from _checks(subject, data or {})
+        yield from _checks(registry, subject, data or {})
 
 
 def _all(registry: Registry) -> list[_Subject]:
@@ -134,7 +133,7 @@ def _student(entry: Entry) -> _Subject:
     return _Subject(entry.name, entry.weights, card, loaded)
 
 
-def _checks(subject: _Subject, override: Mapping[str, Any]) -> Iterator[Check]:
+def _checks(registry: Registry, subject: _Subject, override: Mapping[str, Any]) -> Iterator[Check]:
     """Yield the checks of one subject; one that raises fails and is the last."""
     check = partial(Check, subject.name)
     step = "card"
@@ -146,7 +145,7 @@ def _checks(subject: _Subject, override: Mapping[str, Any]) -> Iterator[Check]:
         loaded = subject.load()
         yield check("parameters", *_compare(parameters(loaded.network), card.parameters))
         step = "data"
-        data, missing = _data(card, override)
+        data, missing = _data(registry, card, override)
         shape = loaded.image_shape or (data.image_shape if data else None)
         if data and data.image_shape != shape:
             raise ZooError(
@@ -170,7 +169,9 @@ def _compare(actual: object, recorded: object) -> tuple[bool | None, str]:
     return passed, shown if passed else f"{shown}, but the card has {recorded}"
 
 
-def _data(card: Card, override: Mapping[str, Any]) -> tuple[Dataset | None, str]:
+def _data(
+    registry: Registry, card: Card, override: Mapping[str, Any]
+) -> tuple[Dataset | None, str]:
     """Load the card's data, or return the reason why not.
 
     A card's own path is ignored: it belongs to the machine on which the card was written.
@@ -179,14 +180,14 @@ def _data(card: Card, override: Mapping[str, Any]) -> tuple[Dataset | None, str]
         return None, "no data on the card"
     renamed = override.get("name", card.data["name"]) != card.data["name"]
     choice = {**({} if renamed else card.data), **override}
-    source = SOURCES.get(choice["name"])
+    source = registry.strategies["data"].get(choice["name"])
     has_path = source is not None and "path" in option_types(source)
     if has_path and "path" not in override:
         return None, "data not available (set data.path=FILE)"
     if not has_path:
         choice.pop("path", None)
     choice.pop("download", None)
-    return load_data(choice), ""
+    return load_data(choice, registry), ""
 
 
 def _accuracy(loaded: _Network, data: Dataset, card: Card) -> tuple[bool | None, str]:

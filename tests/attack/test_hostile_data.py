@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from pbkd_npz import NpzSource
 from PIL import Image
 
 from pbkd.data.image_decoding import ImageDecoder
-from pbkd.data.npz import NpzSource
 from pbkd.data.picture_files import list_pictures
 from pbkd.errors import DataError, WeightsError
 from pbkd.models.checkpoint_files import read_checkpoint

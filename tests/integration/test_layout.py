@@ -265,7 +265,8 @@ def test_every_copied_and_renamed_plugin_is_selected_by_its_name(
         ((slot, names),) = registry.plugins[folder.name].provides.items()
         for name in names:
             assert name.startswith("my-")
-            wanted = [f"distill.loss={name}"] if len(names) > 1 else []
+            key = {"loss": "distill.loss"}.get(slot, slot)
+            wanted = [f"{key}={name}"] if len(names) > 1 else []
             config = load_config(wanted, plugins=registry.provided([folder.name]))
             selected = {"meter": config.meters[-1], "loss": config.distill.loss["name"]}
             assert (selected[slot] if slot in selected else getattr(config, slot)["name"]) == name

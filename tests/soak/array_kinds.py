@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pbkd_npz import NpzSource
 from PIL import Image
 
 from pbkd.core.blocks import Block
 from pbkd.data.image_decoding import ImageDecoder
-from pbkd.data.npz import NpzSource
 from pbkd.models.checkpoint_files import read_checkpoint
 from pbkd.models.weights import fit_weights, read_weights, write_weights
 from pbkd.training.activation_cache import ActivationCache, CacheSpec

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 import yaml
 
 from pbkd.config.load import load_config, to_yaml
-from pbkd.config.options import typed_options
 from pbkd.core.blocks import BlockCost
 from pbkd.core.files import write_json
 from pbkd.core.schedule import Worker
 from pbkd.core.workload import Workload
-from pbkd.data.sources import SOURCES
 from pbkd.models.plain.network_file import read_network, write_network
 from pbkd.models.plain.tracing import trace_segments
 from pbkd.models.student import architecture
@@ -91,14 +89,10 @@ def _make_config(path: Path) -> None:
 def _read_config(path: Path) -> None:
     config = load_config(file=path)
     assert to_yaml(config)
-    for slot in ("partitioner", "builder", "scheduler", "launcher"):
+    for slot in ("data", "partitioner", "builder", "scheduler", "launcher"):
         choice = getattr(config, slot)
         if choice["name"] != "auto":
             _registry().create(slot, choice)
-    source = SOURCES.get(config.data["name"])
-    if source is not None:
-        given = {key: value for key, value in config.data.items() if key != "name"}
-        source(**typed_options(source, given, where="data"))
 
 
 def _make_overrides(path: Path) -> None:

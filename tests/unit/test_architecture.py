@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "config": rows(1),
     "plugin": rows(1, 2),
-    "data": rows(1, 2),
+    "data": rows(1, 2, 3),
     "models": rows(1, 2, 3, 4),
     "training": rows(1, 2, 3, 4, 5),
     "energy": rows(1, 3),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from pbkd_imagefolder import ImageFolderSource
 
 from pbkd.data.batching import shuffled_batches
-from pbkd.data.image_folder import ImageFolderSource
 from tests.unit.data.test_image_folder import paint
 
 

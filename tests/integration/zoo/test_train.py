@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from omegaconf import OmegaConf
+from pbkd_synthetic import SyntheticSource
 
 from pbkd.config.yaml_files import read_yaml
-from pbkd.data.sources import SyntheticSource
 from pbkd.errors import ConfigError, DataError, RunFolderError, TeacherError, UnknownNameError
 from pbkd.models.accuracy import accuracy
 from pbkd.models.metrics import parameters
@@ -109,7 +109,7 @@ def test_the_test_split_is_for_the_card_alone(
 
     monkeypatch.setattr("pbkd.zoo.train.accuracy", watch)
     monkeypatch.setattr("pbkd.training.finetune.accuracy", watch)
-    monkeypatch.setattr("pbkd.zoo.train.load_data", lambda _choice: digits.data)
+    monkeypatch.setattr("pbkd.zoo.train.load_data", lambda _choice, _registry: digits.data)
     train(registry, tmp_path, "epochs=1", "device=cpu", name="digits-vgg")
     assert scored == [digits.data.validation] * 3 + [digits.data.test]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from pbkd_digits import DigitsSource
 
 from pbkd.core.files import write_json
-from pbkd.data.sources import DigitsSource
 from pbkd.errors import UnknownNameError, ZooError
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.plugin.registry import Registry

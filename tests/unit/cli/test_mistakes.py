@@ -32,7 +32,7 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
         (["run", "teacher=vgg61"], "unknown model 'vgg61'."),
         (["run", "teacher=vgg16", "data=synthetic"], "the teacher 'vgg16' has no trained weights"),
         (["run", "teacher.weights=none.pt"], "there is no file of weights 'none.pt'."),
-        (["run", "data=digit"], "unknown data source 'digit'. Did you mean 'digits'?"),
+        (["run", "data=digit"], "unknown data 'digit'. Did you mean 'digits'?"),
         (["run", "data=synthetic"], "the data 'synthetic' has 3 channels, but the teacher"),
         (["run", "distill.loss=l2"], "unknown loss 'l2'."),
         (

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pbkd_imagefolder import ImageFolderSource
 from PIL import Image
 
 from pbkd.data.data_preparation import prepare
 from pbkd.data.fitted_normalization import fit_normalization
-from pbkd.data.image_folder import ImageFolderSource
 from pbkd.data.load import CFG
 from pbkd.data.normalization import Normalization
 from pbkd.data.picture_transform import picture_transform

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pbkd_imagefolder import ImageFolderSource
 from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
@@ -17,7 +18,6 @@ from pbkd.data.batching import shuffled_batches, shuffled_rows
 from pbkd.data.datasets import Split
 from pbkd.data.fixed_views import with_fixed_views
 from pbkd.data.image_decoding import ImageDecoder
-from pbkd.data.image_folder import ImageFolderSource
 from pbkd.errors import DataError
 from tests.unit.data.reading import everything
 

@@ -34,25 +34,25 @@ def test_pictures_are_made_as_the_weights_of_the_teacher_want_them(
     registry: Registry, name: str, own_weights: bool, wanted: dict[str, object]
 ) -> None:
     network = build_network(registry, {"name": name})
-    choice, origins = with_preprocessing(FOLDER, network, own_weights=own_weights)
+    choice, origins = with_preprocessing(FOLDER, network, registry, own_weights=own_weights)
     assert choice == {**wanted, **FOLDER}
     assert origins == {"crop_pct": "whole pictures"} | dict.fromkeys(wanted, CFG)
     own = {**FOLDER, "size": 96, "crop_pct": 0.5}
-    choice, origins = with_preprocessing(own, network, own_weights=own_weights)
+    choice, origins = with_preprocessing(own, network, registry, own_weights=own_weights)
     assert choice == {**wanted, **own}
     assert (origins["size"], origins["crop_pct"]) == ("data.size", "data.crop_pct")
 
 
-def test_pretrained_weights_of_torchvision_keep_their_crop() -> None:
+def test_pretrained_weights_of_torchvision_keep_their_crop(registry: Registry) -> None:
     weights = get_model_weights("efficientnet_b1").DEFAULT
     network = _with_cfg(nn.Identity(), weights, crop=True)
-    assert with_preprocessing(FOLDER, network, own_weights=False)[0] == {**B1, **FOLDER}
+    assert with_preprocessing(FOLDER, network, registry, own_weights=False)[0] == {**B1, **FOLDER}
 
 
-def test_a_crop_that_an_own_network_declares_is_used() -> None:
+def test_a_crop_that_an_own_network_declares_is_used(registry: Registry) -> None:
     network = nn.Identity()
     network.pretrained_cfg = {"input_size": (1, 48, 48), "crop_pct": 0.75}  # type: ignore[assignment]
-    choice, origins = with_preprocessing(FOLDER, network, own_weights=True)
+    choice, origins = with_preprocessing(FOLDER, network, registry, own_weights=True)
     assert choice == {**FOLDER, "size": 48, "channels": 1, "crop_pct": 0.75}
     assert origins == {
         "size": CFG, "channels": CFG, "crop_pct": CFG, "interpolation": "default"
@@ -62,9 +62,9 @@ def test_a_crop_that_an_own_network_declares_is_used() -> None:
 def test_other_sources_and_networks_are_left_as_they_are(registry: Registry) -> None:
     network = build_network(registry, {"name": "torchvision:resnet18"})
     for choice in ({"name": "digits"}, {"name": "synthetic", "height": 8}, {"name": "mine"}):
-        assert with_preprocessing(choice, network, own_weights=False) == (choice, {})
+        assert with_preprocessing(choice, network, registry, own_weights=False) == (choice, {})
     assert pretrained_cfg(nn.ReLU()) == {}
-    assert with_preprocessing(FOLDER, nn.ReLU(), own_weights=True)[0] == FOLDER
+    assert with_preprocessing(FOLDER, nn.ReLU(), registry, own_weights=True)[0] == FOLDER
 
 
 def test_torchvisions_own_normalisation_is_the_teachers(registry: Registry) -> None:

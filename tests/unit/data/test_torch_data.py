@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pbkd_imagefolder import ImageFolderSource
+from pbkd_npz import NpzSource
 from PIL import Image
 from torch.utils.data import (
     ConcatDataset,
@@ -24,8 +26,6 @@ from torchvision.datasets import FakeData, ImageFolder
 from torchvision.transforms import ToTensor
 
 from pbkd.data.datasets import Dataset
-from pbkd.data.image_folder import ImageFolderSource
-from pbkd.data.npz import NpzSource
 from pbkd.data.torch_data import dataset_from_torch
 from pbkd.errors import DataError
 from tests.unit.data.reading import everything

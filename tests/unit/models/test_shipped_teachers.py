@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from omegaconf import OmegaConf
+from pbkd_digits import DigitsSource
 
 from pbkd.config.load import load_config
 from pbkd.config.schema import RunConfig
 from pbkd.config.yaml_files import read_yaml
-from pbkd.data.sources import DigitsSource
 from pbkd.errors import ConfigError
 from pbkd.models.accuracy import accuracy
 from pbkd.models.metrics import macs, parameters

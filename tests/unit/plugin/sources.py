@@ -4,32 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-OWN = [
-    "amd",
-    "cached",
-    "cosine",
-    "estimate",
-    "fx",
-    "ghost",
-    "greedy",
-    "identity",
-    "inverted-residual",
-    "local",
-    "low-rank",
-    "lpt-scheduler",
-    "nvml",
-    "pipeline",
-    "rapl",
-    "ray",
-    "resnet",
-    "round-robin",
-    "separable",
-    "squared-error",
-    "torchrun",
-    "vgg",
-    "zeus",
-    "zoo",
-]
+from tests.paths import ROOT
+
+OWN = sorted(
+    [
+        "zoo",
+        *(
+            path.parent.name.removeprefix("pbkd-")
+            for path in ROOT.glob("plugins/pbkd-*/pyproject.toml")
+            if "on-demand = true" not in path.read_text()
+        ),
+    ]
+)
+"""The names of pbkd's own plugins that are loaded without being asked for."""
 
 HEAD = """
 from dataclasses import dataclass

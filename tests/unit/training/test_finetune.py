@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from pbkd_synthetic import SyntheticSource
 from torch import nn
 
 from pbkd.data.normalization import Normalization
-from pbkd.data.sources import SyntheticSource
 from pbkd.models.accuracy import accuracy
 from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
 

@@ -11,7 +11,14 @@ from torch import nn
 from pbkd.config.load import load_config
 from pbkd.core.devices import pick_device
 from pbkd.data.load import load_data
-from pbkd.errors import ChainError, ConfigError, PbkdError, PluginError, TeacherError
+from pbkd.errors import (
+    ChainError,
+    ConfigError,
+    PbkdError,
+    PluginError,
+    TeacherError,
+    UnknownNameError,
+)
 from pbkd.models.partition import cut, pick_partitioner
 from pbkd.plugin.registry import Registry, build_registry
 from pbkd.testing import tiny_teacher
@@ -130,9 +137,9 @@ def test_a_partitioner_that_gives_no_chain_is_told() -> None:
         cut(Confused(), tiny_teacher(), torch.rand(1, 3, 8, 8))
 
 
-def test_an_unknown_data_source_has_a_close_match() -> None:
-    with pytest.raises(ConfigError, match="unknown data source 'digit'. Did you mean 'digits'"):
-        load_data({"name": "digit"})
+def test_an_unknown_data_source_has_a_close_match(registry: Registry) -> None:
+    with pytest.raises(UnknownNameError, match="unknown data 'digit'. Did you mean 'digits'"):
+        load_data({"name": "digit"}, registry)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ import torch
 import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.utils._validators import validate_repo_id
+from pbkd_digits import DigitsSource
 
 import pbkd
 from pbkd.config.load import load_config
 from pbkd.core.files import write_json
 from pbkd.data.normalization import Normalization
-from pbkd.data.sources import DigitsSource
 from pbkd.errors import PbkdError, RunFolderError, ZooError
 from pbkd.models.accuracy import accuracy
 from pbkd.models.metrics import macs, parameters

@@ -1,74 +1,26 @@
 from __future__ import annotations
 
-import hashlib
 import struct
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from pbkd_torchvision_data import Cifar10Source, Cifar100Source, FashionMnistSource, register_data
 
-from pbkd.data.augmentation import Augmentation
-from pbkd.data.datasets import Dataset
-from pbkd.data.sources import (
-    SOURCES,
-    Cifar10Source,
-    Cifar100Source,
-    DigitsSource,
-    FashionMnistSource,
-    SyntheticSource,
-)
+from pbkd.data import Augmentation, Dataset, Split
 from pbkd.errors import DataError
-from tests.unit.data.reading import everything
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def test_sources_go_by_their_own_names() -> None:
-    assert {name: source.name for name, source in SOURCES.items()} == {
-        name: name
-        for name in (
-            "digits",
-            "npz",
-            "cifar10",
-            "cifar100",
-            "fashion-mnist",
-            "imagefolder",
-            "synthetic",
-        )
-    }
+def everything(split: Split) -> torch.Tensor:
+    return split.images(torch.arange(len(split)))
 
 
-@pytest.mark.parametrize("has_file", [True, False])
-def test_digits_are_the_1797_real_ones_each_in_one_split(
-    monkeypatch: pytest.MonkeyPatch, has_file: bool
-) -> None:
-    from sklearn.datasets import load_digits
-
-    if not has_file:
-        monkeypatch.setattr("pbkd.data.sources.find_spec", lambda _: None)
-    data = DigitsSource().load()
-    parts = [data.train, data.validation, data.test]
-    assert [len(part) for part in parts] == [1077, 360, 360]
-    assert (data.num_classes, data.image_shape) == (10, (1, 8, 8))
-    assert data.augmentation == Augmentation(crop=1, flip=False)
-    found = sorted(
-        (label, *image.flatten().tolist())
-        for part in parts
-        for image, label in zip(everything(part), part.labels.tolist(), strict=True)
-    )
-    digits = load_digits()
-    expected = sorted(
-        (int(label), *(int(pixel * 255 / 16 + 0.5) for pixel in image))
-        for image, label in zip(digits.data, digits.target, strict=True)
-    )
-    assert found == expected
-
-
-def test_the_split_of_the_digits_never_changes() -> None:
-    data = DigitsSource().load()
-    # Models are shipped with scores on these images: they must be the same on every machine.
-    pixels = everything(data.test).numpy().tobytes()
-    assert hashlib.sha256(pixels).hexdigest()[:16] == "dd2fbba1fda39fbe"
+def test_the_sources_are_registered() -> None:
+    assert register_data() == [Cifar10Source, Cifar100Source, FashionMnistSource]
 
 
 def write_idx(path: Path, array: np.ndarray[Any, Any]) -> None:
@@ -163,29 +115,3 @@ def test_cifar_is_converted(
         everything(data.test), torch.from_numpy(stored_cifar(12)).permute(0, 3, 1, 2)
     )
     assert data.test.labels.tolist() == [row * 7 % classes for row in range(12)]
-
-
-def test_synthetic_images_are_always_the_same_and_can_be_learnt() -> None:
-    source = SyntheticSource(classes=5, channels=2, height=9, width=7, count=200, validation=0.2)
-    data, again = source.load(), source.load()
-    assert [len(part) for part in (data.train, data.validation, data.test)] == [160, 40, 50]
-    assert (data.num_classes, data.image_shape) == (5, (2, 9, 7))
-    images = everything(data.train)
-    assert torch.equal(images, everything(again.train))
-    assert len({image.numpy().tobytes() for image in images}) == 160
-    centres = torch.stack([images[data.train.labels == k].float().mean(0) for k in range(5)])
-    distances = torch.cdist(everything(data.test).float().flatten(1), centres.flatten(1))
-    nearest = distances.argmin(1)
-    assert float((nearest == data.test.labels).float().mean()) > 0.95
-
-
-@pytest.mark.parametrize("option", ["classes", "channels", "height", "width", "count"])
-def test_synthetic_images_need_positive_numbers(option: str) -> None:
-    options: Any = {option: 0}
-    with pytest.raises(DataError, match=rf"data\.{option} is 0"):
-        SyntheticSource(**options).load()
-
-
-def test_synthetic_images_too_few_for_a_test_split_are_refused() -> None:
-    with pytest.raises(DataError, match=r"test split .* is empty"):
-        SyntheticSource(classes=2, count=3, validation=0.4).load()

@@ -1,5 +1,3 @@
-"""Images and labels from an NPZ file."""
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,11 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pbkd_npz import NpzSource, register_data
 
-from pbkd.data.augmentation import Augmentation
-from pbkd.data.npz import NpzSource
+from pbkd.data import Augmentation, Split
 from pbkd.errors import DataError
-from tests.unit.data.reading import everything
+
+
+def everything(split: Split) -> torch.Tensor:
+    return split.images(torch.arange(len(split)))
+
+
+def test_the_source_is_registered() -> None:
+    assert register_data() == [NpzSource]
 
 
 def arrays(**changes: Any) -> dict[str, Any]:
