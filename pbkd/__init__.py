@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pbkd.core.workload import Workload
     from pbkd.hookspecs import hookimpl
     from pbkd.models.layers import dense_convolutions
-    from pbkd.protocols import EnergyReading, Loss, ZooModel
+    from pbkd.protocols import EnergyReading, LossContext, ZooModel
 
 __all__ = [
     "Block",
@@ -23,7 +23,7 @@ __all__ = [
     "BlockResult",
     "EnergyReading",
     "Job",
-    "Loss",
+    "LossContext",
     "RunConfig",
     "RunResult",
     "Schedule",
@@ -43,7 +43,7 @@ _MODULES = {
     "BlockResult": "core.results",
     "EnergyReading": "protocols",
     "Job": "core.schedule",
-    "Loss": "protocols",
+    "LossContext": "protocols",
     "RunConfig": "config.schema",
     "RunResult": "core.results",
     "Schedule": "core.schedule",

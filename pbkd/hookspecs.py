@@ -58,8 +58,11 @@ def register_builders() -> Iterable[type[BlockBuilder]]:  # type: ignore[empty-b
 
 
 @hookspec
-def register_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
-    """Register losses for the training of replacements (`distill.loss=NAME`)."""
+def register_losses() -> Iterable[type[Loss]]:  # type: ignore[empty-body]
+    """Register classes that measure how far an output is from the teacher's.
+
+    Selected by `distill.loss=NAME` and `finetune.loss=NAME`.
+    """
 
 
 @hookspec

@@ -15,6 +15,7 @@ from pbkd.models.chain import blocks_of, freeze, fuse_batchnorm
 from pbkd.models.partition import pick_partitioner
 from pbkd.models.replacement import propose, replaceable
 from pbkd.models.teacher import build_network
+from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.distill import train_job
 from pbkd.training.learner import Learner, new_learner
 
@@ -71,7 +72,8 @@ class Rig:
         """Train blocks for one epoch, with the other replicas of their stage, if any."""
         learners = {name: self._learner(name, replicas) for name in names}
         self.learners |= learners
-        train_job(learners, [lessons], self.loss, replicas=replicas)
+        losses = dict.fromkeys(learners, AppliedLoss(self.loss))
+        train_job(learners, [lessons], losses, replicas=replicas)
 
     def _learner(self, name: str, replicas: ReplicaGroup | None) -> Learner:
         replacement = copy.deepcopy(self.replacements[name])

@@ -27,6 +27,7 @@ from pbkd.planning.profiling import measure_costs
 from pbkd.planning.scheduler_call import ask_scheduler
 from pbkd.plugin.registry import build_registry
 from pbkd.training.activation_cache import CacheSpec
+from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.cache_filling import open_cache
 
 if TYPE_CHECKING:
@@ -184,7 +185,8 @@ def _timed(
 
 
 def _costs(rig: Rig, offset: int = 0) -> list[BlockCost]:
-    return measure_costs(rig.chain, rig.replacements, rig.images[0], rig.loss, offset=offset).blocks
+    losses = apply_to_blocks(rig.loss, rig.chain)
+    return measure_costs(rig.chain, rig.replacements, rig.images[0], losses, offset=offset).blocks
 
 
 def _costs_of_rank_0(rig: Rig, path: Path) -> list[BlockCost]:

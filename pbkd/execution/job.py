@@ -15,6 +15,7 @@ from pbkd.models.weights import write_weights
 from pbkd.plugin.attribution import describe_strategy
 from pbkd.runs.events import record_event
 from pbkd.runs.progress import checkpoint_store, file_checksum, first_epochs
+from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot
 from pbkd.training.distill import train_job
 from pbkd.training.failures import divergence_reason
@@ -88,12 +89,13 @@ def run_job(
         if candidate_of(name)[0] in job.blocks and starts[name] < context.epochs
     ]
     learners = {name: _build_learner(context, name, starts[name], replicas) for name in names}
+    losses = apply_to_blocks(context.loss, context.task.chain, context.task.dtype)
     is_writer = context.rank == _writer_rank(context, job)
     count_steps = _record_begin(context, names, starts, replicas)
     train_job(
         learners,
         map(heartbeat_per_item, map(count_steps, epochs)),
-        context.loss,
+        {name: losses[candidate_of(name)[0]] for name in names},
         replicas=replicas,
         epoch_finished=partial(_write_epoch, context, learners) if is_writer else _ignore_epoch,
     )

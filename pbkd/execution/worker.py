@@ -23,6 +23,7 @@ from pbkd.runs.assignment import read_assignment
 from pbkd.training.activation_cache import CacheSpec
 from pbkd.training.cache_filling import open_cache
 from pbkd.training.feeds import from_cache, recompute
+from pbkd.training.losses import create_loss
 from pbkd.training.relay import RelayJob, relay_epochs, replicas_of
 from pbkd.training.task import build_task
 
@@ -58,7 +59,7 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     # The host has checked what the folder names.
     registry = trusting_registry(config.plugins, config.teacher["name"])
     builders = create_builders(registry, builder_choices(config.builder, config.candidates))
-    loss = registry.create("loss", config.distill.loss, "distill.loss")
+    loss = create_loss(registry, config.distill.loss)
     with thread_count(worker.threads):
         task = build_task(config, registry, worker.device, inputs)
         context = WorkerContext(

@@ -18,8 +18,11 @@ from pbkd.models.metrics import macs
 from pbkd.models.partition import pick_and_cut
 from pbkd.models.replacement import builder_choices, create_builders, propose, replaceable
 from pbkd.models.teacher import build_network, list_variants
+from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.distill import train_block
+from pbkd.training.feeds import Lesson
 from pbkd.training.learner import new_learner
+from pbkd.training.losses import create_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,7 +101,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
     Returns:
         The coverage, with `failure` if the network cannot be cut or trained.
     """
-    loss: Loss = registry.create("loss", config.distill.loss, "distill.loss")
+    loss = create_loss(registry, config.distill.loss)
     torch.manual_seed(derive_seed(config.seed, "coverage", name))
     try:
         network = adopt(build_network(registry, {"name": name})).network
@@ -141,8 +144,9 @@ def _train_one_step(
 ) -> None:
     """Train every replacement for one step on its block's input and output."""
     by_position = {proposal.block.position: proposal for proposal in proposals}
+    losses = apply_to_blocks(loss, chain)
     x = images
-    for position, segment in enumerate(chain):
+    for position, (name, segment) in enumerate(chain.named_children()):
         with torch.no_grad():
             y = segment(x)
         proposal = by_position.get(position)
@@ -154,7 +158,7 @@ def _train_one_step(
                 steps=1,
                 optimiser=distill.optimiser["name"],
             )
-            _, value = train_block(learner, x, y, loss)
+            _, value = train_block(learner, Lesson(name, x, y, x), losses[name])
             if not math.isfinite(value):
                 raise PbkdError(f"the loss of the block '{proposal.block.name}' is {value:g}.")
         x = y

@@ -9,6 +9,7 @@ from pbkd.core.process import thread_count
 from pbkd.planning.plan import Plan, PlannedBlock
 from pbkd.planning.profiling import measure_costs
 from pbkd.planning.scheduler_choice import cache_name, cache_obstacle, choose_schedule
+from pbkd.training.applied_loss import apply_to_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,9 +100,10 @@ def _measure(
     forward: dict[str, float] = {}
     segments: dict[str, float] = {}
     images = task.images.to(task.dtype)
+    losses = apply_to_blocks(loss, task.chain, task.dtype)
     with thread_count(threads):
         for index, modules in by_builder.items():
-            measured = measure_costs(task.feeding, modules, images, loss, dtype=task.dtype)
+            measured = measure_costs(task.feeding, modules, images, losses, dtype=task.dtype)
             costs |= {candidate_name(cost.name, index): cost for cost in measured.blocks}
             forward |= {
                 candidate_name(name, index): seconds

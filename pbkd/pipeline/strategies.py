@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pbkd.execution.workers import create_launcher
 from pbkd.models.replacement import create_builders
 from pbkd.planning.scheduler_choice import schedulers
+from pbkd.training.losses import create_loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,5 +65,5 @@ def create_strategies(
         create_launcher(registry, launcher),
         builders,
         create_builders(registry, builders),
-        registry.create("loss", loss, "distill.loss"),
+        create_loss(registry, loss),
     )

@@ -55,8 +55,7 @@ def typed_choices(config: RunConfig, registry: Registry) -> RunConfig:
 def _typed(registry: Registry, slot: str, choice: Any) -> Any:
     if not isinstance(choice, dict):
         return choice
-    strategy = registry.strategies[slot].get(choice["name"])
-    return _declared(strategy if isinstance(strategy, type) else None, choice)
+    return _declared(registry.strategies[slot].get(choice["name"]), choice)
 
 
 def _declared(target: Any, choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pbkd.models.evaluation_mode import evaluation_mode
 from pbkd.models.latency import synchronise
 from pbkd.training.distill import train_block
 from pbkd.training.failures import describe_error
+from pbkd.training.feeds import Lesson
 from pbkd.training.learner import new_learner
 from pbkd.training.replicas import replica_traffic
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pbkd.protocols import Loss
+    from pbkd.training.applied_loss import AppliedLoss
 
 
 __all__ = ["ChainCosts", "measure_costs"]
@@ -69,7 +70,7 @@ def measure_costs(
     chain: nn.Sequential,
     replacements: Mapping[str, nn.Module],
     images: Tensor,
-    loss: Loss,
+    losses: Mapping[str, AppliedLoss],
     *,
     offset: int = 0,
     dtype: torch.dtype = torch.float32,
@@ -84,7 +85,7 @@ def measure_costs(
         chain: The teacher, with BatchNorm fused into convolutions.
         replacements: The replacement of each block; they are copied and stay untrained.
         images: One batch, (N, C, H, W).
-        loss: The loss of blockwise training.
+        losses: The loss of blockwise training, by block.
         offset: The segment to start with; the ones before it are measured last. Workers that
             measure at the same time from different offsets slow each other down as they do in
             training.
@@ -94,13 +95,13 @@ def measure_costs(
         Costs per step, and seconds of all forward passes.
 
     Raises:
-        PluginError: If a replacement cannot be trained with this loss.
+        PluginError: If a replacement cannot be trained with its loss.
     """
-    whole = teacher, training = _timed(chain, replacements, images, loss, offset, dtype)
+    whole = teacher, training = _timed(chain, replacements, images, losses, offset, dtype)
     overhead = dict.fromkeys(training, 0.0)
     few = images[: len(images) // _FEWER]
     if len(few) > 1:  # BatchNorm needs two
-        part = _timed(chain, replacements, few, loss, offset, dtype)
+        part = _timed(chain, replacements, few, losses, offset, dtype)
         overhead = _overhead(whole, part, len(few) / len(images))
     costs, prefix = [], 0.0
     for name, _ in chain.named_children():
@@ -131,7 +132,7 @@ def _timed(
     chain: nn.Sequential,
     replacements: Mapping[str, nn.Module],
     images: Tensor,
-    loss: Loss,
+    losses: Mapping[str, AppliedLoss],
     offset: int,
     dtype: torch.dtype,
 ) -> _Timings:
@@ -147,7 +148,8 @@ def _timed(
             if position >= start:
                 teacher[name], y = _seconds(forward, images.device)
                 if name in replacements:
-                    training[name] = _step_cost(name, replacements[name], (x, y), loss, dtype)
+                    lesson = Lesson(name, x, y, x)
+                    training[name] = _step_cost(replacements[name], lesson, losses[name], dtype)
             else:
                 y = forward()
             x = y
@@ -176,15 +178,11 @@ def _reading(x: Tensor, y: Tensor) -> Callable[[], None]:
 
 
 def _step_cost(
-    name: str,
-    replacement: nn.Module,
-    activations: tuple[Tensor, Tensor],
-    loss: Loss,
-    dtype: torch.dtype,
+    replacement: nn.Module, lesson: Lesson, loss: AppliedLoss, dtype: torch.dtype
 ) -> _StepCost:
-    x, y = activations
+    name, x, y, _ = lesson
     try:
-        seconds, _ = _seconds(_training_step(replacement, x, y, loss, dtype), x.device)
+        seconds, _ = _seconds(_training_step(replacement, lesson, loss, dtype), x.device)
         with evaluation_mode(replacement):
             forward_seconds, _ = _seconds(_forward(replacement, x), x.device)
         read_seconds, _ = _seconds(_reading(x, y), x.device)
@@ -194,18 +192,18 @@ def _step_cost(
             raise
         raise PluginError(
             f"the builder's replacement of block '{name}' cannot be trained with the loss"
-            f" '{loss.name}': {describe_error(error)}."
+            f" '{loss.loss.name}': {describe_error(error)}."
         ) from error
 
 
 def _training_step(
-    replacement: nn.Module, x: Tensor, y: Tensor, loss: Loss, dtype: torch.dtype
+    replacement: nn.Module, lesson: Lesson, loss: AppliedLoss, dtype: torch.dtype
 ) -> Callable[[], None]:
     copied = copy.deepcopy(replacement)
     block = new_learner(copied, lr=1e-3, weight_decay=0.0, steps=_REPEATS + 1, dtype=dtype)
 
     def run() -> None:
-        train_block(block, x, y, loss)
+        train_block(block, lesson, loss)
 
     return run
 

@@ -54,7 +54,7 @@ _OLD_HOOKS = (
 )
 _LOADED = "all that loads plugins", "once, when the plugin is loaded", _BOTH
 _NOT_LOADED = "an installed plugin is listed as broken; one of `--plugin` stops the command"
-_LOSS = "training of a block", "each step; once in planning", _BOTH, "the block fails", 1
+_LOSS = "training of a block", "each step; once in planning", _BOTH, "the block fails", 2
 
 CALLS: dict[str, Call] = {
     **{h: Call(*_LOADED, _NOT_LOADED, 1 if h in _OLD_HOOKS else 2) for h in SLOTS.values()},
@@ -81,8 +81,8 @@ CALLS: dict[str, Call] = {
         _STOPS,
         1,
     ),
-    "Loss.error": Call(*_LOSS, "(output: Tensor, target: Tensor) -> Tensor"),
-    "Loss.scale": Call(*_LOSS, "(target: Tensor) -> Tensor"),
+    "Loss.error": Call(*_LOSS),
+    "Loss.scale": Call(*_LOSS, "(self, target: Tensor) -> Tensor"),
     "Scheduler.schedule": Call(
         "run, `pbkd plan`",
         "in planning: once, or per number of workers with `workers=auto`",

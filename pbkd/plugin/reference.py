@@ -154,13 +154,11 @@ def _target(slot: str, strategy: Any) -> Any:
 
 def _strategy(slot: str, strategy: Any) -> list[str]:
     """Return what a strategy or a model is, in one line, then a line for each of its options."""
-    if slot == "loss":
-        return [f"loss {strategy.name}: {_first_paragraph(strategy.error)}"]
     if slot == "model":
         summary, target, prefix = strategy.summary, strategy.build, "teacher."
     else:  # a meter is one of a list, so its options have no key of their own
         summary, target = _summary(strategy), strategy
-        prefix = "" if slot == "meter" else f"{slot}."
+        prefix = {"meter": "", "loss": "distill.loss."}.get(slot, f"{slot}.")
     head = f"{slot} {strategy.name}"
     return [f"{head}: {summary}" if summary else head, *_options(target, prefix)]
 

@@ -72,7 +72,7 @@ class Registry:
 
     Attributes:
         manager: Pluggy's manager, which calls the hooks.
-        strategies: The registered classes, losses and models, by slot and name.
+        strategies: The registered classes and models, by slot and name.
         owners: Name of the plugin that registered a (slot, name).
         plugins: The loaded plugins, by name.
         broken: Installed plugins that failed to load.
@@ -87,7 +87,7 @@ class Registry:
     functions: set[str] = field(default_factory=set)
 
     def find(self, slot: str, name: str) -> Any:
-        """Look up a registered class, loss or model.
+        """Look up a registered class or model.
 
         Args:
             slot: A key of `SLOTS`.
@@ -114,7 +114,7 @@ class Registry:
                 slot.
 
         Returns:
-            An instance of the registered class; a loss as it is registered.
+            An instance of the registered class.
 
         Raises:
             UnknownNameError: No strategy of that name is registered for the slot.
@@ -124,10 +124,7 @@ class Registry:
         name = choice["name"]
         strategy = self.find(slot, name)
         options = {key: value for key, value in choice.items() if key != "name"}
-        if not isinstance(strategy, type) and not options:
-            return strategy
-        target = strategy if isinstance(strategy, type) else _without_options
-        keywords = typed_options(target, options, where=key or slot)
+        keywords = typed_options(strategy, options, where=key or slot)
         try:
             return strategy(**keywords)
         except PbkdError:
@@ -284,10 +281,6 @@ def _add_installed(registry: Registry, point: Any, name: str, version: str) -> N
         registry.add(point.name, point.load(), version=version, origin=origin)
     except PLUGIN_FAILURES as error:
         registry.broken.append(BrokenPlugin(point.name, origin, one_line(error)))
-
-
-def _without_options() -> None:
-    """Stand for a strategy that is registered ready-made, in the check of its options."""
 
 
 def _reasons(broken: Iterable[BrokenPlugin]) -> str:

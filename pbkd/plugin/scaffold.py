@@ -175,12 +175,9 @@ def _render_strategy(registry: Registry, kind: str, name: str) -> str:
     """Copy the source of the built-in strategy, with strategy and class renamed."""
     slot, original = KINDS[kind]
     strategy = registry.find(slot, original)
-    if kind == "loss":
-        source = _module_source(strategy.error)
-    else:
-        source = _module_source(strategy)
-        new = _class_name(name, kind, source)
-        source = re.sub(rf"\b{strategy.__name__}\b", new, source)
+    source = _module_source(strategy)
+    new = _class_name(name, kind, source)
+    source = re.sub(rf"\b{strategy.__name__}\b", new, source)
     for quoted in ('"{}"', "`{}`", f"the {slot} {{}} "):
         source = source.replace(quoted.format(original), quoted.format(name))
     return _with_docstring(source, kind, name)

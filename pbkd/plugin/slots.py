@@ -33,6 +33,7 @@ SLOTS = {
 PROTOCOLS: dict[str, type] = {
     "partitioner": protocols.Partitioner,
     "builder": protocols.BlockBuilder,
+    "loss": protocols.Loss,
     "scheduler": protocols.Scheduler,
     "meter": protocols.EnergyMeter,
     "launcher": protocols.Launcher,
@@ -83,8 +84,6 @@ def find_fault(slot: str, strategy: Any) -> str | None:
         return "has no name"
     if slot == "model":
         return None if isinstance(strategy, protocols.ZooModel) else "is not a pbkd.ZooModel"
-    if slot == "loss":
-        return None if isinstance(strategy, protocols.Loss) else "is not a pbkd.Loss"
     if not isinstance(strategy, type):
         return "is not a class"
     methods = (n for n, member in vars(PROTOCOLS[slot]).items() if inspect.isfunction(member))

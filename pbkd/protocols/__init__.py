@@ -13,6 +13,7 @@ from pbkd.protocols.exporter import Exporter as Exporter
 from pbkd.protocols.image_augmentation import ImageAugmentation as ImageAugmentation
 from pbkd.protocols.launcher import Launcher as Launcher
 from pbkd.protocols.loss import Loss as Loss
+from pbkd.protocols.loss import LossContext as LossContext
 from pbkd.protocols.meter import EnergyMeter as EnergyMeter
 from pbkd.protocols.meter import EnergyReading as EnergyReading
 from pbkd.protocols.observer import Observer as Observer
@@ -35,6 +36,7 @@ __all__ = [
     "Launcher",
     "LearningRateSchedule",
     "Loss",
+    "LossContext",
     "Observer",
     "OptimiserBuilder",
     "Partitioner",

@@ -1,46 +1,75 @@
-"""Losses: how far a replacement's output is from its block's."""
+"""Losses: how far the output of a network in training is from its teacher's."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from torch import Tensor
 
 
-__all__ = ["Loss"]
+__all__ = ["Loss", "LossContext"]
 
 
-@dataclass(frozen=True)
-class Loss:
-    """The distance of a replacement's output from the block's output: an error, over a scale.
+@dataclass(frozen=True, kw_only=True)
+class LossContext:
+    """What a loss may take into account beside output and target, of the same rows.
 
-    Both are means over the batch. They are kept apart because both can be averaged over workers
-    that share a batch, and over micro-batches, but their quotient cannot. The docstring of `error`
-    is shown to users.
-
-    Called for each block in each step: in planning, in the host process, on one batch; then in
-    every worker. An exception counts as a failure of the block.
+    In fine-tuning the whole network is the block, with index 0 and an empty name.
 
     Attributes:
-        name: The name that `distill.loss` selects.
-        error: Maps (output, target), each (B, ...), to a scalar; differentiable in the output.
-        scale: Maps the target to a scalar by which the error is divided; None for no division.
+        input: What the network in training was given, (B, C, …).
+        index: The block's position in the chain, from 0.
+        block: The block's name.
+        epoch: Epochs that are finished.
+        features: Outputs of the modules that the loss names in `features`, by name; the loss is
+            differentiable in them.
+        teacher_features: The same of the teacher's segment, on the teacher's input.
+        labels: The labels of the rows, int64 (B,); None in the blockwise phases.
     """
 
-    name: str
-    error: Callable[[Tensor, Tensor], Tensor]
-    scale: Callable[[Tensor], Tensor] | None = None
+    input: Tensor
+    index: int
+    block: str
+    epoch: int
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    teacher_features: Mapping[str, Tensor] = field(default_factory=dict)
+    labels: Tensor | None = None
 
-    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of a whole batch, a scalar."""
-        value = self.error(output, target)
-        return value if self.scale is None else value / self.safe(self.scale(target))
 
-    @staticmethod
-    def safe(scale: Tensor) -> Tensor:
-        """Return a scale that is safe to divide by, also if the target is all zeros."""
-        return scale.clamp_min(1e-12)
+class Loss(Protocol):
+    """The distance of an output from the teacher's: an error, over a scale if there is one.
+
+    Without more, both must be means over the rows of a batch, so that workers can share a batch,
+    and a batch can be trained in micro-batches; their quotient need not be. A loss may also have:
+
+    - `scale(target)`: a method that returns a scalar; the error is divided by it;
+    - `additive = False`: for an error that is no mean over the rows, such as one of distances
+      between rows. The block is then trained on whole batches, by one worker at a time;
+    - `features`: names of modules inside the block, such as `("conv1", "layer.0")`, as a field or a
+      class attribute. The replacement and the teacher's segment must both have them, and call each
+      once in a forward pass.
+
+    A loss depends on its arguments alone: it keeps nothing from one call to the next, and draws no
+    random numbers from torch's global generator.
+    """
+
+    name: ClassVar[str]
+
+    def error(self, output: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Return a scalar, differentiable in the output, and change neither argument.
+
+        Called for each block in each step: in planning, in the host process, on one batch; then in
+        every worker. An exception counts as a failure of the block. A loss that `finetune.loss`
+        selects is called in the host process.
+
+        Args:
+            output: The output of the network in training, (B, …).
+            target: The teacher's output, of the same shape.
+            args: Nothing.
+            kwargs: `context`, a `LossContext`, if the method has an argument of that name.
+        """
+        ...

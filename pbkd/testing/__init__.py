@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pbkd.testing.builders import check_builder
     from pbkd.testing.fakes import FakeClock, FakeMeter
     from pbkd.testing.launchers import check_launcher
-    from pbkd.testing.losses import check_loss
+    from pbkd.testing.losses import apply_loss, check_loss
     from pbkd.testing.meters import check_meter
     from pbkd.testing.models import check_model
     from pbkd.testing.partitioners import check_partitioner
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FakeClock",
     "FakeMeter",
+    "apply_loss",
     "blocks_of",
     "check_builder",
     "check_launcher",
@@ -56,6 +57,7 @@ __getattr__ = lazy_exports(
     {
         "FakeClock": "pbkd.testing.fakes",
         "FakeMeter": "pbkd.testing.fakes",
+        "apply_loss": "pbkd.testing.losses",
         "blocks_of": "pbkd.models.chain",
         "check_builder": "pbkd.testing.builders",
         "check_launcher": "pbkd.testing.launchers",

@@ -6,23 +6,50 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pbkd.protocols import LossContext
+from pbkd.training.applied_loss import AppliedLoss
+from pbkd.training.loss_trial import trial_fault
+from pbkd.training.losses import declaration_fault
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pbkd.protocols import Loss
 
-__all__ = ["check_loss"]
+__all__ = ["apply_loss", "check_loss"]
 
 _SHAPES = ((8, 3, 5, 5), (8, 7))  # feature maps; logits
 _STEP = 1e-3  # relative step against the gradient
 
 
+def apply_loss(
+    loss: Loss, output: Tensor, target: Tensor, context: LossContext | None = None
+) -> Tensor:
+    """Return a loss as a run computes it: its error over its scale, if it has one.
+
+    Args:
+        loss: The loss.
+        output: The output of a network in training, (B, …).
+        target: The teacher's output, of the same shape.
+        context: What a loss gets that asks for it; None for a context with the output as input.
+
+    Raises:
+        PluginError: The loss fails, or returns something else than a scalar.
+    """
+    applied = AppliedLoss(loss)
+    if context is None and applied.takes_context:
+        context = _context(applied, output)
+    return applied(output, target, context)
+
+
 def check_loss(loss: Loss) -> None:
-    """Check that a loss is a finite mean over the batch that gradient descent lowers.
+    """Check that a loss is finite, depends on its arguments alone, and can be lowered.
 
     The loss must be a scalar, minimal for a perfect output, finite with finite gradients for
-    all-zero activations, and equal to the mean of its values on the parts of a batch. It must not
-    change its inputs. It is tested on feature maps, (8, 3, 5, 5), and logits, (8, 7).
+    all-zero activations, and, unless it declares `additive = False`, equal to the mean of its
+    values on the parts of a batch. It must not change its inputs, keep anything between calls, or
+    draw random numbers from torch's global generator. It is tested on feature maps, (8, 3, 5, 5),
+    and logits, (8, 7).
 
     Args:
         loss: The loss.
@@ -30,10 +57,16 @@ def check_loss(loss: Loss) -> None:
     Raises:
         AssertionError: If the loss breaks the contract.
     """
+    fault = declaration_fault(loss)
+    assert not fault, fault
     for shape in _SHAPES:
         output, target = _drawn(shape, 0), _drawn(shape, 1)
-        _check_value(loss, output, target)
-        _check_mean(loss, output, target)
+        applied = AppliedLoss(loss)
+        fault = trial_fault(applied, output, target, _context(applied, output))
+        assert not fault, fault
+        assert apply_loss(loss, target.clone(), target) < apply_loss(loss, output, target), (
+            "the loss of a perfect output is not below the loss of another"
+        )
         _check_gradient(loss, output, target)
         for zeros in ((output * 0, target), (output, target * 0), (output * 0, target * 0)):
             assert bool(_gradient(loss, *zeros).isfinite().all()), (
@@ -45,50 +78,35 @@ def _drawn(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _check_value(loss: Loss, output: Tensor, target: Tensor) -> None:
-    before = output.clone(), target.clone()
-    value = loss(output, target)
-    assert torch.equal(output, before[0]), "the loss changes its output argument in place"
-    assert torch.equal(target, before[1]), "the loss changes its target argument in place"
-    assert value.shape == (), f"the loss has the shape {tuple(value.shape)}, not ()"
-    assert bool(value.isfinite()), f"the loss is {value.item():g}"
-    assert loss(target.clone(), target) < value, (
-        "the loss of a perfect output is not below the loss of another"
+def _context(applied: AppliedLoss, output: Tensor) -> LossContext | None:
+    """Make a context whose features are feature maps and whose labels count up."""
+    if not applied.takes_context:
+        return None
+    shape = (len(output), 4, 3, 3)
+    mine = {name: _drawn(shape, 2).to(output) for name in applied.features}
+    theirs = {name: _drawn(shape, 3).to(output) for name in applied.features}
+    labels = torch.arange(len(output)) % output[0].numel()
+    return LossContext(
+        input=output.detach(),
+        index=0,
+        block="",
+        epoch=0,
+        features=mine,
+        teacher_features=theirs,
+        labels=labels,
     )
-
-
-def _check_mean(loss: Loss, output: Tensor, target: Tensor) -> None:
-    """Replicas and micro-batches each see a part of the batch, and parts may differ in scale."""
-    sizes = torch.linspace(0.5, 4, len(output)).view(-1, *[1] * (output.ndim - 1))
-    output, target = sizes * output, sizes * target
-    halves = list(zip(output.chunk(2), target.chunk(2), strict=True))
-    errors = [loss.error(*half) for half in halves]
-    assert _is_mean(loss.error(output, target), errors), (
-        "the error of a batch is not the mean of its halves' errors: use a scale for what is not"
-    )
-    if loss.scale is not None:
-        scales = [loss.scale(wanted) for _, wanted in halves]
-        assert _is_mean(loss.scale(target), scales), (
-            "the scale of a batch is not the mean of its halves' scales"
-        )
-
-
-def _is_mean(whole: Tensor, parts: list[Tensor]) -> bool:
-    return torch.allclose(whole, torch.stack(parts).mean(), rtol=1e-4, atol=1e-6)
 
 
 def _check_gradient(loss: Loss, output: Tensor, target: Tensor) -> None:
     gradient = _gradient(loss, output, target)
     assert bool(gradient.any()), "no gradient flows to the output"
     step = _STEP * output.norm() / gradient.norm() * gradient
-    assert loss(output - step, target) < loss(output, target), (
+    assert apply_loss(loss, output - step, target) < apply_loss(loss, output, target), (
         "a short step against the gradient does not lower the loss"
     )
 
 
 def _gradient(loss: Loss, output: Tensor, target: Tensor) -> Tensor:
     leaf = output.clone().requires_grad_(True)
-    value = loss(leaf, target)
-    assert value.requires_grad, "no gradient flows to the output"
-    (gradient,) = torch.autograd.grad(value, leaf)
+    (gradient,) = torch.autograd.grad(apply_loss(loss, leaf, target), leaf)
     return gradient

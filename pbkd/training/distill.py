@@ -8,14 +8,17 @@ import torch
 
 from pbkd.core.blocks import candidate_of
 from pbkd.errors import PluginError
+from pbkd.training.applied_loss import safe_scale
 from pbkd.training.failures import describe_error, divergence_reason
+from pbkd.training.feeds import Lesson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch import Tensor
 
-    from pbkd.protocols import Loss
+    from pbkd.protocols import LossContext
+    from pbkd.training.applied_loss import AppliedLoss
     from pbkd.training.feeds import Lessons
     from pbkd.training.learner import Learner
     from pbkd.training.replicas import ReplicaGroup
@@ -27,7 +30,7 @@ __all__ = ["train_block", "train_job"]
 def train_job(
     learners: Mapping[str, Learner],
     epochs: Iterable[Iterable[Lessons]],
-    loss: Loss,
+    losses: Mapping[str, AppliedLoss],
     *,
     replicas: ReplicaGroup | None = None,
     epoch_finished: Callable[[str, float], None] = lambda _name, _loss: None,
@@ -42,7 +45,7 @@ def train_job(
         learners: The replacements by candidate name.
         epochs: The lessons of every batch of every epoch, from the first epoch that any replacement
             has not finished; replacements that are further skip the epochs that they have finished.
-        loss: The loss between a replacement's output and its target.
+        losses: The loss of each replacement, by candidate name.
         replicas: The workers that share this job's batches, if any.
         epoch_finished: Gets the name and mean loss of each replacement after every epoch.
 
@@ -58,7 +61,7 @@ def train_job(
         totals: dict[str, Tensor] = {}
         steps = 0
         for lessons in batches:
-            for name, value in _train_batch(by_block, lessons, loss, replicas):
+            for name, value in _train_batch(by_block, lessons, losses, replicas):
                 totals[name] = totals[name] + value if name in totals else value
             steps += 1
         for name, total in totals.items():
@@ -74,7 +77,7 @@ def train_job(
 def _train_batch(
     by_block: Mapping[str, Mapping[str, Learner]],
     lessons: Lessons,
-    loss: Loss,
+    losses: Mapping[str, AppliedLoss],
     replicas: ReplicaGroup | None,
 ) -> Iterator[tuple[str, Tensor]]:
     """Train on every lesson of one batch and send the outputs back; yield name and loss.
@@ -85,15 +88,15 @@ def _train_batch(
     output: Tensor | None = None
     while True:
         try:
-            name, x, target = next(lessons) if output is None else lessons.send(output)
+            lesson = next(lessons) if output is None else lessons.send(output)
         except StopIteration:
             return
-        output = target
-        for candidate, block in by_block.get(name, {}).items():
+        output = lesson.target
+        for candidate, block in by_block.get(lesson.block, {}).items():
             if block.failure is not None:
                 continue
             try:
-                output, value = train_block(block, x, target, loss, replicas)
+                output, value = train_block(block, lesson, losses[candidate], replicas)
             except Exception as error:
                 if replicas is not None:
                     raise PluginError(
@@ -105,14 +108,13 @@ def _train_batch(
 
 
 def train_block(
-    block: Learner, x: Tensor, target: Tensor, loss: Loss, replicas: ReplicaGroup | None = None
+    block: Learner, lesson: Lesson, loss: AppliedLoss, replicas: ReplicaGroup | None = None
 ) -> tuple[Tensor, Tensor]:
     """Train a replacement on one batch.
 
     Args:
         block: The replacement with its optimiser.
-        x: The input, (B, C, …).
-        target: The teacher's output, (B, C, …).
+        lesson: Input and target.
         loss: The loss between output and target.
         replicas: The workers that share the batch, if any.
 
@@ -121,10 +123,14 @@ def train_block(
     """
     block.optimiser.zero_grad(set_to_none=True)
     if block.micro_batches > 1:
-        output, value = _in_micro_batches(block, x, target, loss)
+        output, value = _in_micro_batches(block, lesson, loss)
     else:
-        output = _output(block, x, target)
-        value = loss(output, target) if replicas is None else replicas.loss(loss, output, target)
+        output, context = _run(block, lesson, loss)
+        value = (
+            loss(output, lesson.target, context)
+            if replicas is None
+            else replicas.loss(loss, output, lesson.target, context)
+        )
         block.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
     if replicas is not None:
         replicas.add_gradients(block.replacement)
@@ -132,26 +138,27 @@ def train_block(
     return output.detach(), value.detach()
 
 
-def _output(block: Learner, x: Tensor, target: Tensor) -> Tensor:
-    output: Tensor = block.forward(x)
-    if output.shape != target.shape:
-        raise ValueError(f"it gives {tuple(output.shape)} instead of {tuple(target.shape)}")
-    return output
+def _run(block: Learner, lesson: Lesson, loss: AppliedLoss) -> tuple[Tensor, LossContext | None]:
+    """Run a replacement; return its output and the context of its loss."""
+    output, features = loss.forward(block.replacement, block.forward, lesson.x)
+    if output.shape != lesson.target.shape:
+        raise ValueError(f"it gives {tuple(output.shape)} instead of {tuple(lesson.target.shape)}")
+    epoch = len(block.losses)
+    context = loss.context(lesson.x, epoch=epoch, features=features, teacher_x=lesson.teacher_x)
+    return output, context
 
 
-def _in_micro_batches(
-    block: Learner, x: Tensor, target: Tensor, loss: Loss
-) -> tuple[Tensor, Tensor]:
+def _in_micro_batches(block: Learner, lesson: Lesson, loss: AppliedLoss) -> tuple[Tensor, Tensor]:
     """Accumulate the gradients of micro-batches; BatchNorm sees each micro-batch alone."""
-    scale = None if loss.scale is None else loss.safe(loss.scale(target))
-    micro_batches = max(1, min(block.micro_batches, len(x) // 2))  # BatchNorm needs two rows
-    outputs, total = [], torch.zeros((), device=x.device)
-    for rows, wanted in zip(
-        x.tensor_split(micro_batches), target.tensor_split(micro_batches), strict=True
-    ):
-        output = _output(block, rows, wanted)
-        value = len(rows) / len(x) * loss.error(output, wanted)
-        value = value if scale is None else value / scale
+    scale = loss.scale(lesson.target)
+    rows = len(lesson.x)
+    micro_batches = max(1, min(block.micro_batches, rows // 2))  # BatchNorm needs two rows
+    outputs, total = [], torch.zeros((), device=lesson.x.device)
+    for parts in zip(*(part.tensor_split(micro_batches) for part in lesson[1:]), strict=True):
+        part = Lesson(lesson.block, *parts)
+        output, context = _run(block, part, loss)
+        value = len(part.x) / rows * loss.error(output, part.target, context)
+        value = value if scale is None else value / safe_scale(scale)
         block.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
         outputs.append(output.detach())
         total += value.detach()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pbkd.errors import is_out_of_memory
+from pbkd.errors import is_out_of_memory, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,5 +46,4 @@ def describe_error(error: Exception) -> str:
     """Describe in one line the error that stopped a block's training."""
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
-    text = " ".join(str(error).split())
-    return f"its training failed ({type(error).__name__}{f': {text}' if text else ''})"
+    return f"its training failed ({one_line(error).removesuffix('.')})"

@@ -2,14 +2,14 @@
 
 They come from the teacher's prefix (`recompute`), from the worker before this one (`relay`), or
 from the activation cache (`from_cache`). A feed yields the *lessons* of each batch: a generator of
-(block, input, target) that takes back the replacement's output, on which a later lesson's input
+what each block learns, which takes back the replacement's output, on which a later lesson's input
 may depend.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,7 +26,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Lesson", "Lessons", "Pair", "from_cache", "recompute", "relay", "teach"]
 
-Lesson = tuple[str, Tensor, Tensor]
+
+class Lesson(NamedTuple):
+    """What a block learns from one batch.
+
+    Attributes:
+        block: The block's name.
+        x: The replacement's input, (B, C, …).
+        target: The output of the teacher's segment, (B, C, …).
+        teacher_x: The input of the teacher's segment; that of the replacement if it is teacher-fed.
+    """
+
+    block: str
+    x: Tensor
+    target: Tensor
+    teacher_x: Tensor
+
+
 Pair = tuple[Tensor, Tensor]
 Lessons = Generator[Lesson, Tensor, Pair]
 
@@ -44,7 +60,7 @@ def teach(
             teacher's.
 
     Yields:
-        Name, input and target of each block.
+        The lesson of each block.
 
     Returns:
         The teacher's and the student's output of the span.
@@ -54,7 +70,7 @@ def teach(
         with torch.no_grad():
             y = segment(x)
         if name in blocks:
-            y_student = yield name, x_student, y
+            y_student = yield Lesson(name, x_student, y, x)
             if student_fed:
                 y_student = _finite(y_student, y)
         elif x_student is x:
@@ -159,5 +175,6 @@ def _cached_lessons(
             if position not in at:
                 at = {p: t for p, t in at.items() if p >= block.position}
                 at[position] = cache.read(position, rows).to(device, non_blocking=True)
-        yield block.name, at[block.position], at[block.position + 1]
+        x, target = at[block.position], at[block.position + 1]
+        yield Lesson(block.name, x, target, x)
     return at[block.position], at[block.position + 1]

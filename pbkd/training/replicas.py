@@ -11,10 +11,13 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.nn.functional import all_reduce
 
+from pbkd.training.applied_loss import safe_scale
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pbkd.protocols import Loss
+    from pbkd.protocols import LossContext
+    from pbkd.training.applied_loss import AppliedLoss
 
 
 __all__ = ["ReplicaGroup", "replica_traffic"]
@@ -53,12 +56,13 @@ class ReplicaGroup:
         dist.all_reduce(whole, group=self.group)
         return whole
 
-    def loss(self, loss: Loss, output: Tensor, target: Tensor) -> Tensor:
+    def loss(
+        self, loss: AppliedLoss, output: Tensor, target: Tensor, context: LossContext | None
+    ) -> Tensor:
         """Compute this replica's part of the whole batch's loss; the parts add up to it."""
-        part = self.share * loss.error(output, target)
-        if loss.scale is None:
-            return part
-        return part / loss.safe(self.sum(self.share * loss.scale(target)))
+        part = self.share * loss.error(output, target, context)
+        scale = loss.scale(target)
+        return part if scale is None else part / safe_scale(self.sum(self.share * scale))
 
     def add_gradients(self, module: nn.Module) -> None:
         """Add up the gradients of all replicas, in place (all-reduce)."""

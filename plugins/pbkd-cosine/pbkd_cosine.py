@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from torch.nn import functional
 
-from pbkd import Loss, hookimpl
+from pbkd import hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pbkd.protocols import Loss
+
 PBKD_CONTRACT = 2
 
 
-def error(output: Tensor, target: Tensor) -> Tensor:
-    """Compute the mean cosine distance, which ignores scale.
+@dataclass(frozen=True)
+class Cosine:
+    """Mean cosine distance per sample, which ignores scale."""
 
-    Args:
-        output: The replacement's output, of shape (batch, ...).
-        target: The block's output, of the same shape.
+    name: ClassVar[str] = "cosine"
 
-    Returns:
-        One minus the cosine similarity, averaged over the batch.
-    """
-    return 1 - functional.cosine_similarity(output.flatten(1), target.flatten(1), dim=1).mean()
+    def error(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return one minus the cosine similarity, averaged over the batch.
+
+        Args:
+            output: The replacement's output, of shape (batch, ...).
+            target: The block's output, of the same shape.
+        """
+        return 1 - functional.cosine_similarity(output.flatten(1), target.flatten(1), dim=1).mean()
 
 
 @hookimpl
-def register_losses() -> list[Loss]:
+def register_losses() -> list[type[Loss]]:
     """Register the loss `cosine`."""
-    return [Loss("cosine", error)]
+    return [Cosine]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from pbkd import Loss, hookimpl
+from pbkd import hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from pbkd.protocols import Loss
 
 PBKD_CONTRACT = 2
 
@@ -41,32 +44,45 @@ def _mean_square(x: Tensor) -> Tensor:
     return norm.square() / x.numel()
 
 
-def _squared(output: Tensor, target: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class SquaredError:
     """Mean squared error, as in the paper (arXiv 2012.03096)."""
-    value: Tensor = _MeanSquaredError.apply(output, target)
-    return value
+
+    name: ClassVar[str] = "mse"
+
+    def error(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the mean of the squared differences."""
+        value: Tensor = _MeanSquaredError.apply(output, target)
+        return value
 
 
-def _relative(output: Tensor, target: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class RelativeSquaredError(SquaredError):
     """Squared error, which the core divides by the target's mean square: 1 for zeros.
 
     One learning rate then suits blocks whose activations differ in scale.
     """
-    return _squared(output, target)
+
+    name: ClassVar[str] = "nmse"
+
+    def scale(self, target: Tensor) -> Tensor:
+        """Return the mean square of the target."""
+        return _mean_square(target)
 
 
-def _relative_per_sample(output: Tensor, target: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class RelativeSquaredErrorPerSample:
     """Relative squared error per sample, so that every image has the same weight."""
-    error = (output - target).square().flatten(1).sum(1)
-    return (error / target.square().flatten(1).sum(1).clamp_min(_TINY)).mean()
 
+    name: ClassVar[str] = "nmse-per-sample"
 
-MSE = Loss("mse", _squared)
-NMSE = Loss("nmse", _relative, _mean_square)
-NMSE_PER_SAMPLE = Loss("nmse-per-sample", _relative_per_sample)
+    def error(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the mean over the rows of squared difference over squared target."""
+        error = (output - target).square().flatten(1).sum(1)
+        return (error / target.square().flatten(1).sum(1).clamp_min(_TINY)).mean()
 
 
 @hookimpl
-def register_losses() -> list[Loss]:
+def register_losses() -> list[type[Loss]]:
     """Register the losses `nmse`, `nmse-per-sample` and `mse`."""
-    return [NMSE, NMSE_PER_SAMPLE, MSE]
+    return [RelativeSquaredError, RelativeSquaredErrorPerSample, SquaredError]

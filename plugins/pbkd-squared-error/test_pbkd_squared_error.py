@@ -1,10 +1,25 @@
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
-from pbkd_squared_error import MSE, NMSE, NMSE_PER_SAMPLE, register_losses
+from pbkd_squared_error import (
+    RelativeSquaredError,
+    RelativeSquaredErrorPerSample,
+    SquaredError,
+    register_losses,
+)
 
-from pbkd.testing import check_loss
+from pbkd.testing import apply_loss, check_loss
+
+if TYPE_CHECKING:
+    from pbkd.protocols import Loss
+
+MSE = partial(apply_loss, SquaredError())
+NMSE = partial(apply_loss, RelativeSquaredError())
+NMSE_PER_SAMPLE = partial(apply_loss, RelativeSquaredErrorPerSample())
 
 
 def images(shape: tuple[int, ...], seed: int) -> torch.Tensor:
@@ -12,8 +27,8 @@ def images(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("loss", register_losses(), ids=lambda loss: loss.name)
-def test_they_keep_the_contract(loss: object) -> None:
-    check_loss(loss)  # type: ignore[arg-type]
+def test_they_keep_the_contract(loss: type[Loss]) -> None:
+    check_loss(loss())
 
 
 def test_mse_is_the_mean_of_squares() -> None:
@@ -37,16 +52,16 @@ def test_per_sample_a_faint_image_counts_as_much_as_a_bright_one() -> None:
     assert NMSE_PER_SAMPLE(output, target).item() == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("loss", [NMSE, MSE], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("is_relative", [True, False])
 def test_the_squared_error_is_torchs_and_its_gradient_lies_in_memory_as_the_output(
-    loss: object,
+    is_relative: bool,
 ) -> None:
     target = images((4, 3, 5, 5), 0).contiguous(memory_format=torch.channels_last)
     output = images((4, 3, 5, 5), 1).contiguous(memory_format=torch.channels_last)
     output.requires_grad_(True)
-    scale = target.square().mean() if loss is NMSE else 1
+    scale = target.square().mean() if is_relative else 1
     expected = torch.nn.functional.mse_loss(output, target) / scale
-    value = NMSE(output, target) if loss is NMSE else MSE(output, target)
+    value = NMSE(output, target) if is_relative else MSE(output, target)
     torch.testing.assert_close(value, expected)
     (gradient,) = torch.autograd.grad(value, output, retain_graph=True)
     torch.testing.assert_close(gradient, torch.autograd.grad(expected, output)[0])

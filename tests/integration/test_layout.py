@@ -271,8 +271,7 @@ def test_every_copied_and_renamed_plugin_is_selected_by_its_name(
             selected = {"meter": config.meters[-1], "loss": config.distill.loss["name"]}
             assert (selected[slot] if slot in selected else getattr(config, slot)["name"]) == name
             strategy = registry.find(slot, name)
-            source = strategy.error if slot == "loss" else strategy
-            assert Path(inspect.getfile(source)).parent == folder
+            assert Path(inspect.getfile(strategy)).parent == folder
 
 
 def test_a_copied_and_renamed_plugin_is_found_by_its_path(copies: list[Path]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from pbkd_local import LocalLauncher
-from pbkd_squared_error import NMSE
+from pbkd_squared_error import RelativeSquaredError
 from torch import Tensor, nn
 
 from pbkd import Worker
@@ -20,6 +20,7 @@ from pbkd.execution.process_group import process_group
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
+from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.link import RowRange, shared_rows, split_rows
 from pbkd.training.replicas import ReplicaGroup
 
@@ -125,6 +126,9 @@ def test_each_receiver_gets_its_rows_from_whoever_has_them() -> None:
     assert shared_rows(three[1], two) == [RowRange(0, 0, 1), RowRange(1, 1, 2)]
 
 
+NMSE = AppliedLoss(RelativeSquaredError())
+
+
 def _network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3))
@@ -141,7 +145,7 @@ def _train_once(folder: Path, rank: int) -> None:
         replicas = ReplicaGroup(group, share=len(range(8)[parts[rank]]) / 8)
         replicas.share_norms(network)
         output = network(data["x"][parts[rank]])
-        loss = replicas.loss(NMSE, output, data["target"][parts[rank]])
+        loss = replicas.loss(NMSE, output, data["target"][parts[rank]], None)
         loss.backward()  # type: ignore[no-untyped-call]
         replicas.add_gradients(network)
         total = replicas.sum(loss)

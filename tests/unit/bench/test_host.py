@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from pbkd_squared_error import NMSE
+from pbkd_squared_error import RelativeSquaredError
 from torch import nn
 
 from pbkd.bench.host import BenchSettings, run_benchmark
@@ -40,7 +40,14 @@ def test_a_shared_job_is_claimed_only_when_the_last_one_is_done(
 ) -> None:
     jobs = tuple(Job((name,)) for name in "abc")
     schedule = Schedule(((), ()), jobs)
-    rig = Rig(chain=nn.Sequential(), replacements={}, blocks={}, images=[], loss=NMSE, rank=0)
+    rig = Rig(
+        chain=nn.Sequential(),
+        replacements={},
+        blocks={},
+        images=[],
+        loss=RelativeSquaredError(),
+        rank=0,
+    )
     order: list[str] = []
     tickets = iter([0, 2, 3])
 

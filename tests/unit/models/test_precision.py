@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pbkd_squared_error import NMSE
+from pbkd_squared_error import RelativeSquaredError
 from torch import nn
 
 from pbkd.config.load import load_config
 from pbkd.errors import ConfigError
 from pbkd.models.precision import Autocast, autocast, pick_dtype, slowness
 from pbkd.plugin.registry import Registry
+from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.distill import train_block
+from pbkd.training.feeds import Lesson
 from pbkd.training.learner import new_learner
 from pbkd.training.task import build_task
 
@@ -70,7 +72,8 @@ def test_a_block_learns_in_half_precision_with_weights_in_full() -> None:
     target = torch.randn(16, 8, 4, 4).relu().to(torch.bfloat16)
     own = new_learner(block, lr=0.03, weight_decay=0, steps=30, dtype=torch.bfloat16)
     assert isinstance(own.forward, Autocast)
-    losses = [train_block(own, x, target, NMSE) for _ in range(30)]
+    lesson, nmse = Lesson("", x, target, x), AppliedLoss(RelativeSquaredError())
+    losses = [train_block(own, lesson, nmse) for _ in range(30)]
     assert losses[0][0].dtype == torch.bfloat16
     assert float(losses[-1][1]) < 0.8 * float(losses[0][1])
     assert {tensor.dtype for tensor in block.parameters()} == {torch.float32}

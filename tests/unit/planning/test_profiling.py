@@ -5,10 +5,15 @@ import time
 
 import pytest
 import torch
-from pbkd_squared_error import MSE
+from pbkd_squared_error import SquaredError
 from torch import Tensor, nn
 
 from pbkd.planning.profiling import measure_costs
+from pbkd.training.applied_loss import AppliedLoss, apply_to_blocks
+
+
+def mse(chain: nn.Sequential) -> dict[str, AppliedLoss]:
+    return apply_to_blocks(SquaredError(), chain)
 
 
 class _Slow(nn.Module):
@@ -30,7 +35,9 @@ def test_costs_are_those_of_prefix_block_and_training() -> None:
     for name, seconds in [("stem", 0.01), ("one", 0.02), ("two", 0.03)]:
         chain.add_module(name, _Slow(seconds))
     chain.requires_grad_(False)
-    costs = measure_costs(chain, {"one": _Slow(0.04), "two": _Slow(0.0)}, torch.rand(2, 4), MSE)
+    costs = measure_costs(
+        chain, {"one": _Slow(0.04), "two": _Slow(0.0)}, torch.rand(2, 4), mse(chain)
+    )
     one, two = costs.blocks
     assert (one.name, two.name) == ("one", "two")
     # A sleep never ends early; on a busy machine it may end late.
@@ -47,10 +54,10 @@ def test_overhead_is_what_a_smaller_batch_does_not_save() -> None:
     chain = nn.Sequential()
     chain.add_module("one", _Slow(0.02))
     chain.requires_grad_(False)
-    (cost,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(32, 4), MSE).blocks
+    (cost,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(32, 4), mse(chain)).blocks
     # A sleep does not depend on the batch, so nearly all of both is overhead.
     assert cost.overhead_seconds == pytest.approx(0.06, rel=0.4)
-    (alone,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(8, 4), MSE).blocks
+    (alone,) = measure_costs(chain, {"one": _Slow(0.04)}, torch.rand(8, 4), mse(chain)).blocks
     assert alone.overhead_seconds == 0  # an eighth of it is no batch
 
 
@@ -59,7 +66,7 @@ def test_measuring_trains_nothing() -> None:
     chain.add_module("one", nn.Linear(4, 4).requires_grad_(False))
     replacement = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     before = copy.deepcopy(replacement.state_dict())
-    measure_costs(chain, {"one": replacement}, torch.rand(2, 4), MSE)
+    measure_costs(chain, {"one": replacement}, torch.rand(2, 4), mse(chain))
     after = replacement.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
@@ -83,7 +90,7 @@ def test_an_offset_changes_the_order_of_measuring_and_nothing_else() -> None:
         chain.add_module(name, Witness(name))
     replacements = {name: nn.Linear(4, 4) for name in "abc"}
     images = torch.rand(2, 4)
-    costs = measure_costs(chain, replacements, images, MSE, offset=2).blocks
+    costs = measure_costs(chain, replacements, images, mse(chain), offset=2).blocks
     assert [cost.name for cost in costs] == ["a", "b", "c"]
     # On the way to `c` the others run once; measured, each runs six times.
     assert "".join(order) == "ab" + "c" * 6 + "a" * 6 + "b" * 6

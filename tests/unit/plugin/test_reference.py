@@ -52,7 +52,7 @@ def test_a_signature_is_that_of_the_source() -> None:
         " workers: Sequence[Worker]) -> None\n"
     ) in text
     assert "    EnergyReading(joules: Mapping[str, float], lost: Mapping[str, str], " in text
-    assert "    Loss(name: str, error: Callable[[Tensor, Tensor], Tensor]," in text
+    assert "    LossContext(input: Tensor, index: int, block: str," in text
     assert "    def run_finished(result: RunResult) -> None\n" in text
 
 

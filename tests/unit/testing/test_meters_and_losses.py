@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from pbkd.errors import MeterUnavailableError
-from pbkd.protocols import EnergyReading, Loss
+from pbkd.protocols import EnergyReading, Loss, LossContext
 from pbkd.testing import (
     FakeMeter,
     check_loss,
@@ -32,23 +34,64 @@ def _mse(output: Tensor, target: Tensor) -> Tensor:
     return (output - target).square().mean()
 
 
+class _Made:
+    """A loss of functions."""
+
+    name = "made"
+
+    def __init__(self, error: Any, scale: Any = None, **attributes: object) -> None:
+        vars(self).update(error=error, scale=scale, **attributes)
+
+
+def _pairwise(output: Tensor, target: Tensor) -> Tensor:
+    return _mse(torch.pdist(output.flatten(1)), torch.pdist(target.flatten(1)))
+
+
+def _mean_of_features(output: Tensor, target: Tensor, context: LossContext) -> Tensor:
+    apart = context.features["a"] - context.teacher_features["a"]
+    return _mse(output, target) + apart.square().mean()
+
+
+def _counting() -> Callable[[Tensor, Tensor], Tensor]:
+    calls = itertools.count(1)
+    return lambda y, t: _mse(y, t) * next(calls)
+
+
 @pytest.mark.parametrize(
     ("loss", "told"),
     [
-        (Loss("m", lambda y, t: (y - t).square()), "has the shape"),
-        (Loss("m", lambda y, t: (y - t).square().sum()), "not the mean of its halves' errors"),
-        (Loss("m", lambda y, t: _mse(y, t).sqrt()), "not the mean of its halves' errors"),
-        (Loss("m", _mse, lambda t: t.square().sum()), "scale of a batch is not the mean"),
-        (Loss("m", lambda y, t: -_mse(y, t)), "the loss of a perfect output is not below"),
-        (Loss("m", lambda y, t: _mse(y.detach(), t)), "no gradient flows to the output"),
-        (Loss("m", lambda y, t: _mse(y, t) / 0), "the loss is inf"),
-        (Loss("m", lambda y, t: _mse(y.sub_(t), 0 * t)), "changes its output argument"),
-        (Loss("m", lambda y, t: _mse(y, t) + t.abs_().sum() * 0), "changes its target argument"),
+        (_Made(lambda y, t: (y - t).square()), r"a tensor of shape \(8, 3, 5, 5\), not \(\)"),
+        (_Made(lambda y, t: _mse(y, t).item()), "error returns float, not a tensor"),
+        (_Made(lambda y, t: (y - t).backward), "error returns method, not a tensor"),
+        (_Made(lambda y, t: (y - t).square().sum()), "not the mean of its halves' errors"),
+        (_Made(lambda y, t: _mse(y, t).sqrt()), "not the mean of its halves' errors"),
+        (_Made(_pairwise), "or declare additive = False"),
+        (_Made(_mse, lambda t: t.square().sum()), "scale of a batch is not the mean"),
+        (_Made(_mse, lambda t: t.mean().item()), "scale returns float, not a tensor"),
+        (_Made(lambda y, t: -_mse(y, t)), "the loss of a perfect output is not below"),
+        (_Made(lambda y, t: _mse(y.detach(), t)), "a value without a gradient"),
+        (_Made(lambda y, t: _mse(y, t) / 0), "it is inf for finite activations"),
+        (_Made(lambda y, t: _mse(y, t) * float("nan")), "it is nan for finite activations"),
+        (_Made(lambda y, t: _mse(y.sub_(t), 0 * t)), "changes an argument in place"),
+        (_Made(lambda y, t: _mse(y, t) + t.abs_().sum() * 0), "changes an argument in place"),
+        (_Made(lambda y, t: _mse(y, t) + t.data.mul_(2).sum() * 0), "changes an argument in place"),
+        (_Made(_mse, lambda t: t.abs_().mean()), "scale changes its argument in place"),
         (
-            Loss("m", lambda y, t: (y - t).flatten(1).norm(dim=1).mean() / t.norm()),
+            _Made(lambda y, t: (y - t).flatten(1).norm(dim=1).mean() / t.norm()),
             "halves' errors",
         ),
-        (Loss("m", lambda y, t: ((y - t) / t).square().mean()), "is not finite"),
+        (_Made(lambda y, t: ((y - t) / t).square().mean()), "is not finite"),
+        (_Made(_counting()), "must keep nothing between calls"),
+        (_Made(lambda y, t: _mse(y, t) * (1 + torch.rand(()) / 1e9)), "global generator"),
+        (_Made(lambda y: y.mean()), "error must take .output, target., or"),
+        (_Made(lambda y, t, extra: _mse(y, t) * extra), "error must take .output, target., or"),
+        (_Made(_mse, lambda: 1), "scale must be a method that takes the target"),
+        (_Made(_mse, 2.0), "scale must be a method that takes the target"),
+        (_Made(_mse, additive="no"), "additive is 'no', not True or False"),
+        (_Made(_mean_of_features, features="a"), "features is 'a', not a tuple of names"),
+        (_Made(_mean_of_features, features=(1,)), "not a tuple of names"),
+        (_Made(_mse, features=("a",)), "its method error takes no argument `context`"),
+        (_Made(_mean_of_features), r"failed in error \(KeyError: 'a'\)"),
     ],
 )
 def test_a_loss_that_is_wrong(loss: Loss, told: str) -> None:
@@ -59,11 +102,12 @@ def test_a_loss_that_is_wrong(loss: Loss, told: str) -> None:
 @pytest.mark.parametrize(
     "loss",
     [
-        Loss("huber", nn.functional.huber_loss),
-        Loss("l1", nn.functional.l1_loss),
-        Loss("relative", _mse, lambda target: target.abs().mean()),
+        _Made(nn.functional.huber_loss),
+        _Made(nn.functional.l1_loss),
+        _Made(_mse, lambda target: target.abs().mean()),
+        _Made(_pairwise, additive=False),
+        _Made(_mean_of_features, features=("a",)),
     ],
-    ids=lambda loss: loss.name,
 )
 def test_a_loss_that_is_right(loss: Loss) -> None:
     check_loss(loss)

@@ -71,8 +71,9 @@ def test_lessons_are_each_blocks_input_and_output(
     (lessons,) = from_cache(cache, blocks, [rows], torch.device("cpu"))
     given = [next(lessons)]
     given += [lessons.send(given[-1][2]), lessons.send(given[-1][2])]
-    assert [name for name, _, _ in given] == [block.name for block in blocks]
-    for block, (_, x, y) in zip(blocks, given, strict=True):
+    assert [lesson.block for lesson in given] == [block.name for block in blocks]
+    for block, (_, x, y, teacher_x) in zip(blocks, given, strict=True):
+        assert teacher_x is x
         assert (tuple(x.shape[1:]), tuple(y.shape[1:])) == (block.input_shape, block.output_shape)
         with torch.no_grad():
             assert torch.equal(digits.fused[block.position](x), y)

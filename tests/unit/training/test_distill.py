@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from pbkd_squared_error import MSE, NMSE
+from pbkd_squared_error import RelativeSquaredError, SquaredError
 from torch import Tensor, nn
 
-from pbkd.protocols import Loss
+from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.distill import train_block, train_job
-from pbkd.training.feeds import recompute
+from pbkd.training.feeds import Lesson, recompute
 from pbkd.training.learner import Learner, new_learner, warmup_cosine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-mse = MSE
+mse = AppliedLoss(SquaredError())
 
 
 def _chain() -> nn.Sequential:
@@ -56,7 +56,9 @@ def test_a_batch_in_pieces_gives_the_gradients_of_the_whole() -> None:
     for micro_batches in (1, 3, 99):
         own = new_learner(_replacement(0, 4, 5), lr=0.0, weight_decay=0, steps=6)
         own.micro_batches = micro_batches
-        output, value = train_block(own, x, target, NMSE)
+        output, value = train_block(
+            own, Lesson("", x, target, x), AppliedLoss(RelativeSquaredError())
+        )
         gradients = [p.grad for p in own.replacement.parameters() if p.grad is not None]
         outcomes.append((output, value, torch.cat([g.flatten() for g in gradients])))
     for found in outcomes[1:]:
@@ -68,13 +70,14 @@ def _train(
     chain: nn.Sequential,
     learners: dict[str, Learner],
     epochs: Iterable[Iterable[Tensor]],
-    loss: Loss,
+    loss: AppliedLoss,
     *,
     student_fed: bool = False,
     epoch_finished: Callable[[str, float], None] = lambda _name, _loss: None,
 ) -> None:
     lessons = (recompute(chain, learners, batches, student_fed=student_fed) for batches in epochs)
-    train_job(learners, lessons, loss, epoch_finished=epoch_finished)
+    losses = dict.fromkeys(learners, loss)
+    train_job(learners, lessons, losses, epoch_finished=epoch_finished)
 
 
 def _weights(learners: dict[str, Learner]) -> dict[str, Tensor]:
