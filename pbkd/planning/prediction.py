@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pbkd.core.files import write_json
 from pbkd.core.schedule import Job, Schedule
-from pbkd.errors import PLUGIN_FAILURES, ConfigError, ScheduleError, one_line
+from pbkd.errors import PLUGIN_FAILURES, ConfigError, PbkdError, ScheduleError, one_line
 from pbkd.planning.cost_files import workload_data
 from pbkd.planning.cost_model import makespan, worker_seconds
 from pbkd.planning.scheduler_call import ask_scheduler
+from pbkd.plugin.attribution import describe_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -116,12 +117,25 @@ def predict_schedulers(
     rows: list[Prediction | Unpredicted] = []
     for name, make in schedulers.items():
         try:
-            schedule = ask_scheduler(make(), costs, workers, workload)
+            schedule = _asked(make(), costs, workers, workload)
             _check_cache(schedule, workload)
             rows.append(_predicted(name, schedule, costs, workers, workload, serial))
         except PLUGIN_FAILURES as error:
             rows.append(Unpredicted(name, tuple(workers), one_line(error)))
     return rows
+
+
+def _asked(
+    scheduler: Scheduler, costs: Sequence[BlockCost], workers: Sequence[Worker], workload: Workload
+) -> Schedule:
+    """Ask a scheduler; an error that is no sentence of its own becomes one."""
+    try:
+        return ask_scheduler(scheduler, costs, workers, workload)
+    except PbkdError:
+        raise
+    except PLUGIN_FAILURES as error:
+        failure = describe_failure("scheduler", scheduler, "schedule", error)
+        raise ScheduleError(f"{failure}.") from error
 
 
 def serial_seconds(costs: Sequence[BlockCost], worker: Worker, workload: Workload) -> float:

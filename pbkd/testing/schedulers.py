@@ -69,7 +69,7 @@ def _check_case(
 ) -> None:
     copied = list(costs), list(workers)
     more = {"workload": _WORKLOADS[0]} if accepts(scheduler.schedule, "workload") else {}
-    schedule = scheduler.schedule(*copied, **more)
+    schedule = scheduler.schedule(copied[0], copied[1], **more)
     assert copied == (list(costs), list(workers)), "schedule changes its arguments in place"
     check_schedule(schedule, costs, len(workers))
     assert ask_scheduler(scheduler, costs, workers, _WORKLOADS[0]) == schedule, (

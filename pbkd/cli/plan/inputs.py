@@ -81,11 +81,22 @@ def read_inputs(
     cost_file: Path | None,
     setting: str | None,
     trust: Sequence[Path] = (),
+    compared: str | None = None,
 ) -> PlanInputs:
     """Load the configuration and the schedulers, and read the costs or measure them.
 
+    Args:
+        overrides: `key=value` pairs.
+        config_file: A YAML file.
+        plugins: Plugins beside the installed ones.
+        cost_file: The costs; None to measure them.
+        setting: The run of a file of published seconds.
+        trust: Files that the user vouches for.
+        compared: The schedulers, separated by commas; None for all.
+
     Raises:
         ConfigError: If an argument is wrong or the cost file cannot be read.
+        UnknownNameError: If there is no such scheduler.
         TrustError: If the configuration names code that may not run.
     """
     from pbkd.pipeline.trust import open_config
@@ -94,6 +105,8 @@ def read_inputs(
     name = str(config.scheduler["name"])
     selected = None if name == "auto" else name
     schedulers = _scheduler_factories(registry, config, selected)
+    if compared is not None:
+        schedulers = {name: schedulers[name] for name in _scheduler_names(compared, registry)}
     if cost_file is not None:
         table, worker = _read_costs(cost_file, setting, overrides)
     elif setting is not None:
@@ -112,6 +125,18 @@ def _scheduler_factories(
         registry.find("scheduler", selected)
         choices[selected] = config.scheduler
     return {name: partial(registry.create, "scheduler", choice) for name, choice in choices.items()}
+
+
+def _scheduler_names(text: str, registry: Registry) -> list[str]:
+    """Parse `--schedulers`; every name is registered, and stands once."""
+    names = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    if not all(names):
+        raise ConfigError(f"--schedulers is '{text}', but must be names such as greedy,pipeline.")
+    if "auto" in names:
+        raise ConfigError("--schedulers names 'auto', which is every scheduler: omit the option.")
+    for name in names:
+        registry.find("scheduler", name)
+    return names
 
 
 def _read_costs(

@@ -15,6 +15,7 @@ __all__ = [
     "JsonFile",
     "Link",
     "SaveCosts",
+    "Schedulers",
     "Setting",
     "SvgFile",
     "WorkerCounts",
@@ -46,6 +47,14 @@ CostFile = Annotated[
 ]
 SaveCosts = Annotated[
     Path | None, typer.Option(help="Write the costs to this file, for use with --costs.")
+]
+Schedulers = Annotated[
+    str | None,
+    typer.Option(
+        help="Only compare these schedulers, separated by commas: predicted seconds, how many times"
+        " the seconds that no schedule can beat, and the imbalance of the workers. With --cluster,"
+        " on its devices, which may differ."
+    ),
 ]
 Setting = Annotated[
     str | None,

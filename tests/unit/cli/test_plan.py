@@ -107,7 +107,8 @@ def test_a_scheduler_that_breaks_says_why_in_its_row_and_stops_no_other(tmp_path
     file.write_text(BROKEN)
     output = plan("--plugin", file, "--workers", "2", "threads=1")
     row = next(row for row in rows(output) if row[1] == "broken")
-    assert row[2:] == ["ValueError: [bold]no idea[/bold]"]
+    assert row[2].startswith("the scheduler")
+    assert "(ValueError: [bold]no idea[/bold])." in " ".join(output.split())
     assert "fastest on 2 worker(s): " in output
     assert "worker 0 |" not in output  # the chart would be of the plugin's scheduler
 

@@ -141,7 +141,9 @@ def test_a_scheduler_that_fails_says_why_and_stops_no_other() -> None:
     rows = predict_schedulers(COSTS, make_workers(1), WORKLOAD, makers)
     assert [row.scheduler for row in rows] == list(makers)
     reasons = [row.reason for row in rows if isinstance(row, Unpredicted)]
-    assert reasons[:2] == ["'scheduler.patience' is required.", "ZeroDivisionError: a problem"]
+    assert reasons[0] == "'scheduler.patience' is required."
+    assert reasons[1].startswith("the scheduler 'raises' of the plugin '")
+    assert reasons[1].endswith("' failed in schedule (ZeroDivisionError: a problem).")
     assert reasons[2] == "it returns str, not a pbkd.Schedule."
     assert reasons[3] == "the schedule drops the blocks c."
     assert isinstance(rows[4], Prediction)
