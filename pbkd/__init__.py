@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from pbkd.core.workload import Workload
     from pbkd.hookspecs import hookimpl
     from pbkd.models.layers import dense_convolutions
-    from pbkd.protocols import EnergyReading, LossContext, ZooModel
+    from pbkd.protocols import Built, EnergyReading, LossContext, ZooModel
 
 __all__ = [
     "Block",
     "BlockCost",
     "BlockResult",
+    "Built",
     "EnergyReading",
     "Job",
     "LossContext",
@@ -41,6 +42,7 @@ _MODULES = {
     "Block": "core.blocks",
     "BlockCost": "core.blocks",
     "BlockResult": "core.results",
+    "Built": "protocols",
     "EnergyReading": "protocols",
     "Job": "core.schedule",
     "LossContext": "protocols",

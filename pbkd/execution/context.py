@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pbkd.data.batching import steps_per_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pbkd.config.schema import DistillConfig
@@ -28,7 +28,7 @@ class WorkerContext:
         folder: The run folder.
         rank: This worker's rank in the assignment.
         task: Teacher, data and chain.
-        builders: The builders of the run, by the index of the candidate.
+        builders: The builders of the candidates, by the candidates' names.
         loss: The loss of the blockwise phases.
         assignment: Which worker trains which blocks.
         distill: Epochs, optimiser and learning rate.
@@ -40,7 +40,7 @@ class WorkerContext:
     folder: Path
     rank: int
     task: DistillationTask
-    builders: Sequence[BlockBuilder]
+    builders: Mapping[str, BlockBuilder]
     loss: Loss
     assignment: Assignment
     distill: DistillConfig

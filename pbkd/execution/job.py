@@ -160,16 +160,15 @@ def _build_learner(
 
 def _build_candidate(context: WorkerContext, name: str) -> nn.Module:
     """Build a candidate's module with the weights from which the phase starts."""
-    block_name, index = candidate_of(name)
-    block, builder = context.assignment.blocks[block_name], context.builders[index]
+    block_name, _ = candidate_of(name)
+    block, builder = context.assignment.blocks[block_name], context.builders[name]
     segment = context.task.chain[block.position]
-    replacement = build_replacement(builder, segment, block, context.seed)
-    if replacement is None:
+    built = build_replacement(builder, segment, block, context.seed)
+    if built is None:
         raise PluginError(
             f"{describe_strategy('builder', builder)} no longer replaces '{block_name}'."
         )
-    read_replacement(context.folder / context.assignment.start, replacement, name)
-    return replacement
+    return read_replacement(context.folder / context.assignment.start, built.module, name)
 
 
 def _ignore_epoch(_name: str, _loss: float) -> None:

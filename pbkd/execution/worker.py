@@ -17,7 +17,6 @@ from pbkd.execution.context import WorkerContext
 from pbkd.execution.job import block_starts, candidate_starts, run_job
 from pbkd.execution.job_queue import claim_jobs
 from pbkd.execution.process_group import process_group
-from pbkd.models.replacement import builder_choices, create_builders
 from pbkd.plugin.user_code import trusting_registry
 from pbkd.runs.assignment import read_assignment
 from pbkd.training.activation_cache import CacheSpec
@@ -58,7 +57,9 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     worker = assignment.workers[rank]
     # The host has checked what the folder names.
     registry = trusting_registry(config.plugins, config.teacher["name"])
-    builders = create_builders(registry, builder_choices(config.builder, config.candidates))
+    builders = {
+        name: registry.create("builder", choice) for name, choice in assignment.builders.items()
+    }
     loss = create_loss(registry, config.distill.loss)
     with thread_count(worker.threads):
         task = build_task(config, registry, worker.device, inputs)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from pbkd.core.plain_data import to_plain
 from pbkd.core.process import thread_count
 from pbkd.core.seeding import derive_seed
-from pbkd.errors import PLUGIN_FAILURES, PluginError
+from pbkd.errors import PLUGIN_FAILURES, PluginError, first_line
+from pbkd.models.calibration import checksum
 from pbkd.models.metrics import macs, parameters
 from pbkd.models.weights import fingerprint, fit_weights, read_weights
 from pbkd.plugin.attribution import describe_failure, describe_strategy
+from pbkd.plugin.signatures import accepts
+from pbkd.protocols import Built
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +59,8 @@ class Proposal:
         macs_before: MACs per sample of the teacher's segment.
         macs_after: MACs per sample of the replacement, or of the segment that is kept.
         seconds: Seconds of building it.
+        options: The builder's options that give a replacement of the same shapes, beside the
+            configured ones.
     """
 
     block: Block
@@ -62,6 +71,7 @@ class Proposal:
     macs_before: int
     macs_after: int
     seconds: float
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def is_kept(name: str, patterns: Sequence[str]) -> bool:
@@ -97,8 +107,12 @@ def create_builders(registry: Registry, choices: Sequence[dict[str, Any]]) -> li
 
 
 def build_replacement(
-    builder: BlockBuilder, segment: nn.Module, block: Block, seed: int
-) -> nn.Module | None:
+    builder: BlockBuilder,
+    segment: nn.Module,
+    block: Block,
+    seed: int,
+    calibration: Tensor | None = None,
+) -> Built | None:
     """Build a block's replacement and check it.
 
     Its random weights depend on (seed, block name) alone.
@@ -108,23 +122,29 @@ def build_replacement(
         segment: The teacher's segment.
         block: Its name and shapes.
         seed: The run's seed.
+        calibration: Inputs of the block, for a builder that takes them.
 
     Returns:
-        The replacement, with gradients and channels-last; None if the builder has none.
+        The replacement, with gradients and channels-last, and the options that the builder chose;
+        None if the builder has none.
 
     Raises:
-        PluginError: If the builder raises or changes the segment; or if the replacement has a wrong
-            output shape, changes its input, or shares a tensor with the segment.
+        PluginError: If the builder raises, or changes the segment or the calibration; if the
+            replacement has a wrong output shape, changes its input, or shares a tensor with the
+            segment; or if the options are not JSON.
     """
+    if any(tensor.device.type != "cpu" for tensor in segment.parameters()):
+        segment = copy.deepcopy(segment).cpu()
     before = fingerprint(segment)
     # The rounding of decompositions depends on the number of threads; a run must not.
     with thread_count(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "replacement", block.name))
         try:
-            replacement = builder.build(segment, block)
-            if replacement is None:
+            answer = _ask(builder, segment, block, calibration)
+            if answer is None:
                 return None
-            fault = _fault(replacement, segment, block)
+            built = answer if isinstance(answer, Built) else Built(answer)
+            fault = _fault(built.module, segment, block) or _options_fault(built.options)
         except PLUGIN_FAILURES as error:
             where = f"build on block '{block.name}'"
             raise PluginError(f"{describe_failure('builder', builder, where, error)}.") from error
@@ -132,13 +152,33 @@ def build_replacement(
             _check_segment(builder, segment, block, before)
     if fault:
         raise PluginError(
-            f"{describe_strategy('builder', builder)} gives block '{block.name}' a replacement"
-            f" {fault}."
+            f"{describe_strategy('builder', builder)} gives block '{block.name}' {fault}."
         )
-    return replacement.requires_grad_(True).to(memory_format=torch.channels_last)
+    module = built.module.requires_grad_(True).to(memory_format=torch.channels_last)
+    return Built(module, to_plain(built.options))
 
 
-def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) -> Proposal:
+def _ask(
+    builder: BlockBuilder, segment: nn.Module, block: Block, calibration: Tensor | None
+) -> nn.Module | Built | None:
+    """Call `build`, with the calibration if the builder takes one."""
+    if not accepts(builder.build, "calibration"):
+        return builder.build(segment, block)
+    before = None if calibration is None else checksum(calibration)
+    build: Any = builder.build
+    answer: nn.Module | Built | None = build(segment, block, calibration=calibration)
+    if calibration is not None and checksum(calibration) != before:
+        raise PluginError("it changes the calibration: it must work on a copy")
+    return answer
+
+
+def propose(
+    builder: BlockBuilder,
+    segment: nn.Module,
+    block: Block,
+    seed: int,
+    calibration: Tensor | None = None,
+) -> Proposal:
     """Build a block's replacement; drop it if it does not have fewer MACs.
 
     Args:
@@ -146,6 +186,7 @@ def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) 
         segment: The teacher's segment.
         block: Its name and shapes.
         seed: The run's seed.
+        calibration: Inputs of the block, for a builder that takes them.
 
     Raises:
         PluginError: If the builder or its replacement is faulty.
@@ -153,9 +194,10 @@ def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) 
     parameters_before, macs_before = parameters(segment), macs(segment, block.input_shape)
     parameters_after, macs_after = parameters_before, macs_before
     start = time.perf_counter()
-    replacement = build_replacement(builder, segment, block, seed)
+    built = build_replacement(builder, segment, block, seed, calibration)
     seconds = time.perf_counter() - start
     reason: str | None = f"'{builder.name}' finds nothing to replace"
+    replacement = None if built is None else built.module
     if replacement is not None:
         candidate_macs = macs(replacement, block.input_shape)
         if candidate_macs < macs_before:
@@ -175,6 +217,7 @@ def propose(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) 
         macs_before=macs_before,
         macs_after=macs_after,
         seconds=seconds,
+        options={} if built is None else built.options,
     )
 
 
@@ -190,21 +233,38 @@ def _check_segment(builder: BlockBuilder, segment: nn.Module, block: Block, befo
 def _fault(replacement: nn.Module, segment: nn.Module, block: Block) -> str | None:
     """Describe what is wrong with a replacement; None if nothing is."""
     if not isinstance(replacement, nn.Module):
-        return f"that is a {type(replacement).__name__}, not a torch module"
+        return f"a replacement that is a {type(replacement).__name__}, not a torch module"
     theirs = {tensor.data_ptr() for tensor in (*segment.parameters(), *segment.buffers())}
     mine = (*replacement.parameters(), *replacement.buffers())
     if any(tensor.numel() and tensor.data_ptr() in theirs for tensor in mine):
-        return "that shares a tensor with the teacher's segment: it must work on a copy"
+        return (
+            "a replacement that shares a tensor with the teacher's segment: it must work on a copy"
+        )
     x = torch.linspace(-1, 1, math.prod(block.input_shape)).reshape(1, *block.input_shape)
     passed = x.clone()
     was_training = replacement.training
     output = replacement.eval()(passed)
     replacement.train(was_training)
     if not isinstance(output, Tensor):
-        return f"that gives a {type(output).__name__}, not one tensor"
+        return f"a replacement that gives a {type(output).__name__}, not one tensor"
     if output.shape[1:] != block.output_shape:
-        return f"with output shape {tuple(output.shape[1:])} instead of {block.output_shape}"
-    return None if torch.equal(passed, x) else "that changes its input in place"
+        shape = tuple(output.shape[1:])
+        return f"a replacement with output shape {shape} instead of {block.output_shape}"
+    return None if torch.equal(passed, x) else "a replacement that changes its input in place"
+
+
+def _options_fault(options: Any) -> str | None:
+    """Describe what is wrong with the options of `Built`; None if nothing is."""
+    if not isinstance(options, Mapping):
+        return f"options that are a {type(options).__name__}, not a mapping"
+    if "name" in options:
+        return "an option 'name', which is the builder's own name"
+    try:
+        plain = to_plain(options)
+        same = json.loads(json.dumps(plain, allow_nan=False)) == plain
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"options that are not JSON ({first_line(error).rstrip('.')})"
+    return None if same else "options that are not JSON (their keys are not all text)"
 
 
 def read_replacement(folder: Path, replacement: nn.Module, name: str) -> nn.Module:

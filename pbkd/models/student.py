@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from pbkd.core.torch_modes import kept_modes
-from pbkd.errors import RunFolderError
+from pbkd.errors import PluginError, RunFolderError
 from pbkd.models.adopt import adopt
 from pbkd.models.chain import blocks_of
 from pbkd.models.forward_pass import settle
 from pbkd.models.partition import cut, pick_partitioner
 from pbkd.models.replacement import build_replacement
 from pbkd.models.teacher import build_network
+from pbkd.plugin.attribution import describe_strategy
 from pbkd.plugin.registry import build_registry
 from pbkd.plugin.user_code import is_user_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pbkd.core.blocks import Block
     from pbkd.models.student_files import Recipe
+    from pbkd.plugin.registry import Registry
 
 
 __all__ = ["architecture", "assemble"]
@@ -60,6 +63,7 @@ def architecture(
     Raises:
         RunFolderError: If the network is the user's own and `make` is missing.
         UnknownNameError: If a name in the recipe is not registered.
+        PluginError: If a builder fails, or no longer replaces a block.
     """
     registry = build_registry(plugins)
     name = recipe.teacher["name"]
@@ -78,8 +82,20 @@ def architecture(
     choice = {"probabilities": False, **recipe.teacher}
     settle(network, image.expand(2, -1, -1, -1), None, choice)
     chain = cut(pick_partitioner(registry, recipe.partitioner, network), network, image)
-    replacements = {}
-    for block in blocks_of(chain, image, recipe.replaced):
-        builder = registry.create("builder", recipe.replaced[block.name])
-        replacements[block.name] = build_replacement(builder, chain[block.position], block, seed=0)
-    return assemble(chain, {name: r for name, r in replacements.items() if r is not None})
+    replacements = {
+        block.name: _rebuilt(registry, recipe.replaced[block.name], chain[block.position], block)
+        for block in blocks_of(chain, image, recipe.replaced)
+    }
+    return assemble(chain, replacements)
+
+
+def _rebuilt(
+    registry: Registry, choice: dict[str, Any], segment: nn.Module, block: Block
+) -> nn.Module:
+    builder = registry.create("builder", choice)
+    built = build_replacement(builder, segment, block, seed=0)
+    if built is None:
+        raise PluginError(
+            f"{describe_strategy('builder', builder)} no longer replaces '{block.name}'."
+        )
+    return built.module

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from shlex import quote
 from traceback import walk_tb
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pbkd.core.events import BlockTrained, EpochDone
 from pbkd.core.schedule import Job, Schedule
@@ -66,7 +66,7 @@ def distill_teacher_fed(ctx: RunContext, forward: Emit) -> dict[str, BlockTraine
         schedule=plan.schedule,
         blocks=_blocks(plan, names),
         cache=plan.cache if plan.schedule.feed == "cache" else None,
-        candidates=names,
+        builders=_builders(plan, names),
     )
     events = _distill(ctx, assignment, forward)
     failed = {name: event for name, event in events.items() if event.failure}
@@ -97,7 +97,7 @@ def _retry(
         micro_batches={
             name: _MICRO_BATCHES for name, event in failed.items() if event.failure == OUT_OF_MEMORY
         },
-        candidates=tuple(failed),
+        builders=_builders(plan, failed),
     )
     events = _distill(ctx, assignment, forward)
     for name, event in events.items():
@@ -141,7 +141,7 @@ def distill_student_fed(
             for name, block in accepted.items()
             if block.first_failure == OUT_OF_MEMORY
         },
-        candidates=tuple(accepted),
+        builders=_builders(ctx.plan, accepted),
     )
     return _distill(ctx, assignment, ctx.log.forward)
 
@@ -149,6 +149,11 @@ def distill_student_fed(
 def _blocks(plan: Plan, names: Collection[str]) -> dict[str, Block]:
     """The blocks of these candidates."""
     return {p.block.name: p.block for p in plan.trained if p.name in names}
+
+
+def _builders(plan: Plan, names: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The builders of these candidates, with the options that they chose."""
+    return {p.name: dict(p.builder) for p in plan.trained if p.name in names}
 
 
 def _distill(ctx: RunContext, assignment: Assignment, forward: Emit) -> dict[str, BlockTrained]:

@@ -1,24 +1,60 @@
-"""The initial weights of a run's replacements: written once, and built again if damaged."""
+"""The start of a run's replacements: their builders and initial weights.
+
+They are written once. Initial weights are built again if they are damaged.
+"""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.files import read_json, write_json
+from pbkd.core.records import read_record
 from pbkd.errors import RunFolderError, WeightsError
 from pbkd.models.weights import encode_weights, read_weights, write_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import nn
 
+    from pbkd.planning.plan import Plan
 
-__all__ = ["restore_initial_weights", "write_initial_weights"]
 
-_FOLDER, _CHECKSUMS = "initial", "checksums.json"
+__all__ = [
+    "recorded_builders",
+    "restore_initial_weights",
+    "write_builders",
+    "write_initial_weights",
+]
+
+_FOLDER, _CHECKSUMS, _BUILDERS = "initial", "checksums.json", "builders.json"
+
+
+def write_builders(folder: Path, plan: Plan) -> None:
+    """Write the builder of each candidate with the options that it chose."""
+    write_json(folder / _FOLDER / _BUILDERS, {p.name: dict(p.builder) for p in plan.trained})
+
+
+def recorded_builders(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read what `write_builders` wrote; empty if that is missing or damaged.
+
+    Without the record the builders choose once more, which gives the same on the same machine.
+
+    Args:
+        folder: The folder of a run that is resumed.
+
+    Returns:
+        Name and options of the builder of each candidate.
+    """
+    try:
+        found: dict[str, dict[str, Any]] = read_record(
+            folder / _FOLDER / _BUILDERS, Mapping[str, dict[str, Any]], "a record of builders"
+        )
+    except RunFolderError:
+        return {}
+    return found
 
 
 def write_initial_weights(folder: Path, replacements: Mapping[str, nn.Module]) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pbkd.config.load import to_yaml
-from pbkd.core.blocks import candidate_name, sum_costs
+from pbkd.core.blocks import sum_costs
 from pbkd.core.devices import pick_device
 from pbkd.errors import ConfigError
 from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import possible_workers
-from pbkd.models.chain import blocks_of
-from pbkd.models.replacement import builder_choices, propose, replaceable
+from pbkd.models.replacement import builder_choices
 from pbkd.pipeline.plan_workers import plan_for_workers, seconds_with_start
+from pbkd.pipeline.proposals import propose_all
 from pbkd.pipeline.resolve import resolve
 from pbkd.pipeline.strategies import create_strategies
 from pbkd.pipeline.workload import phase_workload
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pbkd.config.schema import RunConfig
+    from pbkd.config.schema import BudgetConfig, RunConfig
     from pbkd.core.schedule import Worker
     from pbkd.core.workload import Workload
     from pbkd.models.in_memory import InMemoryInputs
     from pbkd.models.replacement import Proposal
     from pbkd.planning.plan import Plan
     from pbkd.plugin.registry import Registry
-    from pbkd.protocols import BlockBuilder, Launcher
+    from pbkd.protocols import Launcher
     from pbkd.training.task import DistillationTask
 
 
@@ -67,7 +67,10 @@ class PlannedRun:
 
 
 def plan_run(
-    config: RunConfig, registry: Registry, inputs: InMemoryInputs | None = None
+    config: RunConfig,
+    registry: Registry,
+    inputs: InMemoryInputs | None = None,
+    recorded: Mapping[str, dict[str, Any]] | None = None,
 ) -> PlannedRun:
     """Decide everything and train nothing: steps 4 to 7 of a run.
 
@@ -75,6 +78,7 @@ def plan_run(
         config: The configuration.
         registry: The plugins.
         inputs: A teacher, and optionally data, that a program has in memory.
+        recorded: The builders and their options of a run that is resumed, by candidate.
 
     Returns:
         The plan that is predicted fastest, and all that it was made from.
@@ -93,19 +97,15 @@ def plan_run(
     )
     groups = _worker_groups(config, strategies.launcher)
     task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
-    proposals = _propose_all(strategies.builders, task, config.keep, config.seed)
+    proposals = propose_all(registry, strategies, task, config.keep, config.seed, recorded or {})
     replacements = _replacements(proposals)
     plans = []
     for workers in groups:
         resolved = resolve(config, task, len(workers))
-        workload, limit = _workload(task, resolved), resolved.cache_gigabytes
-        plan = plan_for_workers(workers, strategies, task, proposals, workload, limit)
-        plans.append((resolved, plan))
-    resolved, plan = min(plans, key=lambda pair: seconds_with_start(pair[1]))
-    if len(plans) > 1:
-        plan = _with_reason(plan, [plan for _, plan in plans])
-    if resolved.budget.latency_ms is not None:
-        plan = _with_forward_seconds(plan, task, replacements)
+        extent = _workload(task, resolved), resolved.cache_gigabytes
+        plans.append((resolved, plan_for_workers(workers, strategies, task, proposals, *extent)))
+    resolved, plan = _fastest(plans)
+    plan = _with_forward_seconds(plan, task, replacements, resolved.budget)
     check_budget(resolved.budget, task, plan)
     return PlannedRun(
         config=resolved,
@@ -150,18 +150,6 @@ def _host_device(first: Worker, device: str) -> str:
     return first.device if here else pick_device(device)
 
 
-def _propose_all(
-    builders: Sequence[BlockBuilder], task: DistillationTask, keep: Sequence[str], seed: int
-) -> dict[str, Proposal]:
-    """Ask every builder for a replacement of every block, by the candidate's name."""
-    names = replaceable(task.chain, keep)
-    return {
-        candidate_name(block.name, index): propose(builder, task.chain[block.position], block, seed)
-        for block in blocks_of(task.chain, task.images[:1], names)
-        for index, builder in enumerate(builders)
-    }
-
-
 def _workload(task: DistillationTask, config: RunConfig) -> Workload:
     epochs = config.distill.epochs or 0
     return phase_workload(task, config.batch_size, epochs, config.cache_gigabytes)
@@ -178,16 +166,27 @@ def _replacements(proposals: Mapping[str, Proposal]) -> dict[str, nn.Module]:
     return replacements
 
 
-def _with_reason(plan: Plan, plans: Sequence[Plan]) -> Plan:
-    """Note why this number of workers was chosen."""
-    tried = ", ".join(f"{len(p.workers)}: {seconds_with_start(p):.1f} s" for p in plans)
-    return replace(plan, why=f"{plan.why}; workers=auto (with their start, {tried})")
+def _fastest(plans: Sequence[tuple[RunConfig, Plan]]) -> tuple[RunConfig, Plan]:
+    """Select the fastest plan; note why, if there is a choice of the number of workers."""
+    resolved, plan = min(plans, key=lambda pair: seconds_with_start(pair[1]))
+    if len(plans) > 1:
+        tried = ", ".join(f"{len(p.workers)}: {seconds_with_start(p):.1f} s" for _, p in plans)
+        plan = replace(plan, why=f"{plan.why}; workers=auto (with their start, {tried})")
+    return resolved, plan
 
 
 def _with_forward_seconds(
-    plan: Plan, task: DistillationTask, replacements: Mapping[str, nn.Module]
+    plan: Plan,
+    task: DistillationTask,
+    replacements: Mapping[str, nn.Module],
+    budget: BudgetConfig,
 ) -> Plan:
-    """Add the measured seconds of a forward pass, of each candidate and of all other segments."""
+    """Add the measured seconds of forward passes, if the budget limits latency.
+
+    They are those of each candidate, and of all other segments.
+    """
+    if budget.latency_ms is None:
+        return plan
     seconds, others = forward_seconds(task, replacements)
     blocks = tuple(
         replace(p, seconds_before=seconds[p.name][0], seconds_after=seconds[p.name][1])

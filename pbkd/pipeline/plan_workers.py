@@ -119,7 +119,7 @@ def _planned_blocks(
     return tuple(
         PlannedBlock(
             name=name,
-            builder=strategies.builder_choices[candidate_of(name)[1]],
+            builder={**strategies.builder_choices[candidate_of(name)[1]], **p.options},
             block=p.block,
             reason=p.reason,
             parameters_before=p.parameters_before,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pbkd.core.process import thread_count
 from pbkd.data.batching import shuffled_batches, steps_per_epoch
@@ -19,7 +19,7 @@ from pbkd.planning.cost_model import makespan
 from pbkd.planning.phase_prediction import Loading, RunWork, predict_phases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -39,7 +39,10 @@ _LOADING_SECONDS = 0.1  # of the measurement
 
 
 def plan_whole_run(
-    config: RunConfig, registry: Registry, inputs: InMemoryInputs | None = None
+    config: RunConfig,
+    registry: Registry,
+    inputs: InMemoryInputs | None = None,
+    recorded: Mapping[str, dict[str, Any]] | None = None,
 ) -> PlannedRun:
     """Plan a run, and predict the seconds of all its phases on a machine that does nothing else.
 
@@ -47,6 +50,7 @@ def plan_whole_run(
         config: The configuration.
         registry: The plugins.
         inputs: A teacher, and optionally data, that a program has in memory.
+        recorded: The builders of a run that is resumed, see `plan_run`.
 
     Returns:
         The plan with its phases; no candidate is expected to be rejected.
@@ -54,7 +58,7 @@ def plan_whole_run(
     Raises:
         PbkdError: As `plan_run`.
     """
-    planned = plan_run(config, registry, inputs)
+    planned = plan_run(config, registry, inputs, recorded)
     return replace(planned, phases=_predict(planned, registry))
 
 

@@ -18,7 +18,7 @@ from pbkd.errors import ConfigError, TeacherError
 from pbkd.models.weights import fingerprint
 from pbkd.pipeline.context import RunContext
 from pbkd.pipeline.finish import finish
-from pbkd.pipeline.initial_weights import restore_initial_weights
+from pbkd.pipeline.initial_weights import recorded_builders, restore_initial_weights
 from pbkd.pipeline.plan import cost_table
 from pbkd.pipeline.predict_phases import plan_whole_run
 from pbkd.pipeline.run_folder import open_folder, reopen_folder
@@ -88,7 +88,7 @@ def run(
         with monitor.window(RUN):
             config = typed_choices(config, registry)
             with clock.phase(PLANNING):
-                planned = _plan(config, registry, inputs, is_new=not resume)
+                planned = _plan(config, registry, inputs, resume)
                 doubts = _score_teacher(planned, log.emit, check=not resume)
                 folder = open_run(planned)
             ctx = RunContext(
@@ -126,11 +126,12 @@ def _folder_opener(
 
 
 def _plan(
-    config: RunConfig, registry: Registry, inputs: InMemoryInputs | None, *, is_new: bool
+    config: RunConfig, registry: Registry, inputs: InMemoryInputs | None, resume: Path | None
 ) -> PlannedRun:
     """Plan the run; if it is new, create the folder that will hold its own."""
-    planned = plan_whole_run(config, registry, inputs)
-    if is_new:
+    recorded = recorded_builders(resume) if resume else None
+    planned = plan_whole_run(config, registry, inputs, recorded)
+    if not resume:
         make_out(Path(config.out))
     return planned
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.config.load import to_yaml
 from pbkd.core.events import Resumed
-from pbkd.pipeline.initial_weights import write_initial_weights
+from pbkd.pipeline.initial_weights import write_builders, write_initial_weights
 from pbkd.pipeline.own_runs import remember_code
 from pbkd.pipeline.plan import cost_table
 from pbkd.plugin.user_code import named_plugins, other_code
@@ -45,6 +45,7 @@ def open_folder(stack: ExitStack, registry: Registry, planned: PlannedRun) -> Pa
     stack.enter_context(locked(folder))
     _remember_code(folder, registry, config)  # before the run can be resumed
     write_configuration(folder, to_yaml(config))
+    write_builders(folder, planned.plan)
     write_initial_weights(folder, planned.replacements)
     write_identity(folder, config, planned.task)
     write_plan(folder, planned.plan, cost_table(planned))

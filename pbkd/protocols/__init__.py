@@ -8,6 +8,7 @@ are its options: `scheduler=mine scheduler.patience=3` sets the field `patience`
 from __future__ import annotations
 
 from pbkd.protocols.builder import BlockBuilder as BlockBuilder
+from pbkd.protocols.builder import Built as Built
 from pbkd.protocols.data_source import DataSource as DataSource
 from pbkd.protocols.exporter import Exporter as Exporter
 from pbkd.protocols.image_augmentation import ImageAugmentation as ImageAugmentation
@@ -28,6 +29,7 @@ from pbkd.protocols.zoo_model import ZooModel as ZooModel
 
 __all__ = [
     "BlockBuilder",
+    "Built",
     "DataSource",
     "EnergyMeter",
     "EnergyReading",

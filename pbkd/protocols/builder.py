@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
     from pbkd.core.blocks import Block
 
 
-__all__ = ["BlockBuilder"]
+__all__ = ["BlockBuilder", "Built"]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A replacement whose shapes the builder chose by weights or calibration.
+
+    Attributes:
+        module: The replacement.
+        options: The builder's options that lead to the same shapes for all weights, such as the
+            chosen ranks; they override the configured ones. Each is an option of the builder, and
+            its value JSON: text, numbers, booleans, None, lists and mappings of these.
+    """
+
+    module: nn.Module
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class BlockBuilder(Protocol):
@@ -18,15 +36,26 @@ class BlockBuilder(Protocol):
 
     name: ClassVar[str]
 
-    def build(self, segment: nn.Module, block: Block) -> nn.Module | None:
+    def build(self, segment: nn.Module, block: Block) -> nn.Module | Built | None:
         """Return a replacement for a segment, or None to keep the teacher's.
 
         The replacement maps `block.input_shape` to `block.output_shape` and shares no tensor with
         `segment`. Random initial weights come from torch's global generator, which the core seeds
         by the run's seed and the block's name.
 
-        Called once for each block in planning, in the host process; in every worker, for the blocks
-        that it trains; and when a student is loaded.
+        Segment, calibration and replacement are on the CPU.
+
+        A parameter `calibration`, if there is one, gets inputs of the block: float32 (N,
+        *input_shape). They are the teacher's activations on 256 training images, chosen by the
+        run's seed and not augmented; on fewer where activations are large. It is None wherever only
+        the shapes matter.
+
+        Called once for each block in planning, in the host process, with `calibration`; then, to
+        check that the shapes do not depend on it, without and from other weights. Called without
+        `calibration` in every worker for the blocks that it trains, and when a student is loaded:
+        then the teacher has random weights, and the replacement gets its weights from a file. A
+        builder whose shapes depend on weights or calibration returns `Built`, and is created with
+        its options in those places.
 
         Args:
             segment: The teacher's segment, which must not be modified.

@@ -31,7 +31,7 @@ class Assignment:
         cache: The folder of the activation cache, within `out/cache`; None without a cache.
         rates: Factors on the learning rates, by candidate.
         micro_batches: Micro-batches per batch (gradient accumulation), by candidate.
-        candidates: Names of the candidates to train; by default one per block, with its name.
+        builders: The candidates to train: by their names the builder of each, with its options.
     """
 
     phase: str
@@ -43,12 +43,12 @@ class Assignment:
     cache: str | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
     micro_batches: Mapping[str, int] = field(default_factory=dict)
-    candidates: tuple[str, ...] = ()
+    builders: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Set the default candidates."""
-        if not self.candidates:
-            object.__setattr__(self, "candidates", tuple(self.blocks))
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The names of the candidates to train."""
+        return tuple(self.builders)
 
 
 def schedule_data(schedule: Schedule) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class _Record(ScheduleRecord):
     cache: str | None
     rates: Mapping[str, float]
     micro_batches: Mapping[str, int]
-    candidates: tuple[str, ...]
+    builders: Mapping[str, dict[str, Any]]
     blocks: tuple[Block, ...]
 
 
@@ -102,7 +102,7 @@ def write_assignment(folder: Path, assignment: Assignment) -> None:
         "cache": assignment.cache,
         "rates": dict(assignment.rates),
         "micro_batches": dict(assignment.micro_batches),
-        "candidates": assignment.candidates,
+        "builders": dict(assignment.builders),
         "blocks": [asdict(block) for block in assignment.blocks.values()],
     }
     write_json(folder / "assignment.json", data)
@@ -124,5 +124,5 @@ def read_assignment(folder: Path) -> Assignment:
         cache=record.cache,
         rates=record.rates,
         micro_batches=record.micro_batches,
-        candidates=record.candidates,
+        builders=record.builders,
     )

@@ -29,10 +29,10 @@ def folder(tmp_path: Path) -> Path:
     schedule = Schedule(((), (Job(("conv1",)),), (Job(("conv2",)),)), (Job(("conv3",)),))
     workers = tuple(Worker(rank) for rank in range(3))
     blocks = {name: block(name) for name in BLOCKS}
-    candidates = (*BLOCKS, "conv1.1")
+    builders = {name: {"name": "low-rank"} for name in (*BLOCKS, "conv1.1")}
     write_assignment(
         folder,
-        Assignment("teacher-fed", "initial", workers, schedule, blocks, candidates=candidates),
+        Assignment("teacher-fed", "initial", workers, schedule, blocks, builders=builders),
     )
     for name in ("config.yaml", "events/host.jsonl", "initial/conv1.safetensors"):
         write_file(folder / name, b"{}")

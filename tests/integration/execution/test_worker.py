@@ -31,9 +31,15 @@ def _lay_out(planned_run: PlannedRun, folder: Path) -> None:
     write_file(folder / "config.yaml", to_yaml(planned_run.config).encode())
     plan = planned_run.plan
     blocks = {planned.block.name: planned.block for planned in plan.trained}
-    write_assignment(
-        folder, Assignment("teacher-fed", "initial", plan.workers, plan.schedule, blocks)
+    assignment = Assignment(
+        "teacher-fed",
+        "initial",
+        plan.workers,
+        plan.schedule,
+        blocks,
+        builders={planned.name: dict(planned.builder) for planned in plan.trained},
     )
+    write_assignment(folder, assignment)
     for name, replacement in planned_run.replacements.items():
         write_weights(folder / "initial" / f"{name}.safetensors", replacement.state_dict())
 

@@ -23,7 +23,6 @@ def test_batches_are_the_same_for_every_job(registry: Registry, digits: Distilla
     def context(phase: str) -> WorkerContext:
         assignment = Assignment(phase, "initial", (Worker(0),), Schedule(((),)), {})
         config = load_config(["distill.epochs=2", "distill.student_fed_epochs=2"])
-        builder = registry.create("builder", config.builder)
         loss = registry.create("loss", config.distill.loss)
         return WorkerContext(
             folder=Path(),
@@ -33,7 +32,7 @@ def test_batches_are_the_same_for_every_job(registry: Registry, digits: Distilla
             seed=config.seed,
             caches=Path(),
             task=digits,
-            builders=[builder],
+            builders={},
             loss=loss,
             assignment=assignment,
         )

@@ -57,9 +57,9 @@ def test_random_weights_depend_on_seed_and_block_name_alone() -> None:
     other = Block("other", 1, (8, 6, 6), (16, 6, 6))
 
     def weight(block: Block, seed: int) -> torch.Tensor:
-        replacement = build_replacement(_Random(), _segment(), block, seed)
-        assert replacement is not None
-        return replacement.get_parameter("weight")
+        built = build_replacement(_Random(), _segment(), block, seed)
+        assert built is not None
+        return built.module.get_parameter("weight")
 
     first = weight(BLOCK, 0)
     torch.manual_seed(99)
@@ -158,8 +158,8 @@ def test_first_weights_do_not_depend_on_the_hosts_threads(
     found = []
     for threads in (1, 2, 4):
         with thread_count(threads):
-            replacement = build_replacement(builder, digits.chain[block.position], block, seed=0)
-        assert replacement is not None
-        found.append(replacement.state_dict())
+            built = build_replacement(builder, digits.chain[block.position], block, seed=0)
+        assert built is not None
+        found.append(built.module.state_dict())
     for other in found:
         assert all(torch.equal(tensor, other[name]) for name, tensor in found[0].items())

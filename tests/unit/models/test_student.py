@@ -35,7 +35,7 @@ def _replacements(digits: DistillationTask, registry: Registry, rank: int) -> di
         block.name: build_replacement(builder, digits.chain[block.position], block, 0)
         for block in blocks_of(digits.chain, digits.images[:1], NAMES)
     }
-    return {name: replacement for name, replacement in built.items() if replacement is not None}
+    return {name: answer.module for name, answer in built.items() if answer is not None}
 
 
 def _score(digits: DistillationTask, network: nn.Module) -> float:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,7 +21,11 @@ WORKERS = (Worker(0, "cpu", 2, speed=1.0), Worker(1, "cuda:1", 1, speed=0.5))
 
 def assignment(schedule: Schedule) -> Assignment:
     blocks = {block.name: block for block in BLOCKS}
-    return Assignment("student-fed", "teacher-fed", WORKERS, schedule, blocks)
+    builders: dict[str, dict[str, Any]] = {
+        "a": {"name": "low-rank", "ranks": [3]},
+        "a.1": {"name": "ghost"},
+    }
+    return Assignment("student-fed", "teacher-fed", WORKERS, schedule, blocks, builders=builders)
 
 
 @pytest.mark.parametrize(

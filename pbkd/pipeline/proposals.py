@@ -1,0 +1,111 @@
+"""The replacements that the builders of a run propose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pbkd.core.blocks import candidate_name
+from pbkd.core.seeding import derive_seed
+from pbkd.errors import ConfigError, PluginError
+from pbkd.models.calibration import block_inputs, sample_count
+from pbkd.models.chain import blocks_of
+from pbkd.models.rebuilding import check_rebuilding
+from pbkd.models.replacement import propose, replaceable
+from pbkd.plugin.attribution import describe_strategy
+from pbkd.plugin.signatures import accepts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from torch import Tensor
+
+    from pbkd.core.blocks import Block
+    from pbkd.models.replacement import Proposal
+    from pbkd.pipeline.strategies import Strategies
+    from pbkd.plugin.registry import Registry
+    from pbkd.protocols import BlockBuilder
+    from pbkd.training.task import DistillationTask
+
+
+__all__ = ["propose_all"]
+
+
+def propose_all(
+    registry: Registry,
+    strategies: Strategies,
+    task: DistillationTask,
+    keep: Sequence[str],
+    seed: int,
+    recorded: Mapping[str, dict[str, Any]],
+) -> dict[str, Proposal]:
+    """Ask every builder for a replacement of every block, and check that each can be built again.
+
+    Args:
+        registry: The plugins.
+        strategies: The builders and their choices.
+        task: The teacher's chain and the data.
+        keep: Patterns of the segments that are not replaced.
+        seed: The run's seed.
+        recorded: The builders of a run that is resumed with the options that they chose, by
+            candidate: its initial weights have the shapes to which these options lead.
+
+    Returns:
+        The proposals by the candidates' names, in the order of the chain; their options include the
+        configured ones.
+
+    Raises:
+        PluginError: If a builder or its replacement is faulty, or the replacement could not be
+            loaded, as it depends on the teacher's weights in more than its own weights.
+    """
+    proposals = {}
+    blocks = blocks_of(task.chain, task.images[:1], replaceable(task.chain, keep))
+    for block, calibration in _with_calibration(strategies.builders, task, blocks, seed):
+        segment = task.chain[block.position]
+        for index, configured in enumerate(strategies.builder_choices):
+            name = candidate_name(block.name, index)
+            choice, builder = configured, strategies.builders[index]
+            if recorded.get(name, {}).get("name") == choice["name"]:
+                choice = recorded[name]
+                builder = registry.create("builder", choice)
+            proposal = propose(builder, segment, block, seed, calibration)
+            choice = {**choice, **proposal.options}
+            if proposal.replacement is not None:
+                again = _created(registry, choice, builder, block) if proposal.options else builder
+                check_rebuilding(proposal.replacement, again, segment, block)
+                proposal.replacement.to(task.device)
+            options = {key: value for key, value in choice.items() if key != "name"}
+            proposals[name] = replace(proposal, options=options)
+    return proposals
+
+
+def _created(
+    registry: Registry, choice: Mapping[str, Any], builder: BlockBuilder, block: Block
+) -> BlockBuilder:
+    """Create a builder with the options that it chose itself."""
+    try:
+        created: BlockBuilder = registry.create("builder", choice)
+    except ConfigError as error:
+        raise PluginError(
+            f"{describe_strategy('builder', builder)} gives block '{block.name}' options that it"
+            f" does not take itself: {error}"
+        ) from error
+    return created
+
+
+def _with_calibration(
+    builders: Sequence[BlockBuilder], task: DistillationTask, blocks: Sequence[Block], seed: int
+) -> Iterator[tuple[Block, Tensor | None]]:
+    """Yield each block with its calibration; with None if no builder takes one."""
+    if not any(accepts(builder.build, "calibration") for builder in builders):
+        yield from ((block, None) for block in blocks)
+        return
+    split = task.data.train
+    generator = torch.Generator().manual_seed(derive_seed(seed, "calibration"))
+    count = min(len(split), sample_count(task.chain, task.images[:1]))
+    rows = torch.randperm(len(split), generator=generator)[:count].sort().values
+    images = task.normalize(split.images(rows))
+    inputs = block_inputs(task.chain, images, [block.position for block in blocks])
+    yield from zip(blocks, inputs, strict=True)
