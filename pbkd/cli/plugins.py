@@ -33,6 +33,8 @@ def list_plugins() -> None:
     console.print(table)
     for broken in registry.broken:
         console.print(f"broken: {broken.name} ({broken.origin}): {broken.reason}")
+    for note in registry.notes:
+        console.print(f"note: {note}")
 
 
 @app.command("show")

@@ -38,7 +38,7 @@ class Preview:
     Attributes:
         plan: Blocks, workers and schedule.
         scored: The teacher's score.
-        notes: How the inputs were taken, and doubts about the teacher, a sentence each.
+        notes: About the plugins, how the inputs were taken, and doubts about the teacher, a sentence each.
         teacher: The teacher's size and latencies.
         student: The student's, measured before training.
         phases: The seconds of planning, and the predicted seconds of the other phases.
@@ -70,7 +70,8 @@ def preview_run(config: RunConfig, registry: Registry) -> Preview:
     planned = plan_whole_run(config, registry)
     scored = score_teacher(planned.task)
     seconds = time.perf_counter() - start
-    notes = (*input_notes(planned.task), *check_teacher(planned.task, allow_chance=True))
+    doubts = check_teacher(planned.task, allow_chance=True)
+    notes = (*registry.notes, *input_notes(planned.task), *doubts)
     teacher, student = measure_networks(planned.task, _student(planned))
     return Preview(
         plan=planned.plan,

@@ -178,7 +178,7 @@ def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str
     restored = restore_initial_weights(ctx.folder, ctx.planned.replacements) if resumed else ()
     ctx.log.record_in(ctx.folder)
     damaged = event_faults(ctx.folder, {})
-    for note in (*input_notes(ctx.task), *restored, *damaged):
+    for note in (*ctx.registry.notes, *input_notes(ctx.task), *restored, *damaged):
         ctx.log.emit(Note(text=note))
     epochs = {
         "teacher-fed": config.distill.epochs or 0,

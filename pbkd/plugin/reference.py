@@ -19,7 +19,7 @@ from pbkd.plugin.interfaces import (
     interfaces_markdown,
 )
 from pbkd.plugin.received import received_markdown
-from pbkd.plugin.slots import PROTOCOLS, SLOTS
+from pbkd.plugin.slots import PROTOCOLS, SLOTS, contracts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -117,19 +117,20 @@ def _documentation(documented: object) -> str:
 
 def describe_plugin(registry: Registry, plugin: Plugin) -> str:
     """Return a few lines: origin, version, contract, then all that the plugin registers."""
-    module = registry.module_of(plugin)
+    stated = contracts_of(registry.module_of(plugin))
     lines = [
         f"plugin: {plugin.name}",
         f"version: {plugin.version or 'none, it is not installed'}",
         f"from: {plugin.origin}",
-        f"contract: {getattr(module, 'PBKD_CONTRACT', 'not stated')}",
+        f"contract: {', '.join(map(str, stated)) if stated else 'not stated'}",
     ]
     for slot, names in plugin.provides.items():
         for name in names:
             lines += _strategy(slot, registry.strategies[slot][name])
-    callers = registry.manager.get_hookcallers(module) or []
-    observed = sorted({caller.name for caller in callers} - set(SLOTS.values()))
-    return "\n".join([*lines, *([f"observes: {', '.join(observed)}"] if observed else [])])
+    callers = registry.manager.get_hookcallers(registry.module_of(plugin)) or []
+    observed = sorted({c.name for c in callers if c.spec} - set(SLOTS.values()))
+    lines += [f"observes: {', '.join(observed)}"] if observed else []
+    return "\n".join([*lines, *(f"note: {note}" for note in plugin.notes)])
 
 
 def unchecked_by_strategy(registry: Registry, plugin: Plugin) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +22,14 @@ from pbkd.errors import (
     first_line,
     one_line,
 )
+from pbkd.plugin.hook_functions import check_hooks
 from pbkd.plugin.installed import installed_plugins
 from pbkd.plugin.modules import import_plugin
-from pbkd.plugin.slots import SLOTS, check_contract, find_fault
+from pbkd.plugin.registrations import registered_strategies
+from pbkd.plugin.slots import SLOTS, check_contract
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 __all__ = ["BrokenPlugin", "Plugin", "Registry", "build_registry", "load_plugin"]
@@ -43,12 +44,14 @@ class Plugin:
         version: Version of its distribution; empty if it is not installed.
         origin: Its distribution, module or file.
         provides: The names that it registers, by slot.
+        notes: What of it is not used, and why, a sentence each, after "the plugin NAME:".
     """
 
     name: str
     version: str
     origin: str
     provides: dict[str, tuple[str, ...]]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Registry:
         plugins: The loaded plugins, by name.
         broken: Installed plugins that failed to load.
         functions: Names `module:function` that may be imported as teachers; no others are.
+        notes: What a user should know about the plugins, a sentence each.
     """
 
     manager: pluggy.PluginManager
@@ -85,6 +89,7 @@ class Registry:
     plugins: dict[str, Plugin] = field(default_factory=dict)
     broken: list[BrokenPlugin] = field(default_factory=list)
     functions: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
     def find(self, slot: str, name: str) -> Any:
         """Look up a registered class or model.
@@ -152,11 +157,9 @@ class Registry:
             )
         check_contract(f"'{name}' {version}".strip(), module)
         try:
+            notes = check_hooks(self.manager, module)
             self.manager.register(module, name)
-            self.manager.check_pending()
-            if not self.manager.get_hookcallers(module):
-                raise PluginError("it has no function marked @pbkd.hookimpl.")
-            provided = self._strategies_of(name, module)
+            provided = registered_strategies(self.manager, self.owners, name, module)
         except PLUGIN_FAILURES as error:
             if self.manager.has_plugin(name):
                 self.manager.unregister(name=name)
@@ -165,7 +168,8 @@ class Registry:
             self.strategies[slot].update(found)
             self.owners.update({(slot, key): name for key in found})
         names = {slot: tuple(found) for slot, found in provided.items() if found}
-        self.plugins[name] = Plugin(name, version, origin, names)
+        self.plugins[name] = Plugin(name, version, origin, names, tuple(notes))
+        self.notes += [f"The plugin '{name}': {note}" for note in notes]
         return self.plugins[name]
 
     def module_of(self, plugin: Plugin) -> object:
@@ -194,29 +198,6 @@ class Registry:
     def provided(self, specs: Iterable[str]) -> dict[str, dict[str, tuple[str, ...]]]:
         """Return the result of `provided_by` for each plugin, as `load_config` expects it."""
         return {spec: self.provided_by(spec) for spec in specs}
-
-    def _strategies_of(self, name: str, module: object) -> dict[str, dict[str, Any]]:
-        return {slot: self._named(slot, hook, name, module) for slot, hook in SLOTS.items()}
-
-    def _named(self, slot: str, hook: str, name: str, module: object) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
-            if implementation.plugin is not module:
-                continue
-            registered = implementation.function()
-            if not isinstance(registered, Iterable):
-                raise PluginError(f"{hook} registers {registered!r}, not a list.")
-            for strategy in registered:
-                if fault := find_fault(slot, strategy):
-                    raise PluginError(f"{hook} registers {strategy!r}, which {fault}.")
-                key = strategy.name
-                if key in found or (slot, key) in self.owners:
-                    owner = self.owners.get((slot, key), name)
-                    raise PluginError(
-                        f"it registers the {slot} '{key}', a name already taken by '{owner}'."
-                    )
-                found[key] = strategy
-        return found
 
 
 def build_registry(extra: Sequence[str] = (), functions: Iterable[str] = ()) -> Registry:

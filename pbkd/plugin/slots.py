@@ -9,7 +9,7 @@ from pbkd import hookspecs, protocols
 from pbkd._version import __version__
 from pbkd.errors import PluginError
 
-__all__ = ["PROTOCOLS", "SLOTS", "check_contract", "find_fault"]
+__all__ = ["ON_REQUEST", "PROTOCOLS", "SLOTS", "check_contract", "contracts_of", "find_fault"]
 
 SLOTS = {
     "partitioner": "register_partitioners",
@@ -48,24 +48,48 @@ PROTOCOLS: dict[str, type] = {
 }
 """The protocol of each slot whose strategies are classes."""
 
+ON_REQUEST = ("calibration", "context", "workload")
+"""Arguments that methods get by keyword if they have a parameter of that name (`accepts`)."""
+
+
+def contracts_of(module: object) -> tuple[int, ...] | None:
+    """Return the versions of the contract that a plugin's module states; None if it states none.
+
+    Args:
+        module: Its module, with `PBKD_CONTRACT` or without: a number, or several in a collection.
+
+    Raises:
+        PluginError: `PBKD_CONTRACT` is something else.
+    """
+    stated = getattr(module, "PBKD_CONTRACT", None)
+    if stated is None:
+        return None
+    several = stated if isinstance(stated, (tuple, list, set, frozenset, range)) else (stated,)
+    if not several or not all(type(number) is int for number in several):
+        raise PluginError(
+            f"its PBKD_CONTRACT is {stated!r}, but must be a number, or several in a tuple, such as"
+            f" {hookspecs.CONTRACT}."
+        )
+    return tuple(several)
+
 
 def check_contract(plugin: str, module: object) -> None:
-    """Check the version of the contract that a plugin's module states.
+    """Check the versions of the contract that a plugin's module states.
 
     Args:
         plugin: Name and version of the plugin, for the message.
-        module: Its module, with `PBKD_CONTRACT` or without.
+        module: Its module.
 
     Raises:
-        PluginError: The plugin is written for another contract.
+        PluginError: The plugin is written for other contracts.
     """
-    stated = getattr(module, "PBKD_CONTRACT", hookspecs.CONTRACT)
-    if stated == hookspecs.CONTRACT:
+    stated = contracts_of(module)
+    if stated is None or hookspecs.CONTRACT in stated:
         return
-    newer = isinstance(stated, int) and stated > hookspecs.CONTRACT
+    newer = min(stated) > hookspecs.CONTRACT
     raise PluginError(
-        f"{plugin} is written for contract {stated!r} between pbkd and its plugins, but pbkd"
-        f" {__version__} has contract {hookspecs.CONTRACT}: install"
+        f"{plugin} is written for contract {' or '.join(map(str, sorted(stated)))} between pbkd and"
+        f" its plugins, but pbkd {__version__} has contract {hookspecs.CONTRACT}: install"
         f" {'a newer pbkd' if newer else 'a newer version of the plugin, or an older pbkd'}."
     )
 
@@ -86,6 +110,31 @@ def find_fault(slot: str, strategy: Any) -> str | None:
         return None if isinstance(strategy, protocols.ZooModel) else "is not a pbkd.ZooModel"
     if not isinstance(strategy, type):
         return "is not a class"
-    methods = (n for n, member in vars(PROTOCOLS[slot]).items() if inspect.isfunction(member))
-    missing = [n for n in methods if n[0] != "_" and not callable(getattr(strategy, n, None))]
-    return f"has no method {missing[0]}" if missing else None
+    protocol = vars(PROTOCOLS[slot])
+    methods = {n: m for n, m in protocol.items() if inspect.isfunction(m) and n[0] != "_"}
+    for name, method in methods.items():
+        if not callable(getattr(strategy, name, None)):
+            return f"has no method {name}"
+        if fault := _signature_fault(strategy, name, method):
+            return fault
+    values = [name for name in protocol.get("__annotations__", ()) if name not in protocol]
+    absent = [name for name in values if not hasattr(strategy, name)]
+    return f"has no attribute {absent[0]}" if absent else None
+
+
+def _signature_fault(strategy: type, name: str, declared: Any) -> str | None:
+    """Check that a method takes what pbkd passes: the protocol's arguments, in their order."""
+    passed = list(inspect.signature(declared).parameters)
+    if isinstance(inspect.getattr_static(strategy, name), (staticmethod, classmethod)):
+        del passed[0]
+    try:
+        parameters = inspect.signature(getattr(strategy, name)).parameters
+    except (TypeError, ValueError):  # written in C
+        return None
+    asked = {n: None for n in ON_REQUEST if n in parameters and n not in passed}
+    try:
+        inspect.Signature(list(parameters.values())).bind(*passed, **asked)
+    except TypeError:
+        arguments = ", ".join(inspect.signature(declared).parameters)
+        return f"has a method {name} that does not take ({arguments})"
+    return None

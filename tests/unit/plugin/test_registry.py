@@ -9,6 +9,11 @@ from pbkd.plugin.registry import BrokenPlugin, Registry, build_registry
 from pbkd.plugin.slots import SLOTS
 from tests.unit.plugin.sources import HEAD, MISSPELT, OWN, Install, registers, scheduler
 
+ZOO = (
+    "its hook register_zoo is skipped, since this version of pbkd has no such hook, and it has no"
+    " other. Known: "
+)
+
 
 def broken(registry: Registry) -> BrokenPlugin:
     """Return the one broken plugin; all of pbkd's own must work."""
@@ -47,8 +52,32 @@ def test_an_installed_plugin_is_found(install: Install) -> None:
         ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         (MISSPELT, "unknown hook 'register_sheduler'"),
-        ("register_schedulers = list", "it has no function marked @pbkd.hookimpl"),
-        (HEAD + "@hookimpl\ndef register_models(registry): return []", "PluginValidationError: "),
+        ("register_schedulers = list", "it has no function marked @pbkd.hookimpl."),
+        ("def register_data(): return []", "marked @pbkd.hookimpl: mark register_data."),
+        (
+            HEAD + "@hookimpl\ndef register_models(registry): return []",
+            "its register_models requires 'registry', but the hook has no arguments: remove it.",
+        ),
+        (
+            HEAD + "@hookimpl(hookwrapper=True)\ndef register_models(): yield",
+            "its register_models is a wrapper of other hooks: mark it with @pbkd.hookimpl.",
+        ),
+        (registers("return []", hook="register_zoo"), ZOO),
+        (
+            registers("return [type('X', (), {'name': 'x', 'schedule': lambda s, costs: 1})]"),
+            "which has a method schedule that does not take (self, costs, workers)",
+        ),
+        (
+            registers("return [type('X', (), {'name': 'x', 'schedule': lambda s, c, w, n: 1})]"),
+            "which has a method schedule that does not take (self, costs, workers)",
+        ),
+        (
+            registers(
+                "return [type('X', (), {'name': 'x', 'render': lambda s, run: 1})]",
+                hook="register_sections",
+            ),
+            "which has no attribute title",
+        ),
         (registers("return None"), "register_schedulers registers None, not a list"),
         (registers("return [object]"), "which has no name"),
         (registers("return [type('X', (), {'name': ''})]"), "which has no name"),
@@ -172,7 +201,8 @@ def test_plugins_can_be_disabled(install: Install, monkeypatch: pytest.MonkeyPat
     [
         (CONTRACT + 1, "install a newer pbkd."),
         (CONTRACT - 1, "install a newer version of the plugin, or an older pbkd."),
-        ("one", "install a newer version of the plugin, or an older pbkd."),
+        ((0, CONTRACT - 1), "install a newer version of the plugin, or an older pbkd."),
+        ([CONTRACT + 1, CONTRACT + 2], "install a newer pbkd."),
     ],
 )
 def test_a_plugin_for_another_contract_is_set_aside_with_what_to_do(
@@ -180,15 +210,79 @@ def test_a_plugin_for_another_contract_is_set_aside_with_what_to_do(
 ) -> None:
     # Whatever hooks another contract has, they are not what is wrong.
     install("thrifty", f"PBKD_CONTRACT = {stated!r}\n{MISSPELT}")
+    written = " or ".join(map(str, stated)) if isinstance(stated, (list, tuple)) else stated
     assert broken(build_registry()).reason == (
-        f"'thrifty' 2.1 is written for contract {stated!r} between pbkd and its plugins, but pbkd"
+        f"'thrifty' 2.1 is written for contract {written} between pbkd and its plugins, but pbkd"
         f" {pbkd.__version__} has contract {CONTRACT}: {told}"
     )
 
 
-def test_a_plugin_for_this_contract_is_loaded(install: Install) -> None:
-    install("thrifty", f"PBKD_CONTRACT = {CONTRACT}\n{scheduler('thrifty')}")
+@pytest.mark.parametrize("stated", ["one", 2.0, True, (), (1, "2"), {2: 1}, "2"])
+def test_a_contract_that_is_no_number_is_told(install: Install, stated: object) -> None:
+    install("thrifty", f"PBKD_CONTRACT = {stated!r}\n{scheduler('thrifty')}")
+    assert broken(build_registry()).reason == (
+        f"its PBKD_CONTRACT is {stated!r}, but must be a number, or several in a tuple, such as"
+        f" {CONTRACT}."
+    )
+
+
+@pytest.mark.parametrize("stated", ["2", "(1, 2)", "[3, 2]", "{2}", "range(1, 4)"])
+def test_a_plugin_for_this_contract_among_others_is_loaded(install: Install, stated: str) -> None:
+    install("thrifty", f"PBKD_CONTRACT = {stated}\n{scheduler('thrifty')}")
     assert "thrifty" in build_registry().plugins
+
+
+def unknown(hook: str) -> str:
+    return f"\n\n@hookimpl\ndef {hook}():\n    1 / 0\n"
+
+
+@pytest.mark.parametrize(
+    ("contract", "hook"),
+    [
+        ("2", "register_quantisers"),
+        ("(2, 3)", "register_quantisers"),
+        ("(2, 3)", "register_scheduler"),
+        ("(2, 3)", "register_launchers_v2"),
+        ("2", "started"),
+    ],
+)
+def test_an_unknown_hook_of_a_newer_pbkd_is_skipped_with_a_note(
+    install: Install, contract: str, hook: str
+) -> None:
+    source = f"PBKD_CONTRACT = {contract}\n{scheduler('thrifty')}{unknown(hook)}"
+    install("thrifty", source)
+    registry = build_registry()
+    assert registry.plugins["thrifty"].provides == {"scheduler": ("thrifty",)}
+    assert registry.notes == [
+        f"The plugin 'thrifty': its hook {hook} is skipped, since this version of pbkd has no such"
+        " hook."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hook", "meant"),
+    [
+        ("register_scheduler", "register_schedulers"),
+        ("register_sheduler", "register_schedulers"),
+        ("register_loss", "register_losses"),
+        ("register_optimizers", "register_optimisers"),
+        ("regster_builders", "register_builders"),
+        ("register_zoo_models", "register_models"),
+        ("register_lr_schedule", "register_lr_schedules"),
+        ("register_dataset", "register_data"),
+        ("Register_Meters", "register_meters"),
+    ],
+)
+def test_a_misspelt_hook_gets_its_nearest(install: Install, hook: str, meant: str) -> None:
+    install("thrifty", f"{scheduler('thrifty')}{unknown(hook)}")
+    assert broken(build_registry()).reason == f"unknown hook '{hook}'. Did you mean '{meant}'?"
+
+
+def test_a_hook_that_is_not_marked_is_told(install: Install) -> None:
+    install("thrifty", f"{scheduler('thrifty')}\n\ndef register_data():\n    return []\n")
+    assert build_registry().notes == [
+        "The plugin 'thrifty': its register_data is not marked @pbkd.hookimpl."
+    ]
 
 
 def test_ctrl_c_while_a_plugin_loads_is_not_swallowed(install: Install) -> None:

@@ -77,7 +77,7 @@ def test_a_file_that_has_changed_is_loaded_again(tmp_path: Path) -> None:
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("def (", "SyntaxError: "),
         ("import no_such_module", "No module named 'no_such_module'"),
-        (MISSPELT, "PluginValidationError: unknown hook 'register_sheduler'"),
+        (MISSPELT, "unknown hook 'register_sheduler'"),
         (scheduler("greedy"), "it registers the scheduler 'greedy', a name already taken by"),
         ("x = 1", "it has no function marked @pbkd.hookimpl."),
     ],
