@@ -38,7 +38,7 @@ class Preview:
     Attributes:
         plan: Blocks, workers and schedule.
         scored: The teacher's score.
-        notes: About the plugins, how the inputs were taken, and doubts about the teacher, a sentence each.
+        notes: About plugins, inputs and doubts about the teacher, a sentence each.
         teacher: The teacher's size and latencies.
         student: The student's, measured before training.
         phases: The seconds of planning, and the predicted seconds of the other phases.

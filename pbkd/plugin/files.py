@@ -57,7 +57,7 @@ _SOURCE = "__pbkd_source__"
 class _Loader(SourceFileLoader):
     """Load a file from its source; write no bytecode next to the user's files."""
 
-    def path_stats(self, path: str) -> NoReturn:  # type: ignore[override]
+    def path_stats(self, path: str) -> NoReturn:
         raise OSError(f"bytecode of {path} is not used")
 
     def exec_module(self, module: ModuleType) -> None:
@@ -76,4 +76,4 @@ class _Finder:
         return spec_from_file_location(name, file, loader=_Loader(name, str(file)))
 
 
-sys.meta_path.append(_Finder)  # type: ignore[arg-type]
+sys.meta_path.append(_Finder)

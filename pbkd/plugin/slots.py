@@ -124,7 +124,7 @@ def find_fault(slot: str, strategy: Any) -> str | None:
 
 def _signature_fault(strategy: type, name: str, declared: Any) -> str | None:
     """Check that a method takes what pbkd passes: the protocol's arguments, in their order."""
-    passed = list(inspect.signature(declared).parameters)
+    passed = [p.name for p in inspect.signature(declared).parameters.values() if _is_passed(p)]
     if isinstance(inspect.getattr_static(strategy, name), (staticmethod, classmethod)):
         del passed[0]
     try:
@@ -135,6 +135,11 @@ def _signature_fault(strategy: type, name: str, declared: Any) -> str | None:
     try:
         inspect.Signature(list(parameters.values())).bind(*passed, **asked)
     except TypeError:
-        arguments = ", ".join(inspect.signature(declared).parameters)
-        return f"has a method {name} that does not take ({arguments})"
+        return f"has a method {name} that does not take ({', '.join(passed)})"
     return None
+
+
+def _is_passed(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter of a protocol's method is always passed, and by position."""
+    is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return not is_open and parameter.default is parameter.empty
