@@ -131,7 +131,10 @@ NMSE = AppliedLoss(RelativeSquaredError())
 
 def _network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    plain_norm = nn.BatchNorm2d(2, affine=False, track_running_stats=False)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3), plain_norm
+    )
 
 
 def _train_once(folder: Path, rank: int) -> None:
