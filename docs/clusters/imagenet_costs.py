@@ -22,6 +22,8 @@ from pbkd.core.workload import Workload
 from pbkd.planning.cost_files import CostTable, write_costs
 from pbkd.planning.profiling import measure_costs
 from pbkd.plugin.registry import build_registry
+from pbkd.training.applied_loss import apply_to_blocks
+from pbkd.training.learner import BlockMethod
 
 MEASURED, BATCH, IMAGES, EPOCHS = 8, 256, 1_281_167, 2
 SPEED = 400.0
@@ -36,6 +38,7 @@ def main(network: str, file: str) -> None:
     rig, _ = build_rigs(registry, preset, 0, torch.device("cpu"))
     growth = BATCH / MEASURED
     scale = growth / SPEED
+    method = BlockMethod(apply_to_blocks(rig.loss, rig.chain), rig.optimisation)
     costs = [
         replace(
             cost,
@@ -47,9 +50,7 @@ def main(network: str, file: str) -> None:
             overhead_seconds=OVERHEAD,
             rows=BATCH,
         )
-        for cost in measure_costs(
-            rig.chain, rig.replacements, rig.images[0], registry.create("loss", {"name": "nmse"})
-        ).blocks
+        for cost in measure_costs(rig.chain, rig.replacements, rig.images[0], method).blocks
     ]
     steps = EPOCHS * -(-IMAGES // BATCH)
     about = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from pbkd.config.schema import RunConfig
+from pbkd.config.schema import DistillConfig, RunConfig
 from pbkd.models.chain import blocks_of, freeze, fuse_batchnorm
 from pbkd.models.partition import pick_partitioner
 from pbkd.models.replacement import propose, replaceable
@@ -18,6 +18,7 @@ from pbkd.models.teacher import build_network
 from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.distill import train_job
 from pbkd.training.learner import Learner, new_learner
+from pbkd.training.optimisation import create_optimisation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Loss
     from pbkd.training.feeds import Lessons
+    from pbkd.training.optimisation import Optimisation
     from pbkd.training.replicas import ReplicaGroup
 
 __all__ = ["Rig", "build_rigs"]
@@ -42,6 +44,7 @@ class Rig:
         blocks: The blocks with a replacement, by name.
         images: The distinct batches, (N, C, H, W) each; they are repeated.
         loss: The loss of blockwise training.
+        optimisation: How replacements are updated.
         rank: The rank.
         learners: The blocks that this rank has trained since `start`.
     """
@@ -51,6 +54,7 @@ class Rig:
     blocks: Mapping[str, Block]
     images: list[Tensor]
     loss: Loss
+    optimisation: Optimisation
     rank: int
     learners: dict[str, Learner] = field(default_factory=dict)
 
@@ -79,7 +83,7 @@ class Rig:
         replacement = copy.deepcopy(self.replacements[name])
         if replicas is not None:
             replicas.share_norms(replacement)
-        return new_learner(replacement, lr=1e-3, weight_decay=0.0, steps=1_000_000)
+        return new_learner(replacement, self.optimisation, steps=1_000_000)
 
 
 def build_rigs(
@@ -109,6 +113,7 @@ def build_rigs(
     channels_last = [image.to(memory_format=torch.channels_last) for image in images]
     fused = fuse_batchnorm(chain, channels_last[0][:2])
     loss = registry.create("loss", {"name": "nmse"})
+    optimisation = create_optimisation(registry, DistillConfig(lr=1e-3))
     return (
         Rig(
             chain=fused,
@@ -116,6 +121,7 @@ def build_rigs(
             blocks=trained,
             images=channels_last,
             loss=loss,
+            optimisation=optimisation,
             rank=rank,
         ),
         Rig(
@@ -124,6 +130,7 @@ def build_rigs(
             blocks=trained,
             images=images,
             loss=loss,
+            optimisation=optimisation,
             rank=rank,
         ),
     )

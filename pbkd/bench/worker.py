@@ -29,6 +29,7 @@ from pbkd.plugin.registry import build_registry
 from pbkd.training.activation_cache import CacheSpec
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.cache_filling import open_cache
+from pbkd.training.learner import BlockMethod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -185,8 +186,8 @@ def _timed(
 
 
 def _costs(rig: Rig, offset: int = 0) -> list[BlockCost]:
-    losses = apply_to_blocks(rig.loss, rig.chain)
-    return measure_costs(rig.chain, rig.replacements, rig.images[0], losses, offset=offset).blocks
+    method = BlockMethod(apply_to_blocks(rig.loss, rig.chain), rig.optimisation)
+    return measure_costs(rig.chain, rig.replacements, rig.images[0], method, offset=offset).blocks
 
 
 def _costs_of_rank_0(rig: Rig, path: Path) -> list[BlockCost]:

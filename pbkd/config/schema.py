@@ -22,10 +22,12 @@ STRATEGIES = {
     "launcher": "launcher",
     "distill.loss": "loss",
     "distill.optimiser": "optimiser",
+    "distill.schedule": "lr-schedule",
     "finetune.optimiser": "optimiser",
+    "finetune.schedule": "lr-schedule",
 }
 """The slot from which each key, dotted in sections, selects a strategy."""
-CHOICES = ("teacher", *STRATEGIES, "model", "optimiser")
+CHOICES = ("teacher", *STRATEGIES, "model", "optimiser", "schedule")
 """Keys that hold a choice: a mapping of `name` and the options below that name."""
 
 
@@ -45,9 +47,12 @@ class DistillConfig:
     """`nmse` (squared error divided by the squared norm of the target), `nmse-per-sample` (the same
     per image, averaged), `mse`, `cosine`, or a plugin's loss."""
     optimiser: dict[str, Any] = _choice("adamw")
-    """`adamw`, or `sgd` with Nesterov momentum 0.9."""
+    """`adamw`, `sgd`, or a plugin's optimiser."""
     lr: float = 0.003
-    """Peak learning rate; a short linear warm-up, then a cosine to zero."""
+    """Peak learning rate."""
+    schedule: dict[str, Any] = _choice("cosine")
+    """The learning rate schedule: `cosine`, `linear` or `constant`, each after a linear warm-up, or
+    a plugin's."""
     weight_decay: float = 0.0
     """The optimiser's weight decay."""
 
@@ -59,9 +64,11 @@ class FineTuneConfig:
     epochs: int | None = None
     """Epochs; null: about 600 steps, at least one epoch; 0: none."""
     optimiser: dict[str, Any] = _choice("adamw")
-    """`adamw` or `sgd`."""
+    """`adamw`, `sgd`, or a plugin's optimiser."""
     lr: float = 0.001
-    """Peak learning rate; a short linear warm-up, then a cosine to zero."""
+    """Peak learning rate."""
+    schedule: dict[str, Any] = _choice("cosine")
+    """The learning rate schedule: `cosine`, `linear` or `constant`, or a plugin's."""
     weight_decay: float = 0.0005
     """The optimiser's weight decay."""
     temperature: float = 4.0
@@ -92,7 +99,7 @@ class RunConfig:
     """Configuration of a run.
 
     The first six keys are choices: mappings of a registered `name` and the options below it. So are
-    `loss` and `optimiser` in the sections.
+    `loss`, `optimiser` and `schedule` in the sections.
     """
 
     teacher: dict[str, Any] = _choice("digits-vgg")

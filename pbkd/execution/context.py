@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pbkd.config.schema import DistillConfig
     from pbkd.protocols import BlockBuilder, Loss
     from pbkd.runs.assignment import Assignment
+    from pbkd.training.optimisation import Optimisation
     from pbkd.training.task import DistillationTask
 
 
@@ -30,8 +31,9 @@ class WorkerContext:
         task: Teacher, data and chain.
         builders: The builders of the candidates, by the candidates' names.
         loss: The loss of the blockwise phases.
+        optimisation: Optimiser and learning rate schedule of the blockwise phases.
         assignment: Which worker trains which blocks.
-        distill: Epochs, optimiser and learning rate.
+        distill: The number of epochs.
         batch_size: Images per batch.
         seed: The run's seed.
         caches: The folder of the activation caches.
@@ -42,6 +44,7 @@ class WorkerContext:
     task: DistillationTask
     builders: Mapping[str, BlockBuilder]
     loss: Loss
+    optimisation: Optimisation
     assignment: Assignment
     distill: DistillConfig
     batch_size: int

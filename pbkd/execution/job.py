@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -138,14 +139,12 @@ def _build_learner(
     replacement = _build_candidate(context, name)
     if replicas is not None:
         replicas.share_norms(replacement)
-    assignment, distill = context.assignment, context.distill
+    assignment, optimisation = context.assignment, context.optimisation
     block = new_learner(
         replacement.to(context.task.device),
-        lr=distill.lr * assignment.rates.get(name, 1),
-        weight_decay=distill.weight_decay,
+        replace(optimisation, lr=optimisation.lr * assignment.rates.get(name, 1)),
         steps=context.epochs * context.steps_per_epoch,
         dtype=context.task.dtype,
-        optimiser=distill.optimiser["name"],
     )
     block.micro_batches = assignment.micro_batches.get(name, 1)
     if epoch:

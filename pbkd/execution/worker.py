@@ -23,6 +23,7 @@ from pbkd.training.activation_cache import CacheSpec
 from pbkd.training.cache_filling import open_cache
 from pbkd.training.feeds import from_cache, recompute
 from pbkd.training.losses import create_loss
+from pbkd.training.optimisation import create_optimisation
 from pbkd.training.relay import RelayJob, relay_epochs, replicas_of
 from pbkd.training.task import build_task
 
@@ -73,6 +74,7 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
             task=task,
             builders=builders,
             loss=loss,
+            optimisation=create_optimisation(registry, config.distill, "distill"),
             assignment=assignment,
         )
         size = len(assignment.workers)

@@ -28,6 +28,8 @@ from pbkd.runs.finished import METHODS, add_baseline, read_finished
 from pbkd.runs.identity import check_inputs
 from pbkd.runs.lock import locked
 from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
+from pbkd.training.optimisation import Optimisation
+from pbkd.training.optimisation_check import check_optimiser
 from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
@@ -69,8 +71,8 @@ class BaselineSettings:
         methods: `scratch` (labels) and `distillation` (labels and the teacher's soft targets).
         overrides: `teacher.weights=FILE` or `data.path=PLACE`, if files have moved.
         seconds: Training time of each method; None for what the run's training phases took.
-        optimiser: A key of `RATES`.
-        lr: Peak learning rate; None for the optimiser's default.
+        optimiser: The optimiser's name.
+        lr: Peak learning rate; None for that in `RATES`.
         command: The command line, for the record.
         trust: Files and folders whose code runs, see `open_run`.
 
@@ -88,9 +90,6 @@ class BaselineSettings:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.optimiser not in RATES:
-            suggestion = did_you_mean(self.optimiser, RATES)
-            raise ConfigError(f"unknown optimiser '{self.optimiser}'.{suggestion}")
         for method in self.methods:
             if method not in METHODS:
                 raise ConfigError(f"unknown method '{method}'.{did_you_mean(method, METHODS)}")
@@ -138,11 +137,12 @@ def train_baselines(
         )
     check_files(folder, [CONFIG])
     config, registry = open_run(folder, settings.overrides, trust=settings.trust)
+    optimisation = _optimisation(registry, settings)
     device = pick_device(config.device)
     with locked(folder), thread_count(_threads(config, device)):
         task = _build_task(folder, config, registry, device)
         student = random_student(folder, config).to(task.device)
-        hyperparameters = _hyperparameters(config, settings, task.dtype)
+        hyperparameters = _hyperparameters(config, optimisation, task.dtype)
         baselines = finished.baselines
         for method in settings.methods:
             result = _train(task, student, hyperparameters, method, seconds, epoch_finished)
@@ -170,20 +170,32 @@ def _threads(config: RunConfig, device: str) -> int:
     return min(most, config.threads * workers) if config.threads else most
 
 
+def _optimisation(registry: Registry, settings: BaselineSettings) -> Optimisation:
+    """Create the optimiser of every method, and check it."""
+    name = settings.optimiser
+    builder = registry.create("optimiser", {"name": name})
+    lr, weight_decay = RATES.get(name, (settings.lr, 0.0))
+    if lr is None:
+        raise ConfigError(f"the optimiser '{name}' has no default learning rate here: give --lr.")
+    schedule = registry.create("lr-schedule", {"name": "cosine"})
+    optimisation = Optimisation(
+        optimiser=builder, schedule=schedule, lr=settings.lr or lr, weight_decay=weight_decay
+    )
+    check_optimiser(builder, weight_decay)
+    return optimisation
+
+
 def _hyperparameters(
-    config: RunConfig, settings: BaselineSettings, dtype: torch.dtype
+    config: RunConfig, optimisation: Optimisation, dtype: torch.dtype
 ) -> TrainingSettings:
     """The hyperparameters of every method, for one epoch."""
-    lr, weight_decay = RATES[settings.optimiser]
     return TrainingSettings(
         epochs=1,
-        lr=settings.lr or lr,
-        weight_decay=weight_decay,
+        optimisation=optimisation,
         batch_size=config.batch_size,
         seed=config.seed,
         temperature=config.finetune.temperature,
         soft_weight=config.finetune.soft_weight,
-        optimiser=settings.optimiser,
         dtype=dtype,
     )
 
@@ -222,10 +234,10 @@ def _train(
         seconds=elapsed,
         max_seconds=seconds,
         epochs=epochs,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
+        lr=settings.optimisation.lr,
+        weight_decay=settings.optimisation.weight_decay,
         seed=settings.seed,
-        optimiser=settings.optimiser,
+        optimiser=settings.optimisation.optimiser.name,
         command="",
         note=_note(seconds, per_epoch),
     )

@@ -23,17 +23,19 @@ from pbkd.training.distill import train_block
 from pbkd.training.feeds import Lesson
 from pbkd.training.learner import new_learner
 from pbkd.training.losses import create_loss
+from pbkd.training.optimisation import create_optimisation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
 
-    from pbkd.config.schema import DistillConfig, RunConfig
+    from pbkd.config.schema import RunConfig
     from pbkd.core.blocks import Block
     from pbkd.models.replacement import Proposal
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import BlockBuilder, Loss
+    from pbkd.training.optimisation import Optimisation
 
 
 __all__ = ["Coverage", "cover", "matching"]
@@ -102,6 +104,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
         The coverage, with `failure` if the network cannot be cut or trained.
     """
     loss = create_loss(registry, config.distill.loss)
+    optimisation = create_optimisation(registry, config.distill, "distill")
     torch.manual_seed(derive_seed(config.seed, "coverage", name))
     try:
         network = adopt(build_network(registry, {"name": name})).network
@@ -113,7 +116,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
         proposals = [
             _first_proposal(builders, chain[block.position], block, config.seed) for block in blocks
         ]
-        _train_one_step(chain, proposals, images, config.distill, loss)
+        _train_one_step(chain, proposals, images, loss, optimisation)
     except PbkdError as error:
         return Coverage(name=name, failure=str(error))
     before = macs(network, images.shape[1:])
@@ -139,8 +142,8 @@ def _train_one_step(
     chain: nn.Sequential,
     proposals: Sequence[Proposal],
     images: Tensor,
-    distill: DistillConfig,
     loss: Loss,
+    optimisation: Optimisation,
 ) -> None:
     """Train every replacement for one step on its block's input and output."""
     by_position = {proposal.block.position: proposal for proposal in proposals}
@@ -151,13 +154,7 @@ def _train_one_step(
             y = segment(x)
         proposal = by_position.get(position)
         if proposal is not None and proposal.replacement is not None:
-            learner = new_learner(
-                proposal.replacement,
-                lr=distill.lr,
-                weight_decay=distill.weight_decay,
-                steps=1,
-                optimiser=distill.optimiser["name"],
-            )
+            learner = new_learner(proposal.replacement, optimisation, steps=1)
             _, value = train_block(learner, Lesson(name, x, y, x), losses[name])
             if not math.isfinite(value):
                 raise PbkdError(f"the loss of the block '{proposal.block.name}' is {value:g}.")

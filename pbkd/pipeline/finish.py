@@ -19,6 +19,7 @@ from pbkd.pipeline.refine import assembled_stage, fine_tune, recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
 from pbkd.plugin.user_code import is_user_function
 from pbkd.training.finetune import TrainingSettings
+from pbkd.training.optimisation import create_optimisation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,25 +107,24 @@ def _refine(
                 before = recalibrated
     with ctx.clock.phase("fine-tuning"):
         if any_accepted:
-            tuned, note = fine_tune(ctx, student, before, _fine_tuning(config, task))
+            tuned, note = fine_tune(ctx, student, before, _fine_tuning(ctx))
             notes.append(note)
     if not any_accepted:
         notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
     return {"assembled": assembled, "recalibrated": recalibrated, "fine-tuned": tuned}, notes
 
 
-def _fine_tuning(config: RunConfig, task: DistillationTask) -> TrainingSettings:
+def _fine_tuning(ctx: RunContext) -> TrainingSettings:
     """The hyperparameters of fine-tuning; without labels, soft targets alone."""
+    config, task = ctx.planned.config, ctx.task
     finetune = config.finetune
     return TrainingSettings(
         epochs=finetune.epochs or 0,
-        lr=finetune.lr,
-        weight_decay=finetune.weight_decay,
+        optimisation=create_optimisation(ctx.registry, finetune, "finetune"),
         batch_size=config.batch_size,
         seed=config.seed,
         temperature=finetune.temperature,
         soft_weight=finetune.soft_weight if task.data.labelled else 1.0,
-        optimiser=finetune.optimiser["name"],
         dtype=task.dtype,
     )
 

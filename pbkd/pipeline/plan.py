@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pbkd.config.load import to_yaml
 from pbkd.core.blocks import sum_costs
 from pbkd.core.devices import pick_device
+from pbkd.data.batching import steps_per_epoch
 from pbkd.errors import ConfigError
 from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import possible_workers
@@ -20,6 +21,7 @@ from pbkd.pipeline.strategies import create_strategies
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import check_budget, check_candidates, forward_seconds
 from pbkd.planning.cost_files import CostTable
+from pbkd.training.optimisation_check import check_schedule
 from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pbkd.core.workload import Workload
     from pbkd.models.in_memory import InMemoryInputs
     from pbkd.models.replacement import Proposal
+    from pbkd.pipeline.strategies import Strategies
     from pbkd.planning.plan import Plan
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Launcher
@@ -88,13 +91,7 @@ def plan_run(
         ScheduleError: If no scheduler gives a valid schedule.
     """
     check_candidates(config.candidates, config.budget)
-    strategies = create_strategies(
-        registry,
-        builders=builder_choices(config.builder, config.candidates),
-        scheduler=config.scheduler,
-        launcher=config.launcher,
-        loss=config.distill.loss,
-    )
+    strategies = _strategies(config, registry)
     groups = _worker_groups(config, strategies.launcher)
     task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
     proposals = propose_all(registry, strategies, task, config.keep, config.seed, recorded or {})
@@ -102,6 +99,7 @@ def plan_run(
     plans = []
     for workers in groups:
         resolved = resolve(config, task, len(workers))
+        _check_schedules(strategies, resolved, task)
         extent = _workload(task, resolved), resolved.cache_gigabytes
         plans.append((resolved, plan_for_workers(workers, strategies, task, proposals, *extent)))
     resolved, plan = _fastest(plans)
@@ -129,6 +127,17 @@ def cost_table(planned: PlannedRun) -> CostTable:
     return CostTable(about, tuple(costs), replace(plan.workload, cache_bytes=None))
 
 
+def _strategies(config: RunConfig, registry: Registry) -> Strategies:
+    return create_strategies(
+        registry,
+        builders=builder_choices(config.builder, config.candidates),
+        scheduler=config.scheduler,
+        launcher=config.launcher,
+        distill=config.distill,
+        finetune=config.finetune,
+    )
+
+
 def _worker_groups(config: RunConfig, launcher: Launcher) -> list[tuple[Worker, ...]]:
     """List the worker groups to choose from: the launcher's own, or this machine's."""
     device = pick_device(config.device)
@@ -153,6 +162,18 @@ def _host_device(first: Worker, device: str) -> str:
 def _workload(task: DistillationTask, config: RunConfig) -> Workload:
     epochs = config.distill.epochs or 0
     return phase_workload(task, config.batch_size, epochs, config.cache_gigabytes)
+
+
+def _check_schedules(strategies: Strategies, config: RunConfig, task: DistillationTask) -> None:
+    """Check the learning rates of all steps that will be trained."""
+    distill, finetune = config.distill, config.finetune
+    for schedule, epochs, data in (
+        (strategies.optimisation.schedule, distill.epochs, task.training),
+        (strategies.optimisation.schedule, distill.student_fed_epochs, task.training),
+        (strategies.fine_tuning.schedule, finetune.epochs, task.data),
+    ):
+        if epochs:
+            check_schedule(schedule, epochs * steps_per_epoch(data.train, config.batch_size))
 
 
 def _replacements(proposals: Mapping[str, Proposal]) -> dict[str, nn.Module]:

@@ -10,6 +10,7 @@ from pbkd.planning.plan import Plan, PlannedBlock
 from pbkd.planning.profiling import measure_costs
 from pbkd.planning.scheduler_choice import cache_name, cache_obstacle, choose_schedule
 from pbkd.training.applied_loss import apply_to_blocks
+from pbkd.training.learner import BlockMethod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pbkd.core.workload import Workload
     from pbkd.models.replacement import Proposal
     from pbkd.pipeline.strategies import Strategies
-    from pbkd.protocols import Loss
     from pbkd.training.task import DistillationTask
 
 
@@ -55,7 +55,7 @@ def plan_for_workers(
     replacements = {
         name: p.replacement for name, p in proposals.items() if p.replacement is not None
     }
-    measured = _measure(task, replacements, strategies.loss, workers[0].threads)
+    measured = _measure(task, replacements, strategies, workers[0].threads)
     costs = measured.costs
     trained = list({proposals[name].block.name: proposals[name].block for name in costs}.values())
     obstacle = cache_obstacle(cache_limit, task, trained, workers)
@@ -89,7 +89,10 @@ class _Measured(NamedTuple):
 
 
 def _measure(
-    task: DistillationTask, replacements: Mapping[str, nn.Module], loss: Loss, threads: int
+    task: DistillationTask,
+    replacements: Mapping[str, nn.Module],
+    strategies: Strategies,
+    threads: int,
 ) -> _Measured:
     """Measure all candidates, one builder's at a time; return them in the order of the blocks."""
     by_builder: dict[int, dict[str, nn.Module]] = {}
@@ -100,10 +103,11 @@ def _measure(
     forward: dict[str, float] = {}
     segments: dict[str, float] = {}
     images = task.images.to(task.dtype)
-    losses = apply_to_blocks(loss, task.chain, task.dtype)
+    losses = apply_to_blocks(strategies.loss, task.chain, task.dtype)
+    method = BlockMethod(losses, strategies.optimisation, task.dtype)
     with thread_count(threads):
         for index, modules in by_builder.items():
-            measured = measure_costs(task.feeding, modules, images, losses, dtype=task.dtype)
+            measured = measure_costs(task.feeding, modules, images, method)
             costs |= {candidate_name(cost.name, index): cost for cost in measured.blocks}
             forward |= {
                 candidate_name(name, index): seconds

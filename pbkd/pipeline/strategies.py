@@ -9,12 +9,16 @@ from pbkd.execution.workers import create_launcher
 from pbkd.models.replacement import create_builders
 from pbkd.planning.scheduler_choice import schedulers
 from pbkd.training.losses import create_loss
+from pbkd.training.optimisation import create_optimisation
+from pbkd.training.optimisation_check import check_optimiser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pbkd.config.schema import DistillConfig, FineTuneConfig
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import BlockBuilder, Launcher, Loss, Scheduler
+    from pbkd.training.optimisation import Optimisation
 
 
 __all__ = ["Strategies", "create_strategies"]
@@ -30,6 +34,8 @@ class Strategies:
         builder_choices: Name and options of each builder.
         builders: The builders, in the same order.
         loss: The loss of the blockwise phases.
+        optimisation: Optimiser and learning rate schedule of the blockwise phases.
+        fine_tuning: The same of fine-tuning.
     """
 
     schedulers: Mapping[str, Scheduler]
@@ -37,6 +43,8 @@ class Strategies:
     builder_choices: Sequence[dict[str, Any]]
     builders: Sequence[BlockBuilder]
     loss: Loss
+    optimisation: Optimisation
+    fine_tuning: Optimisation
 
 
 def create_strategies(
@@ -45,25 +53,33 @@ def create_strategies(
     builders: Sequence[dict[str, Any]],
     scheduler: Mapping[str, Any],
     launcher: Mapping[str, Any],
-    loss: Mapping[str, Any],
+    distill: DistillConfig,
+    finetune: FineTuneConfig,
 ) -> Strategies:
-    """Create the strategies of a run.
+    """Create the strategies of a run, and check its optimisers.
 
     Args:
         registry: The plugins.
         builders: The choices of all builders.
         scheduler: The choice of the scheduler; `auto` for every installed one.
         launcher: The choice of the launcher.
-        loss: The choice of the loss.
+        distill: Loss and optimiser of the blockwise phases.
+        finetune: The same of fine-tuning.
 
     Raises:
         UnknownNameError: If a name is not registered.
         ConfigError: If an option is invalid.
+        PluginError: If an optimiser does not work, or could not be resumed.
     """
-    return Strategies(
-        schedulers(scheduler, registry),
-        create_launcher(registry, launcher),
-        builders,
-        create_builders(registry, builders),
-        create_loss(registry, loss),
+    strategies = Strategies(
+        schedulers=schedulers(scheduler, registry),
+        launcher=create_launcher(registry, launcher),
+        builder_choices=builders,
+        builders=create_builders(registry, builders),
+        loss=create_loss(registry, distill.loss),
+        optimisation=create_optimisation(registry, distill, "distill"),
+        fine_tuning=create_optimisation(registry, finetune, "finetune"),
     )
+    for optimisation in (strategies.optimisation, strategies.fine_tuning):
+        check_optimiser(optimisation.optimiser, optimisation.weight_decay)
+    return strategies

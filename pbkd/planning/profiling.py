@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pbkd.training.applied_loss import AppliedLoss
+    from pbkd.training.learner import BlockMethod
 
 
 __all__ = ["ChainCosts", "measure_costs"]
@@ -70,10 +70,9 @@ def measure_costs(
     chain: nn.Sequential,
     replacements: Mapping[str, nn.Module],
     images: Tensor,
-    losses: Mapping[str, AppliedLoss],
+    method: BlockMethod,
     *,
     offset: int = 0,
-    dtype: torch.dtype = torch.float32,
 ) -> ChainCosts:
     """Measure the teacher's forward pass and a training step of every replaced block.
 
@@ -85,11 +84,10 @@ def measure_costs(
         chain: The teacher, with BatchNorm fused into convolutions.
         replacements: The replacement of each block; they are copied and stay untrained.
         images: One batch, (N, C, H, W).
-        losses: The loss of blockwise training, by block.
+        method: How replacements are trained.
         offset: The segment to start with; the ones before it are measured last. Workers that
             measure at the same time from different offsets slow each other down as they do in
             training.
-        dtype: The dtype of the replacements' forward pass (autocast).
 
     Returns:
         Costs per step, and seconds of all forward passes.
@@ -97,11 +95,11 @@ def measure_costs(
     Raises:
         PluginError: If a replacement cannot be trained with its loss.
     """
-    whole = teacher, training = _timed(chain, replacements, images, losses, offset, dtype)
+    whole = teacher, training = _timed(chain, replacements, images, method, offset)
     overhead = dict.fromkeys(training, 0.0)
     few = images[: len(images) // _FEWER]
     if len(few) > 1:  # BatchNorm needs two
-        part = _timed(chain, replacements, few, losses, offset, dtype)
+        part = _timed(chain, replacements, few, method, offset)
         overhead = _overhead(whole, part, len(few) / len(images))
     costs, prefix = [], 0.0
     for name, _ in chain.named_children():
@@ -132,9 +130,8 @@ def _timed(
     chain: nn.Sequential,
     replacements: Mapping[str, nn.Module],
     images: Tensor,
-    losses: Mapping[str, AppliedLoss],
+    method: BlockMethod,
     offset: int,
-    dtype: torch.dtype,
 ) -> _Timings:
     """Measure every segment's forward pass and every replacement's training step."""
     teacher: dict[str, float] = {}
@@ -149,7 +146,7 @@ def _timed(
                 teacher[name], y = _seconds(forward, images.device)
                 if name in replacements:
                     lesson = Lesson(name, x, y, x)
-                    training[name] = _step_cost(replacements[name], lesson, losses[name], dtype)
+                    training[name] = _step_cost(replacements[name], lesson, method)
             else:
                 y = forward()
             x = y
@@ -177,33 +174,34 @@ def _reading(x: Tensor, y: Tensor) -> Callable[[], None]:
     return run
 
 
-def _step_cost(
-    replacement: nn.Module, lesson: Lesson, loss: AppliedLoss, dtype: torch.dtype
-) -> _StepCost:
+def _step_cost(replacement: nn.Module, lesson: Lesson, method: BlockMethod) -> _StepCost:
     name, x, y, _ = lesson
     try:
-        seconds, _ = _seconds(_training_step(replacement, lesson, loss, dtype), x.device)
+        seconds, _ = _seconds(_training_step(replacement, lesson, method), x.device)
         with evaluation_mode(replacement):
             forward_seconds, _ = _seconds(_forward(replacement, x), x.device)
         read_seconds, _ = _seconds(_reading(x, y), x.device)
         return _StepCost(seconds, forward_seconds, read_seconds, x.nbytes)
+    except PluginError:
+        raise
     except Exception as error:
         if is_out_of_memory(error):
             raise
         raise PluginError(
             f"the builder's replacement of block '{name}' cannot be trained with the loss"
-            f" '{loss.loss.name}': {describe_error(error)}."
+            f" '{method.losses[name].loss.name}': {describe_error(error)}."
         ) from error
 
 
 def _training_step(
-    replacement: nn.Module, lesson: Lesson, loss: AppliedLoss, dtype: torch.dtype
+    replacement: nn.Module, lesson: Lesson, method: BlockMethod
 ) -> Callable[[], None]:
     copied = copy.deepcopy(replacement)
-    block = new_learner(copied, lr=1e-3, weight_decay=0.0, steps=_REPEATS + 1, dtype=dtype)
+    optimisation = replace(method.optimisation, lr=1e-3, weight_decay=0.0)
+    block = new_learner(copied, optimisation, steps=_REPEATS + 1, dtype=method.dtype)
 
     def run() -> None:
-        train_block(block, lesson, loss)
+        train_block(block, lesson, method.losses[lesson.block])
 
     return run
 

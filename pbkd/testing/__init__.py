@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pbkd.testing.losses import apply_loss, check_loss
     from pbkd.testing.meters import check_meter
     from pbkd.testing.models import check_model
+    from pbkd.testing.optimisers import check_lr_schedule, check_optimiser
     from pbkd.testing.partitioners import check_partitioner
     from pbkd.testing.plugin import check_plugin, examine
     from pbkd.testing.schedulers import check_scheduler
@@ -36,8 +37,10 @@ __all__ = [
     "check_builder",
     "check_launcher",
     "check_loss",
+    "check_lr_schedule",
     "check_meter",
     "check_model",
+    "check_optimiser",
     "check_partitioner",
     "check_plugin",
     "check_schedule",
@@ -62,8 +65,10 @@ __getattr__ = lazy_exports(
         "check_builder": "pbkd.testing.builders",
         "check_launcher": "pbkd.testing.launchers",
         "check_loss": "pbkd.testing.losses",
+        "check_lr_schedule": "pbkd.testing.optimisers",
         "check_meter": "pbkd.testing.meters",
         "check_model": "pbkd.testing.models",
+        "check_optimiser": "pbkd.testing.optimisers",
         "check_partitioner": "pbkd.testing.partitioners",
         "check_plugin": "pbkd.testing.plugin",
         "check_schedule": "pbkd.core.schedule",

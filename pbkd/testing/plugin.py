@@ -16,6 +16,7 @@ from pbkd.testing.launchers import check_launcher
 from pbkd.testing.losses import check_loss
 from pbkd.testing.meters import check_meter
 from pbkd.testing.models import check_model
+from pbkd.testing.optimisers import check_lr_schedule, check_optimiser
 from pbkd.testing.partitioners import check_partitioner
 from pbkd.testing.schedulers import check_scheduler
 from pbkd.testing.tiny import tiny_teacher
@@ -37,6 +38,8 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "scheduler": ("schedules are complete, possible and the same again", check_scheduler),
     "meter": ("readings never fall, and it closes", check_meter),
     "launcher": ("every worker works once, and failures are raised", check_launcher),
+    "optimiser": ("it trains, and continues from a checkpoint", check_optimiser),
+    "lr-schedule": ("factors from 0 to 1 that depend on the step alone", check_lr_schedule),
     "model": ("the network is built and takes its images", check_model),
 }
 _MADE: tuple[str, Callable[[Any], None]] = (

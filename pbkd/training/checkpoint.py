@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from pbkd.core.files import write_file
 from pbkd.errors import CheckpointError
+from pbkd.training.optimiser_state import pack_state, unpack_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -148,27 +149,39 @@ def snapshot(training: Learner) -> tuple[dict[str, Tensor], Facts]:
     tensors = {
         f"network.{name}": tensor for name, tensor in training.replacement.state_dict().items()
     }
-    for index, moments in training.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{key}": moment for key, moment in moments.items()}
-    facts = {"rate_steps": training.rate.last_epoch, "scaler": training.scaler.state_dict()}
-    return tensors, facts
+    state, packed = pack_state(training.optimiser)
+    facts = {
+        "optimiser": packed,
+        "rate_steps": training.rate.last_epoch,
+        "scaler": training.scaler.state_dict(),
+    }
+    return {**tensors, **state}, facts
 
 
 def restore(tensors: Mapping[str, Tensor], facts: Facts, training: Learner) -> None:
-    """Put a training into the state of a snapshot; it continues bit-identically."""
-    optimiser = training.optimiser
+    """Put a training into the state of a snapshot; it continues bit-identically.
+
+    Raises:
+        CheckpointError: The snapshot is of another optimiser.
+    """
     training.replacement.load_state_dict(tensors_below(tensors, "network."))
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    state = optimiser.state_dict()
-    state["state"] = {}
-    for key, saved in tensors_below(tensors, "optimiser.").items():
-        index, moment = key.split(".", 1)
-        of_parameter = state["state"].setdefault(int(index), {})
-        of_parameter[moment] = _laid_out(saved, parameters[int(index)])
-    optimiser.load_state_dict(state)
-    _set_rate(optimiser, training.rate, facts["rate_steps"])
+    try:
+        _restore_optimiser(training.optimiser, unpack_state(facts["optimiser"], tensors))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise CheckpointError(f"a checkpoint is of another optimiser ({error}).") from error
+    training.rate.last_epoch = facts["rate_steps"]
     if facts["scaler"]:
         training.scaler.load_state_dict(facts["scaler"])
+
+
+def _restore_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    for index, moments in state["state"].items():
+        if isinstance(index, int):
+            moments |= {key: _laid_out(saved, parameters[index]) for key, saved in moments.items()}
+    built = optimiser.state_dict()["param_groups"]
+    groups = [{**one, **saved} for one, saved in zip(built, state["param_groups"], strict=True)]
+    optimiser.load_state_dict({**state, "param_groups": groups})
 
 
 def tensors_below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -180,18 +193,8 @@ def tensors_below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tenso
     }
 
 
-def _laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
+def _laid_out(saved: Any, parameter: Tensor) -> Any:
     """Copy an optimiser moment to its parameter's memory layout, as fused kernels require."""
-    if saved.shape != parameter.shape:
+    if not isinstance(saved, torch.Tensor) or saved.shape != parameter.shape:
         return saved
     return torch.empty_like(parameter, dtype=saved.dtype).detach().copy_(saved)
-
-
-def _set_rate(
-    optimiser: torch.optim.Optimizer, rate: torch.optim.lr_scheduler.LRScheduler, steps: int
-) -> None:
-    assert isinstance(rate, torch.optim.lr_scheduler.LambdaLR)
-    rate.last_epoch = steps
-    rates = [base * factor(steps) for base, factor in zip(rate.base_lrs, rate.lr_lambdas)]  # noqa: B905
-    for group, value in zip(optimiser.param_groups, rates, strict=True):
-        group["lr"] = value

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pbkd.data.normalization import Normalization
     from pbkd.training.checkpoint import CheckpointStore
     from pbkd.training.learner import Learner
+    from pbkd.training.optimisation import Optimisation
     from pbkd.training.throughput import Pace
 
 
@@ -37,25 +38,21 @@ class TrainingSettings:
 
     Attributes:
         epochs: Passes over the training split.
-        lr: Peak learning rate, after a linear warm-up; a cosine follows it down to zero.
-        weight_decay: The optimiser's weight decay.
+        optimisation: Optimiser, learning rate and its schedule, weight decay.
         batch_size: Images per step.
         seed: What the order of images and their augmentation depend on.
         temperature: Of the soft targets.
         soft_weight: Share of the soft-target loss; the rest is cross-entropy with the labels. At 1
             labels are not needed. Without a teacher the loss is cross-entropy alone.
-        optimiser: A key of `pbkd.training.learner.OPTIMISERS`.
         dtype: What the network computes in, under autocast.
     """
 
     epochs: int
-    lr: float
-    weight_decay: float
+    optimisation: Optimisation
     batch_size: int
     seed: int
     temperature: float = 4.0
     soft_weight: float = 0.9
-    optimiser: str = "adamw"
     dtype: torch.dtype = torch.float32
 
 
@@ -113,7 +110,9 @@ def train_network(
     hooks = hooks or TrainingHooks()
     device = next(network.parameters()).device
     steps = steps_per_epoch(data.train, settings.batch_size)
-    learner = _learner(network, settings, settings.epochs * steps)
+    learner = new_learner(
+        network, settings.optimisation, steps=settings.epochs * steps, dtype=settings.dtype
+    )
 
     def validate() -> float:
         return accuracy(network, data.validation, normalization, device=device)
@@ -136,17 +135,6 @@ def train_network(
             _write_checkpoint(hooks.checkpoints, learner, best)
     network.eval().load_state_dict(best.state)
     return best.score
-
-
-def _learner(network: nn.Module, settings: TrainingSettings, steps: int) -> Learner:
-    return new_learner(
-        network,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        steps=steps,
-        dtype=settings.dtype,
-        optimiser=settings.optimiser,
-    )
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
+from pbkd.errors import PLUGIN_FAILURES, PluginError, is_out_of_memory
 from pbkd.models.precision import autocast
+from pbkd.plugin.attribution import describe_failure
+from pbkd.training.optimisation import build_optimiser, schedule_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from torch import nn
 
+    from pbkd.training.applied_loss import AppliedLoss
+    from pbkd.training.optimisation import Optimisation
 
-__all__ = ["OPTIMISERS", "Learner", "new_learner", "warmup_cosine"]
 
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
-    # As networks for CIFAR and ImageNet are usually trained (He et al. 2015, arXiv 1512.03385).
-    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
-}
+__all__ = ["BlockMethod", "Learner", "new_learner"]
+
+
+@dataclass(frozen=True)
+class BlockMethod:
+    """How a replacement learns its block's output.
+
+    Attributes:
+        losses: The loss between output and target, by block.
+        optimisation: How weights are updated.
+        dtype: What the replacement computes in; not float32: under autocast.
+    """
+
+    losses: Mapping[str, AppliedLoss]
+    optimisation: Optimisation
+    dtype: torch.dtype = torch.float32
 
 
 @dataclass(kw_only=True)
@@ -32,6 +45,7 @@ class Learner:
 
     Attributes:
         replacement: The network.
+        optimisation: How it is updated.
         forward: The network in the precision of the run.
         scaler: Scales the gradients of float16.
         optimiser: Updates the network.
@@ -42,6 +56,7 @@ class Learner:
     """
 
     replacement: nn.Module
+    optimisation: Optimisation
     forward: nn.Module
     scaler: torch.amp.GradScaler
     optimiser: torch.optim.Optimizer
@@ -51,8 +66,18 @@ class Learner:
     micro_batches: int = 1
 
     def step(self) -> None:
-        """Take an optimiser step and advance the learning rate schedule."""
-        self.scaler.step(self.optimiser)
+        """Take an optimiser step and advance the learning rate schedule.
+
+        Raises:
+            PluginError: The optimiser or the schedule fails.
+        """
+        try:
+            self.scaler.step(self.optimiser)
+        except PLUGIN_FAILURES as error:
+            if is_out_of_memory(error):
+                raise
+            failure = describe_failure("optimiser", self.optimisation.optimiser, "step", error)
+            raise PluginError(f"{failure}.") from error
         self.scaler.update()
         self.rate.step()
 
@@ -63,53 +88,35 @@ class Learner:
         self.optimiser.state.clear()
 
 
-def warmup_cosine(
-    optimiser: torch.optim.Optimizer, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """Schedule a linear warm-up over the first 5 % of the steps, then a cosine to zero."""
-    warmup = max(1, steps // 20)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-
-
 def new_learner(
     replacement: nn.Module,
+    optimisation: Optimisation,
     *,
-    lr: float,
-    weight_decay: float,
     steps: int,
     dtype: torch.dtype = torch.float32,
-    optimiser: str = "adamw",
 ) -> Learner:
     """Prepare a network for training.
 
     Args:
         replacement: The network, on the device to train on.
-        lr: Peak learning rate.
-        weight_decay: The optimiser's weight decay.
+        optimisation: Optimiser, learning rate and its schedule, weight decay.
         steps: Number of steps, which the learning rate schedule spans.
         dtype: What the network computes in; not float32: under autocast.
-        optimiser: A key of `OPTIMISERS`.
 
     Returns:
         The network in training mode, with its optimiser.
+
+    Raises:
+        PluginError: The optimiser or the schedule fails.
     """
-    device = next(replacement.parameters()).device
-    algorithm = OPTIMISERS[optimiser](
-        replacement.parameters(),
-        lr=lr,
-        weight_decay=weight_decay,
-        fused=device.type in ("cpu", "cuda"),
-    )
+    parameters = list(replacement.parameters())
+    device = parameters[0].device
+    optimiser = build_optimiser(optimisation, parameters)
     return Learner(
         replacement=replacement.train(),
+        optimisation=optimisation,
         forward=autocast(replacement, dtype),
         scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
-        optimiser=algorithm,
-        rate=warmup_cosine(algorithm, steps),
+        optimiser=optimiser,
+        rate=schedule_rate(optimiser, optimisation.schedule, steps),
     )

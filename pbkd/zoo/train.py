@@ -17,6 +17,7 @@ from pbkd.core.devices import pick_device
 from pbkd.core.files import file_digest, write_file
 from pbkd.core.process import keep_freed_memory
 from pbkd.core.seeding import derive_seed
+from pbkd.data.batching import steps_per_epoch
 from pbkd.data.load import load_data
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, TeacherError
@@ -27,6 +28,8 @@ from pbkd.models.precision import pick_dtype
 from pbkd.models.teacher import build_network, find_model
 from pbkd.models.weights import fit_weights, halved, read_weights, write_weights
 from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
+from pbkd.training.optimisation import create_optimisation
+from pbkd.training.optimisation_check import check_optimiser, check_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,8 +60,8 @@ class TrainConfig:
     data: dict[str, Any] = field(default_factory=lambda: {"name": "digits"})
     epochs: int = 60
     optimiser: dict[str, Any] = field(default_factory=lambda: {"name": "adamw"})
-    """adamw, or sgd: with Nesterov's momentum of 0.9."""
     lr: float = 0.003
+    schedule: dict[str, Any] = field(default_factory=lambda: {"name": "cosine"})
     weight_decay: float = 0.05
     batch_size: int = 64
     seed: int = 0
@@ -99,12 +102,16 @@ def train_model(
     config = training_recipe(model, name, overrides)
     data = load_data(config.data, registry)
     device = torch.device(pick_device(config.device))
+    settings = _settings(registry, config, device)
     normalization = Normalization(tuple(model.mean), tuple(model.std))
     network = _initial_network(registry, name, config).to(device)
     _check_data(name, network, data, normalization)
     network = network.to(memory_format=torch.channels_last)
+    check_optimiser(settings.optimisation.optimiser, config.weight_decay)
+    steps = config.epochs * steps_per_epoch(data.train, config.batch_size)
+    check_schedule(settings.optimisation.schedule, steps)
     hooks = TrainingHooks(epoch_finished)
-    train_network(network, data, normalization, _settings(config, device), hooks=hooks)
+    train_network(network, data, normalization, settings, hooks=hooks)
     weights = _write_halved(network, out / f"{name}.safetensors")
     card = {
         "name": name,
@@ -126,14 +133,12 @@ def _write_halved(network: nn.Module, path: Path) -> Path:
     return path
 
 
-def _settings(config: TrainConfig, device: torch.device) -> TrainingSettings:
+def _settings(registry: Registry, config: TrainConfig, device: torch.device) -> TrainingSettings:
     return TrainingSettings(
         epochs=config.epochs,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
+        optimisation=create_optimisation(registry, config),
         batch_size=config.batch_size,
         seed=config.seed,
-        optimiser=config.optimiser["name"],
         dtype=pick_dtype(config.autocast, device),
     )
 

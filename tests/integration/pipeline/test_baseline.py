@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from pbkd_optimisers import SGD
 
 from pbkd.config.load import load_config
 from pbkd.core.files import read_json, write_json
 from pbkd.data.batching import shuffled_batches
 from pbkd.data.normalization import Normalization
-from pbkd.errors import ConfigError, IdentityError, RunFolderError
+from pbkd.errors import ConfigError, IdentityError, RunFolderError, UnknownNameError
 from pbkd.models.accuracy import accuracy
 from pbkd.models.metrics import macs, parameters
 from pbkd.models.teacher import load_teacher
@@ -28,9 +29,10 @@ from pbkd.runs.checksums import write_checksums
 from pbkd.runs.finished import read_finished
 from pbkd.training.finetune import TrainingSettings
 from pbkd.training.task import DistillationTask
+from tests.optimisations import optimisation
 from tests.run_folders import change
 
-SETTINGS = TrainingSettings(epochs=1, lr=0.003, weight_decay=0.05, batch_size=64, seed=0)
+SETTINGS = TrainingSettings(epochs=1, optimisation=optimisation(0.003, 0.05), batch_size=64, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +135,14 @@ def test_a_method_learns_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPa
     train_baselines(folder, BaselineSettings(seconds=7, lr=0.01))
     train_baselines(folder, BaselineSettings(methods=["scratch"], seconds=7, optimiser="sgd"))
     (settings, scratch), (other, distillation), (third, _) = calls
-    assert (third.optimiser, third.lr, third.weight_decay) == ("sgd", 0.1, 0.0005)
-    expected = replace(SETTINGS, epochs=7, lr=0.01, temperature=2.0, soft_weight=0.25)
+    assert third.optimisation == optimisation(0.1, 0.0005, SGD())
+    expected = replace(
+        SETTINGS,
+        epochs=7,
+        optimisation=optimisation(0.01, 0.05),
+        temperature=2.0,
+        soft_weight=0.25,
+    )
     assert settings == other == expected
     assert scratch["teacher"] is None
     teacher = distillation["teacher"]
@@ -256,7 +264,7 @@ def test_another_teacher_is_refused(folder: Path, tmp_path: Path, registry: Regi
 def test_a_mistake_is_told_and_nothing_is_trained(
     original: Path, arguments: dict[str, Any], told: str
 ) -> None:
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises((ConfigError, UnknownNameError)) as error:
         train_baselines(original, BaselineSettings(**arguments))
     assert str(error.value).startswith(told)
     assert not (original / "baselines.json").exists()

@@ -11,6 +11,7 @@ from pbkd.bench.procedures import run_jobs
 from pbkd.bench.rig import Rig
 from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import ConfigError, UnknownNameError
+from tests.optimisations import optimisation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +47,7 @@ def test_a_shared_job_is_claimed_only_when_the_last_one_is_done(
         blocks={},
         images=[],
         loss=RelativeSquaredError(),
+        optimisation=optimisation(0.001),
         rank=0,
     )
     order: list[str] = []

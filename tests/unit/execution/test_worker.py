@@ -13,6 +13,7 @@ from pbkd.execution.worker import epoch_batches
 from pbkd.models.replacement import read_replacement
 from pbkd.models.weights import write_weights
 from pbkd.runs.assignment import Assignment
+from pbkd.training.optimisation import create_optimisation
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
@@ -34,6 +35,7 @@ def test_batches_are_the_same_for_every_job(registry: Registry, digits: Distilla
             task=digits,
             builders={},
             loss=loss,
+            optimisation=create_optimisation(registry, config.distill),
             assignment=assignment,
         )
 

@@ -14,6 +14,7 @@ from pbkd.training.distill import train_block
 from pbkd.training.feeds import Lesson
 from pbkd.training.learner import new_learner
 from pbkd.training.task import build_task
+from tests.optimisations import optimisation
 
 
 def test_none_leaves_a_module_as_it_is() -> None:
@@ -70,7 +71,7 @@ def test_a_block_learns_in_half_precision_with_weights_in_full() -> None:
     block = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU())
     x = torch.randn(16, 3, 4, 4).to(torch.bfloat16)
     target = torch.randn(16, 8, 4, 4).relu().to(torch.bfloat16)
-    own = new_learner(block, lr=0.03, weight_decay=0, steps=30, dtype=torch.bfloat16)
+    own = new_learner(block, optimisation(0.03), steps=30, dtype=torch.bfloat16)
     assert isinstance(own.forward, Autocast)
     lesson, nmse = Lesson("", x, target, x), AppliedLoss(RelativeSquaredError())
     losses = [train_block(own, lesson, nmse) for _ in range(30)]

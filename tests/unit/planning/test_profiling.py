@@ -9,11 +9,13 @@ from pbkd_squared_error import SquaredError
 from torch import Tensor, nn
 
 from pbkd.planning.profiling import measure_costs
-from pbkd.training.applied_loss import AppliedLoss, apply_to_blocks
+from pbkd.training.applied_loss import apply_to_blocks
+from pbkd.training.learner import BlockMethod
+from tests.optimisations import optimisation
 
 
-def mse(chain: nn.Sequential) -> dict[str, AppliedLoss]:
-    return apply_to_blocks(SquaredError(), chain)
+def mse(chain: nn.Sequential) -> BlockMethod:
+    return BlockMethod(apply_to_blocks(SquaredError(), chain), optimisation(0.001))
 
 
 class _Slow(nn.Module):

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from pbkd_optimisers import SGD, AdamW
 
 from pbkd.errors import CheckpointError
 from pbkd.training.checkpoint import CheckpointStore, is_checkpoint_due, restore, snapshot
-from pbkd.training.learner import OPTIMISERS, new_learner
+from pbkd.training.learner import new_learner
+from tests.optimisations import optimisation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pbkd.protocols import OptimiserBuilder
 
 
 def test_checkpoints_lie_at_least_so_many_steps_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,8 +41,10 @@ def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
         kept.read(1)
 
 
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
-def test_a_training_goes_on_bit_by_bit_from_its_snapshot(tmp_path: Path, optimiser: str) -> None:
+@pytest.mark.parametrize("optimiser", [AdamW(), SGD()], ids=lambda optimiser: optimiser.name)
+def test_a_training_goes_on_bit_by_bit_from_its_snapshot(
+    tmp_path: Path, optimiser: OptimiserBuilder
+) -> None:
     def steps(learner: Any, numbers: Iterator[int]) -> None:
         for number in numbers:
             x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(number))
@@ -51,7 +57,7 @@ def test_a_training_goes_on_bit_by_bit_from_its_snapshot(tmp_path: Path, optimis
         torch.manual_seed(0)
         network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
         network = network.to(memory_format=torch.channels_last)
-        return new_learner(network, lr=0.01, weight_decay=0.1, steps=20, optimiser=optimiser)
+        return new_learner(network, optimisation(0.01, 0.1, optimiser), steps=20)
 
     whole, half, rest = learner(), learner(), learner()
     steps(whole, iter(range(20)))

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import copy
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from pbkd_lr_schedules import Cosine
 from pbkd_squared_error import RelativeSquaredError, SquaredError
 from torch import Tensor, nn
 
 from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.distill import train_block, train_job
 from pbkd.training.feeds import Lesson, recompute
-from pbkd.training.learner import Learner, new_learner, warmup_cosine
+from pbkd.training.learner import Learner, new_learner
+from pbkd.training.optimisation import schedule_rate
+from tests.optimisations import optimisation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,9 +45,7 @@ def _epochs(epochs: int = 2, steps: int = 3) -> Iterator[list[Tensor]]:
 def _learners(names: list[str]) -> dict[str, Learner]:
     sizes = {"block0": (4, 5), "block1": (5, 6), "block2": (6, 7), "block3": (7, 3)}
     return {
-        name: new_learner(
-            _replacement(int(name[-1]), *sizes[name]), lr=0.01, weight_decay=0, steps=6
-        )
+        name: new_learner(_replacement(int(name[-1]), *sizes[name]), optimisation(0.01), steps=6)
         for name in names
     }
 
@@ -54,7 +54,7 @@ def test_a_batch_in_pieces_gives_the_gradients_of_the_whole() -> None:
     x, target = torch.rand(10, 4), torch.rand(10, 5)
     outcomes = []
     for micro_batches in (1, 3, 99):
-        own = new_learner(_replacement(0, 4, 5), lr=0.0, weight_decay=0, steps=6)
+        own = new_learner(_replacement(0, 4, 5), optimisation(0.0), steps=6)
         own.micro_batches = micro_batches
         output, value = train_block(
             own, Lesson("", x, target, x), AppliedLoss(RelativeSquaredError())
@@ -98,7 +98,7 @@ def test_teacher_fed_training_is_gradient_descent_on_the_teachers_input_and_outp
     chain, trained = _chain(), _learners(["block1"])
     expected = copy.deepcopy(trained["block1"].replacement)
     optimiser = torch.optim.AdamW(expected.parameters(), lr=0.01, weight_decay=0)
-    rate = warmup_cosine(optimiser, 6)
+    rate = schedule_rate(optimiser, Cosine(), 6)
     losses = []
     for batch in (b for batches in _epochs() for b in batches):
         x = chain[0](batch)
@@ -172,32 +172,3 @@ def test_training_lowers_the_loss() -> None:
         block.rate = torch.optim.lr_scheduler.ConstantLR(block.optimiser, 1.0)
     _train(_chain(), trained, _epochs(30, 10), mse)
     assert all(block.losses[-1] < 0.2 * block.losses[0] for block in trained.values())
-
-
-def test_the_rate_rises_for_a_twentieth_of_the_steps_and_falls_to_zero() -> None:
-    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
-    rate = warmup_cosine(optimiser, 100)
-    rates = []
-    for _ in range(100):
-        rates.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        rate.step()
-    assert rates[:5] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0])
-    assert rates[5] == pytest.approx(2.0)
-    assert all(a >= b for a, b in pairwise(rates[5:]))
-    assert rates[-1] < 0.002
-
-
-@pytest.mark.parametrize(
-    ("optimiser", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
-)
-def test_the_optimiser_is_the_one_that_was_asked_for(
-    optimiser: str, kind: type[torch.optim.Optimizer]
-) -> None:
-    own = new_learner(_replacement(0, 4, 5), lr=0.1, weight_decay=0.5, steps=6, optimiser=optimiser)
-    (group,) = own.optimiser.param_groups
-    assert type(own.optimiser) is kind
-    assert (group["initial_lr"], group["weight_decay"]) == (0.1, 0.5)
-    assert (group.get("momentum"), group.get("nesterov")) == (
-        (0.9, True) if optimiser == "sgd" else (None, None)
-    )

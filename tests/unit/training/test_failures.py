@@ -16,6 +16,7 @@ from pbkd.training.distill import train_job
 from pbkd.training.failures import describe_error, divergence_reason
 from pbkd.training.feeds import recompute, teach
 from pbkd.training.learner import new_learner
+from tests.optimisations import optimisation
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def _chain() -> nn.Sequential:
 
 def _train(replacements: dict[str, nn.Module], *, student_fed: bool = False) -> dict[str, Any]:
     learners = {
-        name: new_learner(replacement, lr=0.01, weight_decay=0, steps=12)
+        name: new_learner(replacement, optimisation(0.01), steps=12)
         for name, replacement in replacements.items()
     }
     generator = torch.Generator().manual_seed(1)

@@ -11,6 +11,7 @@ from torch import nn
 from pbkd.data.normalization import Normalization
 from pbkd.models.accuracy import accuracy
 from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
+from tests.optimisations import optimisation
 
 if TYPE_CHECKING:
     from pbkd.data.datasets import Dataset
@@ -29,8 +30,9 @@ def _network() -> nn.Module:
 
 
 def _settings(**changes: float) -> TrainingSettings:
-    settings = {"epochs": 3, "lr": 0.01, "weight_decay": 0.0, "batch_size": 32, "seed": 0}
-    return TrainingSettings(**{**settings, **changes})  # type: ignore[arg-type]
+    rate = optimisation(changes.pop("lr", 0.01))
+    settings = {"epochs": 3, "batch_size": 32, "seed": 0, **changes}
+    return TrainingSettings(optimisation=rate, **settings)  # type: ignore[arg-type]
 
 
 def test_it_learns_and_returns_its_best_score(data: Dataset) -> None:
