@@ -31,10 +31,7 @@ def baseline(
     ] = None,
     optimiser: Annotated[
         str,
-        typer.Option(
-            help="adamw (weight decay 0.05), sgd (momentum 0.9, weight decay 0.0005), or a"
-            " plugin's (weight decay 0)."
-        ),
+        typer.Option(help="adamw (weight decay 0.05), sgd (0.0005) or a plugin's (0)."),
     ] = "adamw",
     lr: Annotated[
         float | None,

@@ -110,9 +110,7 @@ def train_network(
     hooks = hooks or TrainingHooks()
     device = next(network.parameters()).device
     steps = steps_per_epoch(data.train, settings.batch_size)
-    learner = new_learner(
-        network, settings.optimisation, steps=settings.epochs * steps, dtype=settings.dtype
-    )
+    learner = _learner(network, settings, settings.epochs * steps)
 
     def validate() -> float:
         return accuracy(network, data.validation, normalization, device=device)
@@ -135,6 +133,10 @@ def train_network(
             _write_checkpoint(hooks.checkpoints, learner, best)
     network.eval().load_state_dict(best.state)
     return best.score
+
+
+def _learner(network: nn.Module, settings: TrainingSettings, steps: int) -> Learner:
+    return new_learner(network, settings.optimisation, steps=steps, dtype=settings.dtype)
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

@@ -102,16 +102,12 @@ def train_model(
     config = training_recipe(model, name, overrides)
     data = load_data(config.data, registry)
     device = torch.device(pick_device(config.device))
-    settings = _settings(registry, config, device)
+    settings = _settings(registry, config, data, device)
     normalization = Normalization(tuple(model.mean), tuple(model.std))
     network = _initial_network(registry, name, config).to(device)
     _check_data(name, network, data, normalization)
     network = network.to(memory_format=torch.channels_last)
-    check_optimiser(settings.optimisation.optimiser, config.weight_decay)
-    steps = config.epochs * steps_per_epoch(data.train, config.batch_size)
-    check_schedule(settings.optimisation.schedule, steps)
-    hooks = TrainingHooks(epoch_finished)
-    train_network(network, data, normalization, settings, hooks=hooks)
+    train_network(network, data, normalization, settings, hooks=TrainingHooks(epoch_finished))
     weights = _write_halved(network, out / f"{name}.safetensors")
     card = {
         "name": name,
@@ -133,10 +129,16 @@ def _write_halved(network: nn.Module, path: Path) -> Path:
     return path
 
 
-def _settings(registry: Registry, config: TrainConfig, device: torch.device) -> TrainingSettings:
+def _settings(
+    registry: Registry, config: TrainConfig, data: Dataset, device: torch.device
+) -> TrainingSettings:
+    optimisation = create_optimisation(registry, config)
+    check_optimiser(optimisation.optimiser, optimisation.weight_decay)
+    steps = config.epochs * steps_per_epoch(data.train, config.batch_size)
+    check_schedule(optimisation.schedule, steps)
     return TrainingSettings(
         epochs=config.epochs,
-        optimisation=create_optimisation(registry, config),
+        optimisation=optimisation,
         batch_size=config.batch_size,
         seed=config.seed,
         dtype=pick_dtype(config.autocast, device),

@@ -62,7 +62,7 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return str(value["name"])
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(value)}]"
+        return f"[{', '.join(map(str, value))}]"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return str(value)

@@ -38,6 +38,8 @@ TYPES = {
     "str": "text",
 }
 
+PREFIXES = {"meter": "", "lr-schedule": "schedule."}
+"""What is before an option in the table of strategies, where it is not the slot."""
 
 TABLES = [
     ("The run", RunConfig, ""),
@@ -108,7 +110,7 @@ def test_every_data_source_is_listed_with_its_options(registry: Registry) -> Non
 def test_every_option_of_a_built_in_strategy_is_listed(registry: Registry) -> None:
     section = CONFIG.split("\n## Built-in strategies\n")[1]
     wanted = {
-        (option if slot == "meter" else f"{slot}.{option}", shown(preset), name)
+        (f"{PREFIXES.get(slot, f'{slot}.')}{option}", shown(preset), name)
         for slot, strategies in registry.strategies.items()
         for name, strategy in strategies.items()
         if slot in PROTOCOLS and slot != "data"

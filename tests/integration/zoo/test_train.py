@@ -125,6 +125,7 @@ def test_the_recipe_comes_from_the_card_and_the_overrides(
         **shipped,
         "epochs": 1,
         "optimiser": {"name": shipped["optimiser"]},
+        "schedule": {"name": "cosine"},
         "device": "cpu",
         "autocast": "none",
     }
