@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Followed in an environment with nothing but the wheel, by tests/integration/test_wheel.py.
 TUTORIAL = ROOT / "docs" / "write-a-plugin.md"
+# Followed by tests/integration/execution/test_torchrun_launcher.py.
+MACHINES = ROOT / "docs" / "machines.md"
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from pbkd.config.yaml_files import read_yaml
 from pbkd.models.weights import write_weights
-from tests.docs.documents import DOCUMENTS, TUTORIAL, Example, examples, relative_name
+from tests.docs.documents import DOCUMENTS, MACHINES, TUTORIAL, Example, examples, relative_name
 from tests.docs.shell import BIN, environment_of, run_in_process
 from tests.made_once import made_once
 from tests.paths import ROOT
@@ -70,17 +70,8 @@ def _own_files(folder: Path) -> None:
                 Image.fromarray(pixels).save(kept / f"{number}.png")
 
 
-# Pages whose examples take ten seconds and more, or start processes of torchrun.
-SLOW = {
-    "cluster.md",
-    "compare.md",
-    "machines.md",
-    "own.md",
-    "reliability.md",
-    "report.md",
-    "student.md",
-    "zoo.md",
-}
+# Pages whose examples take long.
+SLOW = {"cluster.md", "compare.md", "own.md", "report.md", "student.md", "zoo.md"}
 
 
 @pytest.fixture
@@ -131,7 +122,7 @@ def shortened(example: Example) -> Example:
     [
         pytest.param(d, marks=[pytest.mark.slow] if d.name in SLOW else [])
         for d in DOCUMENTS
-        if d != TUTORIAL and examples(d)
+        if d not in (TUTORIAL, MACHINES) and examples(d)
     ],
     ids=relative_name,
 )

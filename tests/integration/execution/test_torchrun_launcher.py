@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,8 @@ from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run
+from tests.docs.documents import MACHINES, examples
+from tests.docs.shell import BIN, environment_of, run_in_shell
 
 SHORT = ["threads=1", "distill.epochs=2", "distill.student_fed_epochs=1", "finetune.epochs=0",
          "meters=[]"]  # fmt: skip
@@ -24,17 +25,16 @@ SHORT = ["threads=1", "distill.epochs=2", "distill.student_fed_epochs=1", "finet
 def test_two_processes_of_torchrun_give_the_students_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The page's own command, for fewer epochs."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    changes = [*SHORT, "scheduler=pipeline", f"out={tmp_path / 'two'}"]
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-        "-m", "pbkd", "run", "--quiet", *changes,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    torchrun, slurm = examples(MACHINES)
+    code = torchrun.code.replace("run -q", "run -q scheduler=lpt-scheduler").strip()
+    short = replace(torchrun, code=" ".join([code, *SHORT]))
+    told = run_in_shell(short, tmp_path, environment_of(BIN))
     assert (tmp_path / "pbkd" / "secret").stat().st_mode & 0o777 == 0o600
-    folder = newest_run(tmp_path / "two")
-    assert done.stdout.split() == [str(folder)]  # the other process prints nothing
+    folder = newest_run(tmp_path / "runs")
+    assert [Path(line).name for line in told.split()] == [folder.name]  # by one process of two
+    run_in_shell(slurm, tmp_path, environment_of(BIN))
     torch.set_num_threads(1)
     alone = Path(run(load_config([*SHORT, f"out={tmp_path / 'one'}"]), build_registry()).folder)
     trained = {e.block: e.worker for e in read_events(folder) if isinstance(e, BlockTrained)}
