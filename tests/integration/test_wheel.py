@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import sysconfig
 import venv
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,26 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return variables
 
 
+READER = """
+import json, os, site, sys, sysconfig
+from pathlib import Path
+
+import pbkd
+from tests.docs.documents import Example
+from tests.docs.shell import run_in_process
+
+told = [sys.prefix, pbkd.__file__]
+for example in json.load(sys.stdin):
+    site.addsitedir(sysconfig.get_path("purelib"))  # what was installed by an earlier example
+    told.append(run_in_process(Example(*example), Path.cwd(), dict(os.environ)))
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(os.getcwd()):
+            del sys.modules[name]  # the next example may change it
+print(json.dumps(told))
+"""
+"""Follows the tutorial in one process, because each that imports torch takes seconds."""
+
+
 @pytest.mark.slow
 def test_every_plugin_is_loaded_from_the_wheel(environment: dict[str, str], tmp_path: Path) -> None:
     modules = sorted(path.stem for path in ROOT.glob("plugins/pbkd-*/pbkd_*.py"))
@@ -64,17 +87,28 @@ def test_every_plugin_is_loaded_from_the_wheel(environment: dict[str, str], tmp_
 def test_the_tutorial_for_plugin_authors_needs_nothing_but_the_wheel(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    where = Example("python", "import pbkd, sys; print(sys.prefix, pbkd.__file__)", None)
-    prefix, file = run_in_shell(where, tmp_path, environment).split()
+    desk, reader = tmp_path / "desk", tmp_path / "reader"
+    desk.mkdir()
+    reader.mkdir()
+    (reader / "tests").symlink_to(ROOT / "tests")
+    told = subprocess.run(
+        [Path(environment["PATH"].split(os.pathsep)[0]) / "python", "-c", READER],
+        cwd=desk,
+        env={**environment, "PYTHONPATH": str(reader)},
+        input=json.dumps([astuple(example) for example in examples(TUTORIAL)]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    prefix, file, *printed = json.loads(told.stdout.splitlines()[-1])
     assert Path(file).is_relative_to(prefix)
     assert Path(prefix) != Path(sys.prefix)
 
-    outputs = {
-        example.code: run_in_shell(example, tmp_path, environment) for example in examples(TUTORIAL)
-    }
+    outputs = dict(zip((example.code for example in examples(TUTORIAL)), printed, strict=True))
     (tested,) = (output for code, output in outputs.items() if "python -m pytest" in code)
     assert "2 passed" in tested
-    folder = tmp_path / "runs" / "latest"
+    folder = desk / "runs" / "latest"
     scheduler = load_config(file=folder / "config.yaml").scheduler
     assert scheduler == {"name": "work-sharing", "share": 0.5}
     assert (folder / "result.json").is_file()
