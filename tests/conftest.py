@@ -162,6 +162,24 @@ def _few_latency_passes() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _command_line_built_once() -> Iterator[None]:
+    """Keep the command line that typer builds at each call of `pbkd.cli.main`."""
+    import typer.main
+
+    built: dict[tuple[Any, object], Any] = {}
+    build = typer.main.get_command
+
+    def get_command(app: Any) -> Any:
+        key = app, app.rich_markup_mode
+        built[key] = built.get(key) or build(app)
+        return built[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", get_command)
+        yield
+
+
 @pytest.fixture(scope="session")
 def finished(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run of the digits teacher, with one block replaced; read it only."""
