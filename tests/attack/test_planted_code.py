@@ -176,7 +176,7 @@ def check_nothing_ran() -> None:
 @pytest.mark.parametrize("way", CODE)
 def test_no_verb_runs_what_a_file_names(way: str, world: World, pbkd: Pbkd) -> None:
     world.plant(CODE[way])
-    whole = way in ("a plugin beside", "a teacher")
+    whole = way == "a plugin beside"
     for command in commands(READING if whole else {"run": READING["run"], "plan": READING["plan"]}):
         ended = pbkd(*command)
         check_nothing_ran()
@@ -228,7 +228,7 @@ def test_what_the_user_vouches_for_runs(
     world.plant({**change, "data": {"name": "npz", "path": "missing.npz"}})
     Path("link").symlink_to("f.yaml")
     pbkd("run", "--config", "f.yaml", "--trust", trusted)
-    assert Path("canary").read_text().endswith("evil")
+    assert "evil" in Path("canary").read_text()
 
 
 def test_what_the_user_types_runs(world: World, pbkd: Pbkd) -> None:
