@@ -10,10 +10,10 @@ from pbkd.config.load import load_config
 from pbkd.config.options import MEMORY
 from pbkd.core.files import user_path
 from pbkd.core.torch_modes import ordinary_modes
-from pbkd.data.load import CFG, pretrained_cfg
 from pbkd.data.loader_rows import batch_size_of
 from pbkd.data.normalization import Normalization, read_normalization
 from pbkd.data.picture_transform import picture_transform
+from pbkd.data.preprocessing import CFG, pretrained_cfg
 from pbkd.data.torch_data import dataset_from_torch
 from pbkd.errors import ConfigError
 from pbkd.models.adopt import adopt
@@ -55,8 +55,8 @@ def compress(
 ) -> Compressed:
     """Compress a trained network by blockwise knowledge distillation.
 
-    It does what `pbkd run` does, for a network and images in memory. With several workers a
-    script's own statements belong below `if __name__ == "__main__":`, since workers import it.
+    It does what `pbkd run` does, for objects in memory. With several workers a script's own
+    statements belong below `if __name__ == "__main__":`, since workers import it.
 
     Args:
         model: The trained network: images (N, C, H, W) to logits (N, classes). It stays unchanged.
@@ -81,13 +81,12 @@ def compress(
     Raises:
         PbkdError: If model, data or options are invalid, or the run fails.
     """
-    if key := {"teacher", "data"} & options.keys():
-        raise ConfigError(f"'{min(key)}' is no option here: it is an argument of its own.")
     inputs = _inputs(model, data, validation, test, mean, std)
     config = _config(inputs, output, data, options)
     if config.workers != 1:
         inputs.check_portable()
-    folder, registry = user_path(resume) if resume else None, build_registry(config.plugins)
+    folder = user_path(resume) if resume else None
+    registry = build_registry(config.plugins, functions=[config.data["name"]])
     with nullcontext(lambda _event: None) if quiet else shown() as show:
         return Compressed(**vars(run(config, registry, show, resume=folder, inputs=inputs)))
 
@@ -96,6 +95,8 @@ def _config(
     inputs: InMemoryInputs, output: str | int | None, data: Any, options: dict[str, Any]
 ) -> RunConfig:
     """Load the configuration; a loader's batch size is kept unless the options have another."""
+    if key := {"teacher", "data"} & options.keys():
+        raise ConfigError(f"'{min(key)}' is no option here: it is an argument of its own.")
     size = batch_size_of(data) or 0
     kept = {"batch_size": size} if size > 1 else {}  # BatchNorm needs two images
     choice = data if inputs.data is None else MEMORY

@@ -42,7 +42,7 @@ def export(
     """
     from pbkd.models.export import export as write
     from pbkd.models.student_files import RECIPE, read_recipe, student_folder
-    from pbkd.models.user_module import import_function
+    from pbkd.models.user_function import import_function
     from pbkd.pipeline.load import code_of_run, load_with_code
     from pbkd.zoo.store import resolve_student
 

@@ -105,12 +105,14 @@ def train(
 ) -> None:
     """Train a model by the recipe on its card; write weights and a new card."""
     from pbkd.plugin.registry import build_registry
+    from pbkd.plugin.user_code import typed_functions
     from pbkd.zoo.train import train_model
 
     def tell(epoch: int, loss: float, score: float) -> None:
         typer.echo(f"epoch {epoch + 1}: loss {loss:.4f}, validation {100 * score:.2f} %")
 
-    card = train_model(build_registry(functions=[name]), name, overrides or [], out, tell)
+    registry = build_registry(functions=[name, *typed_functions(overrides or [])])
+    card = train_model(registry, name, overrides or [], out, tell)
     typer.echo(f"{card}: test accuracy and checksum recorded")
 
 
@@ -129,10 +131,11 @@ def compress(
     from pbkd.core.files import user_path
     from pbkd.pipeline.trust import open_run
     from pbkd.plugin.registry import build_registry
+    from pbkd.plugin.user_code import typed_functions
     from pbkd.zoo.recipes import compression_config
 
     words = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
-    registry = build_registry(functions=[name])
+    registry = build_registry(functions=[name, *typed_functions(words)])
     config = compression_config(registry, name, words)
     begun = run_before_restart(lambda: user_path(config.out))
     with coordinator_role(lambda: begun) as is_coordinator:
@@ -190,15 +193,18 @@ def verify(
     from pbkd.config.load import read_overrides
     from pbkd.errors import ConfigError
     from pbkd.plugin.registry import build_registry
+    from pbkd.plugin.user_code import typed_functions
     from pbkd.report.console.display import open_console
     from pbkd.zoo.verify import verify as verify_zoo
 
     words = arguments or []
-    overrides = read_overrides([argument for argument in words if "=" in argument])
+    pairs = [argument for argument in words if "=" in argument]
+    overrides = read_overrides(pairs)
     for key in overrides.keys() - {"data"}:
         raise ConfigError(f"'{key}' cannot be set here: set only data, such as data.path=FILE.")
     names = [argument for argument in words if "=" not in argument]
-    checks = list(verify_zoo(build_registry(), names, overrides.get("data")))
+    registry = build_registry(functions=typed_functions(pairs))
+    checks = list(verify_zoo(registry, names, overrides.get("data")))
     table = Table("name", "check", "result", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     results = {True: "ok", False: "FAILED", None: "not checked"}
     for check in checks:

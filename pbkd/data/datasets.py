@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pbkd.data.pixel_values import PixelRange
 
 
-__all__ = ["ArraySplit", "Dataset", "RowBatch", "Split", "missing_labels"]
+__all__ = ["ArraySplit", "Dataset", "RowBatch", "Split", "check_labels", "missing_labels"]
 
 RowBatch = tuple["Tensor", "Tensor | None"]
 """Row numbers of a batch, int64 (B,), and the seed of each row's random resized crop, int64 (B,),
@@ -129,6 +129,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Raise `DataError` for wrong labels, an empty split, or a crop larger than the images."""
+        self._check_facts()
         for split in ("train", "validation", "test"):
             self._check_split(split, getattr(self, split))
         smallest = min(self.image_shape[1:])
@@ -148,11 +149,26 @@ class Dataset:
         """The name of the score that networks get on these images."""
         return "accuracy" if self.labelled else "agreement with the teacher"
 
+    def _check_facts(self) -> None:
+        shape, classes = self.image_shape, self.num_classes
+        is_shape = isinstance(shape, (tuple, list)) and len(shape) == 3
+        if not is_shape or not all(type(length) is int and length > 0 for length in shape):
+            raise DataError(
+                f"the image_shape of data set '{self.name}' is {shape!r}, but must be (channels,"
+                " height, width)."
+            )
+        if classes is not None and (type(classes) is not int or classes < 1):
+            raise DataError(
+                f"the num_classes of data set '{self.name}' is {classes!r}, but must be a number of"
+                " classes, or None for images without labels."
+            )
+
     def _check_split(self, name: str, split: Split) -> None:
         if not len(split):
             raise DataError(f"the {name} split of data set '{self.name}' is empty.")
         if self.num_classes is None:
             return
+        check_labels(split, name, self.name)
         low, high = int(split.labels.min()), int(split.labels.max())
         if low < 0 or high >= self.num_classes:
             raise DataError(
@@ -160,6 +176,27 @@ class Dataset:
                 f" be 0 … {self.num_classes - 1}: count classes from 0, and leave out images of no"
                 " class."
             )
+
+
+def check_labels(split: Split, name: str, data: str) -> None:
+    """Raise `DataError` unless a split has labels of the right type, one for each image.
+
+    Args:
+        split: The split.
+        name: Its name, such as "train".
+        data: The name of the data set.
+    """
+    labels = split.labels
+    if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64:
+        kind = labels.dtype if isinstance(labels, torch.Tensor) else type(labels).__name__
+        raise DataError(
+            f"the {name} labels of data set '{data}' are {kind}, but must be a tensor of int64."
+        )
+    if tuple(labels.shape) != (len(split),):
+        raise DataError(
+            f"the {name} labels of data set '{data}' are {tuple(labels.shape)}, but must"
+            f" be ({len(split)},), one for each image."
+        )
 
 
 def missing_labels(count: int) -> Tensor:

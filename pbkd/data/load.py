@@ -1,96 +1,94 @@
-"""Loading of the data set that a configuration names, with the teacher's preprocessing."""
+"""Loading of the data that a configuration names: a registered source, or a function."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pbkd.config.options import option_types
+from pbkd.config.options import declared_options, typed_options
+from pbkd.data.returned_data import adopt_data
+from pbkd.errors import PLUGIN_FAILURES, DataError, PbkdError, TrustError, one_line
+from pbkd.plugin.attribution import describe_strategy
+from pbkd.plugin.user_code import is_user_function
+from pbkd.plugin.user_module import import_named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import nn
+    from collections.abc import Callable, Mapping
 
     from pbkd.data.datasets import Dataset
     from pbkd.plugin.registry import Registry
 
 
-__all__ = ["CFG", "load_data", "pretrained_cfg", "with_preprocessing"]
-
-CFG = "the teacher's pretrained_cfg"
-"""The origin of values that a network declares."""
-
-_DEFAULTS = {
-    "size": "default", "channels": "default", "crop_pct": "whole pictures",
-    "interpolation": "default",
-}  # fmt: skip
-"""The origin of each option of `ImageDecoder` that nobody states."""
-
-_TIMM_KEYS = frozenset(("architecture", "hf_hub_id", "url", "tag"))
+__all__ = ["declared_data", "load_data"]
 
 
 def load_data(choice: Mapping[str, Any], registry: Registry) -> Dataset:
     """Load a data set.
 
     Args:
-        choice: The source's `name` and its options, such as `{"name": "npz", "path": FILE}`.
+        choice: The source's `name`, or `module:function`, and its options, such as
+            `{"name": "npz", "path": FILE}`.
         registry: Where sources are registered.
 
     Raises:
-        UnknownNameError: There is no such source.
+        UnknownNameError: There is no such source, module or function.
         ConfigError: It has no such option.
-        DataError: The data set is missing or invalid.
+        TrustError: The function is not one of `registry.functions`.
+        DataError: The data set is missing or invalid, or the source fails.
     """
-    data: Dataset = registry.create("data", choice).load()
-    return data
+    name, options = choice["name"], _options(choice)
+    if is_user_function(registry, name, "data"):
+        found, origin = _find_function(registry, name), f"data={name}"
+        if callable(found):
+            keywords = typed_options(found, options, where="data")
+            returned = _call(origin, lambda: found(**keywords))
+        else:  # the data itself, not what loads it
+            typed_options(_no_options, options, where="data")
+            returned = found
+    else:
+        source = registry.create("data", choice)
+        origin = describe_strategy("data", source)
+        returned = _call(f"{origin} in load", source.load)
+    return adopt_data(returned, name, origin)
 
 
-def pretrained_cfg(network: nn.Module) -> Mapping[str, Any]:
-    """Read the preprocessing that a network declares, in timm's format.
+def declared_data(registry: Registry, choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert the options of a `data` choice towards their declared types.
 
-    Args:
-        network: The network. timm's networks and the zoo's torchvision networks have the attribute
-            `pretrained_cfg`; it is optional.
-
-    Returns:
-        The keys `mean`, `std`, `input_size`, `crop_pct` and `interpolation`, or some of them;
-        empty without the attribute.
+    Raises:
+        UnknownNameError: There is no such module or function.
+        TrustError: The function is not one of `registry.functions`.
+        DataError: Importing its module fails.
     """
-    return getattr(network, "pretrained_cfg", None) or {}
+    name, options = choice["name"], _options(choice)
+    if is_user_function(registry, name, "data"):
+        target = _find_function(registry, name)
+    else:
+        target = registry.strategies["data"].get(name)
+    declared = declared_options(target, options) if callable(target) else options
+    return {"name": name, **declared}
 
 
-def with_preprocessing(
-    choice: Mapping[str, Any], network: nn.Module, registry: Registry, *, own_weights: bool
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Complete the options of a source of image files with a network's preprocessing.
+def _options(choice: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in choice.items() if key != "name"}
 
-    Args:
-        choice: A data source's `name` and options; explicit options win.
-        network: The teacher, see `pretrained_cfg`.
-        registry: Where sources are registered.
-        own_weights: Whether its weights are the user's. If so, timm's `crop_pct` is not used, which
-            is for timm's own weights: such a teacher sees whole pictures.
 
-    Returns:
-        The choice with `size`, `channels`, `crop_pct` and `interpolation`, as far as they are
-        known, and where each of the four came from. For sources that do not decode image files,
-        the unchanged choice and nothing.
-    """
-    cfg = pretrained_cfg(network)
-    source = registry.strategies["data"].get(choice["name"])
-    if source is None or "crop_pct" not in option_types(source):
-        return dict(choice), {}
-    channels, height, _ = cfg.get("input_size") or (None, None, None)
-    foreign_crop = own_weights and not _TIMM_KEYS.isdisjoint(cfg)
-    preprocessing = {
-        "size": height,
-        "channels": channels,
-        "crop_pct": None if foreign_crop else cfg.get("crop_pct"),
-        "interpolation": cfg.get("interpolation"),
-    }
-    known = {key: value for key, value in preprocessing.items() if value is not None}
-    origins = {
-        key: f"data.{key}" if key in choice else CFG if key in known else default
-        for key, default in _DEFAULTS.items()
-    }
-    return {**known, **choice}, origins
+def _no_options() -> None:
+    """Stand in for the function, where a module holds the data itself."""
+
+
+def _find_function(registry: Registry, name: str) -> Any:
+    if name not in registry.functions:
+        raise TrustError(
+            f"'{name}' is a function that only a file names, so it is not run: if it is yours,"
+            f" type data={name}, or vouch for the file with --trust FILE."
+        )
+    return import_named(name, "data source", registry.strategies["data"], DataError)
+
+
+def _call(origin: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except PbkdError:
+        raise
+    except PLUGIN_FAILURES as error:
+        raise DataError(f"{origin} failed ({one_line(error)}).") from error

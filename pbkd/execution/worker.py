@@ -57,7 +57,7 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     assignment = read_assignment(folder)
     worker = assignment.workers[rank]
     # The host has checked what the folder names.
-    registry = trusting_registry(config.plugins, config.teacher["name"])
+    registry = trusting_registry(config.plugins, config.teacher["name"], config.data["name"])
     builders = {
         name: registry.create("builder", choice) for name, choice in assignment.builders.items()
     }

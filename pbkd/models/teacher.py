@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pbkd.config.options import MEMORY, declared_options, typed_options
 from pbkd.core.files import user_path
 from pbkd.core.torch_modes import kept_modes
-from pbkd.data.load import CFG, pretrained_cfg
 from pbkd.data.normalization import Normalization, read_normalization
+from pbkd.data.preprocessing import CFG, pretrained_cfg
 from pbkd.errors import (
     ConfigError,
     PbkdError,
@@ -23,7 +23,7 @@ from pbkd.errors import (
 from pbkd.models.adopt import adopt, loadable
 from pbkd.models.refusals import check_kind
 from pbkd.models.teacher_weights import load_weights
-from pbkd.models.user_module import import_function
+from pbkd.models.user_function import import_function
 from pbkd.models.weight_values import check_network
 from pbkd.models.weights import converted, fit_weights, read_tensors
 from pbkd.models.wrappers import unwrapped

@@ -77,7 +77,7 @@ def reopen_folder(folder: Path, registry: Registry, planned: PlannedRun) -> Path
 
 
 def _remember_code(folder: Path, registry: Registry, config: RunConfig) -> None:
-    others = other_code(registry, config.teacher["name"], config.launcher)
+    others = other_code(registry, config.teacher["name"], config.data["name"], config.launcher)
     remember_code(folder, [*named_plugins(config.plugins), *others])
 
 

@@ -59,7 +59,8 @@ def open_config(
         trust: Files, and folders of files, that the user vouches for.
 
     Returns:
-        The configuration, and the plugins; `functions` has its teacher, if that may be imported.
+        The configuration, and the plugins; `functions` has its teacher and data, if those may be
+        imported.
 
     Raises:
         TrustError: The file names code that may not run; none of it has run.
@@ -117,10 +118,11 @@ def _open(
         registry.provided_by(spec)
     if origin:
         found, known = (
-            other_code(registry, given.teacher["name"], given.launcher) for given in (config, typed)
+            other_code(registry, given.teacher["name"], given.data["name"], given.launcher)
+            for given in (config, typed)
         )
         _check(found, known, origin)
-    registry.functions.add(config.teacher["name"])
+    registry.functions |= {config.teacher["name"], config.data["name"]}
     return config, registry
 
 

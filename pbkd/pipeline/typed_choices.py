@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import declared_options
 from pbkd.config.schema import STRATEGIES
+from pbkd.data.load import declared_data
 from pbkd.errors import UnknownNameError
 from pbkd.models.teacher import declared_teacher
 
@@ -38,10 +40,10 @@ def typed_choices(config: RunConfig, registry: Registry) -> RunConfig:
         section, _, option = key.rpartition(".")
         changes.setdefault(section, {})[option] = typed(slot, attrgetter(key)(config))
     top = changes.pop("")
-    try:
-        top["teacher"] = declared_teacher(registry, config.teacher)
-    except UnknownNameError:  # a network in memory, or a mistake that is reported later
-        top["teacher"] = config.teacher
+    for key, declared in (("teacher", declared_teacher), ("data", declared_data)):
+        top[key] = getattr(config, key)
+        with suppress(UnknownNameError):  # given in memory, or a mistake that is reported later
+            top[key] = declared(registry, top[key])
     for section, choices in changes.items():
         top[section] = replace(getattr(config, section), **choices)
     return replace(

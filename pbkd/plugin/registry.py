@@ -79,7 +79,7 @@ class Registry:
         owners: Name of the plugin that registered a (slot, name).
         plugins: The loaded plugins, by name.
         broken: Installed plugins that failed to load.
-        functions: Names `module:function` that may be imported as teachers; no others are.
+        functions: Names `module:function` that may be imported as teacher or data; no others are.
         notes: What a user should know about the plugins, a sentence each.
     """
 

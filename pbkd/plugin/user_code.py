@@ -1,10 +1,11 @@
-"""Code that a configuration names: plugins, the function of a teacher, and a cluster."""
+"""Code that a configuration names: plugins, functions for teacher and data, and a cluster."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbkd.config.load import read_overrides
 from pbkd.config.options import MEMORY
 from pbkd.core.files import user_path
 from pbkd.plugin.registry import build_registry
@@ -15,21 +16,46 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
 
 
-__all__ = ["Code", "is_user_function", "named_plugins", "other_code", "trusting_registry"]
+__all__ = [
+    "Code",
+    "is_user_function",
+    "named_plugins",
+    "other_code",
+    "trusting_registry",
+    "typed_functions",
+]
 
 Code = tuple[str, ...]
 """A piece of code: its kind, its name, and where the name leads."""
 
 
-def is_user_function(registry: Registry, name: str) -> bool:
-    """Whether a teacher's name is `module:function`, not `family:variant` of a registered model."""
+def is_user_function(registry: Registry, name: str, slot: str = "model") -> bool:
+    """Whether a name is `module:function`, not a registered one or `family:variant` of a model.
+
+    Args:
+        registry: The plugins.
+        name: The name of a teacher or of data.
+        slot: `model` for a teacher, `data` for data.
+    """
     family, colon, _ = name.partition(":")
-    return bool(colon) and family not in registry.strategies["model"]
+    return bool(colon) and not {family, name} & registry.strategies[slot].keys()
 
 
-def trusting_registry(plugins: Sequence[str], teacher: str) -> Registry:
-    """Load the plugins of a configuration that is trusted, and let its teacher be imported."""
-    return build_registry(plugins, functions=[teacher])
+def trusting_registry(plugins: Sequence[str], *names: str) -> Registry:
+    """Load the plugins of a configuration that is trusted.
+
+    Args:
+        plugins: The plugins.
+        names: The names of its teacher and its data, which may be imported.
+    """
+    return build_registry(plugins, functions=names)
+
+
+def typed_functions(overrides: Sequence[str]) -> set[str]:
+    """Return the names of teacher and data that a user typed as `key=value` pairs."""
+    tree = read_overrides(overrides)
+    chosen = (tree.get(key) for key in ("teacher", "data"))
+    return {choice["name"] for choice in chosen if isinstance(choice, dict) and "name" in choice}
 
 
 def named_plugins(specs: Iterable[str]) -> Iterator[Code]:
@@ -42,17 +68,22 @@ def named_plugins(specs: Iterable[str]) -> Iterator[Code]:
             yield "plugin", spec, str(Path.cwd())
 
 
-def other_code(registry: Registry, teacher: str, launcher: Mapping[str, Any]) -> list[Code]:
-    """Return what else runs: a teacher that is a function, and what a cluster's answers hold.
+def other_code(
+    registry: Registry, teacher: str, data: str, launcher: Mapping[str, Any]
+) -> list[Code]:
+    """Return what else runs: functions for teacher and data, and what a cluster's answers hold.
 
     Args:
         registry: The plugins.
         teacher: The teacher's name; a function is looked up in the current folder.
+        data: The name of the data, as the teacher's.
         launcher: The launcher with its options; one with an address unpickles what that answers.
     """
-    code: list[Code] = []
-    if is_user_function(registry, teacher) and not teacher.startswith(f"{MEMORY}:"):
-        code.append(("function", teacher, str(Path.cwd())))
+    code: list[Code] = [
+        ("function", name, str(Path.cwd()))
+        for slot, name in (("model", teacher), ("data", data))
+        if is_user_function(registry, name, slot) and not name.startswith(f"{MEMORY}:")
+    ]
     if (address := launcher.get("address")) is not None:
         code.append(("cluster", str(address), ""))
     return code

@@ -12,7 +12,8 @@ from torch import nn
 from pbkd.data.data_preparation import prepare
 from pbkd.data.fitted_normalization import fit_normalization
 from pbkd.data.fixed_views import with_fixed_views
-from pbkd.data.load import load_data, with_preprocessing
+from pbkd.data.load import load_data
+from pbkd.data.preprocessing import with_preprocessing
 from pbkd.errors import TeacherError
 from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
@@ -178,7 +179,8 @@ def _load_inputs(
 
 def load_task(config: RunConfig, device: str) -> DistillationTask:
     """Build the task with the plugins that the configuration names, in any process."""
-    return build_task(config, trusting_registry(config.plugins, config.teacher["name"]), device)
+    names = config.teacher["name"], config.data["name"]
+    return build_task(config, trusting_registry(config.plugins, *names), device)
 
 
 def _check_channels(teacher: Teacher, data: Dataset) -> None:

@@ -16,6 +16,7 @@ from pbkd.models.metrics import macs, parameters
 from pbkd.models.student_files import RECIPE, read_recipe
 from pbkd.models.teacher import load_teacher
 from pbkd.pipeline.load import load
+from pbkd.plugin.user_code import is_user_function
 from pbkd.zoo.card import read_card
 from pbkd.zoo.store import find_student, students
 
@@ -180,6 +181,11 @@ def _data(
         return None, "no data on the card"
     renamed = override.get("name", card.data["name"]) != card.data["name"]
     choice = {**({} if renamed else card.data), **override}
+    if (
+        is_user_function(registry, choice["name"], "data")
+        and choice["name"] not in registry.functions
+    ):
+        return None, "data not available (it was given by a function of the card's author)"
     source = registry.strategies["data"].get(choice["name"])
     has_path = source is not None and "path" in option_types(source)
     if has_path and "path" not in override:

@@ -54,12 +54,13 @@ CODE: dict[str, dict[str, Any]] = {
     "a teacher of the standard library": {
         "teacher": {"name": "os:system", "command": "touch canary"}
     },
+    "data": {"data": {"name": "evil:make"}},
+    "data of the standard library": {"data": {"name": "os:system", "command": "touch canary"}},
     "a cluster": {"launcher": {"name": "ray", "address": "127.0.0.1:1"}},
 }
 """What a configuration can name that is code."""
 DATA: dict[str, dict[str, Any]] = {
     "weights": {"teacher": {"name": "digits-vgg", "weights": "evil.pt"}},
-    "data": {"data": {"name": "evil:make"}},
     "a data file": {"data": {"name": "npz", "path": "evil.npz"}},
     "partitioner": {"partitioner": {"name": "evil:make"}},
     "builder": {"builder": {"name": "evil.py"}},
@@ -220,12 +221,12 @@ def test_every_verb_is_attacked() -> None:
     assert {*READING, *LISTING} == verbs_of(cli.app)
 
 
-@pytest.mark.parametrize("change", [CODE["a plugin beside"], CODE["a teacher"]])
+@pytest.mark.parametrize("change", [CODE["a plugin beside"], CODE["a teacher"], CODE["data"]])
 @pytest.mark.parametrize("trusted", ["f.yaml", ".", "link"])
 def test_what_the_user_vouches_for_runs(
     change: dict[str, Any], trusted: str, world: World, pbkd: Pbkd
 ) -> None:
-    world.plant({**change, "data": {"name": "npz", "path": "missing.npz"}})
+    world.plant({"data": {"name": "npz", "path": "missing.npz"}, **change})
     Path("link").symlink_to("f.yaml")
     pbkd("run", "--config", "f.yaml", "--trust", trusted)
     assert "evil" in Path("canary").read_text()
@@ -238,20 +239,23 @@ def test_what_the_user_types_runs(world: World, pbkd: Pbkd) -> None:
     ended = pbkd("run", "--config", "f.yaml", "teacher=evil:make", "--trust", "elsewhere")
     assert "there is no file or folder 'elsewhere' to trust" in ended.err
     check_nothing_ran()
-    pbkd("run", "teacher=evil:make", "data=npz", "data.path=missing.npz")
-    assert Path("canary").read_text() == "evil"
-    Path("canary").unlink()
+    for typed in (["teacher=evil:make", "data=npz", "data.path=missing.npz"], ["data=evil:make"]):
+        sys.modules.pop("evil", None)
+        pbkd("run", *typed)
+        assert Path("canary").read_text() == "evil"
+        Path("canary").unlink()
     assert sys.path[-1] == str(Path.cwd()) != sys.path[0], "what is installed is found before"
 
 
 def test_the_users_own_runs_keep_their_code(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.plant({**CODE["a plugin beside"], **CODE["a teacher"]})
+    world.plant({**CODE["a plugin beside"], **CODE["a teacher"], **CODE["data"]})
     config, registry = open_config(file=Path("f.yaml"), trust=[Path("f.yaml")])
     with pytest.raises(TrustError):
         open_run(Path("stopped"))
-    others = other_code(registry, config.teacher["name"], config.launcher)
+    names = config.teacher["name"], config.data["name"]
+    others = other_code(registry, *names, config.launcher)
     remember_code(Path("stopped"), [*named_plugins(config.plugins), *others])
     assert open_run(Path("stopped"))[1].functions == {"evil:make"}
     shutil.copytree("stopped", "copy")

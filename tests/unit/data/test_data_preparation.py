@@ -13,10 +13,10 @@ from PIL import Image
 
 from pbkd.data.data_preparation import prepare
 from pbkd.data.fitted_normalization import fit_normalization
-from pbkd.data.load import CFG
 from pbkd.data.normalization import Normalization
 from pbkd.data.picture_transform import picture_transform
 from pbkd.data.preparation import Preparation, describe_preparation
+from pbkd.data.preprocessing import CFG
 from pbkd.training.task import DistillationTask
 from tests.unit.data.reading import everything
 from tests.unit.data.test_fitted_normalization import NORMALISED, UNIT, dataset

@@ -6,8 +6,8 @@ from torch import nn
 from torchvision.models import get_model_weights
 
 from pbkd.config.load import load_config
-from pbkd.data.load import CFG, pretrained_cfg, with_preprocessing
 from pbkd.data.normalization import Normalization
+from pbkd.data.preprocessing import CFG, pretrained_cfg, with_preprocessing
 from pbkd.models.teacher import build_network, load_teacher
 from pbkd.plugin.registry import Registry
 
