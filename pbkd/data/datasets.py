@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from pbkd.data.augmentation import Augmentation
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pbkd.data.augmentation import Augmentation
     from pbkd.data.image_decoding import ImageDecoder
     from pbkd.data.pixel_values import PixelRange
 
@@ -120,7 +120,7 @@ class Dataset:
     test: Split
     num_classes: int | None
     image_shape: tuple[int, int, int]
-    augmentation: Augmentation
+    augmentation: Augmentation = field(default_factory=Augmentation)
     skipped_files: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
     pixel_range: PixelRange | None = None

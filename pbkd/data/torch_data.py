@@ -138,7 +138,14 @@ def _num_classes(splits: Sequence[Split]) -> int | None:
         raise DataError(
             "some of the images have labels and others have none: give all or no labels."
         )
-    return 1 + max(int(split.labels.max()) for split in splits) if labelled == {True} else None
+    if labelled == {True}:
+        return 1 + max(int(split.labels.max()) for split in splits)
+    lowest = min(int(split.labels.min()) for split in splits)
+    if lowest < -1:
+        raise DataError(
+            f"labels are {lowest}, but must be counted from 0, or -1 if there are none."
+        )
+    return None
 
 
 def _image_shape(splits: Sequence[Split]) -> tuple[int, int, int]:
