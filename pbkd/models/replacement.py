@@ -40,6 +40,7 @@ __all__ = [
     "builder_choices",
     "create_builders",
     "is_kept",
+    "options_fault",
     "propose",
     "read_replacement",
     "replaceable",
@@ -144,7 +145,7 @@ def build_replacement(
             if answer is None:
                 return None
             built = answer if isinstance(answer, Built) else Built(answer)
-            fault = _fault(built.module, segment, block) or _options_fault(built.options)
+            fault = _fault(built.module, segment, block) or options_fault(built.options)
         except PLUGIN_FAILURES as error:
             where = f"build on block '{block.name}'"
             raise PluginError(f"{describe_failure('builder', builder, where, error)}.") from error
@@ -253,8 +254,15 @@ def _fault(replacement: nn.Module, segment: nn.Module, block: Block) -> str | No
     return None if torch.equal(passed, x) else "a replacement that changes its input in place"
 
 
-def _options_fault(options: Any) -> str | None:
-    """Describe what is wrong with the options of `Built`; None if nothing is."""
+def options_fault(options: Any) -> str | None:
+    """Describe what is wrong with the options of `Built`; None if nothing is.
+
+    Args:
+        options: The options, which should be a mapping that JSON can hold.
+
+    Returns:
+        The rest of a sentence such as "build returns options that are not JSON".
+    """
     if not isinstance(options, Mapping):
         return f"options that are a {type(options).__name__}, not a mapping"
     if "name" in options:

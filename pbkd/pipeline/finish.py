@@ -45,12 +45,14 @@ class Outcome:
     """The finished student.
 
     Attributes:
+        student: Its network.
         evaluation: Scores and sizes of teacher and student.
         blocks: The result of each block, in the order of the chain.
         candidates: The results of all candidates, if blocks had several.
         notes: What was decided, a sentence each.
     """
 
+    student: nn.Module
     evaluation: Evaluation
     blocks: tuple[BlockResult, ...]
     candidates: tuple[BlockResult, ...]
@@ -83,6 +85,7 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
     evaluation = evaluate(ctx, student, stages)
     has_candidates = len(ctx.plan.blocks) > len({p.block.name for p in ctx.plan.blocks})
     return Outcome(
+        student,
         evaluation,
         _all_blocks(ctx.plan, kept.blocks),
         tuple(kept.blocks.values()) if has_candidates else (),

@@ -19,6 +19,7 @@ from pbkd.models.weights import fingerprint
 from pbkd.pipeline.context import RunContext
 from pbkd.pipeline.finish import finish
 from pbkd.pipeline.initial_weights import recorded_builders, restore_initial_weights
+from pbkd.pipeline.loading_check import check_loading
 from pbkd.pipeline.plan import cost_table
 from pbkd.pipeline.predict_phases import plan_whole_run
 from pbkd.pipeline.run_folder import open_folder, reopen_folder
@@ -100,7 +101,7 @@ def run(
                 kept = select(ctx, built.results, config.max_drop, config.budget)
                 outcome = finish(ctx, kept)
         result = run_result(ctx, outcome, (*doubts, *restored, *built.notes), monitor)
-        _publish(ctx, result)
+        _publish(ctx, outcome.student, result)
         return result
 
 
@@ -191,8 +192,9 @@ def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str
     return restored
 
 
-def _publish(ctx: RunContext, result: RunResult) -> None:
-    """Write the report, and announce the result to observers and listeners."""
+def _publish(ctx: RunContext, student: nn.Module, result: RunResult) -> None:
+    """Check that the student can be loaded; write the report, and announce the result."""
+    check_loading(ctx, student)
     write_report(result, ctx.folder)
     shutil.rmtree(ctx.folder / "checkpoints", ignore_errors=True)
     for fault in observe(ctx.registry, "run_finished", result):

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from pbkd.config.options import option_types, typed_options
+from pbkd.errors import ConfigError
 from pbkd.models.chain import blocks_of, freeze
+from pbkd.models.rebuilding import CURE, rebuilding_fault
+from pbkd.models.replacement import options_fault
 from pbkd.models.weights import fingerprint
+from pbkd.plugin.signatures import accepts
+from pbkd.protocols import Built
 from pbkd.testing.tiny import tiny_segment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pbkd.core.blocks import Block
     from pbkd.protocols import BlockBuilder
 
@@ -41,7 +49,9 @@ def check_builder(
     """Check that a builder's replacements fit their segments and can be trained.
 
     A replacement must have the segment's output shape, be trainable and picklable, share no tensor
-    with the teacher, and have equal weights for equal seeds. The segment must stay unchanged.
+    with the teacher, and have equal weights for equal seeds. Built again without calibration and
+    from other weights, by a builder with the options that `Built` states, it must have the same
+    shapes. Segment and calibration must stay unchanged.
 
     Args:
         builder: The builder.
@@ -70,13 +80,14 @@ def _check_case(builder: BlockBuilder, segment: nn.Module, input_shape: tuple[in
     x = torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(1))
     (block,) = blocks_of(chain, x[:1], ["block0"])
     before = fingerprint(segment)
-    replacement, again = (_built(builder, segment, block) for _ in range(2))
+    built, again_built = (_built(builder, segment, block, x) for _ in range(2))
     _check_segment(segment, before)
-    assert (replacement is None) == (again is None), (
+    assert (built is None) == (again_built is None), (
         "build returns a replacement in only one of two calls"
     )
-    if replacement is None or again is None:
+    if built is None or again_built is None:
         return False
+    replacement, again = built.module, again_built.module
     teacher = {tensor.data_ptr() for tensor in (*segment.parameters(), *segment.buffers())}
     student = {tensor.data_ptr() for tensor in (*replacement.parameters(), *replacement.buffers())}
     assert not teacher & student, "the replacement shares a tensor with the teacher's segment"
@@ -86,18 +97,48 @@ def _check_case(builder: BlockBuilder, segment: nn.Module, input_shape: tuple[in
     _check_shapes(replacement.eval(), x[:1], block)
     _check_pickle(replacement, x)
     _check_training(replacement, x, block)
+    _check_rebuilding(built, builder, segment, block)
     _check_segment(segment, before)
     return True
 
 
-def _built(builder: BlockBuilder, segment: nn.Module, block: Block) -> nn.Module | None:
+def _built(
+    builder: BlockBuilder, segment: nn.Module, block: Block, calibration: Tensor
+) -> Built | None:
+    build: Any = builder.build
+    takes = {"calibration": calibration} if accepts(build, "calibration") else {}
+    before = calibration.clone()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        replacement = builder.build(segment, block)
-    assert replacement is None or isinstance(replacement, nn.Module), (
-        f"build returns a {type(replacement).__name__}, not a torch module or None"
+        answer = build(segment, block, **takes)
+    assert torch.equal(calibration, before), "build changes the calibration"
+    if answer is None:
+        return None
+    built = answer if isinstance(answer, Built) else Built(answer)
+    assert isinstance(built.module, nn.Module), (
+        f"build returns a {type(built.module).__name__}, not a torch module, pbkd.Built or None"
     )
-    return replacement
+    return built
+
+
+def _check_rebuilding(
+    built: Built, builder: BlockBuilder, segment: nn.Module, block: Block
+) -> None:
+    fault = options_fault(built.options)
+    assert fault is None, f"build returns {fault}"
+    again = _with_options(builder, built.options) if built.options else builder
+    fault = rebuilding_fault(built.module, again, segment, block)
+    assert fault is None, f"built from other weights {fault}; {CURE}"
+
+
+def _with_options(builder: BlockBuilder, options: Mapping[str, Any]) -> BlockBuilder:
+    """Create a builder with the options that `Built` states."""
+    cls = type(builder)
+    own = {name: getattr(builder, name) for name in option_types(cls)}
+    try:
+        return cls(**typed_options(cls, {**own, **options}, where="builder"))
+    except ConfigError as error:
+        raise AssertionError(f"Built states options that it does not take: {error}") from error
 
 
 def _check_segment(segment: nn.Module, before: str) -> None:

@@ -16,7 +16,14 @@ from pbkd.config.load import load_config
 from pbkd.core.devices import pick_device
 from pbkd.core.files import file_digest, flush_to_disk, read_json, write_file, write_json
 from pbkd.data.load import load_data
-from pbkd.errors import ConfigError, DataError, TrustError, UnknownNameError, ZooError
+from pbkd.errors import (
+    ConfigError,
+    DataError,
+    PbkdError,
+    TrustError,
+    UnknownNameError,
+    ZooError,
+)
 from pbkd.models.accuracy import accuracy
 from pbkd.models.student_files import NETWORK, RECIPE, WEIGHTS, read_recipe
 from pbkd.models.weights import halved, read_weights, write_weights
@@ -73,7 +80,8 @@ def add_student(
 
     Raises:
         RunFolderError: If the run has not finished, or a file of it is damaged or was changed.
-        ZooError: If the name is invalid or taken, or the folder cannot be written.
+        ZooError: If the name is invalid or taken, the folder cannot be written, or the student
+            cannot be loaded from it.
     """
     result = read_finished(run).result
     check_files(run, [CONFIG, MODEL_CARD, *_STUDENT])
@@ -84,6 +92,7 @@ def add_student(
     card |= {"name": name, "licence": licence or card_licence(registry, config.teacher)}
     with _staged(zoo / name) as stage:
         _write_student(run, stage, config, card, half=half)
+        _check_loading(run, stage)
         _write_card(stage, card)
         body = (run / MODEL_CARD).read_text("utf-8")
         commands = markdown_code(result.command), markdown_code(card["command"])
@@ -172,6 +181,18 @@ def _write_student(
         _remeasure(run, stage, config, card)
     else:
         write_file(stage / WEIGHTS, (student / WEIGHTS).read_bytes())
+
+
+def _check_loading(run: Path, stage: Path) -> None:
+    """Load the student from its new folder, unless it needs code that may not run."""
+    try:
+        load_with_code(stage, code_of_run(run))
+    except TrustError:
+        return
+    except PbkdError as error:
+        raise ZooError(
+            f"the student of '{run}' cannot be loaded, so it is not added: {error}"
+        ) from error
 
 
 def _write_card(stage: Path, card: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from pbkd_vgg import VggPartitioner
 from torch import nn
 
 import pbkd
+from pbkd import Built
 from pbkd.core.schedule import Schedule
 from pbkd.errors import ScheduleError
 from pbkd.protocols import ZooModel
@@ -170,11 +171,20 @@ def _noisy(segment: nn.Module, block: Block) -> nn.Module:
     return built
 
 
+def _by_weights(segment: nn.Module, block: Block) -> nn.Module | None:
+    large = next(segment.parameters()).abs().max() > 1
+    return LowRankBuilder(0.6 if large else 0.3).build(segment, block)
+
+
+def _unknown_option(segment: nn.Module, block: Block) -> Built:
+    return Built(_low_rank(segment, block), {"rnak": 3})
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
         (lambda *_: None, "returns no replacement for any of the test segments"),
-        (lambda *_: "a network", "build returns a str, not a torch module or None"),
+        (lambda *_: "a network", "build returns a str, not a torch module, pbkd.Built or None"),
         (lambda segment, _: segment, "shares a tensor with the teacher's segment"),
         (
             lambda *_: nn.Conv2d(8, 16, 1),
@@ -184,6 +194,12 @@ def _noisy(segment: nn.Module, block: Block) -> nn.Module:
         (_in_place, "changes its input in place"),
         (_spoiling, "the builder changes the teacher's segment"),
         (_noisy, "different weights for the same seed"),
+        (
+            _by_weights,
+            "other weights it has tensors of other names or shapes .*; return pbkd.Built",
+        ),
+        (_unknown_option, "states options that it does not take: unknown option .*rnak"),
+        (lambda *both: Built(_low_rank(*both), {"a": torch}), "returns options that are not JSON"),
     ],
 )
 def test_a_builder_that_is_wrong(make: Callable[[nn.Module, Block], Any], told: str) -> None:

@@ -228,6 +228,16 @@ def test_a_run_that_is_not_finished_is_refused(
     refused(RunFolderError, registry, tmp_path / "nowhere", zoo)
 
 
+def test_a_student_that_cannot_be_loaded_is_refused(
+    registry: Registry, copied: Path, zoo: Path
+) -> None:
+    change(copied / "student" / "config.json", '"low-rank"', '"identity"')
+    accepted(copied)
+    told = refused(ZooError, registry, copied, zoo)
+    assert told.startswith(f"the student of '{copied}' cannot be loaded, so it is not added: '")
+    assert "does not fit the network" in told
+
+
 def test_a_zoo_folder_that_cannot_be_written_is_told(
     registry: Registry, finished: Path, tmp_path: Path
 ) -> None:
