@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-__all__ = ["AsJson", "ConfigFile", "Overrides", "Plugins", "Trust"]
+__all__ = ["AsJson", "ConfigFile", "Overrides", "Plugins", "Trust", "read_options"]
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print events as JSON lines, and nothing else.")
@@ -35,3 +36,26 @@ Plugins = Annotated[
         " strategy that it registers. Can be repeated.",
     ),
 ]
+
+
+def read_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Parse the pairs `key=value` of a repeated `--option`.
+
+    Returns:
+        The values by key, as text until the types of the options are known.
+
+    Raises:
+        ConfigError: A pair has no key or no `=`, or two have the same key.
+    """
+    from pbkd.config.yaml_values import read_argument
+    from pbkd.errors import ConfigError
+
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"'{pair}' is not an option: write --option KEY=VALUE.")
+        if key in options:
+            raise ConfigError(f"--option has '{key}' twice: omit one.")
+        options[key] = read_argument(text)
+    return options

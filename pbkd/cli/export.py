@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pbkd.cli.arguments import Trust
+from pbkd.cli.arguments import Trust, read_options
+from pbkd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pbkd.plugin.registry import Registry
+
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="onnx, torch-export, torchscript, safetensors, or pytorch: code; or a plugin's.",
+        show_default="onnx",
+    ),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        help="An option of the format, such as opset=20. Can be repeated.",
+        metavar="KEY=VALUE",
+    ),
+]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        help="Load a plugin (name of an installed plugin, module, or .py file); without --format,"
+        " use its exporter. Can be repeated.",
+    ),
+]
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run or a student, or a student's name.")],
-    kind: Annotated[
-        str,
-        typer.Option(
-            "--format", help="onnx, torch-export, torchscript, safetensors, or pytorch: code."
-        ),
-    ] = "onnx",
+    kind: Format = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Output file without suffix.", show_default="TEACHER-student"),
@@ -33,6 +58,8 @@ def export(
         str | None,
         typer.Option(help="MODULE:FUNCTION that builds your own network, if it is needed."),
     ] = None,
+    option: Options = None,
+    plugin: Plugins = None,
     trust: Trust = None,
 ) -> None:
     """Export a student, load the file again and compare outputs.
@@ -40,21 +67,42 @@ def export(
     The exported network takes batches of any size; a JSON file next to it says how pictures are
     prepared, and has the names of the classes.
     """
+    from pbkd.models.export import create_exporter
     from pbkd.models.export import export as write
     from pbkd.models.student_files import RECIPE, read_recipe, student_folder
     from pbkd.models.user_function import import_function
     from pbkd.pipeline.load import code_of_run, load_with_code
+    from pbkd.plugin.registry import build_registry
     from pbkd.zoo.store import resolve_student
 
+    registry = build_registry(plugin or ())
+    kind = kind or _provided(registry, plugin or ()) or "onnx"
+    exporter = create_exporter(registry, kind, read_options(option or ()))
     folder = resolve_student(run)
     teacher = read_recipe(student_folder(folder) / RECIPE).teacher["name"]
     code = code_of_run(folder, trust or ())
     student = load_with_code(folder, code, import_function(make, ()) if make else None)
-    name = re.sub(r"\W", "_" if kind == "pytorch" else "-", f"{teacher}-student", flags=re.ASCII)
-    done = write(student, kind, out or Path(name), with_preparation=with_preparation)
+    between = "_" if exporter.suffix == ".py" else "-"  # so that the code can be imported
+    name = re.sub(r"\W", between, f"{teacher}-student", flags=re.ASCII)
+    done = write(student, exporter, out or Path(name), with_preparation=with_preparation)
     typer.echo(
         f"{done.path}: its outputs differ from the student's by {done.difference:.1e} at most"
     )
     typer.echo(f"beside it: {', '.join(file.name for file in done.files if file != done.path)}")
     if done.note:
         typer.echo(done.note)
+
+
+def _provided(registry: Registry, plugins: Sequence[str]) -> str | None:
+    """Return the only exporter of the plugins that `--plugin` names; None without plugins.
+
+    Raises:
+        ConfigError: They have several exporters, or none.
+    """
+    if not plugins:
+        return None
+    names = [name for spec in plugins for name in registry.provided_by(spec).get("exporter", ())]
+    if len(names) != 1:
+        known = f"the exporters {', '.join(names)}" if names else "no exporter"
+        raise ConfigError(f"--plugin {', '.join(plugins)} has {known}: choose one with --format.")
+    return names[0]

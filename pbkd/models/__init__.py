@@ -1,4 +1,4 @@
-"""Teachers, chains, students. These names are the interface for partitioner plugins."""
+"""Teachers, chains, students. These names are the interface for partitioners and exporters."""
 
 from __future__ import annotations
 
@@ -7,15 +7,29 @@ from typing import TYPE_CHECKING
 from pbkd.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pbkd.models.generated_code import GeneratedCode, generate_code, write_code
     from pbkd.models.traced_network import TracedNetwork
+    from pbkd.models.weights import fit_weights, read_weights, write_weights
 
 __all__ = [
+    "GeneratedCode",
     "TracedNetwork",
+    "fit_weights",
+    "generate_code",
+    "read_weights",
+    "write_code",
+    "write_weights",
 ]
 
 __getattr__ = lazy_exports(
     __name__,
     {
+        "GeneratedCode": "pbkd.models.generated_code",
         "TracedNetwork": "pbkd.models.traced_network",
+        "fit_weights": "pbkd.models.weights",
+        "generate_code": "pbkd.models.generated_code",
+        "read_weights": "pbkd.models.weights",
+        "write_code": "pbkd.models.generated_code",
+        "write_weights": "pbkd.models.weights",
     },
 )

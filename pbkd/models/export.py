@@ -7,6 +7,7 @@ import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,22 +17,22 @@ from pbkd.core.files import flush_to_disk, user_path, write_json
 from pbkd.core.torch_modes import ordinary_modes
 from pbkd.data.preparation_file import preparation_tree
 from pbkd.data.preparation_steps import preparation_steps
-from pbkd.errors import ExportError, PbkdError, did_you_mean, first_line
-from pbkd.models.export_formats import FORMATS, Subject
+from pbkd.errors import ConfigError, ExportError
+from pbkd.models.export_check import call_write, largest_difference, probes, without_weights
 from pbkd.models.student_input import class_names_of, preparation_of
+from pbkd.plugin.attribution import describe_strategy
+from pbkd.protocols import ExportSubject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from pbkd.data.preparation import Preparation
-    from pbkd.models.export_formats import Format
+    from pbkd.models.export_check import Probe
+    from pbkd.plugin.registry import Registry
+    from pbkd.protocols import Exporter
 
 
-__all__ = ["Exported", "export"]
-
-_TOLERANCE = 1e-4
-"""Maximum difference, as a share of the largest logit: runtimes order sums differently."""
+__all__ = ["Exported", "create_exporter", "export"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,28 @@ class Exported:
     note: str | None = None
 
 
+def create_exporter(registry: Registry, kind: str, options: Mapping[str, Any]) -> Exporter:
+    """Create the exporter of a format.
+
+    Args:
+        registry: The plugins.
+        kind: The name of the format.
+        options: The exporter's options.
+
+    Raises:
+        UnknownNameError: If no exporter has that name.
+        ConfigError: If an option is unknown or invalid.
+    """
+    if "name" in options:
+        raise ConfigError("'name' is no option of an exporter: it is the name of the format.")
+    exporter: Exporter = registry.create("exporter", {"name": kind, **options})
+    return exporter
+
+
 @ordinary_modes()
-def export(student: nn.Module, kind: str, out: Path, *, with_preparation: bool = False) -> Exported:
+def export(
+    student: nn.Module, exporter: Exporter, out: Path, *, with_preparation: bool = False
+) -> Exported:
     """Export a student, load the file again and compare their outputs.
 
     The exported network takes batches of any size. A JSON file beside it says how pictures are
@@ -60,7 +81,7 @@ def export(student: nn.Module, kind: str, out: Path, *, with_preparation: bool =
 
     Args:
         student: What `pbkd.load` or `pbkd.compress` returned; it stays unchanged.
-        kind: A key of `FORMATS`.
+        exporter: The exporter of the format.
         out: The path, with or without the format's suffix.
         with_preparation: Whether the network takes uint8 pixels (batch, height, width, channels)
             of the right size, and itself scales and normalises them.
@@ -69,42 +90,49 @@ def export(student: nn.Module, kind: str, out: Path, *, with_preparation: bool =
         The files and the difference of the outputs.
 
     Raises:
-        ExportError: If the format is unknown or cannot hold the student, a package is missing, or
-            the outputs differ.
+        ExportError: If the format cannot hold the student, the exporter is broken, a package is
+            missing, or the outputs differ.
         ConfigError: If it is not known how the student's images are prepared.
     """
-    if kind not in FORMATS:
-        raise ExportError(f"unknown format '{kind}'.{did_you_mean(kind, FORMATS)}")
-    form, out = FORMATS[kind], user_path(out)
-    path = out if out.suffix == form.suffix else out.with_name(out.name + form.suffix)
+    path = _path(exporter, user_path(out))
     path.parent.mkdir(parents=True, exist_ok=True)
     with ordinary_modes(), torch.no_grad(), _silenced():
         subject = _subject(student, with_preparation=with_preparation)
-        if with_preparation and not form.is_program:
+        if with_preparation and getattr(exporter, "weights_only", False):
             raise ExportError(
-                f"the format '{kind}' has no operations that could prepare images; its code has the"
-                " function prepare."
+                f"the format '{exporter.name}' has no operations that could prepare images: omit"
+                " --with-preparation; the JSON file beside it describes the preparation."
             )
-        files, note = _written(form, kind, subject, path)
-        try:
-            difference = _difference(subject, form.read(path, subject))
-        except ImportError as error:
-            raise _missing(kind, error) from error
+        expected, empty = probes(subject), without_weights(subject)
+        description = _description(subject, expected[0], with_preparation=with_preparation)
+        files, note = call_write(exporter, subject, path)
+        difference = largest_difference(exporter, empty, path, expected)
         for file in (*files, path.parent):
             flush_to_disk(file)
         beside = path.with_name(path.name + ".json")
-        write_json(beside, _description(subject, with_preparation=with_preparation))
+        write_json(beside, description)
     return Exported(path, difference, (*files, beside), note)
 
 
-def _subject(student: nn.Module, *, with_preparation: bool) -> Subject:
+def _path(exporter: Exporter, out: Path) -> Path:
+    """Return the path with the format's suffix."""
+    suffix = exporter.suffix
+    if not (suffix.startswith(".") and len(suffix) > 1 and Path(suffix).name == suffix):
+        raise ExportError(
+            f"{describe_strategy('exporter', exporter)} has the suffix {suffix!r}: it must be one"
+            " such as '.onnx'."
+        )
+    return out if out.suffix == suffix else out.with_name(out.name + suffix)
+
+
+def _subject(student: nn.Module, *, with_preparation: bool) -> ExportSubject:
     preparation = preparation_of(student)
     network = copy.deepcopy(student).cpu().eval()
     example = torch.rand(2, *preparation.image_shape, generator=torch.Generator().manual_seed(0))
     if with_preparation:
         network = _FromPixels(network, preparation).eval()
         example = (255 * example).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-    return Subject(
+    return ExportSubject(
         network=network,
         preparation=preparation,
         class_names=class_names_of(student),
@@ -150,47 +178,8 @@ def _silenced() -> Iterator[None]:
         logging.disable(before)
 
 
-def _written(
-    form: Format, kind: str, subject: Subject, path: Path
-) -> tuple[list[Path], str | None]:
-    try:
-        return form.write(subject, path)
-    except ImportError as error:
-        raise _missing(kind, error) from error
-    except PbkdError:
-        raise
-    except Exception as error:  # the exporters fail with types of their own
-        raise ExportError(
-            f"the student cannot be written as '{kind}' ({first_line(error).rstrip('.')}): choose"
-            f" another format, such as {'torchscript' if kind != 'torchscript' else 'onnx'}."
-        ) from error
-
-
-def _missing(kind: str, error: ImportError) -> ExportError:
-    return ExportError(f"'{kind}' needs the package {error.name}: pip install 'pbkd[export]'.")
-
-
-def _difference(subject: Subject, loaded: Callable[[Tensor], Tensor]) -> float:
-    """Compare the loaded network with the student; raise `ExportError` if they differ."""
-    worst = 0.0
-    for batch in (1, 5):
-        generator = torch.Generator().manual_seed(batch)
-        images = torch.randn(batch, *subject.example.shape[1:], generator=generator)
-        if subject.example.dtype == torch.uint8:
-            images = (80 * images + 128).clamp(0, 255).to(torch.uint8)
-        expected = subject.network(images)
-        worst = max(worst, float((loaded(images) - expected).abs().max()))
-        if not worst <= _TOLERANCE * float(expected.abs().max()):
-            raise ExportError(
-                f"what was written gives other outputs than the student, by {worst:.2g} of"
-                f" {float(expected.abs().max()):.2g}: it is not to be used."
-            )
-    return worst
-
-
-def _description(subject: Subject, *, with_preparation: bool) -> dict[str, Any]:
+def _description(subject: ExportSubject, probe: Probe, *, with_preparation: bool) -> dict[str, Any]:
     """Describe an export for people and programs without pbkd."""
-    logits = subject.network(subject.example)
     return {
         "input": {
             "name": subject.input_name,
@@ -198,7 +187,7 @@ def _description(subject: Subject, *, with_preparation: bool) -> dict[str, Any]:
             "layout": "NHWC" if with_preparation else "NCHW",
             "shape": ["batch", *subject.example.shape[1:]],
         },
-        "output": {"name": "logits", "shape": ["batch", *logits.shape[1:]]},
+        "output": {"name": "logits", "shape": ["batch", *probe.logits.shape[1:]]},
         "steps": preparation_steps(subject.preparation, from_pixels=with_preparation),
         "preparation": preparation_tree(subject.preparation),
         "class_names": subject.class_names,

@@ -52,6 +52,7 @@ _OLD_HOOKS = (
     *("register_partitioners", "register_builders", "register_losses", "register_schedulers"),
     *("register_meters", "register_launchers", "register_models"),
 )
+_EXPORT = "`pbkd export`, `result.export`"
 _LOADED = "all that loads plugins", "once, when the plugin is loaded", _BOTH
 _NOT_LOADED = "an installed plugin is listed as broken; one of `--plugin` stops the command"
 _LOSS = "training of a block", "each step; once in planning", _BOTH, "the block fails", 2
@@ -134,8 +135,8 @@ CALLS: dict[str, Call] = {
         "training", "once per candidate, once for fine-tuning", _BOTH, _STOPS, 2
     ),
     "LearningRateSchedule.factor": Call("training", "each step", _BOTH, _STOPS, 2),
-    "Exporter.write": Call("`pbkd export`", "once", _HOST, "the command stops", 2),
-    "Exporter.read": Call("`pbkd export`", "once, after `write`", _HOST, "the command stops", 2),
+    "Exporter.write": Call(_EXPORT, "once", _HOST, "the command stops", 2),
+    "Exporter.read": Call(_EXPORT, "once, after `write`", _HOST, "the command stops", 2),
     "Selector.select": Call(_RUN, "once, when the candidates are scored", _HOST, _STOPS, 2),
     "ReportSection.render": Call("`pbkd report`", "once", _HOST, "the command stops", 2),
 }

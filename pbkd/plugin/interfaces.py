@@ -34,7 +34,7 @@ PUBLIC_MODULES = {
 
 PACKAGES = {
     "pbkd.data": "data sources",
-    "pbkd.models": "partitioners",
+    "pbkd.models": "partitioners and exporters",
     "pbkd.planning": "schedulers",
     "pbkd.energy": "meters",
     "pbkd.execution": "launchers",

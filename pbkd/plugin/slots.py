@@ -117,9 +117,12 @@ def find_fault(slot: str, strategy: Any) -> str | None:
             return f"has no method {name}"
         if fault := _signature_fault(strategy, name, method):
             return fault
-    values = [name for name in protocol.get("__annotations__", ()) if name not in protocol]
-    absent = [name for name in values if not hasattr(strategy, name)]
-    return f"has no attribute {absent[0]}" if absent else None
+    kinds = protocol.get("__annotations__", {})
+    for name in (name for name in kinds if name not in protocol):
+        value = getattr(strategy, name, None)
+        if value is None or (kinds[name] == "ClassVar[str]" and not isinstance(value, str)):
+            return f"has no attribute {name}" + (", a text" if value is not None else "")
+    return None
 
 
 def _signature_fault(strategy: type, name: str, declared: Any) -> str | None:

@@ -11,6 +11,7 @@ from pbkd.protocols.builder import BlockBuilder as BlockBuilder
 from pbkd.protocols.builder import Built as Built
 from pbkd.protocols.data_source import DataSource as DataSource
 from pbkd.protocols.exporter import Exporter as Exporter
+from pbkd.protocols.exporter import ExportSubject as ExportSubject
 from pbkd.protocols.image_augmentation import ImageAugmentation as ImageAugmentation
 from pbkd.protocols.launcher import Launcher as Launcher
 from pbkd.protocols.loss import Loss as Loss
@@ -33,6 +34,7 @@ __all__ = [
     "DataSource",
     "EnergyMeter",
     "EnergyReading",
+    "ExportSubject",
     "Exporter",
     "ImageAugmentation",
     "Launcher",

@@ -2,51 +2,85 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from pbkd.data.preparation import Preparation
 
 
-__all__ = ["Exporter"]
+__all__ = ["ExportSubject", "Exporter"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSubject:
+    """What is exported.
+
+    Attributes:
+        network: The network, in evaluation mode, on the CPU; a copy, which may be modified.
+        preparation: How a picture becomes its input.
+        class_names: The names of the classes; None if unknown.
+        example: A batch of its input: float images (B, C, H, W) or, with `--with-preparation`,
+            uint8 pixels (B, H, W, C).
+        input_name: The name of the input, `images` or `pixels`.
+    """
+
+    network: nn.Module
+    preparation: Preparation
+    class_names: tuple[str, ...] | None
+    example: Tensor
+    input_name: str
 
 
 class Exporter(Protocol):
-    """Writes a network in one format (`pbkd export --format NAME`)."""
+    """Writes a network in one format (`pbkd export --format NAME`).
+
+    The core reads each file back and compares outputs with the network's, for batches of two sizes.
+
+    A format that holds weights without operations has a class attribute `weights_only = True`: the
+    preparation of images cannot be a part of it.
+
+    Attributes:
+        suffix: The suffix of the file, such as `.onnx`.
+    """
 
     name: ClassVar[str]
     suffix: ClassVar[str]
 
-    def write(self, subject: Any, path: Path) -> tuple[Sequence[Path], str | None]:
-        """Write a network.
+    def write(self, subject: ExportSubject, path: Path) -> tuple[Sequence[Path], str | None]:
+        """Write a network; its file takes batches of any size.
 
-        Called by `pbkd export`, in the host process.
+        Called once by `pbkd export`, in the host process.
 
         Args:
-            subject: The network, its preparation and an example, a `pbkd.models.Subject`.
-            path: The file to write.
+            subject: The network, its preparation and an example of its input.
+            path: The file to write, or a folder to make.
 
         Returns:
-            The files that were written, and a remark for the user, if there is one.
+            The paths that were written, `path` among them, and a remark for the user, or None.
 
         Raises:
             ExportError: The network cannot be written in this format.
         """
         ...
 
-    def read(self, path: Path, subject: Any) -> Callable[[Tensor], Tensor]:
-        """Read the file back, for the comparison with the network.
+    def read(self, path: Path, subject: ExportSubject) -> Callable[[Tensor], Tensor]:
+        """Read what `write` wrote, for the comparison with the network.
 
-        Called by `pbkd export`, in the host process.
+        Called once by `pbkd export`, in the host process.
 
         Args:
             path: What `write` wrote.
-            subject: What was written.
+            subject: What was written, but all weights of the network are zero: a file of weights
+                can be loaded into it.
 
         Returns:
-            A function of a batch of images (B, C, H, W) that returns logits (B, classes).
+            A function of a batch like `subject.example`, of any size, that returns logits
+            (B, classes).
         """
         ...

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pbkd.models.metrics import macs, parameters
     from pbkd.runs.events import record_event
     from pbkd.testing.builders import check_builder
+    from pbkd.testing.exporters import check_exporter
     from pbkd.testing.fakes import FakeClock, FakeMeter
     from pbkd.testing.launchers import check_launcher
     from pbkd.testing.losses import apply_loss, check_loss
@@ -35,6 +36,7 @@ __all__ = [
     "apply_loss",
     "blocks_of",
     "check_builder",
+    "check_exporter",
     "check_launcher",
     "check_loss",
     "check_lr_schedule",
@@ -63,6 +65,7 @@ __getattr__ = lazy_exports(
         "apply_loss": "pbkd.testing.losses",
         "blocks_of": "pbkd.models.chain",
         "check_builder": "pbkd.testing.builders",
+        "check_exporter": "pbkd.testing.exporters",
         "check_launcher": "pbkd.testing.launchers",
         "check_loss": "pbkd.testing.losses",
         "check_lr_schedule": "pbkd.testing.optimisers",

@@ -12,6 +12,7 @@ from pbkd.errors import PLUGIN_FAILURES, one_line
 from pbkd.plugin.registry import build_registry
 from pbkd.plugin.slots import PROTOCOLS
 from pbkd.testing.builders import check_builder
+from pbkd.testing.exporters import check_exporter
 from pbkd.testing.launchers import check_launcher
 from pbkd.testing.losses import check_loss
 from pbkd.testing.meters import check_meter
@@ -40,6 +41,7 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "launcher": ("every worker works once, and failures are raised", check_launcher),
     "optimiser": ("it trains, and continues from a checkpoint", check_optimiser),
     "lr-schedule": ("factors from 0 to 1 that depend on the step alone", check_lr_schedule),
+    "exporter": ("what it writes gives the same outputs when it is read", check_exporter),
     "model": ("the network is built and takes its images", check_model),
 }
 _MADE: tuple[str, Callable[[Any], None]] = (

@@ -48,7 +48,7 @@ CONTRACT = {"protocols", "hookspecs"}
 ROOT_FILES: dict[str, set[str]] = {
     "errors": set(),
     "_version": set(),
-    "protocols": {"protocols", "errors", "core"},
+    "protocols": {"protocols", "errors", "core", "data"},
     "hookspecs": {"protocols", "core"},
     "__init__": {"_version", "api", "hookspecs", "protocols", "core", "config", "models"},
     "api": {"errors", *LAYERS},

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +18,20 @@ from pbkd.cli import app
 from pbkd.config.load import load_config
 from pbkd.data.image_decoding import ImageDecoder
 from pbkd.errors import ExportError
-from pbkd.models.export import Exported, export
-from pbkd.models.export_formats import FORMATS
+from pbkd.models.export import Exported, create_exporter, export
 from pbkd.models.student_input import preparation_of
 from pbkd.pipeline.run import run
-from pbkd.plugin.registry import Registry
+from pbkd.plugin.registry import Registry, build_registry
+from pbkd.protocols import Exporter
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs pip install 'pbkd[export]'")
+
+
+FORMATS = build_registry().strategies["exporter"]
+
+
+def format_of(kind: str) -> Exporter:
+    return create_exporter(build_registry(), kind, {})
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +47,8 @@ def student(finished: Path) -> nn.Module:
 def exports(student: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     """The student in every format, each in a folder of its own; `pixels-…` take uint8."""
     out = tmp_path_factory.mktemp("exports")
-    plain = {kind: export(student, kind, out / kind / "my-net") for kind in FORMATS}
-    pixels = export(student, "onnx", out / "pixels" / "my-net", with_preparation=True)
+    plain = {kind: export(student, format_of(kind), out / kind / "my-net") for kind in FORMATS}
+    pixels = export(student, format_of("onnx"), out / "pixels" / "my-net", with_preparation=True)
     return {**plain, "pixels": pixels}
 
 
@@ -173,7 +178,7 @@ def test_onnx_takes_batches_of_any_size(exports: dict[str, Exported]) -> None:
 @pytest.mark.parametrize("kind", ["safetensors", "pytorch"])
 def test_weights_alone_take_no_preparation(student: nn.Module, tmp_path: Path, kind: str) -> None:
     with pytest.raises(ExportError, match=f"the format '{kind}' has no operations"):
-        export(student, kind, tmp_path / "small", with_preparation=True)
+        export(student, format_of(kind), tmp_path / "small", with_preparation=True)
 
 
 def test_the_student_of_a_traced_teacher_loads_in_another_process_and_exports(
@@ -193,7 +198,7 @@ def test_the_student_of_a_traced_teacher_loads_in_another_process_and_exports(
     again = pbkd.load(result.folder)
     torch.testing.assert_close(torch.load(path), again(images).detach(), rtol=0, atol=1e-4)
     for kind in ("pytorch", "torch-export"):
-        assert export(again, kind, tmp_path / "small").difference < 1e-3
+        assert export(again, format_of(kind), tmp_path / "small").difference < 1e-3
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pytorch"])
@@ -202,68 +207,10 @@ def test_a_program_of_the_users_is_not_written_over(
 ) -> None:
     (tmp_path / "train.py").write_text("import torch\n")
     with pytest.raises(ExportError, match=r"train.py' exists and was not exported by pbkd"):
-        export(student, kind, tmp_path / "train")
+        export(student, format_of(kind), tmp_path / "train")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["import torch\n"]
     for _ in range(2):
-        export(student, kind, tmp_path / "again")
-
-
-class _Doubled(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = 2 * self.network(images)
-        return logits
-
-
-def test_outputs_that_differ_are_told(
-    student: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spoilt = replace(FORMATS["torchscript"], read=lambda _path, _subject: _Doubled(student))
-    monkeypatch.setitem(FORMATS, "torchscript", spoilt)
-    with pytest.raises(ExportError, match="gives other outputs than the student"):
-        export(student, "torchscript", tmp_path / "small")
-
-
-def test_mistakes_are_told(
-    student: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(ExportError, match="unknown format 'onx'. Did you mean 'onnx'"):
-        export(student, "onx", tmp_path / "small")
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(ExportError, match=r"needs the package onnxscript: pip install 'pbkd\[exp"):
-        export(student, "onnx", tmp_path / "small")
-
-
-def _noisy(*_arguments: object) -> None:
-    warnings.warn("an exporter's own affair", stacklevel=1)
-    logging.getLogger("torch.onnx").error("another one")
-    raise RuntimeError("no such operator\nand forty lines of a stack")
-
-
-def test_exporters_are_silent_and_their_errors_one_sentence(
-    student: nn.Module,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    logged: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    monkeypatch.setattr(handler, "emit", logged.append)
-    monkeypatch.setattr(logging.root, "handlers", [handler])
-    form = replace(FORMATS["torch-export"], write=_noisy)  # type: ignore[arg-type]
-    monkeypatch.setitem(FORMATS, "torch-export", form)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(ExportError) as told:
-            export(student, "torch-export", tmp_path / "small")
-    assert str(told.value) == (
-        "the student cannot be written as 'torch-export' (no such operator): choose another format,"
-        " such as torchscript."
-    )
-    assert not logged
-    assert not logging.root.manager.disable
+        export(student, format_of(kind), tmp_path / "again")
 
 
 def test_the_command_writes_and_tells(
@@ -282,3 +229,58 @@ def test_the_command_writes_and_tells(
     logits = torch.jit.load("a.pt")(pixels)  # type: ignore[no-untyped-call]
     images = pbkd.transform(finished)(pixels.permute(0, 3, 1, 2))
     torch.testing.assert_close(logits, pbkd.load(finished)(images), rtol=0, atol=1e-4)
+
+
+PLUGIN = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import pbkd
+
+
+@dataclass(frozen=True)
+class Raw:
+    name: ClassVar[str] = "raw"
+    suffix: ClassVar[str] = ".raw"
+    scale: float = 1.0
+
+    def write(self, subject, path):
+        torch.jit.trace(subject.network, subject.example).save(path)
+        return [path], f"scaled by {self.scale:g}"
+
+    def read(self, path, subject):
+        network = torch.jit.load(path)
+        return lambda images: self.scale * network(images)
+
+
+@pbkd.hookimpl
+def register_exporters():
+    return [Raw]
+"""
+
+
+def test_a_plugins_format_is_written_by_the_command_and_a_wrong_one_refused(
+    finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "my_raw.py").write_text(PLUGIN)
+    words = ["export", str(finished), "--out", str(tmp_path / "net")]
+    plugin = ["--plugin", str(tmp_path / "my_raw.py")]
+    ended = CliRunner().invoke(app, [*words, *plugin])
+    assert ended.exit_code == 0, ended.output
+    lines = ended.output.splitlines()
+    assert lines[0].startswith(f"{tmp_path}/net.raw: its outputs differ from the student's by ")
+    assert lines[1:] == ["beside it: net.raw.json", "scaled by 1"]
+    for more, told in (
+        (["--option", "scale=2"], "my_raw.py' wrote gives other outputs than the student"),
+        (["--option", "scale=many"], "'exporter.scale'"),
+        (["--option", "scale"], "'scale' is not an option: write --option KEY=VALUE"),
+        (["--option", "scale=1", "--option", "scale=2"], "--option has 'scale' twice"),
+        (["--format", "row"], "unknown exporter 'row'. Did you mean 'raw'?"),
+        (["--plugin", "vgg"], None),
+    ):
+        refused = CliRunner().invoke(app, [*words, *plugin, *more])
+        assert (refused.exit_code == 0) == (told is None)
+        assert told is None or told in str(refused.exception)
+    none = CliRunner().invoke(app, [*words, "--plugin", "vgg"])
+    assert "--plugin vgg has no exporter: choose one with --format" in str(none.exception)

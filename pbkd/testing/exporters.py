@@ -1,0 +1,50 @@
+"""Conformance tests of exporters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from pbkd.data.normalization import Normalization
+from pbkd.data.preparation import Preparation
+from pbkd.models.export import export
+from pbkd.testing.tiny import tiny_teacher
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pbkd.protocols import Exporter
+
+__all__ = ["check_exporter"]
+
+
+def check_exporter(exporter: Exporter, network: nn.Module | None = None) -> None:
+    """Check that an exporter writes a network, and that the file gives the same outputs.
+
+    Unless the exporter is `weights_only`, it is written once more to the same path, with the
+    preparation of images inside.
+
+    Args:
+        exporter: The exporter.
+        network: A network for images of shape (3, 8, 8) (default: `tiny_teacher()`).
+
+    Raises:
+        ExportError: If it breaks the contract or cannot write the network, or the outputs differ.
+    """
+    student = (tiny_teacher() if network is None else network).eval()
+    vars(student).update(preparation=_PREPARATION, class_names=None)
+    ways = [False] if getattr(exporter, "weights_only", False) else [False, True]
+    with TemporaryDirectory() as folder:
+        for with_preparation in ways:
+            export(student, exporter, Path(folder, "student"), with_preparation=with_preparation)
+
+
+_PREPARATION = Preparation(
+    channels=3,
+    resize=None,
+    interpolation="bilinear",
+    height=8,
+    width=8,
+    normalization=Normalization((0.5, 0.4, 0.3), (0.2, 0.2, 0.2)),
+)

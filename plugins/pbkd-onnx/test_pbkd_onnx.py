@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from pbkd_onnx import OnnxExporter, register_exporters
+
+from pbkd.errors import ExportError
+from pbkd.testing import check_exporter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pbkd.protocols import ExportSubject
+
+
+@pytest.mark.slow
+def test_it_keeps_the_contract_with_the_version_of_the_operators_as_an_option() -> None:
+    onnx = pytest.importorskip("onnx", reason="needs pip install 'pbkd[export]'")
+    versions = []
+
+    class Looking(OnnxExporter):
+        def read(self, path: Path, subject: ExportSubject) -> Callable[[Tensor], Tensor]:
+            versions.append(onnx.load(path).opset_import[0].version)
+            return super().read(path, subject)
+
+    check_exporter(Looking(opset=21))
+    assert set(versions) == {21}
+
+
+def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ExportError, match=r"needs the package onnxscript: pip install 'pbkd\[exp"):
+        check_exporter(OnnxExporter())
+
+
+def test_it_is_registered() -> None:
+    assert register_exporters() == [OnnxExporter]

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from pbkd_torchscript import TorchScriptExporter, register_exporters
+
+from pbkd.testing import check_exporter
+
+
+def test_it_keeps_the_contract() -> None:
+    check_exporter(TorchScriptExporter())
+
+
+def test_it_is_registered() -> None:
+    assert register_exporters() == [TorchScriptExporter]
