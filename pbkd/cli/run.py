@@ -94,12 +94,19 @@ def _print_config(
 ) -> None:
     """Print the configuration; of all code, only the plugins that were typed are loaded."""
     from pbkd.config.load import load_config, to_yaml
+    from pbkd.pipeline.typed_choices import check_strategies
     from pbkd.plugin.registry import build_registry
+    from pbkd.plugin.selection import selection_notes
     from pbkd.runs.configuration import configuration_file
 
     file = configuration_file(folder) if folder else config
-    provided = build_registry(plugins).provided(plugins) if plugins else {}
-    typer.echo(to_yaml(load_config(arguments, file=file, plugins=provided)), nl=False)
+    registry = build_registry(plugins)
+    provided = registry.provided(plugins)
+    settings = load_config(arguments, file=file, plugins=provided)
+    check_strategies(settings, registry, is_complete=set(settings.plugins) <= provided.keys())
+    for note in (*registry.notes, *selection_notes(provided, settings)):
+        typer.echo(note, err=True)
+    typer.echo(to_yaml(settings), nl=False)
 
 
 def run_or_plan(

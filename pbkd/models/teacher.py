@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Teacher",
     "build_network",
+    "check_teacher_options",
     "declared_teacher",
     "find_model",
     "list_variants",
@@ -155,10 +156,29 @@ def build_network(registry: Registry, choice: Mapping[str, Any]) -> nn.Module:
     return module
 
 
-def _build(registry: Registry, choice: Mapping[str, Any]) -> Any:
+def check_teacher_options(registry: Registry, choice: Mapping[str, Any]) -> None:
+    """Check the name and the options of a `teacher` choice; nothing is built or imported.
+
+    The user's own function is not checked, since that would run its module.
+
+    Raises:
+        UnknownNameError: There is no such model.
+        ConfigError: An option is unknown, missing, or of the wrong type.
+    """
+    if not is_user_function(registry, choice["name"]):
+        _model_and_options(registry, choice)
+
+
+def _model_and_options(
+    registry: Registry, choice: Mapping[str, Any]
+) -> tuple[ZooModel, dict[str, Any]]:
     model, variant = find_model(registry, choice["name"])
-    _, build_options = _split_options(choice)
-    options = typed_options(model.build, {**variant, **build_options}, where="teacher")
+    _, options = _split_options(choice)
+    return model, typed_options(model.build, {**variant, **options}, where="teacher")
+
+
+def _build(registry: Registry, choice: Mapping[str, Any]) -> Any:
+    model, options = _model_and_options(registry, choice)
     try:
         with kept_modes():
             return model.build(**options)

@@ -13,7 +13,7 @@ from pbkd.pipeline.evaluate import measure_networks
 from pbkd.pipeline.predict_phases import expected_candidates, plan_whole_run
 from pbkd.pipeline.run_result import input_notes
 from pbkd.pipeline.teacher_check import check_teacher, score_teacher
-from pbkd.pipeline.typed_choices import typed_choices
+from pbkd.pipeline.typed_choices import check_strategies, typed_choices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +65,7 @@ def preview_run(config: RunConfig, registry: Registry) -> Preview:
     Raises:
         PbkdError: If configuration, teacher, data or a plugin is wrong.
     """
+    check_strategies(config, registry)
     config = typed_choices(config, registry)
     start = time.perf_counter()
     planned = plan_whole_run(config, registry)

@@ -27,7 +27,7 @@ from pbkd.pipeline.run_result import input_notes, run_result
 from pbkd.pipeline.select import select
 from pbkd.pipeline.teacher_check import check_teacher, score_teacher
 from pbkd.pipeline.train_blocks import train_blocks
-from pbkd.pipeline.typed_choices import typed_choices
+from pbkd.pipeline.typed_choices import check_strategies, typed_choices
 from pbkd.plugin.observers import observe
 from pbkd.report import write_report
 from pbkd.runs.events import EventLog, event_faults
@@ -117,7 +117,8 @@ def _check_main() -> None:
 def _folder_opener(
     stack: ExitStack, config: RunConfig, registry: Registry, resume: Path | None
 ) -> Callable[[PlannedRun], Path]:
-    """Check `out`, or lock and check the run to resume; return what opens the run folder."""
+    """Check what is chosen, and `out` or the run to resume; return what opens the run folder."""
+    check_strategies(config, registry)
     if resume is None:
         check_out(Path(config.out))
         return partial(open_folder, stack, registry)

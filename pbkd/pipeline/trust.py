@@ -13,6 +13,7 @@ from pbkd.core.files import user_path
 from pbkd.errors import ConfigError, TrustError
 from pbkd.pipeline.own_runs import recall_code
 from pbkd.plugin.registry import build_registry
+from pbkd.plugin.selection import selection_notes
 from pbkd.plugin.user_code import named_plugins, other_code
 from pbkd.runs.configuration import configuration_file
 
@@ -106,7 +107,9 @@ def _open(
 ) -> tuple[RunConfig, Registry]:
     registry = build_registry(plugins)
     file = origin.file if origin else None
-    config = load_config(overrides, file=file, plugins=registry.provided(plugins))
+    provided = registry.provided(plugins)
+    config = load_config(overrides, file=file, plugins=provided)
+    registry.notes += selection_notes(provided, config)
     if origin and is_vouched_for(origin.file, origin.trust):
         origin = None
     typed = merge_layer(RunConfig(), read_overrides(overrides))

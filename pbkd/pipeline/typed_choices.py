@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from pbkd.config.options import declared_options
+from pbkd.config.options import MEMORY, declared_options
 from pbkd.config.schema import STRATEGIES
 from pbkd.data.load import declared_data
 from pbkd.errors import UnknownNameError
-from pbkd.models.teacher import declared_teacher
+from pbkd.models.teacher import check_teacher_options, declared_teacher
+from pbkd.plugin.user_code import is_user_function
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pbkd.config.schema import RunConfig
     from pbkd.plugin.registry import Registry
 
 
-__all__ = ["typed_choices"]
+__all__ = ["check_strategies", "typed_choices"]
+
+_LISTS = {"meters": "meter", "candidates": "builder"}
+"""The slot of the choices in each list of the configuration."""
+_AUTOMATIC = {"partitioner": ("auto",), "scheduler": ("auto",)}
+"""Names that let pbkd choose among all strategies of the slot."""
 
 
 def typed_choices(config: RunConfig, registry: Registry) -> RunConfig:
@@ -39,19 +45,51 @@ def typed_choices(config: RunConfig, registry: Registry) -> RunConfig:
     for key, slot in STRATEGIES.items():
         section, _, option = key.rpartition(".")
         changes.setdefault(section, {})[option] = typed(slot, attrgetter(key)(config))
-    top = changes.pop("")
+    top: dict[str, Any] = changes.pop("")
     for key, declared in (("teacher", declared_teacher), ("data", declared_data)):
         top[key] = getattr(config, key)
         with suppress(UnknownNameError):  # given in memory, or a mistake that is reported later
             top[key] = declared(registry, top[key])
     for section, choices in changes.items():
         top[section] = replace(getattr(config, section), **choices)
-    return replace(
-        config,
-        **top,
-        meters=[typed("meter", choice) for choice in config.meters],
-        candidates=[typed("builder", choice) for choice in config.candidates],
-    )
+    for key, slot in _LISTS.items():
+        top[key] = [typed(slot, choice) for choice in getattr(config, key)]
+    return replace(config, **top)
+
+
+def check_strategies(config: RunConfig, registry: Registry, *, is_complete: bool = True) -> None:
+    """Check the names and options of all choices; nothing is loaded or measured.
+
+    Args:
+        config: The configuration.
+        registry: The plugins.
+        is_complete: Whether all plugins of the configuration are loaded; if not, a name that no
+            plugin has registered may be that of another.
+
+    Raises:
+        UnknownNameError: A name is not registered.
+        ConfigError: An option is unknown, missing, of the wrong type, or rejected.
+        PluginError: A strategy has an option that cannot be configured.
+    """
+    for key, slot, choice in _choices(config, registry):
+        with nullcontext() if is_complete else suppress(UnknownNameError):
+            registry.create(slot, choice, key)
+    with nullcontext() if is_complete else suppress(UnknownNameError):
+        check_teacher_options(registry, config.teacher)
+
+
+def _choices(config: RunConfig, registry: Registry) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the key of each choice that names a strategy, its slot, and the choice."""
+    for key, slot in STRATEGIES.items():
+        choice = attrgetter(key)(config)
+        name, is_open = choice["name"], not registry.strategies[slot]
+        is_function = key == "data" and is_user_function(registry, name, slot)
+        if not is_open and not is_function and name not in (*_AUTOMATIC.get(key, ()), MEMORY):
+            yield key, slot, choice
+    for key, slot in _LISTS.items():
+        for index, choice in enumerate(getattr(config, key)):
+            named = choice if isinstance(choice, dict) else {"name": choice}
+            yield f"{key}.{index}", slot, named
 
 
 def _typed(registry: Registry, slot: str, choice: Any) -> Any:

@@ -194,7 +194,8 @@ def test_no_verb_runs_what_a_file_names(way: str, world: World, pbkd: Pbkd) -> N
 @pytest.mark.parametrize("way", DATA)
 def test_other_names_are_never_code(way: str, world: World, pbkd: Pbkd) -> None:
     world.plant(DATA[way])
-    assert pbkd("run", "--config", "f.yaml", "--print-config").code == 0
+    printed = pbkd("run", "--config", "f.yaml", "--print-config")
+    assert printed.err.count("\n") == (printed.code == 2), printed
     ended = pbkd("run", "--config", "f.yaml", "threads=1")
     assert (ended.code, ended.err.count("\n")) == (2, 1), ended
     check_nothing_ran()

@@ -15,7 +15,7 @@ from tests.command_line import SCHEDULER_PLUGIN, Pbkd, mistake
 
 
 def test_the_configuration_is_printed_so_that_it_can_be_loaded(pbkd: Pbkd) -> None:
-    overrides = ["builder.rank=2", "distill={epochs: 3, lr: 1e-2}", "out=a b", "keep=[stem*]"]
+    overrides = ["builder.share=0.3", "distill={epochs: 3, lr: 1e-2}", "out=a b", "keep=[stem*]"]
     ended = pbkd("run", *overrides, "--print-config")
     assert (ended.code, ended.err) == (0, "")
     Path("saved.yaml").write_text(ended.out)
@@ -38,9 +38,52 @@ def test_a_plugin_file_is_loaded_and_selected(pbkd: Pbkd) -> None:
     Path("saved.yaml").write_text(ended.out)
     config = load_config(file=Path("saved.yaml"))
     assert config == RunConfig(scheduler={"name": "mine", "seed": 3}, plugins=["mine.py"])
+    assert ended.err == "--plugin mine.py selects scheduler=mine.\n"
     assert pbkd("run", "-c", "saved.yaml", "--print-config").out == ended.out
     ended = pbkd("run", "--plugin", "mine.py", "scheduler=greedy", "--print-config")
     assert "scheduler:\n  name: greedy\n" in ended.out
+    assert ended.err == (
+        "--plugin mine.py selects nothing; to select what else it provides: the scheduler 'mine'"
+        " (scheduler=mine).\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("meters=[nvlm]", "unknown meter 'nvlm'. Did you mean 'nvml'?"),
+        ("meters=[{name: rapl, foo: 1}]", "unknown option 'meters.0.foo'."),
+        ("candidates=[{name: ghosst}]", "unknown builder 'ghosst'."),
+        ("candidates=[{name: low-rank, share: many}]", "'candidates.0.share': Value 'many'"),
+        ("distill.loss=l2", "unknown loss 'l2'."),
+        ("distill.loss.foo=1", "unknown option 'distill.loss.foo'."),
+        ("builder.rank=2", "unknown option 'builder.rank'."),
+        ("launcher.restarts=many", "'launcher.restarts': Value 'many'"),
+        ("data=npz", "'data.path' is required."),
+        ("teacher=vgg61", "unknown model 'vgg61'."),
+        ("teacher.weigths=x", "unknown option 'teacher.weigths'."),
+        ("teacher=timm", "'timm' names no network: write 'timm:VARIANT'."),
+    ],
+)
+def test_names_and_options_are_checked_before_a_configuration_is_printed(
+    pbkd: Pbkd, override: str, told: str
+) -> None:
+    assert mistake(pbkd("run", override, "--print-config")).startswith(told)
+
+
+def test_names_of_plugins_that_are_not_loaded_are_printed(pbkd: Pbkd) -> None:
+    Path("mine.yaml").write_text("{plugins: [mine.py], builder: mine, scheduler: {name: greedy}}")
+    assert pbkd("run", "-c", "mine.yaml", "--print-config").code == 0
+    told = mistake(pbkd("run", "-c", "mine.yaml", "scheduler.patience=1", "--print-config"))
+    assert told.startswith("unknown option 'scheduler.patience'.")
+
+
+def test_a_mistake_in_what_is_used_last_stops_the_run_before_it_begins(
+    pbkd: Pbkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pbkd.pipeline.run._plan", None)
+    told = mistake(pbkd("run", "candidates=[{name: ghost, ratio: half}]"))
+    assert told.startswith("unknown option 'candidates.0.ratio'") or "half" in told
 
 
 def test_two_plugins_for_one_slot_are_a_mistake(pbkd: Pbkd) -> None:
