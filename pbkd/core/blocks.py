@@ -46,7 +46,8 @@ class BlockCost:
         overhead_seconds: Part of the block's and the training's seconds that does not shrink with
             the batch.
         read_seconds: Reading of the block's input and output for one batch from a cache in memory.
-        rows: Images per batch (0 = unknown); at most that many workers can share a batch.
+        rows: Parts into which a batch can be split, so the most workers that can share it: its
+            images, or 1 with a loss that needs whole batches; 0 if it is unknown.
     """
 
     name: str

@@ -124,8 +124,8 @@ def check_schedule(schedule: Schedule, costs: Sequence[BlockCost], workers: int)
         workers: Number of workers.
 
     Raises:
-        ScheduleError: A block is not in exactly one job, a rank has no entry, or a relay is not a
-            chain of spans.
+        ScheduleError: A block is not in exactly one job, a rank has no entry, a relay is not a
+            chain of spans, or more workers share a batch than can.
     """
     if not isinstance(schedule, Schedule):
         raise ScheduleError(f"it returns {type(schedule).__name__}, not a pbkd.Schedule.")
@@ -154,6 +154,7 @@ def check_schedule(schedule: Schedule, costs: Sequence[BlockCost], workers: int)
         raise ScheduleError(f"the schedule's feed '{schedule.feed}' is none of {', '.join(FEEDS)}.")
     if schedule.feed == "relay":
         _check_relay(schedule, list(expected))
+        _check_replicas(schedule, costs)
 
 
 def _check_relay(schedule: Schedule, expected: list[str]) -> None:
@@ -166,3 +167,16 @@ def _check_relay(schedule: Schedule, expected: list[str]) -> None:
         raise ScheduleError(
             f"a relay's spans must follow the chain in the order of ranks, but are {order}."
         )
+
+
+def _check_replicas(schedule: Schedule, costs: Sequence[BlockCost]) -> None:
+    """Raise `ScheduleError` if more workers share the batches of a stage than its blocks allow."""
+    rows = {cost.name: cost.rows for cost in costs if cost.rows}
+    for stage in schedule.stages:
+        most = min((rows[name] for name in stage.job.blocks if name in rows), default=0)
+        if most and len(stage.ranks) > most:
+            raise ScheduleError(
+                f"the schedule lets {len(stage.ranks)} workers share the batches of"
+                f" {', '.join(stage.job.blocks[:_MOST_NAMES])}, but at most {most} can"
+                " (BlockCost.rows)."
+            )

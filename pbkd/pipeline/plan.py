@@ -14,6 +14,7 @@ from pbkd.errors import ConfigError
 from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import possible_workers
 from pbkd.models.replacement import builder_choices
+from pbkd.pipeline.loss_features import drop_without_features
 from pbkd.pipeline.plan_workers import plan_for_workers, seconds_with_start
 from pbkd.pipeline.proposals import propose_all
 from pbkd.pipeline.resolve import resolve
@@ -95,6 +96,7 @@ def plan_run(
     groups = _worker_groups(config, strategies.launcher)
     task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
     proposals = propose_all(registry, strategies, task, config.keep, config.seed, recorded or {})
+    proposals = drop_without_features(proposals, strategies.loss, task.chain)
     replacements = _replacements(proposals)
     plans = []
     for workers in groups:

@@ -14,10 +14,13 @@ from pbkd.core.blocks import BlockCost
 from pbkd.errors import PluginError, is_out_of_memory
 from pbkd.models.evaluation_mode import evaluation_mode
 from pbkd.models.latency import synchronise
+from pbkd.models.precision import autocast
+from pbkd.training.applied_loss import needs_whole_batches
 from pbkd.training.distill import train_block
 from pbkd.training.failures import describe_error
 from pbkd.training.feeds import Lesson
 from pbkd.training.learner import new_learner
+from pbkd.training.loss_trial import try_loss
 from pbkd.training.replicas import replica_traffic
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ __all__ = ["ChainCosts", "measure_costs"]
 
 _REPEATS, _LONG_REPEATS = 5, 3
 _ENOUGH_SECONDS, _TOLERANCE = 0.01, 0.2
+_TRIED = 4  # rows on which the loss is tried
 _FEWER = 8  # the small batch, an eighth of a batch, shows the overhead
 
 
@@ -109,7 +113,7 @@ def measure_costs(
                 BlockCost(
                     name, prefix, teacher[name], step.seconds, step.input_bytes,
                     *replica_traffic(replacements[name]), overhead[name], step.read_seconds,
-                    len(images),
+                    1 if needs_whole_batches(method.losses[name].loss) else len(images),
                 )
             )  # fmt: skip
         prefix += teacher[name]
@@ -177,13 +181,14 @@ def _reading(x: Tensor, y: Tensor) -> Callable[[], None]:
 def _step_cost(replacement: nn.Module, lesson: Lesson, method: BlockMethod) -> _StepCost:
     name, x, y, _ = lesson
     try:
+        _try_loss(replacement, lesson, method)
         seconds, _ = _seconds(_training_step(replacement, lesson, method), x.device)
         with evaluation_mode(replacement):
             forward_seconds, _ = _seconds(_forward(replacement, x), x.device)
         read_seconds, _ = _seconds(_reading(x, y), x.device)
         return _StepCost(seconds, forward_seconds, read_seconds, x.nbytes)
-    except PluginError:
-        raise
+    except PluginError as error:
+        raise PluginError(f"block '{name}' cannot be trained, since {error}") from error
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -191,6 +196,17 @@ def _step_cost(replacement: nn.Module, lesson: Lesson, method: BlockMethod) -> _
             f"the builder's replacement of block '{name}' cannot be trained with the loss"
             f" '{method.losses[name].loss.name}': {describe_error(error)}."
         ) from error
+
+
+def _try_loss(replacement: nn.Module, lesson: Lesson, method: BlockMethod) -> None:
+    """Try the loss on a few rows of the replacement's output, if that is finite."""
+    loss = method.losses[lesson.block]
+    x, target, teacher_x = (activation[:_TRIED] for activation in lesson[1:])
+    with evaluation_mode(replacement):
+        output, features = loss.forward(replacement, autocast(replacement, method.dtype), x)
+    if output.shape == target.shape and bool((output - target).isfinite().all()):
+        context = loss.context(x, epoch=0, features=features, teacher_x=teacher_x)
+        try_loss(loss, output, target, context)
 
 
 def _training_step(

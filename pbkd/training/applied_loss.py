@@ -127,7 +127,7 @@ class AppliedLoss:
         """
         if not self.features:
             return forward(x), _NONE
-        return run_with_features(network, forward, x, self.features, "the network in training")
+        return run_with_features(network, forward, x, self.features, "the replacement")
 
     def context(
         self,

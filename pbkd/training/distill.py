@@ -8,8 +8,8 @@ import torch
 
 from pbkd.core.blocks import candidate_of
 from pbkd.errors import PluginError
-from pbkd.training.applied_loss import safe_scale
-from pbkd.training.failures import describe_error, divergence_reason
+from pbkd.training.applied_loss import needs_whole_batches, safe_scale
+from pbkd.training.failures import OUT_OF_MEMORY, describe_error, divergence_reason
 from pbkd.training.feeds import Lesson
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pbkd.protocols import LossContext
+    from pbkd.protocols import Loss, LossContext
     from pbkd.training.applied_loss import AppliedLoss
     from pbkd.training.feeds import Lessons
     from pbkd.training.learner import Learner
@@ -102,9 +102,17 @@ def _train_batch(
                     raise PluginError(
                         f"block '{candidate}' fails: {describe_error(error)}."
                     ) from error
-                block.fail(describe_error(error))
+                block.fail(_describe_failure(error, losses[candidate].loss))
             else:
                 yield candidate, value
+
+
+def _describe_failure(error: Exception, loss: Loss) -> str:
+    """Describe the error that stopped a block, and why no micro-batches can help."""
+    reason = describe_error(error)
+    if reason == OUT_OF_MEMORY and needs_whole_batches(loss):
+        return f"{reason}, and its loss '{loss.name}' needs whole batches: lower batch_size"
+    return reason
 
 
 def train_block(
@@ -122,7 +130,7 @@ def train_block(
         The output before the optimiser step, and the loss, both detached.
     """
     block.optimiser.zero_grad(set_to_none=True)
-    if block.micro_batches > 1:
+    if block.micro_batches > 1 and not needs_whole_batches(loss.loss):
         output, value = _in_micro_batches(block, lesson, loss)
     else:
         output, context = _run(block, lesson, loss)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.errors import PluginError
+from pbkd.plugin.attribution import describe_strategy
 from pbkd.training.applied_loss import needs_whole_batches
 
 if TYPE_CHECKING:
@@ -17,31 +18,42 @@ if TYPE_CHECKING:
     from pbkd.training.applied_loss import AppliedLoss
 
 
-__all__ = ["trial_fault"]
+__all__ = ["try_loss"]
 
 _TOLERANCE = 1e-2  # relative; 16-bit activations are added up in another order
 
 
-def trial_fault(
+def try_loss(
     loss: AppliedLoss, output: Tensor, target: Tensor, context: LossContext | None
-) -> str | None:
-    """Describe how a loss breaks its protocol on a batch; None if it does not.
+) -> None:
+    """Call a loss several times, and check that it keeps its protocol.
 
     Args:
         loss: The loss.
         output: Finite activations, (B, …).
         target: Of the same shape.
         context: What the loss gets beside them, if it asks.
+
+    Raises:
+        PluginError: If it fails, is not finite, changes its arguments, depends on anything else, or
+            is not the mean over rows that it should be.
     """
-    output = output.detach().requires_grad_(True) * 1  # what may be changed in place
+    fault = _fault(loss, output, target, context)
+    if not fault and not needs_whole_batches(loss.loss):
+        fault = _split_fault(loss, output, target, context)
+    if fault:
+        raise PluginError(f"{describe_strategy('loss', loss.loss)} is faulty: {fault}.")
+
+
+def _fault(
+    loss: AppliedLoss, output: Tensor, target: Tensor, context: LossContext | None
+) -> str | None:
+    output = output.detach().requires_grad_(True) * 1  # no leaf, so that it can be changed in place
     before = output.detach().clone(), target.clone()
     drawn = torch.get_rng_state()
-    try:
-        value = loss(output, target, context)
-        _ = loss(output.flip(0), target, context)
-        again = loss(output, target, context)
-    except PluginError as error:
-        return str(error).removesuffix(".")
+    value = loss(output, target, context)
+    loss(output.flip(0), target, context)
+    again = loss(output, target, context)
     if not (torch.equal(output, before[0]) and torch.equal(target, before[1])):
         return "it changes an argument in place: let it work on a copy"
     if not torch.equal(torch.get_rng_state(), drawn):
@@ -53,19 +65,20 @@ def trial_fault(
             f"it gives {value.item():g}, then {again.item():g} for the same activations: it must"
             " keep nothing between calls"
         )
-    return None if needs_whole_batches(loss.loss) else _split_fault(loss, output, target, context)
+    return None
 
 
 def _split_fault(
     loss: AppliedLoss, output: Tensor, target: Tensor, context: LossContext | None
 ) -> str | None:
     """Describe how error or scale differ from the mean of their values on half batches."""
+    half = len(output) // 2
+    if not half:
+        return None
     sizes = torch.linspace(0.5, 4, len(output), device=output.device)
     sizes = sizes.view(-1, *[1] * (output.ndim - 1)).to(output.dtype)
     output, target = sizes * output.detach(), sizes * target
-    half = len(output) // 2
-    halves = slice(0, half), slice(half, 2 * half)
-    whole = slice(0, 2 * half)
+    whole, *halves = slice(0, 2 * half), slice(0, half), slice(half, 2 * half)
     error = loss.error(output[whole], target[whole], _rows(context, whole))
     errors = [loss.error(output[r], target[r], _rows(context, r)) for r in halves]
     if not _close(error, torch.stack(errors).mean()):

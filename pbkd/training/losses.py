@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import Loss
 
 
-__all__ = ["create_loss", "declaration_fault"]
+__all__ = ["check_declaration", "create_loss"]
 
 
 def create_loss(registry: Registry, choice: Mapping[str, Any], key: str = "distill.loss") -> Loss:
@@ -33,13 +33,21 @@ def create_loss(registry: Registry, choice: Mapping[str, Any], key: str = "disti
         PluginError: The loss does not have the methods and attributes of a loss.
     """
     loss: Loss = registry.create("loss", choice, key)
-    if fault := declaration_fault(loss):
-        raise PluginError(f"{describe_strategy('loss', loss)} is faulty: {fault}.")
+    check_declaration(loss)
     return loss
 
 
-def declaration_fault(loss: Loss) -> str | None:
-    """Describe what is wrong with the methods and attributes of a loss; None if nothing is."""
+def check_declaration(loss: Loss) -> None:
+    """Check the methods and attributes of a loss.
+
+    Raises:
+        PluginError: One is missing or of the wrong kind.
+    """
+    if fault := _fault(loss):
+        raise PluginError(f"{describe_strategy('loss', loss)} is faulty: {fault}.")
+
+
+def _fault(loss: Loss) -> str | None:
     takes_context = accepts(loss.error, "context")
     if not _takes(loss.error, 2, {"context": None} if takes_context else {}):
         return "error must take (output, target), or (output, target, context) by these names"
