@@ -9,7 +9,6 @@ import torch
 
 from pbkd.errors import PluginError
 from pbkd.models.evaluation_mode import evaluation_mode
-from pbkd.plugin.attribution import describe_strategy
 from pbkd.training.features import run_with_features
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def _checked(
         return replace(
             proposal,
             replacement=None,
-            reason=f"{describe_strategy('loss', loss)} needs features, but {error}",
+            reason=f"the loss '{loss.name}' looks inside, but {str(error).removesuffix('.')}",
             parameters_after=proposal.parameters_before,
             macs_after=proposal.macs_before,
         )

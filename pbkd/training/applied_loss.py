@@ -79,17 +79,18 @@ class AppliedLoss:
 
     def error(self, output: Tensor, target: Tensor, context: LossContext | None) -> Tensor:
         """Return the error of some rows, a scalar; raise `PluginError` as `__call__`."""
-        versions = output._version, target._version
-        error = self.loss.error
+        before = output._version, target._version, context and context.input._version
         try:
-            value = (
-                error(output, target) if context is None else error(output, target, context=context)
-            )
+            if context is None:
+                value = self.loss.error(output, target)
+            else:
+                value = self.loss.error(output, target, context=context)
         except PLUGIN_FAILURES as failure:
             raise self._failed("error", failure) from failure
-        if (output._version, target._version) != versions:
+        if (output._version, target._version, context and context.input._version) != before:
             raise self._faulty("error changes an argument in place: let it work on a copy")
-        self._check(value, "error")
+        if not isinstance(value, Tensor) or value.ndim:
+            raise self._no_scalar("error", value)
         if not value.requires_grad and output.requires_grad:
             raise self._faulty(
                 "error returns a value without a gradient: compute it from the output with torch,"
@@ -102,14 +103,15 @@ class AppliedLoss:
         scale: Callable[[Tensor], Tensor] | None = getattr(self.loss, "scale", None)
         if scale is None:
             return None
-        version = target._version
+        before = target._version
         try:
             value = scale(target)
         except PLUGIN_FAILURES as failure:
             raise self._failed("scale", failure) from failure
-        if target._version != version:
+        if target._version != before:
             raise self._faulty("scale changes its argument in place: let it work on a copy")
-        self._check(value, "scale")
+        if not isinstance(value, Tensor) or value.ndim:
+            raise self._no_scalar("scale", value)
         return value
 
     def forward(
@@ -127,7 +129,7 @@ class AppliedLoss:
         """
         if not self.features:
             return forward(x), _NONE
-        return run_with_features(network, forward, x, self.features, "the replacement")
+        return run_with_features(network, forward, x, self.features, self._subject[0])
 
     def context(
         self,
@@ -167,19 +169,21 @@ class AppliedLoss:
         if not self.features or self.teacher is None or x is None:
             return _NONE
         forward = self.teacher_forward or self.teacher
-        return run_with_features(self.teacher, forward, x, self.features, "the teacher's segment")[
-            1
-        ]
+        return run_with_features(self.teacher, forward, x, self.features, self._subject[1])[1]
 
-    def _check(self, value: object, method: str) -> None:
-        if not isinstance(value, Tensor):
-            raise self._faulty(
-                f"{method} returns {type(value).__name__}, not a tensor: compute it with torch"
-            )
-        if value.shape != ():
-            raise self._faulty(
-                f"{method} returns a tensor of shape {tuple(value.shape)}, not (): take its mean"
-            )
+    @property
+    def _subject(self) -> tuple[str, str]:
+        """What the network in training and the teacher's are called."""
+        if self.block:
+            return "the replacement", "the teacher's segment"
+        return "the student", "the teacher"
+
+    def _no_scalar(self, method: str, value: object) -> PluginError:
+        if isinstance(value, Tensor):
+            fault = f"a tensor of shape {tuple(value.shape)}, not (): take its mean"
+        else:
+            fault = f"{type(value).__name__}, not a tensor: compute it with torch"
+        return self._faulty(f"{method} returns {fault}")
 
     def _failed(self, method: str, failure: BaseException) -> BaseException:
         if is_out_of_memory(failure):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PBKD_CONTRACT = 2
 
 _TINY = 1e-12
+_ROUNDING = 1e-5  # of the mean squared distance
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,11 @@ def _products(x: Tensor) -> Tensor:
 
 
 def _lengths(products: Tensor) -> Tensor:
-    """Return the distances of all pairs of rows, (B, B)."""
+    """Return the distances of all pairs of rows, (B, B); 0 for rows that rounding cannot tell."""
     own = products.diagonal()
     squares = own[:, None] + own[None, :] - 2 * products
-    apart = 1 - torch.eye(len(products), dtype=products.dtype, device=products.device)
-    return (apart * squares).clamp_min(_TINY).sqrt() * apart
+    apart = squares > _ROUNDING * squares.mean()
+    return squares.clamp_min(_TINY).sqrt() * apart
 
 
 def _over_mean(lengths: Tensor) -> Tensor:
@@ -93,7 +94,8 @@ def _cosines(products: Tensor, lengths: Tensor) -> Tensor:
     own = products.diagonal()
     to_other = products[None, :, :] - products[:, :, None] - products[:, None, :]
     scalar = to_other + own[:, None, None]
-    return scalar / (lengths[:, :, None] * lengths[:, None, :]).clamp_min(_TINY)
+    sides = lengths[:, :, None] * lengths[:, None, :]
+    return scalar * (sides > 0) / sides.clamp_min(_TINY)
 
 
 @hookimpl

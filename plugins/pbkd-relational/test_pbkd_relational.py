@@ -38,6 +38,14 @@ def test_distances_and_angles_are_those_of_the_paper() -> None:
         torch.testing.assert_close(options.error(output, target) - squares, expected)
 
 
+def test_float32_and_equal_samples_do_not_disturb_it() -> None:
+    output, target = drawn(64, 300) + 2, drawn(64, 300, seed=1)
+    target[1] = target[0]
+    expected = Relational().error(output, target).item()
+    value = Relational().error(output.float(), target.float()).item()
+    assert value == pytest.approx(expected, rel=1e-4)
+
+
 def test_a_turned_batch_has_the_same_relations() -> None:
     target = drawn(6, 5)
     rotation, _ = torch.linalg.qr(drawn(5, 5, seed=1))
@@ -62,4 +70,5 @@ def test_weights_are_not_negative() -> None:
 
 
 def test_it_is_registered_as_one_of_whole_batches() -> None:
-    assert [(loss.name, loss.additive) for loss in register_losses()] == [("relational", False)]
+    assert register_losses() == [Relational]
+    assert (Relational.name, Relational.additive) == ("relational", False)
