@@ -45,7 +45,8 @@ class DistillConfig:
     """Student-fed epochs; null: about 300 steps, at least one epoch; 0: none."""
     loss: dict[str, Any] = _choice("nmse")
     """`nmse` (squared error divided by the squared norm of the target), `nmse-per-sample` (the same
-    per image, averaged), `mse`, `cosine`, or a plugin's loss."""
+    per image, averaged), `mse`, `cosine`, `attention-transfer` (also where activations are large),
+    `relational` (also distances and angles between images), or a plugin's loss."""
     optimiser: dict[str, Any] = _choice("adamw")
     """`adamw`, `sgd`, or a plugin's optimiser."""
     lr: float = 0.003

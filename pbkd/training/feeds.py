@@ -34,7 +34,7 @@ class Lesson(NamedTuple):
         block: The block's name.
         x: The replacement's input, (B, C, …).
         target: The output of the teacher's segment, (B, C, …).
-        teacher_x: The input of the teacher's segment; that of the replacement if it is teacher-fed.
+        teacher_x: The input of the teacher's segment; the replacement's too, if it is teacher-fed.
     """
 
     block: str

@@ -20,8 +20,9 @@ from pbkd.training.applied_loss import AppliedLoss, apply_to_blocks
 from pbkd.training.distill import train_block, train_job
 from pbkd.training.failures import OUT_OF_MEMORY
 from pbkd.training.feeds import Lesson, recompute, relay
-from pbkd.training.learner import Learner, new_learner
+from pbkd.training.learner import BlockMethod, Learner, new_learner
 from pbkd.training.losses import create_loss
+from tests.optimisations import optimisation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ def _chain() -> nn.Sequential:
 def _learner(inputs: int, outputs: int, *more: nn.Module) -> Learner:
     torch.manual_seed(1)
     replacement = nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(inplace=True), *more)
-    return new_learner(replacement, lr=0.01, weight_decay=0, steps=6)
+    return new_learner(replacement, optimisation(0.01), steps=6)
 
 
 FEEDS: dict[str, Callable[..., object]] = {
@@ -157,6 +158,10 @@ def test_planning_keeps_the_block_that_a_loss_cannot_see_into() -> None:
     )
 
 
+def _method(loss: Loss, chain: nn.Sequential) -> BlockMethod:
+    return BlockMethod(apply_to_blocks(loss, chain), optimisation(0.001))
+
+
 class _Faulty:
     name: ClassVar[str] = "faulty"
 
@@ -196,7 +201,7 @@ def test_planning_names_the_loss_that_is_faulty(how: str, told: str) -> None:
             chain,
             {"block0": _learner(4, 5).replacement},
             torch.rand(8, 4),
-            apply_to_blocks(_Faulty(how), chain),
+            _method(_Faulty(how), chain),
         )
 
 
@@ -217,7 +222,7 @@ def _schedule(workers: int) -> Schedule:
 def test_workers_share_the_batches_of_additive_losses_only(loss: Loss, most: int) -> None:
     chain = _chain()
     replacements = {"block0": _learner(4, 5).replacement}
-    costs = measure_costs(chain, replacements, torch.rand(8, 4), apply_to_blocks(loss, chain))
+    costs = measure_costs(chain, replacements, torch.rand(8, 4), _method(loss, chain))
     assert [cost.rows for cost in costs.blocks] == [most]
     check_schedule(_schedule(most), costs.blocks, most)
     told = f"lets {most + 1} workers share the batches of block0, but at most {most} can"
@@ -243,7 +248,7 @@ def test_a_block_of_whole_batches_that_runs_out_of_memory_says_what_helps() -> N
 
     failures = []
     for loss in (_Whole(), _Sees(())):
-        learners = {"block0": new_learner(Hungry(4, 5), lr=0.01, weight_decay=0, steps=1)}
+        learners = {"block0": new_learner(Hungry(4, 5), optimisation(0.01), steps=1)}
         lessons = recompute(_chain(), learners, [torch.rand(8, 4)])
         train_job(learners, [lessons], {"block0": AppliedLoss(loss)})
         failures.append(learners["block0"].failure)
