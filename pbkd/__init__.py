@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pbkd.core.workload import Workload
     from pbkd.hookspecs import hookimpl
     from pbkd.models.layers import dense_convolutions
-    from pbkd.protocols import Built, EnergyReading, LossContext, ZooModel
+    from pbkd.protocols import Built, EnergyReading, LossContext, RunInfo, ZooModel
 
 __all__ = [
     "Block",
@@ -26,6 +26,7 @@ __all__ = [
     "Job",
     "LossContext",
     "RunConfig",
+    "RunInfo",
     "RunResult",
     "Schedule",
     "Worker",
@@ -47,6 +48,7 @@ _MODULES = {
     "Job": "core.schedule",
     "LossContext": "protocols",
     "RunConfig": "config.schema",
+    "RunInfo": "protocols",
     "RunResult": "core.results",
     "Schedule": "core.schedule",
     "Worker": "core.schedule",

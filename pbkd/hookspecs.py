@@ -22,7 +22,6 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pbkd.core.results import BlockResult, RunResult
     from pbkd.protocols import (
         BlockBuilder,
         DataSource,
@@ -131,28 +130,4 @@ def register_sections() -> Iterable[type[ReportSection]]:  # type: ignore[empty-
     """Register classes that add a section to the report of a run.
 
     Selected by `pbkd report --section NAME`.
-    """
-
-
-@hookspec
-def block_finished(result: BlockResult) -> None:
-    """Observe that the training of a candidate has ended, while other blocks are still trained.
-
-    Called by `run` once for each candidate, in the host process, when the candidate is trained or
-    has failed for good; on resuming a run also for those that were finished before. The call may
-    come from another thread than the one that started the run.
-
-    Args:
-        result: The candidate's result, without the scores that are measured later.
-    """
-
-
-@hookspec
-def run_finished(result: RunResult) -> None:
-    """Observe the result of a run.
-
-    Called by `run` once, after the result was written to the run folder, in the host process.
-
-    Args:
-        result: The result.
     """

@@ -11,7 +11,7 @@ from pbkd.config.schema import CHOICES
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 __all__ = ["ABOVE_ZERO", "RUN_BOUNDS", "check_values"]
@@ -89,9 +89,20 @@ def _check_choices(config: Any) -> None:
     for key in CHOICES:
         with suppress(AttributeError):  # a recipe of training has fewer keys than a run
             choices[key] = attrgetter(key)(config)
-    for key in ("meters", "candidates"):
+    for key in ("meters", "observers", "candidates"):
         choices |= {f"{key}.{i}": entry for i, entry in enumerate(getattr(config, key, ()))}
     for key, choice in choices.items():
         name = choice.get("name") if isinstance(choice, dict) else choice
         if not isinstance(name, str) or not name:
             raise ConfigError(f"'{key}' is {name!r}, but must be a name.")
+    _check_observers(getattr(config, "observers", ()))
+
+
+def _check_observers(choices: Sequence[Any]) -> None:
+    """Refuse an observer that is named twice with the same options: it would do all twice."""
+    seen: list[Any] = []
+    for choice in choices:
+        named = choice if isinstance(choice, dict) else {"name": choice}
+        if named in seen:
+            raise ConfigError(f"'observers' has '{named['name']}' twice: name it once.")
+        seen.append(named)

@@ -11,13 +11,13 @@ from omegaconf import OmegaConf
 from pbkd.config.checks import RUN_BOUNDS, check_values
 from pbkd.config.declared import as_declared, without_paths
 from pbkd.config.literal_text import escape, unescape
-from pbkd.config.schema import CHOICES, STRATEGIES, RunConfig
+from pbkd.config.schema import CHOICES, LISTS, STRATEGIES, RunConfig
 from pbkd.config.yaml_files import read_yaml
 from pbkd.config.yaml_values import MOST_LEVELS, dump, read_argument, structure
 from pbkd.errors import ConfigError, did_you_mean, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     ProvidedNames = Mapping[str, Sequence[str]]
@@ -45,7 +45,8 @@ def load_config(
         overrides: `key=value` pairs, such as `distill.epochs=4`.
         file: YAML file.
         plugins: By selected plugin, the names that it registers, by slot (`Registry.provided`).
-            Each strategy is selected for its slot; meters are added to the configured ones.
+            Each strategy is selected for its slot; meters and observers are added to the
+            configured ones.
         options: Overrides as a mapping, nested as in a file. A top-level key that also occurs in
             `overrides` is ignored.
 
@@ -59,7 +60,7 @@ def load_config(
     config = merge_layer(RunConfig(), read_yaml(file)) if file else RunConfig()
     user_layer = {**_expand_choices(options or {}), **read_overrides(overrides)}
     if plugins:
-        config = merge_layer(config, _plugin_layer(plugins, user_layer, config.meters))
+        config = merge_layer(config, _plugin_layer(plugins, user_layer, config))
     if user_layer:
         config = merge_layer(config, user_layer)
     config.plugins = list(dict.fromkeys([*config.plugins, *plugins]))
@@ -154,7 +155,7 @@ def _choice(value: Any) -> dict[str, Any]:
 
 
 def _plugin_layer(
-    plugins: Mapping[str, ProvidedNames], user_layer: Mapping[str, Any], meters: Sequence[Any]
+    plugins: Mapping[str, ProvidedNames], user_layer: Mapping[str, Any], config: RunConfig
 ) -> dict[str, Any]:
     """Make the layer that selects the strategies of `plugins` that `user_layer` leaves open."""
 
@@ -162,7 +163,7 @@ def _plugin_layer(
         return {name: spec for spec, by_slot in plugins.items() for name in by_slot.get(slot, ())}
 
     layer: dict[str, Any] = {
-        "meters": [*meters, *(name for name in candidates("meter") if name not in meters)]
+        key: _extended(getattr(config, key), candidates(slot)) for key, slot in LISTS.items()
     }
     for slot in dict.fromkeys(STRATEGIES.values()):
         keys = [key for key, its_slot in STRATEGIES.items() if its_slot == slot]
@@ -172,6 +173,12 @@ def _plugin_layer(
             for key in still_open:
                 _merge_trees(layer, _nested(key, {"name": name}))
     return layer
+
+
+def _extended(choices: Sequence[Any], names: Iterable[str]) -> list[Any]:
+    """Append the names that no choice has."""
+    known = [one.get("name") if isinstance(one, dict) else one for one in choices]
+    return [*choices, *(name for name in names if name not in known)]
 
 
 def _single_candidate(slot: str, keys: Sequence[str], candidates: Mapping[str, str]) -> str:

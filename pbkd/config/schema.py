@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = [
     "CHOICES",
+    "LISTS",
     "STRATEGIES",
     "BudgetConfig",
     "DistillConfig",
@@ -27,6 +28,8 @@ STRATEGIES = {
     "finetune.schedule": "lr-schedule",
 }
 """The slot from which each key, dotted in sections, selects a strategy."""
+LISTS = {"meters": "meter", "observers": "observer"}
+"""The slot from which each key selects any number of strategies."""
 CHOICES = ("teacher", *STRATEGIES, "model", "optimiser", "schedule")
 """Keys that hold a choice: a mapping of `name` and the options below that name."""
 
@@ -119,6 +122,9 @@ class RunConfig:
     """The launcher, which starts the workers."""
     meters: list[Any] = field(default_factory=lambda: ["nvml", "rapl"])
     """Energy meters: names, or mappings of a `name` and options."""
+    observers: list[Any] = field(default_factory=list)
+    """Observers, which follow the run: names, or mappings of a `name` and options. `--plugin` adds
+    those that it registers."""
     candidates: list[Any] = field(default_factory=list)
     """Additional builders, as mappings of a `name` and options. Every block is trained with each of
     them in the same teacher pass, and the budget selects one per block."""

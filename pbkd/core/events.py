@@ -243,6 +243,7 @@ Event: TypeAlias = (
     | RunFinished
     | RunStopped
 )
+"""What happens in a run."""
 Emit: TypeAlias = Callable[[Event], None]
 """A function that takes each event as it happens."""
 

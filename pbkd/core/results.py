@@ -37,7 +37,7 @@ class BlockResult:
         parameters_after: Parameters of what the student has in its place.
         macs_before: Multiply-accumulate operations of the teacher's segment, for one image.
         macs_after: The same of what the student has in its place.
-        replaced: Whether the student has the replacement.
+        replaced: Whether the student has the replacement; None until it is decided.
         reason: Why it has not.
         worker: Rank of the worker that trained the replacement.
         job_seconds: Duration of the training job, which the job's blocks share.
@@ -60,7 +60,7 @@ class BlockResult:
     parameters_after: int
     macs_before: int
     macs_after: int
-    replaced: bool
+    replaced: bool | None
     reason: str | None
     worker: int | None
     job_seconds: float | None

@@ -13,7 +13,7 @@ from pbkd.errors import PbkdError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pbkd.core.events import Emit
     from pbkd.energy.monitor import EnergyMonitor
@@ -28,9 +28,18 @@ PLANNING = "planning"
 class PhaseClock:
     """Measures named phases, one after another."""
 
-    def __init__(self, monitor: EnergyMonitor, emit: Emit = lambda _event: None) -> None:
-        """Take energy from `monitor`; `emit` an event for each phase that begins."""
+    def __init__(
+        self,
+        monitor: EnergyMonitor,
+        emit: Emit = lambda _event: None,
+        other_cpu_seconds: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """Take energy from `monitor`; `emit` an event for each phase that begins.
+
+        `other_cpu_seconds` returns the CPU time of this process so far that belongs to no phase.
+        """
         self.results: list[PhaseResult] = []
+        self._other_cpu_seconds = other_cpu_seconds
         self._monitor = monitor
         self._emit = emit
 
@@ -43,14 +52,18 @@ class PhaseClock:
     def phase(self, name: str) -> Iterator[None]:
         """Measure the body of the `with`; CPU seconds include workers that ended in it."""
         self._emit(PhaseStarted(phase=name))
-        cpu = cpu_seconds()
+        cpu = self._cpu_seconds()
         start = time.perf_counter()
         with self._monitor.window(name):
             yield
         seconds = time.perf_counter() - start
         energy = self._monitor.windows[name]
         joules = None if energy.joules is None else dict(energy.joules)
-        self.results.append(PhaseResult(name, seconds, cpu_seconds() - cpu, joules, energy.reason))
+        cpu = self._cpu_seconds() - cpu
+        self.results.append(PhaseResult(name, seconds, cpu, joules, energy.reason))
+
+    def _cpu_seconds(self) -> float:
+        return cpu_seconds() - self._other_cpu_seconds()
 
 
 _EVERY = 5.0  # seconds

@@ -25,9 +25,10 @@ def block_result(planned: PlannedBlock, training: BlockTrained | None = None) ->
         training: Its event, if it was trained.
 
     Returns:
-        The result, before selection.
+        The result, before selection, which decides if a trained candidate replaces its block.
     """
     failure = training.failure if training else None
+    is_open = training is not None and failure is None
     return BlockResult(
         name=planned.name,
         input_shape=planned.block.input_shape,
@@ -36,7 +37,7 @@ def block_result(planned: PlannedBlock, training: BlockTrained | None = None) ->
         parameters_after=planned.parameters_after,
         macs_before=planned.macs_before,
         macs_after=planned.macs_after,
-        replaced=training is not None and failure is None,
+        replaced=None if is_open else False,
         reason=failure or planned.reason,
         worker=training.worker if training else None,
         job_seconds=training.job_seconds if training else None,

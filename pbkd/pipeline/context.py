@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pbkd.energy.phases import PhaseClock
     from pbkd.pipeline.plan import PlannedRun
     from pbkd.planning.plan import Plan
+    from pbkd.plugin.observers import Observers
     from pbkd.plugin.registry import Registry
     from pbkd.runs.events import EventLog
     from pbkd.training.task import DistillationTask
@@ -29,6 +30,7 @@ class RunContext:
         folder: The run folder.
         log: Records events and passes them on.
         clock: Measures the phases.
+        observers: Follow the run.
     """
 
     planned: PlannedRun
@@ -36,6 +38,7 @@ class RunContext:
     folder: Path
     log: EventLog
     clock: PhaseClock
+    observers: Observers
 
     @property
     def task(self) -> DistillationTask:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.events import Note, RunFinished
+from pbkd.core.files import read_json
 from pbkd.core.process import keep_freed_memory
 from pbkd.energy.accounting import RUN
 from pbkd.energy.monitor import monitor_energy
@@ -28,7 +30,8 @@ from pbkd.pipeline.select import select
 from pbkd.pipeline.teacher_check import check_teacher, score_teacher
 from pbkd.pipeline.train_blocks import train_blocks
 from pbkd.pipeline.typed_choices import check_strategies, typed_choices
-from pbkd.plugin.observers import observe
+from pbkd.plugin.observers import create_observers, observing
+from pbkd.protocols import RunInfo
 from pbkd.report import write_report
 from pbkd.runs.events import EventLog, event_faults
 from pbkd.runs.folder import check_out, folder_needed, make_out, unfinished_run
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from pbkd.energy.monitor import EnergyMonitor
     from pbkd.models.in_memory import InMemoryInputs
     from pbkd.pipeline.plan import PlannedRun
+    from pbkd.plugin.observers import Observers
     from pbkd.plugin.registry import Registry
 
 
@@ -66,7 +70,7 @@ def run(
     Args:
         config: The configuration.
         registry: The plugins.
-        emit: Gets every event as it happens, from this thread or from one that follows the workers.
+        emit: Gets every event as it happens, from one thread at a time, but not always the same.
         resume: The folder of a run that was stopped, which goes on and gives the same student as
             without the interruption.
         inputs: A teacher, and optionally data, that a program has in memory.
@@ -84,23 +88,22 @@ def run(
     log = EventLog(emit)
     with ExitStack() as stack:
         open_run = _folder_opener(stack, config, registry, resume)
+        observers = stack.enter_context(_observed(registry, config.observers, log))
         monitor = stack.enter_context(_metered(registry, config.meters, log.emit))
-        clock = PhaseClock(monitor, log.emit)
+        clock = PhaseClock(monitor, log.emit, observers.cpu_seconds)
+        context = partial(RunContext, registry=registry, log=log, clock=clock, observers=observers)
         with monitor.window(RUN):
             config = typed_choices(config, registry)
             with clock.phase(PLANNING):
                 planned = _plan(config, registry, inputs, resume)
                 doubts = _score_teacher(planned, log.emit, check=not resume)
                 folder = open_run(planned)
-            ctx = RunContext(
-                planned=planned, registry=registry, folder=folder, log=log, clock=clock
-            )
+            ctx = context(planned=planned, folder=folder)
             restored = _announce(ctx, planned.config, resumed=resume is not None)
             with _unchanged(ctx.task.teacher.network), folder_needed(folder):
-                built = train_blocks(ctx)
-                kept = select(ctx, built.results, config.max_drop, config.budget)
+                kept = select(ctx, train_blocks(ctx), config.max_drop, config.budget)
                 outcome = finish(ctx, kept)
-        result = run_result(ctx, outcome, (*doubts, *restored, *built.notes), monitor)
+        result = run_result(ctx, outcome, (*doubts, *restored, *observers.notes), monitor)
         _publish(ctx, outcome.student, result)
         return result
 
@@ -150,6 +153,14 @@ def _metered(registry: Registry, choices: Sequence[Any], emit: Emit) -> Iterator
 
 
 @contextmanager
+def _observed(registry: Registry, choices: Sequence[Any], log: EventLog) -> Iterator[Observers]:
+    """Let the configured observers follow the run."""
+    with observing(create_observers(registry, choices), log.emit) as observers:
+        log.listen(observers.event)
+        yield observers
+
+
+@contextmanager
 def _unchanged(network: nn.Module) -> Iterator[None]:
     """Raise `TeacherError` if the teacher's weights change."""
     before = fingerprint(network)
@@ -179,6 +190,7 @@ def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str
     """
     restored = restore_initial_weights(ctx.folder, ctx.planned.replacements) if resumed else ()
     ctx.log.record_in(ctx.folder)
+    ctx.observers.run_started(_run_info(ctx.folder, config))
     damaged = event_faults(ctx.folder, {})
     for note in (*ctx.registry.notes, *input_notes(ctx.task), *restored, *damaged):
         ctx.log.emit(Note(text=note))
@@ -193,11 +205,18 @@ def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str
     return restored
 
 
+def _run_info(folder: Path, config: RunConfig) -> RunInfo:
+    identity, plan = (read_json(folder / name) for name in ("identity.json", "plan.json"))
+    configuration = asdict(config)
+    return RunInfo(
+        folder=folder.absolute(), identity=identity, configuration=configuration, plan=plan
+    )
+
+
 def _publish(ctx: RunContext, student: nn.Module, result: RunResult) -> None:
     """Check that the student can be loaded; write the report, and announce the result."""
     check_loading(ctx, student)
     write_report(result, ctx.folder)
     shutil.rmtree(ctx.folder / "checkpoints", ignore_errors=True)
-    for fault in observe(ctx.registry, "run_finished", result):
-        ctx.log.emit(Note(text=fault))
+    ctx.observers.run_finished(result)
     ctx.log.forward(RunFinished(result=result))  # not recorded: result.json has it

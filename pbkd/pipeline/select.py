@@ -78,7 +78,7 @@ def select(
                 ctx.task.device
             )
             for name, replacement in ctx.planned.replacements.items()
-            if trained[name].replaced
+            if trained[name].replaced is None
         }
         scores = _scores(ctx, replacements)
         images = len(ctx.task.data.validation)

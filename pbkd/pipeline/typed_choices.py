@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import MEMORY, declared_options
-from pbkd.config.schema import STRATEGIES
+from pbkd.config.schema import LISTS, STRATEGIES
 from pbkd.data.load import declared_data
 from pbkd.errors import UnknownNameError
 from pbkd.models.teacher import check_teacher_options, declared_teacher
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_strategies", "typed_choices"]
 
-_LISTS = {"meters": "meter", "candidates": "builder"}
+_LISTS = {**LISTS, "candidates": "builder"}
 """The slot of the choices in each list of the configuration."""
 _AUTOMATIC = {"partitioner": ("auto",), "scheduler": ("auto",)}
 """Names that let pbkd choose among all strategies of the slot."""

@@ -43,6 +43,7 @@ _HEADS = (
     "since contract",
 )
 _HOST = "host"
+_THREAD = "host, in a thread of its own"
 _WORKERS = "every worker"
 _BOTH = "host, every worker"
 _RUN = "run"
@@ -59,8 +60,6 @@ _LOSS = "training of a block", "each step; once in planning", _BOTH, "the block 
 
 CALLS: dict[str, Call] = {
     **{h: Call(*_LOADED, _NOT_LOADED, 1 if h in _OLD_HOOKS else 2) for h in SLOTS.values()},
-    "block_finished": Call(_RUN, "once per candidate", _HOST, _NOTE, 1),
-    "run_finished": Call(_RUN, "once, when the result is written", _HOST, _NOTE, 1),
     "Partitioner.accepts": Call(
         "run, `load`, `pbkd cut`",
         "with `partitioner=auto`, until a partitioner accepts the teacher",
@@ -94,7 +93,7 @@ CALLS: dict[str, Call] = {
     "EnergyMeter.open": Call(
         "run, `pbkd bench`, `pbkd doctor`",
         "once, before planning; the function it yields about once a second",
-        "host, in a thread of its own",
+        _THREAD,
         "its joules are missing, with the reason; the run continues",
         1,
     ),
@@ -125,10 +124,12 @@ CALLS: dict[str, Call] = {
         1,
         "() -> Sequence[str]",
     ),
-    "Observer.run_started": Call(_RUN, "once; again on resuming", _HOST, _NOTE, 2),
-    "Observer.event": Call(_RUN, "once per event", _HOST, _NOTE, 2),
-    "Observer.block_finished": Call(_RUN, "once per candidate", _HOST, _NOTE, 2),
-    "Observer.run_finished": Call(_RUN, "once, when the result is written", _HOST, _NOTE, 2),
+    "Observer.run_started": Call(
+        _RUN, "once, before the other methods; again on resuming", _THREAD, _NOTE, 2
+    ),
+    "Observer.event": Call(_RUN, "once per event, if the backlog is not full", _THREAD, _NOTE, 2),
+    "Observer.block_finished": Call(_RUN, "once per candidate", _THREAD, _NOTE, 2),
+    "Observer.run_finished": Call(_RUN, "once, when the result is written", _THREAD, _NOTE, 2),
     "DataSource.load": Call(_RUN, "once, before planning", _BOTH, _STOPS, 2),
     "ImageAugmentation.augment": Call("training", "once per batch", _BOTH, _STOPS, 2),
     "OptimiserBuilder.build": Call(

@@ -1,40 +1,130 @@
-"""Hooks that observe a run; an exception in one of them does not stop the run."""
+"""The observers of a run: each follows it from a thread of its own, for which nothing waits."""
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from pbkd.errors import PLUGIN_FAILURES, one_line
+from pbkd.core.events import Note, PlanMade, RunFinished
+from pbkd.plugin.observer_thread import ObserverThread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pbkd.core.events import Emit, Event
+    from pbkd.core.results import BlockResult, RunResult
     from pbkd.plugin.registry import Registry
+    from pbkd.protocols import Observer, RunInfo
 
 
-__all__ = ["observe"]
+__all__ = ["Observers", "create_observers", "observing"]
+
+_NOTICE, _BACKLOG, _LIMIT = 2.0, 10.0, 30.0
+"""Seconds after a run: until it says for whom it waits, drops their events, leaves them behind."""
 
 
-def observe(registry: Registry, hook: str, result: object) -> list[str]:
-    """Call an observing hook of every plugin, each with its own copy of the result.
+def create_observers(registry: Registry, choices: Sequence[Any]) -> list[Observer]:
+    """Create the observers that a configuration names, with their options.
 
     Args:
         registry: The plugins.
-        hook: Name of the hook.
-        result: The hook's argument.
+        choices: Names, or mappings of a `name` and options.
 
-    Returns:
-        A sentence for each plugin that raised an exception.
+    Raises:
+        UnknownNameError: A name is not registered.
+        ConfigError: An option is invalid.
     """
-    manager = registry.manager
-    failures = []
-    for implementation in getattr(manager.hook, hook).get_hookimpls():
-        others = [p for p in manager.get_plugins() if p is not implementation.plugin]
-        private = copy.deepcopy(result)
-        try:
-            manager.subset_hook_caller(hook, others)(result=private)
-        except PLUGIN_FAILURES as error:
-            reason = one_line(error).rstrip(".")
-            failures.append(
-                f"The plugin '{implementation.plugin_name}' failed in {hook} ({reason})."
-            )
-    return failures
+    named = [choice if isinstance(choice, dict) else {"name": choice} for choice in choices]
+    return [
+        registry.create("observer", choice, f"observers.{index}")
+        for index, choice in enumerate(named)
+    ]
+
+
+class Observers:
+    """Passes on to the observers what happens in a run."""
+
+    def __init__(self, observers: Sequence[Observer], emit: Emit) -> None:
+        """Prepare a thread for each observer; failures are emitted as notes."""
+        self._emit = emit
+        self._threads = [ObserverThread(one, self._note) for one in observers]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has failed so far, a sentence for each observer and method."""
+        return tuple(note for thread in self._threads for note in thread.notes)
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of all threads so far."""
+        return sum(thread.cpu_seconds for thread in self._threads)
+
+    def run_started(self, run: RunInfo) -> None:
+        """Start the threads, with `run_started` and the events that came before."""
+        for thread in self._threads:
+            thread.start(run)
+
+    def event(self, event: Event) -> None:
+        """Pass on an event."""
+        if isinstance(event, RunFinished):  # whose result `run_finished` gets
+            return
+        if isinstance(event, PlanMade):
+            event = replace(event, plan=None)
+        for thread in self._threads:
+            thread.put("event", event)
+
+    def block_finished(self, result: BlockResult) -> None:
+        """Pass on the result of a candidate."""
+        for thread in self._threads:
+            thread.put("block_finished", result)
+
+    def run_finished(self, result: RunResult) -> None:
+        """Pass on the result of the run, wait for the observers, and note what they missed."""
+        start = time.monotonic()
+        for thread in self._threads:
+            thread.put("run_finished", result)
+            thread.close()
+        for thread in self._waiting(start + _NOTICE):
+            self._note(f"Waiting at most {_LIMIT:g} s for {thread.title}.")
+        for thread in self._waiting(start + _BACKLOG):
+            thread.drop_events()
+        late = self._waiting(start + _LIMIT)
+        for thread in self._threads:
+            method = thread.method
+            thread.abandon()
+            if thread in late:
+                self._note(f"{_title(thread)} did not end in {_LIMIT:g} s: it is in {method}.")
+            if thread.missed:
+                self._note(f"{_title(thread)} was slow: it missed {thread.missed} event(s).")
+
+    def stop(self) -> None:
+        """End the threads without waiting for them; nothing is passed on any more."""
+        for thread in self._threads:
+            thread.abandon()
+
+    def _waiting(self, deadline: float) -> list[ObserverThread]:
+        """Return the threads that have not ended at a time of `time.monotonic`."""
+        return [thread for thread in self._threads if not thread.wait_until(deadline)]
+
+    def _note(self, text: str) -> None:
+        self._emit(Note(text=text))
+
+
+@contextmanager
+def observing(observers: Sequence[Observer], emit: Emit) -> Iterator[Observers]:
+    """Yield what passes a run on to its observers, and end their threads at the end.
+
+    Args:
+        observers: The observers.
+        emit: Gets a note on each failure, perhaps from an observer's thread.
+    """
+    group = Observers(observers, emit)
+    try:
+        yield group
+    finally:
+        group.stop()
+
+
+def _title(thread: ObserverThread) -> str:
+    return f"{thread.title[0].upper()}{thread.title[1:]}"

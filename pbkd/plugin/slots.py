@@ -8,6 +8,7 @@ from typing import Any
 from pbkd import hookspecs, protocols
 from pbkd._version import __version__
 from pbkd.errors import PluginError
+from pbkd.plugin.observer_methods import observer_fault
 
 __all__ = ["ON_REQUEST", "PROTOCOLS", "SLOTS", "check_contract", "contracts_of", "find_fault"]
 
@@ -110,6 +111,8 @@ def find_fault(slot: str, strategy: Any) -> str | None:
         return None if isinstance(strategy, protocols.ZooModel) else "is not a pbkd.ZooModel"
     if not isinstance(strategy, type):
         return "is not a class"
+    if slot == "observer":
+        return observer_fault(strategy)
     protocol = vars(PROTOCOLS[slot])
     methods = {n: m for n, m in protocol.items() if inspect.isfunction(m) and n[0] != "_"}
     for name, method in methods.items():

@@ -19,13 +19,13 @@ __all__ = ["Observer", "RunInfo"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """The run that an observer follows.
+    """The run that an observer follows; each observer has its own copy.
 
     Attributes:
-        folder: The run folder.
-        identity: The settings that the result depends on, as `identity.json` has them.
+        folder: The run folder, an absolute path.
+        identity: The settings and inputs that the result depends on, as in `identity.json`.
         configuration: The resolved configuration, nested by key.
-        plan: The plan, as `plan.json` has it.
+        plan: The plan, as in `plan.json`.
     """
 
     folder: Path
@@ -37,16 +37,24 @@ class RunInfo:
 class Observer(Protocol):
     """Follows a run that names it in `observers`.
 
-    Its methods are called in the host process, in one thread of their own, in the order in which
-    things happen; the run does not wait for them. An exception is reported as a note.
+    It has at least one of the methods below, which are called in the host process, in a thread of
+    the observer's own, in the order in which things happened. The run does not wait for them: what
+    the observer has not handled yet is in a backlog, from which, when it holds 1000 events, the
+    oldest is dropped, `StepsDone` and `PowerRead` first. When the run is over, the observer has 10
+    seconds for the rest of its backlog and 30 seconds in all. A note says if events were dropped,
+    if it did not end in time, and which method raised an exception. What the methods get are
+    copies. While an observer computes, it takes processor time from the run, and joules.
+
+    On resuming a run, a new observer gets `run_started` again, and `block_finished` and the events
+    `EpochDone` and `BlockTrained` also for blocks that were trained before.
     """
 
     name: ClassVar[str]
 
     def run_started(self, run: RunInfo) -> None:
-        """Observe that a run is planned and its folder exists; on resuming it is called again.
+        """Observe that a run is planned and its folder exists.
 
-        Called once, in the host process.
+        Called once, before all other methods, and once more whenever the run is resumed.
 
         Args:
             run: The run.
@@ -54,12 +62,12 @@ class Observer(Protocol):
         ...
 
     def event(self, event: Event, run: RunInfo) -> None:
-        """Observe an event of the run, as it happens.
+        """Observe an event of the run, as it happens; events of planning follow `run_started`.
 
-        Called once for each event, in the host process.
+        Called once for each event but `RunFinished`, unless the backlog is full.
 
         Args:
-            event: One of the types of `pbkd.core.events`.
+            event: The event, of one of the types that `pbkd.runs` exports.
             run: The run.
         """
         ...
@@ -67,10 +75,10 @@ class Observer(Protocol):
     def block_finished(self, result: BlockResult, run: RunInfo) -> None:
         """Observe that a candidate is trained, or has failed for good.
 
-        Called once for each candidate, in the host process.
+        Called once for each candidate, while others are still trained.
 
         Args:
-            result: The candidate's result; what is decided later is None.
+            result: The candidate's result; scores and `replaced` are None until they are decided.
             run: The run.
         """
         ...
@@ -78,7 +86,7 @@ class Observer(Protocol):
     def run_finished(self, result: RunResult, run: RunInfo) -> None:
         """Observe the result, after it was written to the run folder.
 
-        Called once, in the host process.
+        Called once, after all other methods; not if the run fails or is stopped.
 
         Args:
             result: The result.

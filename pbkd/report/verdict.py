@@ -14,7 +14,7 @@ __all__ = ["verdict"]
 
 def verdict(result: RunResult) -> str:
     """Summarise a run: blocks replaced, size and speed of the whole student, accuracy change."""
-    count = sum(block.replaced for block in result.blocks)
+    count = sum(bool(block.replaced) for block in result.blocks)
     if not count:
         return "No replacement was good enough: the student is the teacher."
     teacher, student = result.teacher, result.student

@@ -7,15 +7,41 @@ from typing import TYPE_CHECKING
 from pbkd.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pbkd.core.events import BlockScored, BlockTrained, EpochDone, PhaseStarted, StepsDone
+    from pbkd.core.events import (
+        BlockScored,
+        BlockTrained,
+        CheckpointDamaged,
+        EpochDone,
+        Event,
+        JobStarted,
+        Note,
+        PhaseStarted,
+        PlanMade,
+        PowerRead,
+        Restarted,
+        Resumed,
+        StepsDone,
+        TeacherScored,
+        WorkerLost,
+    )
     from pbkd.runs.events import read_events
 
 __all__ = [
     "BlockScored",
     "BlockTrained",
+    "CheckpointDamaged",
     "EpochDone",
+    "Event",
+    "JobStarted",
+    "Note",
     "PhaseStarted",
+    "PlanMade",
+    "PowerRead",
+    "Restarted",
+    "Resumed",
     "StepsDone",
+    "TeacherScored",
+    "WorkerLost",
     "read_events",
 ]
 
@@ -24,9 +50,19 @@ __getattr__ = lazy_exports(
     {
         "BlockScored": "pbkd.core.events",
         "BlockTrained": "pbkd.core.events",
+        "CheckpointDamaged": "pbkd.core.events",
         "EpochDone": "pbkd.core.events",
+        "Event": "pbkd.core.events",
+        "JobStarted": "pbkd.core.events",
+        "Note": "pbkd.core.events",
         "PhaseStarted": "pbkd.core.events",
+        "PlanMade": "pbkd.core.events",
+        "PowerRead": "pbkd.core.events",
+        "Restarted": "pbkd.core.events",
+        "Resumed": "pbkd.core.events",
         "StepsDone": "pbkd.core.events",
+        "TeacherScored": "pbkd.core.events",
+        "WorkerLost": "pbkd.core.events",
         "read_events": "pbkd.runs.events",
     },
 )

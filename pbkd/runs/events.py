@@ -161,10 +161,15 @@ class EventLog:
 
     def __init__(self, listener: Emit) -> None:
         """Create a log without a folder; `listener` gets every event, from any thread."""
-        self._listener = listener
+        self._listeners = [listener]
         self._folder: Path | None = None
         self._early: list[Event] = []
         self._lock = threading.Lock()
+
+    def listen(self, listener: Emit) -> None:
+        """Pass every event from now on to `listener`, too."""
+        with self._lock:
+            self._listeners.append(listener)
 
     def emit(self, event: Event) -> None:
         """Record an event of the host, and pass it on."""
@@ -173,12 +178,12 @@ class EventLog:
                 self._early.append(event)
             else:
                 record_event(self._folder, "host", event)
-            self._listener(event)
+            self._pass_on(event)
 
     def forward(self, event: Event) -> None:
         """Pass on an event that is recorded already, or never recorded."""
         with self._lock:
-            self._listener(event)
+            self._pass_on(event)
 
     def record_in(self, folder: Path) -> None:
         """Record in `folder` from now on, starting with the events emitted before."""
@@ -186,3 +191,7 @@ class EventLog:
             self._folder = folder
             for event in self._early:
                 record_event(folder, "host", event)
+
+    def _pass_on(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener(event)

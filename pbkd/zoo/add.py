@@ -137,7 +137,7 @@ def _check_free(registry: Registry, zoo: Path, name: str) -> None:
 def _card(result: RunResult, config: RunConfig) -> dict[str, Any]:
     """Return the fields of a student's card that come from its run; name and licence are None."""
     teacher, student = result.teacher, result.student
-    replaced = sum(block.replaced for block in result.blocks)
+    replaced = sum(bool(block.replaced) for block in result.blocks)
     known = student.accuracy is not None
     accuracies = {
         "validation": result.validation.get("fine-tuned") if known else None,

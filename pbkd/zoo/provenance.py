@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["public_data", "reproducing_command", "without_paths"]
 
-_IRRELEVANT = ("out", "meters")  # keys that do not affect the student
+_IRRELEVANT = ("out", "meters", "observers")  # keys that do not affect the student
 
 
 def reproducing_command(command: str, config: RunConfig) -> str:

@@ -107,7 +107,7 @@ def test_events_tell_of_every_epoch_and_block(
     result, events = finished
     classes = [type(event) for event in events]
     epochs = Counter(event.phase for event in events if isinstance(event, EpochDone))
-    blocks, replaced = len(result.blocks), sum(block.replaced for block in result.blocks)
+    blocks, replaced = len(result.blocks), sum(bool(block.replaced) for block in result.blocks)
     assert epochs == {"teacher-fed": 2 * blocks, "student-fed": replaced, "fine-tuning": 2}
     assert classes.count(BlockTrained) == blocks + replaced
     assert classes.count(BlockScored) == blocks

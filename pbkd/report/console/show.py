@@ -41,7 +41,11 @@ def shown(*, quiet: bool = False, as_json: bool = False) -> Iterator[Emit]:
             yield show
         return
     console = open_console(quiet=quiet)
-    if quiet or not sys.stdout.isatty() or console.is_dumb_terminal:
+    if quiet:
+        with redirect_stdout(sys.stderr):  # of plugins
+            yield lambda _event: None
+        return
+    if not sys.stdout.isatty() or console.is_dumb_terminal:
         yield partial(print_event, console=console)
         return
     with _live(console) as show:

@@ -17,8 +17,7 @@ import pbkd_tensorboard
 def test_it_is_loaded_only_where_it_is_asked_for() -> None:
     assert "tensorboard" not in build_registry().plugins
     registry = build_registry([pbkd_tensorboard.__name__])
-    (name,) = (n for n in registry.plugins if registry.provided_by(n) == {})
-    assert registry.manager.get_plugin(name) is pbkd_tensorboard
+    assert registry.find("observer", "tensorboard") is pbkd_tensorboard.TensorBoardObserver
 
 
 def test_without_tensorboard_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

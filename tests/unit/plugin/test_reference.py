@@ -38,7 +38,14 @@ def test_every_type_that_a_plugin_receives_is_described() -> None:
     packages = [import_module(name) for name in PACKAGES]
     text = hooks_markdown(packages)
     received = {name for _, name in received_types(packages)}
-    assert {"Block", "RunResult", "Interval", "Event", "PlannedWorker", "EnergyMonitor"} <= received
+    assert {
+        "Block",
+        "RunResult",
+        "Interval",
+        "Workload",
+        "PlannedWorker",
+        "EnergyMonitor",
+    } <= received
     for name in received | set(protocols.__all__):
         (described,) = re.findall(rf"^### {name}\n(?:\n.+)+\n", text, re.MULTILINE)
         assert f"{name}" in described
@@ -53,7 +60,7 @@ def test_a_signature_is_that_of_the_source() -> None:
     ) in text
     assert "    EnergyReading(joules: Mapping[str, float], lost: Mapping[str, str], " in text
     assert "    LossContext(input: Tensor, index: int, block: str," in text
-    assert "    def run_finished(result: RunResult) -> None\n" in text
+    assert "    def run_finished(self, result: RunResult, run: RunInfo) -> None\n" in text
 
 
 def test_all_names_of_the_interfaces_are_there_with_their_docstrings() -> None:
@@ -67,7 +74,9 @@ def test_all_names_of_the_interfaces_are_there_with_their_docstrings() -> None:
         )
         for name in package.__all__:
             (docstring,) = re.findall(
-                rf"^    (?:def {name}\(|class {name}\(|{name} = ).*\n\n(.*)", section, re.MULTILINE
+                rf"^    (?:def {name}\(|class {name}\(|{name}(?:: TypeAlias)? = ).*\n\n(.*)",
+                section,
+                re.MULTILINE,
             )
             assert docstring.strip(), name
 
