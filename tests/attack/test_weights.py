@@ -119,10 +119,13 @@ def test_weights_too_many_or_too_few_are_refused(student: Path) -> None:
         {"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}},
         {"__metadata__": {"sha256": 3}},
         [],
-        {f"{n:0>90}": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for n in range(80_000)},
+        "many",
     ],
 )  # fmt: skip
 def test_headers_that_lie_are_refused(student: Path, header: object) -> None:
+    if header == "many":
+        empty = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
+        header = {f"{n:0>90}": empty for n in range(80_000)}
     text = json.dumps(header).encode()
     (student / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"\0" * 12)
     refusal(student)

@@ -71,7 +71,16 @@ def _own_files(folder: Path) -> None:
 
 
 # Pages whose examples take long.
-SLOW = {"cluster.md", "compare.md", "own.md", "report.md", "student.md", "zoo.md"}
+SLOW = {
+    "cluster.md",
+    "compare.md",
+    "config.md",
+    "own.md",
+    "reliability.md",
+    "report.md",
+    "student.md",
+    "zoo.md",
+}
 
 
 @pytest.fixture

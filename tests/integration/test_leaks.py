@@ -68,7 +68,7 @@ def test_runs_in_one_process_hold_nothing(registry: Registry, tmp_path: Path) ->
 @pytest.mark.parametrize("feed", FEEDS)
 def test_memory_files_and_threads_are_flat(feed: str, preloaded: Preloaded, place: Path) -> None:
     changes = ["plugins=[]", "workers=2", *FEEDS[feed]]
-    changes += ["distill.epochs=75", "distill.student_fed_epochs=75", "finetune.epochs=75"]
-    found = growths(preloaded, place, [*tiny_settings(place), *changes], pause=0.03)
+    changes += ["distill.epochs=50", "distill.student_fed_epochs=50", "finetune.epochs=50"]
+    found = growths(preloaded, place, [*tiny_settings(place), *changes], pause=0.02)
     assert {growth.phase for growth in found} == {"teacher-fed", "student-fed", "fine-tuning"}
     assert [str(growth) for growth in found if not growth.is_flat] == []

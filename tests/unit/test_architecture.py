@@ -6,6 +6,7 @@ Every import counts, those under `TYPE_CHECKING` and inside functions included.
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from tests.paths import ROOT
@@ -88,7 +89,9 @@ def imported_by(path: Path) -> set[str]:
     return names & set(MODULES)
 
 
-GRAPH = {name: imported_by(path) for name, path in MODULES.items()}
+@cache
+def graph() -> dict[str, set[str]]:
+    return {name: imported_by(path) for name, path in MODULES.items()}
 
 
 def place(module: str) -> str:
@@ -108,7 +111,7 @@ def test_files_import_only_what_their_row_of_the_table_allows() -> None:
     wrong = [
         f"{module} imports {target}, but {place(module)} is below {place(target)}"
         for module in sorted(MODULES)
-        for target in sorted(GRAPH[module])
+        for target in sorted(graph()[module])
         if place(target) not in allowed(place(module))
     ]
     assert wrong == []
@@ -117,16 +120,16 @@ def test_files_import_only_what_their_row_of_the_table_allows() -> None:
 def circles() -> list[set[str]]:
     """Return the sets of files that import each other, directly or by way of others."""
     reach: dict[str, set[str]] = {}
-    for start in GRAPH:
-        seen, queue = set(), list(GRAPH[start])
+    for start in graph():
+        seen, queue = set(), list(graph()[start])
         while queue:
             module = queue.pop()
             if module not in seen:
                 seen.add(module)
-                queue.extend(GRAPH[module])
+                queue.extend(graph()[module])
         reach[start] = seen
     found: list[set[str]] = []
-    for module in GRAPH:
+    for module in graph():
         together = {other for other in reach[module] if module in reach[other]}
         if together and together not in found:
             found.append(together)

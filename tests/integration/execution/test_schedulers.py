@@ -93,9 +93,7 @@ def wanted(train: Train, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-@pytest.mark.parametrize(
-    "workers", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3))]
-)
+@pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_all_schedulers_train_the_same_weights(
     scheduler: str, workers: int, resumed: bool, train: Train, wanted: object, tmp_path: Path

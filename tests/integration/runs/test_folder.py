@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import multiprocessing
 from pathlib import Path
+
+from pbkd.runs.folder import new_run_folder
+
+
+def make_folders(out: Path) -> list[str]:
+    return [str(new_run_folder(out, "vgg")) for _ in range(20)]
 
 
 def test_runs_that_start_together_all_get_a_folder(tmp_path: Path) -> None:
-    code = "import sys, pathlib, pbkd.runs.folder as j\nfor _ in range(20):"
-    code += " print(j.new_run_folder(pathlib.Path(sys.argv[1]), 'vgg'))"
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    folders = [line for run in runs for line in run.communicate()[0].splitlines()]
-    assert [run.returncode for run in runs] == [0, 0, 0]
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        made = pool.map(make_folders, [tmp_path] * 3, chunksize=1)
+    folders = [folder for folders in made for folder in folders]
     assert len(set(folders)) == 60
     assert str((tmp_path / "latest").resolve()) in folders
