@@ -22,7 +22,12 @@ def cut(
             " configuration overrides, such as builder=separable or candidates=[...].",
         ),
     ],
-    size: Annotated[int, typer.Option(help="Height and width of the images.", min=1)] = 64,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Height and width of the images.", min=1, show_default="the network's own, or 64"
+        ),
+    ] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="Also write the table to this Markdown file.")
     ] = None,
@@ -31,6 +36,7 @@ def cut(
     from pbkd.config.load import load_config
     from pbkd.core.files import write_file
     from pbkd.pipeline.coverage import cover, matching
+    from pbkd.pipeline.typed_choices import check_strategies
     from pbkd.plugin.registry import build_registry
     from pbkd.report.console.display import print_wide
     from pbkd.report.markdown import markdown_table
@@ -38,6 +44,7 @@ def cut(
     config = load_config([argument for argument in arguments if "=" in argument])
     names = [argument for argument in arguments if "=" not in argument]
     registry = build_registry(config.plugins, functions=names)
+    check_strategies(config, registry)
     rows = [cover(registry, name, config, size) for name in matching(registry, names)]
     print_wide(_HEADS, [_cells(row, "cannot be cut") for row in rows], left=2)
     if markdown:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from pbkd.core.blocks import Block
-from pbkd.errors import ChainError
+from pbkd.errors import ChainError, PbkdError, TeacherError, is_out_of_memory, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,19 +38,20 @@ def check_chain(teacher: nn.Module, chain: nn.Sequential, images: Tensor) -> Non
         images: A batch, (B, C, H, W).
 
     Raises:
-        ChainError: If the outputs differ, or a segment returns something else than one tensor or
-            changes its input in place.
+        ChainError: If the outputs differ, or a segment fails, returns something else than one
+            tensor, or changes its input in place.
+        TeacherError: If the teacher itself cannot process the images.
     """
     if not isinstance(chain, nn.Sequential) or len(chain) == 0:
         raise ChainError(f"a chain must be a non-empty nn.Sequential, not {type(chain).__name__}.")
-    expected = teacher(images)
+    expected = _expected(teacher, images)
     for name, _ in chain.named_children():  # a block's name becomes that of a file
         if not name.isprintable() or "/" in name or "\\" in name:
             raise ChainError(f"the segment name {name!r} cannot be part of a file's name.")
     x = images
     for name, segment in chain.named_children():
         before = x.clone()
-        y = segment(x)
+        y = _output(name, segment, x)
         if not isinstance(y, Tensor):
             raise ChainError(f"the segment '{name}' gives {type(y).__name__}, not one tensor.")
         if not torch.allclose(x, before, rtol=0, atol=0, equal_nan=True):
@@ -69,6 +70,34 @@ def check_chain(teacher: nn.Module, chain: nn.Sequential, images: Tensor) -> Non
             f"the chain's output differs from the teacher's by {error:.2g} of its largest value:"
             " the segments skip, repeat or reorder something."
         )
+
+
+def _expected(teacher: nn.Module, images: Tensor) -> Tensor:
+    try:
+        logits: Tensor = teacher(images)
+    except PbkdError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        shape = " x ".join(map(str, images.shape[1:]))
+        raise TeacherError(
+            f"the network {type(teacher).__name__} cannot process images of {shape}"
+            f" ({one_line(error).rstrip('.')})."
+        ) from error
+    return logits
+
+
+def _output(name: str, segment: nn.Module, x: Tensor) -> Any:
+    try:
+        return segment(x)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ChainError(
+            f"the segment '{name}' cannot process its input of shape {tuple(x.shape)}"
+            f" ({one_line(error).rstrip('.')})."
+        ) from error
 
 
 @torch.no_grad()

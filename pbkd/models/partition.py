@@ -113,10 +113,11 @@ def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequ
     Raises:
         ChainError: If the partitioner raises, or its chain computes something else.
         PluginError: If the partitioner changes the network.
+        TeacherError: If the network cannot process the images.
     """
     before = _state(network)
     try:
-        chain = _checked_chain(partitioner, network, images)
+        chain = partitioner.partition(network)
     except PbkdError:
         raise
     except PLUGIN_FAILURES as error:
@@ -126,22 +127,17 @@ def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequ
         raise ChainError(
             f"{describe_failure('partitioner', partitioner, where, error)}."
         ) from error
-    if _state(network) != before:
-        raise PluginError(
-            f"{describe_strategy('partitioner', partitioner)} changes the teacher in partition:"
-            " choose another one with partitioner=NAME."
-        )
-    return chain
-
-
-def _checked_chain(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequential:
-    chain = partitioner.partition(network)
     try:
         check_chain(network, chain, images)
     except ChainError as error:
         raise ChainError(
             f"{describe_strategy('partitioner', partitioner)} cuts wrongly: {error}"
         ) from error
+    if _state(network) != before:
+        raise PluginError(
+            f"{describe_strategy('partitioner', partitioner)} changes the teacher in partition:"
+            " choose another one with partitioner=NAME."
+        )
     return chain
 
 

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.core.seeding import derive_seed
-from pbkd.errors import PbkdError, UnknownNameError
+from pbkd.data.preprocessing import pretrained_cfg
+from pbkd.errors import PbkdError, TeacherError, UnknownNameError, one_line
 from pbkd.models.adopt import adopt
 from pbkd.models.chain import blocks_of
 from pbkd.models.forward_pass import settle
 from pbkd.models.metrics import macs
 from pbkd.models.partition import pick_and_cut
 from pbkd.models.replacement import builder_choices, create_builders, propose, replaceable
-from pbkd.models.teacher import build_network, list_variants
+from pbkd.models.teacher import build_network, find_model, list_variants
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.distill import train_block
 from pbkd.training.feeds import Lesson
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Coverage", "cover", "matching"]
+
+_SIZE = 64  # pixels, for networks that declare no size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,7 @@ def matching(registry: Registry, patterns: Sequence[str]) -> Iterator[str]:
         yield from (f"{family}:{name}" for name in matches)
 
 
-def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Coverage:
+def cover(registry: Registry, name: str, config: RunConfig, size: int | None) -> Coverage:
     """Try whether a network can be compressed: cut it, replace its blocks, train them one step.
 
     Weights and the two images are random. A block that the builder does not replace is offered to
@@ -98,7 +101,8 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
         registry: The plugins.
         name: The network's name.
         config: Names partitioner, builder, candidates, loss and seed.
-        size: Height and width of the images, in pixels.
+        size: Height and width of the images, in pixels; None for those that the network is made
+            for, or 64 if it declares none.
 
     Returns:
         The coverage, with `failure` if the network cannot be cut or trained.
@@ -108,7 +112,8 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
     torch.manual_seed(derive_seed(config.seed, "coverage", name))
     try:
         network = adopt(build_network(registry, {"name": name})).network
-        images = torch.randn(2, 3, size, size)
+        images = torch.randn(2, *_image_shape(registry, name, network, size))
+        _check_size(network, images)
         settle(network, images, None, {})
         partitioner, chain = pick_and_cut(registry, config.partitioner, network, images)
         builders = create_builders(registry, builder_choices(config.builder, config.candidates))
@@ -128,6 +133,28 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int) -> Covera
         macs_before=before,
         macs_after=before - sum(p.macs_before - p.macs_after for p in proposals),
     )
+
+
+def _image_shape(
+    registry: Registry, name: str, network: nn.Module, size: int | None
+) -> tuple[int, int, int]:
+    """Return channels, height and width of the images."""
+    model, _ = find_model(registry, name)
+    declared = model.input_shape or pretrained_cfg(network).get("input_size")
+    channels, height, width = declared or (len(model.mean) or 3, _SIZE, _SIZE)
+    return (channels, height, width) if size is None else (channels, size, size)
+
+
+@torch.no_grad()
+def _check_size(network: nn.Module, images: Tensor) -> None:
+    try:
+        network(images)
+    except Exception as error:
+        shape = " x ".join(map(str, images.shape[1:]))
+        raise TeacherError(
+            f"it cannot process images of {shape} ({one_line(error).rstrip('.')}): choose their"
+            " height and width with --size."
+        ) from error
 
 
 def _first_proposal(
@@ -155,7 +182,11 @@ def _train_one_step(
         proposal = by_position.get(position)
         if proposal is not None and proposal.replacement is not None:
             learner = new_learner(proposal.replacement, optimisation, steps=1)
-            _, value = train_block(learner, Lesson(name, x, y, x), losses[name])
+            try:
+                _, value = train_block(learner, Lesson(name, x, y, x), losses[name])
+            except Exception as error:
+                reason = f"the block '{name}' cannot be trained ({one_line(error).rstrip('.')})."
+                raise PbkdError(reason) from error
             if not math.isfinite(value):
                 raise PbkdError(f"the loss of the block '{proposal.block.name}' is {value:g}.")
         x = y

@@ -31,7 +31,10 @@ def test_networks_are_tried_and_tabled(tmp_path: Path) -> None:
     assert 0.2 < float(rows[0].split()[5]) < 0.24
     assert rows[1].rstrip().endswith("nothing to replace")
     assert rows[2].split() == ["timm:vit_tiny_patch16_224", "cannot", "be", "cut"]
-    assert "Input height (32) doesn't match model (224)" in reason
+    assert reason == (
+        "timm:vit_tiny_patch16_224: it cannot process images of 3 x 32 x 32 (AssertionError: Input"
+        " height (32) doesn't match model (224)): choose their height and width with --size."
+    )
     assert verdict == "2 of 3 networks can be cut"
     first, rule, *written = table.read_text().splitlines()
     assert first.startswith("| network | cut by | blocks | replaced | MACs |")
@@ -47,8 +50,16 @@ def test_keys_of_a_run_change_what_is_built() -> None:
     ]  # fmt: skip
 
 
+def test_images_have_the_shape_that_a_network_is_made_for() -> None:
+    _, row, verdict = pbkd("digits-vgg").splitlines()
+    assert row.split() == ["digits-vgg", "vgg", "6", "5", "2,379,008", "0.24"]
+    assert verdict == "1 of 1 networks can be cut"
+
+
 def test_mistakes_are_told() -> None:
     with pytest.raises(UnknownNameError, match=r"no network of timm matches 'nothing\*'"):
         pbkd("timm:nothing*")
+    with pytest.raises(UnknownNameError, match="unknown meter 'volt'"):
+        pbkd("resnet20", "meters=[volt]")
     with pytest.raises(ConfigError, match="unknown key 'bilder'"):
         pbkd("resnet20", "bilder=separable")

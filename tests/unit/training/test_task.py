@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -135,6 +136,19 @@ def test_a_partitioner_that_gives_no_chain_is_told() -> None:
 
     with pytest.raises(ChainError, match=f"'vgg' of {OWN} cuts wrongly: a chain must .*, not list"):
         cut(Confused(), tiny_teacher(), torch.rand(1, 3, 8, 8))
+
+
+def test_what_the_check_of_a_chain_raises_is_not_blamed_on_partition() -> None:
+    class Swapped(VggPartitioner):
+        def partition(self, teacher: nn.Module) -> nn.Sequential:
+            return nn.Sequential(OrderedDict(reversed(super().partition(teacher)._modules.items())))
+
+    with pytest.raises(ChainError, match=f"'vgg' of {OWN} cuts wrongly: the segment 'head' cannot"):
+        cut(Swapped(), tiny_teacher(), torch.rand(1, 3, 8, 8))
+    with pytest.raises(
+        TeacherError, match=r"^the network _Teacher cannot process images of 1 x 8 x 8 \("
+    ):
+        cut(VggPartitioner(), tiny_teacher(), torch.rand(1, 1, 8, 8))
 
 
 def test_an_unknown_data_source_has_a_close_match(registry: Registry) -> None:
