@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-__all__ = ["kept_modes", "ordinary_modes"]
+__all__ = ["current_modes", "kept_modes", "ordinary_modes"]
 
 _AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
@@ -54,3 +54,13 @@ def kept_modes() -> Iterator[None]:
         if torch.get_default_device() != device:
             torch.set_default_device(None if device.type == "cpu" else device)
         torch.set_deterministic_debug_mode(deterministic)
+
+
+def current_modes() -> tuple[object, ...]:
+    """Return the modes that `kept_modes` keeps, to be compared."""
+    return (
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.get_deterministic_debug_mode(),
+    )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pbkd.errors import PluginError
-from pbkd.plugin.attribution import describe_strategy
+from pbkd.core.torch_modes import current_modes, kept_modes
+from pbkd.errors import PLUGIN_FAILURES, PluginError, is_out_of_memory
+from pbkd.plugin.attribution import describe_failure, describe_strategy
 from pbkd.training.applied_loss import needs_whole_batches
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["try_loss"]
 
+_WIDE = 4  # bytes of float32: shorter types overflow
 _TOLERANCE = 1e-2  # relative; 16-bit activations are added up in another order
 
 
@@ -38,7 +40,8 @@ def try_loss(
         PluginError: If it fails, is not finite, changes its arguments, depends on anything else, or
             is not the mean over rows that it should be.
     """
-    fault = _fault(loss, output, target, context)
+    with kept_modes():
+        fault = _fault(loss, output, target, context)
     if not fault and not needs_whole_batches(loss.loss):
         fault = _split_fault(loss, output, target, context)
     if fault:
@@ -50,22 +53,40 @@ def _fault(
 ) -> str | None:
     output = output.detach().requires_grad_(True) * 1  # no leaf, so that it can be changed in place
     before = output.detach().clone(), target.clone()
-    drawn = torch.get_rng_state()
-    value = loss(output, target, context)
-    loss(output.flip(0), target, context)
-    again = loss(output, target, context)
+    drawn, modes = torch.get_rng_state(), current_modes()
+    value, gradient = _value_and_gradient(loss, output, target, context)
+    _value_and_gradient(loss, output.flip(0), target, context)
+    again, _ = _value_and_gradient(loss, output, target, context)
     if not (torch.equal(output, before[0]) and torch.equal(target, before[1])):
         return "it changes an argument in place: let it work on a copy"
     if not torch.equal(torch.get_rng_state(), drawn):
         return "it draws from torch's global generator: give it a torch.Generator with a fixed seed"
-    if not bool(value.isfinite()):
+    if current_modes() != modes:
+        return "it leaves torch in another mode (gradients, default type or device): undo that"
+    if output.element_size() >= _WIDE and not bool(value.isfinite()):
         return f"it is {value.item():g} for finite activations"
+    if output.element_size() >= _WIDE and not bool(gradient.isfinite().all()):
+        return "its gradient is not finite for finite activations"
     if not _close(value, again):
         return (
             f"it gives {value.item():g}, then {again.item():g} for the same activations: it must"
             " keep nothing between calls"
         )
     return None
+
+
+def _value_and_gradient(
+    loss: AppliedLoss, output: Tensor, target: Tensor, context: LossContext | None
+) -> tuple[Tensor, Tensor]:
+    value = loss(output, target, context)
+    try:
+        (gradient,) = torch.autograd.grad(value, output, materialize_grads=True)
+    except PLUGIN_FAILURES as error:
+        if is_out_of_memory(error):
+            raise
+        failure = describe_failure("loss", loss.loss, "the gradient of error", error)
+        raise PluginError(f"{failure}.") from error
+    return value.detach(), gradient
 
 
 def _split_fault(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from pbkd.errors import PluginError
-from pbkd.plugin.attribution import describe_strategy
+from torch import nn
+
+from pbkd.errors import PLUGIN_FAILURES, PluginError
+from pbkd.plugin.attribution import describe_failure, describe_strategy
 from pbkd.plugin.signatures import accepts
 
 if TYPE_CHECKING:
@@ -43,7 +45,12 @@ def check_declaration(loss: Loss) -> None:
     Raises:
         PluginError: One is missing or of the wrong kind.
     """
-    if fault := _fault(loss):
+    try:
+        fault = _fault(loss)
+    except PLUGIN_FAILURES as error:
+        failure = describe_failure("loss", loss, "its attributes", error)
+        raise PluginError(f"{failure}.") from error
+    if fault:
         raise PluginError(f"{describe_strategy('loss', loss)} is faulty: {fault}.")
 
 
@@ -61,6 +68,8 @@ def _fault(loss: Loss) -> str | None:
         return f"features is {features!r}, not a tuple of names such as ('relu',)"
     if features and not takes_context:
         return "it names features, but its method error takes no argument `context`"
+    if isinstance(loss, nn.Module) and any(True for _ in loss.parameters()):
+        return "it has parameters, which nothing trains: make them options"
     return None
 
 

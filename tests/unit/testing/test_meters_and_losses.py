@@ -57,9 +57,32 @@ def _counting() -> Callable[[Tensor, Tensor], Tensor]:
     return lambda y, t: _mse(y, t) * next(calls)
 
 
+def _remembering() -> Callable[[Tensor, Tensor], Tensor]:
+    seen: list[Tensor] = []
+
+    def error(output: Tensor, target: Tensor) -> Tensor:
+        seen.append(_mse(output, target))
+        return torch.stack(seen).sum()
+
+    return error
+
+
+def _doubling(output: Tensor, target: Tensor) -> Tensor:
+    torch.set_default_dtype(torch.float64)
+    return _mse(output, target)
+
+
+class _Learning(nn.Linear):
+    name = "learning"
+
+    def error(self, output: Tensor, target: Tensor) -> Tensor:
+        return _mse(output, target)
+
+
 @pytest.mark.parametrize(
     ("loss", "told"),
     [
+        (_Learning(1, 1), "it has parameters, which nothing trains"),
         (_Made(lambda y, t: (y - t).square()), r"a tensor of shape \(8, 3, 5, 5\), not \(\)"),
         (_Made(lambda y, t: _mse(y, t).item()), "error returns float, not a tensor"),
         (_Made(lambda y, t: (y - t).backward), "error returns method, not a tensor"),
@@ -83,6 +106,14 @@ def _counting() -> Callable[[Tensor, Tensor], Tensor]:
         (_Made(lambda y, t: ((y - t) / t).square().mean()), "is not finite"),
         (_Made(_counting()), "must keep nothing between calls"),
         (_Made(lambda y, t: _mse(y, t) * (1 + torch.rand(()) / 1e9)), "global generator"),
+        (_Made(lambda y, t: torch.complex(y - t, t).mean()), "failed in the gradient of error"),
+        (
+            _Made(_remembering()),
+            "failed in the gradient of error .RuntimeError: Trying to backward",
+        ),
+        (_Made(lambda y, t: _mse((y - y[:1]).pow(0.5), t)), "it is nan for finite"),
+        (_Made(lambda y, t: _mse((y - y).abs().sqrt(), t)), "its gradient is not finite"),
+        (_Made(_doubling), "it leaves torch in another mode"),
         (_Made(lambda y: y.mean()), "error must take .output, target., or"),
         (_Made(lambda y, t, extra: _mse(y, t) * extra), "error must take .output, target., or"),
         (_Made(_mse, lambda: 1), "scale must be a method that takes the target"),
