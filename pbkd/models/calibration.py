@@ -10,20 +10,28 @@ import torch
 
 from pbkd.core.process import thread_count
 from pbkd.models.chain import blocks_of
+from pbkd.plugin.signatures import accepts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from torch import Tensor, nn
 
+    from pbkd.protocols import BlockBuilder
 
-__all__ = ["SAMPLES", "block_inputs", "checksum", "sample_count"]
+
+__all__ = ["SAMPLES", "block_inputs", "checksum", "sample_count", "takes_calibration"]
 
 SAMPLES = 256
 """The number of inputs of a block, unless they are large."""
 
 _MAX_BYTES = 2**28  # of the largest activation; two of them are in memory at a time
 _ROWS = 16  # in one forward pass, which bounds the memory that segments need for themselves
+
+
+def takes_calibration(builder: BlockBuilder) -> bool:
+    """Whether a builder asks for calibration: by its signature, unless its options need none."""
+    return accepts(builder.build, "calibration") and getattr(builder, "needs_calibration", True)
 
 
 def sample_count(chain: nn.Sequential, image: Tensor) -> int:

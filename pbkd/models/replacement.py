@@ -18,11 +18,10 @@ from pbkd.core.plain_data import to_plain
 from pbkd.core.process import thread_count
 from pbkd.core.seeding import derive_seed
 from pbkd.errors import PLUGIN_FAILURES, PluginError, first_line
-from pbkd.models.calibration import checksum
+from pbkd.models.calibration import checksum, takes_calibration
 from pbkd.models.metrics import macs, parameters
 from pbkd.models.weights import fingerprint, fit_weights, read_weights
 from pbkd.plugin.attribution import describe_failure, describe_strategy
-from pbkd.plugin.signatures import accepts
 from pbkd.protocols import Built
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def _ask(
     builder: BlockBuilder, segment: nn.Module, block: Block, calibration: Tensor | None
 ) -> nn.Module | Built | None:
     """Call `build`, with the calibration if the builder takes one."""
-    if not accepts(builder.build, "calibration"):
+    if not takes_calibration(builder):
         return builder.build(segment, block)
     before = None if calibration is None else checksum(calibration)
     build: Any = builder.build

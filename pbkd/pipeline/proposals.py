@@ -10,12 +10,11 @@ import torch
 from pbkd.core.blocks import candidate_name
 from pbkd.core.seeding import derive_seed
 from pbkd.errors import ConfigError, PluginError
-from pbkd.models.calibration import block_inputs, sample_count
+from pbkd.models.calibration import block_inputs, sample_count, takes_calibration
 from pbkd.models.chain import blocks_of
 from pbkd.models.rebuilding import check_rebuilding
 from pbkd.models.replacement import propose, replaceable
 from pbkd.plugin.attribution import describe_strategy
-from pbkd.plugin.signatures import accepts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -99,7 +98,7 @@ def _with_calibration(
     builders: Sequence[BlockBuilder], task: DistillationTask, blocks: Sequence[Block], seed: int
 ) -> Iterator[tuple[Block, Tensor | None]]:
     """Yield each block with its calibration; with None if no builder takes one."""
-    if not any(accepts(builder.build, "calibration") for builder in builders):
+    if not any(map(takes_calibration, builders)):
         yield from ((block, None) for block in blocks)
         return
     split = task.data.train

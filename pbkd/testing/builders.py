@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from pbkd.config.options import option_types, typed_options
 from pbkd.errors import ConfigError
+from pbkd.models.calibration import takes_calibration
 from pbkd.models.chain import blocks_of, freeze
 from pbkd.models.rebuilding import CURE, rebuilding_fault
 from pbkd.models.replacement import options_fault
 from pbkd.models.weights import fingerprint
-from pbkd.plugin.signatures import accepts
 from pbkd.protocols import Built
 from pbkd.testing.tiny import tiny_segment
 
@@ -106,7 +106,7 @@ def _built(
     builder: BlockBuilder, segment: nn.Module, block: Block, calibration: Tensor
 ) -> Built | None:
     build: Any = builder.build
-    takes = {"calibration": calibration} if accepts(build, "calibration") else {}
+    takes = {"calibration": calibration} if takes_calibration(builder) else {}
     before = calibration.clone()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

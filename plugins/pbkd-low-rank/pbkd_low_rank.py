@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
-from pbkd import dense_convolutions, hookimpl
+from pbkd import Built, dense_convolutions, hookimpl
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+    from torch.utils.hooks import RemovableHandle
+
     from pbkd import Block
     from pbkd.protocols import BlockBuilder
 
 PBKD_CONTRACT = 2
+
+_ROWS = 16  # inputs in one forward pass, which bounds the memory
+_LEAST = 1e-6  # of the largest eigenvalue of second moments
 
 
 @dataclass(frozen=True)
@@ -31,59 +39,117 @@ class LowRankBuilder:
 
     `share` is the pair's maximum share of the dense convolution's MACs (for equal strides); it
     determines the channels between the two, rounded down to a multiple of `multiple`, at least one.
-    The default makes a block about four times cheaper. `stem` also replaces convolutions of images.
+    The default makes a block about four times cheaper. `energy`, in place of `share`, is the least
+    share of the kernel's squared singular values that the pair keeps: each convolution gets as many
+    channels as it needs, rounded up to a multiple, and stays as it is where a pair would not be
+    cheaper. `ranks` sets the channels of each dense convolution directly, 0 for one that stays.
+    `stem` also replaces convolutions of images. With `whiten` the kernel is decomposed in the
+    metric of its inputs, as calibration has them, so that the error of the outputs is small rather
+    than the error of the kernel.
     """
 
     name: ClassVar[str] = "low-rank"
     share: float = 0.24
     multiple: int = 1
     stem: bool = False
+    whiten: bool = False
+    energy: float | None = None
+    ranks: list[int] | None = None
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` if an option is out of range."""
-        if not 0 < self.share <= 1:
-            raise ConfigError(
-                f"'builder.share' is {self.share}, but must be above 0 and at most 1."
-            )
+        """Raise `ConfigError` if an option is out of range, or excludes another."""
+        for option, value in (("share", self.share), ("energy", self.energy)):
+            if value is not None and not 0 < value <= 1:
+                raise ConfigError(
+                    f"'builder.{option}' is {value}, but must be above 0 and at most 1."
+                )
         if self.multiple < 1:
             raise ConfigError(f"'builder.multiple' is {self.multiple}, but must be at least 1.")
+        if self.energy is not None and self.share != type(self).share:
+            raise ConfigError("'builder.energy' and 'builder.share' exclude each other: set one.")
+        if self.ranks is not None and min(self.ranks, default=0) < 0:
+            raise ConfigError(f"'builder.ranks' is {self.ranks}, but none may be below 0.")
 
-    def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
+    def build(
+        self, segment: nn.Module, block: Block, calibration: Tensor | None = None
+    ) -> nn.Module | Built | None:
         """Copy the segment and replace its dense convolutions.
 
         Args:
             segment: The teacher's segment, which stays as it is.
             block: The block's name, position and shapes.
+            calibration: Inputs of the segment, which `whiten` needs.
 
         Returns:
-            The replacement; None if the segment has no such convolution.
+            The replacement, with its ranks if they were chosen by energy; None if the segment has
+            no such convolution.
         """
         holder = nn.Sequential(copy.deepcopy(segment))
-        dense = [
-            (name, convolution)
+        dense = {
+            name: convolution
             for name, convolution in dense_convolutions(holder, stem=self.stem)
             if min(convolution.kernel_size) > 1
+        }
+        roots = input_roots(holder, dense, calibration) if self.whiten else {}
+        ranks = self._ranks(dense, roots, block)
+        for (name, convolution), rank in zip(dense.items(), ranks, strict=True):
+            if rank:
+                holder.set_submodule(name, thin_pair(convolution, rank, roots.get(name)))
+        if not any(ranks):
+            return None
+        return holder[0] if self.energy is None else Built(holder[0], {"ranks": ranks})
+
+    def _ranks(
+        self, dense: Mapping[str, nn.Conv2d], roots: Mapping[str, Tensor], block: Block
+    ) -> list[int]:
+        """Return the channels per group of each pair, 0 for a convolution that stays."""
+        if self.ranks is not None:
+            if len(self.ranks) != len(dense):
+                raise ConfigError(
+                    f"'builder.ranks' has {len(self.ranks)} numbers, but '{block.name}' has"
+                    f" {len(dense)} dense convolutions."
+                )
+            return self.ranks
+        if self.energy is None:
+            return [self._channels(convolution) for convolution in dense.values()]
+        return [
+            self._channels_by_energy(convolution, self.energy, roots.get(name))
+            for name, convolution in dense.items()
         ]
-        for name, convolution in dense:
-            holder.set_submodule(name, thin_pair(convolution, self._channels(convolution)))
-        return holder[0] if dense else None
 
     def _channels(self, dense: nn.Conv2d) -> int:
-        """Return the channels per group between the two convolutions."""
-        height, width = dense.kernel_size
-        before, after = dense.in_channels // dense.groups, dense.out_channels // dense.groups
-        # The vertical convolution has the input's columns, the horizontal one the output's.
-        each = height * before * dense.stride[1] + width * after
-        fitting = math.floor(self.share * height * width * before * after / each)
+        """Return as many channels per group as the share allows, at least one."""
+        whole, each = _macs(dense)
+        fitting = math.floor(self.share * whole / each)
         return max(1, fitting - fitting % self.multiple if fitting >= self.multiple else fitting)
 
+    def _channels_by_energy(self, dense: nn.Conv2d, energy: float, root: Tensor | None) -> int:
+        """Return as few channels per group as keep the energy; 0 if they would not be cheaper."""
+        scale = torch.linalg.svdvals(_matrices(dense, root)).square()
+        kept = scale.cumsum(1) / scale.sum(1, keepdim=True).clamp_min(1e-30)
+        needed = 1 + int((kept < energy).sum(1).max())
+        needed = min(-(-needed // self.multiple) * self.multiple, scale.shape[1])
+        whole, each = _macs(dense)
+        return needed if needed * each < whole else 0
 
-def thin_pair(dense: nn.Conv2d, channels: int) -> nn.Sequential:
+
+def _macs(dense: nn.Conv2d) -> tuple[int, int]:
+    """Return MACs of a group per output pixel: of the convolution, and of a pair's channel."""
+    height, width = dense.kernel_size
+    before, after = dense.in_channels // dense.groups, dense.out_channels // dense.groups
+    # The vertical convolution has the input's columns, the horizontal one the output's.
+    return height * width * before * after, height * before * dense.stride[1] + width * after
+
+
+def thin_pair(dense: nn.Conv2d, channels: int, root: Tensor | None = None) -> nn.Sequential:
     """Approximate a convolution by a k x 1 and a 1 x k convolution, in the least-squares sense.
 
     Args:
         dense: The k x k convolution.
         channels: Channels per group between the two; more than the kernel's rank add nothing.
+        root: The root of the second moments of its inputs, see `input_roots`: the squared error of
+            the outputs is made small, as far as different columns of pixels are independent. With
+            None the error of the kernel is.
 
     Returns:
         The two convolutions in a row.
@@ -93,12 +159,12 @@ def thin_pair(dense: nn.Conv2d, channels: int) -> nn.Sequential:
     channels = min(channels, before * height, after * width)
     tall = _like(dense, 0, dense.in_channels, groups * channels, bias=False)
     wide = _like(dense, 1, groups * channels, dense.out_channels, bias=dense.bias is not None)
-    kernels = dense.weight.detach().reshape(groups, after, before, height, width)
-    matrices = kernels.permute(0, 2, 3, 1, 4).reshape(groups, before * height, after * width)
-    left, scale, right = torch.linalg.svd(matrices, full_matrices=False)
-    root = scale[:, :channels].sqrt()
-    down = (left[..., :channels] * root[:, None]).mT  # (groups, channels, before x height)
-    up = (right[:, :channels].mT * root[:, None]).reshape(groups, after, width, channels)
+    left, scale, right = torch.linalg.svd(_matrices(dense, root), full_matrices=False)
+    if root is not None:
+        left = torch.linalg.solve(root, left)
+    half = scale[:, :channels].sqrt()
+    down = (left[..., :channels] * half[:, None]).mT  # (groups, channels, before x height)
+    up = (right[:, :channels].mT * half[:, None]).reshape(groups, after, width, channels)
     with torch.no_grad():
         tall.weight.copy_(down.reshape(groups * channels, before, height, 1))
         wide.weight.copy_(up.mT.reshape(groups * after, channels, 1, width))
@@ -107,7 +173,70 @@ def thin_pair(dense: nn.Conv2d, channels: int) -> nn.Sequential:
     return nn.Sequential(tall, wide)
 
 
-def _like(dense: nn.Conv2d, side: int, before: int, after: int, *, bias: bool) -> nn.Conv2d:
+def _matrices(dense: nn.Conv2d, root: Tensor | None) -> Tensor:
+    """Return each group's kernel, (in x row, out x column), with the root applied on its left."""
+    groups, (height, width) = dense.groups, dense.kernel_size
+    before, after = dense.in_channels // groups, dense.out_channels // groups
+    kernels = dense.weight.detach().reshape(groups, after, before, height, width)
+    matrices = kernels.permute(0, 2, 3, 1, 4).reshape(groups, before * height, after * width)
+    return matrices if root is None else root @ matrices.double()
+
+
+@torch.no_grad()
+def input_roots(
+    network: nn.Module, dense: Mapping[str, nn.Conv2d], calibration: Tensor | None
+) -> dict[str, Tensor]:
+    """Compute the roots of the second moments of what convolutions see in a column of pixels.
+
+    Args:
+        network: The network that they are in, in evaluation mode.
+        dense: Convolutions by name.
+        calibration: Inputs of the network; None if there are none.
+
+    Returns:
+        For each convolution a positive definite matrix per group, float64 (groups, in x row, in x
+        row), whose square are the moments; nothing without calibration.
+    """
+    moments: dict[str, Tensor] = {}
+
+    def watch(name: str, convolution: nn.Conv2d) -> RemovableHandle:
+        columns = _columns(convolution)
+
+        def add(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen = columns(inputs[0]).transpose(0, 1).flatten(1)
+            seen = seen.reshape(convolution.groups, -1, seen.shape[1]).double()
+            moments[name] = moments.get(name, 0.0) + seen @ seen.mT
+
+        return convolution.register_forward_pre_hook(add)
+
+    handles = [watch(name, convolution) for name, convolution in dense.items()]
+    for part in () if calibration is None else torch.split(calibration, _ROWS):
+        network(part)
+    for handle in handles:
+        handle.remove()
+    return {name: _root(moment) for name, moment in moments.items() if (moment != 0).any()}
+
+
+def _root(moments: Tensor) -> Tensor:
+    """Return the roots of matrices, scaled to 1 on average; singular ones are made regular."""
+    mean = moments.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+    values, vectors = torch.linalg.eigh(moments / mean.clamp_min(1e-30))
+    values = values.clamp_min(_LEAST * values.amax(-1, keepdim=True))
+    root: Tensor = (vectors * values.sqrt()[:, None]) @ vectors.mT
+    return root
+
+
+def _columns(dense: nn.Conv2d) -> nn.Conv2d:
+    """Return a convolution whose outputs are the pixels that a column of `dense` sees."""
+    height, channels = dense.kernel_size[0], dense.in_channels
+    columns = _like(dense, 0, channels, channels * height, bias=False, groups=channels)
+    columns.weight.copy_(torch.eye(height).repeat(channels, 1)[:, None, :, None])
+    return columns.to(dense.weight.dtype)
+
+
+def _like(
+    dense: nn.Conv2d, side: int, before: int, after: int, *, bias: bool, groups: int | None = None
+) -> nn.Conv2d:
     """Return a convolution with the geometry of `dense` along one axis only."""
 
     def along(values: Any, other: int) -> tuple[int, int]:
@@ -121,7 +250,7 @@ def _like(dense: nn.Conv2d, side: int, before: int, after: int, *, bias: bool) -
         stride=along(dense.stride, 1),
         padding=padding if isinstance(padding, str) else along(padding, 0),
         dilation=along(dense.dilation, 1),
-        groups=dense.groups,
+        groups=groups or dense.groups,
         bias=bias,
         padding_mode=dense.padding_mode,
     )

@@ -4,10 +4,11 @@ from typing import Any, cast
 
 import pytest
 import torch
-from pbkd_low_rank import LowRankBuilder, register_builders, thin_pair
+from pbkd_low_rank import LowRankBuilder, input_roots, register_builders, thin_pair
 from pbkd_zoo.resnet import BasicBlock
 from torch import Tensor, nn
 
+from pbkd import Built
 from pbkd.errors import ConfigError
 from pbkd.testing import blocks_of, check_builder, macs
 
@@ -24,41 +25,51 @@ def kernel_of(pair: nn.Sequential) -> Tensor:
     return torch.einsum("mih,omw->oihw", tall[..., 0], wide[:, :, 0])
 
 
-def build(builder: LowRankBuilder, segment: nn.Module, channels: int) -> nn.Module | None:
+def build(
+    builder: LowRankBuilder, segment: nn.Module, channels: int, calibration: Tensor | None = None
+) -> nn.Module | None:
+    built = answer(builder, segment, channels, calibration)
+    return built.module if isinstance(built, Built) else built
+
+
+def answer(
+    builder: LowRankBuilder, segment: nn.Module, channels: int, calibration: Tensor | None = None
+) -> nn.Module | Built | None:
     chain = nn.Sequential()
     chain.add_module("block0", segment)
     (block,) = blocks_of(chain, torch.zeros(1, channels, 8, 8), ["block0"])
-    return builder.build(segment, block)
+    return builder.build(segment, block, calibration)
 
 
-def test_it_keeps_the_contract() -> None:
-    check_builder(LowRankBuilder())
+GEOMETRIES: list[dict[str, Any]] = [
+    {},
+    {"stride": 2, "padding": 1},
+    {"stride": (1, 2), "padding": (0, 1)},
+    {"padding": "same"},
+    {"dilation": 2, "padding": 2},
+    {"padding": 1, "padding_mode": "reflect"},
+    {"bias": False},
+    {"groups": 2},
+    {"groups": 2, "stride": 2, "dilation": 2},
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"energy": 0.8}, {"energy": 0.9, "whiten": True}], ids=str)
+def test_it_keeps_the_contract(options: dict[str, Any]) -> None:
+    check_builder(LowRankBuilder(**options))
     assert register_builders() == [LowRankBuilder]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"stride": 2, "padding": 1},
-        {"stride": (1, 2), "padding": (0, 1)},
-        {"padding": "same"},
-        {"dilation": 2, "padding": 2},
-        {"padding": 1, "padding_mode": "reflect"},
-        {"bias": False},
-        {"groups": 2},
-        {"groups": 2, "stride": 2, "dilation": 2},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("options", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("kernel", [3, (3, 5)], ids=["3x3", "3x5"])
 def test_full_rank_is_exact_in_every_geometry(kernel: Any, options: dict[str, Any]) -> None:
     convolution = dense(4, 6, kernel, **options)
-    pair = thin_pair(convolution, 100).double()
     images = torch.randn(2, 4, 11, 11, dtype=torch.float64)
-    # The pair is made in single precision and rounds there.
-    assert torch.allclose(pair(images), convolution(images), rtol=0, atol=1e-5)
-    assert (cast("nn.Conv2d", pair[1]).bias is None) == (convolution.bias is None)
+    root = input_roots(nn.Sequential(convolution), {"0": convolution}, images)["0"]
+    for pair in (thin_pair(convolution, 100).double(), thin_pair(convolution, 100, root).double()):
+        # The pair is made in single precision and rounds there.
+        assert torch.allclose(pair(images), convolution(images), rtol=0, atol=1e-5)
+        assert (cast("nn.Conv2d", pair[1]).bias is None) == (convolution.bias is None)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 8])
@@ -128,6 +139,12 @@ def test_a_block_without_dense_square_convolutions_is_kept(segment: nn.Module) -
         ({"share": 0.0}, "'builder.share' is 0.0, but must be above 0 and at most 1."),
         ({"share": 1.5}, "'builder.share' is 1.5, but must be above 0 and at most 1."),
         ({"multiple": 0}, "'builder.multiple' is 0, but must be at least 1."),
+        ({"energy": 1.5}, "'builder.energy' is 1.5, but must be above 0 and at most 1."),
+        (
+            {"energy": 0.9, "share": 0.3},
+            "'builder.energy' and 'builder.share' exclude each other: set one.",
+        ),
+        ({"ranks": [2, -1]}, "'builder.ranks' is [2, -1], but none may be below 0."),
     ],
 )
 def test_an_option_out_of_range_is_an_error(options: dict[str, Any], message: str) -> None:
@@ -143,3 +160,82 @@ def test_the_convolution_of_images_is_left_alone_unless_asked_for() -> None:
     assert asked is not None
     assert [type(part) for part in kept.children()] == [nn.Conv2d, nn.ReLU, nn.Sequential]
     assert [type(part) for part in asked.children()] == [nn.Sequential, nn.ReLU, nn.Sequential]
+
+
+@pytest.mark.parametrize("options", GEOMETRIES, ids=str)
+def test_whitening_makes_the_error_of_the_outputs_smaller(options: dict[str, Any]) -> None:
+    convolution = dense(4, 6, 3, **options)
+    base = torch.randn(60, 4, 11, 11, dtype=torch.float64)
+    images = base.mul(torch.tensor([4.0, 1.0, 0.3, 0.1])[:, None, None]).cumsum(2)  # correlated
+    root = input_roots(nn.Sequential(convolution), {"0": convolution}, images)["0"]
+    exact = convolution(images)
+    plain, whitened = (
+        (thin_pair(convolution, 2, given).double()(images) - exact).norm() for given in (None, root)
+    )
+    assert whitened < 0.8 * plain
+
+
+def test_its_inputs_are_the_columns_that_a_convolution_sees() -> None:
+    convolution = dense(2, 3, 3, padding=1)
+    images = torch.randn(40, 2, 5, 5, dtype=torch.float64)
+    root = input_roots(nn.Sequential(convolution), {"0": convolution}, images)["0"][0]
+    padded = torch.nn.functional.pad(images, (0, 0, 1, 1)).unfold(2, 3, 1)  # (N, C, H, W, row)
+    columns = padded.permute(1, 4, 0, 2, 3).reshape(6, -1)
+    moments = columns @ columns.mT
+    assert torch.allclose(root @ root, moments / moments.diagonal().mean(), atol=1e-5)
+
+
+def with_energies(values: list[float]) -> nn.Conv2d:
+    """Return a convolution whose kernel has these squared singular values as a matrix."""
+    convolution = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+    left, _, right = torch.linalg.svd(torch.randn(24, 24))
+    scale = torch.zeros(24)
+    scale[: len(values)] = torch.tensor(values).sqrt()
+    matrix = left @ scale.diag() @ right
+    convolution.weight.data = matrix.reshape(8, 3, 8, 3).permute(2, 0, 1, 3).contiguous()
+    return convolution
+
+
+@pytest.mark.parametrize(
+    ("energy", "multiple", "rank"),
+    [(0.4, 1, 1), (0.5, 1, 2), (0.8, 1, 2), (0.85, 1, 3), (0.85, 4, 4), (0.1, 8, 8), (1.0, 16, 0)],
+)
+def test_a_convolution_gets_the_channels_that_its_energy_needs(
+    energy: float, multiple: int, rank: int
+) -> None:
+    segment = nn.Sequential(with_energies([4.1, 4.1, 0.9, 0.9]), nn.Conv2d(8, 8, 1))
+    built = answer(LowRankBuilder(energy=energy, multiple=multiple), segment, 8)
+    if rank == 0:
+        assert built is None
+        return
+    assert isinstance(built, Built)
+    assert built.options == {"ranks": [rank]}
+
+
+def test_a_convolution_that_a_pair_would_not_make_cheaper_stays() -> None:
+    torch.manual_seed(0)
+    segment = nn.Sequential(with_energies([1.0]), nn.Conv2d(8, 8, 3, padding=1))
+    built = answer(LowRankBuilder(energy=0.999), segment, 8)
+    assert isinstance(built, Built)
+    assert built.options == {"ranks": [1, 0]}
+    assert [type(part) for part in built.module.children()] == [nn.Sequential, nn.Conv2d]
+    again = build(LowRankBuilder(energy=0.999, ranks=[1, 0]), segment, 8)
+    assert again is not None
+    assert again.state_dict().keys() == built.module.state_dict().keys()
+
+
+def test_ranks_must_be_as_many_as_convolutions() -> None:
+    with pytest.raises(ConfigError, match="has 2 numbers, but 'block0' has 1 dense convolutions"):
+        build(LowRankBuilder(ranks=[1, 2]), nn.Sequential(nn.Conv2d(8, 8, 3)), 8)
+
+
+def test_inputs_that_are_all_zero_are_no_reason_to_whiten() -> None:
+    segment = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1))
+    zeros = torch.zeros(4, 8, 8, 8)
+    plain, whitened = (
+        build(LowRankBuilder(whiten=whiten), segment, 8, zeros) for whiten in (False, True)
+    )
+    assert plain is not None
+    assert whitened is not None
+    for one, other in zip(plain.parameters(), whitened.parameters(), strict=True):
+        assert torch.equal(one, other)

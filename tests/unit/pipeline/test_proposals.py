@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -14,8 +15,8 @@ from pbkd.core.process import thread_count
 from pbkd.errors import PluginError
 from pbkd.models import calibration as calibrations
 from pbkd.models.calibration import block_inputs, sample_count
+from pbkd.models.replacement import create_builders
 from pbkd.pipeline.proposals import propose_all
-from pbkd.pipeline.strategies import create_strategies
 
 if TYPE_CHECKING:
     from pbkd.models.replacement import Proposal
@@ -32,7 +33,7 @@ def replaced(segment: nn.Module, rank: int) -> nn.Module:
     parts = [
         nn.Sequential(
             nn.Conv2d(conv.in_channels, rank, 1),
-            nn.Conv2d(rank, conv.out_channels, 1, stride=conv.stride),
+            nn.Conv2d(rank, conv.out_channels, 1, stride=conv.stride[0]),
         )
         if f"0.{child}" == name
         else nn.Identity()
@@ -100,12 +101,8 @@ def propose(monkeypatch: pytest.MonkeyPatch, registry: Registry, digits: Distill
 
     def call(*choices: dict[str, Any], seed: int = 0, recorded: Any = None) -> dict[str, Proposal]:
         SEEN.clear()
-        strategies = create_strategies(
-            registry,
-            builders=list(choices),
-            scheduler={"name": "greedy"},
-            launcher={"name": "local"},
-            loss={"name": "nmse"},
+        strategies: Any = SimpleNamespace(
+            builder_choices=choices, builders=create_builders(registry, choices)
         )
         return propose_all(registry, strategies, digits, KEEP, seed, recorded or {})
 

@@ -145,7 +145,7 @@ class _Builder:
 
 def _low_rank(segment: nn.Module, block: Block) -> nn.Module:
     built = LowRankBuilder().build(segment, block)
-    assert built is not None
+    assert isinstance(built, nn.Module)
     return built
 
 
@@ -171,7 +171,7 @@ def _noisy(segment: nn.Module, block: Block) -> nn.Module:
     return built
 
 
-def _by_weights(segment: nn.Module, block: Block) -> nn.Module | None:
+def _by_weights(segment: nn.Module, block: Block) -> nn.Module | Built | None:
     large = next(segment.parameters()).abs().max() > 1
     return LowRankBuilder(0.6 if large else 0.3).build(segment, block)
 
