@@ -48,7 +48,8 @@ class BlockBuilder(Protocol):
         A parameter `calibration`, if there is one, gets inputs of the block: float32 (N,
         *input_shape). They are the teacher's activations on 256 training images, chosen by the
         run's seed and not augmented; on fewer where activations are large. It is None wherever only
-        the shapes matter.
+        the shapes matter. A builder that needs it with some of its options only has a property
+        `needs_calibration`, a bool, so that it is not computed for the others.
 
         Called once for each block in planning, in the host process, with `calibration`; then, to
         check that the shapes do not depend on it, without and from other weights. Called without

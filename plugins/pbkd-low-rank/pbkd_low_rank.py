@@ -70,6 +70,11 @@ class LowRankBuilder:
         if self.ranks is not None and min(self.ranks, default=0) < 0:
             raise ConfigError(f"'builder.ranks' is {self.ranks}, but none may be below 0.")
 
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether `build` takes calibration into account."""
+        return self.whiten
+
     def build(
         self, segment: nn.Module, block: Block, calibration: Tensor | None = None
     ) -> nn.Module | Built | None:
