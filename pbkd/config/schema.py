@@ -17,6 +17,7 @@ __all__ = [
 
 STRATEGIES = {
     "data": "data",
+    "augmentation": "augmentation",
     "partitioner": "partitioner",
     "builder": "builder",
     "scheduler": "scheduler",
@@ -102,14 +103,17 @@ class BudgetConfig:
 class RunConfig:
     """Configuration of a run.
 
-    The first six keys are choices: mappings of a registered `name` and the options below it. So are
-    `loss`, `optimiser` and `schedule` in the sections.
+    The first seven keys are choices: mappings of a registered `name` and the options below it. So
+    are `loss`, `optimiser` and `schedule` in the sections.
     """
 
     teacher: dict[str, Any] = _choice("digits-vgg")
     """The network to compress; `pbkd zoo list` lists the names."""
     data: dict[str, Any] = _choice("digits")
-    """The data source."""
+    """The data source, or `MODULE:FUNCTION` that loads your own."""
+    augmentation: dict[str, Any] = _choice("source")
+    """The random changes to training images; `source`: as the data source says, by its options
+    `data.crop` and `data.flip`; `none`: no changes."""
     partitioner: dict[str, Any] = _choice("auto")
     """The partitioner, which cuts the teacher into blocks; `auto` uses the first installed one that
     accepts the network, with `fx`, which accepts any, as the fallback."""

@@ -8,7 +8,7 @@ from pbkd.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pbkd.data.arrays import split_from_arrays
-    from pbkd.data.augmentation import Augmentation
+    from pbkd.data.augmentation import Augmentation, crop_and_flip
     from pbkd.data.datasets import ArraySplit, Dataset, RowBatch, Split, missing_labels
     from pbkd.data.image_decoding import ImageDecoder
     from pbkd.data.image_folder import read_image_folder
@@ -32,6 +32,7 @@ __all__ = [
     "Split",
     "Subset",
     "class_numbers",
+    "crop_and_flip",
     "fixed_permutation",
     "missing_labels",
     "read_image_folder",
@@ -53,6 +54,7 @@ __getattr__ = lazy_exports(
         "Split": "pbkd.data.datasets",
         "Subset": "pbkd.data.splits",
         "class_numbers": "pbkd.data.labels",
+        "crop_and_flip": "pbkd.data.augmentation",
         "fixed_permutation": "pbkd.data.splits",
         "missing_labels": "pbkd.data.datasets",
         "read_image_folder": "pbkd.data.image_folder",

@@ -1,45 +1,67 @@
-"""Random augmentation of training images: shifts and horizontal flips."""
+"""The random changes to training images: by an augmentation plugin, and by their source."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
+from pbkd.errors import PLUGIN_FAILURES, PbkdError, PluginError
+from pbkd.plugin.attribution import describe_failure, describe_strategy
+from pbkd.plugin.signatures import accepts
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from torch import Tensor
 
 
-__all__ = ["Augmentation"]
+__all__ = ["Augmentation", "crop_and_flip"]
+
+
+def crop_and_flip(crop: int, flip: bool) -> dict[str, Any]:
+    """Return the choice of random shifts and flips, or of no augmentation if both are off.
+
+    Args:
+        crop: Pixels by which images shift, up to; 0: they do not.
+        flip: Whether to mirror images at random.
+    """
+    return {"name": "crop-flip", "crop": crop, "flip": flip} if crop or flip else {"name": "none"}
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes to training images, drawn independently for each image.
-
-    Padding with a random crop and horizontal flips are the standard augmentation of CIFAR
-    (He et al. 2015, arXiv:1512.03385, section 4.2).
+    """The random changes to training images.
 
     Attributes:
-        crop: Pixels of black padding on every side before the original size is cut out at a random
-            position, so images shift by up to `crop` pixels each way (0 = off).
-        flip: Mirror left to right with probability 0.5.
+        choice: What `augmentation=source` stands for: the `name` of an augmentation, or `none`,
+            and its options.
         area: Smallest share of an image that a random resized crop covers (1 = off). The decoder
-            of the image files makes this crop, see `pbkd.data.image_decoding`.
-        external: The source of the images applies its own random transforms, or may do so.
+            of the image files makes this crop, see `ImageDecoder`.
+        external: Whether an image may differ each time that it is read, because the source applies
+            random transforms of its own.
+        strategy: The chosen augmentation, which pbkd creates; None for none.
+        classes: Number of classes, if the images have labels; set by pbkd.
     """
 
-    crop: int = 0
-    flip: bool = False
+    choice: Mapping[str, Any] = field(default_factory=lambda: {"name": "none"})
     area: float = 1.0
     external: bool = False
+    strategy: Any = None
+    classes: int | None = None
 
     @property
     def is_random(self) -> bool:
         """Whether images differ from one epoch to the next."""
-        return bool(self.crop or self.flip or self.area < 1 or self.external)
+        return bool(self.choice["name"] != "none" or self.area < 1 or self.external)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images of a batch are mixed, and so are their labels."""
+        return self.strategy is not None and accepts(self.strategy.augment, "labels")
 
     def crop_seeds(self, rows: Tensor, seed: int) -> Tensor | None:
         """Derive a seed for the random resized crop of each row.
@@ -53,56 +75,110 @@ class Augmentation:
         """
         return (rows + seed % 2**62) if self.area < 1 else None
 
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augment a batch with new random parameters.
+    def augment(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Augment a batch.
 
         Args:
-            images: Images, uint8 (B, C, H, W).
+            images: Images, uint8 or float32 (B, C, H, W).
+            labels: Their labels, int64 (B,).
             generator: Random generator on the CPU.
 
         Returns:
-            The augmented copies, of the same shape.
-        """
-        return self.apply(images, self.draw(len(images), generator))
+            Images of the same shape; and the labels, or, if the augmentation mixes images that
+            have labels, soft labels, float32 (B, classes).
 
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw the parameters of `count` augmentations.
+        Raises:
+            PluginError: The augmentation fails, or returns something else.
+        """
+        if self.strategy is None:
+            assert self.choice["name"] == "none", "with_augmentation creates the strategy"
+            return images, labels
+        if not self.mixes:
+            augmented = self._call("augment", generator, images, generator)
+            self._check(augmented, images, "images")
+            return augmented, labels
+        soft = None
+        if self.classes is not None:
+            soft = functional.one_hot(labels, self.classes).to(torch.float32)
+        augmented, mixed = self._call_mixing(images, generator, soft)
+        return augmented, labels if mixed is None else mixed
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor | None:
+        """Draw the parameters of `count` augmentations, for `apply`.
 
         Args:
             count: Number of images.
             generator: Random generator on the CPU.
 
         Returns:
-            An int64 tensor (3, count): top offset, left offset, and 1 for images to be flipped.
+            A tensor (parameters, count); None if the augmentation does not draw in advance.
         """
-        draws = torch.zeros(3, count, dtype=torch.int64)
-        if self.crop:
-            draws[:2] = torch.randint(2 * self.crop + 1, (2, count), generator=generator)
-        if self.flip:
-            draws[2] = torch.randint(2, (count,), generator=generator)
+        if not (hasattr(self.strategy, "draw") and hasattr(self.strategy, "apply")):
+            return None
+        draws = self._call("draw", generator, count, generator)
+        if not isinstance(draws, torch.Tensor) or draws.ndim != 2 or draws.shape[1] != count:
+            raise self._wrong("other draws", f"a tensor (parameters, {count})")
         return draws
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Augment a batch with drawn parameters.
+        """Augment images with drawn parameters.
 
         Args:
             images: Images, (B, C, H, W).
-            draws: The parameters from `draw`, int64 (3, B).
+            draws: Columns of what `draw` returned, (parameters, B).
 
         Returns:
-            The augmented copies, of the same shape.
+            Images of the same shape.
         """
-        if self.crop:
-            images = _shift(images, self.crop, draws[0], draws[1])
-        if self.flip:
-            flipped = draws[2].view(-1, 1, 1, 1) == 1
-            images = torch.where(flipped, images.flip(3), images)
-        return images
+        augmented: Tensor = self._call("apply", torch.Generator(), images, draws)
+        self._check(augmented, images, "images")
+        return augmented
+
+    def _call_mixing(
+        self, images: Tensor, generator: torch.Generator, soft: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        returned = self._call("augment", generator, images, generator, labels=soft)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            raise self._wrong(f"a {type(returned).__name__}", "a pair of images and labels")
+        augmented, mixed = returned
+        self._check(augmented, images, "images")
+        if soft is None:
+            return augmented, None
+        self._check(mixed, soft, "labels")
+        return augmented, mixed
+
+    def _call(self, method: str, seed: torch.Generator, *arguments: Any, **labels: Any) -> Any:
+        try:
+            with _torch_seeded(seed):
+                return getattr(self.strategy, method)(*arguments, **labels)
+        except PbkdError:
+            raise
+        except PLUGIN_FAILURES as error:
+            failure = describe_failure("augmentation", self.strategy, method, error)
+            raise PluginError(f"{failure}.") from error
+
+    def _check(self, returned: Any, given: Tensor, what: str) -> None:
+        wanted = f"{what} {tuple(given.shape)} of {given.dtype} on the CPU"
+        if not isinstance(returned, torch.Tensor):
+            raise self._wrong(f"a {type(returned).__name__}", wanted)
+        alike = returned.shape == given.shape and returned.dtype == given.dtype
+        if not alike or returned.device.type != "cpu":
+            found = f"{tuple(returned.shape)} of {returned.dtype} on {returned.device.type}"
+            raise self._wrong(f"{what} {found}", wanted)
+
+    def _wrong(self, found: str, wanted: str) -> PluginError:
+        owner = describe_strategy("augmentation", self.strategy)
+        return PluginError(f"{owner} returned {found}, but must return {wanted}.")
 
 
-def _shift(images: Tensor, pixels: int, top: Tensor, left: Tensor) -> Tensor:
-    count, _, height, width = images.shape
-    padded = functional.pad(images, (pixels, pixels, pixels, pixels))
-    # A view of every possible crop of every image, (B, C, tops, lefts, H, W); one each is copied.
-    crops = padded.unfold(2, height, 1).unfold(3, width, 1)
-    return crops[torch.arange(count), :, top, left]
+@contextmanager
+def _torch_seeded(generator: torch.Generator) -> Iterator[None]:
+    """Let torch's global generator on the CPU depend on another one, and restore it afterwards."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(generator.initial_seed() ^ 1)  # other numbers than its
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)

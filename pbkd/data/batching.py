@@ -68,14 +68,15 @@ def shuffled_batches(
         phase: Name of the phase; phases get independent random streams.
 
     Yields:
-        Images, (B, C, H, W), uint8 or float32, on the CPU; and their labels, int64 (B,).
+        Images, (B, C, H, W), uint8 or float32, on the CPU; and their labels, int64 (B,), or soft
+        labels, float32 (B, classes), if the augmentation mixes images.
     """
     order = list(shuffled_rows(split, batch_size, seed=seed, epoch=epoch, phase=phase))
     crop_seed = derive_seed(seed, phase, epoch, "parts")
     batches = ((rows, augmentation.crop_seeds(rows, crop_seed)) for rows in order)
     for step, images in enumerate(prefetch_images(split, batches)):
         generator = _generator(seed, phase, epoch, "augmentation", step)
-        yield augmentation.augment(images, generator), split.labels[order[step]]
+        yield augmentation.augment(images, split.labels[order[step]], generator)
 
 
 def shuffled_rows(

@@ -106,7 +106,7 @@ class Dataset:
         test: Test split.
         num_classes: Labels are 0 … `num_classes` - 1; None if the images have no labels.
         image_shape: (channels, height, width) of every image.
-        augmentation: Random changes to the training images.
+        augmentation: Random changes to the training images: what `augmentation=source` stands for.
         skipped_files: Paths of image files that cannot be decoded and were left out.
         class_names: The name of every class; None if they are unknown.
         pixel_range: The range of float images, if it was measured already.
@@ -128,16 +128,10 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise `DataError` for wrong labels, an empty split, or a crop larger than the images."""
+        """Raise `DataError` for wrong labels or an empty split."""
         self._check_facts()
         for split in ("train", "validation", "test"):
             self._check_split(split, getattr(self, split))
-        smallest = min(self.image_shape[1:])
-        if not 0 <= self.augmentation.crop < smallest:
-            raise DataError(
-                f"data.crop is {self.augmentation.crop}, but for images of {self.image_shape}"
-                f" pixels it must be 0 … {smallest - 1}."
-            )
 
     @property
     def labelled(self) -> bool:

@@ -26,8 +26,12 @@ __all__ = ["check_strategies", "typed_choices"]
 
 _LISTS = {**LISTS, "candidates": "builder"}
 """The slot of the choices in each list of the configuration."""
-_AUTOMATIC = {"partitioner": ("auto",), "scheduler": ("auto",)}
-"""Names that let pbkd choose among all strategies of the slot."""
+_AUTOMATIC = {
+    "augmentation": ("source", "none"),
+    "partitioner": ("auto",),
+    "scheduler": ("auto",),
+}
+"""Names that no plugin registers: they let pbkd choose, or choose nothing."""
 
 
 def typed_choices(config: RunConfig, registry: Registry) -> RunConfig:

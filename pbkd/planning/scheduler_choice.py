@@ -137,7 +137,7 @@ def cache_obstacle(
     if task.training.augmentation.external:
         return "images passed from Python may differ from one epoch to the next"
     if task.training.augmentation.is_random:
-        return "images are augmented at random: set views=1 or more, or data.crop=0 data.flip=false"
+        return "images are augmented at random: set views=1 or more, or augmentation=none"
     if gigabytes > limit:
         return f"it would need {gigabytes:.3g} GB, but cache_gigabytes is {limit:g}"
     return None
@@ -151,6 +151,7 @@ def cache_name(task: DistillationTask, blocks: Sequence[Block]) -> str:
             "teacher": fingerprint(teacher.network),
             "normalisation": astuple(teacher.normalization),
             "data": task.data_choice,
+            "augmentation": dict(task.data.augmentation.choice) if task.fixed_views else None,
             "views": task.fixed_views or 0,
             "images": len(task.training.train),
             "labels": task.training.train.labels.tolist(),

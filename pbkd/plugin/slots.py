@@ -49,7 +49,7 @@ PROTOCOLS: dict[str, type] = {
 }
 """The protocol of each slot whose strategies are classes."""
 
-ON_REQUEST = ("calibration", "context", "workload")
+ON_REQUEST = ("calibration", "context", "labels", "workload")
 """Arguments that methods get by keyword if they have a parameter of that name (`accepts`)."""
 
 

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from pbkd.core.blocks import BlockCost
-from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import ArraySplit, Dataset
 from pbkd.models.chain import freeze
 
@@ -104,7 +103,6 @@ def tiny_data() -> Dataset:
         test=split(16),
         num_classes=_CLASSES,
         image_shape=(3, 8, 8),
-        augmentation=Augmentation(),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from pbkd.data.augmentation_choice import with_augmentation
 from pbkd.data.data_preparation import prepare
 from pbkd.data.fitted_normalization import fit_normalization
 from pbkd.data.fixed_views import with_fixed_views
@@ -144,6 +145,7 @@ def build_task(
     teacher = replace(teacher, notes=(*teacher.notes, *notes))
     data = with_pseudo_labels(data, teacher, where)
     data = fit_classes(network, data, images[:2])
+    data = with_augmentation(data, config.augmentation, config.data, registry)
     partitioner, chain = pick_and_cut(registry, config.partitioner, network, images[:2])
     fused = fuse_batchnorm(chain, images[:2])
     training = with_fixed_views(data, config.views, config.seed)

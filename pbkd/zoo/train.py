@@ -17,6 +17,7 @@ from pbkd.core.devices import pick_device
 from pbkd.core.files import file_digest, write_file
 from pbkd.core.process import keep_freed_memory
 from pbkd.core.seeding import derive_seed
+from pbkd.data.augmentation_choice import with_augmentation
 from pbkd.data.batching import steps_per_epoch
 from pbkd.data.load import load_data
 from pbkd.data.normalization import Normalization
@@ -58,6 +59,7 @@ class TrainConfig:
 
     model: dict[str, Any]
     data: dict[str, Any] = field(default_factory=lambda: {"name": "digits"})
+    augmentation: dict[str, Any] = field(default_factory=lambda: {"name": "source"})
     epochs: int = 60
     optimiser: dict[str, Any] = field(default_factory=lambda: {"name": "adamw"})
     lr: float = 0.003
@@ -79,9 +81,8 @@ def train_model(
 ) -> Path:
     """Train a model by its card's recipe; write its weights and a new card.
 
-    The epoch that scores best on the validation split is kept; the test split is used once, for
-    the card. Weights are written in half precision, and the card has the figures of the weights as
-    written.
+    The epoch that scores best on the validation split is kept; the test split is used for the card
+    alone. Weights are written in half precision, and the card has the figures of these.
 
     Args:
         registry: Where models are registered.
@@ -105,8 +106,9 @@ def train_model(
     settings = _settings(registry, config, data, device)
     normalization = Normalization(tuple(model.mean), tuple(model.std))
     network = _initial_network(registry, name, config).to(device)
-    _check_data(name, network, data, normalization)
-    network = network.to(memory_format=torch.channels_last)
+    data = _fitted_data(name, network, data, normalization)
+    data = with_augmentation(data, config.augmentation, config.data, registry)
+    network.to(memory_format=torch.channels_last)
     train_network(network, data, normalization, settings, hooks=TrainingHooks(epoch_finished))
     weights = _write_halved(network, out / f"{name}.safetensors")
     card = {
@@ -166,7 +168,10 @@ def _initial_network(registry: Registry, name: str, config: TrainConfig) -> nn.M
         return build_network(registry, config.model)
 
 
-def _check_data(name: str, network: nn.Module, data: Dataset, normalization: Normalization) -> None:
+def _fitted_data(
+    name: str, network: nn.Module, data: Dataset, normalization: Normalization
+) -> Dataset:
+    """Check that data and network fit; return the data with the network's classes."""
     if not data.labelled:
         raise ConfigError(f"the data '{data.name}' has no labels, by which a teacher is trained.")
     if len(normalization.mean) != data.image_shape[0]:
@@ -176,7 +181,7 @@ def _check_data(name: str, network: nn.Module, data: Dataset, normalization: Nor
         )
     device = next(network.parameters()).device
     image = normalization.apply(data.train.images(torch.arange(1)), device)
-    fit_classes(network.eval(), data, image)
+    return fit_classes(network.eval(), data, image)
 
 
 def training_recipe(model: ZooModel, name: str, overrides: Sequence[str]) -> TrainConfig:

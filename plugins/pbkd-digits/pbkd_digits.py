@@ -11,7 +11,14 @@ import numpy as np
 import torch
 
 from pbkd import hookimpl
-from pbkd.data import Augmentation, Dataset, Subset, fixed_permutation, split_from_arrays
+from pbkd.data import (
+    Augmentation,
+    Dataset,
+    Subset,
+    crop_and_flip,
+    fixed_permutation,
+    split_from_arrays,
+)
 
 if TYPE_CHECKING:
     from pbkd.protocols import DataSource
@@ -48,7 +55,7 @@ class DigitsSource:
             test=test,
             num_classes=10,
             image_shape=everything.image_shape,
-            augmentation=Augmentation(self.crop, self.flip),
+            augmentation=Augmentation(crop_and_flip(self.crop, self.flip)),
             class_names=tuple("0123456789"),
         )
 

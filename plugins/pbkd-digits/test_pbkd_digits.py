@@ -29,7 +29,7 @@ def test_digits_are_the_1797_real_ones_each_in_one_split(
     parts = [data.train, data.validation, data.test]
     assert [len(part) for part in parts] == [1077, 360, 360]
     assert (data.num_classes, data.image_shape) == (10, (1, 8, 8))
-    assert data.augmentation == Augmentation(crop=1, flip=False)
+    assert data.augmentation == Augmentation({"name": "crop-flip", "crop": 1, "flip": False})
     found = sorted(
         (label, *image.flatten().tolist())
         for part in parts

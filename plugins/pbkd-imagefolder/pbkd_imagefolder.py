@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pbkd import hookimpl
-from pbkd.data import Augmentation, ImageDecoder, read_image_folder
+from pbkd.data import Augmentation, ImageDecoder, crop_and_flip, read_image_folder
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ImageFolderSource:
         labelled: Whether folders are classes.
         validation: Share of the training images held out for validation.
         area: Smallest share of a training picture that its random resized crop covers (1 = off).
-        crop: Pixels by which training images are shifted, see `Augmentation`.
+        crop: Pixels by which training images are shifted.
         flip: Mirror training images at random.
         workers: Processes that decode (0 = threads of the process that uses the images).
         corrupt: `fail` ends the run at a file that cannot be decoded; `skip` decodes every file
@@ -82,7 +82,7 @@ class ImageFolderSource:
             workers=self.workers,
             skip_corrupt=self.corrupt == "skip",
         )
-        augmentation = Augmentation(self.crop, self.flip, self.area)
+        augmentation = Augmentation(crop_and_flip(self.crop, self.flip), self.area)
         return replace(data, name=self.name, augmentation=augmentation)
 
 

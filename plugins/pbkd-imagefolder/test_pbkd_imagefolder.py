@@ -31,7 +31,9 @@ def test_folders_are_classes_and_pictures_get_the_size_that_is_asked_for(tmp_pat
     data = source.load()
     assert (data.name, data.class_names) == (source.name, ("black", "white"))
     assert (data.num_classes, data.image_shape) == (2, (1, 6, 6))
-    assert data.augmentation == Augmentation(crop=2, area=0.5)
+    assert data.augmentation == Augmentation(
+        {"name": "crop-flip", "crop": 2, "flip": False}, area=0.5
+    )
     images = data.train.images(torch.arange(len(data.train)))
     assert torch.equal(images[:, 0, 0, 0], (data.train.labels * 255).to(torch.uint8))
 

@@ -10,6 +10,7 @@ from pbkd.data import (
     Augmentation,
     Dataset,
     class_numbers,
+    crop_and_flip,
     read_npz,
     split_from_arrays,
     split_validation,
@@ -47,7 +48,7 @@ class NpzSource:
         validation: Share of the training images held out for validation.
         train_limit: Use only the first `train_limit` training images (0 = all).
         labelled: Whether the archive has labels.
-        crop: Pixels by which training images are shifted, see `Augmentation`.
+        crop: Pixels by which training images are shifted.
         flip: Mirror training images at random.
     """
 
@@ -77,7 +78,7 @@ class NpzSource:
             test=test,
             num_classes=_count_classes(everything, test) if self.labelled else None,
             image_shape=everything.image_shape,
-            augmentation=Augmentation(self.crop, self.flip),
+            augmentation=Augmentation(crop_and_flip(self.crop, self.flip)),
         )
 
     def _splits(self, arrays: Arrays, everything: ArraySplit) -> tuple[Split, Split, Split]:

@@ -46,7 +46,7 @@ def test_npz_gives_the_arrays_channels_first(tmp_path: Path) -> None:
     assert data.validation.labels.tolist() == given["y_train"][15:].tolist()
     assert torch.equal(everything(data.test), torch.from_numpy(given["x_test"]).permute(0, 3, 1, 2))
     assert (data.num_classes, data.image_shape) == (4, (3, 5, 6))
-    assert data.augmentation == Augmentation(crop=2, flip=True)
+    assert data.augmentation == Augmentation({"name": "crop-flip", "crop": 2, "flip": True})
 
 
 def test_npz_takes_grey_images_and_labels_in_a_column(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from pbkd import hookimpl
-from pbkd.data import ArraySplit, Augmentation, Dataset, split_validation
+from pbkd.data import ArraySplit, Augmentation, Dataset, crop_and_flip, split_validation
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class SyntheticSource:
         width: Width of an image, in pixels.
         count: Training and validation images together; there are `count` // 4 test images.
         validation: Share of these images held out for validation.
-        crop: Pixels by which training images are shifted, see `Augmentation`.
+        crop: Pixels by which training images are shifted.
         flip: Mirror training images at random.
     """
 
@@ -62,7 +62,7 @@ class SyntheticSource:
             test=self._draw(self.count // 4, patterns, generator),
             num_classes=self.classes,
             image_shape=everything.image_shape,
-            augmentation=Augmentation(self.crop, self.flip),
+            augmentation=Augmentation(crop_and_flip(self.crop, self.flip)),
         )
 
     def _draw(self, count: int, patterns: Tensor, generator: torch.Generator) -> ArraySplit:

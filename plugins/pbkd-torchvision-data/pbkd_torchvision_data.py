@@ -6,7 +6,13 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pbkd import hookimpl
-from pbkd.data import Augmentation, Dataset, split_from_arrays, split_validation
+from pbkd.data import (
+    Augmentation,
+    Dataset,
+    crop_and_flip,
+    split_from_arrays,
+    split_validation,
+)
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,7 +53,7 @@ class _TorchvisionSource:
             test=test,
             num_classes=self.num_classes,
             image_shape=everything.image_shape,
-            augmentation=Augmentation(self.crop, self.flip),
+            augmentation=Augmentation(crop_and_flip(self.crop, self.flip)),
             class_names=class_names,
         )
 

@@ -47,7 +47,7 @@ def test_fashion_mnist_is_read_from_torchvisions_folder(tmp_path: Path) -> None:
     files = write_fashion_mnist(tmp_path)
     data = FashionMnistSource(str(tmp_path)).load()
     assert (data.num_classes, data.image_shape) == (10, (1, 28, 28))
-    assert data.augmentation == Augmentation(crop=2, flip=True)
+    assert data.augmentation == Augmentation({"name": "crop-flip", "crop": 2, "flip": True})
     images = torch.from_numpy(files["train-images-idx3-ubyte"])[:, None]
     assert torch.equal(everything(data.train), images[:18])
     assert torch.equal(everything(data.validation), images[18:])
@@ -107,7 +107,7 @@ def test_cifar_is_converted(
     data: Dataset = source("there").load()
     assert (data.name, data.num_classes, data.class_names) == (source.name, classes, fake.classes)
     assert data.image_shape == (3, 32, 32)
-    assert data.augmentation == Augmentation(crop=4, flip=True)
+    assert data.augmentation == Augmentation({"name": "crop-flip", "crop": 4, "flip": True})
     expected = torch.from_numpy(stored_cifar(30)).permute(0, 3, 1, 2)
     assert torch.equal(everything(data.train), expected[:27])
     assert torch.equal(everything(data.validation), expected[27:])

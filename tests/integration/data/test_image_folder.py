@@ -8,12 +8,13 @@ import torch
 from pbkd_imagefolder import ImageFolderSource
 
 from pbkd.data.batching import shuffled_batches
+from tests.unit.data.augmenting import created
 from tests.unit.data.test_image_folder import paint
 
 
 def drawn(source: ImageFolderSource) -> torch.Tensor:
     data = source.load()
-    read = shuffled_batches(data.train, 3, seed=5, epoch=0, augmentation=data.augmentation)
+    read = shuffled_batches(data.train, 3, seed=5, epoch=0, augmentation=created(data.augmentation))
     return torch.cat([images for images, _ in read])
 
 

@@ -39,7 +39,7 @@ def test_two_configurations_share_nothing() -> None:
     [
         (
             "worker=2",
-            "unknown key 'worker'. Did you mean 'workers'? Known: allow_chance, autocast, ",
+            "unknown key 'worker'. Did you mean 'workers'? Known: allow_chance, augmentation, ",
         ),
         ("distill.epoch=2", "unknown key 'distill.epoch'. Did you mean 'epochs'? Known: epochs, "),
         ("finetune.temprature=1", "Did you mean 'temperature'? Known: epochs, lr, "),

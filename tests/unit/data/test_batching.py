@@ -12,12 +12,13 @@ from pbkd.data.datasets import ArraySplit, Dataset, Split
 from pbkd.data.normalization import Normalization
 from pbkd.data.splits import Subset
 from pbkd.errors import DataError
+from tests.unit.data.augmenting import shifts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PLAIN = Augmentation()
-BOTH = Augmentation(crop=2, flip=True)
+BOTH = shifts(crop=2, flip=True)
 
 
 def numbered(count: int, height: int = 6, width: int = 7) -> ArraySplit:
@@ -67,25 +68,26 @@ def seen(augmentation: Augmentation, count: int) -> list[tuple[int, int, bool]]:
     image = numbered(1, 3, 4).pixels[0]
     known = {
         tuple(variant.flatten().tolist()): key
-        for key, variant in variants(image, augmentation.crop)
+        for key, variant in variants(image, augmentation.choice.get("crop", 0))
     }
     copies = image.expand(count, -1, -1, -1)
-    changed = augmentation.augment(copies, torch.Generator().manual_seed(0))
+    labels = torch.zeros(count, dtype=torch.int64)
+    changed, _ = augmentation.augment(copies, labels, torch.Generator().manual_seed(0))
     assert changed.dtype == torch.uint8
     return [known[tuple(one.flatten().tolist())] for one in changed]
 
 
 def test_every_shift_and_mirror_image_occurs_and_nothing_else() -> None:
-    found = seen(Augmentation(crop=1, flip=True), 400)
+    found = seen(shifts(crop=1, flip=True), 400)
     assert set(found) == {(y, x, flip) for y in range(3) for x in range(3) for flip in (0, 1)}
 
 
 def test_crop_alone_never_mirrors() -> None:
-    assert {flip for _, _, flip in seen(Augmentation(crop=1), 100)} == {False}
+    assert {flip for _, _, flip in seen(shifts(crop=1), 100)} == {False}
 
 
 def test_flip_alone_mirrors_about_half_of_the_images() -> None:
-    mirrored = sum(flip for _, _, flip in seen(Augmentation(flip=True), 1000))
+    mirrored = sum(flip for _, _, flip in seen(shifts(flip=True), 1000))
     assert 420 < mirrored < 580  # five standard deviations; the generator's seed is fixed anyway
 
 
@@ -93,7 +95,7 @@ def test_no_augmentation_changes_nothing_and_draws_nothing() -> None:
     images = numbered(4).pixels
     generator = torch.Generator().manual_seed(3)
     before = generator.get_state()
-    assert torch.equal(PLAIN.augment(images, generator), images)
+    assert torch.equal(PLAIN.augment(images, torch.arange(4), generator)[0], images)
     assert torch.equal(generator.get_state(), before)
 
 
@@ -209,9 +211,7 @@ def test_arrays_of_a_wrong_type_or_shape_are_refused(pixels: Tensor, labels: Ten
         ArraySplit(pixels, labels)
 
 
-def dataset(
-    train: Split, test: Split, classes: int = 3, augmentation: Augmentation = PLAIN
-) -> Dataset:
+def dataset(train: Split, test: Split, classes: int = 3) -> Dataset:
     return Dataset(
         name="toy",
         train=train,
@@ -219,7 +219,6 @@ def dataset(
         test=test,
         num_classes=classes,
         image_shape=(3, 6, 7),
-        augmentation=augmentation,
     )
 
 
@@ -235,12 +234,3 @@ def test_a_data_set_refuses_labels_out_of_range() -> None:
 def test_a_data_set_refuses_an_empty_split() -> None:
     with pytest.raises(DataError, match="the train split of data set 'toy' is empty"):
         dataset(numbered(0), numbered(3))
-
-
-@pytest.mark.parametrize("crop", [-1, 6])
-def test_a_data_set_refuses_a_crop_that_could_leave_nothing(crop: int) -> None:
-    assert (
-        dataset(numbered(3), numbered(3), augmentation=Augmentation(crop=5)).augmentation.crop == 5
-    )
-    with pytest.raises(DataError, match=r"data\.crop"):
-        dataset(numbered(3), numbered(3), augmentation=Augmentation(crop=crop))

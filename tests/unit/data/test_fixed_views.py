@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import torch
 
-from pbkd.data.augmentation import Augmentation
 from pbkd.data.datasets import ArraySplit
 from pbkd.data.fixed_views import FixedViews
+from tests.unit.data.augmenting import shifts
 
-AUGMENTATION = Augmentation(crop=2, flip=True)
+AUGMENTATION = shifts(crop=2, flip=True)
 
 
 def _split() -> ArraySplit:
@@ -30,11 +30,11 @@ def test_a_view_is_always_the_same_and_views_differ() -> None:
 
 def test_a_view_is_a_shift_of_its_image() -> None:
     split = _split()
-    views = FixedViews(split, Augmentation(crop=1), 1, seed=0)
+    views = FixedViews(split, shifts(crop=1), 1, seed=0)
     padded = torch.nn.functional.pad(split.pixels, (1, 1, 1, 1))
     for row in range(len(split)):
         (image,) = views.images(torch.tensor([row]))
-        shifts = [
+        shifted = [
             padded[row, :, top : top + 6, left : left + 6] for top in range(3) for left in range(3)
         ]
-        assert any(torch.equal(image, shift) for shift in shifts)
+        assert any(torch.equal(image, one) for one in shifted)

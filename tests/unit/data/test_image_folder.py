@@ -19,6 +19,7 @@ from pbkd.data.datasets import Split
 from pbkd.data.fixed_views import with_fixed_views
 from pbkd.data.image_decoding import ImageDecoder
 from pbkd.errors import DataError
+from tests.unit.data.augmenting import created
 from tests.unit.data.reading import everything
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
@@ -76,7 +77,11 @@ def test_image_files_make_the_same_batches_again(tmp_path: Path) -> None:
         paint(tmp_path, part, 4)
     data = ImageFolderSource(str(tmp_path), size=8, crop=2, flip=True, validation=0.25).load()
     first, second = (
-        list(shuffled_batches(data.train, 3, seed=0, epoch=0, augmentation=data.augmentation))
+        list(
+            shuffled_batches(
+                data.train, 3, seed=0, epoch=0, augmentation=created(data.augmentation)
+            )
+        )
         for _ in range(2)
     )
     assert len(first) == 3
@@ -202,7 +207,12 @@ def test_random_parts_depend_on_seed_phase_epoch_and_row_alone(tmp_path: Path) -
         data = source.load()
         order = shuffled_rows(data.train, batch_size, seed=1, epoch=epoch, phase="fit")
         read = shuffled_batches(
-            data.train, batch_size, seed=1, epoch=epoch, augmentation=data.augmentation, phase="fit"
+            data.train,
+            batch_size,
+            seed=1,
+            epoch=epoch,
+            augmentation=created(data.augmentation),
+            phase="fit",
         )
         rows = torch.cat(list(order)).tolist()
         return dict(zip(rows, torch.cat([images for images, _ in read]), strict=True))
