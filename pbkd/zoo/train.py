@@ -70,6 +70,8 @@ class TrainConfig:
     device: str = "auto"
     autocast: str = "none"
     """none, bf16 or fp16: the type to train in; accuracy is measured in full precision."""
+    licence: str | None = None
+    """Licence of the weights, for the card."""
 
 
 def train_model(
@@ -114,9 +116,9 @@ def train_model(
     card = {
         "name": name,
         "summary": model.summary,
-        "licence": "Apache-2.0",
+        "licence": config.licence,
         "command": shlex.join(["pbkd", "zoo", "train", name, *overrides]),
-        "recipe": asdict(config),
+        "recipe": {key: value for key, value in asdict(config).items() if key != "licence"},
         **_figures(network, data, normalization),
         "sha256": file_digest(weights),
     }

@@ -14,6 +14,7 @@ from pbkd.models.accuracy import accuracy
 from pbkd.models.metrics import parameters
 from pbkd.models.teacher import find_model, load_teacher
 from pbkd.models.weights import fingerprint, read_weights
+from pbkd.zoo.card import read_card
 from pbkd.zoo.train import train_model
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def train(
 
 
 def test_training_writes_weights_and_a_card(registry: Registry, tmp_path: Path) -> None:
-    path, epochs = train(registry, tmp_path / "new" / "out", "epochs=2", *SMALL)
+    out = tmp_path / "new" / "out"
+    path, epochs = train(registry, out, "epochs=2", *SMALL, "licence=MIT")
     assert sorted(file.name for file in path.parent.iterdir()) == [
         "resnet20.safetensors",
         "resnet20.yaml",
@@ -57,6 +59,7 @@ def test_training_writes_weights_and_a_card(registry: Registry, tmp_path: Path) 
     assert card.accuracy.validation == max(score for _, _, score in epochs) > 0.5
     assert card.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert (card.name, card.recipe.epochs, card.recipe.batch_size) == ("resnet20", 2, 32)
+    assert (card.licence, "licence" in card.recipe) == ("MIT", False)
     assert card.recipe.model == {"name": "resnet20", "width": 4, "num_classes": 8}
     assert card.command.startswith("pbkd zoo train resnet20 epochs=2 model.width=4 ")
     assert "'data={name: synthetic, classes: 8" in card.command  # quoted for a shell
@@ -70,6 +73,7 @@ def test_what_was_trained_is_a_teacher_as_good_as_its_card_says(
     weights = str(path.with_suffix(".safetensors"))
     teacher = load_teacher(registry, {**card.recipe.model, "weights": weights})
     data = SyntheticSource(classes=8, height=16, width=16, count=640).load()
+    assert read_card(path).licence is None, "nobody has given one"
     found = accuracy(teacher.network, data.test, teacher.normalization, device="cpu")
     assert found == card.accuracy.test
     assert parameters(teacher.network) == card.parameters
