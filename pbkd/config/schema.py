@@ -27,6 +27,7 @@ STRATEGIES = {
     "distill.schedule": "lr-schedule",
     "finetune.optimiser": "optimiser",
     "finetune.schedule": "lr-schedule",
+    "budget.selector": "selector",
 }
 """The slot from which each key, dotted in sections, selects a strategy."""
 LISTS = {"meters": "meter", "observers": "observer"}
@@ -97,6 +98,8 @@ class BudgetConfig:
     """The quantity to minimise: `divergence` of the teacher's outputs on the validation split when
     the candidate is swapped in alone; `drop` in accuracy; or `loss`, the last teacher-fed loss of
     the candidate."""
+    selector: dict[str, Any] = _choice("milp")
+    """The selector of the candidates: `milp`, which is exact, or a plugin's."""
 
 
 @dataclass(kw_only=True)

@@ -110,7 +110,7 @@ def _retry(
 
 
 def distill_student_fed(
-    ctx: RunContext, accepted: Mapping[str, BlockResult]
+    ctx: RunContext, accepted: Mapping[str, BlockResult], epochs: int
 ) -> dict[str, BlockTrained]:
     """Train the accepted replacements, one per block, on the student's activations.
 
@@ -120,6 +120,7 @@ def distill_student_fed(
     Args:
         ctx: The run.
         accepted: The results of the accepted candidates so far.
+        epochs: Epochs of the phase.
 
     Returns:
         The event of each candidate, by its name.
@@ -127,9 +128,7 @@ def distill_student_fed(
     Raises:
         WorkerError: If the launcher fails, or leaves candidates untrained.
     """
-    config = ctx.planned.config
-    epochs = config.distill.student_fed_epochs or 0
-    workload = phase_workload(ctx.task, config.batch_size, epochs)
+    workload = phase_workload(ctx.task, epochs)
     assignment = Assignment(
         phase="student-fed",
         start="teacher-fed",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pbkd.pipeline.strategies import Strategies
     from pbkd.planning.plan import Plan
     from pbkd.plugin.registry import Registry
-    from pbkd.protocols import Launcher
+    from pbkd.protocols import Launcher, Selector
     from pbkd.training.task import DistillationTask
 
 
@@ -56,6 +56,7 @@ class PlannedRun:
         replacements: The untrained replacements, by candidate.
         build_seconds: Seconds of building the replacements.
         launcher: What starts the workers.
+        selector: What selects the candidates under a budget.
         inputs: What a program has in memory, if it started the run.
         phases: The predicted seconds of every phase after planning.
     """
@@ -66,6 +67,7 @@ class PlannedRun:
     replacements: Mapping[str, nn.Module]
     build_seconds: float
     launcher: Launcher
+    selector: Selector
     inputs: InMemoryInputs | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
 
@@ -93,6 +95,7 @@ def plan_run(
     """
     check_candidates(config.candidates, config.budget)
     strategies = _strategies(config, registry)
+    selector = registry.create("selector", config.budget.selector, "budget.selector")
     groups = _worker_groups(config, strategies.launcher)
     task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
     proposals = propose_all(registry, strategies, task, config.keep, config.seed, recorded or {})
@@ -106,7 +109,7 @@ def plan_run(
         plans.append((resolved, plan_for_workers(workers, strategies, task, proposals, *extent)))
     resolved, plan = _fastest(plans)
     plan = _with_forward_seconds(plan, task, replacements, resolved.budget)
-    check_budget(resolved.budget, task, plan)
+    check_budget(resolved.budget, task, plan, selector)
     return PlannedRun(
         config=resolved,
         task=task,
@@ -114,6 +117,7 @@ def plan_run(
         replacements=replacements,
         build_seconds=sum(p.seconds for p in proposals.values()),
         launcher=strategies.launcher,
+        selector=selector,
         inputs=inputs,
     )
 
@@ -163,7 +167,7 @@ def _host_device(first: Worker, device: str) -> str:
 
 def _workload(task: DistillationTask, config: RunConfig) -> Workload:
     epochs = config.distill.epochs or 0
-    return phase_workload(task, config.batch_size, epochs, config.cache_gigabytes)
+    return phase_workload(task, epochs, config.cache_gigabytes)
 
 
 def _check_schedules(strategies: Strategies, config: RunConfig, task: DistillationTask) -> None:

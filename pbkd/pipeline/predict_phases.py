@@ -66,8 +66,7 @@ def _predict(planned: PlannedRun, registry: Registry) -> dict[str, float]:
     config, task, plan = planned.config, planned.task, planned.plan
     several = len(plan.workers) > 1
     student = expected_candidates(planned)
-    epochs = config.distill.student_fed_epochs or 0
-    student_fed = phase_workload(task, config.batch_size, epochs)
+    student_fed = phase_workload(task, config.distill.student_fed_epochs or 0)
     work = RunWork(
         loading=measure_loading(task, config.batch_size, plan.workers[0]),
         start_seconds=planned.build_seconds + (START_SECONDS if several else 0.0),
@@ -94,7 +93,7 @@ def expected_candidates(planned: PlannedRun) -> tuple[str, ...]:
     if not is_limited(budget):
         return tuple(p.name for p in plan.trained)
     harms = {p.name: 1 - p.macs_after / p.macs_before for p in plan.trained}
-    picked, _ = pick_candidates(budget, planned.task, plan, harms)
+    picked, _ = pick_candidates(budget, planned.task, plan, harms, planned.selector)
     return tuple(name for name in picked.values() if name is not None)
 
 

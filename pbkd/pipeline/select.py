@@ -164,7 +164,7 @@ def _choice(ctx: RunContext, blocks: Mapping[str, BlockResult], budget: BudgetCo
     if choice is not None and remaining <= choice.picked.keys():
         return choice
     harms = {name: _harm(block, budget.harm) for name, block in blocks.items() if block.replaced}
-    picked, note = pick_candidates(budget, ctx.task, ctx.plan, harms)
+    picked, note = pick_candidates(budget, ctx.task, ctx.plan, harms, ctx.planned.selector)
     choice = _Choice(picked, note)
     write_json(path, asdict(choice))
     return choice

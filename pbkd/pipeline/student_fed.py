@@ -39,7 +39,8 @@ def train_student_fed(ctx: RunContext, kept: Selection, epochs: int) -> Selectio
         if not epochs or not kept.accepted:
             return kept
         _check_selection(ctx, kept.accepted)
-        events = distill_student_fed(ctx, {name: kept.blocks[name] for name in kept.accepted})
+        accepted = {name: kept.blocks[name] for name in kept.accepted}
+        events = distill_student_fed(ctx, accepted, epochs)
         blocks, notes = dict(kept.blocks), []
         for name, event in events.items():
             if event.failure:

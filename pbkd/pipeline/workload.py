@@ -14,18 +14,15 @@ if TYPE_CHECKING:
 __all__ = ["phase_workload"]
 
 
-def phase_workload(
-    task: DistillationTask, batch_size: int, epochs: int, cache_gigabytes: float = 0.0
-) -> Workload:
+def phase_workload(task: DistillationTask, epochs: int, cache_gigabytes: float = 0.0) -> Workload:
     """Count the steps of a blockwise phase; augmented images are never seen again.
 
     Args:
         task: Teacher and data.
-        batch_size: Images per step.
         epochs: Epochs of the phase.
         cache_gigabytes: Maximum size of the activation cache, in GB.
     """
-    per_epoch = steps_per_epoch(task.training.train, batch_size)
+    per_epoch = steps_per_epoch(task.training.train, len(task.images))
     steps = epochs * per_epoch
     return Workload(
         steps=steps,

@@ -10,7 +10,8 @@ from pbkd.core.blocks import candidate_of
 from pbkd.errors import ConfigError
 from pbkd.models.latency import latencies
 from pbkd.models.metrics import macs, parameters
-from pbkd.planning.knapsack import Option, cheapest_options, solve_knapsack
+from pbkd.planning.option_selection import cheapest_options, select_options
+from pbkd.protocols import BlockOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from pbkd.config.schema import BudgetConfig
     from pbkd.planning.plan import Plan, PlannedBlock
+    from pbkd.protocols import Selector
     from pbkd.training.task import DistillationTask
 
 
@@ -46,7 +48,9 @@ def check_candidates(candidates: Sequence[Any], budget: BudgetConfig) -> None:
         )
 
 
-def check_budget(budget: BudgetConfig, task: DistillationTask, plan: Plan) -> None:
+def check_budget(
+    budget: BudgetConfig, task: DistillationTask, plan: Plan, selector: Selector
+) -> None:
     """Raise `ConfigError` if no selection of the planned candidates meets the budget."""
     if not is_limited(budget):
         return
@@ -61,7 +65,7 @@ def check_budget(budget: BudgetConfig, task: DistillationTask, plan: Plan) -> No
                 f"'budget.{key}' is {wanted:g}, but the cheapest student needs {possible:.3g}:"
                 " raise the budget or add cheaper candidates."
             )
-    if solve_knapsack(options, limits) is None:
+    if select_options(selector, options, limits) is None:
         raise ConfigError("no student meets all limits of 'budget' at once: raise one of them.")
 
 
@@ -96,7 +100,11 @@ def forward_seconds(
 
 
 def pick_candidates(
-    budget: BudgetConfig, task: DistillationTask, plan: Plan, harms: Mapping[str, float]
+    budget: BudgetConfig,
+    task: DistillationTask,
+    plan: Plan,
+    harms: Mapping[str, float],
+    selector: Selector,
 ) -> tuple[dict[str, str | None], str]:
     """Select the candidates with the least total harm within the budget.
 
@@ -107,15 +115,22 @@ def pick_candidates(
         task: The teacher, to which `budget.macs` and `budget.parameters` are relative.
         plan: All candidates with their costs.
         harms: The accepted candidates, and the drop in score that each causes alone.
+        selector: What selects.
 
     Returns:
         The selected candidate of each block, None for the teacher's segment; and a note for the
         report.
+
+    Raises:
+        PluginError: The selector is broken.
     """
     limits = _limits(budget, task, plan)
     options = _options(plan, harms)
-    selected = solve_knapsack(options, limits)
-    note = "An exact choice among {count} candidates for {blocks} blocks keeps the budget."
+    selected = select_options(selector, options, limits)
+    kind = (
+        "An exact choice" if getattr(selector, "exact", False) else f"A choice by {selector.name}"
+    )
+    note = kind + " among {count} candidates for {blocks} blocks keeps the budget."
     if selected is None:
         selected = cheapest_options(options, limits)
         note = (
@@ -150,12 +165,12 @@ def _unit(key: str, task: DistillationTask) -> float:
     return parameters(network) if key == "parameters" else macs(network, task.data.image_shape)
 
 
-def _options(plan: Plan, harms: Mapping[str, float]) -> dict[str, list[Option]]:
-    options: dict[str, list[Option]] = {}
+def _options(plan: Plan, harms: Mapping[str, float]) -> dict[str, list[BlockOption]]:
+    options: dict[str, list[BlockOption]] = {}
     for p in plan.trained:
-        block = options.setdefault(p.block.name, [Option(None, 0.0, _costs(p, after=False))])
+        block = options.setdefault(p.block.name, [BlockOption(None, 0.0, _costs(p, after=False))])
         if p.name in harms:
-            block.append(Option(p.name, harms[p.name], _costs(p, after=True)))
+            block.append(BlockOption(p.name, harms[p.name], _costs(p, after=True)))
     return options
 
 

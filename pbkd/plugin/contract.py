@@ -138,7 +138,9 @@ CALLS: dict[str, Call] = {
     "LearningRateSchedule.factor": Call("training", "each step", _BOTH, _STOPS, 2),
     "Exporter.write": Call(_EXPORT, "once", _HOST, "the command stops", 2),
     "Exporter.read": Call(_EXPORT, "once, after `write`", _HOST, "the command stops", 2),
-    "Selector.select": Call(_RUN, "once, when the candidates are scored", _HOST, _STOPS, 2),
+    "Selector.select": Call(
+        _RUN, "in planning, and once when the candidates are scored", _HOST, _STOPS, 2
+    ),
     "ReportSection.render": Call("`pbkd report`", "once", _HOST, "the command stops", 2),
 }
 """The row of each hook and of each method; a test demands that none is missing."""

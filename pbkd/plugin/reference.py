@@ -153,13 +153,23 @@ def _target(slot: str, strategy: Any) -> Any:
     return strategy if isinstance(strategy, type) else None
 
 
+_PREFIXES = {
+    "meter": "",
+    "loss": "distill.loss.",
+    "selector": "budget.selector.",
+    "exporter": "--option ",
+    "section": "--option NAME.",
+}
+"""What stands before the options of a slot whose name is not its key."""
+
+
 def _strategy(slot: str, strategy: Any) -> list[str]:
     """Return what a strategy or a model is, in one line, then a line for each of its options."""
     if slot == "model":
         summary, target, prefix = strategy.summary, strategy.build, "teacher."
     else:  # a meter is one of a list, so its options have no key of their own
         summary, target = _summary(strategy), strategy
-        prefix = {"meter": "", "loss": "distill.loss."}.get(slot, f"{slot}.")
+        prefix = _PREFIXES.get(slot, f"{slot}.")
     head = f"{slot} {strategy.name}"
     return [f"{head}: {summary}" if summary else head, *_options(target, prefix)]
 

@@ -25,11 +25,13 @@ from pbkd.protocols.optimiser import OptimiserBuilder as OptimiserBuilder
 from pbkd.protocols.partitioner import Partitioner as Partitioner
 from pbkd.protocols.scheduler import Scheduler as Scheduler
 from pbkd.protocols.section import ReportSection as ReportSection
+from pbkd.protocols.selector import BlockOption as BlockOption
 from pbkd.protocols.selector import Selector as Selector
 from pbkd.protocols.zoo_model import ZooModel as ZooModel
 
 __all__ = [
     "BlockBuilder",
+    "BlockOption",
     "Built",
     "DataSource",
     "EnergyMeter",

@@ -10,9 +10,10 @@ import torch
 import pbkd
 from pbkd.config.load import load_config
 from pbkd.core.files import write_json
-from pbkd.errors import ConfigError
+from pbkd.errors import ConfigError, PluginError, UnknownNameError
 from pbkd.models.metrics import macs, parameters
 from pbkd.pipeline.plan import plan_run
+from pbkd.pipeline.predict_phases import expected_candidates
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 
@@ -157,3 +158,42 @@ def test_a_choice_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     result = run(config, build_registry(), resume=folder)
     assert [block.name for block in result.blocks if block.replaced] == ["conv2_1"]
     assert torch.is_grad_enabled()
+
+
+MINE = """
+from dataclasses import dataclass
+from typing import ClassVar
+import pbkd
+
+@dataclass(frozen=True)
+class Mine:
+    name: ClassVar[str] = "mine"
+    fails: bool = False
+
+    def select(self, options, limits):
+        if self.fails:
+            return {}
+        return {block: min(of, key=lambda one: one.costs["macs"]) for block, of in options.items()}
+
+@pbkd.hookimpl
+def register_selectors():
+    return [Mine]
+"""
+
+
+def test_a_plugins_selector_is_asked_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "my_choice.py").write_text(MINE)
+    spec = str(tmp_path / "my_choice.py")
+    registry = build_registry([spec])
+    words = [*QUICK, "budget.macs=0.5", "scheduler=round-robin", "data.crop=0"]
+    config = load_config(words, plugins=registry.provided([spec]))
+    assert config.budget.selector == {"name": "mine"}
+    planned = plan_run(config, registry)
+    names = expected_candidates(planned)
+    assert len(names) == len({p.block.name for p in planned.plan.trained})
+    config = load_config([*words, "budget.selector.name=mine", "budget.selector.fails=true"])
+    with pytest.raises(PluginError, match="the selector 'mine' of the plugin 'my_choice.py' sele"):
+        plan_run(config, registry)
+    config = load_config([*words, "budget.selector=mnie"])
+    with pytest.raises(UnknownNameError, match="unknown selector 'mnie'. Did you mean 'mine'"):
+        plan_run(config, registry)

@@ -4,21 +4,22 @@ from itertools import product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pbkd_milp import MilpSelector, register_selectors
 
-from pbkd.planning.knapsack import Option, cheapest_options, solve_knapsack
+from pbkd.protocols import BlockOption
 
 OPTIONS = {
-    "a": [Option(None, 0.0, {"macs": 10}), Option("a", 0.5, {"macs": 1})],
+    "a": [BlockOption(None, 0.0, {"macs": 10}), BlockOption("a", 0.5, {"macs": 1})],
     "b": [
-        Option(None, 0.0, {"macs": 10}),
-        Option("b", 0.4, {"macs": 2}),
-        Option("b.1", 0.1, {"macs": 5}),
+        BlockOption(None, 0.0, {"macs": 10}),
+        BlockOption("b", 0.4, {"macs": 2}),
+        BlockOption("b.1", 0.1, {"macs": 5}),
     ],
 }
 
 
 def picked(limit: float) -> list[str | None] | None:
-    found = solve_knapsack(OPTIONS, {"macs": limit})
+    found = MilpSelector().select(OPTIONS, {"macs": limit})
     return None if found is None else [option.name for option in found.values()]
 
 
@@ -32,13 +33,8 @@ def test_the_least_harm_that_fits() -> None:
     assert picked(2.9) is None
 
 
-def test_without_limits_nothing_is_replaced_and_without_blocks_nothing_is_chosen() -> None:
-    assert solve_knapsack(OPTIONS, {}) == {"a": OPTIONS["a"][0], "b": OPTIONS["b"][0]}
-    assert solve_knapsack({}, {"macs": 1.0}) == {}
-
-
-def test_the_cheapest_of_each_block() -> None:
-    assert [o.name for o in cheapest_options(OPTIONS, {"macs": 0.0}).values()] == ["a", "b"]
+def test_without_limits_nothing_is_replaced() -> None:
+    assert MilpSelector().select(OPTIONS, {}) == {"a": OPTIONS["a"][0], "b": OPTIONS["b"][0]}
 
 
 figures = st.floats(0, 1e9)
@@ -52,26 +48,26 @@ def test_no_other_choice_within_the_limits_does_less_harm(
 ) -> None:
     options = {
         str(block): [
-            Option(f"{block}.{index}", harm, {"macs": one, "latency_ms": two})
+            BlockOption(f"{block}.{index}", harm, {"macs": one, "latency_ms": two})
             for index, (harm, one, two) in enumerate(rows)
         ]
         for block, rows in enumerate(table)
     }
     limits = {"macs": macs * 2e9, "latency_ms": milliseconds * 2e9}
 
-    def total(taken: tuple[Option, ...], key: str) -> float:
+    def total(taken: tuple[BlockOption, ...], key: str) -> float:
         return sum(option.costs[key] for option in taken)
 
-    def fits(taken: tuple[Option, ...], slack: float) -> bool:
+    def fits(taken: tuple[BlockOption, ...], slack: float) -> bool:
         return all(
             total(taken, key) <= limit * (1 + slack) + slack for key, limit in limits.items()
         )
 
-    def harm(taken: tuple[Option, ...]) -> float:
+    def harm(taken: tuple[BlockOption, ...]) -> float:
         return sum(option.harm for option in taken)
 
     every = list(product(*options.values()))
-    found = solve_knapsack(options, limits)
+    found = MilpSelector().select(options, limits)
     # The solver takes a constraint as kept within 1e-6, and an optimum as found within 1e-4 of it.
     if found is None:
         assert not any(fits(taken, -1e-6) for taken in every)
@@ -81,3 +77,7 @@ def test_no_other_choice_within_the_limits_does_less_harm(
     assert fits(mine, 2e-6)
     least = min((harm(taken) for taken in every if fits(taken, -1e-6)), default=harm(mine))
     assert harm(mine) <= least * (1 + 2e-4) + 1e-6
+
+
+def test_it_is_registered() -> None:
+    assert register_selectors() == [MilpSelector]
