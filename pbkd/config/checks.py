@@ -33,8 +33,6 @@ RUN_BOUNDS = {
     "finetune.epochs": (0, math.inf),
     "finetune.lr": (ABOVE_ZERO, math.inf),
     "finetune.weight_decay": (0, math.inf),
-    "finetune.temperature": (ABOVE_ZERO, math.inf),
-    "finetune.soft_weight": (0, 1),
     "budget.macs": (ABOVE_ZERO, 1),
     "budget.parameters": (ABOVE_ZERO, 1),
     "budget.latency_ms": (ABOVE_ZERO, math.inf),

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from pbkd.config.checks import RUN_BOUNDS, check_values
 from pbkd.config.declared import as_declared, without_paths
 from pbkd.config.literal_text import escape, unescape
-from pbkd.config.schema import CHOICES, LISTS, STRATEGIES, RunConfig
+from pbkd.config.schema import CHOICES, LEFT_BY_PLUGINS, LISTS, STRATEGIES, RunConfig
 from pbkd.config.yaml_files import read_yaml
 from pbkd.config.yaml_values import MOST_LEVELS, dump, read_argument, structure
 from pbkd.errors import ConfigError, did_you_mean, first_line
@@ -166,7 +166,7 @@ def _plugin_layer(
         key: _extended(getattr(config, key), candidates(slot)) for key, slot in LISTS.items()
     }
     for slot in dict.fromkeys(STRATEGIES.values()):
-        keys = [key for key, its_slot in STRATEGIES.items() if its_slot == slot]
+        keys = [key for key, of in STRATEGIES.items() if of == slot and key not in LEFT_BY_PLUGINS]
         still_open = [key for key in keys if "name" not in _below(user_layer, key)]
         if still_open and candidates(slot):
             name = _single_candidate(slot, still_open, candidates(slot))

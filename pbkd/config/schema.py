@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = [
     "CHOICES",
+    "LEFT_BY_PLUGINS",
     "LISTS",
     "STRATEGIES",
     "BudgetConfig",
@@ -25,6 +26,7 @@ STRATEGIES = {
     "distill.loss": "loss",
     "distill.optimiser": "optimiser",
     "distill.schedule": "lr-schedule",
+    "finetune.loss": "loss",
     "finetune.optimiser": "optimiser",
     "finetune.schedule": "lr-schedule",
     "budget.selector": "selector",
@@ -32,6 +34,8 @@ STRATEGIES = {
 """The slot from which each key, dotted in sections, selects a strategy."""
 LISTS = {"meters": "meter", "observers": "observer"}
 """The slot from which each key selects any number of strategies."""
+LEFT_BY_PLUGINS = ("finetune.loss",)
+"""Keys that `--plugin` does not set: a plugin's loss is for the blockwise phases."""
 CHOICES = ("teacher", *STRATEGIES, "model", "optimiser", "schedule")
 """Keys that hold a choice: a mapping of `name` and the options below that name."""
 
@@ -65,10 +69,13 @@ class DistillConfig:
 
 @dataclass(kw_only=True)
 class FineTuneConfig:
-    """Fine-tuning of the whole student, with labels and the teacher's soft targets."""
+    """Fine-tuning of the whole student, with the teacher's outputs and labels."""
 
     epochs: int | None = None
     """Epochs; null: about 600 steps, at least one epoch; 0: none."""
+    loss: dict[str, Any] = _choice("soft-target")
+    """The loss between the student's outputs and the teacher's: `soft-target` (the teacher's soft
+    targets, and cross-entropy with the labels), or any loss of the blockwise phases."""
     optimiser: dict[str, Any] = _choice("adamw")
     """`adamw`, `sgd`, or a plugin's optimiser."""
     lr: float = 0.001
@@ -77,10 +84,6 @@ class FineTuneConfig:
     """The learning rate schedule: `cosine`, `linear` or `constant`, or a plugin's."""
     weight_decay: float = 0.0005
     """The optimiser's weight decay."""
-    temperature: float = 4.0
-    """Temperature of the teacher's soft targets."""
-    soft_weight: float = 0.9
-    """Weight of the soft-target loss; the rest is cross-entropy with the labels."""
 
 
 @dataclass(kw_only=True)

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-import statistics
-import time
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
-
-import torch
 
 from pbkd.core.devices import pick_device
 from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.core.results import BaselineResult
-from pbkd.data.batching import steps_per_epoch
-from pbkd.data.splits import Subset
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.execution.workers import local_workers
-from pbkd.models.latency import synchronise
+from pbkd.pipeline.epoch_seconds import now, seconds_per_epoch
 from pbkd.pipeline.random_student import random_student
 from pbkd.pipeline.trust import open_run
 from pbkd.runs.checksums import check_files
@@ -28,6 +21,8 @@ from pbkd.runs.finished import METHODS, add_baseline, read_finished
 from pbkd.runs.identity import check_inputs
 from pbkd.runs.lock import locked
 from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
+from pbkd.training.finetune_loss import apply_to_student
+from pbkd.training.losses import create_loss
 from pbkd.training.optimisation import Optimisation
 from pbkd.training.optimisation_check import check_optimiser
 from pbkd.training.task import build_task
@@ -36,21 +31,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import torch
     from torch import nn
 
     from pbkd.config.schema import RunConfig
     from pbkd.plugin.registry import Registry
+    from pbkd.training.applied_loss import AppliedLoss
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["RATES", "BaselineEpoch", "BaselineSettings", "seconds_per_epoch", "train_baselines"]
+__all__ = ["RATES", "BaselineEpoch", "BaselineSettings", "train_baselines"]
 
 RATES = {"adamw": (0.003, 0.05), "sgd": (0.1, 0.0005)}
 """Default peak learning rate and weight decay of each optimiser: those that train the zoo's
 teachers, and the ResNets of the literature, from scratch."""
 _MOVABLE = ("teacher.weights", "data.path")
-_TIMED_STEPS = 10
-_TIMED_ROUNDS = 4  # the first one warms up
 
 
 class BaselineEpoch(NamedTuple):
@@ -142,7 +137,9 @@ def train_baselines(
     with locked(folder), thread_count(_threads(config, device)):
         task = _build_task(folder, config, registry, device)
         student = random_student(folder, config).to(task.device)
-        hyperparameters = _hyperparameters(config, optimisation, task.dtype)
+        loss = create_loss(registry, config.finetune.loss, "finetune.loss")
+        applied = apply_to_student(loss, task)
+        hyperparameters = _hyperparameters(config, optimisation, applied, task.dtype)
         baselines = finished.baselines
         for method in settings.methods:
             result = _train(task, student, hyperparameters, method, seconds, epoch_finished)
@@ -186,7 +183,7 @@ def _optimisation(registry: Registry, settings: BaselineSettings) -> Optimisatio
 
 
 def _hyperparameters(
-    config: RunConfig, optimisation: Optimisation, dtype: torch.dtype
+    config: RunConfig, optimisation: Optimisation, loss: AppliedLoss, dtype: torch.dtype
 ) -> TrainingSettings:
     """The hyperparameters of every method, for one epoch."""
     return TrainingSettings(
@@ -194,8 +191,7 @@ def _hyperparameters(
         optimisation=optimisation,
         batch_size=config.batch_size,
         seed=config.seed,
-        temperature=config.finetune.temperature,
-        soft_weight=config.finetune.soft_weight,
+        loss=loss,
         dtype=dtype,
     )
 
@@ -213,7 +209,7 @@ def _train(
     per_epoch = seconds_per_epoch(initial, task, settings, teacher)
     epochs = max(1, round(seconds / per_epoch))
     student = copy.deepcopy(initial)
-    start = _now(task.device)
+    start = now(task.device)
     best = train_network(
         student,
         task.data,
@@ -226,7 +222,7 @@ def _train(
             )
         ),
     )
-    elapsed = _now(task.device) - start
+    elapsed = now(task.device) - start
     return BaselineResult(
         method=method,
         accuracy=task.score(student, task.data.test),
@@ -250,51 +246,3 @@ def _note(seconds: float, per_epoch: float) -> str | None:
         f"The {seconds:.2f} seconds given are less than an epoch takes ({per_epoch:.2f} seconds):"
         " one whole epoch was trained."
     )
-
-
-def seconds_per_epoch(
-    student: nn.Module,
-    task: DistillationTask,
-    settings: TrainingSettings,
-    teacher: nn.Module | None,
-) -> float:
-    """Estimate the seconds of an epoch from some training steps and one validation pass.
-
-    Args:
-        student: The network to train; a copy of it is timed.
-        task: Teacher and data.
-        settings: Hyperparameters.
-        teacher: Gives the soft targets; None to train on labels.
-
-    Returns:
-        Seconds per epoch, validation included.
-    """
-    train = task.data.train
-    steps_in_epoch = steps_per_epoch(train, settings.batch_size)
-    steps = min(_TIMED_STEPS, steps_in_epoch)
-    rows = torch.arange(min(len(train), steps * settings.batch_size))
-    data = replace(
-        task.data,
-        train=Subset(train, rows),
-        validation=Subset(task.data.validation, torch.arange(1)),
-    )
-    times: list[float] = []
-    trial = copy.deepcopy(student)
-    train_network(
-        trial,
-        data,
-        task.teacher.normalization,
-        replace(settings, epochs=_TIMED_ROUNDS),
-        teacher=teacher,
-        hooks=TrainingHooks(lambda _epoch, _loss, _score: times.append(_now(task.device))),
-    )
-    rounds = [after - before for before, after in pairwise(times)]
-    start = _now(task.device)
-    task.score(trial, task.data.validation)
-    validation = _now(task.device) - start
-    return statistics.median(rounds) / steps * steps_in_epoch + validation
-
-
-def _now(device: torch.device) -> float:
-    synchronise(device)
-    return time.perf_counter()

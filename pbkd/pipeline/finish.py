@@ -19,6 +19,8 @@ from pbkd.pipeline.refine import assembled_stage, fine_tune, recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
 from pbkd.plugin.user_code import is_user_function
 from pbkd.training.finetune import TrainingSettings
+from pbkd.training.finetune_loss import apply_to_student
+from pbkd.training.losses import create_loss
 from pbkd.training.optimisation import create_optimisation
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ def _refine(
 
 
 def _fine_tuning(ctx: RunContext) -> TrainingSettings:
-    """The hyperparameters of fine-tuning; without labels, soft targets alone."""
+    """The hyperparameters of fine-tuning."""
     config, task = ctx.planned.config, ctx.task
     finetune = config.finetune
     return TrainingSettings(
@@ -126,8 +128,7 @@ def _fine_tuning(ctx: RunContext) -> TrainingSettings:
         optimisation=create_optimisation(ctx.registry, finetune, "finetune"),
         batch_size=config.batch_size,
         seed=config.seed,
-        temperature=finetune.temperature,
-        soft_weight=finetune.soft_weight if task.data.labelled else 1.0,
+        loss=apply_to_student(create_loss(ctx.registry, finetune.loss, "finetune.loss"), task),
         dtype=task.dtype,
     )
 

@@ -22,6 +22,7 @@ from pbkd.pipeline.strategies import create_strategies
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import check_budget, check_candidates, forward_seconds
 from pbkd.planning.cost_files import CostTable
+from pbkd.training.finetune_loss import check_finetune_loss
 from pbkd.training.optimisation_check import check_schedule
 from pbkd.training.task import build_task
 
@@ -98,6 +99,8 @@ def plan_run(
     selector = registry.create("selector", config.budget.selector, "budget.selector")
     groups = _worker_groups(config, strategies.launcher)
     task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
+    if config.finetune.epochs != 0:
+        check_finetune_loss(strategies.finetune_loss, task)
     proposals = propose_all(registry, strategies, task, config.keep, config.seed, recorded or {})
     proposals = drop_without_features(proposals, strategies.loss, task.chain)
     replacements = _replacements(proposals)

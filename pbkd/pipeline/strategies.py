@@ -35,7 +35,8 @@ class Strategies:
         builders: The builders, in the same order.
         loss: The loss of the blockwise phases.
         optimisation: Optimiser and learning rate schedule of the blockwise phases.
-        fine_tuning: The same of fine-tuning.
+        finetune_loss: The loss of fine-tuning.
+        fine_tuning: Its optimiser and learning rate schedule.
     """
 
     schedulers: Mapping[str, Scheduler]
@@ -44,6 +45,7 @@ class Strategies:
     builders: Sequence[BlockBuilder]
     loss: Loss
     optimisation: Optimisation
+    finetune_loss: Loss
     fine_tuning: Optimisation
 
 
@@ -78,6 +80,7 @@ def create_strategies(
         builders=create_builders(registry, builders),
         loss=create_loss(registry, distill.loss),
         optimisation=create_optimisation(registry, distill, "distill"),
+        finetune_loss=create_loss(registry, finetune.loss, "finetune.loss"),
         fine_tuning=create_optimisation(registry, finetune, "finetune"),
     )
     for optimisation in (strategies.optimisation, strategies.fine_tuning):

@@ -39,6 +39,7 @@ PACKAGES = {
     "pbkd.energy": "meters",
     "pbkd.execution": "launchers",
     "pbkd.runs": "observers",
+    "pbkd.training": "losses",
 }
 """Packages whose exported names are an interface, with the kind of plugin that it is for."""
 

@@ -78,13 +78,13 @@ def _drawn(shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 def _context(applied: AppliedLoss, output: Tensor) -> LossContext | None:
-    """Make a context whose features are feature maps and whose labels count up."""
+    """Make a context whose features are feature maps; logits have labels that count up."""
     if not applied.takes_context:
         return None
     shape = (len(output), 4, 3, 3)
     mine = {name: _drawn(shape, 2).to(output) for name in applied.features}
     theirs = {name: _drawn(shape, 3).to(output) for name in applied.features}
-    labels = torch.arange(len(output)) % output[0].numel()
+    labels = torch.arange(len(output)) % output.shape[1] if output.ndim == 2 else None
     return LossContext(
         input=output.detach(),
         index=0,

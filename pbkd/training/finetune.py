@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +15,6 @@ from pbkd.data.batching import shuffled_batches, steps_per_epoch
 from pbkd.models.accuracy import accuracy
 from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot, tensors_below
 from pbkd.training.learner import new_learner
-from pbkd.training.soft_targets import soft_target_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
     from pbkd.data.datasets import Dataset
     from pbkd.data.normalization import Normalization
+    from pbkd.training.applied_loss import AppliedLoss
     from pbkd.training.checkpoint import CheckpointStore
     from pbkd.training.learner import Learner
     from pbkd.training.optimisation import Optimisation
     from pbkd.training.throughput import Pace
+
+    _Objective = Callable[[Learner, Tensor, Tensor, int], Tensor]
+    """Maps a network in training, its images and labels, and the epoch to a loss."""
 
 
 __all__ = ["TrainingHooks", "TrainingSettings", "train_network"]
@@ -41,9 +45,8 @@ class TrainingSettings:
         optimisation: Optimiser, learning rate and its schedule, weight decay.
         batch_size: Images per step.
         seed: What the order of images and their augmentation depend on.
-        temperature: Of the soft targets.
-        soft_weight: Share of the soft-target loss; the rest is cross-entropy with the labels. At 1
-            labels are not needed. Without a teacher the loss is cross-entropy alone.
+        loss: The loss between the network's logits and the teacher's; None without a teacher, where
+            it is cross-entropy with the labels.
         dtype: What the network computes in, under autocast.
     """
 
@@ -51,8 +54,7 @@ class TrainingSettings:
     optimisation: Optimisation
     batch_size: int
     seed: int
-    temperature: float = 4.0
-    soft_weight: float = 0.9
+    loss: AppliedLoss | None = None
     dtype: torch.dtype = torch.float32
 
 
@@ -101,7 +103,8 @@ def train_network(
         data: Training and validation split.
         normalization: How the network's images are normalised.
         settings: Hyperparameters.
-        teacher: Gives the soft targets, from the same normalised images; None to train on labels.
+        teacher: Gives the targets of the loss, from the same normalised images; None to train on
+            labels alone.
         hooks: Progress reports and checkpoints.
 
     Returns:
@@ -111,10 +114,8 @@ def train_network(
     device = next(network.parameters()).device
     steps = steps_per_epoch(data.train, settings.batch_size)
     learner = _learner(network, settings, settings.epochs * steps)
-
-    def validate() -> float:
-        return accuracy(network, data.validation, normalization, device=device)
-
+    objective = _objective(settings.loss, teacher, labelled=data.labelled)
+    validate = partial(accuracy, network, data.validation, normalization, device=device)
     best = _resume(hooks.checkpoints, learner) or _untrained(network, hooks, validate)
     pace = hooks.start_pace(best.epochs, steps)
     for epoch in range(best.epochs, settings.epochs):
@@ -123,7 +124,7 @@ def train_network(
             (normalization.apply(images, device), labels.to(device))
             for images, labels in pace(_epoch_batches(data, settings, epoch))
         )
-        loss = _train_epoch(learner, epoch_batches, teacher, settings) / steps
+        loss = _train_epoch(learner, epoch_batches, objective, epoch) / steps
         score = validate()
         hooks.epoch_finished(epoch, loss, score)
         if score > best.score:
@@ -159,47 +160,41 @@ def _epoch_batches(
 def _train_epoch(
     learner: Learner,
     epoch_batches: Iterable[tuple[Tensor, Tensor]],
-    teacher: nn.Module | None,
-    settings: TrainingSettings,
+    objective: _Objective,
+    epoch: int,
 ) -> float:
     """Train on normalised images and labels; return the sum of the losses."""
     total = torch.zeros((), device=next(learner.replacement.parameters()).device)
     for x, labels in epoch_batches:
-        total += _step(learner, x, labels, teacher, settings)
+        loss = objective(learner, x, labels, epoch)
+        learner.optimiser.zero_grad(set_to_none=True)
+        learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        learner.step()
+        total += loss.detach()
     return float(total)
 
 
-def _step(
-    learner: Learner,
-    x: Tensor,
-    labels: Tensor,
-    teacher: nn.Module | None,
-    settings: TrainingSettings,
-) -> Tensor:
-    """Take one optimiser step; return the loss, detached."""
-    loss = _loss(learner.forward(x).float(), labels, x, teacher, settings)
-    learner.optimiser.zero_grad(set_to_none=True)
-    learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    learner.step()
-    return loss.detach()
-
-
-def _loss(
-    logits: Tensor,
-    labels: Tensor,
-    x: Tensor,
-    teacher: nn.Module | None,
-    settings: TrainingSettings,
-) -> Tensor:
+def _objective(
+    loss: AppliedLoss | None, teacher: nn.Module | None, *, labelled: bool
+) -> _Objective:
+    """Return what is minimised: the loss to the teacher, or cross-entropy with the labels."""
     if teacher is None:
-        return functional.cross_entropy(logits, labels)
-    with torch.no_grad():
-        target = teacher(x).float()
-    soft = soft_target_loss(logits, target, settings.temperature)
-    if settings.soft_weight == 1:
-        return soft
-    hard = functional.cross_entropy(logits, labels)
-    return settings.soft_weight * soft + (1 - settings.soft_weight) * hard
+        return _cross_entropy
+    assert loss is not None, "a teacher's outputs are learnt by a loss"
+
+    def distance(learner: Learner, x: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        known = labels if labelled else None
+        logits, features = loss.forward(learner.replacement, learner.forward, x)
+        with torch.no_grad():
+            target = teacher(x).float()
+        context = loss.context(x, epoch=epoch, features=features, teacher_x=x, labels=known)
+        return loss(logits.float(), target, context)
+
+    return distance
+
+
+def _cross_entropy(learner: Learner, x: Tensor, labels: Tensor, _epoch: int) -> Tensor:
+    return functional.cross_entropy(learner.forward(x).float(), labels)
 
 
 def _write_checkpoint(store: CheckpointStore, learner: Learner, best: _Best) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from pbkd_optimisers import SGD
+from pbkd_soft_target import SoftTarget
 
 from pbkd.config.load import load_config
 from pbkd.core.files import read_json, write_json
@@ -21,18 +22,26 @@ from pbkd.models.metrics import macs, parameters
 from pbkd.models.teacher import load_teacher
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline import baseline
-from pbkd.pipeline.baseline import BaselineSettings, seconds_per_epoch, train_baselines
+from pbkd.pipeline.baseline import BaselineSettings, train_baselines
+from pbkd.pipeline.epoch_seconds import seconds_per_epoch
 from pbkd.pipeline.random_student import random_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
 from pbkd.runs.checksums import write_checksums
 from pbkd.runs.finished import read_finished
+from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.finetune import TrainingSettings
 from pbkd.training.task import DistillationTask
 from tests.optimisations import optimisation
 from tests.run_folders import change
 
-SETTINGS = TrainingSettings(epochs=1, optimisation=optimisation(0.003, 0.05), batch_size=64, seed=0)
+SETTINGS = TrainingSettings(
+    epochs=1,
+    optimisation=optimisation(0.003, 0.05),
+    batch_size=64,
+    seed=0,
+    loss=AppliedLoss(SoftTarget()),
+)
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +136,7 @@ def test_a_method_learns_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPa
         return accuracy(network, data.validation, normalization, device="cpu")
 
     monkeypatch.setattr(baseline, "train_network", spy)
-    change(folder / "config.yaml", "temperature: 4.0", "temperature: 2.0")
-    change(folder / "config.yaml", "soft_weight: 0.9", "soft_weight: 0.25")
+    change(folder / "config.yaml", "name: soft-target", "name: soft-target\n    temperature: 2.0")
     with pytest.raises(RunFolderError, match="is not as the run wrote it"):
         train_baselines(folder, BaselineSettings(seconds=7, lr=0.01))
     write_checksums(folder, {})
@@ -136,12 +144,14 @@ def test_a_method_learns_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPa
     train_baselines(folder, BaselineSettings(methods=["scratch"], seconds=7, optimiser="sgd"))
     (settings, scratch), (other, distillation), (third, _) = calls
     assert third.optimisation == optimisation(0.1, 0.0005, SGD())
+    loss = settings.loss
+    assert loss is not None
+    assert loss.loss == SoftTarget(temperature=2.0)
     expected = replace(
         SETTINGS,
         epochs=7,
         optimisation=optimisation(0.01, 0.05),
-        temperature=2.0,
-        soft_weight=0.25,
+        loss=loss,
     )
     assert settings == other == expected
     assert scratch["teacher"] is None

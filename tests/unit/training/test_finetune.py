@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from pbkd_soft_target import SoftTarget
 from pbkd_synthetic import SyntheticSource
 from torch import nn
 
 from pbkd.data.normalization import Normalization
 from pbkd.models.accuracy import accuracy
+from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
 from tests.optimisations import optimisation
 
@@ -77,7 +80,7 @@ def test_soft_targets_pull_towards_the_teacher(data: Dataset) -> None:
     def keep(_epoch: int, _loss: float, _score: float) -> None:
         states.append(network(images).argmax(1))
 
-    settings = _settings(soft_weight=1.0, epochs=4)
+    settings = replace(_settings(epochs=4), loss=AppliedLoss(SoftTarget(soft_weight=1.0)))
     train_network(network, data, NORMALIZATION, settings, teacher=Two(), hooks=TrainingHooks(keep))
     assert (states[-1] == 2).all()
 

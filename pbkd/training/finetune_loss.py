@@ -1,0 +1,50 @@
+"""The loss of fine-tuning: a loss between the logits of student and teacher."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from pbkd.errors import PluginError
+from pbkd.models.precision import autocast
+from pbkd.training.applied_loss import AppliedLoss
+from pbkd.training.loss_trial import trial_fault
+
+if TYPE_CHECKING:
+    from pbkd.protocols import Loss
+    from pbkd.training.task import DistillationTask
+
+
+__all__ = ["apply_to_student", "check_finetune_loss"]
+
+_ROWS = 8
+
+
+def apply_to_student(loss: Loss, task: DistillationTask) -> AppliedLoss:
+    """Apply a loss to the whole student."""
+    return AppliedLoss(loss, teacher=task.chain, teacher_forward=autocast(task.chain, task.dtype))
+
+
+@torch.no_grad()
+def check_finetune_loss(loss: Loss, task: DistillationTask) -> None:
+    """Try a loss on the teacher's logits for some images, before anything is trained.
+
+    Args:
+        loss: The loss.
+        task: Teacher and data.
+
+    Raises:
+        PluginError: The loss fails or breaks its protocol, or needs labels that the data lacks.
+    """
+    applied, x = apply_to_student(loss, task), task.images[:_ROWS]
+    labels = task.data.train.labels[: len(x)].to(x.device) if task.data.labelled else None
+    try:
+        logits, features = applied.forward(task.chain, task.chain, x)
+        context = applied.context(x, epoch=0, features=features, teacher_x=x, labels=labels)
+        with torch.enable_grad():
+            fault = trial_fault(applied, logits.float().flip(0), logits.float(), context)
+    except PluginError as error:
+        fault = str(error).removesuffix(".")
+    if fault:
+        raise PluginError(f"finetune.loss={loss.name} cannot be used: {fault}.")
