@@ -206,7 +206,7 @@ def test_an_epochs_seconds_are_worked_out_from_steps_and_a_validation_pass(
 ) -> None:
     """With a clock of 2 s for each training step and 5 s for a validation pass."""
     clock = [0.0]
-    monkeypatch.setattr("pbkd.pipeline.baseline.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("pbkd.pipeline.epoch_seconds.time.perf_counter", lambda: clock[0])
 
     def slow_batches(*args: Any, **options: Any) -> Any:
         for batch in shuffled_batches(*args, **options):
