@@ -99,15 +99,13 @@ def plan_run(
     selector = registry.create("selector", config.budget.selector, "budget.selector")
     groups = _worker_groups(config, strategies.launcher)
     task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
-    if config.finetune.epochs != 0:
-        check_finetune_loss(strategies.finetune_loss, task)
     proposals = propose_all(registry, strategies, task, config.keep, config.seed, recorded or {})
     proposals = drop_without_features(proposals, strategies.loss, task.chain)
     replacements = _replacements(proposals)
     plans = []
     for workers in groups:
         resolved = resolve(config, task, len(workers))
-        _check_schedules(strategies, resolved, task)
+        _check_training(strategies, resolved, task)
         extent = _workload(task, resolved), resolved.cache_gigabytes
         plans.append((resolved, plan_for_workers(workers, strategies, task, proposals, *extent)))
     resolved, plan = _fastest(plans)
@@ -173,9 +171,11 @@ def _workload(task: DistillationTask, config: RunConfig) -> Workload:
     return phase_workload(task, epochs, config.cache_gigabytes)
 
 
-def _check_schedules(strategies: Strategies, config: RunConfig, task: DistillationTask) -> None:
-    """Check the learning rates of all steps that will be trained."""
+def _check_training(strategies: Strategies, config: RunConfig, task: DistillationTask) -> None:
+    """Check the loss of fine-tuning, and the learning rates of all steps that will be trained."""
     distill, finetune = config.distill, config.finetune
+    if finetune.epochs:
+        check_finetune_loss(strategies.finetune_loss, task)
     for schedule, epochs, data in (
         (strategies.optimisation.schedule, distill.epochs, task.training),
         (strategies.optimisation.schedule, distill.student_fed_epochs, task.training),
