@@ -9,7 +9,7 @@ import torch
 from pbkd.errors import PluginError
 from pbkd.models.precision import autocast
 from pbkd.training.applied_loss import AppliedLoss
-from pbkd.training.loss_trial import trial_fault
+from pbkd.training.loss_trial import try_loss
 
 if TYPE_CHECKING:
     from pbkd.protocols import Loss
@@ -43,8 +43,6 @@ def check_finetune_loss(loss: Loss, task: DistillationTask) -> None:
         logits, features = applied.forward(task.chain, task.chain, x)
         context = applied.context(x, epoch=0, features=features, teacher_x=x, labels=labels)
         with torch.enable_grad():
-            fault = trial_fault(applied, logits.float().flip(0), logits.float(), context)
+            try_loss(applied, logits.float().flip(0), logits.float(), context)
     except PluginError as error:
-        fault = str(error).removesuffix(".")
-    if fault:
-        raise PluginError(f"finetune.loss={loss.name} cannot be used: {fault}.")
+        raise PluginError(f"finetune.loss={loss.name} cannot be used: {error}") from error

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from dataclasses import asdict, replace
@@ -14,7 +13,6 @@ from pbkd_soft_target import SoftTarget
 
 from pbkd.config.load import load_config
 from pbkd.core.files import read_json, write_json
-from pbkd.data.batching import shuffled_batches
 from pbkd.data.normalization import Normalization
 from pbkd.errors import ConfigError, IdentityError, RunFolderError, UnknownNameError
 from pbkd.models.accuracy import accuracy
@@ -23,25 +21,16 @@ from pbkd.models.teacher import load_teacher
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline import baseline
 from pbkd.pipeline.baseline import BaselineSettings, train_baselines
-from pbkd.pipeline.epoch_seconds import seconds_per_epoch
 from pbkd.pipeline.random_student import random_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
 from pbkd.runs.checksums import write_checksums
 from pbkd.runs.finished import read_finished
-from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.finetune import TrainingSettings
-from pbkd.training.task import DistillationTask
 from tests.optimisations import optimisation
 from tests.run_folders import change
 
-SETTINGS = TrainingSettings(
-    epochs=1,
-    optimisation=optimisation(0.003, 0.05),
-    batch_size=64,
-    seed=0,
-    loss=AppliedLoss(SoftTarget()),
-)
+SETTINGS = TrainingSettings(epochs=1, optimisation=optimisation(0.003, 0.05), batch_size=64, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -199,38 +188,6 @@ def test_a_method_trained_again_takes_the_place_of_its_earlier_row(folder: Path)
     written = read_json(folder / "baselines.json")["baselines"]
     assert written == [asdict(row) for row in known.values()]
     assert read_finished(folder).baselines == known
-
-
-def test_an_epochs_seconds_are_worked_out_from_steps_and_a_validation_pass(
-    digits: DistillationTask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a clock of 2 s for each training step and 5 s for a validation pass."""
-    clock = [0.0]
-    monkeypatch.setattr("pbkd.pipeline.epoch_seconds.time.perf_counter", lambda: clock[0])
-
-    def slow_batches(*args: Any, **options: Any) -> Any:
-        for batch in shuffled_batches(*args, **options):
-            clock[0] += 2.0
-            yield batch
-
-    def slow_accuracy(*args: Any, **options: Any) -> float:
-        clock[0] += 5.0
-        return accuracy(*args, **options)
-
-    monkeypatch.setattr("pbkd.training.finetune.shuffled_batches", slow_batches)
-    monkeypatch.setattr("pbkd.training.task.accuracy", slow_accuracy)
-    student = copy.deepcopy(digits.chain).requires_grad_(True)
-    before = copy.deepcopy(student.state_dict())
-    steps = 1077 // 64
-    assert seconds_per_epoch(student, digits, SETTINGS, None) == 2 * steps + 5
-    assert all(torch.equal(before[name], t) for name, t in student.state_dict().items())
-
-
-def test_an_epoch_of_few_steps_can_be_timed_too(digits: DistillationTask) -> None:
-    student = copy.deepcopy(digits.chain).requires_grad_(True)
-    for batch_size in (720, 5000):  # one step, of all images or more than there are
-        settings = replace(SETTINGS, batch_size=batch_size)
-        assert 0 < seconds_per_epoch(student, digits, settings, digits.feeding) < 60
 
 
 @pytest.mark.usefixtures("_epoch_of_a_second")
