@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pbkd.core.schedule import Job, Schedule, Worker
     from pbkd.core.workload import Workload
     from pbkd.hookspecs import hookimpl
-    from pbkd.models.layers import dense_convolutions
+    from pbkd.models.layers import dense_convolutions, layer_inputs
     from pbkd.protocols import Built, EnergyReading, LossContext, RunInfo, ZooModel
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "compress",
     "dense_convolutions",
     "hookimpl",
+    "layer_inputs",
     "load",
     "transform",
 ]
@@ -57,6 +58,7 @@ _MODULES = {
     "compress": "api",
     "dense_convolutions": "models.layers",
     "hookimpl": "hookspecs",
+    "layer_inputs": "models.layers",
     "load": "api",
     "transform": "api",
 }

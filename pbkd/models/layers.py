@@ -1,15 +1,19 @@
-"""The convolutions that builders replace."""
+"""The convolutions that builders replace, and their inputs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
+__all__ = ["dense_convolutions", "layer_inputs"]
+
+_ROWS = 16  # in one forward pass, which bounds the memory
 _IMAGE_CHANNELS = 4
 
 
@@ -35,3 +39,36 @@ def dense_convolutions(
         mixes = module.groups == 1 or module.groups < module.in_channels
         if mixes and (stem or module.in_channels > _IMAGE_CHANNELS):
             yield name, module
+
+
+def layer_inputs(
+    network: nn.Module, layers: Mapping[str, nn.Module], inputs: Tensor
+) -> Iterator[tuple[str, Tensor]]:
+    """Compute what layers inside a network get, for builders with calibration.
+
+    Args:
+        network: The network, such as a block's segment, in evaluation mode.
+        layers: Layers of it, by name.
+        inputs: Inputs of the network, (N, ...). They pass through it in parts of 16 rows.
+
+    Yields:
+        A layer's name and its input, for each part and each time that the layer is called.
+    """
+    seen: list[tuple[str, Tensor]] = []
+
+    def remember(name: str) -> Any:
+        def add(_layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            seen.append((name, arguments[0]))
+
+        return add
+
+    for part in torch.split(inputs, _ROWS):
+        handles = [x.register_forward_pre_hook(remember(name)) for name, x in layers.items()]
+        try:
+            with torch.no_grad():
+                network(part)
+        finally:
+            for handle in handles:
+                handle.remove()
+        yield from seen
+        seen.clear()

@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
-from pbkd import Built, dense_convolutions, hookimpl
+from pbkd import Built, dense_convolutions, hookimpl, layer_inputs
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
-    from torch.utils.hooks import RemovableHandle
 
     from pbkd import Block
     from pbkd.protocols import BlockBuilder
 
 PBKD_CONTRACT = 2
 
-_ROWS = 16  # inputs in one forward pass, which bounds the memory
 _LEAST = 1e-6  # of the largest eigenvalue of second moments
 
 
@@ -203,22 +201,11 @@ def input_roots(
         row), whose square are the moments; nothing without calibration.
     """
     moments: dict[str, Tensor] = {}
-
-    def watch(name: str, convolution: nn.Conv2d) -> RemovableHandle:
-        columns = _columns(convolution)
-
-        def add(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            seen = columns(inputs[0]).transpose(0, 1).flatten(1)
-            seen = seen.reshape(convolution.groups, -1, seen.shape[1]).double()
-            moments[name] = moments.get(name, 0.0) + seen @ seen.mT
-
-        return convolution.register_forward_pre_hook(add)
-
-    handles = [watch(name, convolution) for name, convolution in dense.items()]
-    for part in () if calibration is None else torch.split(calibration, _ROWS):
-        network(part)
-    for handle in handles:
-        handle.remove()
+    columns = {name: _columns(convolution) for name, convolution in dense.items()}
+    for name, x in () if calibration is None else layer_inputs(network, dense, calibration):
+        seen = columns[name](x).transpose(0, 1).flatten(1)
+        seen = seen.reshape(dense[name].groups, -1, seen.shape[1]).double()
+        moments[name] = moments.get(name, 0.0) + seen @ seen.mT
     return {name: _root(moment) for name, moment in moments.items() if (moment != 0).any()}
 
 

@@ -75,7 +75,7 @@ def test_every_plugin_is_loaded_from_the_wheel(environment: dict[str, str], tmp_
     listed = run_in_shell(Example("sh", "pbkd plugins list", None), tmp_path, environment)
     assert "broken" not in listed
     names = {line.split()[0] for line in listed.splitlines() if line.strip()}
-    on_demand = {"tensorboard", "trackio"}
+    on_demand = {"tensorboard", "trackio", "tucker"}
     assert {
         module.removeprefix("pbkd_").replace("_", "-") for module in modules
     } - on_demand < names

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
-from pbkd import dense_convolutions
+from pbkd import dense_convolutions, layer_inputs
 
 
 class Own(nn.Conv2d):
@@ -36,3 +37,16 @@ def test_the_convolution_of_an_image_is_replaced_only_when_asked_for(channels: i
     segment = nn.Sequential(nn.Conv2d(channels, 16, 7), nn.ReLU(), nn.Conv2d(16, 16, 3))
     assert [name for name, _ in dense_convolutions(segment)] == ["2"]
     assert [name for name, _ in dense_convolutions(segment, stem=True)] == ["0", "2"]
+
+
+def test_the_inputs_of_layers_come_part_by_part_and_leave_no_trace() -> None:
+    first, second = nn.Conv2d(2, 3, 1), nn.Conv2d(3, 3, 1)
+    network = nn.Sequential(first, second, second).eval()
+    images = torch.randn(20, 2, 4, 4)
+    found = list(layer_inputs(network, {"first": first, "second": second}, images))
+    assert [(name, len(x)) for name, x in found] == [
+        ("first", 16), ("second", 16), ("second", 16), ("first", 4), ("second", 4), ("second", 4),
+    ]  # fmt: skip
+    assert torch.equal(torch.cat([x for name, x in found if name == "first"]), images)
+    assert not any(x.requires_grad for _, x in found)
+    assert not first._forward_pre_hooks

@@ -8,6 +8,7 @@ import pytest
 
 from pbkd.errors import PluginError
 from pbkd.plugin.registry import build_registry
+from tests.paths import ROOT
 
 pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 
@@ -18,6 +19,12 @@ def test_it_is_loaded_only_where_it_is_asked_for() -> None:
     assert "tensorboard" not in build_registry().plugins
     registry = build_registry([pbkd_tensorboard.__name__])
     assert registry.find("observer", "tensorboard") is pbkd_tensorboard.TensorBoardObserver
+
+
+def test_without_tensorly_tucker_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(PluginError, match=r"pip install 'pbkd\[tucker\]'"):
+        build_registry([str(ROOT / "plugins" / "pbkd-tucker" / "pbkd_tucker.py")])
 
 
 def test_without_tensorboard_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
