@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 TYPE_CHECKING = False  # `typing` would take longer to import than all the rest
@@ -14,7 +15,7 @@ __all__ = ["lazy_exports"]
 
 
 def lazy_exports(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Make the `__getattr__` of a package (PEP 562).
+    """Make the `__getattr__` of a package (PEP 562), and let `dir` list the names.
 
     Importing the package then stays cheap, and its modules can import each other freely.
 
@@ -28,4 +29,6 @@ def lazy_exports(package: str, modules: Mapping[str, str]) -> Callable[[str], An
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
         return getattr(import_module(modules[name]), name)
 
+    own_names = vars(sys.modules[package])
+    own_names["__dir__"] = lambda: sorted({*own_names, *modules})
     return import_name
