@@ -86,9 +86,9 @@ def _choices(config: RunConfig, registry: Registry) -> Iterator[tuple[str, str, 
     """Yield the key of each choice that names a strategy, its slot, and the choice."""
     for key, slot in STRATEGIES.items():
         choice = attrgetter(key)(config)
-        name, is_open = choice["name"], not registry.strategies[slot]
+        name = choice["name"]
         is_function = key == "data" and is_user_function(registry, name, slot)
-        if not is_open and not is_function and name not in (*_AUTOMATIC.get(key, ()), MEMORY):
+        if not is_function and name not in (*_AUTOMATIC.get(key, ()), MEMORY):
             yield key, slot, choice
     for key, slot in _LISTS.items():
         for index, choice in enumerate(getattr(config, key)):

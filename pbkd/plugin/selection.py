@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from pbkd.config.schema import STRATEGIES
+from pbkd.config.schema import LISTS, STRATEGIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["selection_notes"]
 
-_LISTS = {"meters": "meter", "observers": "observer", "candidates": "builder"}
+_LISTS = {**LISTS, "candidates": "builder"}
 _ELSEWHERE = {
     "model": "teacher={}",
     "exporter": "pbkd export --format {}",
@@ -61,7 +61,7 @@ def _selected(
         if known in provided.get(slot, ()):
             yield key, (slot, known)
     for key, slot in _LISTS.items():
-        for index, choice in enumerate(getattr(config, key, ())):
+        for index, choice in enumerate(getattr(config, key)):
             name = choice["name"] if isinstance(choice, dict) else choice
             if name in provided.get(slot, ()):
                 yield f"{key}.{index}", (slot, name)

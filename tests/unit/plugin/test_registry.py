@@ -52,6 +52,10 @@ def test_an_installed_plugin_is_found(install: Install) -> None:
         ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         (MISSPELT, "unknown hook 'register_sheduler'"),
+        (
+            registers("pass", hook="run_finished"),
+            "the hook 'run_finished' is gone: register a class with a method run_finished in",
+        ),
         ("register_schedulers = list", "it has no function marked @pbkd.hookimpl."),
         ("def register_data(): return []", "marked @pbkd.hookimpl: mark register_data."),
         (
