@@ -69,7 +69,8 @@ def evaluate(ctx: RunContext, student: nn.Module, stages: Mapping[str, Stage | N
         classes = {"teacher": task.teacher_classes, "student": final}
         changes = find_changes(test, **classes, labelled=task.data.labelled)
         write_changes(ctx.folder, changes)
-        teacher_result, student_result = measure_networks(task, student)
+        with ctx.observers.paused():
+            teacher_result, student_result = measure_networks(task, student)
     return Evaluation(
         teacher=replace(teacher_result, **_scored(task, "teacher", classes["teacher"])),
         student=replace(student_result, **_scored(task, "student", final)),

@@ -10,7 +10,7 @@ from pbkd.core.events import Resumed
 from pbkd.pipeline.initial_weights import write_builders, write_initial_weights
 from pbkd.pipeline.own_runs import remember_code
 from pbkd.pipeline.plan import cost_table
-from pbkd.plugin.user_code import named_plugins, other_code
+from pbkd.plugin.user_code import named_observers, named_plugins, other_code
 from pbkd.runs.configuration import write_configuration
 from pbkd.runs.events import record_event
 from pbkd.runs.folder import new_run_folder, point_latest, times_resumed
@@ -78,7 +78,8 @@ def reopen_folder(folder: Path, registry: Registry, planned: PlannedRun) -> Path
 
 def _remember_code(folder: Path, registry: Registry, config: RunConfig) -> None:
     others = other_code(registry, config.teacher["name"], config.data["name"], config.launcher)
-    remember_code(folder, [*named_plugins(config.plugins), *others])
+    observers = named_observers(config.observers)
+    remember_code(folder, [*named_plugins(config.plugins), *others, *observers])
 
 
 def resumed_note(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from pbkd.errors import ConfigError, TrustError
 from pbkd.pipeline.own_runs import recall_code
 from pbkd.plugin.registry import build_registry
 from pbkd.plugin.selection import selection_notes
-from pbkd.plugin.user_code import named_plugins, other_code
+from pbkd.plugin.user_code import named_observers, named_plugins, other_code
 from pbkd.runs.configuration import configuration_file
 
 if TYPE_CHECKING:
@@ -125,6 +125,9 @@ def _open(
             for given in (config, typed)
         )
         _check(found, known, origin)
+        by_plugin = (name for slots in provided.values() for name in slots.get("observer", ()))
+        known = [*named_observers([*typed.observers, *by_plugin])]
+        _check(named_observers(config.observers), known, origin)
     registry.functions |= {config.teacher["name"], config.data["name"]}
     return config, registry
 

@@ -45,6 +45,7 @@ class ObserverThread:
         self._calls: deque[tuple[str, object]] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
+        self._is_paused = False
         self._method: str | None = None
         self._failed: set[str] = set()
         self._clock: int | None = None
@@ -94,6 +95,12 @@ class ObserverThread:
             self._is_closed = True
             self._changed.notify()
 
+    def pause(self, *, is_paused: bool) -> None:
+        """Begin no call while paused."""
+        with self._changed:
+            self._is_paused = is_paused
+            self._changed.notify()
+
     def drop_events(self) -> None:
         """Drop the events of the backlog."""
         with self._changed:
@@ -136,12 +143,15 @@ class ObserverThread:
         """Wait for a call, and take it; None at the end."""
         with self._changed:
             self._method = None
-            self._changed.wait_for(lambda: self._calls or self._is_closed)
+            self._changed.wait_for(self._is_ready)
             if not self._calls:
                 return None
             self._method, value = self._calls.popleft()
             self._events -= self._method == "event"
             return self._method, value
+
+    def _is_ready(self) -> bool:
+        return self._is_closed or (bool(self._calls) and not self._is_paused)
 
     def _call(self, method: str, value: object) -> None:
         process = os.getpid()

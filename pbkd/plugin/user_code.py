@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.load import read_overrides
-from pbkd.config.options import MEMORY
+from pbkd.config.options import MEMORY, choice_text
 from pbkd.core.files import user_path
 from pbkd.plugin.registry import build_registry
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Code",
     "is_user_function",
+    "named_observers",
     "named_plugins",
     "other_code",
     "trusting_registry",
@@ -66,6 +67,12 @@ def named_plugins(specs: Iterable[str]) -> Iterator[Code]:
             yield "plugin", path, path
         else:
             yield "plugin", spec, str(Path.cwd())
+
+
+def named_observers(choices: Iterable[Any]) -> Iterator[Code]:
+    """Yield observers with their options, by which they may write files or send data."""
+    for choice in choices:
+        yield "observer", choice if isinstance(choice, str) else choice_text(choice), ""
 
 
 def other_code(

@@ -43,7 +43,9 @@ class Observer(Protocol):
     oldest is dropped, `StepsDone` and `PowerRead` first. When the run is over, the observer has 10
     seconds for the rest of its backlog and 30 seconds in all. A note says if events were dropped,
     if it did not end in time, and which method raised an exception. What the methods get are
-    copies. While an observer computes, it takes processor time from the run, and joules.
+    copies. No call begins while latencies are measured. An observer that computes takes processor
+    time from the run, and joules, which a note says; what takes long, such as imports, belongs in
+    its constructor, which is called before the run is measured.
 
     On resuming a run, a new observer gets `run_started` again, and `block_finished` and the events
     `EpochDone` and `BlockTrained` also for blocks that were trained before.

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pbkd.config.load import load_config
+from pbkd.config.load import load_config, merge_layer, read_overrides
 from pbkd.config.options import option_types
+from pbkd.config.schema import RunConfig
 from pbkd.core.files import read_file
-from pbkd.errors import ConfigError
+from pbkd.errors import ConfigError, TrustError
 from pbkd.models.metrics import parameters
 from pbkd.models.teacher import build_network, find_model
-from pbkd.plugin.user_code import is_user_function
+from pbkd.plugin.user_code import is_user_function, named_observers
 from pbkd.zoo.card import read_card
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pbkd.config.schema import RunConfig
     from pbkd.plugin.registry import Registry
 
 
@@ -68,6 +68,7 @@ def compression_config(registry: Registry, name: str, overrides: Sequence[str]) 
 
     Raises:
         ConfigError: If no recipe is recorded, or an override is wrong or changes the teacher.
+        TrustError: If the recipe names an observer that the overrides do not.
     """
     model, _ = find_model(registry, name)
     if model.recipe is None:
@@ -79,6 +80,12 @@ def compression_config(registry: Registry, name: str, overrides: Sequence[str]) 
         raise ConfigError(
             f"'teacher' is '{config.teacher['name']}', but this is the recipe of '{name}': use"
             " `pbkd run` for another teacher."
+        )
+    typed = merge_layer(RunConfig(), read_overrides(overrides)).observers
+    for kind, observer, _ in named_observers(c for c in config.observers if c not in typed):
+        raise TrustError(
+            f"the recipe of '{name}' names the {kind} '{observer}', which only you can ask for: add"
+            " observers=[NAME] with those that you want, or observers=[]."
         )
     for spec in config.plugins:
         registry.provided_by(spec)

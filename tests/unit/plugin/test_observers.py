@@ -210,6 +210,36 @@ def test_the_cpu_time_of_observers_is_known_while_they_compute(heard: list[Event
     assert 0.1 <= followers.cpu_seconds() < 1
 
 
+def test_no_call_begins_while_observers_are_paused(heard: list[Event]) -> None:
+    recorder = Recorder()
+    recorder.gate.set()
+    followers = group(heard, recorder)
+    with followers.paused():
+        followers.run_started(RUN)
+        followers.event(epoch(1))
+        time.sleep(0.05)
+        assert recorder.calls == []
+    followers.run_finished(RESULT)
+    assert [name for name, _ in recorder.calls] == ["run_started", "event", "run_finished"]
+
+
+def test_an_observer_that_computes_much_is_noted(
+    heard: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observers, "_BUSY", 0.01)
+
+    class Busy(Recorder):
+        def run_started(self, run: RunInfo) -> None:  # noqa: ARG002
+            while time.thread_time() < 0.05:
+                pass
+
+    followers = group(heard, Busy())
+    followers.run_started(RUN)
+    followers.run_finished(RESULT)
+    (note,) = followers.notes
+    assert note.endswith("has computed for 0.1 s, beside the run: joules include it.")
+
+
 def made(**members: Any) -> type:
     return type("Made", (), {"name": "made", **members})
 
