@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
 
 
-__all__ = ["with_augmentation"]
+__all__ = ["try_augmentation", "with_augmentation"]
 
 _IMAGES = 4
 _SEEDS = 2
@@ -63,12 +63,22 @@ def with_augmentation(
     )
     if strategy is not None:
         rows = torch.arange(min(_IMAGES, len(data.train)))
-        _try(augmentation, data.train.images(rows), data.train.labels[rows])
+        try_augmentation(augmentation, data.train.images(rows), data.train.labels[rows])
     return replace(data, augmentation=augmentation)
 
 
-def _try(augmentation: Augmentation, images: Tensor, labels: Tensor) -> None:
-    """Check that an augmentation depends on the generator alone, and modifies nothing."""
+def try_augmentation(augmentation: Augmentation, images: Tensor, labels: Tensor) -> None:
+    """Check that an augmentation depends on the generator alone, and modifies nothing.
+
+    Args:
+        augmentation: The augmentation, with its strategy.
+        images: Images, uint8 or float32 (B, C, H, W).
+        labels: Their labels, int64 (B,).
+
+    Raises:
+        PluginError: It breaks its contract.
+        DataError: It cannot take these images.
+    """
     owner = describe_strategy("augmentation", augmentation.strategy)
     for seed in range(_SEEDS):
         results = []

@@ -49,7 +49,7 @@ def adopt_data(returned: Any, name: str, origin: str) -> Dataset:
     if given.get("train") is None:
         raise DataError(f"{origin} returned no training images: return {_FORMS}.")
     try:
-        data = dataset_from_torch(*(given.get(key) for key in _SPLITS))
+        data = dataset_from_torch(given["train"], given.get("validation"), given.get("test"))
     except DataError as error:
         raise DataError(f"what {origin} returned cannot be used: {error}") from error
     varying = not all(is_in_memory(getattr(data, key)) for key in _SPLITS)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import MISSING
 
-from pbkd.config.options import option_types, typed_options
-from pbkd.errors import PLUGIN_FAILURES, one_line
+from pbkd.config.options import choice_text, typed_options
+from pbkd.errors import PLUGIN_FAILURES, ConfigError, DataError, one_line
 from pbkd.plugin.registry import build_registry
 from pbkd.plugin.slots import PROTOCOLS
+from pbkd.testing.augmentations import check_augmentation
 from pbkd.testing.builders import check_builder
+from pbkd.testing.data_sources import check_data
 from pbkd.testing.exporters import check_exporter
 from pbkd.testing.launchers import check_launcher
 from pbkd.testing.losses import check_loss
 from pbkd.testing.meters import check_meter
 from pbkd.testing.models import check_model
+from pbkd.testing.observers import check_observer
 from pbkd.testing.optimisers import check_lr_schedule, check_optimiser
+from pbkd.testing.option_values import other_options, unset_option
 from pbkd.testing.partitioners import check_partitioner
 from pbkd.testing.schedulers import check_scheduler
+from pbkd.testing.selectors import check_selector
+from pbkd.testing.time_limit import within
 from pbkd.testing.tiny import tiny_teacher
 from pbkd.zoo.verify import Check
 
@@ -43,11 +49,14 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "lr-schedule": ("factors from 0 to 1 that depend on the step alone", check_lr_schedule),
     "exporter": ("what it writes gives the same outputs when it is read", check_exporter),
     "model": ("the network is built and takes its images", check_model),
+    "observer": ("it follows a small run", check_observer),
+    "data": ("it loads the same images again", check_data),
+    "augmentation": ("images keep shape and type, by the generator alone", check_augmentation),
+    "selector": ("selections keep the limits and are the same again", check_selector),
 }
-_MADE: tuple[str, Callable[[Any], None]] = (
-    "it is made with its default options",
-    lambda _made: None,
-)
+_QUICK = ("builder", "loss", "scheduler", "optimiser", "lr-schedule", "augmentation", "selector")
+LIMIT = 120.0
+"""Seconds after which a check is said to hang."""
 _CUTS = "the chain is the teacher, which stays unchanged"
 _SMALL = ("digits-vgg", "digits-resnet")
 
@@ -87,30 +96,63 @@ def _plugin(registry: Registry, module: object) -> Plugin:
 
 
 def _examined(registry: Registry, plugin: Plugin, slot: str, name: str) -> Check:
-    what = _CUTS if slot == "partitioner" else _CHECKS.get(slot, _MADE)[0]
-    subject = f"{slot} {name}"
+    """Check a strategy with its default options, then with others."""
     strategy = registry.strategies[slot][name]
-    if slot in PROTOCOLS and (unset := _unset(strategy)):
-        detail = f"its option {unset} has no default: call the check in a test"
-        return Check(subject, what, None, detail)
+    report = partial(Check, f"{slot} {name}", _CUTS if slot == "partitioner" else _CHECKS[slot][0])
+    if slot in PROTOCOLS and (unset := unset_option(strategy)):
+        return report(None, f"its option {unset} has no default: call the check in a test")
+    others = other_options(strategy) if slot in _QUICK else ()
+    for options in ({}, *others):
+        choice, given = {"name": name, **options}, choice_text({"name": "", **options})
+        try:
+            made = registry.create(slot, choice) if slot in PROTOCOLS else strategy
+        except PLUGIN_FAILURES as error:
+            if options and isinstance(error, ConfigError):
+                continue  # it does not take this value
+            return report(False, one_line(error))
+        passed, detail = _outcome(partial(_check, registry, plugin, slot, made))
+        if not passed:
+            return report(passed, f"with {given}: {detail}" if given else detail)
+    return report(True, "")
+
+
+def _outcome(check: Callable[[], None]) -> tuple[bool | None, str]:
+    """Run a check; return whether it passed (None: it cannot be run), and why not."""
     try:
-        made = registry.create(slot, {"name": name}) if slot in PROTOCOLS else strategy
-        if slot != "partitioner":
-            _CHECKS.get(slot, _MADE)[1](made)
-        elif not _check_cuts(registry, plugin, made):
-            detail = "it accepts no test network: call pbkd.testing.check_partitioner with yours"
-            return Check(subject, what, None, detail)
+        within(LIMIT, check)
+    except _NotCheckedError as error:
+        return None, str(error)
     except AssertionError as error:
-        return Check(subject, what, False, " ".join(str(error).split()))
+        return False, " ".join(str(error).split())
+    except TimeoutError as error:
+        return False, str(error)
     except PLUGIN_FAILURES as error:
-        return Check(subject, what, False, one_line(error))
-    return Check(subject, what, True, "")
+        return False, one_line(error)
+    return True, ""
 
 
-def _unset(strategy: type) -> str | None:
-    """Return the first option without a default, if any."""
-    defaults = ((name, default) for name, (_, default) in option_types(strategy).items())
-    return next((name for name, default in defaults if default == MISSING), None)
+class _NotCheckedError(Exception):
+    """A check cannot be run; the message says why and what to do."""
+
+
+def _check(registry: Registry, plugin: Plugin, slot: str, made: Any) -> None:
+    if slot == "data":
+        _check_source(made)
+    elif slot != "partitioner":
+        _CHECKS[slot][1](made)
+    elif not _check_cuts(registry, plugin, made):
+        raise _NotCheckedError(
+            "it accepts no test network: call pbkd.testing.check_partitioner with yours"
+        )
+
+
+def _check_source(source: Any) -> None:
+    """Check a source of data, unless its data is not there."""
+    try:
+        source.load()
+    except DataError as error:
+        raise _NotCheckedError(f"its data is not there ({one_line(error)})") from error
+    check_data(source)
 
 
 def _check_cuts(registry: Registry, plugin: Plugin, partitioner: Partitioner) -> bool:

@@ -11,7 +11,7 @@ from pbkd.core.workload import Workload
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.scheduler_call import ask_scheduler
 from pbkd.plugin.signatures import accepts
-from pbkd.testing.tiny import tiny_costs
+from pbkd.testing.tiny import tiny_costs, tiny_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +54,7 @@ def check_scheduler(
         return
     for blocks, count in _SIZES:
         _check_case(scheduler, tiny_costs(blocks), [Worker(rank) for rank in range(count)])
+        _check_case(scheduler, tiny_costs(blocks), tiny_workers(count))
 
     def case(costs: Sequence[BlockCost], workers: Sequence[Worker]) -> None:
         _check_case(scheduler, costs, workers)

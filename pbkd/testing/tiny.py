@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from pbkd.core.blocks import BlockCost
+from pbkd.core.schedule import Worker
 from pbkd.data.datasets import ArraySplit, Dataset
 from pbkd.models.chain import freeze
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["tiny_costs", "tiny_data", "tiny_segment", "tiny_teacher"]
+__all__ = ["tiny_costs", "tiny_data", "tiny_segment", "tiny_teacher", "tiny_workers"]
 
 _CLASSES = 4
 
@@ -49,6 +50,15 @@ def tiny_costs(blocks: int = 5) -> list[BlockCost]:
         costs.append(BlockCost(f"block{index}", prefix, teacher, 2 * teacher + index / 8))
         prefix += teacher
     return costs
+
+
+def tiny_workers(count: int = 3) -> list[Worker]:
+    """Return workers of different speed: 1.0, 0.5, 2.0, and so on; two of each node."""
+    speeds = (1.0, 0.5, 2.0)
+    return [
+        Worker(rank, speed=speeds[rank % 3], node=f"node{rank // 2}", bandwidth=1e8 * (1 + rank))
+        for rank in range(count)
+    ]
 
 
 def tiny_segment() -> nn.Sequential:
