@@ -32,7 +32,7 @@ from pbkd.pipeline.train_blocks import train_blocks
 from pbkd.pipeline.typed_choices import check_strategies, typed_choices
 from pbkd.plugin.observers import create_observers, observing
 from pbkd.protocols import RunInfo
-from pbkd.report import write_report
+from pbkd.report.run_files import write_report
 from pbkd.runs.events import EventLog, event_faults
 from pbkd.runs.folder import check_out, folder_needed, make_out, unfinished_run
 from pbkd.runs.identity import check_choices

@@ -141,7 +141,9 @@ CALLS: dict[str, Call] = {
     "Selector.select": Call(
         _RUN, "in planning, and once when the candidates are scored", _HOST, _STOPS, 2
     ),
-    "ReportSection.render": Call("`pbkd report`", "once", _HOST, "the command stops", 2),
+    "ReportSection.render": Call(
+        "`pbkd report`", "once", _HOST, "a note in the report, which is without the section", 2
+    ),
 }
 """The row of each hook and of each method; a test demands that none is missing."""
 

@@ -40,6 +40,7 @@ PACKAGES = {
     "pbkd.execution": "launchers",
     "pbkd.runs": "observers",
     "pbkd.training": "losses",
+    "pbkd.report": "report sections",
 }
 """Packages whose exported names are an interface, with the kind of plugin that it is for."""
 

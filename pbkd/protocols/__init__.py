@@ -24,6 +24,8 @@ from pbkd.protocols.optimiser import LearningRateSchedule as LearningRateSchedul
 from pbkd.protocols.optimiser import OptimiserBuilder as OptimiserBuilder
 from pbkd.protocols.partitioner import Partitioner as Partitioner
 from pbkd.protocols.scheduler import Scheduler as Scheduler
+from pbkd.protocols.section import ReportedPlan as ReportedPlan
+from pbkd.protocols.section import ReportedRun as ReportedRun
 from pbkd.protocols.section import ReportSection as ReportSection
 from pbkd.protocols.selector import BlockOption as BlockOption
 from pbkd.protocols.selector import Selector as Selector
@@ -47,6 +49,8 @@ __all__ = [
     "OptimiserBuilder",
     "Partitioner",
     "ReportSection",
+    "ReportedPlan",
+    "ReportedRun",
     "RunInfo",
     "Scheduler",
     "Selector",

@@ -1,41 +1,26 @@
-"""A run's result: JSON, CSV and model card in the run folder."""
+"""A run as text, tables and pages. These names are the interface for report sections."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbkd.core.files import write_file, write_json
-from pbkd.report.card import card
-from pbkd.report.class_scores import classes_csv
-from pbkd.report.table import blocks_csv
-from pbkd.runs.checksums import MODEL_CARD, write_checksums
+from pbkd.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pbkd.core.scores import ClassScore
+    from pbkd.report.markup import Markup, element, join, table
+    from pbkd.report.scores import score_text
 
-    from pbkd.core.results import RunResult
+__all__ = ["ClassScore", "Markup", "element", "join", "score_text", "table"]
 
-__all__ = ["write_report"]
-
-
-def write_report(result: RunResult, folder: Path) -> None:
-    """Write the files of a result to the run folder, last the model card `README.md`.
-
-    The others are `result.json`, `blocks.csv` and, for labelled data, `classes.csv`; and
-    `checksums.json`, with the checksums of these, of the configuration and of the student.
-
-    Args:
-        result: The result of the run.
-        folder: The run folder.
-
-    Raises:
-        RunFolderError: A file cannot be written.
-    """
-    write_json(folder / "result.json", result.to_dict())
-    contents = {"blocks.csv": blocks_csv(result.blocks).encode()}
-    if result.classes:
-        contents["classes.csv"] = classes_csv(result.classes).encode()
-    contents[MODEL_CARD] = card(result).encode()
-    write_checksums(folder, contents)
-    for name, content in contents.items():
-        write_file(folder / name, content)
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "ClassScore": "pbkd.core.scores",
+        "Markup": "pbkd.report.markup",
+        "element": "pbkd.report.markup",
+        "join": "pbkd.report.markup",
+        "score_text": "pbkd.report.scores",
+        "table": "pbkd.report.markup",
+    },
+)

@@ -18,7 +18,6 @@ from pbkd.report.card import (
 )
 from pbkd.report.chain_diagram import chain_picture, details
 from pbkd.report.charts import bar, curves, pair
-from pbkd.report.class_scores import class_tables
 from pbkd.report.disagreements import changed_predictions
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_notes, energy_rows
 from pbkd.report.html import Section, page
@@ -29,7 +28,7 @@ from pbkd.report.scores import interval_text, score_text
 from pbkd.report.verdict import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pbkd.core.energy_results import EnergyResult
     from pbkd.core.events import Event
@@ -42,13 +41,18 @@ __all__ = ["run_page"]
 _NO_ENERGY = "not measured: a run measures the energy of its phases, not of inference"
 
 
-def run_page(data: ReportData) -> str:
-    """Return the page of a finished run as HTML text."""
+def run_page(data: ReportData, added: Sequence[Section] = ()) -> str:
+    """Return the page of a finished run as HTML text.
+
+    Args:
+        data: The run.
+        added: The sections that plugins wrote.
+    """
     run, result = data.run, data.run.result
     sections = [
         Section("networks", "Teacher and student", _networks(result)),
         Section("stages", "Accuracy by stage", _stages(data)),
-        Section("classes", "Accuracy by class", class_tables(result)),
+        *added,
         Section("chain", "Blocks", _chain(data)),
         Section("course", "Timeline", gantt_charts(data)),
         Section("phases", "Time and energy", _phases(run)),

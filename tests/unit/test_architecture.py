@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "energy": rows(1, 3),
     "planning": rows(1, 2, 3, 5, 6),
     "runs": rows(1, 2, 4, 5, 6, 8),
-    "report": rows(1, 2, 8, 9),
+    "report": rows(1, 2, 3, 8, 9),
     "execution": rows(1, 2, 3, 4, 5, 6, 9),
     "pipeline": rows(*range(1, 12)),
     "zoo": rows(1, 2, 3, 4, 5, 6, 9, 10, 12),

@@ -16,7 +16,7 @@ from pbkd.pipeline.against import against
 from pbkd.planning.cluster import Cluster, Nodes
 from pbkd.planning.cost_files import CostTable
 from pbkd.planning.plan import Plan
-from pbkd.report import write_report
+from pbkd.report.run_files import write_report
 from pbkd.runs.events import record_event
 from pbkd.runs.plan_files import write_plan
 from tests.paths import PUBLISHED

@@ -12,11 +12,11 @@ from pbkd.core.results import BlockResult, Latency, NetworkResult, PhaseResult, 
 from pbkd.core.scores import ClassScore, PairedChange
 from pbkd.pipeline.block_results import block_result
 from pbkd.planning.plan import PlannedBlock
-from pbkd.report import write_report
+from pbkd.report.blocks_csv import blocks_csv
 from pbkd.report.card import card, comparison, joules_notes, phase_rows
 from pbkd.report.class_scores import classes_csv
+from pbkd.report.run_files import write_report
 from pbkd.report.scores import points
-from pbkd.report.table import blocks_csv
 
 if TYPE_CHECKING:
     from pathlib import Path

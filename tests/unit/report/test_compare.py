@@ -9,8 +9,8 @@ import pytest
 
 from pbkd.core.results import BaselineResult, Latency, NetworkResult, PhaseResult, RunResult
 from pbkd.core.scores import PairedChange
-from pbkd.report import write_report
 from pbkd.report.compare import compare_csv, compare_notes, compare_rows
+from pbkd.report.run_files import write_report
 from pbkd.runs.finished import Finished, add_baseline, read_finished
 from tests.unit.report.test_card import BLOCK
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from pbkd.core.energy_results import DomainEnergy, EnergyResult, EnergySum, WorkerEnergy
-from pbkd.report import write_report
 from pbkd.report.card import all_notes, card
 from pbkd.report.compare import total_joules
 from pbkd.report.energy import energy_notes, energy_rows
+from pbkd.report.run_files import write_report
 from pbkd.report.run_page import run_page
 from pbkd.runs.finished import read_finished
 from tests.unit.report.pages import finished, record

@@ -5,7 +5,7 @@ import io
 from dataclasses import fields, replace
 
 from pbkd.core.results import BlockResult
-from pbkd.report.table import blocks_csv
+from pbkd.report.blocks_csv import blocks_csv
 
 TRAINED = BlockResult(
     name="conv1",

@@ -1,0 +1,41 @@
+"""A run's result: JSON, CSV and model card in the run folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbkd.core.files import write_file, write_json
+from pbkd.report.blocks_csv import blocks_csv
+from pbkd.report.card import card
+from pbkd.report.class_scores import classes_csv
+from pbkd.runs.checksums import MODEL_CARD, write_checksums
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pbkd.core.results import RunResult
+
+__all__ = ["write_report"]
+
+
+def write_report(result: RunResult, folder: Path) -> None:
+    """Write the files of a result to the run folder, last the model card `README.md`.
+
+    The others are `result.json`, `blocks.csv` and, for labelled data, `classes.csv`; and
+    `checksums.json`, with the checksums of these, of the configuration and of the student.
+
+    Args:
+        result: The result of the run.
+        folder: The run folder.
+
+    Raises:
+        RunFolderError: A file cannot be written.
+    """
+    write_json(folder / "result.json", result.to_dict())
+    contents = {"blocks.csv": blocks_csv(result.blocks).encode()}
+    if result.classes:
+        contents["classes.csv"] = classes_csv(result.classes).encode()
+    contents[MODEL_CARD] = card(result).encode()
+    write_checksums(folder, contents)
+    for name, content in contents.items():
+        write_file(folder / name, content)
