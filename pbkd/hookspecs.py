@@ -3,14 +3,14 @@
 A plugin is a module (or any object) with functions marked `@pbkd.hookimpl`. It is installed under
 the entry-point group `pbkd`, or named by `--plugin`.
 
-The `register_*` hooks return named classes, losses or models; the configuration selects them by
-name. `build_registry` calls them once, when the plugin is loaded, in the host process and in every
-worker. The other hooks observe a run, in the host process only: each plugin receives a copy of the
-result, and an exception that it raises is reported while the run continues.
+The hooks return named classes and models; the configuration, or a command, selects them by name.
+A plugin's hooks are called once, when it is loaded, in the host process and in every worker.
 
 `CONTRACT` is the version of the hooks, the protocols and the types that they use. A module with
-`PBKD_CONTRACT = 2` is loaded only by versions of pbkd that have contract 2; a module without
-`PBKD_CONTRACT` is always loaded.
+`PBKD_CONTRACT = 2`, or with several versions in a tuple, is loaded only by versions of pbkd that
+have one of these contracts; a module without `PBKD_CONTRACT` is always loaded. A hook that this
+version of pbkd does not have is skipped with a note, unless it resembles one that it has; in a
+plugin that also states a newer contract it is skipped in any case.
 """
 
 from __future__ import annotations

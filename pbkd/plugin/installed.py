@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import entry_points
 from typing import Any
 
-__all__ = ["installed_plugins"]
+__all__ = ["DISABLED", "disabled_plugins", "installed_plugins"]
+
+DISABLED = "PBKD_DISABLE_PLUGINS"
+"""Variable with the names of installed plugins that are not loaded, separated by commas."""
+
+
+def disabled_plugins() -> list[str]:
+    """Return the names that `PBKD_DISABLE_PLUGINS` holds."""
+    names = (name.strip() for name in os.environ.get(DISABLED, "").split(","))
+    return [name for name in names if name]
 
 
 def installed_plugins() -> list[tuple[Any, str, str]]:

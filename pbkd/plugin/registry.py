@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from pbkd.errors import (
     one_line,
 )
 from pbkd.plugin.hook_functions import check_hooks
-from pbkd.plugin.installed import installed_plugins
+from pbkd.plugin.installed import DISABLED, disabled_plugins, installed_plugins
 from pbkd.plugin.modules import import_plugin
 from pbkd.plugin.registrations import registered_strategies
 from pbkd.plugin.slots import SLOTS, check_contract
@@ -81,6 +80,7 @@ class Registry:
         broken: Installed plugins that failed to load.
         functions: Names `module:function` that may be imported as teacher or data; no others are.
         notes: What a user should know about the plugins, a sentence each.
+        disabled: Installed plugins that are not loaded, as `PBKD_DISABLE_PLUGINS` says.
     """
 
     manager: pluggy.PluginManager
@@ -90,6 +90,7 @@ class Registry:
     broken: list[BrokenPlugin] = field(default_factory=list)
     functions: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    disabled: list[str] = field(default_factory=list)
 
     def find(self, slot: str, name: str) -> Any:
         """Look up a registered class or model.
@@ -107,6 +108,8 @@ class Registry:
         message = f"unknown {slot} '{name}'.{did_you_mean(name, known)}"
         if self.broken:
             message += f" Plugins that failed to load: {_reasons(self.broken)}"
+        if self.disabled:
+            message += f" Disabled by {DISABLED}: {', '.join(self.disabled)}."
         raise UnknownNameError(message)
 
     def create(self, slot: str, choice: Mapping[str, Any], key: str | None = None) -> Any:
@@ -219,10 +222,14 @@ def build_registry(extra: Sequence[str] = (), functions: Iterable[str] = ()) -> 
     manager = pluggy.PluginManager("pbkd")
     manager.add_hookspecs(hookspecs)
     registry = Registry(manager, functions=set(functions))
-    disabled = os.environ.get("PBKD_DISABLE_PLUGINS", "").split(",")
+    disabled = dict.fromkeys(disabled_plugins())
     for point, name, version in installed_plugins():
-        if point.name not in map(str.strip, disabled):
+        if point.name in disabled:
+            registry.disabled.append(point.name)
+        else:
             _add_installed(registry, point, name, version)
+    for unknown in disabled.keys() - registry.disabled:
+        registry.notes.append(f"{DISABLED} names '{unknown}', but no such plugin is installed.")
     for spec in extra:
         load_plugin(registry, spec)
     return registry
@@ -242,6 +249,8 @@ def load_plugin(registry: Registry, spec: str) -> Plugin:
         return registry.plugins[spec]
     if spec.endswith(".py") and (loaded := registry.plugin_at(user_path(spec))):
         return loaded
+    if spec in registry.disabled:
+        raise PluginError(f"the plugin '{spec}' is disabled by {DISABLED}: take it out of there.")
     for broken in registry.broken:
         if broken.name == spec:
             raise PluginError(f"the plugin '{spec}' ({broken.origin}) is broken: {broken.reason}")

@@ -191,14 +191,6 @@ def test_an_unknown_name_suggests_the_nearest(registry: Registry) -> None:
     )
 
 
-def test_plugins_can_be_disabled(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("thrifty", "import no_such_module")
-    monkeypatch.setenv("PBKD_DISABLE_PLUGINS", "thrifty, greedy")
-    registry = build_registry()
-    assert registry.broken == []
-    assert list(registry.plugins) == [name for name in OWN if name != "greedy"]
-
-
 @pytest.mark.parametrize(
     ("stated", "told"),
     [
