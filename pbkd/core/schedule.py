@@ -177,6 +177,6 @@ def _check_replicas(schedule: Schedule, costs: Sequence[BlockCost]) -> None:
         if most and len(stage.ranks) > most:
             raise ScheduleError(
                 f"the schedule lets {len(stage.ranks)} workers share the batches of"
-                f" {', '.join(stage.job.blocks[:_MOST_NAMES])}, but at most {most} can"
-                " (BlockCost.rows)."
+                f" {', '.join(stage.job.blocks[:_MOST_NAMES])}, but at most {most} can: a batch has"
+                " no more rows, or its loss needs it whole."
             )

@@ -14,7 +14,7 @@ from pbkd.errors import ConfigError
 from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import possible_workers
 from pbkd.models.replacement import builder_choices
-from pbkd.pipeline.loss_features import drop_without_features
+from pbkd.pipeline.loss_checks import drop_without_features, try_on_blocks
 from pbkd.pipeline.plan_workers import plan_for_workers, seconds_with_start
 from pbkd.pipeline.proposals import propose_all
 from pbkd.pipeline.resolve import resolve
@@ -22,6 +22,7 @@ from pbkd.pipeline.strategies import create_strategies
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import check_budget, check_candidates, forward_seconds
 from pbkd.planning.cost_files import CostTable
+from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.finetune_loss import check_finetune_loss
 from pbkd.training.optimisation_check import check_schedule
 from pbkd.training.task import build_task
@@ -102,6 +103,8 @@ def plan_run(
     proposals = propose_all(registry, strategies, task, config.keep, config.seed, recorded or {})
     proposals = drop_without_features(proposals, strategies.loss, task.chain)
     replacements = _replacements(proposals)
+    losses = apply_to_blocks(strategies.loss, task.chain, task.dtype)
+    try_on_blocks(losses, task.feeding, replacements, task.images.to(task.dtype))
     plans = []
     for workers in groups:
         resolved = resolve(config, task, len(workers))

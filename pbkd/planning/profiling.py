@@ -20,7 +20,6 @@ from pbkd.training.distill import train_block
 from pbkd.training.failures import describe_error
 from pbkd.training.feeds import Lesson
 from pbkd.training.learner import new_learner
-from pbkd.training.loss_trial import try_loss
 from pbkd.training.replicas import replica_traffic
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ __all__ = ["ChainCosts", "measure_costs"]
 
 _REPEATS, _LONG_REPEATS = 5, 3
 _ENOUGH_SECONDS, _TOLERANCE = 0.01, 0.2
-_TRIED = 4  # rows on which the loss is tried
 _FEWER = 8  # the small batch, an eighth of a batch, shows the overhead
 
 
@@ -181,10 +179,10 @@ def _reading(x: Tensor, y: Tensor) -> Callable[[], None]:
 def _step_cost(replacement: nn.Module, lesson: Lesson, method: BlockMethod) -> _StepCost:
     name, x, y, _ = lesson
     try:
-        _try_loss(replacement, lesson, method)
         seconds, _ = _seconds(_training_step(replacement, lesson, method), x.device)
+        forward = _forward(autocast(replacement, method.dtype), x)
         with evaluation_mode(replacement):
-            forward_seconds, _ = _seconds(_forward(replacement, x), x.device)
+            forward_seconds, _ = _seconds(forward, x.device)
         read_seconds, _ = _seconds(_reading(x, y), x.device)
         return _StepCost(seconds, forward_seconds, read_seconds, x.nbytes)
     except PluginError as error:
@@ -196,17 +194,6 @@ def _step_cost(replacement: nn.Module, lesson: Lesson, method: BlockMethod) -> _
             f"the builder's replacement of block '{name}' cannot be trained with the loss"
             f" '{method.losses[name].loss.name}': {describe_error(error)}."
         ) from error
-
-
-def _try_loss(replacement: nn.Module, lesson: Lesson, method: BlockMethod) -> None:
-    """Try the loss on a few rows of the replacement's output, if that is finite."""
-    loss = method.losses[lesson.block]
-    x, target, teacher_x = (activation[:_TRIED] for activation in lesson[1:])
-    with evaluation_mode(replacement):
-        output, features = loss.forward(replacement, autocast(replacement, method.dtype), x)
-    if output.shape == target.shape and bool((output - target).isfinite().all()):
-        context = loss.context(x, epoch=0, features=features, teacher_x=teacher_x)
-        try_loss(loss, output, target, context)
 
 
 def _training_step(

@@ -8,6 +8,7 @@ import torch
 from pbkd_squared_error import SquaredError
 from torch import Tensor, nn
 
+from pbkd.models.precision import autocast
 from pbkd.planning.profiling import measure_costs
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.learner import BlockMethod
@@ -97,3 +98,11 @@ def test_an_offset_changes_the_order_of_measuring_and_nothing_else() -> None:
     # On the way to `c` the others run once; measured, each runs six times.
     assert "".join(order) == "ab" + "c" * 6 + "a" * 6 + "b" * 6
     assert costs[2].prefix_seconds == costs[1].prefix_seconds + costs[1].teacher_seconds
+
+
+def test_replacements_are_measured_in_the_precision_of_the_run() -> None:
+    chain, dtype = nn.Sequential(autocast(nn.Linear(4, 4), torch.bfloat16)), torch.bfloat16
+    losses = apply_to_blocks(SquaredError(), chain)
+    method = BlockMethod(losses, optimisation(0.001), dtype)
+    costs = measure_costs(chain, {"0": nn.Linear(4, 4)}, torch.rand(2, 4).to(dtype), method)
+    assert costs.replacements["0"] > 0

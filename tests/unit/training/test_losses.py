@@ -13,7 +13,7 @@ from pbkd.core.blocks import Block
 from pbkd.core.schedule import Job, Schedule, check_schedule
 from pbkd.errors import ConfigError, PluginError, ScheduleError
 from pbkd.models.replacement import Proposal
-from pbkd.pipeline.loss_features import drop_without_features
+from pbkd.pipeline.loss_checks import drop_without_features, try_on_blocks
 from pbkd.planning.profiling import measure_costs
 from pbkd.protocols import LossContext
 from pbkd.training.applied_loss import AppliedLoss, apply_to_blocks
@@ -197,12 +197,8 @@ def test_planning_names_the_loss_that_is_faulty(how: str, told: str) -> None:
     chain = _chain()
     start = "block 'block0' cannot be trained, since the loss 'faulty' of the plugin '[^']*' "
     with pytest.raises(PluginError, match=start + told):
-        measure_costs(
-            chain,
-            {"block0": _learner(4, 5).replacement},
-            torch.rand(8, 4),
-            _method(_Faulty(how), chain),
-        )
+        losses = apply_to_blocks(_Faulty(how), chain)
+        try_on_blocks(losses, chain, {"block0": _learner(4, 5).replacement}, torch.rand(8, 4))
 
 
 def test_a_loss_that_fails_in_training_fails_the_block_by_name() -> None:
