@@ -88,7 +88,7 @@ def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _default(target: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """Return the default; that of a list in a dataclass is made by its factory."""
+    """Return the default; a dataclass makes that of a list by a factory."""
     for field in dataclasses.fields(target) if dataclasses.is_dataclass(target) else ():
         if field.name == parameter.name and field.default_factory is not dataclasses.MISSING:
             try:

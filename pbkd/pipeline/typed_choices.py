@@ -67,8 +67,8 @@ def check_strategies(config: RunConfig, registry: Registry, *, is_complete: bool
     Args:
         config: The configuration.
         registry: The plugins.
-        is_complete: Whether all plugins of the configuration are loaded; if not, a name that no
-            plugin has registered may be that of another.
+        is_complete: Whether all plugins of the configuration are loaded; if not, another one may
+            register an unknown name.
 
     Raises:
         UnknownNameError: A name is not registered.

@@ -28,6 +28,7 @@ class Call:
         since: The first contract that has it in this form.
         signature: Arguments and result of what no protocol declares: functions that a dataclass
             holds, and methods that a strategy may have or not.
+        on_request: The argument that the method also gets if it has a parameter of that name.
     """
 
     by: str
@@ -36,6 +37,7 @@ class Call:
     failure: str
     since: int
     signature: str = ""
+    on_request: str = ""
 
 
 _HEADS = (
@@ -44,7 +46,6 @@ _HEADS = (
 )
 _HOST = "host"
 _THREAD = "host, in a thread of its own"
-_WORKERS = "every worker"
 _BOTH = "host, every worker"
 _RUN = "run"
 _STOPS = "the run stops"
@@ -56,7 +57,13 @@ _OLD_HOOKS = (
 _EXPORT = "`pbkd export`, `result.export`"
 _LOADED = "all that loads plugins", "once, when the plugin is loaded", _BOTH
 _NOT_LOADED = "an installed plugin is listed as broken; one of `--plugin` stops the command"
-_LOSS = "training of a block", "each step; once in planning", _BOTH, "the block fails", 2
+_LOSS = (
+    "training, fine-tuning",
+    "each step; a trial in planning",
+    _BOTH,
+    "planning: the run stops; training of a block: the block fails; fine-tuning: the run stops",
+    2,
+)
 
 CALLS: dict[str, Call] = {
     **{h: Call(*_LOADED, _NOT_LOADED, 1 if h in _OLD_HOOKS else 2) for h in SLOTS.values()},
@@ -76,24 +83,26 @@ CALLS: dict[str, Call] = {
     ),
     "BlockBuilder.build": Call(
         "run, `load`, `pbkd cut`",
-        "once per block and candidate: in planning, by the worker that trains it, on loading",
+        "per block: in planning, with and without calibration, then where it is trained or loaded",
         _BOTH,
         _STOPS,
-        1,
+        2,
+        on_request="calibration",
     ),
-    "Loss.error": Call(*_LOSS),
+    "Loss.error": Call(*_LOSS, on_request="context"),
     "Loss.scale": Call(*_LOSS, "(self, target: Tensor) -> Tensor"),
     "Scheduler.schedule": Call(
         "run, `pbkd plan`",
         "in planning: once, or per number of workers with `workers=auto`",
         _HOST,
         "the run stops; with `scheduler=auto` or in `pbkd plan`, the others are asked",
-        1,
+        2,
+        on_request="workload",
     ),
     "EnergyMeter.open": Call(
         "run, `pbkd bench`, `pbkd doctor`",
         "once, before planning; the function it yields about once a second",
-        _THREAD,
+        "host, in a thread of its own; for `pbkd bench` its first worker",
         "its joules are missing, with the reason; the run continues",
         1,
     ),
@@ -130,12 +139,24 @@ CALLS: dict[str, Call] = {
     "Observer.event": Call(_RUN, "once per event, if the backlog is not full", _THREAD, _NOTE, 2),
     "Observer.block_finished": Call(_RUN, "once per candidate", _THREAD, _NOTE, 2),
     "Observer.run_finished": Call(_RUN, "once, when the result is written", _THREAD, _NOTE, 2),
-    "DataSource.load": Call(_RUN, "once, before planning", _BOTH, _STOPS, 2),
-    "ImageAugmentation.augment": Call("training", "once per batch", _BOTH, _STOPS, 2),
-    "OptimiserBuilder.build": Call(
-        "training", "once per candidate, once for fine-tuning", _BOTH, _STOPS, 2
+    "DataSource.load": Call("run, `pbkd zoo`", "once, before planning", _BOTH, _STOPS, 2),
+    "ImageAugmentation.augment": Call(
+        "training, fine-tuning", "once per batch; a trial in planning", _BOTH, _STOPS, 2
     ),
-    "LearningRateSchedule.factor": Call("training", "each step", _BOTH, _STOPS, 2),
+    "OptimiserBuilder.build": Call(
+        "training, fine-tuning, `pbkd zoo train`",
+        "once per candidate, once for fine-tuning; trials in planning",
+        _BOTH,
+        _STOPS,
+        2,
+    ),
+    "LearningRateSchedule.factor": Call(
+        "training, fine-tuning, `pbkd zoo train`",
+        "each step; all steps, or 10,000 of them, in planning",
+        _BOTH,
+        _STOPS,
+        2,
+    ),
     "Exporter.write": Call(_EXPORT, "once", _HOST, "the command stops", 2),
     "Exporter.read": Call(_EXPORT, "once, after `write`", _HOST, "the command stops", 2),
     "Selector.select": Call(
@@ -175,7 +196,7 @@ def contract_markdown(signatures: Mapping[str, str]) -> str:
         A Markdown table with a row for each entry of `CALLS`.
     """
     rows = [
-        (f"`{name}`", _code(signatures.get(name, call.signature)), *_cells(call))
+        (f"`{name}`", _signature(signatures.get(name, call.signature), call), *_cells(call))
         for name, call in CALLS.items()
     ]
     lines = [_HEADS, ("---",) * len(_HEADS), *rows]
@@ -186,6 +207,7 @@ def _cells(call: Call) -> tuple[str, ...]:
     return call.by, call.when, call.process, call.failure, str(call.since)
 
 
-def _code(text: str) -> str:
-    """Write code in a cell of a table, where a bar would end the cell."""
-    return f"`{text}`".replace("|", "\\|")
+def _signature(text: str, call: Call) -> str:
+    """Write a signature in a cell of a table, where a bar would end the cell."""
+    more = f"; if it has a parameter `{call.on_request}`, that too" if call.on_request else ""
+    return f"`{text}`".replace("|", "\\|") + more

@@ -34,7 +34,7 @@ def import_file(path: Path) -> ModuleType:
         path: The file; files of the same name in different folders are different modules.
 
     Raises:
-        Exception: The file cannot be read, or whatever its code raises.
+        Exception: The file cannot be read, or its code raises an exception.
     """
     file = path.resolve()
     name = _PREFIX + quote(os.fsencode(file), safe="").replace(".", "%2E")

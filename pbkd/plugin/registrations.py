@@ -36,7 +36,7 @@ def registered_strategies(
 
     Raises:
         PluginError: Something registered breaks its protocol, or has a name that is taken.
-        Exception: Whatever a hook raises.
+        Exception: A hook raises it.
     """
     found: dict[str, dict[str, Any]] = {slot: {} for slot in SLOTS}
     for slot, hook in SLOTS.items():

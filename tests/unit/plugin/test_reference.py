@@ -8,7 +8,7 @@ from pbkd.plugin.contract import CALLS, called_functions
 from pbkd.plugin.interfaces import PACKAGES, PUBLIC_MODULES
 from pbkd.plugin.received import received_types
 from pbkd.plugin.reference import hooks_markdown
-from pbkd.plugin.slots import PROTOCOLS, SLOTS
+from pbkd.plugin.slots import ON_REQUEST, PROTOCOLS, SLOTS
 
 
 def test_every_hook_and_method_has_its_row_in_the_contract() -> None:
@@ -16,6 +16,7 @@ def test_every_hook_and_method_has_its_row_in_the_contract() -> None:
     assert functions.keys() - CALLS.keys() == set(), "add their rows to CALLS"
     undeclared = {name for name, call in CALLS.items() if call.signature}
     assert CALLS.keys() - functions.keys() == undeclared, "remove rows of what is gone"
+    assert {call.on_request for call in CALLS.values()} == {"", *ON_REQUEST}
     table = hooks_markdown([]).partition("## register_partitioners")[0]
     for name in CALLS:
         (row,) = re.findall(rf"^\| `{re.escape(name)}` \|.*$", table, re.MULTILINE)
