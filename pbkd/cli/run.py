@@ -135,15 +135,31 @@ def run_or_plan(
     else:
         _say_how_to_resume(str(folder))
 
+    begun = folder
+
     def emit(event: Event) -> None:
+        nonlocal begun
         if isinstance(event, PlanMade):
             _say_how_to_resume(event.folder)
+            begun = Path(event.folder)
         show(event)
 
-    with shown(quiet=quiet, as_json=as_json) as show:
-        result = run_config(settings, registry, emit, resume=folder)
+    try:
+        with shown(quiet=quiet, as_json=as_json) as show:
+            result = run_config(settings, registry, emit, resume=folder)
+    except BaseException:
+        _say_if_finished(begun)
+        raise
     if quiet:
         typer.echo(result.folder)
+
+
+def _say_if_finished(folder: Path | None) -> None:
+    """Say that nothing is lost if only observers were not waited for."""
+    from pbkd.runs.folder import is_finished
+
+    if folder and is_finished(folder):
+        say_when_stopped(f"stopped; the run in {folder} is finished")
 
 
 def _say_how_to_resume(folder: str) -> None:

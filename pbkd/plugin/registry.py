@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ class Registry:
         known = self.strategies[slot]
         if name in known:
             return known[name]
-        message = f"unknown {slot} '{name}'.{did_you_mean(name, known)}"
+        message = f"unknown {slot} '{name}'.{did_you_mean(name, known)}{_on_demand(name)}"
         if self.broken:
             message += f" Plugins that failed to load: {_reasons(self.broken)}"
         if self.disabled:
@@ -271,6 +272,13 @@ def _add_installed(registry: Registry, point: Any, name: str, version: str) -> N
         registry.add(point.name, point.load(), version=version, origin=origin)
     except PLUGIN_FAILURES as error:
         registry.broken.append(BrokenPlugin(point.name, origin, one_line(error)))
+
+
+def _on_demand(name: str) -> str:
+    """Say how to load the plugin of this name that pbkd has but loads on demand, if there is."""
+    module = f"pbkd_{name.replace('-', '_')}"
+    is_there = module.isidentifier() and find_spec(module) is not None
+    return f" It is loaded by --plugin {module}." if is_there else ""
 
 
 def _reasons(broken: Iterable[BrokenPlugin]) -> str:

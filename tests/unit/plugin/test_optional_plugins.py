@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pbkd.errors import PluginError
+from pbkd.errors import PluginError, UnknownNameError
 from pbkd.plugin.registry import build_registry
 from tests.paths import ROOT
 
@@ -25,6 +25,11 @@ def test_without_tensorly_tucker_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(PluginError, match=r"pip install 'pbkd\[tucker\]'"):
         build_registry([str(ROOT / "plugins" / "pbkd-tucker" / "pbkd_tucker.py")])
+
+
+def test_its_name_alone_says_how_to_load_it() -> None:
+    with pytest.raises(UnknownNameError, match="It is loaded by --plugin pbkd_tensorboard"):
+        build_registry().find("observer", "tensorboard")
 
 
 def test_without_tensorboard_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
