@@ -141,7 +141,12 @@ CALLS: dict[str, Call] = {
     "Observer.run_finished": Call(_RUN, "once, when the result is written", _THREAD, _NOTE, 2),
     "DataSource.load": Call("run, `pbkd zoo`", "once, before planning", _BOTH, _STOPS, 2),
     "ImageAugmentation.augment": Call(
-        "training, fine-tuning", "once per batch; a trial in planning", _BOTH, _STOPS, 2
+        "training, fine-tuning",
+        "once per batch; a trial in planning",
+        _BOTH,
+        _STOPS,
+        2,
+        on_request="labels",
     ),
     "OptimiserBuilder.build": Call(
         "training, fine-tuning, `pbkd zoo train`",
