@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
+
 from pbkd.core.devices import pick_device
 from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.core.results import BaselineResult
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import torch
     from torch import nn
 
     from pbkd.config.schema import RunConfig
@@ -132,8 +133,8 @@ def train_baselines(
         )
     check_files(folder, [CONFIG])
     config, registry = open_run(folder, settings.overrides, trust=settings.trust)
-    optimisation = _optimisation(registry, settings)
     device = pick_device(config.device)
+    optimisation = _optimisation(registry, settings, torch.device(device))
     with locked(folder), thread_count(_threads(config, device)):
         task = _build_task(folder, config, registry, device)
         student = random_student(folder, config).to(task.device)
@@ -167,7 +168,9 @@ def _threads(config: RunConfig, device: str) -> int:
     return min(most, config.threads * workers) if config.threads else most
 
 
-def _optimisation(registry: Registry, settings: BaselineSettings) -> Optimisation:
+def _optimisation(
+    registry: Registry, settings: BaselineSettings, device: torch.device
+) -> Optimisation:
     """Create the optimiser of every method, and check it."""
     name = settings.optimiser
     builder = registry.create("optimiser", {"name": name})
@@ -178,7 +181,7 @@ def _optimisation(registry: Registry, settings: BaselineSettings) -> Optimisatio
     optimisation = Optimisation(
         optimiser=builder, schedule=schedule, lr=settings.lr or lr, weight_decay=weight_decay
     )
-    check_optimiser(builder, weight_decay)
+    check_optimiser(builder, weight_decay, device)
     return optimisation
 
 

@@ -24,7 +24,7 @@ from pbkd.planning.budget import check_budget, check_candidates, forward_seconds
 from pbkd.planning.cost_files import CostTable
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.finetune_loss import check_finetune_loss
-from pbkd.training.optimisation_check import check_schedule
+from pbkd.training.optimisation_check import check_optimiser, check_schedule
 from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
@@ -105,10 +105,10 @@ def plan_run(
     replacements = _replacements(proposals)
     losses = apply_to_blocks(strategies.loss, task.chain, task.dtype)
     try_on_blocks(losses, task.feeding, replacements, task.images.to(task.dtype))
+    _check_training(strategies, resolve(config, task, 1), task)
     plans = []
     for workers in groups:
         resolved = resolve(config, task, len(workers))
-        _check_training(strategies, resolved, task)
         extent = _workload(task, resolved), resolved.cache_gigabytes
         plans.append((resolved, plan_for_workers(workers, strategies, task, proposals, *extent)))
     resolved, plan = _fastest(plans)
@@ -175,17 +175,17 @@ def _workload(task: DistillationTask, config: RunConfig) -> Workload:
 
 
 def _check_training(strategies: Strategies, config: RunConfig, task: DistillationTask) -> None:
-    """Check the loss of fine-tuning, and the learning rates of all steps that will be trained."""
-    distill, finetune = config.distill, config.finetune
-    if finetune.epochs:
+    """Check optimisers, the learning rates of all steps, and the loss of fine-tuning."""
+    blockwise, whole = strategies.optimisation, strategies.fine_tuning
+    check_optimiser(blockwise.optimiser, blockwise.weight_decay, task.device)
+    for epochs in (config.distill.epochs, config.distill.student_fed_epochs):
+        steps = (epochs or 0) * steps_per_epoch(task.training.train, config.batch_size)
+        check_schedule(blockwise.schedule, steps)
+    if config.finetune.epochs:
+        check_optimiser(whole.optimiser, whole.weight_decay, task.device)
+        steps = config.finetune.epochs * steps_per_epoch(task.data.train, config.batch_size)
+        check_schedule(whole.schedule, steps)
         check_finetune_loss(strategies.finetune_loss, task)
-    for schedule, epochs, data in (
-        (strategies.optimisation.schedule, distill.epochs, task.training),
-        (strategies.optimisation.schedule, distill.student_fed_epochs, task.training),
-        (strategies.fine_tuning.schedule, finetune.epochs, task.data),
-    ):
-        if epochs:
-            check_schedule(schedule, epochs * steps_per_epoch(data.train, config.batch_size))
 
 
 def _replacements(proposals: Mapping[str, Proposal]) -> dict[str, nn.Module]:

@@ -10,7 +10,6 @@ from pbkd.models.replacement import create_builders
 from pbkd.planning.scheduler_choice import schedulers
 from pbkd.training.losses import create_loss
 from pbkd.training.optimisation import create_optimisation
-from pbkd.training.optimisation_check import check_optimiser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +57,7 @@ def create_strategies(
     distill: DistillConfig,
     finetune: FineTuneConfig,
 ) -> Strategies:
-    """Create the strategies of a run, and check its optimisers.
+    """Create the strategies of a run.
 
     Args:
         registry: The plugins.
@@ -71,9 +70,8 @@ def create_strategies(
     Raises:
         UnknownNameError: If a name is not registered.
         ConfigError: If an option is invalid.
-        PluginError: If an optimiser does not work, or could not be resumed.
     """
-    strategies = Strategies(
+    return Strategies(
         schedulers=schedulers(scheduler, registry),
         launcher=create_launcher(registry, launcher),
         builder_choices=builders,
@@ -83,6 +81,3 @@ def create_strategies(
         finetune_loss=create_loss(registry, finetune.loss, "finetune.loss"),
         fine_tuning=create_optimisation(registry, finetune, "finetune"),
     )
-    for optimisation in (strategies.optimisation, strategies.fine_tuning):
-        check_optimiser(optimisation.optimiser, optimisation.weight_decay)
-    return strategies

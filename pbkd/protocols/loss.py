@@ -28,7 +28,8 @@ class LossContext:
         features: Outputs of the modules that the loss names in `features`, by name; the loss is
             differentiable in them.
         teacher_features: The same of the teacher's segment, on the teacher's input.
-        labels: The labels of the rows, int64 (B,); None in the blockwise phases.
+        labels: The labels of the rows, int64 (B,), or float32 (B, classes) where the augmentation
+            mixes images; None without labels, and in the blockwise phases.
     """
 
     input: Tensor

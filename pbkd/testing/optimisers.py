@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from pbkd.training import optimisation_check
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def check_optimiser(optimiser: OptimiserBuilder) -> None:
         PluginError: It fails, learns nothing, or does not continue from a checkpoint.
     """
     for weight_decay in (0.0, 0.01):
-        optimisation_check.check_optimiser(optimiser, weight_decay)
+        optimisation_check.check_optimiser(optimiser, weight_decay, torch.device("cpu"))
 
 
 def check_lr_schedule(schedule: LearningRateSchedule) -> None:

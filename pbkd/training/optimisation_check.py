@@ -39,25 +39,27 @@ def check_schedule(schedule: LearningRateSchedule, steps: int) -> None:
     Raises:
         PluginError: A factor is not from 0 to 1 or differs the second time, or all are 0.
     """
-    checked = range(0, steps, -(-steps // _MOST_FACTORS))
+    checked = range(0, steps, max(1, -(-steps // _MOST_FACTORS)))
     factors = [factor_at(schedule, step, steps) for step in checked]
-    described = describe_strategy("lr-schedule", schedule)
     if factors and max(factors) == 0:
+        described = describe_strategy("lr-schedule", schedule)
         raise PluginError(f"{described} gives 0 at every step of {steps}: nothing would learn.")
     for step, factor in zip(reversed(checked), reversed(factors), strict=True):
         if (again := factor_at(schedule, step, steps)) != factor:
+            described = describe_strategy("lr-schedule", schedule)
             raise PluginError(
                 f"{described} gives {factor:g} at step {step} of {steps}, and {again:g} when it is"
                 " asked again: the factor must depend on step and steps alone."
             )
 
 
-def check_optimiser(optimiser: OptimiserBuilder, weight_decay: float) -> None:
-    """Train a small network on the CPU, and continue it from a checkpoint.
+def check_optimiser(optimiser: OptimiserBuilder, weight_decay: float, device: torch.device) -> None:
+    """Train a small network, and continue it from a checkpoint.
 
     Args:
         optimiser: The optimiser.
         weight_decay: The weight decay to train with.
+        device: Where to train.
 
     Raises:
         PluginError: The optimiser fails, learns nothing, has a state that cannot be stored, or does
@@ -69,7 +71,7 @@ def check_optimiser(optimiser: OptimiserBuilder, weight_decay: float) -> None:
     )
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
-        network = network.to(memory_format=torch.channels_last)
+        network = network.to(device).to(memory_format=torch.channels_last)
         first, second = (
             new_learner(copy.deepcopy(network), optimisation, steps=2 * _STEPS) for _ in range(2)
         )
@@ -138,4 +140,4 @@ def _same(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _bits(parameter: nn.Parameter) -> torch.Tensor:
-    return parameter.detach().contiguous().view(torch.int32)
+    return parameter.detach().cpu().contiguous().view(torch.int32)

@@ -137,7 +137,7 @@ def _settings(
     registry: Registry, config: TrainConfig, data: Dataset, device: torch.device
 ) -> TrainingSettings:
     optimisation = create_optimisation(registry, config)
-    check_optimiser(optimisation.optimiser, optimisation.weight_decay)
+    check_optimiser(optimisation.optimiser, optimisation.weight_decay, device)
     steps = config.epochs * steps_per_epoch(data.train, config.batch_size)
     check_schedule(optimisation.schedule, steps)
     return TrainingSettings(
