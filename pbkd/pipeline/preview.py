@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pbkd.pipeline.plan import PlannedRun
     from pbkd.planning.plan import Plan
     from pbkd.plugin.registry import Registry
+    from pbkd.training.task import DistillationTask
 
 
 __all__ = ["Preview", "preview_run"]
@@ -38,7 +39,8 @@ class Preview:
     Attributes:
         plan: Blocks, workers and schedule.
         scored: The teacher's score.
-        notes: About plugins, inputs and doubts about the teacher, a sentence each.
+        notes: About plugins, inputs, doubts about the teacher and the score of the student before
+            training, a sentence each.
         teacher: The teacher's size and latencies.
         student: The student's, measured before training.
         phases: The seconds of planning, and the predicted seconds of the other phases.
@@ -72,8 +74,10 @@ def preview_run(config: RunConfig, registry: Registry) -> Preview:
     scored = score_teacher(planned.task)
     seconds = time.perf_counter() - start
     doubts = check_teacher(planned.task, allow_chance=True)
-    notes = (*registry.notes, *input_notes(planned.task), *doubts)
-    teacher, student = measure_networks(planned.task, _student(planned))
+    untrained = _student(planned)
+    score = _untrained_score(planned.task, untrained)
+    notes = (*registry.notes, *input_notes(planned.task), *doubts, score)
+    teacher, student = measure_networks(planned.task, untrained)
     return Preview(
         plan=planned.plan,
         scored=scored,
@@ -82,6 +86,13 @@ def preview_run(config: RunConfig, registry: Registry) -> Preview:
         student=student,
         phases={PLANNING: seconds, **planned.phases},
     )
+
+
+def _untrained_score(task: DistillationTask, student: nn.Module) -> str:
+    """Say how good the initial weights are."""
+    what = "accuracy" if task.data.labelled else "agreement with the teacher"
+    score = 100 * task.score(student, task.data.test)
+    return f"Before any training the student has {score:.2f} % {what} on the test split."
 
 
 def _student(planned: PlannedRun) -> nn.Module:

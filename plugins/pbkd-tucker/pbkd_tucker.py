@@ -42,8 +42,8 @@ class TuckerBuilder:
     `share` is the maximum share of the dense convolution's MACs; both ranks then are the same share
     of their channels. `energy`, in place of `share`, is the least share of the squared singular
     values that is kept along each of the two; a convolution stays as it is where the three would
-    not be cheaper. `ranks` sets the ranks directly: for each dense convolution those of its input
-    and output channels, one after the other; 0 and 0 for one that stays. `stem` also replaces
+    not be cheaper. `ranks` sets the ranks directly: for each dense convolution the one of its input
+    and the one of its output channels; 0 and 0 for one that stays. `stem` also replaces
     convolutions of images. With `whiten` the kernel is decomposed in the metric of its input
     channels, as calibration has them.
     """

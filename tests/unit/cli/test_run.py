@@ -120,9 +120,10 @@ def test_the_plan_is_shown_and_nothing_is_written_or_trained(
         "builder.stem=true",
     )
     assert (ended.code, ended.err) == (0, "")
-    teacher, images, head, *lines = ended.out.splitlines()
+    teacher, images, untrained, head, *lines = ended.out.splitlines()
     assert teacher.startswith("teacher digits-vgg: 98.89 % of 360 test images")
     assert images.startswith("Images: 8 x 8 pixels")
+    assert re.fullmatch(r"Before any training the student has [\d.]+ % accuracy .*", untrained)
     assert head.split() == ["block", "input", "output", "parameters", "MACs", "ms/step", "worker"]
     rows, (last, scheduler) = lines[:4], lines[4:6]
     assert [row.split()[0] for row in rows] == ["conv1_1", "conv1_2", "conv2_1", "conv2_2"]
