@@ -13,6 +13,7 @@ from pbkd.core.seeding import derive_seed
 from pbkd.data.preprocessing import pretrained_cfg
 from pbkd.errors import PbkdError, TeacherError, UnknownNameError, one_line
 from pbkd.models.adopt import adopt
+from pbkd.models.calibration import block_inputs, takes_calibration
 from pbkd.models.chain import blocks_of
 from pbkd.models.forward_pass import settle
 from pbkd.models.metrics import macs
@@ -94,8 +95,8 @@ def matching(registry: Registry, patterns: Sequence[str]) -> Iterator[str]:
 def cover(registry: Registry, name: str, config: RunConfig, size: int | None) -> Coverage:
     """Try whether a network can be compressed: cut it, replace its blocks, train them one step.
 
-    Weights and the two images are random. A block that the builder does not replace is offered to
-    the candidates, in turn.
+    Weights and the two images are random, and so is calibration. A block that the builder does not
+    replace is offered to the candidates, in turn.
 
     Args:
         registry: The plugins.
@@ -119,7 +120,8 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int | None) ->
         builders = create_builders(registry, builder_choices(config.builder, config.candidates))
         blocks = blocks_of(chain, images[:1], replaceable(chain, config.keep))
         proposals = [
-            _first_proposal(builders, chain[block.position], block, config.seed) for block in blocks
+            _first_proposal(builders, chain[block.position], block, config.seed, calibration)
+            for block, calibration in _with_calibration(builders, chain, blocks, images)
         ]
         _train_one_step(chain, proposals, images, loss, optimisation)
     except PbkdError as error:
@@ -157,11 +159,27 @@ def _check_size(network: nn.Module, images: Tensor) -> None:
         ) from error
 
 
+def _with_calibration(
+    builders: Sequence[BlockBuilder], chain: nn.Sequential, blocks: Sequence[Block], images: Tensor
+) -> Iterator[tuple[Block, Tensor | None]]:
+    """Yield each block with the images' activations before it, if a builder takes calibration."""
+    if any(map(takes_calibration, builders)):
+        yield from zip(
+            blocks, block_inputs(chain, images, [b.position for b in blocks]), strict=True
+        )
+    else:
+        yield from ((block, None) for block in blocks)
+
+
 def _first_proposal(
-    builders: Sequence[BlockBuilder], segment: nn.Module, block: Block, seed: int
+    builders: Sequence[BlockBuilder],
+    segment: nn.Module,
+    block: Block,
+    seed: int,
+    calibration: Tensor | None,
 ) -> Proposal:
     """The first builder's proposal that has a replacement, or the first one."""
-    proposals = [propose(builder, segment, block, seed) for builder in builders]
+    proposals = [propose(builder, segment, block, seed, calibration) for builder in builders]
     return next((p for p in proposals if p.replacement is not None), proposals[0])
 
 
