@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -58,7 +59,7 @@ class Augmentation:
         """Whether images differ from one epoch to the next."""
         return bool(self.choice["name"] != "none" or self.area < 1 or self.external)
 
-    @property
+    @cached_property
     def mixes(self) -> bool:
         """Whether images of a batch are mixed, and so are their labels."""
         return self.strategy is not None and accepts(self.strategy.augment, "labels")
