@@ -26,7 +26,9 @@ class ImageAugmentation(Protocol):
 
     name: ClassVar[str]
 
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(
+        self, images: Tensor, generator: torch.Generator
+    ) -> Tensor | tuple[Tensor, Tensor | None]:
         """Augment a batch.
 
         Called in every worker for each training batch, and in the host process for fine-tuning.
@@ -42,7 +44,7 @@ class ImageAugmentation(Protocol):
                 generator on the CPU is seeded from it, too.
 
         Returns:
-            The augmented images, of the same shape and type.
+            The augmented images, of the same shape and type; or a pair, see above.
 
         Raises:
             DataError: It cannot take images of this shape or type.

@@ -8,8 +8,7 @@ from pbkd.errors import ConfigError
 
 
 def test_the_augmentations_are_registered() -> None:
-    assert register_augmentations() == [Mixup, Cutmix]
-    assert (Mixup.name, Cutmix.name) == ("mixup", "cutmix")
+    assert [kind.name for kind in register_augmentations()] == ["mixup", "cutmix"]
 
 
 @pytest.mark.parametrize("kind", [Mixup, Cutmix])

@@ -22,7 +22,7 @@ from pbkd.plugin.registry import Registry, build_registry
 from pbkd.testing import tiny_data
 
 PLAIN = {"name": "source"}
-KINDS = [
+KINDS: list[dict[str, Any]] = [
     {"name": "crop-flip", "crop": 2},
     {"name": "rand-augment"},
     {"name": "mixup"},

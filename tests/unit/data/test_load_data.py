@@ -180,7 +180,9 @@ def test_facts_that_contradict_the_splits_are_refused(
     labels: Any, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        load_data({"name": "mine"}, registry_with(lambda: dataset(Images(list, labels), **changes)))
+        load_data(
+            {"name": "mine"}, registry_with(lambda: dataset(Images(torch.empty, labels), **changes))
+        )
 
 
 @pytest.mark.parametrize(
