@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pbkd.testing.partitioners import check_partitioner
     from pbkd.testing.plugin import check_plugin, examine
     from pbkd.testing.schedulers import check_scheduler
+    from pbkd.testing.sections import check_section
     from pbkd.testing.selectors import check_selector
     from pbkd.testing.tiny import (
         tiny_costs,
@@ -61,6 +62,7 @@ __all__ = [
     "check_plugin",
     "check_schedule",
     "check_scheduler",
+    "check_section",
     "check_selector",
     "examine",
     "macs",
@@ -98,6 +100,7 @@ __getattr__ = lazy_exports(
         "check_plugin": "pbkd.testing.plugin",
         "check_schedule": "pbkd.core.schedule",
         "check_scheduler": "pbkd.testing.schedulers",
+        "check_section": "pbkd.testing.sections",
         "check_selector": "pbkd.testing.selectors",
         "examine": "pbkd.testing.plugin",
         "macs": "pbkd.models.metrics",

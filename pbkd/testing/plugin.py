@@ -24,6 +24,7 @@ from pbkd.testing.optimisers import check_lr_schedule, check_optimiser
 from pbkd.testing.option_values import other_options, unset_option
 from pbkd.testing.partitioners import check_partitioner
 from pbkd.testing.schedulers import check_scheduler
+from pbkd.testing.sections import check_section
 from pbkd.testing.selectors import check_selector
 from pbkd.testing.time_limit import within
 from pbkd.testing.tiny import tiny_teacher
@@ -52,9 +53,13 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "observer": ("it follows a small run", check_observer),
     "data": ("it loads the same images again", check_data),
     "augmentation": ("images keep shape and type, by the generator alone", check_augmentation),
+    "section": ("its content can be shown, and is the same again", check_section),
     "selector": ("selections keep the limits and are the same again", check_selector),
 }
-_QUICK = ("builder", "loss", "scheduler", "optimiser", "lr-schedule", "augmentation", "selector")
+_QUICK = (
+    *("builder", "loss", "scheduler", "optimiser", "lr-schedule", "augmentation", "selector"),
+    "section",
+)
 LIMIT = 120.0
 """Seconds after which a check is said to hang."""
 _CUTS = "the chain is the teacher, which stays unchanged"

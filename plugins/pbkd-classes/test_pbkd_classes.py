@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from pbkd_classes import ClassesSection, register_sections
 
+from pbkd.testing import check_section
+
 CAT = {"label": 0, "name": "cat", "images": 600, "teacher_correct": 590, "student_correct": 590}
 TWO = {"label": 2, "name": None, "images": 400, "teacher_correct": 390, "student_correct": 370}
 
@@ -29,6 +31,11 @@ def many(count: int) -> list[dict[str, Any]]:
 
 def shares(n: int) -> dict[str, int]:
     return {"teacher_correct": 40, "student_correct": 40 - n % 9}
+
+
+def test_it_keeps_the_contract() -> None:
+    check_section(ClassesSection())
+    check_section(ClassesSection(most_rows=1))
 
 
 def test_few_classes_are_all_shown_the_largest_loss_first() -> None:

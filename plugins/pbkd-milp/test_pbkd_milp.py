@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pbkd_milp import MilpSelector, register_selectors
 
 from pbkd.protocols import BlockOption
+from pbkd.testing import check_selector
 
 OPTIONS = {
     "a": [BlockOption(None, 0.0, {"macs": 10}), BlockOption("a", 0.5, {"macs": 1})],
@@ -16,6 +17,10 @@ OPTIONS = {
         BlockOption("b.1", 0.1, {"macs": 5}),
     ],
 }
+
+
+def test_it_keeps_the_contract() -> None:
+    check_selector(MilpSelector())
 
 
 def picked(limit: float) -> list[str | None] | None:
