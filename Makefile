@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-com
 PYTEST := $(BIN)/pytest --numprocesses=auto --maxprocesses=4
 
 # Unit tests are never slow, and take long to collect.
-SLOW := tests/attack tests/docs tests/integration plugins
+SLOW := tests/attack tests/authors tests/docs tests/integration plugins
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format types unit test slow docs run

@@ -112,3 +112,40 @@ def test_the_tutorial_for_plugin_authors_needs_nothing_but_the_wheel(
     scheduler = load_config(file=folder / "config.yaml").scheduler
     assert scheduler == {"name": "work-sharing", "share": 0.5}
     assert (folder / "result.json").is_file()
+
+
+RUN = """
+pbkd zoo train row --out trained epochs=2
+pbkd run teacher=row teacher.weights=trained/row.safetensors partitioner=pairs \
+  builder=tucker-energy scheduler=milp-scheduler launcher=spawning workers=2 \
+  distill.loss=attention meters=[constant-watts] observers=[epoch-table] \
+  distill.epochs=2 distill.student_fed_epochs=1 finetune.epochs=1
+"""
+LOAD = """
+import pbkd
+
+student = pbkd.load("runs/latest/student")
+ranks = [tuple(c.weight.shape[:2]) for n, c in student.named_modules() if n.endswith("0.1")]
+print(len(ranks), type(student).__name__)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_plugins_of_other_authors_take_part_in_a_run_beside_the_wheel(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    projects = sorted(map(str, (ROOT / "tests" / "authors").glob("pbkd-*")))
+    subprocess.run(["pip", "install", "--quiet", *projects], env=environment, check=True)
+    run_in_shell(Example("sh", RUN, None), tmp_path, environment)
+    run_folder = tmp_path / "runs" / "latest"
+    result = json.loads((run_folder / "result.json").read_text())
+    assert [block["builder"]["name"] for block in result["blocks"] if block["replaced"]]
+    phases = {phase["name"]: phase for phase in result["phases"]}
+    assert phases["teacher-fed"]["joules"].keys() == {"machine-estimate"}
+    table = (run_folder / "epochs.csv").read_text()
+    assert table.startswith("start,0")
+    assert "fine-tuning,student,1," in table
+    assert "\nresult,0." in table
+    loaded = run_in_shell(Example("python", LOAD, None), tmp_path, environment)
+    assert loaded.strip()

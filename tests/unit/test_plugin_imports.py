@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SOURCES = sorted((ROOT / "plugins").glob("*/*.py"))
-LAUNCHERS = {"pbkd_local.py", "pbkd_torchrun.py", "pbkd_ray.py"}
+SOURCES = sorted([*ROOT.glob("plugins/*/*.py"), *ROOT.glob("tests/authors/*/*.py")])
+LAUNCHERS = {"pbkd_local.py", "pbkd_torchrun.py", "pbkd_ray.py", "pbkd_spawning.py"}
 LAUNCHER_TESTS = {"test_pbkd_torchrun.py", "test_pbkd_ray.py"}
 TESTS_ONLY = "pbkd.testing"
 
