@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ class NamedTensor:
     """
 
     name: str
-    tensor: Tensor
+    tensor: Tensor = field(compare=False)
     holder: tuple[str, ...]
 
 
