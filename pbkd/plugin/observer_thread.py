@@ -40,6 +40,7 @@ class ObserverThread:
         self.notes: list[str] = []
         self.missed = 0
         self._observer = observer
+        self._methods = {name for name in dir(type(observer)) if name[0] != "_"}
         self._report = report
         self._events = 0
         self._calls: deque[tuple[str, object]] = deque()
@@ -67,7 +68,8 @@ class ObserverThread:
     def start(self, run: RunInfo) -> None:
         """Begin with `run_started`; what was put before follows."""
         self._run = copy.deepcopy(run)
-        self._calls.appendleft(("run_started", None))
+        if "run_started" in self._methods:
+            self._calls.appendleft(("run_started", None))
         self._thread.start()
 
     def put(self, method: str, value: object) -> None:
@@ -77,7 +79,7 @@ class ObserverThread:
             method: Name of the method; nothing happens if the observer lacks it.
             value: Its first argument, of which the observer gets a copy.
         """
-        if not hasattr(self._observer, method):
+        if method not in self._methods:
             return
         with self._changed:
             if self._is_closed:
@@ -156,9 +158,8 @@ class ObserverThread:
     def _call(self, method: str, value: object) -> None:
         process = os.getpid()
         try:
-            call = getattr(self._observer, method, None)
-            if call is not None:
-                call(*([] if value is None else [copy.deepcopy(value)]), self._run)
+            first = [] if value is None else [copy.deepcopy(value)]
+            getattr(self._observer, method)(*first, self._run)
         except BaseException as error:
             if os.getpid() == process:
                 self._note_failure(method, error)

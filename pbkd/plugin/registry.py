@@ -22,6 +22,7 @@ from pbkd.errors import (
     first_line,
     one_line,
 )
+from pbkd.plugin.attribution import describe_failure
 from pbkd.plugin.hook_functions import check_hooks
 from pbkd.plugin.installed import DISABLED, disabled_plugins, installed_plugins
 from pbkd.plugin.modules import import_plugin
@@ -128,7 +129,7 @@ class Registry:
         Raises:
             UnknownNameError: No strategy of that name is registered for the slot.
             ConfigError: An option is unknown, ill-typed, missing, or rejected by the strategy.
-            PluginError: The strategy declares an option that cannot be configured.
+            PluginError: The strategy has an option that cannot be configured, or ends the process.
         """
         name = choice["name"]
         strategy = self.find(slot, name)
@@ -138,6 +139,9 @@ class Registry:
             return strategy(**keywords)
         except PbkdError:
             raise
+        except SystemExit as error:
+            text = describe_failure(slot, strategy, "__init__", error)
+            raise PluginError(f"{text}.") from error
         except Exception as error:
             raise ConfigError(
                 f"the {slot} '{name}' rejects its options: {first_line(error)}"

@@ -45,7 +45,8 @@ class Observer(Protocol):
     if it did not end in time, and which method raised an exception. What the methods get are
     copies. No call begins while latencies are measured. An observer that computes takes processor
     time from the run, and joules, which a note says; what takes long, such as imports, belongs in
-    its constructor, which is called before the run is measured.
+    its constructor, which is called before the run is measured. It shares the process with the run:
+    it must leave the working directory, torch's settings and torch's random numbers as they are.
 
     On resuming a run, a new observer gets `run_started` again, and `block_finished` and the events
     `EpochDone` and `BlockTrained` also for blocks that were trained before.
