@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["drop_without_features", "try_on_blocks"]
 
-_ROWS = 4
+_ROWS = 8
 
 
 def drop_without_features(
@@ -103,7 +103,7 @@ def try_on_blocks(
 
 def _try(loss: AppliedLoss, replacement: nn.Module, lesson: Lesson) -> None:
     try:
-        with evaluation_mode(replacement):
+        with evaluation_mode(replacement), torch.enable_grad():
             forward = autocast(replacement, lesson.x.dtype)
             output, features = loss.forward(replacement, forward, lesson.x)
         if output.shape == lesson.target.shape and _is_finite(output, lesson.target):

@@ -194,7 +194,10 @@ def _replacements(proposals: Mapping[str, Proposal]) -> dict[str, nn.Module]:
         name: p.replacement for name, p in proposals.items() if p.replacement is not None
     }
     if not replacements:
-        reasons = "; ".join(f"{name}: {p.reason}" for name, p in proposals.items())
+        names: dict[str | None, list[str]] = {}
+        for name, p in proposals.items():
+            names.setdefault(p.reason, []).append(name)
+        reasons = "; ".join(f"{', '.join(blocks)}: {reason}" for reason, blocks in names.items())
         raise ConfigError(f"there is nothing to replace ({reasons or 'all are in `keep`'}).")
     return replacements
 

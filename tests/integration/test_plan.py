@@ -74,6 +74,11 @@ def test_the_paper_form_needs_more_macs_for_the_first_convolution(
     [
         (["keep=['*']"], "nothing to replace"),
         (["builder=separable", "builder.rank=9"], "nothing to replace"),
+        (
+            ["distill.loss=attention-transfer", "distill.loss.features=[7]"],
+            "conv2_2, conv3_1, conv3_2: the loss 'attention-transfer' looks inside, but the"
+            " teacher's segment has no module '7'. Known: 0, 1, 2",
+        ),
         (["distill.loss=mze"], "unknown loss 'mze'. Did you mean 'mse'"),
     ],
 )

@@ -190,7 +190,7 @@ class _Faulty:
         ("input", "is faulty: error changes an argument in place"),
         ("sum", "is faulty: the error of a batch is not the mean of its halves' errors"),
         ("nan", "is faulty: it is nan for finite activations"),
-        ("vector", r"is faulty: error returns a tensor of shape \(4, 5\), not \(\)"),
+        ("vector", r"is faulty: error returns a tensor of shape \(8, 5\), not \(\)"),
     ],
 )
 def test_planning_names_the_loss_that_is_faulty(how: str, told: str) -> None:
@@ -199,6 +199,16 @@ def test_planning_names_the_loss_that_is_faulty(how: str, told: str) -> None:
     with pytest.raises(PluginError, match=start + told):
         losses = apply_to_blocks(_Faulty(how), chain)
         try_on_blocks(losses, chain, {"block0": _learner(4, 5).replacement}, torch.rand(8, 4))
+
+
+def test_planning_takes_a_loss_of_features_alone() -> None:
+    class Inside(_Sees):
+        def error(self, output: Tensor, target: Tensor, context: LossContext) -> Tensor:
+            assert output.shape == target.shape
+            return (context.features["0"] - context.teacher_features["0"]).square().mean()
+
+    chain, replacements = _chain(), {"block0": _learner(4, 5).replacement}
+    try_on_blocks(apply_to_blocks(Inside(), chain), chain, replacements, torch.rand(8, 4))
 
 
 def test_a_loss_that_fails_in_training_fails_the_block_by_name() -> None:
