@@ -19,6 +19,7 @@ from pbkd.execution.job_queue import claim_jobs
 from pbkd.execution.process_group import process_group
 from pbkd.plugin.user_code import trusting_registry
 from pbkd.runs.assignment import read_assignment
+from pbkd.runs.identity import check_rows
 from pbkd.training.activation_cache import CacheSpec
 from pbkd.training.cache_filling import open_cache
 from pbkd.training.feeds import from_cache, recompute
@@ -64,6 +65,7 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     loss = create_loss(registry, config.distill.loss)
     with thread_count(worker.threads):
         task = build_task(config, registry, worker.device, inputs)
+        check_rows(folder, task.data)
         context = WorkerContext(
             folder=folder,
             rank=rank,

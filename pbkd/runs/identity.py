@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from pbkd.core.files import write_json
 from pbkd.core.records import read_record
-from pbkd.errors import IdentityError
+from pbkd.data.checked_split import is_in_memory
+from pbkd.errors import DataError, IdentityError
 from pbkd.models.weights import fingerprint
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["check_choices", "check_identity", "check_inputs", "write_identity"]
+__all__ = ["check_choices", "check_identity", "check_inputs", "check_rows", "write_identity"]
 
 _FILE = "identity.json"
 # These settings do not affect the result. Teacher and data are compared by content: their files
@@ -30,6 +33,7 @@ _FREE = (
     "cache_gigabytes", "workers", "threads", "device", "allow_chance", "out",
 )  # fmt: skip
 _FREE_DATA = ("path", "download")
+_ROWS = 256
 
 
 def write_identity(folder: Path, config: RunConfig, task: DistillationTask) -> None:
@@ -65,6 +69,24 @@ def check_inputs(folder: Path, config: RunConfig, task: DistillationTask) -> Non
     _check(folder, _read(folder).inputs, _inputs(config, task))
 
 
+def check_rows(folder: Path, data: Dataset) -> None:
+    """Check in a worker that its data has the rows that the host's has.
+
+    Labels are compared, and images in memory. Images that are decoded may differ in a bit between
+    machines.
+
+    Raises:
+        DataError: They differ.
+    """
+    if not (folder / _FILE).is_file():
+        return
+    if _read(folder).inputs["data.rows"] != _rows_fingerprint(data):
+        raise DataError(
+            f"the data '{data.name}' gave other images or labels, or another order, to a worker"
+            " than to the host: its source must return the same in every process."
+        )
+
+
 @dataclass(frozen=True)
 class _Identity:
     """The content of `identity.json`: values by key."""
@@ -94,7 +116,10 @@ def _inputs(config: RunConfig, task: DistillationTask) -> dict[str, Any]:
                 "mean": list(teacher.normalization.mean),
                 "std": list(teacher.normalization.std),
             },
-            "data": {"content": _data_fingerprint(task.data, task)},
+            "data": {
+                "content": _data_fingerprint(task.data, task),
+                "rows": _rows_fingerprint(task.data),
+            },
             "partitioner": {**config.partitioner, "name": task.partitioner},
         }
     )
@@ -106,6 +131,17 @@ def _data_fingerprint(data: Dataset, task: DistillationTask) -> str:
     for split in (data.train, data.validation, data.test):
         digest.update(f"{len(split)} ".encode() + split.labels.cpu().numpy().tobytes())
     digest.update(task.images.float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _rows_fingerprint(data: Dataset) -> str:
+    """Return a digest of all labels, and of some training images in memory."""
+    digest = hashlib.sha256()
+    for split in (data.train, data.validation, data.test) if data.labelled else (data.train,):
+        digest.update(f"{len(split)} ".encode() + split.labels.cpu().numpy().tobytes())
+    if is_in_memory(data.train):
+        rows = torch.linspace(0, len(data.train) - 1, min(_ROWS, len(data.train))).long()
+        digest.update(data.train.images(rows).numpy().tobytes())
     return digest.hexdigest()
 
 
