@@ -12,6 +12,7 @@ from omegaconf import MISSING
 
 from pbkd import hookspecs, protocols
 from pbkd.config.options import option_types, unchecked_options
+from pbkd.config.schema import STRATEGIES
 from pbkd.plugin.contract import called_functions, contract_markdown
 from pbkd.plugin.interfaces import (
     definition_markdown,
@@ -154,22 +155,22 @@ def _target(slot: str, strategy: Any) -> Any:
 
 
 _PREFIXES = {
-    "meter": "",
-    "loss": "distill.loss.",
-    "selector": "budget.selector.",
+    **{slot: f"{key}." for key, slot in reversed(STRATEGIES.items())},
+    "model": "teacher.",
     "exporter": "--option ",
     "section": "--option NAME.",
 }
-"""What stands before the options of a slot whose name is not its key."""
+"""What stands before the options of a slot; those of a choice in a list have no key of their own.
+"""
 
 
 def _strategy(slot: str, strategy: Any) -> list[str]:
     """Return what a strategy or a model is, in one line, then a line for each of its options."""
     if slot == "model":
-        summary, target, prefix = strategy.summary, strategy.build, "teacher."
-    else:  # a meter is one of a list, so its options have no key of their own
+        summary, target = strategy.summary, strategy.build
+    else:
         summary, target = _summary(strategy), strategy
-        prefix = _PREFIXES.get(slot, f"{slot}.")
+    prefix = _PREFIXES.get(slot, "")
     head = f"{slot} {strategy.name}"
     return [f"{head}: {summary}" if summary else head, *_options(target, prefix)]
 

@@ -53,6 +53,9 @@ ON_REQUEST = ("calibration", "context", "labels", "workload")
 """Arguments that methods get by keyword if they have a parameter of that name (`accepts`)."""
 
 
+_RESERVED = ("auto", "memory", "none", "source")
+
+
 def contracts_of(module: object) -> tuple[int, ...] | None:
     """Return the versions of the contract that a plugin's module states; None if it states none.
 
@@ -107,6 +110,8 @@ def find_fault(slot: str, strategy: Any) -> str | None:
     """
     if not isinstance(getattr(strategy, "name", None), str) or not strategy.name:
         return "has no name"
+    if ":" in strategy.name or strategy.name in _RESERVED:
+        return f"has the name '{strategy.name}', which has another meaning in a configuration"
     if slot == "model":
         return None if isinstance(strategy, protocols.ZooModel) else "is not a pbkd.ZooModel"
     if not isinstance(strategy, type):

@@ -37,6 +37,12 @@ def test_a_plugin_is_shown_with_its_options(pbkd: Pbkd) -> None:
     )  # fmt: skip
     assert lines[3].startswith("builder low-rank: Replace every dense k x k convolution of a block")
     assert "  builder.share: float = 0.24" in lines
+    for plugin, option in [
+        ("lr-schedules", "distill.schedule.warmup: float = 0.05"),
+        ("optimisers", "distill.optimiser.momentum: float = 0.9"),
+        ("crop-flip", "augmentation.crop: int = 4"),
+    ]:
+        assert f"  {option}" in pbkd("plugins", "show", plugin).out.splitlines()
     assert "  teacher.width: float = 1.0" in pbkd("plugins", "show", "zoo").out.splitlines()
     assert mistake(pbkd("plugins", "show", "gredy")).startswith("there is no plugin 'gredy': ")
 

@@ -85,6 +85,8 @@ def test_an_installed_plugin_is_found(install: Install) -> None:
         (registers("return None"), "register_schedulers registers None, not a list"),
         (registers("return [object]"), "which has no name"),
         (registers("return [type('X', (), {'name': ''})]"), "which has no name"),
+        (registers("return [type('X', (), {'name': 'a:b'})]"), "which has the name 'a:b', which"),
+        (registers("return [type('X', (), {'name': 'auto'})]"), "which has the name 'auto', which"),
         (registers("return [type('X', (), {'name': 'x'})()]"), "which is not a class"),
         (registers("return [type('X', (), {'name': 'x'})]"), "which has no method schedule"),
         (
