@@ -108,10 +108,8 @@ def find_fault(slot: str, strategy: Any) -> str | None:
     Returns:
         What is wrong with it, such as "has no name"; None if nothing is.
     """
-    if not isinstance(getattr(strategy, "name", None), str) or not strategy.name:
-        return "has no name"
-    if ":" in strategy.name or strategy.name in _RESERVED:
-        return f"has the name '{strategy.name}', which has another meaning in a configuration"
+    if fault := _name_fault(getattr(strategy, "name", None)):
+        return fault
     if slot == "model":
         return None if isinstance(strategy, protocols.ZooModel) else "is not a pbkd.ZooModel"
     if not isinstance(strategy, type):
@@ -130,6 +128,14 @@ def find_fault(slot: str, strategy: Any) -> str | None:
         value = getattr(strategy, name, None)
         if value is None or (kinds[name] == "ClassVar[str]" and not isinstance(value, str)):
             return f"has no attribute {name}" + (", a text" if value is not None else "")
+    return None
+
+
+def _name_fault(name: object) -> str | None:
+    if not isinstance(name, str) or not name:
+        return "has no name"
+    if ":" in name or name in _RESERVED:
+        return f"has the name '{name}', which has another meaning in a configuration"
     return None
 
 

@@ -9,12 +9,13 @@ from pbkd.plugin.signatures import accepts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from missing_module import Missing
+    from fractions import Fraction
 
 
 class Builder:
-    def build(self, segment: object, block: object, calibration: Missing = None) -> None: ...
+    def build(
+        self, segment: object, block: object, calibration: Fraction | None = None
+    ) -> None: ...
 
     def __call__(self, calibration: object) -> None: ...
 
