@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pbkd_adamw import AdamW
 from pbkd_lr_schedules import Cosine
-from pbkd_optimisers import AdamW
 
 from pbkd.training.optimisation import Optimisation
 

@@ -1,4 +1,4 @@
-"""Learning rate schedules: a linear warm-up, then a cosine, a line or a constant."""
+"""Learning rate schedules: a linear warm-up, then a cosine or a line to zero."""
 
 from __future__ import annotations
 
@@ -58,26 +58,6 @@ class Linear:
         return (steps - step) / max(1, steps - rising)
 
 
-@dataclass(frozen=True)
-class Constant:
-    """The peak learning rate, by default from the first step on.
-
-    Args:
-        warmup: Share of the steps in which the rate rises to its peak, between 0 and 1.
-    """
-
-    name: ClassVar[str] = "constant"
-    warmup: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the share."""
-        _check_share(self.warmup)
-
-    def factor(self, step: int, steps: int) -> float:
-        """Return the factor of the peak learning rate."""
-        return min(1.0, (step + 1) / _rising_steps(steps, self.warmup))
-
-
 def _rising_steps(steps: int, warmup: float) -> int:
     return max(1, int(steps * warmup))
 
@@ -89,5 +69,5 @@ def _check_share(warmup: float) -> None:
 
 @hookimpl
 def register_lr_schedules() -> list[type]:
-    """Register the schedules `cosine`, `linear` and `constant`."""
-    return [Cosine, Linear, Constant]
+    """Register the schedules `cosine` and `linear`."""
+    return [Cosine, Linear]

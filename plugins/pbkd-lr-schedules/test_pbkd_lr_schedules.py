@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 import pytest
-from pbkd_lr_schedules import Constant, Cosine, Linear, register_lr_schedules
+from pbkd_lr_schedules import Cosine, Linear, register_lr_schedules
 
 from pbkd.errors import ConfigError
 from pbkd.testing import check_lr_schedule
 
-SCHEDULES = [Cosine, Linear, Constant]
+SCHEDULES = [Cosine, Linear]
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
@@ -18,7 +18,7 @@ def test_they_keep_the_contract(kind: Any, warmup: float) -> None:
     check_lr_schedule(kind(warmup=warmup))
 
 
-def factors(schedule: Cosine | Linear | Constant, steps: int) -> list[float]:
+def factors(schedule: Cosine | Linear, steps: int) -> list[float]:
     return [schedule.factor(step, steps) for step in range(steps)]
 
 
@@ -39,11 +39,6 @@ def test_the_line_falls_evenly_after_its_warm_up() -> None:
     )
 
 
-def test_the_constant_stays_at_the_peak() -> None:
-    assert factors(Constant(), 4) == [1.0] * 4
-    assert factors(Constant(warmup=0.5), 4) == [0.5, 1.0, 1.0, 1.0]
-
-
 @pytest.mark.parametrize("kind", SCHEDULES)
 def test_the_warm_up_is_a_share(kind: Any) -> None:
     for warmup in (-0.1, 1.1, math.nan):
@@ -53,4 +48,4 @@ def test_the_warm_up_is_a_share(kind: Any) -> None:
 
 def test_they_are_registered() -> None:
     names = [schedule.name for schedule in register_lr_schedules()]  # type: ignore[attr-defined]
-    assert names == ["cosine", "linear", "constant"]
+    assert names == ["cosine", "linear"]

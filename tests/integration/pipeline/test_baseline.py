@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from pbkd_optimisers import SGD
+from pbkd_sgd import SGD
 from pbkd_soft_target import SoftTarget
 
 from pbkd.config.load import load_config

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from pbkd_optimisers import SGD, AdamW
+from pbkd_adamw import AdamW
+from pbkd_sgd import SGD
 
 from pbkd.errors import CheckpointError
 from pbkd.training.checkpoint import CheckpointStore, is_checkpoint_due, restore, snapshot

@@ -1,4 +1,4 @@
-"""The optimisers `adamw` and `sgd`, as torch has them."""
+"""The optimiser `sgd`, as torch has it."""
 
 from __future__ import annotations
 
@@ -15,34 +15,9 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from pbkd.protocols import OptimiserBuilder
+
 PBKD_CONTRACT = 2
-
-
-@dataclass(frozen=True)
-class AdamW:
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101).
-
-    Args:
-        betas: Decay of the running means of the gradient and of its square, in [0, 1).
-        eps: Added to the denominator, at least 0.
-    """
-
-    name: ClassVar[str] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-
-    def build(
-        self, parameters: Sequence[nn.Parameter], lr: float, weight_decay: float
-    ) -> torch.optim.Optimizer:
-        """Build torch's AdamW, fused where torch has a fused kernel."""
-        return torch.optim.AdamW(
-            parameters,
-            lr=lr,
-            weight_decay=weight_decay,
-            betas=self.betas,
-            eps=self.eps,
-            fused=_has_fused_kernel(parameters),
-        )
 
 
 @dataclass(frozen=True)
@@ -76,15 +51,11 @@ class SGD:
             weight_decay=weight_decay,
             momentum=self.momentum,
             nesterov=self.nesterov,
-            fused=_has_fused_kernel(parameters),
+            fused=parameters[0].device.type in ("cpu", "cuda"),
         )
 
 
-def _has_fused_kernel(parameters: Sequence[nn.Parameter]) -> bool:
-    return parameters[0].device.type in ("cpu", "cuda")
-
-
 @hookimpl
-def register_optimisers() -> list[type]:
-    """Register the optimisers `adamw` and `sgd`."""
-    return [AdamW, SGD]
+def register_optimisers() -> list[type[OptimiserBuilder]]:
+    """Register the optimiser `sgd`."""
+    return [SGD]
