@@ -115,7 +115,11 @@ def _module_at(name: str) -> str:
 def new(
     name: Annotated[str, typer.Argument(help="Name of the plugin, such as my-scheduler.")],
     kind: Annotated[
-        str, typer.Option(help="scheduler, partitioner, builder, loss, meter, launcher or zoo.")
+        str,
+        typer.Option(
+            help="scheduler, partitioner, builder, loss, meter, launcher, zoo, observer, data,"
+            " augmentation, optimiser, lr-schedule, exporter, selector or section."
+        ),
     ],
 ) -> None:
     """Create a plugin project in the folder pbkd-NAME, as a copy of a built-in plugin.
@@ -128,7 +132,9 @@ def new(
     from pbkd.plugin.scaffold import KINDS, new_plugin
 
     folder = new_plugin(build_registry(), kind, name, Path())
-    typer.echo(f"{folder}: created as a copy of '{KINDS[kind][1]}'")
+    original = KINDS[kind][1]
+    how = f"as a copy of '{original}'" if original else "from a template"
+    typer.echo(f"{folder}: created {how}")
     typer.echo(f"install it with: pip install --editable {folder}")
 
 

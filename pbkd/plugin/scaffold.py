@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from string import Template
 from typing import TYPE_CHECKING
 
 from pbkd.errors import ConfigError, did_you_mean
 from pbkd.hookspecs import CONTRACT
+from pbkd.plugin.scaffold_texts import OBSERVER, PROJECT, README, TEST, ZOO_HOOK
 from pbkd.plugin.slots import SLOTS
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "new_plugin"]
 
-# By kind of plugin: the slot and the name of the built-in strategy that serves as the template.
-KINDS = {
+KINDS: dict[str, tuple[str, str]] = {
     "scheduler": ("scheduler", "round-robin"),
     "partitioner": ("partitioner", "vgg"),
     "builder": ("builder", "identity"),
@@ -29,89 +28,23 @@ KINDS = {
     "meter": ("meter", "rapl"),
     "launcher": ("launcher", "local"),
     "zoo": ("model", "digits-vgg"),
+    "observer": ("observer", ""),
+    "data": ("data", "synthetic"),
+    "augmentation": ("augmentation", "crop-flip"),
+    "optimiser": ("optimiser", "sgd"),
+    "lr-schedule": ("lr-schedule", "constant"),
+    "exporter": ("exporter", "torchscript"),
+    "selector": ("selector", "milp"),
+    "section": ("section", "classes"),
 }
+"""By kind of plugin: the slot, and the built-in strategy that is copied; empty for a template."""
+_USES = {
+    "zoo": "pbkd run teacher={} teacher.weights=random",
+    "exporter": "pbkd export runs/latest --format {}",
+    "section": "pbkd report runs/latest --section {}",
+}
+"""By kind that `pbkd run --plugin NAME` does not select: what uses it."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_PROJECT = Template("""\
-[build-system]
-requires = ["hatchling>=1.26"]
-build-backend = "hatchling.build"
-
-[project]
-name = "pbkd-$name"
-version = "0.1.0"
-description = "A $kind plugin for pbkd."
-readme = "README.md"
-license = "Apache-2.0"
-requires-python = ">=3.10"
-dependencies = ["pbkd"]
-
-[project.optional-dependencies]
-test = ["pbkd[testing]"]
-
-[project.entry-points.pbkd]
-$name = "$module"
-
-[tool.hatch.build.targets.wheel]
-only-include = ["$module.py"]
-""")
-_TEST = Template("""\
-from __future__ import annotations
-
-import $module
-from pbkd.testing import check_plugin
-
-
-def test_conformance() -> None:
-    check_plugin($module)
-
-
-def test_registered_names() -> None:
-    assert [$item.name for $item in $module.$hook()] == ["$name"]
-""")
-_README = Template("""\
-# pbkd-$name
-
-A $kind plugin for pbkd, created from the built-in `$original`.
-
-## Installation
-
-    pip install --editable '.[test]'
-
-## Usage
-
-    pbkd run $use
-
-## Development
-
-The plugin is the module `$module.py`. `pbkd plugins hooks` prints the interface it implements.
-The first command below runs its tests, the second the conformance tests of pbkd.
-
-    python -m pytest
-    pbkd plugins check $name
-""")
-_ZOO_HOOK = Template('''
-
-PBKD_CONTRACT = $contract
-
-
-@hookimpl
-def register_models() -> list[ZooModel]:
-    """Register the model `$name`.
-
-    Returns:
-        The models of this zoo, by unique names.
-    """
-    return [
-        ZooModel(
-            name="$name",
-            build=$function,
-            summary="a VGG with 6 convolutions for 8x8 images",
-            mean=(0.5,),
-            std=(0.5,),
-            input_shape=(1, 8, 8),
-        )
-    ]
-''')
 
 
 def new_plugin(registry: Registry, kind: str, name: str, parent: Path) -> Path:
@@ -139,21 +72,19 @@ def new_plugin(registry: Registry, kind: str, name: str, parent: Path) -> Path:
     module = f"pbkd_{name.replace('-', '_')}"
     values = {
         "name": name,
-        "kind": "model" if kind == "zoo" else kind,
+        "slot": f"the {slot}",
         "module": module,
-        "original": original,
-        "item": slot,
+        "original": f"the built-in `{original}`" if original else "a template",
+        "item": slot.replace("-", "_"),
         "hook": SLOTS[slot],
-        "use": f"teacher={name} teacher.weights=random" if kind == "zoo" else f"--plugin {name}",
+        "use": _USES.get(kind, "pbkd run --plugin {}").format(name),
     }
-    source = (
-        _render_zoo(registry, name) if kind == "zoo" else _render_strategy(registry, kind, name)
-    )
+    source = _render(registry, kind, name)
     folder.mkdir(parents=True)
-    (folder / "pyproject.toml").write_text(_PROJECT.substitute(values))
-    (folder / "README.md").write_text(_README.substitute(values))
+    (folder / "pyproject.toml").write_text(PROJECT.substitute(values))
+    (folder / "README.md").write_text(README.substitute(values))
     (folder / f"{module}.py").write_text(source)
-    (folder / f"test_{module}.py").write_text(_TEST.substitute(values))
+    (folder / f"test_{module}.py").write_text(TEST.substitute(values))
     return folder
 
 
@@ -171,6 +102,16 @@ def _check_name(registry: Registry, kind: str, name: str) -> None:
         )
 
 
+def _render(registry: Registry, kind: str, name: str) -> str:
+    """Return the source of a new plugin's module."""
+    if kind == "zoo":
+        return _render_zoo(registry, name)
+    if kind == "observer":
+        observer = _class_name(name, kind, "")
+        return OBSERVER.substitute(name=name, observer=observer, contract=CONTRACT)
+    return _render_strategy(registry, kind, name)
+
+
 def _render_strategy(registry: Registry, kind: str, name: str) -> str:
     """Copy the source of the built-in strategy, with strategy and class renamed."""
     slot, original = KINDS[kind]
@@ -185,9 +126,11 @@ def _render_strategy(registry: Registry, kind: str, name: str) -> str:
 
 def _class_name(name: str, kind: str, source: str) -> str:
     """Convert the name to CamelCase, plus the kind if it lacks it or `source` has that name."""
-    camel = "".join(part.capitalize() for part in name.split("-"))
-    free = camel.endswith(kind.capitalize()) and not re.search(rf"\b{camel}\b", source)
-    return camel if free else camel + kind.capitalize()
+    camel, ending = (
+        "".join(part.capitalize() for part in text.split("-")) for text in (name, kind)
+    )
+    free = camel.endswith(ending) and not re.search(rf"\b{camel}\b", source)
+    return camel if free else camel + ending
 
 
 def _render_zoo(registry: Registry, name: str) -> str:
@@ -199,7 +142,7 @@ def _render_zoo(registry: Registry, name: str) -> str:
     imports = [n for n in ast.parse(source).body if isinstance(n, (ast.Import, ast.ImportFrom))]
     lines = source.splitlines(keepends=True)
     lines.insert(imports[-1].lineno - 1, "from pbkd import ZooModel, hookimpl\n")
-    hook = _ZOO_HOOK.substitute(name=name, function=function, contract=CONTRACT)
+    hook = ZOO_HOOK.substitute(name=name, function=function, contract=CONTRACT)
     return _with_docstring("".join(lines) + hook, "zoo", name)
 
 

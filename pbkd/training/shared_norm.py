@@ -29,7 +29,7 @@ def norms_of(module: nn.Module) -> Iterator[_Norm]:
 def share_norms(module: nn.Module, group: dist.ProcessGroup) -> None:
     """Let every BatchNorm in training mode use the statistics of all workers' rows.
 
-    Statistics, outputs and gradients are those of one worker with the whole batch, up to rounding.
+    Statistics, outputs and gradients equal one worker's with the whole batch, up to rounding.
 
     Args:
         module: The network, changed in place.

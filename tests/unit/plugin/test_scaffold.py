@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pbkd.errors import ConfigError
-from pbkd.plugin.registry import build_registry
+from pbkd.plugin.registry import build_registry, load_plugin
 from pbkd.plugin.scaffold import KINDS, new_plugin
-from pbkd.plugin.slots import PROTOCOLS
+from pbkd.plugin.slots import PROTOCOLS, SLOTS
+from pbkd.testing import examine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ def test_a_new_plugin_registers_its_name_and_nothing_of_its_originals(
     registry: Registry, tmp_path: Path, kind: str, slot: str
 ) -> None:
     folder = new_plugin(registry, kind, f"my-{kind}", tmp_path)
-    module = folder / f"pbkd_my_{kind}.py"
+    module = folder / f"pbkd_my_{kind.replace('-', '_')}.py"
     assert {path.name for path in folder.iterdir()} == {
         module.name, f"test_{module.name}", "README.md", "pyproject.toml",
     }  # fmt: skip
@@ -29,10 +30,25 @@ def test_a_new_plugin_registers_its_name_and_nothing_of_its_originals(
     assert fresh.provided_by(str(module)) == {slot: (f"my-{kind}",)}
     strategy = fresh.find(slot, f"my-{kind}")
     if slot in PROTOCOLS:
-        assert strategy.__name__ == f"My{kind.capitalize()}"
+        assert strategy.__name__ == f"My{kind.title().replace('-', '')}"
+    if slot in PROTOCOLS and KINDS[kind][1]:
         original = fresh.find(slot, KINDS[kind][1]).__name__
         assert not re.search(rf"\b{original}\b", module.read_text())
     assert "PBKD_CONTRACT = 2\n" in module.read_text()
+
+
+def test_there_is_a_kind_for_every_slot() -> None:
+    assert sorted(slot for slot, _ in KINDS.values()) == sorted(SLOTS)
+
+
+@pytest.mark.parametrize("kind", ["observer", "data", "lr-schedule", "section"])
+def test_a_new_plugin_passes_the_tests_of_its_kind(
+    registry: Registry, tmp_path: Path, kind: str
+) -> None:
+    new_plugin(registry, kind, "mine", tmp_path)
+    fresh = build_registry()
+    (check,) = examine(fresh, load_plugin(fresh, str(tmp_path / "pbkd-mine" / "pbkd_mine.py")))
+    assert check.passed, check.detail
 
 
 @pytest.mark.parametrize(
