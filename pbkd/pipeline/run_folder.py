@@ -69,6 +69,7 @@ def reopen_folder(folder: Path, registry: Registry, planned: PlannedRun) -> Path
     check_identity(folder, planned.config, planned.task)
     _remember_code(folder, registry, planned.config)
     write_configuration(folder, to_yaml(planned.config))
+    write_builders(folder, planned.plan)
     write_plan(folder, planned.plan, cost_table(planned))
     record_event(folder, "host", Resumed())
     if folder.with_name("latest").is_symlink():

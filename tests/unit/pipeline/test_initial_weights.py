@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -8,7 +9,12 @@ from torch import nn
 
 from pbkd.errors import RunFolderError
 from pbkd.models.weights import write_weights
-from pbkd.pipeline.initial_weights import restore_initial_weights, write_initial_weights
+from pbkd.pipeline.initial_weights import (
+    recorded_builders,
+    restore_initial_weights,
+    write_builders,
+    write_initial_weights,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,3 +91,19 @@ def test_a_folder_in_the_place_of_weights_is_told(folder: Path) -> None:
     path.mkdir()
     with pytest.raises(RunFolderError, match="cannot be written"):
         restore_initial_weights(folder, replacements())
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"{", b"[1]", b'{"a": 3}'])
+def test_the_options_that_builders_chose_are_read_again_unless_damaged(
+    folder: Path, damage: bytes | None
+) -> None:
+    chosen = {"a": {"name": "low-rank", "ranks": [3]}, "a.1": {"name": "ghost"}}
+    blocks = [SimpleNamespace(name=name, builder=choice) for name, choice in chosen.items()]
+    plan: Any = SimpleNamespace(trained=blocks)
+    write_builders(folder, plan)
+    assert recorded_builders(folder) == chosen
+    path = folder / "initial" / "builders.json"
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    assert recorded_builders(folder) == {}
