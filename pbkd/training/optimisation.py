@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch import Tensor
 
 from pbkd.errors import PLUGIN_FAILURES, PluginError
 from pbkd.plugin.attribution import describe_failure, describe_strategy
@@ -99,6 +100,11 @@ def build_optimiser(
         raise PluginError(
             f"{describe_strategy('optimiser', builder)} builds an optimiser of other parameters:"
             " pass all that `build` is given, and no others, to it."
+        )
+    if not all(isinstance(group.get("lr"), (float, int, Tensor)) for group in built.param_groups):
+        raise PluginError(
+            f"{describe_strategy('optimiser', builder)} builds an optimiser without a learning rate"
+            " `lr` in each parameter group, which the schedule sets."
         )
     return built
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
@@ -159,14 +159,14 @@ def test_a_mistake_is_told_before_anything_is_trained(
 
 
 class NeedsLabels:
-    name = "needs-labels"
+    name: ClassVar[str] = "needs-labels"
 
     def error(self, output: Any, target: Any, context: Any) -> Any:  # noqa: ARG002
         return torch.nn.functional.cross_entropy(output, context.labels)
 
 
 class Feature(NeedsLabels):
-    name = "feature"
+    name: ClassVar[str] = "feature"
     features = ("no.such.module",)
 
 

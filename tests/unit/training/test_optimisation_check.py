@@ -101,6 +101,8 @@ class StandsStill(optim.SGD):
         (lambda p, *_: optim.Adam(p, betas=(2, 0)), "failed in build (ValueError: Invalid beta"),
         (lambda p, *_: optim.LBFGS(p), "has a `step` that needs the argument 'closure'"),
         (lambda p, *_: optim.SparseAdam(p), "failed in step (RuntimeError: SparseAdam does not"),
+        (lambda p, *_: optim.Optimizer(p, {}), "without a learning rate `lr` in each parameter"),
+        (lambda p, *_: optim.Optimizer(p, {"lr": None}), "without a learning rate `lr` in each"),
         (Raises, "failed in step (RuntimeError: no way)."),
         (StandsStill, "changes no parameter when it takes a step."),
         (lambda p, *_: optim.SGD(p, lr=0.0), "changes no parameter when it takes a step."),
