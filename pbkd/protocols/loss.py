@@ -63,9 +63,9 @@ class Loss(Protocol):
     def error(self, output: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Return a scalar, differentiable in the output, and change neither argument.
 
-        Called for each block in each step: in planning, in the host process, on one batch; then in
-        every worker. An exception counts as a failure of the block. A loss that `finetune.loss`
-        selects is called in the host process.
+        Planning, in the host process, tries it on a few rows of each block, and an exception stops
+        the run. Then it is called for each block in each step, in every worker, and an exception
+        fails the block. A loss that `finetune.loss` selects is called in the host process.
 
         Args:
             output: The output of the network in training, (B, …).
