@@ -158,7 +158,7 @@ _PREFIXES = {
     **{slot: f"{key}." for key, slot in reversed(STRATEGIES.items())},
     "model": "teacher.",
     "exporter": "--option ",
-    "section": "--option NAME.",
+    "section": "--option {name}.",
 }
 """What stands before the options of a slot; those of a choice in a list have no key of their own.
 """
@@ -170,7 +170,7 @@ def _strategy(slot: str, strategy: Any) -> list[str]:
         summary, target = strategy.summary, strategy.build
     else:
         summary, target = _summary(strategy), strategy
-    prefix = _PREFIXES.get(slot, "")
+    prefix = _PREFIXES.get(slot, "").format(name=strategy.name)
     head = f"{slot} {strategy.name}"
     return [f"{head}: {summary}" if summary else head, *_options(target, prefix)]
 
