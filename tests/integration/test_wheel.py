@@ -16,6 +16,7 @@ import pytest
 from pbkd.config.load import load_config
 from tests.docs.documents import TUTORIAL, Example, examples
 from tests.docs.shell import environment_of, run_in_shell
+from tests.integration.test_layout import PLUGINS, module_of, named, on_demand
 from tests.paths import ROOT
 
 
@@ -65,7 +66,7 @@ print(json.dumps(told))
 
 @pytest.mark.slow
 def test_every_plugin_is_loaded_from_the_wheel(environment: dict[str, str], tmp_path: Path) -> None:
-    modules = sorted(path.stem for path in ROOT.glob("plugins/pbkd-*/pbkd_*.py"))
+    modules = [module_of(plugin) for plugin in PLUGINS]
     code = f"import sys, {', '.join(modules)}\nprint(sys.prefix)\n" + "".join(
         f"print({module}.__file__)\n" for module in modules
     )
@@ -75,11 +76,8 @@ def test_every_plugin_is_loaded_from_the_wheel(environment: dict[str, str], tmp_
     listed = run_in_shell(Example("sh", "pbkd plugins list", None), tmp_path, environment)
     assert "broken" not in listed
     names = {line.split()[0] for line in listed.splitlines() if line.strip()}
-    on_demand = {"tensorboard", "trackio", "tucker"}
-    assert {
-        module.removeprefix("pbkd_").replace("_", "-") for module in modules
-    } - on_demand < names
-    assert not names & on_demand
+    for plugin in PLUGINS:
+        assert (named(plugin) in names) != on_demand(plugin), plugin.name
 
 
 @pytest.mark.slow
