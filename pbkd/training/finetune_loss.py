@@ -40,7 +40,8 @@ def check_finetune_loss(loss: Loss, task: DistillationTask) -> None:
     applied, x = apply_to_student(loss, task), task.images[:_ROWS]
     labels = task.data.train.labels[: len(x)].to(x.device) if task.data.labelled else None
     try:
-        logits, features = applied.forward(task.chain, task.chain, x)
+        forward = autocast(task.chain, task.dtype)
+        logits, features = applied.forward(task.chain, forward, x)
         context = applied.context(x, epoch=0, features=features, teacher_x=x, labels=labels)
         with torch.enable_grad():
             try_loss(applied, logits.float().flip(0), logits.float(), context)
