@@ -90,6 +90,7 @@ def test_what_a_builder_chose_rebuilds_its_student_everywhere(pbkd: Pbkd, plugin
     assert pbkd("export", run, "--format", "safetensors", "--out", "mine").code == 0
 
 
+@pytest.mark.slow
 def test_what_only_this_process_knows_is_found_out(
     plugin: Path, tmp_path: Path, digits: DistillationTask
 ) -> None:
