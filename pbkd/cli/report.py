@@ -92,7 +92,7 @@ def _page(
 
 def _provided(registry: Registry, plugins: Sequence[str]) -> list[str]:
     """Return the sections of the plugins that `--plugin` names; each must have one."""
-    names = []
+    names: list[str] = []
     for spec in plugins:
         provided = registry.provided_by(spec).get("section", ())
         if not provided:

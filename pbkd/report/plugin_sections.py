@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import ReportSection
     from pbkd.report.report_data import ReportData
+    from pbkd.runs.plan_files import RecordedPlan
 
 
 __all__ = ["DEFAULT_SECTIONS", "render_sections"]
@@ -57,21 +58,24 @@ def render_sections(
 
 def _reported(data: ReportData) -> ReportedRun:
     """Copy what a section may read."""
-    plan = data.plan and ReportedPlan(
-        costs=data.plan.table.costs,
-        workers=data.plan.workers,
-        schedule=data.plan.schedule,
-        workload=data.plan.table.workload,
-        scheduler=data.plan.scheduler,
-        why=data.plan.why,
-    )
     return ReportedRun(
         name=data.run.name,
         result=copy.deepcopy(data.run.result),
         baselines=copy.deepcopy(data.run.baselines),
         events=tuple(data.events),
         configuration=data.config,
-        plan=plan,
+        plan=None if data.plan is None else _plan(data.plan),
+    )
+
+
+def _plan(plan: RecordedPlan) -> ReportedPlan:
+    return ReportedPlan(
+        costs=plan.table.costs,
+        workers=plan.workers,
+        schedule=plan.schedule,
+        workload=plan.table.workload,
+        scheduler=plan.scheduler,
+        why=plan.why,
     )
 
 
