@@ -182,7 +182,7 @@ def test_what_would_change_the_result_is_refused(
     for change, message in (
         ("seed=1", "seed was 0 and is 1"),
         ("distill.epochs=4", "distill.epochs was 3 and is 4"),
-        ("builder.rank=2", "builder.rank was not set and is 2"),
+        ("builder.share=0.3", "builder.share was not set and is 0.3"),
         ("teacher=digits-resnet", "teacher.name was digits-vgg and is digits-resnet"),
     ):
         with pytest.raises(IdentityError, match=message):
