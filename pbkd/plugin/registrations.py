@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -42,12 +43,13 @@ def registered_strategies(
     for slot, hook in SLOTS.items():
         for strategy in _registered(manager, hook, module):
             if fault := find_fault(slot, strategy):
-                raise PluginError(f"{hook} registers {strategy!r}, which {fault}.")
+                raise PluginError(f"{hook} registers {_described(strategy)}, which {fault}.")
             key = strategy.name
             if key in found[slot] or (slot, key) in owners:
                 owner = owners.get((slot, key), plugin)
                 raise PluginError(
-                    f"it registers the {slot} '{key}', a name already taken by '{owner}'."
+                    f"it registers the {slot} '{key}', a name already taken by '{owner}':"
+                    " choose another."
                 )
             found[slot][key] = strategy
     return found
@@ -58,5 +60,12 @@ def _registered(manager: pluggy.PluginManager, hook: str, module: object) -> Ite
         if implementation.plugin is module:
             registered = implementation.function()
             if not isinstance(registered, Iterable):
-                raise PluginError(f"{hook} registers {registered!r}, not a list.")
+                raise PluginError(f"{hook} registers {_described(registered)}, not a list.")
             yield from registered
+
+
+def _described(registered: object) -> str:
+    """Describe an object without its address, and a class without its module."""
+    if isinstance(registered, type) or inspect.isroutine(registered):
+        return str(getattr(registered, "__name__", registered))
+    return "None" if registered is None else f"an instance of {type(registered).__name__}"

@@ -111,37 +111,42 @@ def find_fault(slot: str, strategy: Any) -> str | None:
     if fault := _name_fault(getattr(strategy, "name", None)):
         return fault
     if slot == "model":
-        return None if isinstance(strategy, protocols.ZooModel) else "is not a pbkd.ZooModel"
+        return (
+            None if isinstance(strategy, protocols.ZooModel) else "is not a pbkd.ZooModel: make one"
+        )
     if not isinstance(strategy, type):
-        return "is not a class"
+        return "is not a class: register the class itself"
     if slot == "observer":
         return observer_fault(strategy)
     protocol = vars(PROTOCOLS[slot])
     methods = {n: m for n, m in protocol.items() if inspect.isfunction(m) and n[0] != "_"}
     for name, method in methods.items():
         if not callable(getattr(strategy, name, None)):
-            return f"has no method {name}"
+            return f"has no method {name}: write {name}({', '.join(_passed(method))})"
         if fault := _signature_fault(strategy, name, method):
             return fault
     kinds = protocol.get("__annotations__", {})
     for name in (name for name in kinds if name not in protocol):
         value = getattr(strategy, name, None)
         if value is None or (kinds[name] == "ClassVar[str]" and not isinstance(value, str)):
-            return f"has no attribute {name}" + (", a text" if value is not None else "")
+            text = ", a text" if kinds[name] == "ClassVar[str]" else ""
+            return f"has no attribute {name}{text}: add it to the class"
     return None
 
 
 def _name_fault(name: object) -> str | None:
     if not isinstance(name, str) or not name:
-        return "has no name"
+        return "has no name: give its class an attribute name, a text"
     if ":" in name or name in _RESERVED:
-        return f"has the name '{name}', which has another meaning in a configuration"
+        return (
+            f"has the name '{name}', which has another meaning in a configuration: choose another"
+        )
     return None
 
 
 def _signature_fault(strategy: type, name: str, declared: Any) -> str | None:
     """Check that a method takes what pbkd passes: the protocol's arguments, in their order."""
-    passed = [p.name for p in inspect.signature(declared).parameters.values() if _is_passed(p)]
+    passed = _passed(declared)
     if isinstance(inspect.getattr_static(strategy, name), (staticmethod, classmethod)):
         del passed[0]
     try:
@@ -152,8 +157,13 @@ def _signature_fault(strategy: type, name: str, declared: Any) -> str | None:
     try:
         inspect.Signature(list(parameters.values())).bind(*passed, **asked)
     except TypeError:
-        return f"has a method {name} that does not take ({', '.join(passed)})"
+        return f"has a method {name} that does not take ({', '.join(passed)}): let it take these"
     return None
+
+
+def _passed(declared: Any) -> list[str]:
+    """Return the arguments that a method of a protocol always gets, by position."""
+    return [p.name for p in inspect.signature(declared).parameters.values() if _is_passed(p)]
 
 
 def _is_passed(parameter: inspect.Parameter) -> bool:

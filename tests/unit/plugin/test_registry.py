@@ -160,7 +160,8 @@ def test_a_taken_strategy_name_names_the_plugin_that_has_it(install: Install) ->
     install("second", scheduler("mine"))
     found = broken(build_registry())
     assert found.name == "second"
-    assert found.reason == "it registers the scheduler 'mine', a name already taken by 'first'."
+    taken = "it registers the scheduler 'mine', a name already taken by 'first': choose another."
+    assert found.reason == taken
 
 
 def test_the_same_name_in_two_slots_is_no_clash(install: Install) -> None:
