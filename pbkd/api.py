@@ -20,9 +20,9 @@ from pbkd.models.adopt import adopt
 from pbkd.models.in_memory import InMemoryInputs
 from pbkd.models.student_files import RECIPE, read_recipe, student_folder
 from pbkd.models.student_input import preparation_of
+from pbkd.models.student_loading import load_student
 from pbkd.models.weight_values import check_network
 from pbkd.pipeline.compressed import Compressed
-from pbkd.pipeline.load import load as load_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 from pbkd.report.console.show import shown

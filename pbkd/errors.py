@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "BenchError",
     "CacheError",
     "ChainError",
     "CheckpointError",

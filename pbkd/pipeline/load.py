@@ -6,17 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from pbkd.errors import RunFolderError, TrustError, UnknownNameError
 from pbkd.models.adopt import adopt
-from pbkd.models.plain.network_file import read_network
-from pbkd.models.student import architecture
-from pbkd.models.student_files import NETWORK, RECIPE, WEIGHTS, read_recipe, student_folder
-from pbkd.models.student_input import attach_input
+from pbkd.models.student_files import RECIPE, read_recipe, student_folder
+from pbkd.models.student_loading import load_student
 from pbkd.models.teacher import build_network, user_network_factory
-from pbkd.models.weight_values import check_network
-from pbkd.models.weights import fit_weights, read_weights
 from pbkd.pipeline.trust import is_vouched_for, open_run
 from pbkd.plugin.registry import build_registry
 
@@ -30,7 +24,7 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
 
 
-__all__ = ["Reloaded", "RunCode", "code_of_run", "load", "load_with_code", "reload"]
+__all__ = ["Reloaded", "RunCode", "code_of_run", "load_with_code", "reload"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +111,7 @@ def load_with_code(
         TrustError: If the student needs code that may not run.
     """
     with code.needed():
-        return load(run, plugins=code.plugins, make=make or code.make)
+        return load_student(run, plugins=code.plugins, make=make or code.make)
 
 
 def reload(run: Path, trust: Sequence[Path] = ()) -> Reloaded:
@@ -140,20 +134,3 @@ def reload(run: Path, trust: Sequence[Path] = ()) -> Reloaded:
     with code.needed():
         network = code.make() if code.make else build_network(code.registry, recipe.teacher)
     return Reloaded(load_with_code(run, code), adopt(network).network, recipe, code.registry)
-
-
-def load(
-    folder: Path, *, plugins: Sequence[str] = (), make: Callable[[], nn.Module] | None = None
-) -> nn.Sequential:
-    """Load the student of a run folder, or of a folder with its own files: see `pbkd.load`."""
-    home = student_folder(folder)
-    recipe = read_recipe(home / RECIPE)
-    weights = read_weights(home / WEIGHTS)
-    if make is None and (home / NETWORK).is_file():
-        student = read_network(home / NETWORK, weights)
-    else:
-        student = architecture(recipe, plugins, make)
-        fit_weights(student, weights, home / WEIGHTS)
-    check_network(student, f"in '{home / WEIGHTS}'")
-    attach_input(student, recipe)
-    return student.to(memory_format=torch.channels_last)

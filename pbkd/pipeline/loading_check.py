@@ -21,18 +21,17 @@ from pbkd.errors import PLUGIN_FAILURES, PluginError, one_line
 from pbkd.models.evaluation_mode import evaluation_mode
 from pbkd.models.rebuilding import CURE
 from pbkd.models.student_files import NETWORK, RECIPE, read_recipe
+from pbkd.models.student_loading import load_student
 from pbkd.models.teacher import user_network_factory
-from pbkd.pipeline.load import load
 from pbkd.plugin.attribution import describe_strategy
 from pbkd.plugin.user_code import is_user_function
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import nn
 
     from pbkd.models.student_files import Recipe
-    from pbkd.pipeline.context import RunContext
     from pbkd.plugin.registry import Registry
 
 
@@ -41,35 +40,44 @@ __all__ = ["check_loading", "main"]
 _PROGRAM = "from pbkd.pipeline.loading_check import main; main()"
 
 
-def check_loading(ctx: RunContext, student: nn.Module) -> None:
-    """Load the student of a run from its files, and compare it with the one in memory.
+def check_loading(
+    registry: Registry,
+    folder: Path,
+    student: nn.Module,
+    *,
+    plugins: Sequence[str],
+    teacher: Mapping[str, Any],
+) -> None:
+    """Load a student from its files, and compare it with the one in memory.
 
     Args:
-        ctx: The run.
+        registry: The plugins of its run.
+        folder: The folder with its files.
         student: The finished student.
+        plugins: The plugins beside the installed ones.
+        teacher: The configuration's `teacher`.
 
     Raises:
         PluginError: If it cannot be loaded, or computes something else.
     """
-    folder, plugins = ctx.folder / "student", ctx.planned.config.plugins
     recipe = read_recipe(folder / RECIPE)
     make: Callable[[], nn.Module] | None = None
-    if is_user_function(ctx.registry, recipe.teacher["name"]) and not (folder / NETWORK).is_file():
-        make = user_network_factory(ctx.registry, ctx.planned.config.teacher)
+    if is_user_function(registry, recipe.teacher["name"]) and not (folder / NETWORK).is_file():
+        make = user_network_factory(registry, teacher)
         if make is None:
             return  # it needs the program's own code, as a note says
     expected = _outputs(copy.deepcopy(student).cpu(), recipe)
     try:
-        if make is None and sys.executable and _is_foreign(ctx.registry, recipe):
+        if make is None and sys.executable and _is_foreign(registry, recipe):
             found = _outputs_of_process(folder, plugins)
         else:
-            found = _outputs(load(folder, plugins=plugins, make=make), recipe)
+            found = _outputs(load_student(folder, plugins=plugins, make=make), recipe)
     except PLUGIN_FAILURES as error:
-        raise PluginError(_message(ctx.registry, recipe, folder, one_line(error))) from error
+        raise PluginError(_message(registry, recipe, folder, one_line(error))) from error
     tolerance = 1e-3 * max(map(abs, expected))
     if not torch.allclose(torch.tensor(found), torch.tensor(expected), rtol=1e-2, atol=tolerance):
         fault = "it computes something else than the student that the run made"
-        raise PluginError(_message(ctx.registry, recipe, folder, fault))
+        raise PluginError(_message(registry, recipe, folder, fault))
 
 
 def main() -> None:
@@ -77,7 +85,7 @@ def main() -> None:
     request = json.loads(sys.stdin.read())
     folder = Path(request["folder"])
     try:
-        student = load(folder, plugins=request["plugins"])
+        student = load_student(folder, plugins=request["plugins"])
         answer: dict[str, Any] = {"outputs": _outputs(student, read_recipe(folder / RECIPE))}
     except PLUGIN_FAILURES as error:
         answer = {"error": one_line(error)}

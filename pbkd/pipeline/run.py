@@ -215,7 +215,14 @@ def _run_info(folder: Path, config: RunConfig) -> RunInfo:
 
 def _publish(ctx: RunContext, student: nn.Module, result: RunResult) -> None:
     """Check that the student can be loaded; write the report, and announce the result."""
-    check_loading(ctx, student)
+    config = ctx.planned.config
+    check_loading(
+        ctx.registry,
+        ctx.folder / "student",
+        student,
+        plugins=config.plugins,
+        teacher=config.teacher,
+    )
     write_report(result, ctx.folder)
     shutil.rmtree(ctx.folder / "checkpoints", ignore_errors=True)
     ctx.observers.run_finished(result)

@@ -14,8 +14,8 @@ from pbkd.errors import PbkdError, UnknownNameError, ZooError, did_you_mean
 from pbkd.models.accuracy import accuracy
 from pbkd.models.metrics import macs, parameters
 from pbkd.models.student_files import RECIPE, read_recipe
+from pbkd.models.student_loading import load_student
 from pbkd.models.teacher import load_teacher
-from pbkd.pipeline.load import load
 from pbkd.plugin.user_code import is_user_function
 from pbkd.zoo.card import read_card
 from pbkd.zoo.store import find_student, students
@@ -129,7 +129,7 @@ def _student(entry: Entry) -> _Subject:
 
     def loaded() -> _Network:
         recipe = read_recipe(entry.folder / RECIPE)
-        return _Network(load(entry.folder), recipe.normalization, recipe.image_shape)
+        return _Network(load_student(entry.folder), recipe.normalization, recipe.image_shape)
 
     return _Subject(entry.name, entry.weights, card, loaded)
 

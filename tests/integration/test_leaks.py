@@ -13,7 +13,7 @@ import torch
 
 from pbkd.config.load import load_config
 from pbkd.errors import PbkdError
-from pbkd.pipeline.load import load
+from pbkd.models.student_loading import load_student
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry
 from tests.soak.leaks import FEEDS, growths
@@ -54,7 +54,7 @@ def test_loading_and_failing_again_and_again_holds_nothing(
         with pytest.raises(PbkdError):
             run(load_config(["builder.name=missing", f"out={tmp_path}"]), registry)
 
-    assert growth_in(lambda: load(finished), 5) == {}
+    assert growth_in(lambda: load_student(finished), 5) == {}
     assert growth_in(fail, 3) == {}
 
 

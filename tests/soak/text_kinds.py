@@ -18,9 +18,9 @@ from pbkd.models.plain.network_file import read_network, write_network
 from pbkd.models.plain.tracing import trace_segments
 from pbkd.models.student import architecture
 from pbkd.models.student_files import read_recipe
+from pbkd.models.student_loading import load_student
 from pbkd.models.teacher import find_model
 from pbkd.models.weights import write_weights
-from pbkd.pipeline.load import load
 from pbkd.planning.cluster import read_cluster
 from pbkd.planning.cost_files import CostTable, read_costs, write_costs
 from pbkd.planning.prediction import predict_schedulers
@@ -111,7 +111,7 @@ def _make_recipe(path: Path) -> None:
 
 def _read_recipe(path: Path) -> None:
     read_recipe(path)
-    load(path.parent)
+    load_student(path.parent)
 
 
 def _make_network(path: Path) -> None:

@@ -61,18 +61,16 @@ def _decompose(layer: nn.Conv2d, inner: int, outer: int) -> nn.Sequential:
     right = torch.linalg.svd(kernel.transpose(0, 1).flatten(1))[0][:, :inner]
     core = torch.einsum("oihw,or,is->rshw", kernel, left, right)
     shape = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-    layers = nn.Sequential(
-        nn.Conv2d(layer.in_channels, inner, 1, bias=False),
-        nn.Conv2d(inner, outer, layer.kernel_size, bias=False, **shape),  # type: ignore[arg-type]
-        nn.Conv2d(outer, layer.out_channels, 1, bias=layer.bias is not None),
-    )
+    thin = nn.Conv2d(layer.in_channels, inner, 1, bias=False)
+    middle = nn.Conv2d(inner, outer, layer.kernel_size, bias=False, **shape)  # type: ignore[arg-type]
+    wide = nn.Conv2d(outer, layer.out_channels, 1, bias=layer.bias is not None)
     with torch.no_grad():
-        layers[0].weight.copy_(right.T[:, :, None, None])
-        layers[1].weight.copy_(core)
-        layers[2].weight.copy_(left[:, :, None, None])
-        if layer.bias is not None:
-            layers[2].bias.copy_(layer.bias)
-    return layers
+        thin.weight.copy_(right.T[:, :, None, None])
+        middle.weight.copy_(core)
+        wide.weight.copy_(left[:, :, None, None])
+        if layer.bias is not None and wide.bias is not None:
+            wide.bias.copy_(layer.bias)
+    return nn.Sequential(thin, middle, wide)
 
 
 @hookimpl

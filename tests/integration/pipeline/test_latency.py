@@ -9,15 +9,15 @@ from typer.testing import CliRunner
 from pbkd.cli import app
 from pbkd.errors import RunFolderError, UnknownNameError
 from pbkd.models.metrics import macs, parameters
+from pbkd.models.student_loading import load_student
 from pbkd.pipeline.latency import contenders, nearest_ready, timed
-from pbkd.pipeline.load import load
 from pbkd.plugin.registry import Registry
 
 
 def test_teacher_and_student_are_timed_in_turn(finished: Path) -> None:
     networks = contenders(finished, ["digits-resnet"])
     assert list(networks) == ["teacher", "student", "digits-resnet"]
-    student = load(finished)
+    student = load_student(finished)
     found = networks["student"]
     assert (found.parameters, found.macs) == (parameters(student), macs(student, (1, 8, 8)))
     assert networks["teacher"].parameters > found.parameters

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -108,10 +107,6 @@ def test_what_only_this_process_knows_is_found_out(
         preparation=digits.preparation,
     )
     write_student(tmp_path / "run" / "student", student, recipe, [str(plugin)])
-    config = SimpleNamespace(plugins=[str(plugin)], teacher=recipe.teacher)
-    ctx: Any = SimpleNamespace(
-        folder=tmp_path / "run", registry=registry, planned=SimpleNamespace(config=config)
-    )
     assert load(tmp_path / "run", plugins=[str(plugin)]) is not None  # this process remembers
     told = (
         r"the student in '.*student' cannot be loaded \('.*model.safetensors' does not fit the"
@@ -119,4 +114,10 @@ def test_what_only_this_process_knows_is_found_out(
         r" return pbkd.Built"
     )
     with pytest.raises(PluginError, match=told):
-        check_loading(ctx, student)
+        check_loading(
+            registry,
+            tmp_path / "run" / "student",
+            student,
+            plugins=[str(plugin)],
+            teacher=recipe.teacher,
+        )

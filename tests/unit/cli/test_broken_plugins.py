@@ -34,7 +34,8 @@ def _third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 REASONS = {
     "absent": "ModuleNotFoundError: No module named 'no_such_module'",
     "misspelt": "unknown hook 'register_sheduler'. Did you mean 'register_schedulers'?",
-    "taken": "it registers the scheduler 'greedy', a name already taken by 'greedy'.",
+    "taken": "it registers the scheduler 'greedy', a name already taken by 'greedy': choose"
+    " another.",
 }
 
 

@@ -39,7 +39,7 @@ def test_a_plugin_is_shown_with_its_options(pbkd: Pbkd) -> None:
     assert "  builder.share: float = 0.24" in lines
     for plugin, option in [
         ("lr-schedules", "distill.schedule.warmup: float = 0.05"),
-        ("optimisers", "distill.optimiser.momentum: float = 0.9"),
+        ("sgd", "distill.optimiser.momentum: float = 0.9"),
         ("crop-flip", "augmentation.crop: int = 4"),
     ]:
         assert f"  {option}" in pbkd("plugins", "show", plugin).out.splitlines()

@@ -40,5 +40,5 @@ def test_the_plan_of_a_recipe_trains_nothing(pbkd: Pbkd, monkeypatch: pytest.Mon
     monkeypatch.setattr("pbkd.pipeline.train_blocks.distill_teacher_fed", None)
     ended = pbkd("zoo", "compress", "digits-vgg", "--plan", "threads=1", "keep=[stem*, conv1*]")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines()[3].startswith("conv2_1 ")
+    assert "\nconv2_1 " in ended.out
     assert list(Path.cwd().iterdir()) == []

@@ -246,4 +246,4 @@ def test_names_options_and_missing_attributes_are_told() -> None:
     assert vars(create_exporter(registry, "onnx", {"opset": "20"})) == {"opset": 20}
     assert find_fault("exporter", type("Bare", (), {"name": "x"})) is not None
     without = type("Without", (), {"name": "x", "write": State.write, "read": State.read})
-    assert find_fault("exporter", without) == "has no attribute suffix"
+    assert find_fault("exporter", without) == "has no attribute suffix, a text: add it to the class"

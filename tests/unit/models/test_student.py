@@ -139,7 +139,7 @@ def test_loading_needs_no_teachers_weights(
         read.append(path.name)
         return read_weights(path)
 
-    monkeypatch.setattr("pbkd.pipeline.load.read_weights", spy)
+    monkeypatch.setattr("pbkd.models.student_loading.read_weights", spy)
     monkeypatch.setattr("pbkd.models.teacher.read_tensors", spy)
     loaded = pbkd.load(tmp_path)
     assert read == ["model.safetensors"]

@@ -56,6 +56,8 @@ def test_a_section_reads_the_run_and_cannot_change_the_report() -> None:
     assert render_sections([mine(meddling)], data) == ([], [])  # None leaves it out
     assert run_page(data) == plain
     (read,) = seen
+    assert data.plan is not None
+    assert data.plan.table is not None
     assert read == (data.run.name, data.plan.scheduler, len(data.plan.table.costs), data.config)
     damaged = record(plan=None, config=None)
     assert render_sections([mine(lambda run: str(run.plan))], damaged)[1] == []
