@@ -38,9 +38,9 @@ class SeparableBuilder:
     row, randomly initialised (arXiv 2012.03096); the last ReLU is the block's own.
 
     `init` selects the layers that are initialised from the teacher: `teacher` all of them, `kept`
-    only the layers that stay, `random` none. `kernel` is the width of the depthwise kernels (0 = as
-    in the dense convolution). `residual` adds the input to the output of a form if the shapes
-    match. `stem` also replaces convolutions of images.
+    only the layers that stay, `random` none. `kernel` is the least width of the depthwise kernels,
+    which are as wide as the dense convolution's anyway. `residual` adds the input to the output of
+    a form if the shapes match. `stem` also replaces convolutions of images.
     """
 
     name: ClassVar[str] = "separable"
@@ -207,13 +207,15 @@ def _reset_weights(module: nn.Module) -> None:
 def _depthwise(dense: nn.Conv2d, kernel: int = 0) -> nn.Conv2d:
     size = cast("tuple[int, int]", dense.kernel_size)
     padding = dense.padding
+    wide = cast("tuple[int, int]", tuple(max(kernel, old) for old in size) if kernel else size)
     if kernel and not isinstance(padding, str):
-        wider = [(kernel - old) // 2 * by for old, by in zip(size, dense.dilation, strict=True)]
+        added = [new - old for new, old in zip(wide, size, strict=True)]
+        wider = [more // 2 * by for more, by in zip(added, dense.dilation, strict=True)]
         padding = tuple(old + more for old, more in zip(padding, wider, strict=True))
     return nn.Conv2d(
         dense.in_channels,
         dense.in_channels,
-        (kernel, kernel) if kernel else size,
+        wide,
         stride=cast("tuple[int, int]", dense.stride),
         padding=cast("tuple[int, int]", padding),
         dilation=cast("tuple[int, int]", dense.dilation),
