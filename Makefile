@@ -14,6 +14,7 @@ PROJECT := pyproject.toml hatch_build.py $(wildcard plugins/*/pyproject.toml)
 RUN_TIME := $(VENV)/.pbkd-run-time
 DEV := $(VENV)/.pbkd-dev
 DEV_FULL := $(VENV)/.pbkd-dev-full
+HUGGINGFACE := $(VENV)/.pbkd-huggingface
 
 # Modules are compiled when they are imported first; pip would compile all of every package.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --editable
@@ -53,7 +54,7 @@ test: $(DEV_FULL)
 	$(BIN)/pytest $(ARGS)
 endif
 
-slow: $(DEV_FULL) ## run the long tests: clusters, all plugins' copies, the wheel, long examples
+slow: $(DEV_FULL) $(HUGGINGFACE) ## run the long tests: clusters, all plugins' copies, the wheel, long examples
 	$(BIN)/pytest --numprocesses=4 --dist=loadgroup -m slow $(or $(ARGS),$(SLOW))
 
 docs: $(DEV_FULL) ## build the documentation's site in build/site
@@ -72,6 +73,11 @@ $(DEV): $(PROJECT)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) '.[dev]'
 	touch $(RUN_TIME) $@
+
+# Only slow tests need it, and with its pandas all processes that import scikit-learn start later.
+$(HUGGINGFACE): $(PROJECT) | $(DEV_FULL)
+	$(PIP) '.[huggingface]'
+	touch $@
 
 $(DEV_FULL): $(PROJECT)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
