@@ -24,7 +24,8 @@ FAMILIES = {"torchvision": ("vgg11_bn", "resnet18"), "timm": ("vgg11", "resnet18
 
 def test_nothing_built_in_is_broken() -> None:
     assert REGISTRY.broken == []
-    assert all(REGISTRY.strategies[slot] for slot in SLOTS)
+    # The observers are loaded on demand.
+    assert all(REGISTRY.strategies[slot] for slot in SLOTS if slot != "observer")
 
 
 @pytest.mark.parametrize(("slot", "name"), STRATEGIES)

@@ -129,7 +129,6 @@ def test_the_recipe_comes_from_the_card_and_the_overrides(
         **shipped,
         "epochs": 1,
         "augmentation": {"name": "source"},
-        "optimiser": {"name": shipped["optimiser"]},
         "schedule": {"name": "cosine"},
         "device": "cpu",
         "autocast": "none",
