@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbkd_adamw import AdamW
+from pbkd_adamw import AdamWBuilder
 from pbkd_lr_schedules import Cosine
 
 from pbkd.training.optimisation import Optimisation
@@ -19,9 +19,9 @@ def optimisation(
     optimiser: OptimiserBuilder | None = None,
     schedule: LearningRateSchedule | None = None,
 ) -> Optimisation:
-    """Return AdamW with a cosine, or others."""
+    """Return AdamWBuilder with a cosine, or others."""
     return Optimisation(
-        optimiser=optimiser or AdamW(),
+        optimiser=optimiser or AdamWBuilder(),
         schedule=schedule or Cosine(),
         lr=lr,
         weight_decay=weight_decay,

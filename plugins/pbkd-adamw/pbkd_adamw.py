@@ -20,7 +20,7 @@ PBKD_CONTRACT = 2
 
 
 @dataclass(frozen=True)
-class AdamW:
+class AdamWBuilder:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101).
 
     Args:
@@ -49,4 +49,4 @@ class AdamW:
 @hookimpl
 def register_optimisers() -> list[type[OptimiserBuilder]]:
     """Register the optimiser `adamw`."""
-    return [AdamW]
+    return [AdamWBuilder]

@@ -21,7 +21,7 @@ PBKD_CONTRACT = 2
 
 
 @dataclass(frozen=True)
-class SGD:
+class SgdBuilder:
     """Stochastic gradient descent, by default with Nesterov momentum 0.9.
 
     The defaults are those with which networks for CIFAR and ImageNet are usually trained (He et al.
@@ -39,7 +39,7 @@ class SGD:
     def __post_init__(self) -> None:
         """Check that there is momentum for Nesterov's rule."""
         if self.nesterov and self.momentum == 0:
-            raise ConfigError("sgd with momentum=0 has no Nesterov momentum: set nesterov=false.")
+            raise ConfigError("momentum=0 has no Nesterov momentum: set nesterov=false.")
 
     def build(
         self, parameters: Sequence[nn.Parameter], lr: float, weight_decay: float
@@ -58,4 +58,4 @@ class SGD:
 @hookimpl
 def register_optimisers() -> list[type[OptimiserBuilder]]:
     """Register the optimiser `sgd`."""
-    return [SGD]
+    return [SgdBuilder]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from pbkd_sgd import SGD
+from pbkd_sgd import SgdBuilder
 from pbkd_soft_target import SoftTarget
 
 from pbkd.config.load import load_config
@@ -132,7 +132,7 @@ def test_a_method_learns_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPa
     train_baselines(folder, BaselineSettings(seconds=7, lr=0.01))
     train_baselines(folder, BaselineSettings(methods=["scratch"], seconds=7, optimiser="sgd"))
     (settings, scratch), (other, distillation), (third, _) = calls
-    assert third.optimisation == optimisation(0.1, 0.0005, SGD())
+    assert third.optimisation == optimisation(0.1, 0.0005, SgdBuilder())
     loss = settings.loss
     assert loss is not None
     assert loss.loss == SoftTarget(temperature=2.0)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from pbkd_adamw import AdamW
-from pbkd_sgd import SGD
+from pbkd_adamw import AdamWBuilder
+from pbkd_sgd import SgdBuilder
 
 from pbkd.errors import CheckpointError
 from pbkd.training.checkpoint import CheckpointStore, is_checkpoint_due, restore, snapshot
@@ -42,7 +42,9 @@ def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
         kept.read(1)
 
 
-@pytest.mark.parametrize("optimiser", [AdamW(), SGD()], ids=lambda optimiser: optimiser.name)
+@pytest.mark.parametrize(
+    "optimiser", [AdamWBuilder(), SgdBuilder()], ids=lambda optimiser: optimiser.name
+)
 def test_a_training_goes_on_bit_by_bit_from_its_snapshot(
     tmp_path: Path, optimiser: OptimiserBuilder
 ) -> None:

@@ -183,7 +183,7 @@ def test_images_too_small_for_the_teacher(registry: Registry, tmp_path: Path) ->
     images, labels = np.zeros((20, 4, 4, 3), np.uint8), np.arange(20) % 10
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
     overrides = [
-        "teacher=torchvision:vgg11_bn",
+        "teacher=torchvision:squeezenet1_0",
         "teacher.num_classes=10",
         "teacher.weights=random",
         "data=npz",
