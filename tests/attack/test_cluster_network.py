@@ -143,6 +143,7 @@ def test_another_version_is_refused_by_both_sides(accepting: Accepting) -> None:
 def test_the_second_of_a_rank_is_refused() -> None:
     accepting = Accepting(world_size=3)
     first = accepting.connect(Peer(1, 0))
+    wait_until(lambda: accepting.listener._peers[1])  # noted after its answer
     with pytest.raises(RefusedError, match="taken"):
         accepting.connect(Peer(1, 0))
     accepting.connect(Peer(2, 0, has_folder=True))
