@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@pytest.fixture(autouse=True)
+def students_load_in_this_process(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Start no interpreter to load the student of each run with a plugin of a test's own.
+
+    tests/integration/pipeline/test_loading_check.py does so, and the plugins beside the wheel.
+    """
+    if "test_loading_check" not in request.node.nodeid:
+        monkeypatch.setattr("pbkd.pipeline.loading_check._is_foreign", lambda *_: False)
+
+
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A folder with a short path, as sockets need it."""

@@ -141,7 +141,7 @@ def _plugin(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_block_that_diverged_succeeds_the_second_time(
     short: list[str], tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +174,7 @@ def test_a_block_that_diverged_succeeds_the_second_time(
     ("text", "reason"),
     [
         (RAISING, "its training failed (ValueError: no such luck)"),
-        (OUT_OF_MEMORY, "its training ran out of memory"),
+        pytest.param(OUT_OF_MEMORY, "its training ran out of memory", marks=pytest.mark.slow),
     ],
 )
 def test_a_block_that_fails_twice_keeps_the_teachers_segment(
@@ -199,7 +199,9 @@ def test_a_block_that_fails_twice_keeps_the_teachers_segment(
         assert all(torch.equal(faulty[key], sound[key]) for key in sound), other.name
 
 
-@pytest.mark.parametrize("scheduler", ["round-robin", "pipeline"])
+@pytest.mark.parametrize(
+    "scheduler", [pytest.param("round-robin", marks=pytest.mark.slow), "pipeline"]
+)
 def test_a_block_that_ran_out_of_memory_succeeds_in_pieces_of_each_batch(
     short: list[str], tmp_path: Path, scheduler: str
 ) -> None:
@@ -231,6 +233,7 @@ def test_a_failing_block_stops_no_other_in_a_relay(short: list[str], tmp_path: P
     assert [b.replaced for b in alone.blocks] == [b.replaced for b in relay.blocks]
 
 
+@pytest.mark.slow
 def test_a_failing_block_stops_no_other_that_reads_the_cache(
     short: list[str], tmp_path: Path
 ) -> None:

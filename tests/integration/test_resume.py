@@ -189,6 +189,7 @@ def test_what_would_change_the_result_is_refused(
             resumed(folder, registry, change)
 
 
+@pytest.mark.slow
 def test_other_workers_and_schedulers_may_go_on(
     registry: Registry, undisturbed: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def check_rows(terminal: Terminal, width: int) -> None:
         assert max(map(len, rows)) < width, lines
 
 
+@pytest.mark.slow
 def test_a_run_in_a_terminal_that_is_resized_and_stopped(
     terminal: Terminal, quick: list[str], tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=50)
 @given(name=TEXTS, options=st.dictionaries(TEXTS.filter(lambda t: t != "name"), VALUES), out=TEXTS)
+@pytest.mark.slow
 def test_any_choice_survives_saving(
     tmp_path_factory: pytest.TempPathFactory, name: str, options: dict[str, Any], out: str
 ) -> None:

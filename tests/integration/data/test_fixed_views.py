@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import torch
 
 from pbkd.config.load import load_config
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
 
 
+@pytest.mark.slow
 def test_every_feed_sees_the_same_views(
     registry: Registry, tmp_path: Path, quick: list[str]
 ) -> None:

@@ -140,6 +140,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_a_process_without_pbkd_predicts_what_the_run_would(
     exports: dict[str, Exported], student: nn.Module, tmp_path: Path
 ) -> None:
@@ -181,6 +182,7 @@ def test_weights_alone_take_no_preparation(student: nn.Module, tmp_path: Path, k
         export(student, format_of(kind), tmp_path / "small", with_preparation=True)
 
 
+@pytest.mark.slow
 def test_the_student_of_a_traced_teacher_loads_in_another_process_and_exports(
     registry: Registry, quick: list[str], tmp_path: Path
 ) -> None:

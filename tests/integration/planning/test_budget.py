@@ -59,6 +59,7 @@ def test_what_is_left_out_is_told_with_why(tmp_path: Path) -> None:
     assert result.candidates == ()
 
 
+@pytest.mark.slow
 def test_a_candidate_is_trained_as_if_it_were_the_only_one(tmp_path: Path) -> None:
     both = compressed(tmp_path / "a", RANKS, "budget.macs=0.2")
     alone = compressed(tmp_path / "b", "builder.rank=2")
