@@ -7,6 +7,7 @@ from contextlib import suppress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from pbkd.config.options import named_choice
 from pbkd.config.schema import CHOICES
 from pbkd.errors import ConfigError
 
@@ -90,7 +91,7 @@ def _check_choices(config: Any) -> None:
     for key in ("meters", "observers", "candidates"):
         choices |= {f"{key}.{i}": entry for i, entry in enumerate(getattr(config, key, ()))}
     for key, choice in choices.items():
-        name = choice.get("name") if isinstance(choice, dict) else choice
+        name = named_choice(choice).get("name")
         if not isinstance(name, str) or not name:
             raise ConfigError(f"'{key}' is {name!r}, but must be a name.")
     _check_observers(getattr(config, "observers", ()))
@@ -100,7 +101,7 @@ def _check_observers(choices: Sequence[Any]) -> None:
     """Refuse an observer that is named twice with the same options: it would do all twice."""
     seen: list[Any] = []
     for choice in choices:
-        named = choice if isinstance(choice, dict) else {"name": choice}
+        named = named_choice(choice)
         if named in seen:
             raise ConfigError(f"'observers' has '{named['name']}' twice: name it once.")
         seen.append(named)

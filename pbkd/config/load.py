@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from pbkd.config.checks import RUN_BOUNDS, check_values
 from pbkd.config.declared import as_declared, without_paths
 from pbkd.config.literal_text import escape, unescape
+from pbkd.config.options import named_choice
 from pbkd.config.schema import CHOICES, LEFT_BY_PLUGINS, LISTS, STRATEGIES, RunConfig
 from pbkd.config.yaml_files import read_yaml
 from pbkd.config.yaml_values import MOST_LEVELS, dump, read_argument, structure
@@ -177,7 +178,7 @@ def _plugin_layer(
 
 def _extended(choices: Sequence[Any], names: Iterable[str]) -> list[Any]:
     """Append the names that no choice has."""
-    known = [one.get("name") if isinstance(one, dict) else one for one in choices]
+    known = [named_choice(one).get("name") for one in choices]
     return [*choices, *(name for name in names if name not in known)]
 
 

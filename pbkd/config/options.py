@@ -23,12 +23,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEMORY",
+    "choice_options",
     "choice_text",
     "declared_options",
+    "named_choice",
     "option_types",
     "typed_options",
     "unchecked_options",
 ]
+
+
+def named_choice(entry: Any) -> dict[str, Any]:
+    """Return an entry of a list of choices, a name or a mapping, as a mapping with a `name`."""
+    return entry if isinstance(entry, dict) else {"name": entry}
+
+
+def choice_options(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a choice: all but its `name`."""
+    return {key: value for key, value in choice.items() if key != "name"}
 
 
 def choice_text(choice: Mapping[str, Any]) -> str:
@@ -40,7 +52,7 @@ def choice_text(choice: Mapping[str, Any]) -> str:
     Returns:
         The name, followed by the options in their order in `choice`.
     """
-    options = (f"{key}={value}" for key, value in choice.items() if key != "name")
+    options = (f"{key}={value}" for key, value in choice_options(choice).items())
     return " ".join([str(choice.get("name", "")), *options]).strip()
 
 

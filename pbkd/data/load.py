@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pbkd.config.options import declared_options, typed_options
+from pbkd.config.options import choice_options, declared_options, typed_options
 from pbkd.data.returned_data import adopt_data
 from pbkd.errors import PLUGIN_FAILURES, DataError, PbkdError, TrustError, one_line
 from pbkd.plugin.attribution import describe_strategy
@@ -35,7 +35,7 @@ def load_data(choice: Mapping[str, Any], registry: Registry) -> Dataset:
         TrustError: The function is not one of `registry.functions`.
         DataError: The data set is missing or invalid, or the source fails.
     """
-    name, options = choice["name"], _options(choice)
+    name, options = choice["name"], choice_options(choice)
     if is_user_function(registry, name, "data"):
         found, origin = _find_function(registry, name), f"data={name}"
         if callable(found):
@@ -59,17 +59,13 @@ def declared_data(registry: Registry, choice: Mapping[str, Any]) -> dict[str, An
         TrustError: The function is not one of `registry.functions`.
         DataError: Importing its module fails.
     """
-    name, options = choice["name"], _options(choice)
+    name, options = choice["name"], choice_options(choice)
     if is_user_function(registry, name, "data"):
         target = _find_function(registry, name)
     else:
         target = registry.strategies["data"].get(name)
     declared = declared_options(target, options) if callable(target) else options
     return {"name": name, **declared}
-
-
-def _options(choice: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in choice.items() if key != "name"}
 
 
 def _no_options() -> None:

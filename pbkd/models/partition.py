@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pbkd.config.options import choice_options
 from pbkd.errors import (
     PLUGIN_FAILURES,
     ChainError,
@@ -49,7 +50,7 @@ def pick_partitioner(
     if choice["name"] != "auto":
         configured: Partitioner = registry.create("partitioner", choice)
         return configured
-    options = {key: value for key, value in choice.items() if key != "name"}
+    options = choice_options(choice)
     strategies = registry.strategies["partitioner"].items()
     for name, strategy in sorted(strategies, key=lambda item: getattr(item[1], "fallback", False)):
         if _accepts(strategy, network):

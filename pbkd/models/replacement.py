@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pbkd.config.options import named_choice
 from pbkd.core.plain_data import to_plain
 from pbkd.core.process import thread_count
 from pbkd.core.seeding import derive_seed
@@ -98,7 +99,7 @@ def builder_choices(builder: dict[str, Any], candidates: Sequence[Any]) -> list[
     Returns:
         A name with options each: `builder` first.
     """
-    return [builder, *(c if isinstance(c, dict) else {"name": c} for c in candidates)]
+    return [builder, *map(named_choice, candidates)]
 
 
 def create_builders(registry: Registry, choices: Sequence[dict[str, Any]]) -> list[BlockBuilder]:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pbkd.config.options import MEMORY, declared_options, typed_options
+from pbkd.config.options import MEMORY, choice_options, declared_options, typed_options
 from pbkd.core.files import user_path
 from pbkd.core.torch_modes import kept_modes
 from pbkd.data.normalization import Normalization, read_normalization
@@ -207,8 +207,8 @@ def declared_teacher(registry: Registry, choice: Mapping[str, Any]) -> dict[str,
         TeacherError: If importing the user's module fails.
     """
     model, _ = find_model(registry, choice["name"])
-    options = {key: value for key, value in choice.items() if key != "name"}
-    declared = declared_options(_CommonOptions, declared_options(model.build, options))
+    options = declared_options(model.build, choice_options(choice))
+    declared = declared_options(_CommonOptions, options)
     return {"name": choice["name"], **declared}
 
 

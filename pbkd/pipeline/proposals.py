@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pbkd.config.options import choice_options
 from pbkd.core.blocks import candidate_name
 from pbkd.core.seeding import derive_seed
 from pbkd.errors import ConfigError, PluginError
@@ -75,8 +76,7 @@ def propose_all(
                 again = _created(registry, choice, builder, block) if proposal.options else builder
                 check_rebuilding(proposal.replacement, again, segment, block)
                 proposal.replacement.to(task.device)
-            options = {key: value for key, value in choice.items() if key != "name"}
-            proposals[name] = replace(proposal, options=options)
+            proposals[name] = replace(proposal, options=choice_options(choice))
     return proposals
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbkd.config.options import named_choice
 from pbkd.core.events import Note, RunFinished
 from pbkd.core.files import read_json
 from pbkd.core.process import keep_freed_memory
@@ -144,8 +145,7 @@ def _plan(
 @contextmanager
 def _metered(registry: Registry, choices: Sequence[Any], emit: Emit) -> Iterator[EnergyMonitor]:
     """Measure energy with the configured meters, and report power every few seconds."""
-    named = (choice if isinstance(choice, dict) else {"name": choice} for choice in choices)
-    meters = [registry.create("meter", choice) for choice in named]
+    meters = [registry.create("meter", named_choice(choice)) for choice in choices]
     with monitor_energy(meters) as monitor:
         monitor.measure_idle()
         with report_power(monitor, emit):

@@ -8,7 +8,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from pbkd.config.options import MEMORY, declared_options
+from pbkd.config.options import MEMORY, choice_options, declared_options, named_choice
 from pbkd.config.schema import LISTS, STRATEGIES
 from pbkd.data.load import declared_data
 from pbkd.errors import UnknownNameError
@@ -92,8 +92,7 @@ def _choices(config: RunConfig, registry: Registry) -> Iterator[tuple[str, str, 
             yield key, slot, choice
     for key, slot in _LISTS.items():
         for index, choice in enumerate(getattr(config, key)):
-            named = choice if isinstance(choice, dict) else {"name": choice}
-            yield f"{key}.{index}", slot, named
+            yield f"{key}.{index}", slot, named_choice(choice)
 
 
 def _typed(registry: Registry, slot: str, choice: Any) -> Any:
@@ -105,5 +104,4 @@ def _typed(registry: Registry, slot: str, choice: Any) -> Any:
 def _declared(target: Any, choice: Mapping[str, Any]) -> dict[str, Any]:
     if target is None:
         return dict(choice)
-    options = {key: value for key, value in choice.items() if key != "name"}
-    return {"name": choice["name"], **declared_options(target, options)}
+    return {"name": choice["name"], **declared_options(target, choice_options(choice))}

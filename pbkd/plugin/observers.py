@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pbkd.config.options import named_choice
 from pbkd.core.events import Note, PlanMade, RunFinished
 from pbkd.plugin.observer_thread import ObserverThread
 
@@ -41,10 +42,9 @@ def create_observers(registry: Registry, choices: Sequence[Any]) -> list[Observe
         UnknownNameError: A name is not registered.
         ConfigError: An option is invalid.
     """
-    named = [choice if isinstance(choice, dict) else {"name": choice} for choice in choices]
     return [
-        registry.create("observer", choice, f"observers.{index}")
-        for index, choice in enumerate(named)
+        registry.create("observer", named_choice(choice), f"observers.{index}")
+        for index, choice in enumerate(choices)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from pbkd import hookspecs
-from pbkd.config.options import typed_options
+from pbkd.config.options import choice_options, typed_options
 from pbkd.core.files import user_path
 from pbkd.errors import (
     PLUGIN_FAILURES,
@@ -133,8 +133,7 @@ class Registry:
         """
         name = choice["name"]
         strategy = self.find(slot, name)
-        options = {key: value for key, value in choice.items() if key != "name"}
-        keywords = typed_options(strategy, options, where=key or slot)
+        keywords = typed_options(strategy, choice_options(choice), where=key or slot)
         try:
             return strategy(**keywords)
         except PbkdError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from pbkd.config.options import named_choice
 from pbkd.config.schema import LISTS, STRATEGIES
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _selected(
             yield key, (slot, known)
     for key, slot in _LISTS.items():
         for index, choice in enumerate(getattr(config, key)):
-            name = choice["name"] if isinstance(choice, dict) else choice
+            name = named_choice(choice)["name"]
             if name in provided.get(slot, ()):
                 yield f"{key}.{index}", (slot, name)
 
