@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import choice_options, declared_options, typed_options
 from pbkd.data.returned_data import adopt_data
-from pbkd.errors import PLUGIN_FAILURES, DataError, PbkdError, TrustError, one_line
+from pbkd.errors import PLUGIN_FAILURES, DataError, PbkdError, one_line
 from pbkd.plugin.attribution import describe_strategy
-from pbkd.plugin.user_code import is_user_function
+from pbkd.plugin.user_code import check_function_trusted, is_user_function
 from pbkd.plugin.user_module import import_named
 
 if TYPE_CHECKING:
@@ -73,11 +73,7 @@ def _no_options() -> None:
 
 
 def _find_function(registry: Registry, name: str) -> Any:
-    if name not in registry.functions:
-        raise TrustError(
-            f"'{name}' is a function that only a file names, so it is not run: if it is yours,"
-            f" type data={name}, or vouch for the file with --trust FILE."
-        )
+    check_function_trusted(registry, name, "data")
     return import_named(name, "data source", registry.strategies["data"], DataError)
 
 

@@ -16,7 +16,6 @@ from pbkd.errors import (
     ConfigError,
     PbkdError,
     TeacherError,
-    TrustError,
     UnknownNameError,
     first_line,
 )
@@ -27,7 +26,7 @@ from pbkd.models.user_function import import_function
 from pbkd.models.weight_values import check_network
 from pbkd.models.weights import converted, fit_weights, read_tensors
 from pbkd.models.wrappers import unwrapped
-from pbkd.plugin.user_code import is_user_function
+from pbkd.plugin.user_code import check_function_trusted, is_user_function
 from pbkd.protocols import ZooModel
 
 if TYPE_CHECKING:
@@ -98,11 +97,8 @@ def find_model(registry: Registry, name: str) -> tuple[ZooModel, dict[str, str]]
         TrustError: If the function is not one of `registry.functions`.
     """
     if is_user_function(registry, name):
-        if name not in registry.functions and not name.startswith(f"{MEMORY}:"):
-            raise TrustError(
-                f"'{name}' is a function that only a file names, so it is not run: if it is yours,"
-                f" type teacher={name}, or vouch for the file with --trust FILE."
-            )
+        if not name.startswith(f"{MEMORY}:"):
+            check_function_trusted(registry, name, "teacher")
         function = import_function(name, registry.strategies["model"])
         return ZooModel(name, function, "a network of your own", mean=(), std=()), {}
     family, colon, variant = name.partition(":")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pbkd.config.load import read_overrides
 from pbkd.config.options import MEMORY, choice_text
 from pbkd.core.files import user_path
+from pbkd.errors import TrustError
 from pbkd.plugin.registry import build_registry
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Code",
+    "check_function_trusted",
     "is_user_function",
     "named_observers",
     "named_plugins",
@@ -40,6 +42,24 @@ def is_user_function(registry: Registry, name: str, slot: str = "model") -> bool
     """
     family, colon, _ = name.partition(":")
     return bool(colon) and not {family, name} & registry.strategies[slot].keys()
+
+
+def check_function_trusted(registry: Registry, name: str, key: str) -> None:
+    """Check that the function of a teacher or of data may be imported.
+
+    Args:
+        registry: The plugins; its `functions` are those that may.
+        name: `module:function`.
+        key: The key that a user types to vouch for it, such as "teacher".
+
+    Raises:
+        TrustError: It may not.
+    """
+    if name not in registry.functions:
+        raise TrustError(
+            f"'{name}' is a function that only a file names, so it is not run: if it is yours,"
+            f" type {key}={name}, or vouch for the file with --trust FILE."
+        )
 
 
 def trusting_registry(plugins: Sequence[str], *names: str) -> Registry:
