@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_of
 from pbkd.core.events import BlockTrained, EpochDone, JobStarted
-from pbkd.errors import PluginError
 from pbkd.execution.heartbeat import heartbeat_per_item
-from pbkd.models.replacement import build_replacement, read_replacement
+from pbkd.models.rebuilding import rebuild
+from pbkd.models.replacement import read_replacement
 from pbkd.models.weights import write_weights
-from pbkd.plugin.attribution import describe_strategy
 from pbkd.runs.events import record_event
 from pbkd.runs.progress import checkpoint_store, file_checksum, first_epochs
 from pbkd.training.applied_loss import apply_to_blocks
@@ -162,12 +161,8 @@ def _build_candidate(context: WorkerContext, name: str) -> nn.Module:
     block_name, _ = candidate_of(name)
     block, builder = context.assignment.blocks[block_name], context.builders[name]
     segment = context.task.chain[block.position]
-    built = build_replacement(builder, segment, block, context.seed)
-    if built is None:
-        raise PluginError(
-            f"{describe_strategy('builder', builder)} no longer replaces '{block_name}'."
-        )
-    return read_replacement(context.folder / context.assignment.start, built.module, name)
+    replacement = rebuild(builder, segment, block, context.seed)
+    return read_replacement(context.folder / context.assignment.start, replacement, name)
 
 
 def _ignore_epoch(_name: str, _loss: float) -> None:

@@ -1,4 +1,4 @@
-"""Whether a replacement can be built again where the teacher's weights are not known.
+"""Building a replacement again where the teacher's weights are not known, and whether it can be.
 
 A worker builds it without calibration, and loading a student from a teacher with random weights;
 the weights then come from a file.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import BlockBuilder
 
 
-__all__ = ["CURE", "check_rebuilding", "rebuilding_fault"]
+__all__ = ["CURE", "check_rebuilding", "rebuild", "rebuilding_fault"]
 
 CURE = (
     "return pbkd.Built(module, options) from build, with the options (such as ranks) that give the"
@@ -34,6 +34,26 @@ CURE = (
 """What the author of a builder is to do."""
 
 _SEED = 1  # of other weights, and of the second building
+
+
+def rebuild(builder: BlockBuilder, segment: nn.Module, block: Block, seed: int) -> nn.Module:
+    """Build the replacement of a block again; its weights then come from a file.
+
+    Args:
+        builder: The builder, with the options that its `Built` had.
+        segment: The teacher's segment.
+        block: Its name and shapes.
+        seed: The run's seed.
+
+    Raises:
+        PluginError: If the builder is faulty, or no longer replaces the block.
+    """
+    built = build_replacement(builder, segment, block, seed)
+    if built is None:
+        raise PluginError(
+            f"{describe_strategy('builder', builder)} no longer replaces '{block.name}'."
+        )
+    return built.module
 
 
 def check_rebuilding(

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from pbkd.core.torch_modes import kept_modes
-from pbkd.errors import PluginError, RunFolderError
+from pbkd.errors import RunFolderError
 from pbkd.models.adopt import adopt
 from pbkd.models.chain import blocks_of
 from pbkd.models.forward_pass import settle
 from pbkd.models.partition import cut, pick_partitioner
-from pbkd.models.replacement import build_replacement
+from pbkd.models.rebuilding import rebuild
 from pbkd.models.teacher import build_network
-from pbkd.plugin.attribution import describe_strategy
 from pbkd.plugin.registry import build_registry
 from pbkd.plugin.user_code import is_user_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pbkd.core.blocks import Block
     from pbkd.models.student_files import Recipe
-    from pbkd.plugin.registry import Registry
 
 
 __all__ = ["architecture", "assemble"]
@@ -82,20 +79,8 @@ def architecture(
     choice = {"probabilities": False, **recipe.teacher}
     settle(network, image.expand(2, -1, -1, -1), None, choice)
     chain = cut(pick_partitioner(registry, recipe.partitioner, network), network, image)
-    replacements = {
-        block.name: _rebuilt(registry, recipe.replaced[block.name], chain[block.position], block)
-        for block in blocks_of(chain, image, recipe.replaced)
-    }
+    replacements = {}
+    for block in blocks_of(chain, image, recipe.replaced):
+        builder = registry.create("builder", recipe.replaced[block.name])
+        replacements[block.name] = rebuild(builder, chain[block.position], block, seed=0)
     return assemble(chain, replacements)
-
-
-def _rebuilt(
-    registry: Registry, choice: dict[str, Any], segment: nn.Module, block: Block
-) -> nn.Module:
-    builder = registry.create("builder", choice)
-    built = build_replacement(builder, segment, block, seed=0)
-    if built is None:
-        raise PluginError(
-            f"{describe_strategy('builder', builder)} no longer replaces '{block.name}'."
-        )
-    return built.module
