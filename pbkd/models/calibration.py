@@ -13,14 +13,22 @@ from pbkd.models.chain import blocks_of
 from pbkd.plugin.signatures import accepts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from torch import Tensor, nn
 
+    from pbkd.core.blocks import Block
     from pbkd.protocols import BlockBuilder
 
 
-__all__ = ["SAMPLES", "block_inputs", "checksum", "sample_count", "takes_calibration"]
+__all__ = [
+    "SAMPLES",
+    "block_inputs",
+    "checksum",
+    "sample_count",
+    "takes_calibration",
+    "with_calibration",
+]
 
 SAMPLES = 256
 """The number of inputs of a block, unless they are large."""
@@ -32,6 +40,27 @@ _ROWS = 16  # in one forward pass, which bounds the memory that segments need fo
 def takes_calibration(builder: BlockBuilder) -> bool:
     """Whether a builder asks for calibration: by its signature, unless its options need none."""
     return accepts(builder.build, "calibration") and getattr(builder, "needs_calibration", True)
+
+
+def with_calibration(
+    builders: Sequence[BlockBuilder],
+    chain: nn.Sequential,
+    blocks: Sequence[Block],
+    images: Callable[[], Tensor],
+) -> Iterator[tuple[Block, Tensor | None]]:
+    """Yield each block with its inputs; with None if no builder takes calibration.
+
+    Args:
+        builders: The builders.
+        chain: The teacher's chain, in evaluation mode.
+        blocks: The blocks, in the order of the chain.
+        images: Returns the normalised images, (N, C, H, W); called only if they are needed.
+    """
+    if any(map(takes_calibration, builders)):
+        positions = [block.position for block in blocks]
+        yield from zip(blocks, block_inputs(chain, images(), positions), strict=True)
+    else:
+        yield from ((block, None) for block in blocks)
 
 
 def sample_count(chain: nn.Sequential, image: Tensor) -> int:

@@ -13,7 +13,7 @@ from pbkd.core.seeding import derive_seed
 from pbkd.data.preprocessing import pretrained_cfg
 from pbkd.errors import PbkdError, TeacherError, UnknownNameError, one_line
 from pbkd.models.adopt import adopt
-from pbkd.models.calibration import block_inputs, takes_calibration
+from pbkd.models.calibration import with_calibration
 from pbkd.models.chain import blocks_of
 from pbkd.models.forward_pass import settle
 from pbkd.models.metrics import macs
@@ -121,7 +121,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int | None) ->
         blocks = blocks_of(chain, images[:1], replaceable(chain, config.keep))
         proposals = [
             _first_proposal(builders, chain[block.position], block, config.seed, calibration)
-            for block, calibration in _with_calibration(builders, chain, blocks, images)
+            for block, calibration in with_calibration(builders, chain, blocks, lambda: images)
         ]
         _train_one_step(chain, proposals, images, loss, optimisation)
     except PbkdError as error:
@@ -157,18 +157,6 @@ def _check_size(network: nn.Module, images: Tensor) -> None:
             f"it cannot process images of {shape} ({one_line(error).rstrip('.')}): choose their"
             " height and width with --size."
         ) from error
-
-
-def _with_calibration(
-    builders: Sequence[BlockBuilder], chain: nn.Sequential, blocks: Sequence[Block], images: Tensor
-) -> Iterator[tuple[Block, Tensor | None]]:
-    """Yield each block with the images' activations before it, if a builder takes calibration."""
-    if any(map(takes_calibration, builders)):
-        yield from zip(
-            blocks, block_inputs(chain, images, [b.position for b in blocks]), strict=True
-        )
-    else:
-        yield from ((block, None) for block in blocks)
 
 
 def _first_proposal(

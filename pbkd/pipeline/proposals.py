@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,14 +12,14 @@ from pbkd.config.options import choice_options
 from pbkd.core.blocks import candidate_name
 from pbkd.core.seeding import derive_seed
 from pbkd.errors import ConfigError, PluginError
-from pbkd.models.calibration import block_inputs, sample_count, takes_calibration
+from pbkd.models.calibration import sample_count, with_calibration
 from pbkd.models.chain import blocks_of
 from pbkd.models.rebuilding import check_rebuilding
 from pbkd.models.replacement import propose, replaceable
 from pbkd.plugin.attribution import describe_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -62,7 +63,8 @@ def propose_all(
     """
     proposals = {}
     blocks = blocks_of(task.chain, task.images[:1], replaceable(task.chain, keep))
-    for block, calibration in _with_calibration(strategies.builders, task, blocks, seed):
+    images = partial(_calibration_images, task, seed)
+    for block, calibration in with_calibration(strategies.builders, task.chain, blocks, images):
         segment = task.chain[block.position]
         for index, configured in enumerate(strategies.builder_choices):
             name = candidate_name(block.name, index)
@@ -94,17 +96,10 @@ def _created(
     return created
 
 
-def _with_calibration(
-    builders: Sequence[BlockBuilder], task: DistillationTask, blocks: Sequence[Block], seed: int
-) -> Iterator[tuple[Block, Tensor | None]]:
-    """Yield each block with its calibration; with None if no builder takes one."""
-    if not any(map(takes_calibration, builders)):
-        yield from ((block, None) for block in blocks)
-        return
+def _calibration_images(task: DistillationTask, seed: int) -> Tensor:
+    """Return normalised training images, drawn by the seed and not augmented."""
     split = task.data.train
     generator = torch.Generator().manual_seed(derive_seed(seed, "calibration"))
     count = min(len(split), sample_count(task.chain, task.images[:1]))
     rows = torch.randperm(len(split), generator=generator)[:count].sort().values
-    images = task.normalize(split.images(rows))
-    inputs = block_inputs(task.chain, images, [block.position for block in blocks])
-    yield from zip(blocks, inputs, strict=True)
+    return task.normalize(split.images(rows))

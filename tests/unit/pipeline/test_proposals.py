@@ -141,7 +141,7 @@ def test_it_is_computed_only_where_a_builder_takes_it(
     def fail(*_: object) -> None:
         pytest.fail("calibration was computed")
 
-    monkeypatch.setattr("pbkd.pipeline.proposals.block_inputs", fail)
+    monkeypatch.setattr("pbkd.models.calibration.block_inputs", fail)
     assert propose({"name": "low-rank"})["conv3_1"].replacement is not None
 
 
