@@ -54,16 +54,14 @@ def hooks_markdown(packages: Iterable[ModuleType]) -> str:
     for name, function in functions.items():
         if "." not in name:
             parts += [f"## {name}\n", *_described(function)]
-            parts += _registered(slots.get(name), function)
+            parts += _registered(slots[name], function)
     parts += interfaces_markdown(packages)
     parts += received_markdown(packages)
     return "\n".join(parts)
 
 
-def _registered(slot: str | None, hook: Callable[..., object]) -> Iterator[str]:
+def _registered(slot: str, hook: Callable[..., object]) -> Iterator[str]:
     """Describe the protocol of what a hook registers, and the other types of its module."""
-    if slot is None:
-        return
     if slot in PROTOCOLS:
         yield from _protocol(PROTOCOLS[slot])
     home = _module_of_result(hook)
@@ -128,9 +126,6 @@ def describe_plugin(registry: Registry, plugin: Plugin) -> str:
     for slot, names in plugin.provides.items():
         for name in names:
             lines += _strategy(slot, registry.strategies[slot][name])
-    callers = registry.manager.get_hookcallers(registry.module_of(plugin)) or []
-    observed = sorted({c.name for c in callers if c.spec} - set(SLOTS.values()))
-    lines += [f"observes: {', '.join(observed)}"] if observed else []
     return "\n".join([*lines, *(f"note: {note}" for note in plugin.notes)])
 
 
