@@ -132,7 +132,7 @@ def typed_options(
     for key in options:
         if key not in types:
             raise ConfigError(f"unknown option '{where}.{key}'.{did_you_mean(str(key), types)}")
-    declared = declared_options(target, options)
+    declared = _declared(types, options)
     try:
         merged = OmegaConf.merge(_schema(types, where), OmegaConf.create(escape(declared)))
         values = unescape(vars(OmegaConf.to_object(merged)))
@@ -159,7 +159,10 @@ def declared_options(target: Callable[..., Any], options: Mapping[str, Any]) -> 
     Returns:
         A value for each of `options`; defaults are not included.
     """
-    types = option_types(target)
+    return _declared(option_types(target), options)
+
+
+def _declared(types: Mapping[str, tuple[Any, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
     kinds = {
         name: str if kind is Any and isinstance(default, str) else kind
         for name, (kind, default) in types.items()
