@@ -8,7 +8,7 @@ from typing import Any
 
 from pbkd.protocols import Observer
 
-__all__ = ["observer_fault"]
+__all__ = ["observed_methods", "observer_fault"]
 
 _SIGNATURES = {
     name: tuple(inspect.signature(member).parameters)[1:]
@@ -24,6 +24,11 @@ _UNAWAITED = (
 _ALIKE = 0.85
 
 
+def observed_methods(observer: type) -> dict[str, Any]:
+    """Return the methods of the protocol that a class has itself, by name."""
+    return {name: method for name in _SIGNATURES if (method := _method(observer, name))}
+
+
 def observer_fault(observer: type) -> str | None:
     """Find what keeps pbkd from calling a class of observers.
 
@@ -33,7 +38,7 @@ def observer_fault(observer: type) -> str | None:
     Returns:
         What is wrong with it; None if nothing is.
     """
-    methods = {name: method for name in _SIGNATURES if (method := _method(observer, name))}
+    methods = observed_methods(observer)
     missing = [name for name in _SIGNATURES if name not in methods]
     for name, member in vars(observer).items():
         near = get_close_matches(name, missing, n=1, cutoff=_ALIKE)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.events import PowerRead, StepsDone
 from pbkd.plugin.attribution import describe_failure, describe_strategy
+from pbkd.plugin.observer_methods import observed_methods
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ class ObserverThread:
         self.notes: list[str] = []
         self.missed = 0
         self._observer = observer
-        self._methods = {name for name in dir(type(observer)) if name[0] != "_"}
+        self._methods = observed_methods(type(observer))
         self._report = report
         self._events = 0
         self._calls: deque[tuple[str, object]] = deque()

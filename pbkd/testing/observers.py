@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pbkd.protocols import Observer
+from pbkd.plugin.observer_methods import observed_methods
 from pbkd.testing.tiny_run import tiny_events, tiny_result, tiny_run_info
 
 __all__ = ["check_observer"]
@@ -39,12 +39,10 @@ def check_observer(observer: object, folder: Path | None = None) -> None:
 
 def _call(observer: object, name: str, *arguments: object) -> None:
     """Call a method, if the observer has it, with copies."""
-    method = getattr(observer, name, None)
-    inherited = getattr(type(observer), name, None) is getattr(Observer, name)
-    if method is None or inherited:
+    if name not in observed_methods(type(observer)):
         return
     try:
-        method(*copy.deepcopy(arguments))
+        getattr(observer, name)(*copy.deepcopy(arguments))
     except Exception as error:
         what = type(arguments[0]).__name__
         raise AssertionError(f"{name} of {what} raises {type(error).__name__}: {error}") from error
