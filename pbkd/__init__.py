@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pbkd.core.schedule import Job, Schedule, Worker
     from pbkd.core.workload import Workload
     from pbkd.hookspecs import hookimpl
-    from pbkd.models.layers import dense_convolutions, layer_inputs
+    from pbkd.models.layers import dense_convolutions, layer_inputs, moment_roots
     from pbkd.protocols import Built, EnergyReading, LossContext, RunInfo, ZooModel
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "hookimpl",
     "layer_inputs",
     "load",
+    "moment_roots",
     "transform",
 ]
 
@@ -60,6 +61,7 @@ _MODULES = {
     "hookimpl": "hookspecs",
     "layer_inputs": "models.layers",
     "load": "api",
+    "moment_roots": "models.layers",
     "transform": "api",
 }
 

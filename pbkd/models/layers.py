@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
-__all__ = ["dense_convolutions", "layer_inputs"]
+__all__ = ["dense_convolutions", "layer_inputs", "moment_roots"]
 
 _ROWS = 16  # in one forward pass, which bounds the memory
 _IMAGE_CHANNELS = 4
+_LEAST = 1e-6  # of the largest eigenvalue of second moments
 
 
 def dense_convolutions(
@@ -72,3 +73,30 @@ def layer_inputs(
                 handle.remove()
         yield from seen
         seen.clear()
+
+
+@torch.no_grad()
+def moment_roots(samples: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Compute the roots of the second moments of what layers see, for builders with calibration.
+
+    Args:
+        samples: A layer's name and what each of its groups sees, float64 (groups, features, N); a
+            name may come several times.
+
+    Returns:
+        By name a positive definite matrix per group, float64 (groups, features, features), whose
+        square are the moments, scaled to 1 on average; singular ones are made regular. Layers that
+        see nothing but zeros are left out.
+    """
+    moments: dict[str, Tensor] = {}
+    for name, seen in samples:
+        moments[name] = moments.get(name, 0.0) + seen @ seen.mT
+    return {name: _root(moment) for name, moment in moments.items() if (moment != 0).any()}
+
+
+def _root(moments: Tensor) -> Tensor:
+    mean = moments.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+    values, vectors = torch.linalg.eigh(moments / mean.clamp_min(1e-30))
+    values = values.clamp_min(_LEAST * values.amax(-1, keepdim=True))
+    root: Tensor = (vectors * values.sqrt()[:, None]) @ vectors.mT
+    return root

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
-from pbkd import Built, dense_convolutions, hookimpl, layer_inputs
+from pbkd import Built, dense_convolutions, hookimpl, layer_inputs, moment_roots
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pbkd.protocols import BlockBuilder
 
 PBKD_CONTRACT = 2
-
-_LEAST = 1e-6  # of the largest eigenvalue of second moments
 
 
 @dataclass(frozen=True)
@@ -200,22 +198,14 @@ def input_roots(
         For each convolution a positive definite matrix per group, float64 (groups, in x row, in x
         row), whose square are the moments; nothing without calibration.
     """
-    moments: dict[str, Tensor] = {}
     columns = {name: _columns(convolution) for name, convolution in dense.items()}
-    for name, x in () if calibration is None else layer_inputs(network, dense, calibration):
-        seen = columns[name](x).transpose(0, 1).flatten(1)
-        seen = seen.reshape(dense[name].groups, -1, seen.shape[1]).double()
-        moments[name] = moments.get(name, 0.0) + seen @ seen.mT
-    return {name: _root(moment) for name, moment in moments.items() if (moment != 0).any()}
 
+    def samples() -> Iterator[tuple[str, Tensor]]:
+        for name, x in () if calibration is None else layer_inputs(network, dense, calibration):
+            seen = columns[name](x).transpose(0, 1).flatten(1)
+            yield name, seen.reshape(dense[name].groups, -1, seen.shape[1]).double()
 
-def _root(moments: Tensor) -> Tensor:
-    """Return the roots of matrices, scaled to 1 on average; singular ones are made regular."""
-    mean = moments.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
-    values, vectors = torch.linalg.eigh(moments / mean.clamp_min(1e-30))
-    values = values.clamp_min(_LEAST * values.amax(-1, keepdim=True))
-    root: Tensor = (vectors * values.sqrt()[:, None]) @ vectors.mT
-    return root
+    return moment_roots(samples())
 
 
 def _columns(dense: nn.Conv2d) -> nn.Conv2d:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
-from pbkd import Built, dense_convolutions, hookimpl, layer_inputs
+from pbkd import Built, dense_convolutions, hookimpl, layer_inputs, moment_roots
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -26,8 +26,6 @@ PBKD_CONTRACT = 2
 
 if find_spec("tensorly") is None:  # imported when it is used, since that takes half a second
     raise ImportError("tensorly is not installed: pip install 'pbkd[tucker]'")
-
-_LEAST = 1e-6  # of the largest eigenvalue of second moments
 
 
 @dataclass(frozen=True)
@@ -231,18 +229,13 @@ def channel_roots(
         For each convolution a positive definite matrix per group, float64 (groups, in, in), whose
         square are the moments, scaled to 1 on average; nothing without calibration.
     """
-    moments: dict[str, Tensor] = {}
-    for name, x in () if calibration is None else layer_inputs(network, dense, calibration):
-        seen = x.transpose(0, 1).reshape(dense[name].groups, -1, x.numel() // x.shape[1]).double()
-        moments[name] = moments.get(name, 0.0) + seen @ seen.mT
-    roots = {}
-    for name, moment in moments.items():
-        if (moment != 0).any():
-            mean = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
-            values, vectors = torch.linalg.eigh(moment / mean.clamp_min(1e-30))
-            values = values.clamp_min(_LEAST * values.amax(-1, keepdim=True))
-            roots[name] = (vectors * values.sqrt()[:, None]) @ vectors.mT
-    return roots
+
+    def samples() -> Iterator[tuple[str, Tensor]]:
+        for name, x in () if calibration is None else layer_inputs(network, dense, calibration):
+            channels = x.transpose(0, 1)
+            yield name, channels.reshape(dense[name].groups, -1, x.numel() // x.shape[1]).double()
+
+    return moment_roots(samples())
 
 
 @hookimpl
