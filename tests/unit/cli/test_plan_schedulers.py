@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from pbkd.cli import app
 from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Worker
 from pbkd.core.workload import Workload
@@ -18,6 +16,7 @@ from pbkd.planning.comparison import imbalance, least_seconds
 from pbkd.planning.prediction import Prediction, predict_schedulers
 from pbkd.plugin.registry import build_registry
 from tests.paths import PUBLISHED
+from tests.unit.cli.test_plan import plan, rows
 
 CLUSTER = """
 nodes:
@@ -42,16 +41,8 @@ def register_schedulers():
 """
 
 
-def plan(*arguments: object) -> str:
-    result = CliRunner().invoke(app, ["plan", "--costs", str(PUBLISHED), *map(str, arguments)])
-    if result.exception:
-        raise result.exception
-    return result.output
-
-
-def rows(output: str) -> list[list[str]]:
-    found = [re.split(r" {2,}", line.strip()) for line in output.splitlines()]
-    return [cells for cells in found if len(cells) > 2 and cells[0].isdigit()]
+def compare(*arguments: object) -> str:
+    return plan("--costs", PUBLISHED, *arguments)
 
 
 def test_a_plugins_scheduler_is_compared_on_workers_of_different_speed(tmp_path: Path) -> None:
@@ -59,7 +50,7 @@ def test_a_plugins_scheduler_is_compared_on_workers_of_different_speed(tmp_path:
     (tmp_path / "mine.py").write_text(MINE)
     names = ["--schedulers", "greedy, mine,greedy", "--plugin", tmp_path / "mine.py"]
     files = ["--cluster", tmp_path / "cluster.yaml", "--json", tmp_path / "all.json"]
-    output = plan(*names, *files, "--workers", "2,4")
+    output = compare(*names, *files, "--workers", "2,4")
     assert [row[:2] for row in rows(output)] == [[n, s] for n in "24" for s in ("greedy", "mine")]
     assert "4 worker(s), speeds 0.5 to 4: fastest: greedy (" in output
     failed = "the scheduler 'mine' of the plugin 'mine.py' failed in schedule (KeyError: 30)."
@@ -85,7 +76,7 @@ def test_a_plugins_scheduler_is_compared_on_workers_of_different_speed(tmp_path:
 )
 def test_a_mistake_is_one_sentence(arguments: list[str], message: str) -> None:
     with pytest.raises(PbkdError, match=re.escape(message)):
-        plan(*arguments)
+        compare(*arguments)
 
 
 SECONDS = st.floats(0.01, 10)
