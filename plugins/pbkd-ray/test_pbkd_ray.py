@@ -29,6 +29,7 @@ def cluster() -> Iterator[None]:
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or it leaves a token in the home folder
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # or other tests get nearly all of its time
     ray.shutdown()  # of what another test on this process may have left
     ray.init(
         num_cpus=2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -32,6 +33,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 CPUS = (3, 1, 1)  # of each node; the first, which is not killed, can do the work of all
 
+SETTINGS = {
+    "RAY_worker_niceness": "0",  # by default, other tests get thirty times as much of a core
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "500",  # a node that misses five is lost
+}
+
 
 class Cluster:
     """A Ray cluster of nodes on this machine, each started by `ray start`."""
@@ -58,12 +65,15 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env={**os.environ, **SETTINGS},
         )
         assert node.stdout is not None
+        told = ""
         for line in node.stdout:
             if "--block" in line:  # the last paragraph, once it runs
                 return node
-        raise AssertionError("the node has not started")
+            told += line
+        raise AssertionError(f"the node has not started: {told}")
 
     def kill(self, number: int) -> None:
         """Kill a node with all that runs on it."""
