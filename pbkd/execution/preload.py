@@ -6,7 +6,7 @@ import sys
 
 __all__ = ["modules_to_preload"]
 
-# torch imports torch._dynamo for its first optimiser.
+# An optimiser of a plugin may import torch._dynamo.
 _SLOW_IMPORTS = ("torch._dynamo", "torchvision", "timm", "sklearn.datasets")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from pbkd.core.compiler import without_compiler
 from pbkd.models.evaluation_mode import evaluation_mode
 
 if TYPE_CHECKING:
@@ -41,8 +41,11 @@ def macs(module: nn.Module, input_shape: Sequence[int]) -> int:
     Returns:
         MACs per sample.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton, for a tenth of a second
+
     like = next(module.parameters(), torch.empty(0))
     sample = torch.zeros(1, *input_shape, device=like.device, dtype=like.dtype)
     with evaluation_mode(module), FlopCounterMode(display=False) as counter:
+        without_compiler(type(getattr(counter, "mode", counter)).__torch_dispatch__)
         module(sample)
     return int(counter.get_total_flops()) // 2

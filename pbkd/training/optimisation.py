@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pbkd.errors import PLUGIN_FAILURES, PluginError
 from pbkd.plugin.attribution import describe_failure, describe_strategy
+from pbkd.training.eager_steps import build_without_compiler, step_without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +87,7 @@ def build_optimiser(
         PluginError: The plugin fails, or returns anything but an optimiser of these parameters.
     """
     builder = optimisation.optimiser
+    build_without_compiler()
     try:
         built = builder.build(parameters, optimisation.lr, optimisation.weight_decay)
     except PLUGIN_FAILURES as error:
@@ -106,6 +108,7 @@ def build_optimiser(
             f"{describe_strategy('optimiser', builder)} builds an optimiser without a learning rate"
             " `lr` in each parameter group, which the schedule sets."
         )
+    step_without_compiler(built)
     return built
 
 
