@@ -14,8 +14,8 @@ from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import PbkdError, WorkerError, is_out_of_memory
 from pbkd.execution.worker import work
 from pbkd.models.weights import read_weights, write_weights
-from pbkd.pipeline.relay_schedule import relay_schedule
 from pbkd.pipeline.workload import phase_workload
+from pbkd.planning.relay_schedule import relay_schedule
 from pbkd.plugin.attribution import describe_failure, describe_strategy
 from pbkd.runs.assignment import Assignment, write_assignment
 from pbkd.runs.events import flush_events, follow_events, read_events
@@ -128,12 +128,17 @@ def distill_student_fed(
     Raises:
         WorkerError: If the launcher fails, or leaves candidates untrained.
     """
-    workload = phase_workload(ctx.task, epochs)
+    costs = [p.cost for p in ctx.plan.trained if p.cost is not None and p.name in accepted]
     assignment = Assignment(
         phase="student-fed",
         start="teacher-fed",
         workers=ctx.plan.workers,
-        schedule=relay_schedule(ctx.registry, ctx.plan, accepted, workload),
+        schedule=relay_schedule(
+            partial(ctx.registry.create, "scheduler", {"name": "pipeline"}),
+            costs,
+            ctx.plan.workers,
+            phase_workload(ctx.task, epochs),
+        ),
         blocks=_blocks(ctx.plan, accepted),
         micro_batches={
             name: _MICRO_BATCHES

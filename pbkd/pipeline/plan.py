@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pbkd.models.replacement import Proposal
     from pbkd.pipeline.strategies import Strategies
     from pbkd.planning.plan import Plan
+    from pbkd.planning.run_work import RunWork
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Launcher, Selector
     from pbkd.training.task import DistillationTask
@@ -61,6 +62,7 @@ class PlannedRun:
         selector: What selects the candidates under a budget.
         inputs: What a program has in memory, if it started the run.
         phases: The predicted seconds of every phase after planning.
+        work: What the phases after planning have to do; None until it is counted.
     """
 
     config: RunConfig
@@ -72,6 +74,7 @@ class PlannedRun:
     selector: Selector
     inputs: InMemoryInputs | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
+    work: RunWork | None = None
 
 
 def plan_run(
@@ -127,14 +130,18 @@ def plan_run(
 
 
 def cost_table(planned: PlannedRun) -> CostTable:
-    """Tabulate the cost of every block that is trained, summed over its candidates."""
+    """Tabulate the cost of every block that is trained, summed over its candidates.
+
+    The work of all phases is in the table if it has been counted.
+    """
     task, plan, worker = planned.task, planned.plan, planned.plan.workers[0]
     about = (
         f"{task.teacher.name} on {task.data.name}, batch {planned.config.batch_size},"
         f" measured on {worker.device} with {worker.threads} thread(s)"
     )
     costs = sum_costs([block.cost for block in plan.trained if block.cost])
-    return CostTable(about, tuple(costs), replace(plan.workload, cache_bytes=None))
+    workload = replace(plan.workload, cache_bytes=None)
+    return CostTable(about, tuple(costs), workload, planned.work)
 
 
 def _strategies(config: RunConfig, registry: Registry) -> Strategies:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
+from pbkd.core.blocks import candidate_of
 from pbkd.core.process import thread_count
+from pbkd.core.workload import Workload
 from pbkd.data.batching import shuffled_batches, steps_per_epoch
 from pbkd.data.random_state import kept_random_state
-from pbkd.pipeline.plan import plan_run
+from pbkd.pipeline.plan import cost_table, plan_run
 from pbkd.pipeline.plan_workers import START_SECONDS
-from pbkd.pipeline.relay_schedule import candidate_costs, relay_schedule
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import is_limited, pick_candidates
-from pbkd.planning.cost_model import makespan
-from pbkd.planning.phase_prediction import Loading, RunWork, predict_phases
+from pbkd.planning.phase_prediction import modelled_on, predict_phases
+from pbkd.planning.phase_work import RunExtent, serial_work, shared_passes, student_fed_costs
+from pbkd.planning.relay_schedule import relay_schedule
+from pbkd.planning.run_work import Loading, RunWork
+from pbkd.training.replicas import replica_traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,10 +32,8 @@ if TYPE_CHECKING:
 
     from pbkd.config.schema import RunConfig
     from pbkd.core.schedule import Worker
-    from pbkd.core.workload import Workload
     from pbkd.models.in_memory import InMemoryInputs
     from pbkd.pipeline.plan import PlannedRun
-    from pbkd.planning.plan import Plan
     from pbkd.plugin.registry import Registry
     from pbkd.training.task import DistillationTask
 
@@ -58,29 +63,67 @@ def plan_whole_run(
     Raises:
         PbkdError: As `plan_run`.
     """
+    start = time.perf_counter()
     planned = plan_run(config, registry, inputs, recorded)
-    return replace(planned, phases=_predict(planned, registry))
+    work = measure_work(planned)
+    planned = replace(planned, phases=_predict(planned, work, registry))
+    return replace(planned, work=replace(work, planning_seconds=time.perf_counter() - start))
 
 
-def _predict(planned: PlannedRun, registry: Registry) -> dict[str, float]:
+def measure_work(planned: PlannedRun) -> RunWork:
+    """Count the work of all phases after planning, and measure the loading of batches.
+
+    Args:
+        planned: The planned run; no candidate is expected to be rejected.
+
+    Returns:
+        The work, without the seconds of planning.
+    """
     config, task, plan = planned.config, planned.task, planned.plan
-    several = len(plan.workers) > 1
-    student = expected_candidates(planned)
-    student_fed = phase_workload(task, config.distill.student_fed_epochs or 0)
-    work = RunWork(
-        loading=measure_loading(task, config.batch_size, plan.workers[0]),
-        start_seconds=planned.build_seconds + (START_SECONDS if several else 0.0),
-        relay_seconds=_relay_seconds(plan, student, registry, student_fed),
+    names = expected_candidates(planned)
+    extent = _extent(planned, names)
+    loading = measure_loading(task, config.batch_size, plan.workers[0])
+    return RunWork(
+        planning_seconds=0.0,
+        start_seconds=START_SECONDS,
+        build_seconds=planned.build_seconds,
+        loading=loading,
+        student_fed=student_fed_costs(plan, names),
+        student_fed_steps=phase_workload(task, config.distill.student_fed_epochs or 0).steps,
+        passes=shared_passes(plan, names, extent),
+        serial=serial_work(plan, names, extent, loading),
+    )
+
+
+def _extent(planned: PlannedRun, names: tuple[str, ...]) -> RunExtent:
+    config, task = planned.config, planned.task
+    replacements = {candidate_of(name)[0]: planned.replacements[name] for name in names}
+    segments = [replacements.get(name, old) for name, old in task.chain.named_children()]
+    gradient_bytes, exchanges = replica_traffic(nn.ModuleList(segments))
+    return RunExtent(
         batch_size=len(task.images),
         labelled=task.data.labelled,
         validation_images=len(task.data.validation),
         test_images=len(task.data.test),
-        student_fed_steps=student_fed.steps,
         recalibration_batches=config.recalibrate_batches,
         epochs=config.finetune.epochs or 0,
         epoch_steps=steps_per_epoch(task.data.train, config.batch_size),
+        gradient_bytes=gradient_bytes,
+        exchanges=exchanges,
     )
-    return predict_phases(plan, student, work)
+
+
+def _predict(planned: PlannedRun, work: RunWork, registry: Registry) -> dict[str, float]:
+    plan, costs = planned.plan, work.student_fed
+    steps = Workload(work.student_fed_steps, work.student_fed_steps)
+    pipeline = partial(registry.create, "scheduler", {"name": "pipeline"})
+    return predict_phases(
+        work,
+        (plan.schedule, cost_table(planned).costs, plan.workload),
+        relay_schedule(pipeline, costs, plan.workers, steps) if costs else None,
+        plan.workers,
+        modelled_on(plan.workers),
+    )
 
 
 def expected_candidates(planned: PlannedRun) -> tuple[str, ...]:
@@ -121,21 +164,3 @@ def _training_batches(task: DistillationTask, batch_size: int) -> Iterator[Tenso
         data.train, batch_size, seed=0, epoch=0, augmentation=data.augmentation, phase="timing"
     ):
         yield images
-
-
-def _relay_seconds(
-    plan: Plan, student: tuple[str, ...], registry: Registry, workload: Workload
-) -> float:
-    """Predict a step of the student-fed phase.
-
-    On the way to its last block, the student's activations pass through the kept segments too.
-    """
-    if not student:
-        return 0.0
-    costs = candidate_costs(plan, student)
-    schedule = relay_schedule(registry, plan, student, workload)
-    seconds = makespan(schedule, costs, plan.workers)
-    names, trained = list(plan.segment_seconds), [cost.name for cost in costs]
-    between = names[names.index(trained[0]) : names.index(trained[-1])]
-    kept = sum(plan.segment_seconds[name] for name in between if name not in trained)
-    return seconds + kept / len(plan.workers)

@@ -1,9 +1,9 @@
 """Cost files: the measured costs of every block, and the number of steps.
 
 The format is JSON: `{"format": 1, "about": TEXT, "unit": "seconds per step", "steps": N,
-"distinct_steps": N, "epochs": N, "blocks": [...]}`, where `epochs` may be missing, each block with
-the fields of `pbkd.BlockCost`. Published seconds per job (`pbkd.planning.published_costs`) are read
-too.
+"distinct_steps": N, "epochs": N, "blocks": [...], "run": {...}}`, each block with the fields of
+`pbkd.BlockCost`, `run` with the fields of `pbkd.planning.run_work.RunWork`; `epochs` and `run` may
+be missing. Published seconds per job (`pbkd.planning.published_costs`) are read too.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.files import CHECKSUM, checked, read_foreign_json, write_json
+from pbkd.core.plain_data import from_plain, to_plain
+from pbkd.core.plausible_numbers import is_plausible
 from pbkd.core.workload import Workload
 from pbkd.errors import ConfigError, RunFolderError, did_you_mean
 from pbkd.planning.published_costs import choose_run, split_seconds, workload_of
+from pbkd.planning.run_work import PHASES, RunWork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,11 +43,13 @@ class CostTable:
         about: Teacher, data and device, for people.
         costs: Costs per step, in the order of the chain.
         workload: The training steps of every block.
+        run: The work of the run's phases; None if it is unknown.
     """
 
     about: str
     costs: tuple[BlockCost, ...]
     workload: Workload
+    run: RunWork | None = None
 
 
 def read_costs(path: Path, setting: str | None = None) -> CostTable:
@@ -74,7 +79,8 @@ def write_costs(path: Path, table: CostTable) -> None:
     """Write a cost file."""
     blocks = [asdict(cost) for cost in table.costs]
     head = {"format": _FORMAT, "about": table.about, "unit": _UNIT, **workload_data(table.workload)}
-    write_json(path, {**head, "blocks": blocks})
+    run = {} if table.run is None else {"run": to_plain(table.run)}
+    write_json(path, {**head, "blocks": blocks, **run})
 
 
 def workload_data(workload: Workload) -> dict[str, int]:
@@ -98,7 +104,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _table(tree: Mapping[str, Any], where: str) -> CostTable:
     required = ("format", "about", "unit", "steps", "distinct_steps", "blocks")
-    _check_keys(tree, required, ("epochs",), where)
+    _check_keys(tree, required, ("epochs", "run"), where)
     if tree["format"] != _FORMAT or tree["unit"] != _UNIT:
         raise ConfigError(f"{where} must have format {_FORMAT} and the unit '{_UNIT}'.")
     steps = _number(tree["steps"], "int", f"{where}, 'steps'")
@@ -107,7 +113,25 @@ def _table(tree: Mapping[str, Any], where: str) -> CostTable:
         raise ConfigError(f"{where} must have 1 <= distinct_steps <= steps.")
     epochs = _number(tree["epochs"], "int", f"{where}, 'epochs'") if "epochs" in tree else None
     about = _text(tree["about"], f"{where}, 'about'")
-    return CostTable(about, _costs(tree["blocks"], where), Workload(steps, distinct, epochs))
+    costs = _costs(tree["blocks"], where)
+    run = _run(tree["run"], costs, where) if "run" in tree else None
+    return CostTable(about, costs, Workload(steps, distinct, epochs), run)
+
+
+def _run(data: Any, costs: Sequence[BlockCost], where: str) -> RunWork:
+    """Check the work of a run: plausible numbers, blocks of the table, phases of a run."""
+    try:
+        run: RunWork = from_plain(RunWork, data)
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"{where}: 'run' is not the work of a run.") from error
+    names = [cost.name for cost in costs]
+    blocks = [cost.name for cost in run.student_fed]
+    phases = {*run.serial, *(shared.phase for shared in run.passes)}
+    if blocks != [name for name in names if name in blocks] or not phases <= {*PHASES}:
+        raise ConfigError(f"{where}: 'run' has blocks or phases that are not of this run.")
+    if not is_plausible("run", run):
+        raise ConfigError(f"{where}: 'run' has a number that is out of range.")
+    return run
 
 
 def _costs(blocks: Any, where: str) -> tuple[BlockCost, ...]:

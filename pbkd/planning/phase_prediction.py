@@ -1,141 +1,145 @@
-"""Prediction of a whole run: the seconds of each of its phases, from measured costs."""
+"""Prediction of a whole run: the seconds of each of its phases on some workers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pbkd.core.blocks import candidate_of
-from pbkd.models.latency import expected_seconds
+from pbkd.core.blocks import BlockCost
+from pbkd.core.schedule import Job, Schedule
+from pbkd.core.workload import Workload
+from pbkd.planning.cost_model import makespan
+from pbkd.planning.run_work import PHASES, SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from pbkd.planning.plan import Plan
-
-
-__all__ = ["Loading", "RunWork", "predict_phases"]
-
-_BACKWARD = 3  # a training step takes about three forward passes
-_SINGLE_IMAGE = 2  # an image alone takes about twice its share of a batch
+    from pbkd.core.schedule import Worker
+    from pbkd.planning.run_work import RunWork, SharedPass
 
 
-@dataclass(frozen=True, kw_only=True)
-class Loading:
-    """Reading, augmentation and normalisation of a training batch.
+__all__ = ["SecondsOf", "modelled_on", "predict_phases", "serial_phases"]
 
-    Attributes:
-        own_seconds: Seconds of the process that computes.
-        ahead_seconds: Seconds of threads and processes that read ahead, while nothing else goes on.
-        cores_used: Share of the cores that computing uses, which these cannot use meanwhile.
-    """
-
-    own_seconds: float
-    ahead_seconds: float = 0.0
-    cores_used: float = 1.0
-
-    def step_seconds(self, compute: float) -> float:
-        """Return the seconds of a step that computes for `compute` seconds."""
-        busy = compute + self.own_seconds
-        return max(busy, busy * self.cores_used + self.ahead_seconds)
+SecondsOf = Callable[[Schedule, Sequence[BlockCost], Workload], float]
+"""Predicts the seconds of a schedule on some workers: by the cost model, or by a simulation."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunWork:
-    """What a run has to do.
+def modelled_on(workers: Sequence[Worker]) -> SecondsOf:
+    """Return the prediction of the cost model for these workers."""
 
-    Attributes:
-        loading: Reading of batches.
-        start_seconds: Seconds that workers take before their first step, in each blockwise phase.
-        relay_seconds: Seconds per step of the student-fed phase, without loading.
-        batch_size: Images per batch.
-        labelled: Whether the images have labels.
-        validation_images: Images of the validation split.
-        test_images: Images of the test split.
-        student_fed_steps: Steps of the student-fed phase.
-        recalibration_batches: Batches for re-estimating BatchNorm statistics.
-        epochs: Epochs of fine-tuning.
-        epoch_steps: Steps of each.
-    """
+    def seconds(schedule: Schedule, costs: Sequence[BlockCost], workload: Workload) -> float:
+        return makespan(schedule, costs, workers, workload)
 
-    loading: Loading
-    start_seconds: float
-    relay_seconds: float
-    batch_size: int
-    labelled: bool
-    validation_images: int
-    test_images: int
-    student_fed_steps: int
-    recalibration_batches: int
-    epochs: int
-    epoch_steps: int
+    return seconds
 
 
-def predict_phases(plan: Plan, student: Collection[str], work: RunWork) -> dict[str, float]:
+def predict_phases(
+    work: RunWork,
+    teacher_fed: tuple[Schedule, Sequence[BlockCost], Workload],
+    student_fed: Schedule | None,
+    workers: Sequence[Worker],
+    seconds_of: SecondsOf,
+) -> dict[str, float]:
     """Predict the seconds of every phase after planning.
 
     Args:
-        plan: The plan with its measured costs.
-        student: The candidates that are expected to enter the student.
         work: What the run has to do.
+        teacher_fed: Schedule, costs and workload of the teacher-fed phase.
+        student_fed: The schedule of the student-fed phase; None without one.
+        workers: The workers of both schedules.
+        seconds_of: Predicts the seconds of a schedule on these workers.
 
     Returns:
         The seconds by phase, in the order of the run.
     """
-    teacher = sum(plan.segment_seconds.values())
-    replaced = [p for p in plan.trained if p.name in student]
-    blocks = {p.block.name for p in replaced}
-    kept = sum(seconds for name, seconds in plan.segment_seconds.items() if name not in blocks)
-    forward = kept + sum(p.forward_seconds or 0.0 for p in replaced)
-    training = _BACKWARD * kept + sum(p.cost.train_seconds for p in replaced if p.cost)
-    validation = _pass_seconds(work, work.validation_images, forward)
-    recalibrated, tuned = work.recalibration_batches > 0, work.epochs > 0
-    return {
-        "teacher-fed": _teacher_fed_seconds(plan, work),
-        "scoring": _scoring_seconds(plan, work, teacher),
-        "student-fed": _blockwise_seconds(work, work.student_fed_steps, work.relay_seconds),
-        "recalibration": (1 + recalibrated) * validation
-        + work.recalibration_batches * work.loading.step_seconds(forward),
-        "fine-tuning": work.epochs
-        * (work.epoch_steps * work.loading.step_seconds(teacher + training) + validation),
-        "evaluation": (1 + recalibrated + tuned) * _pass_seconds(work, work.test_images, forward)
-        + (0.0 if work.labelled else _pass_seconds(work, work.test_images, teacher))
-        + _latency_seconds(teacher + forward, work.batch_size),
-    }
+    phases = {phase: work.serial.get(phase, 0.0) for phase in PHASES}
+    phases["teacher-fed"] += _teacher_fed_seconds(work, teacher_fed, seconds_of)
+    phases["student-fed"] += _student_fed_seconds(work, student_fed, seconds_of)
+    for phase in PHASES:
+        passes = [shared for shared in work.passes if shared.phase == phase and shared.steps]
+        phases[phase] += _passes_seconds(work, passes, workers, seconds_of)
+    return phases
 
 
-def _teacher_fed_seconds(plan: Plan, work: RunWork) -> float:
+def serial_phases(work: RunWork, worker: Worker) -> dict[str, float]:
+    """Return the seconds of what one worker does alone, by phase; phases without any are left out.
+
+    Planning is not among them.
+    """
+    phases = {phase: work.serial.get(phase, 0.0) for phase in PHASES}
+    for each in work.passes:
+        if each.phase not in SHARED:
+            phases[each.phase] += _seconds_alone(work, each, worker)
+    return {phase: seconds for phase, seconds in phases.items() if seconds}
+
+
+def _start_seconds(work: RunWork, workers: int) -> float:
+    return work.start_seconds if workers > 1 else 0.0
+
+
+def _teacher_fed_seconds(
+    work: RunWork,
+    teacher_fed: tuple[Schedule, Sequence[BlockCost], Workload],
+    seconds_of: SecondsOf,
+) -> float:
     """Add loading to the makespan: once per image for a cache, else in every job of a worker."""
-    steps, schedule = plan.workload.steps, plan.schedule
-    if schedule.feed == "cache":
-        writing = plan.workload.distinct_steps * work.loading.step_seconds(0.0)
-        return work.start_seconds + plan.seconds + writing
-    jobs = max(map(len, schedule.assigned)) + len(schedule.shared) / len(schedule.assigned)
-    if not steps:
+    schedule, _, workload = teacher_fed
+    if not workload.steps:
         return 0.0
-    return _blockwise_seconds(work, steps * jobs, plan.seconds / steps / jobs)
+    workers, seconds = len(schedule.assigned), seconds_of(*teacher_fed)
+    start = work.build_seconds + _start_seconds(work, workers)
+    if schedule.feed == "cache":
+        written = workload.distinct_steps / workers
+        return start + seconds + written * work.loading.step_seconds(0.0)
+    jobs = max(map(len, schedule.assigned)) + len(schedule.shared) / workers
+    loaded = workload.steps * jobs
+    return start + loaded * work.loading.step_seconds(seconds / loaded)
 
 
-def _blockwise_seconds(work: RunWork, steps: float, compute: float) -> float:
-    return work.start_seconds + steps * work.loading.step_seconds(compute) if steps else 0.0
+def _student_fed_seconds(work: RunWork, schedule: Schedule | None, seconds_of: SecondsOf) -> float:
+    steps = work.student_fed_steps
+    if not steps or schedule is None:
+        return 0.0
+    compute = seconds_of(schedule, work.student_fed, Workload(steps, steps)) / steps
+    start = work.build_seconds + _start_seconds(work, len(schedule.assigned))
+    return start + steps * work.loading.step_seconds(compute)
 
 
-def _scoring_seconds(plan: Plan, work: RunWork, teacher: float) -> float:
-    """Pass the validation images through the teacher, and from each candidate to the end."""
-    names = list(plan.segment_seconds)
-    compute = teacher
-    for planned in plan.trained:
-        after = names[names.index(candidate_of(planned.name)[0]) + 1 :]
-        compute += (planned.forward_seconds or 0.0) + sum(plan.segment_seconds[n] for n in after)
-    passes = compute if work.labelled else compute + teacher  # for the teacher's labels
-    return _pass_seconds(work, work.validation_images, passes)
+def _passes_seconds(
+    work: RunWork, passes: Sequence[SharedPass], workers: Sequence[Worker], seconds_of: SecondsOf
+) -> float:
+    """Return the seconds of a phase's passes: on all workers, or on the first if that is faster."""
+    alone = sum(_seconds_alone(work, each, workers[0]) for each in passes)
+    if len(workers) == 1 or not passes or passes[0].phase not in SHARED:
+        return alone
+    together = sum(_seconds_together(work, each, workers, seconds_of) for each in passes)
+    return min(alone, work.start_seconds + together)
 
 
-def _pass_seconds(work: RunWork, images: int, compute: float) -> float:
-    """Return the seconds of a pass over images, of which a batch takes `compute` seconds."""
-    return images / work.batch_size * work.loading.step_seconds(compute)
+def _seconds_alone(work: RunWork, each: SharedPass, worker: Worker) -> float:
+    compute = (each.cost.teacher_seconds + each.cost.train_seconds) / worker.speed
+    return each.steps * work.loading.step_seconds(compute)
 
 
-def _latency_seconds(round_seconds: float, batch_size: int) -> float:
-    single = _SINGLE_IMAGE * round_seconds / batch_size
-    return expected_seconds(round_seconds) + (expected_seconds(single) if batch_size > 1 else 0.0)
+def _seconds_together(
+    work: RunWork, each: SharedPass, workers: Sequence[Worker], seconds_of: SecondsOf
+) -> float:
+    """Return the seconds of a relay of one stage, whose workers divide each batch."""
+    job = Job((each.cost.name,))
+    schedule = Schedule(((job,),) * len(workers), feed="relay")
+    steps = math.ceil(each.steps)
+    cost = _divided_by_speed(each.cost, [worker.speed for worker in workers])
+    compute = seconds_of(schedule, [cost], Workload(steps, steps)) / steps
+    share = 1.0 if each.loads_whole_batches else 1 / len(workers)
+    return each.steps * work.loading.step_seconds(compute, share)
+
+
+def _divided_by_speed(cost: BlockCost, speeds: Sequence[float]) -> BlockCost:
+    """Return the cost which takes, in equal parts, what this one takes in parts by speed.
+
+    A stage is as slow as its slowest worker with an equal part of the rows.
+    """
+    factor = len(speeds) * min(speeds) / sum(speeds)
+    shrinking = cost.teacher_seconds + cost.train_seconds - cost.overhead_seconds
+    seconds = factor * shrinking + cost.overhead_seconds
+    return replace(cost, teacher_seconds=0.0, train_seconds=seconds)

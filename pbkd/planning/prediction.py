@@ -177,9 +177,13 @@ def link_bytes(schedule: Schedule, costs: Sequence[BlockCost]) -> int:
 
 
 def write_predictions(
-    path: Path, table: CostTable, worker: Worker, rows: Sequence[Prediction | Unpredicted]
+    path: Path,
+    table: CostTable,
+    worker: Worker,
+    rows: Sequence[Prediction | Unpredicted],
+    runs: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write the assumptions and every row to a JSON file."""
+    """Write the assumptions, every row, and the whole runs to a JSON file."""
     write_json(
         path,
         {
@@ -189,6 +193,7 @@ def write_predictions(
             "link_bytes_per_second": worker.bandwidth,
             "serial_seconds": serial_seconds(table.costs, worker, table.workload),
             "predictions": [row.to_dict() for row in rows],
+            "whole_runs": list(runs),
         },
     )
 

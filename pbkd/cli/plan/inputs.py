@@ -155,7 +155,8 @@ def _read_costs(
 def _measure_costs(config: RunConfig, registry: Registry) -> tuple[CostTable, Worker]:
     """Load teacher and data and measure; the selected scheduler does not affect the costs."""
     from pbkd.config.schema import RunConfig
-    from pbkd.pipeline.plan import cost_table, plan_run
+    from pbkd.pipeline.plan import cost_table
+    from pbkd.pipeline.predict_phases import plan_whole_run
 
-    planned_run = plan_run(replace(config, scheduler=RunConfig().scheduler), registry)
+    planned_run = plan_whole_run(replace(config, scheduler=RunConfig().scheduler), registry)
     return cost_table(planned_run), planned_run.plan.workers[0]

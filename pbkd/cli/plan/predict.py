@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pbkd.cli.plan.inputs import PlanInputs
+from pbkd.cli.plan.whole_run import predict_whole_runs
+from pbkd.planning.phase_prediction import modelled_on
 from pbkd.planning.prediction import fastest, predict_schedulers, write_predictions
 from pbkd.report.console.predictions import show_gantt, show_predictions
 
@@ -33,8 +35,10 @@ def predict(
         )
     ]
     show_predictions(table, worker, rows)
-    best = fastest([row for row in rows if inputs.selected in (None, row.scheduler)])
-    if best:
+    selected = [row for row in rows if inputs.selected in (None, row.scheduler)]
+    if best := fastest(selected):
         show_gantt(best[0], table, svg)
+    by_count = (fastest([row for row in selected if len(row.workers) == n]) for n in counts)
+    runs = predict_whole_runs(inputs, [best[0] for best in by_count if best], modelled_on)
     if json:
-        write_predictions(json, table, worker, rows)
+        write_predictions(json, table, worker, rows, runs)

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from pbkd.core.blocks import BlockCost
+    from pbkd.core.schedule import Schedule, Worker
+    from pbkd.core.workload import Workload
     from pbkd.planning.cluster import Cluster
     from pbkd.planning.cost_files import CostTable
+    from pbkd.planning.phase_prediction import SecondsOf
     from pbkd.planning.prediction import Prediction
     from pbkd.planning.simulation.simulation import Simulation
     from pbkd.protocols import Scheduler
@@ -29,6 +33,7 @@ __all__ = [
     "doubling_counts",
     "fastest_simulated",
     "simulate_schedulers",
+    "simulated_on",
     "write_simulations",
 ]
 
@@ -127,19 +132,36 @@ def fastest_simulated(rows: Sequence[SimulatedSchedule | Unpredicted]) -> Simula
     return min(simulated, key=lambda row: row.simulation.seconds, default=None)
 
 
+def simulated_on(cluster: Cluster, workers: Sequence[Worker]) -> SecondsOf:
+    """Return the simulation on the devices of some workers, the first ones of a cluster."""
+    devices = cluster.devices(len(workers))
+
+    def seconds(schedule: Schedule, costs: Sequence[BlockCost], workload: Workload) -> float:
+        return simulate(schedule, costs, devices, workload, cluster.failures).seconds
+
+    return seconds
+
+
 def doubling_counts(size: int) -> list[int]:
     """Return the device counts 1, 2, 4, … and `size`."""
     return [*(2**power for power in range((size - 1).bit_length())), size]
 
 
 def write_simulations(
-    path: Path, table: CostTable, cluster: Cluster, rows: Sequence[SimulatedSchedule | Unpredicted]
+    path: Path,
+    table: CostTable,
+    cluster: Cluster,
+    rows: Sequence[SimulatedSchedule | Unpredicted],
+    runs: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write the assumptions and every row to a JSON file."""
+    """Write the assumptions, every row, and the whole runs to a JSON file."""
     head = {"format": 1, "about": table.about, **workload_data(table.workload)}
-    write_json(
-        path, {**head, "cluster": asdict(cluster), "simulations": [row.to_dict() for row in rows]}
-    )
+    figures = {
+        "cluster": asdict(cluster),
+        "simulations": [row.to_dict() for row in rows],
+        "whole_runs": list(runs),
+    }
+    write_json(path, {**head, **figures})
 
 
 def _missing(figure: float | None, keys: str) -> str | None:

@@ -67,6 +67,8 @@ def test_measured_costs_are_saved_and_predict_the_same_again(tmp_path: Path) -> 
     saved = json.loads(file.read_text())
     assert (saved["format"], saved["steps"], len(saved["blocks"])) == (1, 48, 5)
     assert all(block["train_seconds"] > 0 for block in saved["blocks"])
+    assert [cells[0] for cells in rows(measured.partition("whole run, ")[2])] == ["1", "2"]
+    assert saved["run"]["planning_seconds"] > 0
 
 
 def test_the_chart_is_of_the_scheduler_that_was_chosen(tmp_path: Path) -> None:
@@ -100,6 +102,10 @@ def test_predictions_are_written_as_json(tmp_path: Path, registry: Registry) -> 
     assert found[4, "lpt-scheduler"]["seconds"] == pytest.approx(1274.76)
     assert found[1, "cached"]["seconds"] is None
     assert found[1, "cached"]["reason"]
+
+
+def test_published_seconds_are_of_no_whole_run() -> None:
+    assert "whole run" not in plan("--costs", PUBLISHED, "--workers", "2")
 
 
 def test_a_scheduler_that_breaks_says_why_in_its_row_and_stops_no_other(tmp_path: Path) -> None:

@@ -9,16 +9,29 @@ import pytest
 
 from pbkd.core.blocks import BlockCost
 from pbkd.core.files import read_json
+from pbkd.core.plain_data import to_plain
 from pbkd.core.workload import Workload
 from pbkd.errors import ConfigError
 from pbkd.planning.cost_files import CostTable, read_costs, write_costs
+from pbkd.planning.run_work import Loading, RunWork, SharedPass
 from tests.paths import PUBLISHED
 
 TABLE = CostTable(
     "a teacher on a machine",
     (BlockCost("a", 0.0, 1 / 3, 0.5, 1024, 8, 2), BlockCost("b", 1 / 3, 0.1, 0.7)),
     Workload(600, 17),
+    run=RunWork(
+        planning_seconds=1.5,
+        start_seconds=2.5,
+        build_seconds=1 / 7,
+        loading=Loading(own_seconds=0.1, ahead_seconds=1 / 9),
+        student_fed=(BlockCost("b", 1 / 3, 0.1, 0.9),),
+        student_fed_steps=30,
+        passes=(SharedPass(phase="scoring", cost=BlockCost("student", 0.0, 0.2, 0.0), steps=1.25),),
+        serial={"recalibration": 0.5},
+    ),
 )
+RUN = to_plain(TABLE.run)
 
 
 def changed(tmp_path: Path, **changes: Any) -> Path:
@@ -82,6 +95,10 @@ def test_a_published_record_is_read_with_its_steps(tmp_path: Path) -> None:
         ({"block_train_seconds": 10**400}, "holds an integer of more than 64 bits"),
         ({"block_input_bytes": 0.5}, "'input_bytes' must be a whole number"),
         ({"block_prefix_seconds": 9.0}, "prefix_seconds of 'b' is less than of 'a'"),
+        ({"run": 1}, "'run' is not the work of a run"),
+        ({"run": {**RUN, "steps": 1}}, "'run' is not the work of a run"),
+        ({"run": {**RUN, "serial": {"naps": 1.0}}}, "phases that are not of this run"),
+        ({"run": {**RUN, "student_fed_steps": -1}}, "'run' has a number that is out of range"),
     ],
 )
 def test_a_table_that_is_wrong_says_where(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from pbkd.core.blocks import Block, BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.core.workload import Workload
-from pbkd.planning.phase_prediction import Loading, RunWork, predict_phases
+from pbkd.planning.phase_prediction import modelled_on, predict_phases
+from pbkd.planning.phase_work import RunExtent, serial_work, shared_passes, student_fed_costs
 from pbkd.planning.plan import Plan, PlannedBlock
+from pbkd.planning.run_work import PHASES, Loading, RunWork
 
 
 def _planned(name: str, position: int, train: float, forward: float) -> PlannedBlock:
@@ -22,7 +25,7 @@ def _planned(name: str, position: int, train: float, forward: float) -> PlannedB
         parameters_after=1,
         macs_before=4,
         macs_after=1,
-        cost=BlockCost(name, 1.0, 2.0, train),
+        cost=BlockCost(name, 2.0 * position - 1, 2.0, train),
         forward_seconds=forward,
     )
 
@@ -38,25 +41,55 @@ PLAN = Plan(
     cache=None,
     segment_seconds={"stem": 1.0, "a": 2.0, "b": 2.0, "head": 0.5},
 )
-WORK = RunWork(
-    loading=Loading(own_seconds=0.0),
-    start_seconds=0.0,
-    relay_seconds=13.0,
+EXTENT = RunExtent(
     batch_size=10,
     labelled=True,
     validation_images=20,
     test_images=40,
-    student_fed_steps=4,
     recalibration_batches=3,
     epochs=2,
     epoch_steps=5,
+    gradient_bytes=8_000,
+    exchanges=6,
 )
 ALL = ("a", "b")
 STUDENT = 1.0 + 0.5 + 1.5 + 0.5  # stem, both replacements, head
+STEP = 5.5 + 8 + 3 * 1.5  # the teacher, both trainings, three passes of what is kept
 
 
-def _predict(student: tuple[str, ...] = ALL, plan: Plan = PLAN, **changes: Any) -> dict[str, float]:
-    return predict_phases(plan, student, replace(WORK, **changes))
+def _work(plan: Plan, student: tuple[str, ...], **changes: Any) -> RunWork:
+    loading = changes.pop("loading", Loading(own_seconds=0.0))
+    steps, start = changes.pop("student_fed_steps", 4), changes.pop("start_seconds", 0.0)
+    extent = replace(EXTENT, **changes)
+    return RunWork(
+        planning_seconds=0.0,
+        start_seconds=start,
+        build_seconds=0.0,
+        loading=loading,
+        student_fed=student_fed_costs(plan, student),
+        student_fed_steps=steps,
+        passes=shared_passes(plan, student, extent),
+        serial=serial_work(plan, student, extent, loading),
+    )
+
+
+def _predict(
+    student: tuple[str, ...] = ALL,
+    plan: Plan = PLAN,
+    workers: Sequence[Worker] = (Worker(0),),
+    **changes: Any,
+) -> dict[str, float]:
+    idle: tuple[tuple[Job, ...], ...] = ((),) * (len(workers) - 1)
+    schedule = replace(plan.schedule, assigned=(*plan.schedule.assigned, *idle))
+    costs = [p.cost for p in plan.trained if p.cost]
+    job = Job(tuple(cost.name for cost in costs if cost.name in student))
+    return predict_phases(
+        _work(plan, student, **changes),
+        (schedule, costs, plan.workload),
+        Schedule(((job,), *idle)),
+        workers,
+        modelled_on(workers),
+    )
 
 
 def test_every_phase_is_the_sum_of_its_passes() -> None:
@@ -64,13 +97,10 @@ def test_every_phase_is_the_sum_of_its_passes() -> None:
     assert phases["teacher-fed"] == 130
     # The teacher, `a` and what follows it, `b` and what follows it; two batches.
     assert phases["scoring"] == 2 * (5.5 + (0.5 + 2.5) + (1.5 + 0.5))
-    assert phases["student-fed"] == 4 * 13
+    assert phases["student-fed"] == 4 * 13  # as a step of the teacher-fed phase
     assert phases["recalibration"] == (2 + 2 + 3) * STUDENT
-    # A step: the teacher, both trainings, three passes of what is kept.
-    assert phases["fine-tuning"] == 2 * (5 * (5.5 + 8 + 3 * 1.5) + 2 * STUDENT)
-    assert list(phases) == [
-        "teacher-fed", "scoring", "student-fed", "recalibration", "fine-tuning", "evaluation",
-    ]  # fmt: skip
+    assert phases["fine-tuning"] == 2 * (5 * STEP + 2 * STUDENT)
+    assert tuple(phases) == PHASES
 
 
 def test_evaluation_has_a_pass_for_every_stage() -> None:
@@ -95,16 +125,60 @@ def test_without_labels_the_teacher_labels_validation_and_test() -> None:
 
 def test_a_skipped_phase_takes_nothing() -> None:
     nothing: dict[str, Any] = {"student_fed_steps": 0, "epochs": 0, "start_seconds": 7.0}
-    phases = _predict(plan=replace(PLAN, workload=Workload(0, 0), seconds=0.0), **nothing)
+    two = [Worker(0), Worker(1)]
+    phases = _predict(plan=replace(PLAN, workload=Workload(0, 0)), workers=two, **nothing)
     assert (phases["teacher-fed"], phases["student-fed"], phases["fine-tuning"]) == (0, 0, 0)
 
 
-def test_workers_start_in_both_blockwise_phases() -> None:
-    phases, later = _predict(), _predict(start_seconds=7.0)
-    grown = {
-        name: later[name] - seconds for name, seconds in phases.items() if later[name] != seconds
-    }
-    assert grown == {"teacher-fed": 7, "student-fed": 7}
+def test_students_activations_pass_through_the_segments_between_blocks() -> None:
+    between = replace(PLAN, segment_seconds={"stem": 1.0, "a": 2.0, "mid": 0.25, "b": 2.0})
+    assert _predict(plan=between)["student-fed"] == 4 * (13 + 0.25)
+
+
+def test_several_workers_start_in_every_phase_that_they_share() -> None:
+    two = [Worker(0), Worker(1)]
+    phases, later = _predict(workers=two), _predict(workers=two, start_seconds=7.0)
+    grown = {name: later[name] - seconds for name, seconds in phases.items()}
+    shared = dict.fromkeys(("teacher-fed", "student-fed", "fine-tuning"), 7)
+    assert grown == dict.fromkeys(PHASES, 0) | shared
+    assert _predict(start_seconds=7.0) == _predict()  # one worker is the host itself
+
+
+FAST: dict[str, Any] = {"bandwidth": 1e15, "latency": 0.0}
+
+
+def test_workers_divide_fine_tuning() -> None:
+    one, four = _predict(), _predict(workers=[Worker(rank, **FAST) for rank in range(4)])
+    assert four.pop("fine-tuning") == pytest.approx(one.pop("fine-tuning") / 4)
+    assert four == one  # the schedules are on one worker here
+
+
+def test_fine_tuning_is_divided_by_speed_and_exchanged_over_the_links() -> None:
+    slow = [Worker(0, **FAST), Worker(1, **FAST, speed=0.5)]
+    whole = 2 * (5 * STEP + 2 * STUDENT)
+    assert _predict(workers=slow)["fine-tuning"] == pytest.approx(whole / 1.5)
+    far = [Worker(rank, bandwidth=10_000, latency=0.1) for rank in range(2)]
+    exchanged = 2 * 8_000 / 10_000 + 6 * 0.1
+    assert _predict(workers=far)["fine-tuning"] == pytest.approx(whole / 2 + 2 * 5 * exchanged)
+
+
+def test_fine_tuning_stays_on_one_worker_where_links_or_starts_take_longer() -> None:
+    far = [Worker(rank, bandwidth=1_000) for rank in range(2)]
+    assert _predict(workers=far)["fine-tuning"] == _predict()["fine-tuning"]
+    near = [Worker(rank, **FAST) for rank in range(2)]
+    late = _predict(workers=near, start_seconds=1_000.0)
+    assert late["fine-tuning"] == _predict()["fine-tuning"]
+
+
+def test_overhead_and_loading_of_fine_tuning_are_not_shared() -> None:
+    cost = BlockCost("a", 1.0, 2.0, 3.0, overhead_seconds=0.5)
+    blocks = (replace(PLAN.blocks[0], cost=cost), PLAN.blocks[1])
+    workers = [Worker(rank, **FAST) for rank in range(2)]
+    plan = replace(PLAN, blocks=blocks)
+    loading = Loading(own_seconds=0.25)
+    assert _predict(plan=plan, workers=workers, loading=loading)["fine-tuning"] == pytest.approx(
+        2 * (5 * ((STEP - 0.5) / 2 + 0.5 + 0.25) + 2 * (STUDENT + 0.25) / 2)
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,8 +201,8 @@ def test_reading_ahead_hides_behind_computing_as_far_as_cores_are_free(
     ("schedule", "seconds"),
     [
         (Schedule(((Job(("a", "b")),),)), 130 + 10 * 0.5),
-        (Schedule(((Job(("a",)), Job(("b",))),)), 130 + 2 * 10 * 0.5),  # each job loads anew
-        (Schedule(((Job(("a", "b")),),), feed="cache"), 130 + 10 * 0.5),  # to write the cache
+        (Schedule(((Job(("a",)), Job(("b",))),)), 160 + 2 * 10 * 0.5),  # each job loads anew
+        (Schedule(((Job(("a", "b")),),), feed="cache"), 80 + 10 * 5 + 10 * 0.5),  # to write it
     ],
 )
 def test_each_job_of_a_worker_loads_its_images(schedule: Schedule, seconds: float) -> None:
