@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, is_dataclass
+from copy import deepcopy
+from dataclasses import asdict, fields, is_dataclass, make_dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_origin, get_type_hints
 
@@ -206,19 +207,55 @@ def merge_layer(config: C, layer: Mapping[str, Any]) -> C:
         ConfigError: A key is unknown, or a value has the wrong type.
     """
     expanded = _declared(config, _expand_choices(without_paths(layer)))
-    base = OmegaConf.structured(escape(config))
+    changed = _changes(config, expanded)
+    current = OmegaConf.structured(escape(_fields(config, changed)))
     for key in CHOICES:
-        name = _below(expanded, key).get("name")
-        if name is not None and escape(name) != OmegaConf.select(base, key).get("name"):
-            OmegaConf.update(base, key, {}, merge=False)  # drop the previous strategy's options
+        name = _below(changed, key).get("name")
+        if name is not None and escape(name) != OmegaConf.select(current, key).get("name"):
+            OmegaConf.update(current, key, {}, merge=False)  # drop the previous strategy's options
     try:
-        result = OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.create(escape(expanded))))
-        if any(isinstance(value, list) for value in expanded.values()):
+        layered = OmegaConf.unsafe_merge(current, OmegaConf.create(escape(changed)))
+        result = OmegaConf.to_object(layered)
+        if any(isinstance(value, list) for value in changed.values()):
             OmegaConf.structured(result)  # merge accepts mappings in lists of text
-        return cast("C", unescape(result))
+        return _replaced(deepcopy(config), unescape(result))
     except Exception as error:
         where = getattr(error, "full_key", None) or ", ".join(expanded)
         raise ConfigError(f"'{where}': {unescape(first_line(error))}") from error
+
+
+def _changes(config: Any, layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a layer what a dataclass has already: the rest is all that must be checked."""
+    changes = {}
+    for key, value in layer.items():
+        current = getattr(config, key)
+        if is_dataclass(current):
+            if section := _changes(current, value):
+                changes[key] = section
+        elif repr(value) != repr(current):  # 1 is not True here
+            changes[key] = value
+    return changes
+
+
+def _fields(config: Any, keys: Mapping[str, Any]) -> Any:
+    """Make a dataclass of some fields of another; `keys` has mappings for sections."""
+    kinds, values = get_type_hints(type(config)), {}
+    for key in keys:
+        value = getattr(config, key)
+        values[key] = _fields(value, keys[key]) if is_dataclass(value) else value
+    types = [
+        (key, type(value) if is_dataclass(value) else kinds[key]) for key, value in values.items()
+    ]
+    return make_dataclass(type(config).__name__, types)(**values)
+
+
+def _replaced(config: C, part: Any) -> C:
+    """Replace the fields of a dataclass that another has."""
+    changes = {}
+    for field in fields(part):
+        value, current = getattr(part, field.name), getattr(config, field.name)
+        changes[field.name] = _replaced(current, value) if is_dataclass(current) else value
+    return cast("C", replace(cast("Any", config), **changes))
 
 
 def _declared(config: Any, tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
@@ -20,6 +22,9 @@ from pbkd.errors import ConfigError, PluginError, did_you_mean, first_line, one_
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+
+_SCHEMAS: WeakKeyDictionary[Any, tuple[str, Any]] = WeakKeyDictionary()
+"""By dataclass or function, `repr` of its options, and their schema."""
 
 __all__ = [
     "MEMORY",
@@ -134,7 +139,8 @@ def typed_options(
             raise ConfigError(f"unknown option '{where}.{key}'.{did_you_mean(str(key), types)}")
     declared = _declared(types, options)
     try:
-        merged = OmegaConf.merge(_schema(types, where), OmegaConf.create(escape(declared)))
+        schema = _schema(target, types, where)
+        merged = OmegaConf.merge(schema, OmegaConf.create(escape(declared)))
         values = unescape(vars(OmegaConf.to_object(merged)))
     except PluginError:
         raise
@@ -173,7 +179,19 @@ def _declared(types: Mapping[str, tuple[Any, Any]], options: Mapping[str, Any]) 
     }
 
 
-def _schema(types: Mapping[str, tuple[Any, Any]], where: str) -> Any:
+def _schema(target: Any, types: Mapping[str, tuple[Any, Any]], where: str) -> Any:
+    """Return the schema of options, which is made once per target, as long as these stay equal."""
+    content = repr(types)
+    with suppress(TypeError):  # a target that cannot be hashed
+        known, schema = _SCHEMAS.get(target, ("", None))
+        if known == content:
+            return schema
+        _SCHEMAS[target] = content, schema = content, _new_schema(types, where)
+        return schema
+    return _new_schema(types, where)
+
+
+def _new_schema(types: Mapping[str, tuple[Any, Any]], where: str) -> Any:
     fields = [
         (name, kind, dataclasses.field(default_factory=partial(copy, default)))
         for name, (kind, default) in types.items()

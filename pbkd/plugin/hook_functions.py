@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import pluggy
 
 from pbkd.errors import PluginError
 from pbkd.plugin.slots import SLOTS, contracts_of
@@ -12,10 +15,8 @@ from pbkd.plugin.slots import SLOTS, contracts_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    import pluggy
 
-
-__all__ = ["check_hooks"]
+__all__ = ["HookManager", "check_hooks"]
 
 _PREFIX = "register_"
 _NEAR = 0.75
@@ -25,6 +26,18 @@ _FORMER = {
     "run_finished": "register a class with a method run_finished in register_observers",
 }
 """Hooks of earlier contracts, and what to do instead."""
+
+
+class HookManager(pluggy.PluginManager):
+    """Pluggy's manager, which passes at once over what is no function in a module."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        """Return the options of a hook; None if the name is not one's."""
+        if isinstance(plugin, ModuleType):
+            value = vars(plugin).get(name)
+            if isinstance(value, type) or not callable(value):
+                return None
+        return super().parse_hookimpl_opts(plugin, name)
 
 
 def check_hooks(manager: pluggy.PluginManager, module: object) -> list[str]:

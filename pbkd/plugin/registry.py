@@ -7,8 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pluggy
-
 from pbkd import hookspecs
 from pbkd.config.options import choice_options, typed_options
 from pbkd.core.files import user_path
@@ -23,7 +21,7 @@ from pbkd.errors import (
     one_line,
 )
 from pbkd.plugin.attribution import describe_failure
-from pbkd.plugin.hook_functions import check_hooks
+from pbkd.plugin.hook_functions import HookManager, check_hooks
 from pbkd.plugin.installed import DISABLED, disabled_plugins, installed_plugins
 from pbkd.plugin.modules import import_plugin
 from pbkd.plugin.registrations import registered_strategies
@@ -31,6 +29,8 @@ from pbkd.plugin.slots import SLOTS, check_contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    import pluggy
 
 
 __all__ = ["BrokenPlugin", "Plugin", "Registry", "build_registry", "load_plugin"]
@@ -223,7 +223,7 @@ def build_registry(extra: Sequence[str] = (), functions: Iterable[str] = ()) -> 
     Raises:
         PluginError: A plugin of `extra` does not exist or is broken.
     """
-    manager = pluggy.PluginManager("pbkd")
+    manager = HookManager("pbkd")
     manager.add_hookspecs(hookspecs)
     registry = Registry(manager, functions=set(functions))
     disabled = dict.fromkeys(disabled_plugins())

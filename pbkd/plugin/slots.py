@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Any
 
 from pbkd import hookspecs, protocols
@@ -146,7 +147,7 @@ def _name_fault(name: object) -> str | None:
 
 def _signature_fault(strategy: type, name: str, declared: Any) -> str | None:
     """Check that a method takes what pbkd passes: the protocol's arguments, in their order."""
-    passed = _passed(declared)
+    passed = list(_passed(declared))
     if isinstance(inspect.getattr_static(strategy, name), (staticmethod, classmethod)):
         del passed[0]
     try:
@@ -161,9 +162,10 @@ def _signature_fault(strategy: type, name: str, declared: Any) -> str | None:
     return None
 
 
-def _passed(declared: Any) -> list[str]:
+@cache
+def _passed(declared: Any) -> tuple[str, ...]:
     """Return the arguments that a method of a protocol always gets, by position."""
-    return [p.name for p in inspect.signature(declared).parameters.values() if _is_passed(p)]
+    return tuple(p.name for p in inspect.signature(declared).parameters.values() if _is_passed(p))
 
 
 def _is_passed(parameter: inspect.Parameter) -> bool:
