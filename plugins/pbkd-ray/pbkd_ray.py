@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
-import time
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
@@ -16,47 +11,55 @@ from pbkd import execution, hookimpl
 from pbkd.errors import ConfigError, PluginError, WorkerError, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pbkd import Worker
-    from pbkd.execution import FolderDelta, JobPool, WorkerProbe, WorkerRequest
+    from pbkd.execution import WorkerRequest
     from pbkd.protocols import Launcher
-
-    Work = Callable[[Path, int], None]
 
 PBKD_CONTRACT = 2
 
 _PLACEMENT_TIMEOUT = 60.0  # seconds that the cluster has to reserve the workers' resources
-_GRACE = 10.0  # seconds in which workers that wait for a lost one may fail by themselves
 
 
-class _Actor:
+class _Process(execution.WorkerProcess):
     """A worker process in the cluster, with a device of its own."""
 
-    def load(self, request: WorkerRequest) -> None:
-        self._probe = execution.prepare_probe(request)
-
-    def probe(self) -> WorkerProbe:
-        return self._probe()
-
-    def echo(self, content: bytes) -> bytes:
-        return content
-
-    def free_address(self) -> tuple[str, int]:
-        """Return this machine's address and a free port on it."""
+    def address(self) -> str:
+        """Return this machine's address in the cluster."""
         import ray
 
-        address = ray.util.get_node_ip_address()
-        with socket.create_server((address, 0)) as server:
-            return address, server.getsockname()[1]
+        return str(ray.util.get_node_ip_address())
 
-    def work(
-        self, work: Work, rank: int, contents: FolderDelta, environment: Mapping[str, str]
-    ) -> Iterator[FolderDelta]:
-        os.environ.update(environment)
-        yield from execution.stream_work(work, rank, contents)
+
+@dataclass(frozen=True)
+class _Actor:
+    """How the host reaches a worker process: `handle` is Ray's, for an actor of `_Process`."""
+
+    ray: Any
+    handle: Any
+
+    def ask(self, method: str, *arguments: object) -> Callable[[float], Any]:
+        """Call a method; return the function that waits for what it returns."""
+        reference = self._translate(getattr(self.handle, method).remote, *arguments)
+        return lambda seconds: self._translate(self.ray.get, reference, timeout=seconds)
+
+    def _translate(self, call: Callable[..., Any], *arguments: object, **options: object) -> Any:
+        """Call a function of Ray; raise pbkd's error for that of Ray."""
+        try:
+            return call(*arguments, **options)
+        except TimeoutError:
+            raise
+        except self.ray.exceptions.RayTaskError as error:
+            raise WorkerError(f"a worker failed ({one_line(error.cause)}).") from error
+        except self.ray.exceptions.RayError as error:
+            raise execution.LostWorkerError(one_line(error)) from error
+
+    def kill(self) -> None:
+        """Have Ray start the actor anew; Ray returns before it has."""
+        with suppress(self.ray.exceptions.RayError):
+            self.ray.kill(self.handle, no_restart=False)
 
 
 # By the id of this process's node, which differs between sessions: placement group and actors.
@@ -69,8 +72,9 @@ class RayLauncher:
 
     `workers=auto` takes every GPU of the cluster, or, without any, its CPUs in shares of `threads`.
     Independent jobs go to the first free worker; the job of a lost worker goes to another one.
-    Workers of a relay are restarted together, at most `restarts` times. A lost worker has
-    `patience` seconds to come back.
+    Workers of a relay are restarted together, at most `restarts` times, and a job may lose as many
+    workers. A worker that does not answer for `patience` seconds is lost, and has as long to come
+    back.
     """
 
     name: ClassVar[str] = "ray"
@@ -91,20 +95,11 @@ class RayLauncher:
         cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
         count, threads, use_gpus = execution.divide_resources(request, cpus, gpus)
         actors = _start_actors(ray, count, {"CPU": threads, **({"GPU": 1} if use_gpus else {})})
-        request = replace(request, threads=threads)
-        ray.get([actor.load.remote(request) for actor in actors])
-        probes = ray.get([actor.probe.remote() for actor in actors])
-        reference = execution.prepare_probe(request)()
+        return self._remote(ray, actors).measure(replace(request, threads=threads))
 
-        def link(actor: Any) -> tuple[float, float]:
-            return execution.measure_link(lambda content: ray.get(actor.echo.remote(content)))
-
-        return tuple(
-            execution.worker_from_probe(rank, probe, reference, link(actor))
-            for rank, (probe, actor) in enumerate(zip(probes, actors, strict=True))
-        )
-
-    def launch(self, work: Work, folder: Path, workers: Sequence[Worker]) -> None:
+    def launch(
+        self, work: Callable[[Path, int], None], folder: Path, workers: Sequence[Worker]
+    ) -> None:
         """Have the actors do all workers' parts; write their results into the run folder.
 
         Raises:
@@ -116,124 +111,15 @@ class RayLauncher:
             _release_actors(ray)
             threads = max(worker.threads for worker in workers)
             actors = _start_actors(ray, len(workers), {"CPU": threads})
-        launch = _Launch(ray=ray, work=work, folder=folder, actors=actors, patience=self.patience)
-        jobs = execution.independent_jobs(folder) if len(workers) > 1 else None
-        if jobs is not None:
-            _run_jobs(launch, jobs, workers)
-        else:
-            _run_together(launch, len(workers), self.restarts)
-
-
-@dataclass(kw_only=True)
-class _Launch:
-    """One launch of work on the actors."""
-
-    ray: Any
-    work: Work
-    folder: Path
-    actors: list[Any]
-    patience: float
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    stopped: threading.Event = field(default_factory=threading.Event)
-
-    @contextmanager
-    def thread_pool(self, count: int) -> Iterator[ThreadPoolExecutor]:
-        """Open a pool with one thread per worker; an error, or Ctrl-C, kills the actors."""
-        with ThreadPoolExecutor(count) as pool:
-            try:
-                yield pool
-            except BaseException:
-                self.stopped.set()
-                _release_actors(self.ray)
-                raise
-
-    def run_worker(self, rank: int, contents: FolderDelta, environment: Mapping[str, str]) -> None:
-        """Run one worker on its actor; write its own files into the run folder."""
-        allowed = execution.writable_files(contents, rank)
-        remote_work = self.actors[rank].work.options(num_returns="streaming")
+        remote = self._remote(ray, actors[: len(workers)])
         try:
-            for reference in remote_work.remote(self.work, rank, contents, environment):
-                delta = self.ray.get(reference)
-                with self.lock:
-                    execution.apply_delta(delta, self.folder, allowed)
-        except self.ray.exceptions.RayTaskError as error:
-            raise WorkerError(f"worker {rank} failed ({one_line(error.cause)}).") from error
+            execution.launch_remotely(work, folder, remote, self.restarts)
+        except BaseException:  # Ctrl-C too
+            _release_actors(ray)
+            raise
 
-    def wait_for_restart(self, rank: int) -> bool:
-        """Wait until Ray has restarted a lost actor, possibly on another machine."""
-        end = time.monotonic() + self.patience
-        while (left := end - time.monotonic()) > 0 and not self.stopped.is_set():
-            try:
-                self.ray.get(self.actors[rank].echo.remote(b""), timeout=left)
-                return True
-            except self.ray.exceptions.RayError:
-                time.sleep(0.5)  # Ray has not placed it yet
-        return False
-
-
-def _run_jobs(launch: _Launch, jobs: JobPool, workers: Sequence[Worker]) -> None:
-    """Run independent jobs one at a time; a lost worker's jobs go to the others."""
-
-    def serve(rank: int) -> None:
-        while job := jobs.take(rank):
-            try:
-                launch.run_worker(rank, execution.pack_job(launch.folder, rank, job), {})
-            except launch.ray.exceptions.RayError as error:
-                jobs.release_jobs_of(rank, job)
-                execution.record_restart(
-                    launch.folder, f"worker {rank} was lost: {one_line(error)}"
-                )
-                if not launch.wait_for_restart(rank):
-                    return
-
-    with launch.thread_pool(len(workers)) as pool:
-        list(pool.map(serve, [worker.rank for worker in workers]))
-    if left := ", ".join(jobs.blocks_left):
-        raise WorkerError(f"too few workers of the Ray cluster are left to train {left}.")
-
-
-def _run_together(launch: _Launch, count: int, restarts: int) -> None:
-    """Run workers that need each other; if one is lost, restart all from their checkpoints."""
-    ranks = range(count)
-    for attempt in range(restarts + 1):
-        host, port = launch.ray.get(launch.actors[0].free_address.remote())
-        contents = execution.pack_folder(launch.folder)
-        environment = {"WORLD_SIZE": str(count), "MASTER_ADDR": host, "MASTER_PORT": str(port)}
-        with launch.thread_pool(count) as pool:
-            results = [
-                pool.submit(launch.run_worker, r, contents, {**environment, "RANK": str(r)})
-                for r in ranks
-            ]
-            loss = _first_loss(launch, results)
-        if loss is None:
-            return
-        rank, error = loss
-        if attempt == restarts or not all(map(launch.wait_for_restart, ranks)):
-            raise WorkerError(
-                f"worker {rank} of the Ray cluster was lost ({one_line(error)}), and the cluster"
-                " has no room for another."
-            ) from error
-        execution.record_restart(launch.folder, f"worker {rank} was lost: {one_line(error)}")
-
-
-def _first_loss(launch: _Launch, results: Sequence[Future[None]]) -> tuple[int, Exception] | None:
-    """Wait for all workers; return rank and error of the first one lost, or None.
-
-    After an error all actors are restarted. An error of the work itself is raised.
-    """
-    wait(results, return_when=FIRST_EXCEPTION)
-    if not any(result.done() and result.exception() for result in results):
-        return None
-    wait(results, timeout=_GRACE)  # Ray often reports a loss after the workers that noticed it
-    errors = {rank: result.exception() for rank, result in enumerate(results) if result.done()}
-    for actor in launch.actors:
-        with suppress(launch.ray.exceptions.RayError):
-            launch.ray.kill(actor, no_restart=False)
-    failures = [(rank, error) for rank, error in errors.items() if isinstance(error, Exception)]
-    losses = [item for item in failures if isinstance(item[1], launch.ray.exceptions.RayError)]
-    if not losses:
-        raise failures[0][1]
-    return losses[0]
+    def _remote(self, ray: Any, actors: Sequence[Any]) -> execution.RemoteWorkers:
+        return execution.RemoteWorkers([_Actor(ray, actor) for actor in actors], self.patience)
 
 
 def _start_actors(ray: Any, count: int, resources: dict[str, int]) -> list[Any]:
@@ -253,7 +139,7 @@ def _start_actors(ray: Any, count: int, resources: dict[str, int]) -> list[Any]:
         )
     scheduling = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
     cpus, gpus = resources["CPU"], resources.get("GPU", 0)
-    actor = ray.remote(max_restarts=-1, num_cpus=cpus, num_gpus=gpus)(_Actor)
+    actor = ray.remote(max_restarts=-1, num_cpus=cpus, num_gpus=gpus)(_Process)
     places = [{"name": str(uuid4()), "namespace": "pbkd"} for _ in range(count)]
     for index, place in enumerate(places):
         strategy = scheduling(placement, index)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -67,3 +68,8 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, ray.__name__, None)
     with pytest.raises(PluginError, match=r"pip install 'pbkd\[ray\]'"):
         RayLauncher().workers(WorkerRequest(configuration=""))
+
+
+def test_a_worker_answers_before_it_has_imported_torch() -> None:
+    code = "import sys, pbkd_ray; pbkd_ray._Process().is_new(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -82,7 +82,7 @@ def test_every_exported_name_can_be_imported(package: str) -> None:
         ("from pbkd.execution.worker import work", True),
         ("from pbkd.execution import work", True),
         ("from pbkd import execution", False),
-        ("from pbkd.execution import stream_work", False),
+        ("from pbkd.execution import launch_remotely", False),
         ("if TYPE_CHECKING:\n    from pbkd.core.blocks import Block", True),
         ("def f():\n    from pbkd.testing import check_meter", True),
     ],

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from queue import Queue
 from typing import TYPE_CHECKING
 
 from pbkd.core.process import background_thread
-from pbkd.errors import WorkerError, one_line
 from pbkd.execution.remote.folder_sync import apply_delta, folder_deltas, take_snapshot
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pbkd.execution.remote.folder_sync import FolderDelta
 
 
-__all__ = ["stream_work", "work_in_copy"]
+__all__ = ["work_in_copy"]
 
 
 def work_in_copy(
@@ -46,37 +44,3 @@ def work_in_copy(
 
         with background_thread(send_changes, "pbkd-folder-sync"):
             work(folder, rank)
-
-
-def stream_work(
-    work: Callable[[Path, int], None], rank: int, contents: FolderDelta
-) -> Iterator[FolderDelta]:
-    """Run a worker in a temporary copy of the run folder, in a thread; yield the copy's changes.
-
-    Args:
-        work: The function that `launch` receives.
-        rank: The worker's rank.
-        contents: The run folder, from `pack_folder`.
-
-    Yields:
-        Changes for `apply_delta` on the run folder, until the worker is done.
-
-    Raises:
-        WorkerError: `work` raised an error.
-    """
-    deltas: Queue[FolderDelta | None] = Queue()
-    errors: list[BaseException] = []
-
-    def run(_stop: threading.Event) -> None:
-        try:
-            work_in_copy(work, rank, contents, deltas.put)
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            deltas.put(None)
-
-    with background_thread(run, "pbkd-work"):
-        while (delta := deltas.get()) is not None:
-            yield delta
-    if errors:
-        raise WorkerError(one_line(errors[0])) from errors[0]

@@ -91,5 +91,7 @@ def test_sections_of_a_docstring_are_lists() -> None:
         "- `folder`: The run folder, as `launch` receives it.\n"
         "- `pid`: The process id.\n"
     ) in text
-    assert "\n    JobPool.blocks_left: list[str]\n\n" in text
-    assert "\n    class JobPool(schedule: Schedule)\n\n" in text
+    assert "\n    RemoteWorkers.restart(rank: int) -> bool\n\n" in text
+    assert "\n    class RemoteWorkers(handles: Sequence[WorkerHandle], patience: float)\n\n" in text
+    planning = hooks_markdown([import_module("pbkd.planning")])
+    assert "\n    StageParts.seconds: T\n\n" in planning
