@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pbkd.cli.stop import say_when_stopped
 from pbkd.cli.torchrun import coordinator_role, run_before_restart
 
 if TYPE_CHECKING:
@@ -97,23 +98,32 @@ def show(name: Annotated[str, typer.Argument(help="Name of a model or a student.
 
 @app.command("train")
 def train(
-    name: ModelName,
+    name: Annotated[str, typer.Argument(help="Name of the model, or MODULE:FUNCTION.")],
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="Folder for NAME.safetensors and NAME.yaml.")] = Path(
         "trained"
     ),
 ) -> None:
-    """Train a model by the recipe on its card; write weights and a new card."""
+    """Train a model by the recipe on its card, or a function's network; write weights and a card.
+
+    It goes on from the weights that teacher.weights=FILE or teacher.pretrained=true name, or that
+    the function's network has; else it begins with random ones.
+    """
+    say_when_stopped("stopped; nothing was written")
     from pbkd.plugin.registry import build_registry
     from pbkd.plugin.user_code import typed_functions
+    from pbkd.report.console.show import shown
+    from pbkd.report.scores import score_text
     from pbkd.zoo.train import train_model
 
-    def tell(epoch: int, loss: float, score: float) -> None:
-        typer.echo(f"epoch {epoch + 1}: loss {loss:.4f}, validation {100 * score:.2f} %")
-
+    name = name.removeprefix("teacher=")
     registry = build_registry(functions=[name, *typed_functions(overrides or [])])
-    card = train_model(registry, name, overrides or [], out, tell)
-    typer.echo(f"{card}: test accuracy and checksum recorded")
+    with shown() as emit:
+        trained = train_model(registry, name, overrides or [], out, emit)
+    typer.echo(f"test accuracy {score_text(trained.test, trained.test_images)}")
+    typer.echo(f"weights: {trained.weights}")
+    typer.echo(f"card: {trained.card}")
+    typer.echo(f"compress it: {trained.command}")
 
 
 @app.command("compress")

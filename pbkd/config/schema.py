@@ -36,7 +36,7 @@ LISTS = {"meters": "meter", "observers": "observer"}
 """The slot from which each key selects any number of strategies."""
 LEFT_BY_PLUGINS = ("finetune.loss",)
 """Keys that `--plugin` does not set: a plugin's loss is for the blockwise phases."""
-CHOICES = ("teacher", *STRATEGIES, "model", "optimiser", "schedule")
+CHOICES = ("teacher", *STRATEGIES, "optimiser", "schedule")
 """Keys that hold a choice: a mapping of `name` and the options below that name."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pbkd.config.options import MEMORY, choice_options, declared_options, typed_options
 from pbkd.core.files import user_path
 from pbkd.core.torch_modes import kept_modes
-from pbkd.data.normalization import Normalization, read_normalization
-from pbkd.data.preprocessing import CFG, pretrained_cfg
 from pbkd.errors import (
-    ConfigError,
     PbkdError,
     TeacherError,
     UnknownNameError,
@@ -21,11 +18,13 @@ from pbkd.errors import (
 )
 from pbkd.models.adopt import adopt, loadable
 from pbkd.models.refusals import check_kind
+from pbkd.models.teacher_normalization import find_normalization
+from pbkd.models.teacher_options import TeacherOptions, split_options
 from pbkd.models.teacher_weights import load_weights
 from pbkd.models.user_function import import_function
 from pbkd.models.weight_values import check_network
 from pbkd.models.weights import converted, fit_weights, read_tensors
-from pbkd.models.wrappers import unwrapped
+from pbkd.models.wrappers import copied, unwrapped
 from pbkd.plugin.user_code import check_function_trusted, is_user_function
 from pbkd.protocols import ZooModel
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from pbkd.data.normalization import Normalization
     from pbkd.plugin.registry import Registry
 
 
@@ -45,6 +45,7 @@ __all__ = [
     "find_model",
     "list_variants",
     "load_teacher",
+    "load_untrained",
     "user_network_factory",
 ]
 
@@ -68,17 +69,6 @@ class Teacher:
     weights: str
     notes: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _CommonOptions:
-    """The options that every teacher has, beside those of its `build`."""
-
-    weights: str | None = None
-    mean: list[float] | None = None
-    std: list[float] | None = None
-    output: str | None = None
-    probabilities: bool | None = None
 
 
 def find_model(registry: Registry, name: str) -> tuple[ZooModel, dict[str, str]]:
@@ -169,7 +159,7 @@ def _model_and_options(
     registry: Registry, choice: Mapping[str, Any]
 ) -> tuple[ZooModel, dict[str, Any]]:
     model, variant = find_model(registry, choice["name"])
-    _, options = _split_options(choice)
+    _, options = split_options(choice)
     return model, typed_options(model.build, {**variant, **options}, where="teacher")
 
 
@@ -187,14 +177,6 @@ def _build(registry: Registry, choice: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _split_options(choice: Mapping[str, Any]) -> tuple[_CommonOptions, dict[str, Any]]:
-    """Separate the options that every teacher has from those of the model's `build`."""
-    names = {field.name for field in fields(_CommonOptions)}
-    common = {key: value for key, value in choice.items() if key in names}
-    options = {key: value for key, value in choice.items() if key not in {*names, "name"}}
-    return _CommonOptions(**typed_options(_CommonOptions, common, where="teacher")), options
-
-
 def declared_teacher(registry: Registry, choice: Mapping[str, Any]) -> dict[str, Any]:
     """Convert the options of a `teacher` choice towards their declared types.
 
@@ -204,7 +186,7 @@ def declared_teacher(registry: Registry, choice: Mapping[str, Any]) -> dict[str,
     """
     model, _ = find_model(registry, choice["name"])
     options = declared_options(model.build, choice_options(choice))
-    declared = declared_options(_CommonOptions, options)
+    declared = declared_options(TeacherOptions, options)
     return {"name": choice["name"], **declared}
 
 
@@ -229,8 +211,42 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
         ConfigError: If mean and standard deviation of its images are unknown.
     """
     choice = declared_teacher(registry, choice)
+    given, source, remarks = _with_weights(registry, choice)
+    adopted = adopt(given)
+    check_network(adopted.network, "of the teacher")
+    return _teacher(registry, choice, adopted.network, source, (*remarks, *adopted.notes))
+
+
+def load_untrained(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
+    """Build a network that is to be trained; all its layers stay as they are.
+
+    Args:
+        registry: Where models are registered.
+        choice: The configuration's `teacher`. Unlike for `load_teacher`, a registered model has
+            random weights unless the choice says otherwise.
+
+    Returns:
+        A copy of the network in float32, on the CPU, as a teacher whose weights may be random.
+
+    Raises:
+        PbkdError: As in `load_teacher`.
+    """
+    choice = declared_teacher(registry, choice)
+    is_random = not choice.get("pretrained") and not is_user_function(registry, choice["name"])
+    default = {"weights": "random"} if is_random else {}
+    choice = {**choice, **(default if choice.get("weights") is None else {})}
+    given, source, remarks = _with_weights(registry, choice)
+    network = copied(loadable(given))
+    check_network(network, "of the network")
+    return _teacher(registry, choice, network, source, remarks)
+
+
+def _with_weights(
+    registry: Registry, choice: Mapping[str, Any]
+) -> tuple[Any, str, tuple[str, ...]]:
+    """Build a network and load its weights; say where they come from, with remarks."""
     model, _ = find_model(registry, choice["name"])
-    options, _ = _split_options(choice)
+    options, _ = split_options(choice)
     source: str | Path | None = options.weights or model.weights
     if source is None and choice.get("pretrained"):
         source = "pretrained"
@@ -249,11 +265,21 @@ def load_teacher(registry: Registry, choice: Mapping[str, Any]) -> Teacher:
         remarks = load_weights(loadable(given), user_path(options.weights))
     elif isinstance(source, Path):
         remarks = _load_zoo_weights(loadable(given), source)
-    adopted = adopt(given)
-    check_network(adopted.network, "of the teacher")
-    normalization, origins = _normalization(model, adopted.network, options)
-    notes = (*remarks, *adopted.notes)
-    return Teacher(choice["name"], adopted.network, normalization, str(source), notes, origins)
+    return given, str(source), remarks
+
+
+def _teacher(
+    registry: Registry,
+    choice: Mapping[str, Any],
+    network: nn.Module,
+    weights: str,
+    notes: tuple[str, ...],
+) -> Teacher:
+    model, _ = find_model(registry, choice["name"])
+    options, _ = split_options(choice)
+    given = {"mean": options.mean, "std": options.std}
+    normalization, origins = find_normalization(model, network, given)
+    return Teacher(choice["name"], network, normalization, weights, notes, origins)
 
 
 def _load_zoo_weights(network: nn.Module, path: Path) -> tuple[str, ...]:
@@ -264,25 +290,3 @@ def _load_zoo_weights(network: nn.Module, path: Path) -> tuple[str, ...]:
     if has_checksum:
         return ()
     return (f"'{path}' has no checksum: damage to its numbers would not be found.",)
-
-
-def _normalization(
-    model: ZooModel, network: nn.Module, options: _CommonOptions
-) -> tuple[Normalization, dict[str, str]]:
-    """Take mean and std from the options, else from timm's `pretrained_cfg`, else from the zoo."""
-    cfg = pretrained_cfg(network)
-    found: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for key in ("mean", "std"):
-        stated = (
-            (f"teacher.{key}", getattr(options, key)),
-            (CFG, cfg.get(key)),
-            ("the model zoo", getattr(model, key)),
-        )
-        origins[key], found[key] = next((s for s in stated if s[1]), ("", None))
-    if not found["mean"] or not found["std"]:
-        raise ConfigError(
-            f"it is not known how '{model.name}' has its images normalised: give teacher.mean and"
-            " teacher.std, a number for each channel ([0, 0, 0] and [1, 1, 1] for not at all)."
-        )
-    return read_normalization(found["mean"], found["std"], "teacher."), origins

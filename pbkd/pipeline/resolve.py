@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pbkd.data.batching import steps_per_epoch
-
 if TYPE_CHECKING:
     from pbkd.config.schema import RunConfig
-    from pbkd.data.datasets import Dataset
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["resolve"]
+__all__ = ["epochs_of_steps", "resolve"]
 
 _DISTILL_STEPS, _STUDENT_FED_STEPS, _FINETUNE_STEPS = 600, 300, 600
 
@@ -31,10 +28,10 @@ def resolve(config: RunConfig, task: DistillationTask, workers: int) -> RunConfi
         and a number of epochs for every phase. It is not changed afterwards.
     """
 
-    def epochs(configured: int | None, steps: int, data: Dataset) -> int:
+    def epochs(configured: int | None, steps: int, images: int) -> int:
         if configured is not None:
             return configured
-        return max(1, round(steps / steps_per_epoch(data.train, config.batch_size)))
+        return epochs_of_steps(steps, images, config.batch_size)
 
     distill, finetune = config.distill, config.finetune
     return replace(
@@ -43,10 +40,26 @@ def resolve(config: RunConfig, task: DistillationTask, workers: int) -> RunConfi
         workers=workers,
         distill=replace(
             distill,
-            epochs=epochs(distill.epochs, _DISTILL_STEPS, task.training),
+            epochs=epochs(distill.epochs, _DISTILL_STEPS, len(task.training.train)),
             student_fed_epochs=epochs(
-                distill.student_fed_epochs, _STUDENT_FED_STEPS, task.training
+                distill.student_fed_epochs, _STUDENT_FED_STEPS, len(task.training.train)
             ),
         ),
-        finetune=replace(finetune, epochs=epochs(finetune.epochs, _FINETUNE_STEPS, task.data)),
+        finetune=replace(
+            finetune, epochs=epochs(finetune.epochs, _FINETUNE_STEPS, len(task.data.train))
+        ),
     )
+
+
+def epochs_of_steps(steps: int, images: int, batch_size: int) -> int:
+    """Compute how many epochs come nearest to a number of training steps.
+
+    Args:
+        steps: The steps.
+        images: Images of the training split.
+        batch_size: Images per step.
+
+    Returns:
+        The epochs, at least one.
+    """
+    return max(1, round(steps / max(1, images // batch_size)))

@@ -10,12 +10,7 @@ import torch
 from torch import nn
 
 from pbkd.data.augmentation_choice import with_augmentation
-from pbkd.data.data_preparation import prepare
-from pbkd.data.fitted_normalization import fit_normalization
 from pbkd.data.fixed_views import with_fixed_views
-from pbkd.data.load import load_data
-from pbkd.data.preprocessing import with_preprocessing
-from pbkd.errors import TeacherError
 from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
 from pbkd.models.classes import fit_classes
@@ -25,6 +20,7 @@ from pbkd.models.precision import autocast, pick_dtype
 from pbkd.models.pseudo_labels import with_pseudo_labels
 from pbkd.models.teacher import load_teacher
 from pbkd.plugin.user_code import trusting_registry
+from pbkd.training.inputs import fit_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +131,9 @@ def build_task(
         DataError: If the data is damaged or missing.
         ConfigError: If a setting is invalid.
     """
-    data_choice, teacher, data, preparation = _load_inputs(config, registry, inputs)
+    loaded = inputs.teacher() if inputs else load_teacher(registry, config.teacher)
+    fitted = fit_inputs(loaded, config.data, registry, inputs.data if inputs else None)
+    teacher, data = fitted.teacher, fitted.data
     where = torch.device(device)
     dtype = pick_dtype(config.autocast, where)
     network = teacher.network.to(where)
@@ -152,8 +150,8 @@ def build_task(
     return DistillationTask(
         teacher=teacher,
         data=data,
-        data_choice=data_choice,
-        preparation=preparation,
+        data_choice=fitted.data_choice,
+        preparation=fitted.preparation,
         chain=chain,
         fused=fused,
         images=images,
@@ -164,32 +162,7 @@ def build_task(
     )
 
 
-def _load_inputs(
-    config: RunConfig, registry: Registry, inputs: InMemoryInputs | None
-) -> tuple[Mapping[str, Any], Teacher, Dataset, Preparation]:
-    """Load teacher and data, and decide how images become the teacher's input."""
-    teacher = inputs.teacher() if inputs else load_teacher(registry, config.teacher)
-    choice, origins = with_preprocessing(
-        config.data, teacher.network, registry, own_weights=teacher.weights != "pretrained"
-    )
-    data = (inputs and inputs.data) or load_data(choice, registry)
-    _check_channels(teacher, data)
-    fitted = fit_normalization(data, teacher.normalization, teacher.origins)
-    preparation = prepare(data, fitted, {**origins, **teacher.origins})
-    return choice, replace(teacher, normalization=fitted.normalization), fitted.data, preparation
-
-
 def load_task(config: RunConfig, device: str) -> DistillationTask:
     """Build the task with the plugins that the configuration names, in any process."""
     names = config.teacher["name"], config.data["name"]
     return build_task(config, trusting_registry(config.plugins, *names), device)
-
-
-def _check_channels(teacher: Teacher, data: Dataset) -> None:
-    channels, normalization = data.image_shape[0], teacher.normalization
-    if not len(normalization.mean) == len(normalization.std) == channels:
-        raise TeacherError(
-            f"the data '{data.name}' has {channels} channels, but the teacher '{teacher.name}' is"
-            f" normalised for {len(normalization.mean)}: choose other data, or give teacher.mean"
-            " and teacher.std."
-        )

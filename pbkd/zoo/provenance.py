@@ -17,7 +17,7 @@ from pbkd.report.markdown import markdown_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["public_data", "reproducing_command", "without_paths"]
+__all__ = ["override_words", "public_data", "reproducing_command", "without_paths"]
 
 _IRRELEVANT = ("out", "meters", "observers")  # keys that do not affect the student
 
@@ -39,7 +39,7 @@ def reproducing_command(command: str, config: RunConfig) -> str:
         words[:2] == ["pbkd", "run"] or words[:3] == ["pbkd", "zoo", "compress"]
     ) and not incomplete:
         return command
-    return shlex.join(["pbkd", "run", *_overrides(asdict(config), asdict(RunConfig()))])
+    return shlex.join(["pbkd", "run", *override_words(asdict(config), asdict(RunConfig()))])
 
 
 def public_data(choice: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,10 +66,16 @@ def without_paths(text: str, config: RunConfig) -> str:
     return text
 
 
-def _overrides(
+def override_words(
     tree: Mapping[str, Any], preset: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[str]:
-    """Yield `key=value` for all values that differ from the preset ones."""
+    """Yield the words `key=value` by which a configuration differs from another.
+
+    Args:
+        tree: The configuration, nested, or some of its keys.
+        preset: The values that need no word, such as the defaults.
+        prefix: What the keys begin with, such as `distill.`.
+    """
     for key, value in tree.items():
         if value == preset.get(key) or (not prefix and key in _IRRELEVANT):
             continue
@@ -80,7 +86,7 @@ def _overrides(
             options = {option: value[option] for option in value if option != "name"}
             yield from (f"{prefix}{key}.{o}={_literal(v)}" for o, v in options.items())
         else:
-            yield from _overrides(value, preset[key], f"{prefix}{key}.")
+            yield from override_words(value, preset[key], f"{prefix}{key}.")
 
 
 def _literal(value: Any) -> str:

@@ -28,7 +28,7 @@ from pbkd.planning.simulation.scaling import simulate_schedulers
 from pbkd.plugin.registry import build_registry
 from pbkd.zoo.card import read_card
 from pbkd.zoo.recipes import card_text
-from pbkd.zoo.train import training_recipe
+from pbkd.zoo.training_recipe import training_recipe
 from tests.soak.kind import Kind, two_layers
 
 if TYPE_CHECKING:

@@ -20,10 +20,13 @@ from tests.command_line import ONE_BLOCK, Pbkd, mistake
 def test_a_model_is_trained_and_can_then_be_a_teacher(pbkd: Pbkd, registry: Registry) -> None:
     ended = pbkd("zoo", "train", "digits-resnet", "epochs=1", "device=cpu", "--out", "new/trained")
     assert (ended.code, ended.err) == (0, "")
-    epoch, last = ended.out.splitlines()
-    assert epoch.startswith("epoch 1: loss ")
-    assert last.startswith("new/trained/digits-resnet.yaml: ")
     weights = "new/trained/digits-resnet.safetensors"
+    lines = ended.out.splitlines()
+    assert lines[-5].startswith("training, epoch 1: loss ")
+    assert lines[-4].startswith("test accuracy ")
+    assert lines[-3:-1] == [f"weights: {weights}", "card: new/trained/digits-resnet.yaml"]
+    command = f"pbkd run teacher=digits-resnet teacher.weights={weights}"
+    assert lines[-1] == f"compress it: {command}"
     assert load_teacher(registry, {"name": "digits-resnet", "weights": weights}).weights == weights
 
 

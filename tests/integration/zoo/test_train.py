@@ -9,7 +9,15 @@ from omegaconf import OmegaConf
 from pbkd_synthetic import SyntheticSource
 
 from pbkd.config.yaml_files import read_yaml
-from pbkd.errors import ConfigError, DataError, RunFolderError, TeacherError, UnknownNameError
+from pbkd.core.events import EpochDone
+from pbkd.errors import (
+    ConfigError,
+    DataError,
+    RunFolderError,
+    TeacherError,
+    UnknownNameError,
+    WeightsError,
+)
 from pbkd.models.accuracy import accuracy
 from pbkd.models.metrics import parameters
 from pbkd.models.teacher import find_model, load_teacher
@@ -20,29 +28,28 @@ from pbkd.zoo.train import train_model
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pbkd.core.events import Event
     from pbkd.data.datasets import Split
     from pbkd.plugin.registry import Registry
     from pbkd.training.task import DistillationTask
 
 # Eight classes of coarse patterns on 16x16 images: a narrow ResNet learns them in an epoch.
 SMALL = [
-    "model.width=4",
-    "model.num_classes=8",
+    "teacher.width=4",
+    "teacher.num_classes=8",
     "data={name: synthetic, classes: 8, height: 16, width: 16, count: 640}",
     "batch_size=32",
     "device=cpu",
 ]
 ONE_EPOCH = ["epochs=1", *SMALL]
 
-Epochs = list[tuple[int, float, float]]
-
 
 def train(
     registry: Registry, out: Path, *overrides: str, name: str = "resnet20"
-) -> tuple[Path, Epochs]:
-    epochs: Epochs = []
-    path = train_model(registry, name, overrides, out, lambda *facts: epochs.append(facts))
-    return path, epochs
+) -> tuple[Path, list[EpochDone]]:
+    events: list[Event] = []
+    trained = train_model(registry, name, overrides, out, events.append)
+    return trained.card, [event for event in events if isinstance(event, EpochDone)]
 
 
 def test_training_writes_weights_and_a_card(registry: Registry, tmp_path: Path) -> None:
@@ -54,14 +61,14 @@ def test_training_writes_weights_and_a_card(registry: Registry, tmp_path: Path) 
     ]
     weights = path.with_suffix(".safetensors")
     card = OmegaConf.load(path)
-    assert [epoch for epoch, _, _ in epochs] == [0, 1]
-    assert epochs[1][1] < epochs[0][1]
-    assert card.accuracy.validation == max(score for _, _, score in epochs) > 0.5
+    assert [done.epoch for done in epochs] == [1, 2]
+    assert epochs[1].loss < epochs[0].loss
+    assert card.accuracy.validation == max(done.accuracy or 0 for done in epochs) > 0.5
     assert card.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert (card.name, card.recipe.epochs, card.recipe.batch_size) == ("resnet20", 2, 32)
     assert (card.licence, "licence" in card.recipe) == ("MIT", False)
-    assert card.recipe.model == {"name": "resnet20", "width": 4, "num_classes": 8}
-    assert card.command.startswith("pbkd zoo train resnet20 epochs=2 model.width=4 ")
+    assert card.recipe.teacher == {"name": "resnet20", "width": 4, "num_classes": 8}
+    assert card.command.startswith("pbkd zoo train resnet20 epochs=2 teacher.width=4 ")
     assert "'data={name: synthetic, classes: 8" in card.command  # quoted for a shell
 
 
@@ -71,7 +78,7 @@ def test_what_was_trained_is_a_teacher_as_good_as_its_card_says(
     path, _ = train(registry, tmp_path, *ONE_EPOCH)
     card = OmegaConf.load(path)
     weights = str(path.with_suffix(".safetensors"))
-    teacher = load_teacher(registry, {**card.recipe.model, "weights": weights})
+    teacher = load_teacher(registry, {**card.recipe.teacher, "weights": weights})
     data = SyntheticSource(classes=8, height=16, width=16, count=640).load()
     assert read_card(path).licence is None, "nobody has given one"
     found = accuracy(teacher.network, data.test, teacher.normalization, device="cpu")
@@ -113,7 +120,7 @@ def test_the_test_split_is_for_the_card_alone(
 
     monkeypatch.setattr("pbkd.zoo.train.accuracy", watch)
     monkeypatch.setattr("pbkd.training.finetune.accuracy", watch)
-    monkeypatch.setattr("pbkd.zoo.train.load_data", lambda _choice, _registry: digits.data)
+    monkeypatch.setattr("pbkd.training.inputs.load_data", lambda _choice, _registry: digits.data)
     train(registry, tmp_path, "epochs=1", "device=cpu", name="digits-vgg")
     assert scored == [digits.data.validation] * 3 + [digits.data.test]
 
@@ -157,24 +164,24 @@ def test_the_recipe_comes_from_the_card_and_the_overrides(
         ("data=digit", "unknown data 'digit'. Did you mean 'digits'?"),
         ("data=", "'data' is '', but must be a name."),
         ("data.crops=1", "unknown option 'data.crops'. Did you mean 'crop'?"),
-        ("model.widht=4", "unknown option 'teacher.widht'. Did you mean 'width'?"),
-        ("model=vgg11", "'model' is 'vgg11', but 'resnet20' is to be trained."),
-        ("model.weights=x.pt", "'model.weights' cannot be set: 'resnet20' is trained from random"),
-        ("model.mean=[0.5]", "'model.mean' cannot be set: "),
+        ("teacher.widht=4", "unknown option 'teacher.widht'. Did you mean 'width'?"),
+        ("teacher=vgg11", "'teacher' is 'vgg11', but 'resnet20' is to be trained."),
+        ("teacher.weights=x.pt", "there is no file of weights 'x.pt'."),
+        ("teacher.mean=[0.5]", "'teacher.mean'"),
         ("epochs", "'epochs' is not an override"),
     ],
 )
 def test_a_recipe_that_cannot_be_used_is_refused_before_anything_is_written(
     registry: Registry, tmp_path: Path, override: str, told: str
 ) -> None:
-    with pytest.raises((ConfigError, UnknownNameError)) as caught:
+    with pytest.raises((ConfigError, UnknownNameError, WeightsError)) as caught:
         train(registry, tmp_path / "out", override)
     assert str(caught.value).startswith(told)
     assert not (tmp_path / "out").exists()
 
 
 def test_data_that_does_not_fit_the_network_is_told(registry: Registry, tmp_path: Path) -> None:
-    with pytest.raises(TeacherError, match="'resnet20' takes images of 3 channels, but 'digits'"):
+    with pytest.raises(TeacherError, match="'digits' has 1 channels, but the teacher"):
         train(registry, tmp_path)
     with pytest.raises(TeacherError, match="run from 0 to 11, but the teacher has 10 outputs"):
         train(registry, tmp_path, "data={name: synthetic, classes: 12}")

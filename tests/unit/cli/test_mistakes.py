@@ -58,7 +58,7 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
         (["compare", "none"], "'none' holds no finished run: name the folder of a run"),
         (["baseline", "none"], "'none' holds no finished run: name the folder of a run"),
         (["baseline", "none", "--lr", "0"], "--lr is 0.0, but must be above 0 and finite."),
-        (["zoo", "train", "vgg16"], "'vgg16' takes images of 3 channels, but 'digits' has 1"),
+        (["zoo", "train", "vgg16"], "the data 'digits' has 1 channels, but the teacher"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

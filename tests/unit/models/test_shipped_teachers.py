@@ -51,7 +51,7 @@ def test_a_card_is_about_the_file_beside_it(registry: Registry, name: str) -> No
     assert hashlib.sha256(content).hexdigest() == card.sha256
     assert len(content) <= 8_000_000
     assert (card.name, card.summary, card.licence) == (name, model.summary, "Apache-2.0")
-    assert card.recipe.model.name == name
+    assert card.recipe.teacher.name == name
     assert card.command.startswith(f"pbkd zoo train {name}")
 
 
