@@ -1,4 +1,4 @@
-"""`pbkd baseline`: a run's student trained by conventional methods, for comparison."""
+"""`pbkd baseline`: what other methods make of a run's teacher, for comparison."""
 
 from __future__ import annotations
 
@@ -12,75 +12,95 @@ import typer
 from pbkd.cli.arguments import Trust
 
 if TYPE_CHECKING:
+    from pbkd.pipeline.baselines.settings import BaselineEpoch
     from pbkd.runs.finished import Finished
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="key=value",
+        help="If files have moved: teacher.weights=FILE or data.path=PATH. The ready network:"
+        " ready=NAME ready.weights=FILE.",
+    ),
+]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="same-start, pruning, distillation, scratch or ready; can be repeated"
+        " (default: same-start)."
+    ),
+]
+Equal = Annotated[
+    str, typer.Option(help="In what a pruned network equals the student: macs or milliseconds.")
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option(
+        help="Time of each training, on CPUs in CPU seconds per thread (default: the run's)."
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        help="Peak learning rate (default: the better of 0.001 and 0.003 for adamw, of 0.01 and"
+        " 0.1 for sgd)."
+    ),
+]
+Seeds = Annotated[int | None, typer.Option(help="Number of seeds (default: the run's seed alone).")]
 
 
 def baseline(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    rest: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="method|key=value",
-            help="Methods: scratch or distillation (default: both). If files have moved:"
-            " teacher.weights=FILE or data.path=PATH.",
-        ),
-    ] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(help="Training time of each method, in seconds (default: the run's)."),
-    ] = None,
-    optimiser: Annotated[
-        str,
-        typer.Option(help="adamw (weight decay 0.05), sgd (0.0005) or a plugin's (0)."),
-    ] = "adamw",
-    lr: Annotated[
-        float | None,
-        typer.Option(help="Peak learning rate (default: 0.003 for adamw, 0.1 for sgd)."),
-    ] = None,
+    overrides: Overrides = None,
+    against: Against = None,
+    equal: Equal = "macs",
+    seconds: Seconds = None,
+    optimiser: Annotated[str, typer.Option(help="adamw, sgd or a plugin's.")] = "adamw",
+    lr: Rate = None,
+    seeds: Seeds = None,
     trust: Trust = None,
 ) -> None:
-    """Train the architecture of a run's student from random weights, for the time of the run.
+    """Compare a run's student with what other methods reach at equal cost.
 
-    `scratch` learns from the labels; `distillation` also from the teacher's soft targets. Results
-    are written to baselines.json in the run's folder.
+    `same-start` trains the student as the run started it, end to end by ordinary distillation;
+    `pruning` the teacher with all layers pruned alike; `distillation` and `scratch` the student
+    from random weights, with and without the teacher; `ready` is a smaller network that has
+    weights. Results are written to baselines.json and to the README of the run's folder.
     """
-    from pbkd.pipeline.baseline import BaselineEpoch, BaselineSettings, train_baselines
-    from pbkd.runs.finished import METHODS, read_finished
+    from pbkd.cli.stop import say_when_stopped
+    from pbkd.pipeline.baselines.settings import BaselineSettings
+    from pbkd.pipeline.baselines.train import train_baselines
+    from pbkd.runs.finished import read_finished
 
-    def show_epoch(done: BaselineEpoch) -> None:
-        typer.echo(
-            f"{done.method}, epoch {done.epoch} of {done.epochs}: loss {done.loss:.4f},"
-            f" validation {100 * done.accuracy:.2f} %"
-        )
-
-    words = rest or []
     settings = BaselineSettings(
-        methods=list(dict.fromkeys(word for word in words if "=" not in word)) or METHODS,
-        overrides=[word for word in words if "=" in word],
+        methods=list(dict.fromkeys(against or ["same-start"])),
+        overrides=overrides or (),
+        equal=equal,
         seconds=seconds,
         optimiser=optimiser,
         lr=lr,
+        seeds=seeds,
         command=shlex.join(["pbkd", *sys.argv[1:]]),
         trust=trust or (),
     )
-    train_baselines(run, settings, show_epoch)
+    say_when_stopped(f"stopped; the trainings that ended are in '{run / 'baselines.json'}'")
+    train_baselines(run, settings, _show_epoch)
     _show(read_finished(run))
 
 
-def _show(finished: Finished) -> None:
-    """Print the accuracy and training time of the run's student and of the baselines."""
-    from pbkd.report.console.display import print_wide
-    from pbkd.report.scores import score_text
+def _show_epoch(done: BaselineEpoch) -> None:
+    typer.echo(
+        f"{done.method}, lr {done.lr:g}, seed {done.seed}, epoch {done.epoch} of {done.epochs}:"
+        f" loss {done.loss:.4f}, validation {100 * done.score:.2f} %"
+    )
 
-    spent, student = finished.training_seconds, finished.result.student
-    seconds = "not measured" if spent is None else f"{spent:.1f}"
-    images = finished.result.test_images
-    rows = [("blockwise (the run)", score_text(student.accuracy, images), seconds, "")]
-    rows += [
-        (row.method, score_text(row.accuracy, images), f"{row.seconds:.1f}", str(row.epochs))
-        for row in finished.baselines.values()
-    ]
-    print_wide(("training", "test accuracy", "seconds", "epochs"), rows, left=1)
-    for row in finished.baselines.values():
-        if row.note:
-            typer.echo(f"{row.method}: {row.note}")
+
+def _show(finished: Finished) -> None:
+    """Print the student beside the baselines, and who is ahead."""
+    from pbkd.report.console.display import print_wide
+    from pbkd.report.rivals import RIVAL_HEADS, rival_notes, rival_rows, rival_sentence
+
+    print_wide(RIVAL_HEADS, rival_rows(finished), left=1)
+    for text in (*rival_notes(finished), rival_sentence(finished)):
+        typer.echo(text)

@@ -16,8 +16,8 @@ def compare(
 ) -> None:
     """Compare finished runs in a table: size, accuracy, latency, training time, energy.
 
-    MACs, parameters and latencies are ratios, teacher / student. Baselines trained by
-    `pbkd baseline` are additional columns.
+    MACs, parameters and latencies are ratios, teacher / student. The strongest rival that
+    `pbkd baseline` measured has columns of its own.
     """
     from pbkd.core.files import write_file
     from pbkd.report.compare import compare_csv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-__all__ = ["Interval", "difference_interval", "wilson_interval"]
+__all__ = ["Interval", "difference_interval", "mean_difference_interval", "wilson_interval"]
 
 Interval = tuple[float, float]
 """Lower and upper end, as shares."""
@@ -49,6 +49,23 @@ def difference_interval(lost: int, gained: int, images: int) -> Interval:
     Returns:
         Lower and upper end of the second accuracy minus the first, in [-1, 1].
     """
-    total, difference = images + 2, gained - lost
-    half = _Z * sqrt(lost + gained + 1 - difference**2 / total) / total
-    return max(-1.0, difference / total - half), min(1.0, difference / total + half)
+    return mean_difference_interval(gained - lost, gained + lost, images)
+
+
+def mean_difference_interval(total: float, squares: float, images: int) -> Interval:
+    """Compute the 95 % interval of a mean difference of scores on the same images.
+
+    `difference_interval` for fractions: an image may count in part, where one of the scores is the
+    mean of several networks.
+
+    Args:
+        total: Sum of the differences, each between -1 and 1.
+        squares: Sum of their squares.
+        images: Number of images, at least 1.
+
+    Returns:
+        Lower and upper end of the mean difference, in [-1, 1].
+    """
+    count = images + 2
+    half = _Z * sqrt(squares + 1 - total**2 / count) / count
+    return max(-1.0, total / count - half), min(1.0, total / count + half)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "BaselineResult",
     "BlockResult",
     "Latency",
     "NetworkResult",
@@ -203,36 +202,3 @@ class RunResult:
         for role in ("teacher", "student"):
             del tree[role]["network"]
         return tree
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaselineResult:
-    """A run's student trained in a conventional way, from random weights.
-
-    Attributes:
-        method: `scratch` or `distillation`.
-        accuracy: Test accuracy, a share from 0 to 1.
-        validation_accuracy: Accuracy on the validation split, which decides the best epoch.
-        seconds: Duration of the training.
-        max_seconds: Maximum duration.
-        epochs: Epochs that were trained.
-        lr: Peak learning rate.
-        weight_decay: The optimiser's weight decay.
-        seed: Seed of the training.
-        command: The command that repeats it.
-        note: A remark for the reader.
-        optimiser: `adamw` or `sgd`.
-    """
-
-    method: str
-    accuracy: float
-    validation_accuracy: float
-    seconds: float
-    max_seconds: float
-    epochs: int
-    lr: float
-    weight_decay: float
-    seed: int
-    command: str
-    note: str | None
-    optimiser: str = "adamw"

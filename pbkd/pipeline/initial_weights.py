@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pbkd.core.files import read_json, write_json
 from pbkd.core.records import read_record
 from pbkd.errors import RunFolderError, WeightsError
+from pbkd.models.replacement import read_replacement
 from pbkd.models.weights import encode_weights, read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "read_initial_weights",
     "recorded_builders",
     "restore_initial_weights",
     "write_builders",
@@ -106,6 +108,29 @@ def restore_initial_weights(folder: Path, replacements: Mapping[str, nn.Module])
             write_weights(path, replacement.state_dict())
             restored.append(f"The initial weights of '{name}' were damaged and were built again.")
     return tuple(restored)
+
+
+def read_initial_weights(folder: Path, replacement: nn.Module, name: str) -> nn.Module:
+    """Load the initial weights of a candidate of a finished run.
+
+    Args:
+        folder: The run folder.
+        replacement: The candidate's module.
+        name: The candidate.
+
+    Returns:
+        The module itself.
+
+    Raises:
+        RunFolderError: If the file is missing, or not as the run wrote it.
+        WeightsError: If it does not fit the module.
+    """
+    path = _path(folder, name)
+    if not path.is_file():
+        raise RunFolderError(f"'{path}' is missing: the run's start cannot be built without it.")
+    if _checksum(path.read_bytes()) != _recorded(folder).get(name):
+        raise RunFolderError(f"'{path}' is not as the run wrote it: put the original back.")
+    return read_replacement(path.parent, replacement, name)
 
 
 def _recorded(folder: Path) -> dict[str, Any]:

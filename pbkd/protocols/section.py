@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pbkd.core.baselines import BaselineResult
     from pbkd.core.blocks import BlockCost
     from pbkd.core.events import Event
-    from pbkd.core.results import BaselineResult, RunResult
+    from pbkd.core.results import RunResult
     from pbkd.core.schedule import Schedule, Worker
     from pbkd.core.workload import Workload
 

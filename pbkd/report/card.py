@@ -9,6 +9,7 @@ from pbkd.config.options import choice_text
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_notes, energy_rows
 from pbkd.report.input import input_section
 from pbkd.report.markdown import markdown_code, markdown_table, markdown_text
+from pbkd.report.rivals import RIVAL_HEADS, rival_notes, rival_rows, rival_sentence
 from pbkd.report.scores import interval_text, loss_text, points, score_text
 from pbkd.report.verdict import verdict
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pbkd.core.results import BlockResult, NetworkResult, PhaseResult, RunResult
+    from pbkd.runs.finished import Finished
 
 __all__ = [
     "PHASE_HEADS",
@@ -34,14 +36,20 @@ __all__ = [
 ]
 
 
-def card(result: RunResult) -> str:
-    """Return the model card of a run's student as Markdown."""
+def card(result: RunResult, run: Finished | None = None) -> str:
+    """Return the model card of a run's student as Markdown.
+
+    Args:
+        result: The result of the run.
+        run: The finished run, whose baselines the card shows; None while it has none.
+    """
     sections = [
         f"# {markdown_text(result.student.name)}",
         markdown_text(verdict(result)),
         markdown_table(("", "teacher", "student", "ratio"), comparison(result)),
         f"## {score_name(result).capitalize()} of the student, on the test split, by stage",
         markdown_table(("stage", score_name(result)), _stages(result)),
+        *_rivals(run),
         "## Blocks",
         markdown_table(
             ("block", "input", "parameters", "MACs", "alone in the teacher", "replaced"),
@@ -61,6 +69,18 @@ def card(result: RunResult) -> str:
         " brackets are 95 % intervals; the interval of a change is for the same images.",
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _rivals(run: Finished | None) -> list[str]:
+    sentence = rival_sentence(run) if run else None
+    if run is None or sentence is None:
+        return []
+    return [
+        "## Rivals at the same cost",
+        markdown_text(sentence),
+        markdown_table(RIVAL_HEADS, rival_rows(run)),
+        "\n".join(f"- {markdown_text(note)}" for note in rival_notes(run)),
+    ]
 
 
 def _energy(result: RunResult) -> list[str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pbkd.report.card import joules_notes
+from pbkd.report.columns import Column, Value, interval_ends, percent, seconds, times
+from pbkd.report.compare_baselines import baseline_columns
 from pbkd.report.csv_text import csv_text
 from pbkd.report.scores import interval_text, score_text
-from pbkd.runs.finished import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,25 +26,6 @@ __all__ = [
     "latency",
     "total_joules",
 ]
-
-Value = str | float | None
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A figure of a run.
-
-    Attributes:
-        name: Its name in CSV; None if not in CSV.
-        head: Its heading in the table; None if not in the table.
-        write: Formats it for the table.
-        value: Returns it for a run; None if not measured.
-    """
-
-    name: str | None
-    head: str | None
-    write: Callable[[Any], str]
-    value: Callable[[Finished], Value]
 
 
 def compare_rows(runs: Sequence[Finished]) -> tuple[list[str], list[list[str]]]:
@@ -75,62 +56,51 @@ def compare_notes(runs: Sequence[Finished]) -> list[str]:
     return [brackets, *missing] if any(run.result.test_images for run in runs) else missing
 
 
-def _cell(column: _Column, run: Finished) -> str:
+def _cell(column: Column, run: Finished) -> str:
     value = column.value(run)
     return "not measured" if value is None else column.write(value)
 
 
-def _columns(runs: Sequence[Finished]) -> list[_Column]:
+def _columns(runs: Sequence[Finished]) -> list[Column]:
     return [
-        _Column("run", "run", str, attrgetter("name")),
-        _Column("teacher", "teacher", str, attrgetter("result.teacher.name")),
+        Column("run", "run", str, attrgetter("name")),
+        Column("teacher", "teacher", str, attrgetter("result.teacher.name")),
         *_accuracies(),
         *_agreement(runs),
         *_sizes(),
         *_latencies(runs),
-        _Column("seconds", "seconds", _seconds, attrgetter("seconds")),
-        _Column("blockwise_seconds", "blockwise s", _seconds, attrgetter("blockwise_seconds")),
-        _Column("fine_tuning_seconds", "tuning s", _seconds, attrgetter("fine_tuning_seconds")),
-        *_baselines(runs),
+        Column("seconds", "seconds", seconds, attrgetter("seconds")),
+        Column("blockwise_seconds", "blockwise s", seconds, attrgetter("blockwise_seconds")),
+        Column("fine_tuning_seconds", "tuning s", seconds, attrgetter("fine_tuning_seconds")),
+        *baseline_columns(runs),
         *_joules(runs),
-        _Column("command", None, str, attrgetter("result.command")),
+        Column("command", None, str, attrgetter("result.command")),
     ]
 
 
-def _sizes() -> Iterator[_Column]:
+def _sizes() -> Iterator[Column]:
     """Yield MACs and parameters, of teacher and student, and teacher over student."""
     for figure, head in (("macs", "MACs"), ("parameters", "parameters")):
         for role in ("teacher", "student"):
-            yield _Column(f"{role}_{figure}", None, str, _of_network(role, figure))
-        yield _Column(f"{figure}_ratio", head, _times, _size_ratio(figure))
+            yield Column(f"{role}_{figure}", None, str, _of_network(role, figure))
+        yield Column(f"{figure}_ratio", head, times, _size_ratio(figure))
 
 
-def _accuracies() -> Iterator[_Column]:
+def _accuracies() -> Iterator[Column]:
     """Yield accuracies on the test split with intervals and, for CSV, on the validation split."""
-    yield _Column("test_images", "images", "{:,}".format, attrgetter("result.test_images"))
+    yield Column("test_images", "images", "{:,}".format, attrgetter("result.test_images"))
     for role in ("teacher", "student"):
         accuracy = _of_network(role, "accuracy")
-        yield _Column(None, f"{role}'s accuracy", str, partial(_scored, role))
-        yield _Column(f"{role}_accuracy", None, str, accuracy)
-        yield from _ends(f"{role}_accuracy", partial(_accuracy_interval, role))
-    yield _Column(None, "change in points", str, _change)
-    yield _Column("points_lost", None, str, _points_lost)
-    yield from _ends("points_lost", _points_lost_interval)
+        yield Column(None, f"{role}'s accuracy", str, partial(_scored, role))
+        yield Column(f"{role}_accuracy", None, str, accuracy)
+        yield from interval_ends(f"{role}_accuracy", partial(_accuracy_interval, role))
+    yield Column(None, "change in points", str, _change)
+    yield Column("points_lost", None, str, _points_lost)
+    yield from interval_ends("points_lost", _points_lost_interval)
     for stage in ("assembled", "recalibrated", "fine-tuned"):
         name = stage.replace("-", "_")
-        yield _Column(f"{name}_accuracy", stage, _percent, partial(_stage, "accuracies", stage))
-        yield _Column(f"{name}_validation", None, str, partial(_stage, "validation", stage))
-
-
-def _ends(name: str, interval: Callable[[Finished], Any]) -> Iterator[_Column]:
-    """Yield lower and upper end of an interval, for CSV."""
-    for index, end in enumerate(("low", "high")):
-        yield _Column(f"{name}_{end}", None, str, partial(_end, interval, index))
-
-
-def _end(interval: Callable[[Finished], Any], index: int, run: Finished) -> float | None:
-    ends = interval(run)
-    return None if ends is None else ends[index]
+        yield Column(f"{name}_accuracy", stage, percent, partial(_stage, "accuracies", stage))
+        yield Column(f"{name}_validation", None, str, partial(_stage, "validation", stage))
 
 
 def _accuracy_interval(role: str, run: Finished) -> Interval | None:
@@ -150,12 +120,12 @@ def _change(run: Finished) -> str | None:
     return f"{-lost:+.2f}" + (f" ({interval_text(change.interval)})" if change else "")
 
 
-def _agreement(runs: Sequence[Finished]) -> Iterator[_Column]:
+def _agreement(runs: Sequence[Finished]) -> Iterator[Column]:
     """Yield the student's agreement with its teacher, if a run had no labels."""
     if any(run.result.accuracy_reason for run in runs):
-        yield _Column("agreement", None, str, _of_network("student", "agreement"))
-        yield _Column(None, "agreement", str, _agreed)
-        yield _Column("accuracy_reason", None, str, attrgetter("result.accuracy_reason"))
+        yield Column("agreement", None, str, _of_network("student", "agreement"))
+        yield Column(None, "agreement", str, _agreed)
+        yield Column("accuracy_reason", None, str, attrgetter("result.accuracy_reason"))
 
 
 def _agreed(run: Finished) -> str | None:
@@ -163,37 +133,27 @@ def _agreed(run: Finished) -> str | None:
     return None if agreement is None else score_text(agreement, run.result.test_images)
 
 
-def _latencies(runs: Sequence[Finished]) -> Iterator[_Column]:
+def _latencies(runs: Sequence[Finished]) -> Iterator[Column]:
     """Yield the median latencies of every batch size, and teacher over student."""
     for batch in sorted({n.batch for run in runs for n in run.result.teacher.latencies}):
         for role in ("teacher", "student"):
             name = f"{role}_latency_seconds_batch_{batch}"
-            yield _Column(name, None, str, partial(latency, role, batch))
-        yield _Column(
+            yield Column(name, None, str, partial(latency, role, batch))
+        yield Column(
             f"latency_ratio_batch_{batch}",
             f"latency at {batch}",
-            _times,
+            times,
             partial(_latency_ratio, batch),
         )
 
 
-def _baselines(runs: Sequence[Finished]) -> Iterator[_Column]:
-    """Yield accuracy and seconds of each baseline method that a run has."""
-    for method in METHODS:
-        if any(method in run.baselines for run in runs):
-            yield _Column(f"{method}_accuracy", method, _percent, _of_baseline(method, "accuracy"))
-            yield _Column(
-                f"{method}_seconds", f"{method} s", _seconds, _of_baseline(method, "seconds")
-            )
-
-
-def _joules(runs: Sequence[Finished]) -> Iterator[_Column]:
+def _joules(runs: Sequence[Finished]) -> Iterator[Column]:
     """Yield one column for the table; for CSV one per domain and the reason of missing ones."""
-    yield _Column(None, "joules", str, _joules_text)
+    yield Column(None, "joules", str, _joules_text)
     domains = dict.fromkeys(domain for run in runs for domain in total_joules(run))
     for domain in domains:
-        yield _Column(f"joules_{domain}", None, str, partial(_domain_joules, domain))
-    yield _Column("joules_reason", None, str, joules_reason)
+        yield Column(f"joules_{domain}", None, str, partial(_domain_joules, domain))
+    yield Column("joules_reason", None, str, joules_reason)
 
 
 def total_joules(run: Finished) -> dict[str, float]:
@@ -229,10 +189,6 @@ def joules_reason(run: Finished) -> str | None:
 
 def _of_network(role: str, figure: str) -> Callable[[Finished], Value]:
     return attrgetter(f"result.{role}.{figure}")
-
-
-def _of_baseline(method: str, figure: str) -> Callable[[Finished], Value]:
-    return lambda run: getattr(run.baselines.get(method), figure, None)
 
 
 def _size_ratio(figure: str) -> Callable[[Finished], Value]:
@@ -271,15 +227,3 @@ def _latency_ratio(batch: int, run: Finished) -> float | None:
 
 def _ratio(teacher: float | None, student: float | None) -> float | None:
     return teacher / student if teacher is not None and student else None
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.2f}x"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f}"

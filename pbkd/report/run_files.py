@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbkd.core.files import write_file, write_json
+from pbkd.errors import RunFolderError
 from pbkd.report.blocks_csv import blocks_csv
 from pbkd.report.card import card
 from pbkd.report.class_scores import classes_csv
-from pbkd.runs.checksums import MODEL_CARD, write_checksums
+from pbkd.runs.checksums import MODEL_CARD, check_files, update_checksum, write_checksums
+from pbkd.runs.finished import read_finished
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pbkd.core.results import RunResult
 
-__all__ = ["write_report"]
+__all__ = ["rewrite_card", "write_report"]
 
 
 def write_report(result: RunResult, folder: Path) -> None:
@@ -39,3 +41,21 @@ def write_report(result: RunResult, folder: Path) -> None:
     write_checksums(folder, contents)
     for name, content in contents.items():
         write_file(folder / name, content)
+
+
+def rewrite_card(folder: Path) -> None:
+    """Write the model card of a finished run again, with the baselines that were added since.
+
+    A card that somebody edited is left as it is.
+
+    Raises:
+        RunFolderError: A file cannot be written.
+    """
+    try:
+        check_files(folder, [MODEL_CARD])
+    except RunFolderError:
+        return
+    run = read_finished(folder)
+    content = card(run.result, run).encode()
+    update_checksum(folder, MODEL_CARD, content)
+    write_file(folder / MODEL_CARD, content)

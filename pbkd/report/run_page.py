@@ -22,7 +22,7 @@ from pbkd.report.disagreements import changed_predictions
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_notes, energy_rows
 from pbkd.report.html import Section, page
 from pbkd.report.markup import Markup, element, join, table
-from pbkd.report.numbers import duration
+from pbkd.report.rivals import RIVAL_HEADS, rival_notes, rival_rows, rival_sentence
 from pbkd.report.run_timeline import gantt_charts, speedup
 from pbkd.report.scores import interval_text, score_text
 from pbkd.report.verdict import verdict
@@ -52,6 +52,7 @@ def run_page(data: ReportData, added: Sequence[Section] = ()) -> str:
     sections = [
         Section("networks", "Teacher and student", _networks(result)),
         Section("stages", "Accuracy by stage", _stages(data)),
+        *_rivals(run),
         *added,
         Section("chain", "Blocks", _chain(data)),
         Section("course", "Timeline", gantt_charts(data)),
@@ -115,18 +116,21 @@ def _stages(data: ReportData) -> Markup:
         )
         for stage, share in stage_scores(result).items()
     ]
-    rows += [
-        (f"{method}, {baseline.epochs} epochs in {duration(baseline.seconds)} (a baseline)",
-         score_text(baseline.accuracy, tested),
-         score_text(baseline.validation_accuracy, result.validation_images))
-        for method, baseline in data.run.baselines.items()
-    ]  # fmt: skip
     heads = ("stage", f"{score}, test", f"{score}, validation")
     return join(
         table(heads, rows),
         element("p", "In brackets: 95 % intervals.", class_="why") if tested else Markup(),
         _fine_tuning(data.events, score),
     )
+
+
+def _rivals(run: Finished) -> list[Section]:
+    sentence = rival_sentence(run)
+    if sentence is None:
+        return []
+    notes = (element("p", note, class_="why") for note in rival_notes(run))
+    content = join(element("p", sentence), table(RIVAL_HEADS, [*rival_rows(run)]), *notes)
+    return [Section("rivals", "Rivals at the same cost", content)]
 
 
 def _fine_tuning(events: list[Event], score: str) -> Markup:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["MODEL_CARD", "check_files", "check_student", "write_checksums"]
+__all__ = ["MODEL_CARD", "check_files", "check_student", "update_checksum", "write_checksums"]
 
 MODEL_CARD = "README.md"
 _FILE = "checksums.json"
@@ -31,6 +31,18 @@ def write_checksums(folder: Path, contents: Mapping[str, bytes]) -> None:
     digests = {name: _digest(folder / name) for name in (CONFIG, *_STUDENT)}
     digests |= {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     write_json(folder / _FILE, {name: one for name, one in digests.items() if one is not None})
+
+
+def update_checksum(folder: Path, name: str, content: bytes) -> None:
+    """Record the new checksum of a file of the report, before it is written again.
+
+    Args:
+        folder: The run folder.
+        name: The file.
+        content: What will be written.
+    """
+    recorded = read_json(folder / _FILE)
+    write_json(folder / _FILE, {**recorded, name: hashlib.sha256(content).hexdigest()})
 
 
 def check_files(folder: Path, names: Sequence[str]) -> None:

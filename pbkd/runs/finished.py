@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pbkd.core.baselines import BaselineResult
 from pbkd.core.energy_results import EnergyResult
-from pbkd.core.files import write_json
 from pbkd.core.records import read_record
-from pbkd.core.results import (
-    BaselineResult,
-    BlockResult,
-    RunResult,
-)
+from pbkd.core.results import BlockResult, RunResult
 from pbkd.errors import RunFolderError
+from pbkd.runs.baselines import read_baselines
 from pbkd.runs.folder import is_finished
 
 if TYPE_CHECKING:
@@ -24,10 +21,8 @@ if TYPE_CHECKING:
     from pbkd.core.intervals import Interval
 
 
-__all__ = ["METHODS", "Finished", "add_baseline", "read_finished"]
+__all__ = ["Finished", "read_finished"]
 
-METHODS = ("scratch", "distillation")
-"""Names of the baselines, in display order."""
 _MOST = 1e18
 _BLOCKWISE = ("teacher-fed", "student-fed", "retry")
 _NO_TRAINING = ("planning", "evaluation")
@@ -67,6 +62,17 @@ class Finished:
         )
 
     @property
+    def strongest(self) -> BaselineResult | None:
+        """The baseline with the best test score; None if there is none."""
+        return max(self.baselines.values(), key=lambda row: row.score, default=None)
+
+    @property
+    def training_cpu_seconds(self) -> float | None:
+        """CPU seconds of all phases except planning and evaluation."""
+        phases = self.result.phases
+        return self._sum(phase.cpu_seconds for phase in phases if phase.name not in _NO_TRAINING)
+
+    @property
     def training_seconds(self) -> float | None:
         """Seconds of all phases except planning and evaluation."""
         phases = self.result.phases
@@ -100,21 +106,8 @@ def read_finished(folder: Path) -> Finished:
             f" README.md (`pbkd status FOLDER` shows its progress)."
         )
     result = _read_result(folder / "result.json")
-    baselines = _read_baselines(folder / "baselines.json")
+    baselines = read_baselines(folder)
     return Finished(folder.resolve().name, result, baselines, result.resumed > 0)
-
-
-def add_baseline(folder: Path, baseline: BaselineResult) -> dict[str, BaselineResult]:
-    """Add a baseline to a run folder, replacing an earlier one of the same method.
-
-    Returns:
-        All baselines of the folder, by method.
-    """
-    path = folder / "baselines.json"
-    known = {**_read_baselines(path), baseline.method: baseline}
-    ordered = {method: known[method] for method in METHODS if method in known}
-    write_json(path, asdict(_Baselines(tuple(ordered.values()))))
-    return ordered
 
 
 def _read_result(path: Path) -> RunResult:
@@ -125,26 +118,6 @@ def _read_result(path: Path) -> RunResult:
     except ValueError as error:
         raise RunFolderError(f"'{path}' is not a result of this version of pbkd.") from error
     return result
-
-
-def _read_baselines(path: Path) -> dict[str, BaselineResult]:
-    if not path.exists():
-        return {}
-    record: _Baselines = read_record(path, _Baselines, "a list of baselines")
-    try:
-        _check_figures([n for row in record.baselines for n in (row.accuracy, row.seconds)])
-    except ValueError as error:
-        raise RunFolderError(
-            f"'{path}' is not a list of baselines of this version of pbkd."
-        ) from error
-    return {baseline.method: baseline for baseline in record.baselines}
-
-
-@dataclass(frozen=True)
-class _Baselines:
-    """The content of `baselines.json`."""
-
-    baselines: tuple[BaselineResult, ...]
 
 
 def _figures(result: RunResult) -> Iterator[Any]:

@@ -90,7 +90,7 @@ READING: dict[str, list[list[str]]] = {
     "watch": [["stopped"], ["run", "--json"]],
     "report": [["run"], ["run", "run"]],
     "compare": [["run", "run"]],
-    "baseline": [["run"], ["run", "scratch", "--seconds", "0.01"]],
+    "baseline": [["run"], ["run", "--against", "scratch", "--seconds", "0.01"]],
     "latency": [["run", "--repeats", "1"], ["bare", "--batch", "1", "--repeats", "1"]],
     "export": [["run", "--format", "safetensors"], ["bare", "--format", "safetensors"]],
     "zoo add": [["run", "--to", "zoo"], ["run", "--half", "--to", "zoo"]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 
+from pbkd.report.scores import interval_text
 from tests.docs.documents import table_rows
 from tests.paths import ROOT
 
@@ -16,6 +17,14 @@ def test_the_table_of_results_is_its_csv() -> None:
 
     def percent(run: dict[str, str], key: str) -> str:
         return f"{100 * float(run[key]):.2f} %" if run[key] else "not measured"
+
+    def ahead(run: dict[str, str]) -> str:
+        if not run["rival"]:
+            return "not measured"
+        known = run["ahead_of_rival_low"]
+        ends = [float(run[f"ahead_of_rival_{end}"]) for end in ("low", "high") if known]
+        interval = f" ({interval_text((ends[0], ends[1]))})" if ends else ""
+        return f"{100 * float(run['ahead_of_rival']):+.2f}{interval}"
 
     wanted = [
         [
@@ -29,7 +38,8 @@ def test_the_table_of_results_is_its_csv() -> None:
             f"{float(run['points_lost']):.2f}",
             *(f"{float(run[f'latency_ratio_batch_{batch}']):.2f}x" for batch in (1, 64)),
             f"{float(run['seconds']) / 60:.0f} min",
-            *(percent(run, f"{key}_accuracy") for key in ("distillation", "scratch")),
+            f"{run['rival']} {percent(run, 'rival_score')}" if run["rival"] else "not measured",
+            ahead(run),
         ]
         for run in runs
     ]

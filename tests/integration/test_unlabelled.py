@@ -17,7 +17,8 @@ from pbkd.config.load import load_config
 from pbkd.config.yaml_files import read_yaml
 from pbkd.core.results import RunResult
 from pbkd.errors import ConfigError
-from pbkd.pipeline.baseline import BaselineSettings, train_baselines
+from pbkd.pipeline.baselines.settings import BaselineSettings
+from pbkd.pipeline.baselines.train import train_baselines
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import Registry, build_registry
 from pbkd.report.compare import compare_csv, compare_rows
@@ -97,6 +98,9 @@ def test_it_is_compared_kept_and_verified_without_an_accuracy(
     assert not any(check.passed is False for check in checks.values())
 
 
-def test_baselines_and_teachers_need_labels(photographed: RunResult) -> None:
-    with pytest.raises(ConfigError, match="has no labels, by which a baseline is compared"):
-        train_baselines(Path(photographed.folder), BaselineSettings(seconds=1))
+def test_rivals_are_compared_by_agreement_or_need_labels(photographed: RunResult) -> None:
+    folder = Path(photographed.folder)
+    with pytest.raises(ConfigError, match="has no labels, which the method 'scratch' needs"):
+        train_baselines(folder, BaselineSettings(methods=["same-start", "scratch"], seconds=1))
+    (row,) = train_baselines(folder, BaselineSettings(seconds=0.01, lr=0.001)).values()
+    assert row.difference == pytest.approx((photographed.student.agreement or 0) - row.score)

@@ -30,24 +30,21 @@ def pbkd(*arguments: object) -> str:
     return ended.output
 
 
-def test_a_baseline_is_told_of_and_stands_beside_its_run(folder: Path, tmp_path: Path) -> None:
-    lines = pbkd("baseline", folder, "scratch", "--seconds", "0.4", "--lr", "0.002").splitlines()
+def test_a_rival_is_told_of_and_stands_beside_its_run(folder: Path, tmp_path: Path) -> None:
+    options = ("--against", "scratch", "--seconds", "0.4", "--lr", "0.002")
+    lines = pbkd("baseline", folder, *options).splitlines()
     (row,) = read_json(folder / "baselines.json")["baselines"]
-    assert (row["method"], row["lr"], row["max_seconds"]) == ("scratch", 0.002, 0.4)
-    epochs = [line for line in lines if line.startswith("scratch, epoch ")]
-    assert len(epochs) == row["epochs"]
-    start = rf"scratch, epoch 1 of {row['epochs']}: loss \d+\.\d{{4}}, validation \d+\.\d\d %"
-    assert re.fullmatch(start, epochs[0])
+    assert (row["method"], row["lr"], row["max_cpu_seconds"]) == ("scratch", 0.002, 0.4)
+    epochs = [line for line in lines if line.startswith("scratch, lr 0.002, seed 0, epoch ")]
+    assert len(epochs) == row["trainings"][0]["epochs"]
+    assert re.search(r": loss \d+\.\d{4}, validation \d+\.\d\d %$", epochs[0])
     student = json.loads((folder / "result.json").read_text())["student"]["accuracy"]
     table = [re.split(r" {2,}", line.strip()) for line in lines[len(epochs) : len(epochs) + 3]]
-    assert table[0] == ["training", "test accuracy", "seconds", "epochs"]
-    assert table[1][:2] == ["blockwise (the run)", score_text(student, 360)]
-    assert table[2] == [
-        "scratch",
-        score_text(row["accuracy"], 360),
-        f"{row['seconds']:.1f}",
-        str(row["epochs"]),
-    ]
+    assert table[0][:3] == ["network", "test score", "student ahead by"]
+    assert table[1][:2] == ["student (pbkd)", score_text(student, 360)]
+    score = f"{100 * row['score']:.2f} %"
+    assert table[2][:2] == ["scratch: the student with random weights", score]
+    assert lines[-1].startswith("The strongest rival is scratch (the student with random weights)")
 
     output = pbkd("compare", folder, folder, "--csv", tmp_path / "runs.csv")
     assert max(len(line) for line in output.split(f"{folder.name}:\n")[0].splitlines()) <= 100
@@ -58,11 +55,11 @@ def test_a_baseline_is_told_of_and_stands_beside_its_run(folder: Path, tmp_path:
         shown |= dict(zip(head, rows[0], strict=True))
     assert shown["run"] == folder.name
     assert shown["MACs"].endswith("x")
-    assert shown["scratch"] == f"{100 * row['accuracy']:.2f} %"
+    assert shown["strongest rival"] == f"scratch {score}"
     with (tmp_path / "runs.csv").open() as file:
         (first, second) = csv.DictReader(file)
     assert first == second
-    assert float(first["scratch_accuracy"]) == row["accuracy"]
+    assert float(first["scratch_score"]) == row["score"]
     assert float(first["student_accuracy"]) == student
 
 
@@ -70,6 +67,6 @@ def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="holds no finished run"):
         pbkd("compare", folder, tmp_path)
     with pytest.raises(ConfigError, match="unknown method 'distilation'"):
-        pbkd("baseline", folder, "distilation")
+        pbkd("baseline", folder, "--against", "distilation")
     with pytest.raises(ConfigError, match=r"'finetune\.epochs' cannot be changed"):
         pbkd("baseline", folder, "finetune.epochs=3")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from pbkd.core.intervals import difference_interval, wilson_interval
+from pbkd.core.intervals import difference_interval, mean_difference_interval, wilson_interval
 
 
 @pytest.mark.parametrize(("correct", "images"), [(0, 1), (1, 1), (3, 10), (356, 360), (500, 50000)])
@@ -75,3 +75,11 @@ def test_equal_answers_for_few_images_prove_little() -> None:
     low, high = difference_interval(0, 0, 3)
     assert low < -0.3
     assert high > 0.3
+
+
+def test_the_mean_of_equal_networks_has_the_interval_of_one_and_of_others_a_narrower_one() -> None:
+    """Two rivals with 30 lost and 50 gained of 400 images: the same ones, or different ones."""
+    same = mean_difference_interval(total=20, squares=80, images=400)
+    assert same == difference_interval(30, 50, 400)
+    different = mean_difference_interval(total=20, squares=160 / 4, images=400)
+    assert same[0] < different[0] < 0.05 < different[1] < same[1]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 
+from pbkd.core.baselines import BaselineResult
 from pbkd.core.blocks import BlockCost
 from pbkd.core.events import BlockTrained, EpochDone, Event
-from pbkd.core.results import BaselineResult, RunResult
+from pbkd.core.results import RunResult
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.core.workload import Workload
 from pbkd.planning.cost_files import CostTable

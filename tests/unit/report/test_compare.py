@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pbkd.core.results import BaselineResult, Latency, NetworkResult, PhaseResult, RunResult
+from pbkd.core.baselines import BaselineResult, BaselineTraining
+from pbkd.core.results import Latency, NetworkResult, PhaseResult, RunResult
 from pbkd.core.scores import PairedChange
 from pbkd.report.compare import compare_csv, compare_notes, compare_rows
 from pbkd.report.run_files import write_report
-from pbkd.runs.finished import Finished, add_baseline, read_finished
+from pbkd.runs.baselines import add_baseline
+from pbkd.runs.finished import Finished, read_finished
 from tests.unit.report.test_card import BLOCK
 
 SECONDS = {
@@ -57,16 +59,37 @@ RESULT = RunResult(
 )
 SCRATCH = BaselineResult(
     method="scratch",
-    accuracy=0.5625,
-    validation_accuracy=0.5,
-    seconds=61.25,
-    max_seconds=62.0,
-    epochs=3,
+    network="the student with random weights",
+    equal="macs",
+    parameters=300,
+    macs=4000,
+    latencies=(Latency(0.004, 0.005, 1, 30), Latency(0.012, 0.02, 64, 30)),
+    student_latencies=(Latency(0.004, 0.005, 1, 30), Latency(0.01, 0.02, 64, 30)),
+    trainings=(
+        BaselineTraining(
+            lr=0.003,
+            seed=0,
+            epochs=3,
+            steps=30,
+            seconds=61.25,
+            cpu_seconds=60.5,
+            validation=0.5,
+            score=0.5625,
+            change=PairedChange.of(both_correct=40, lost=5, gained=10, both_wrong=25),
+        ),
+    ),
     lr=0.003,
+    score=0.5625,
+    validation=0.5,
+    difference=0.0625,
+    interval=(-0.03, 0.15),
+    threads=1,
+    max_seconds=None,
+    max_cpu_seconds=62.0,
+    optimiser="adamw",
     weight_decay=0.05,
-    seed=0,
     command="pbkd baseline runs/a",
-    note=None,
+    notes=("The machine was busy.",),
 )
 
 
@@ -152,17 +175,26 @@ def test_rows_are_in_the_order_given_and_columns_those_of_all_runs(tmp_path: Pat
     assert [row["latency_ratio_batch_128"] for row in rows[:2]] == ["", "1.0"]
 
 
-def test_baselines_are_further_columns(tmp_path: Path) -> None:
+def test_the_strongest_baseline_stands_beside_the_student(tmp_path: Path) -> None:
     without = finished(tmp_path / "a")
     finished(tmp_path / "b")
-    add_baseline(tmp_path / "b", replace(SCRATCH, method="distillation", accuracy=0.5))
-    add_baseline(tmp_path / "b", replace(SCRATCH, accuracy=0.25))
-    assert list(add_baseline(tmp_path / "b", SCRATCH)) == ["scratch", "distillation"]
+    add_baseline(tmp_path / "b", replace(SCRATCH, method="distillation", score=0.5))
+    add_baseline(tmp_path / "b", replace(SCRATCH, score=0.25))
+    assert list(add_baseline(tmp_path / "b", SCRATCH)) == ["distillation", "scratch"]
     rows = cells([without, read_finished(tmp_path / "b")])
-    assert [row["scratch_accuracy"] for row in rows] == ["", "0.5625"]
-    assert [row["distillation_accuracy"] for row in rows] == ["", "0.5"]
-    assert [row["scratch_seconds"] for row in rows] == ["", "61.25"]
-    assert "61.2" in compare_rows([read_finished(tmp_path / "b")])[1][0]
+    figures = {
+        "rival": "scratch", "rival_score": "0.5625", "rival_seconds": "61.25",
+        "rival_cpu_seconds": "60.5", "rival_macs": "4000", "rival_latency_ratio_batch_64": "1.2",
+        "ahead_of_rival": "0.0625", "ahead_of_rival_low": "-0.03", "ahead_of_rival_high": "0.15",
+        "scratch_score": "0.5625", "distillation_score": "0.5",
+    }  # fmt: skip
+    assert {name: rows[1][name] for name in figures} == figures
+    assert {rows[0][name] for name in figures} == {""}
+    heads, (shown,) = compare_rows([read_finished(tmp_path / "b")])
+    named = dict(zip(heads, shown, strict=True))
+    assert named["strongest rival"] == "scratch 56.25 %"
+    assert named["student ahead by"] == "+6.25 (-3.0 to 15.0)"
+    assert named["rival's s"] == "61.2"
 
 
 def test_what_was_not_measured_is_empty_and_has_its_reason(tmp_path: Path) -> None:

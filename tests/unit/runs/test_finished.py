@@ -11,7 +11,7 @@ from pbkd.core.files import write_json
 from pbkd.core.results import RunResult
 from pbkd.errors import RunFolderError
 from pbkd.runs.finished import Finished, read_finished
-from tests.unit.report.test_compare import RESULT, finished
+from tests.unit.report.test_compare import RESULT, SCRATCH, finished
 
 
 def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -72,7 +72,20 @@ def test_a_result_of_something_else_is_refused(tmp_path: Path, tree: dict[str, A
         read_finished(tmp_path / "a")
 
 
-@pytest.mark.parametrize("rows", [3, [3], [{"method": "scratch"}]])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        3,
+        [3],
+        [{"method": "scratch"}],
+        [{**asdict(SCRATCH), "score": 1.5}],
+        [{**asdict(SCRATCH), "method": "magic"}],
+        [{**asdict(SCRATCH), "trainings": []}],
+        [{**asdict(SCRATCH), "lr": 0.1}],
+        [{**asdict(SCRATCH), "latencies": []}],
+        [{**asdict(SCRATCH), "macs": -1}],
+    ],
+)
 def test_baselines_of_something_else_are_refused(tmp_path: Path, rows: object) -> None:
     finished(tmp_path / "a")
     write_json(tmp_path / "a" / "baselines.json", {"baselines": rows})

@@ -10,7 +10,7 @@ from pbkd_soft_target import SoftTarget
 
 from pbkd.data.batching import shuffled_batches
 from pbkd.models.accuracy import accuracy
-from pbkd.pipeline.epoch_seconds import seconds_per_epoch
+from pbkd.pipeline.baselines.epoch_cost import Spent, TimeBudget, epoch_cost
 from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.finetune import TrainingSettings
 from tests.optimisations import optimisation
@@ -30,9 +30,11 @@ SETTINGS = TrainingSettings(
 def test_an_epochs_seconds_are_worked_out_from_steps_and_a_validation_pass(
     digits: DistillationTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a clock of 2 s for each training step and 5 s for a validation pass."""
+    """With a clock of 2 s for each training step and 5 s for a validation pass, on two cores."""
     clock = [0.0]
-    monkeypatch.setattr("pbkd.pipeline.epoch_seconds.time.perf_counter", lambda: clock[0])
+    module = "pbkd.pipeline.baselines.epoch_cost"
+    monkeypatch.setattr(f"{module}.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr(f"{module}.cpu_seconds", lambda: 2 * clock[0])
 
     def slow_batches(*args: Any, **options: Any) -> Any:
         for batch in shuffled_batches(*args, **options):
@@ -48,12 +50,23 @@ def test_an_epochs_seconds_are_worked_out_from_steps_and_a_validation_pass(
     student = copy.deepcopy(digits.chain).requires_grad_(True)
     before = copy.deepcopy(student.state_dict())
     steps = 1077 // 64
-    assert seconds_per_epoch(student, digits, SETTINGS, None) == 2 * steps + 5
+    cost = 2 * steps + 5
+    assert epoch_cost(student, digits, SETTINGS, None) == (cost, 2 * cost)
     assert all(torch.equal(before[name], t) for name, t in student.state_dict().items())
 
 
 def test_an_epoch_of_few_steps_can_be_timed_too(digits: DistillationTask) -> None:
     student = copy.deepcopy(digits.chain).requires_grad_(True)
-    for batch_size in (720, 5000):  # one step, of all images or more than there are
-        settings = replace(SETTINGS, batch_size=batch_size)
-        assert 0 < seconds_per_epoch(student, digits, settings, digits.feeding) < 60
+    settings = replace(SETTINGS, batch_size=5000)  # one step, of more images than there are
+    assert 0 < epoch_cost(student, digits, settings, digits.feeding).seconds < 60
+
+
+def test_the_epochs_are_those_nearest_to_the_budget() -> None:
+    cost = Spent(seconds=2.0, cpu_seconds=3.0)
+    assert [TimeBudget(None, given).epochs(cost) for given in (1.0, 4.4, 4.6, 30)] == [1, 1, 2, 10]
+    assert [TimeBudget(given, None).epochs(cost) for given in (4.0, 6.9, 7.1)] == [2, 3, 4]
+    assert TimeBudget(None, 3.0).note(cost) is None
+    assert TimeBudget(1.0, None).note(cost) == (
+        "The 1.00 seconds allowed are less than an epoch takes (2.00 seconds): one whole epoch was"
+        " trained."
+    )

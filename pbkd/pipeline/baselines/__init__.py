@@ -1,0 +1,1 @@
+"""Baselines: what other methods make of a run's teacher, at equal cost."""

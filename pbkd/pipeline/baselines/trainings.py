@@ -1,0 +1,181 @@
+"""The trainings of a baseline: at each rate with the first seed, at the best with the others."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pbkd.core.baselines import BaselineTraining
+from pbkd.data.batching import steps_per_epoch
+from pbkd.errors import BenchError
+from pbkd.models.accuracy import accuracy, predict_classes, share_correct
+from pbkd.pipeline.baselines.epoch_cost import Spent, epoch_cost, now
+from pbkd.pipeline.baselines.settings import BaselineEpoch
+from pbkd.pipeline.paired_scores import paired_change
+from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
+from pbkd.training.finetune_loss import apply_to_student
+from pbkd.training.losses import create_loss
+from pbkd.training.optimisation import Optimisation
+from pbkd.training.optimisation_check import check_optimiser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from torch import Tensor, nn
+
+    from pbkd.pipeline.baselines.context import BaselineContext
+    from pbkd.pipeline.baselines.rivals import Rival
+    from pbkd.training.throughput import Pace
+
+
+__all__ = ["Outcome", "outcomes"]
+
+_LOSS = "soft-target"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A training that ended.
+
+    Attributes:
+        training: Its figures.
+        classes: The predicted classes of the test images, int64 (len(test),).
+        notes: Remarks for the reader.
+    """
+
+    training: BaselineTraining
+    classes: Tensor
+    notes: tuple[str, ...] = ()
+
+
+def outcomes(
+    ctx: BaselineContext, rival: Rival, epoch_finished: Callable[[BaselineEpoch], None]
+) -> Iterator[Outcome]:
+    """Train a rival at each rate with the first seed, then at the best rate with the others.
+
+    Args:
+        ctx: The run.
+        rival: The network.
+        epoch_finished: Gets the progress after every epoch.
+
+    Yields:
+        Each training as it ends; for a ready network its scores.
+    """
+    run = ctx.run
+    seeds = [run.config.seed] if run.settings.seeds is None else range(run.settings.seeds)
+    if rival.is_trained:
+        yield _ready(ctx, rival, seeds[0])
+        return
+    settings = _hyperparameters(ctx, rival, seeds[0])
+    cost = epoch_cost(rival.start(seeds[0]), ctx.task, settings, _teacher(ctx, rival))
+    settings = replace(settings, epochs=run.budget.epochs(cost))
+    note = run.budget.note(cost)
+    found = []
+    for rate in run.settings.rates:
+        outcome = _train(ctx, rival, _with_rate(settings, rate), epoch_finished)
+        found.append(outcome.training)
+        yield replace(outcome, notes=(note,) if note else ())
+    best = max(found, key=lambda training: training.validation)
+    for seed in seeds[1:]:
+        yield _train(ctx, rival, _with_rate(replace(settings, seed=seed), best.lr), epoch_finished)
+
+
+def _ready(ctx: BaselineContext, rival: Rival, seed: int) -> Outcome:
+    """Score a network that is trained already."""
+    data, network = ctx.task.data, rival.start(seed)
+    validation = accuracy(network, data.validation, rival.normalization, device=ctx.task.device)
+    untrained = {"lr": 0.0, "seed": seed, "epochs": 0, "steps": 0}
+    return _scored(ctx, rival, network, Spent(0.0, 0.0), {**untrained, "validation": validation})
+
+
+def _hyperparameters(ctx: BaselineContext, rival: Rival, seed: int) -> TrainingSettings:
+    """The hyperparameters of a rival, for one epoch at the first rate."""
+    run, task = ctx.run, ctx.task
+    builder = run.registry.create("optimiser", {"name": run.settings.optimiser})
+    check_optimiser(builder, rival.weight_decay, task.device)
+    tuning = run.config.finetune.loss
+    loss = tuning if tuning["name"] == _LOSS else {"name": _LOSS}
+    return TrainingSettings(
+        epochs=1,
+        optimisation=Optimisation(
+            optimiser=builder,
+            schedule=run.registry.create("lr-schedule", {"name": "cosine"}),
+            lr=run.settings.rates[0],
+            weight_decay=rival.weight_decay,
+        ),
+        batch_size=run.config.batch_size,
+        seed=seed,
+        loss=apply_to_student(create_loss(run.registry, loss, "finetune.loss"), task),
+        dtype=task.dtype,
+    )
+
+
+def _with_rate(settings: TrainingSettings, rate: float) -> TrainingSettings:
+    return replace(settings, optimisation=replace(settings.optimisation, lr=rate))
+
+
+def _teacher(ctx: BaselineContext, rival: Rival) -> nn.Module | None:
+    return ctx.task.feeding if rival.soft_targets else None
+
+
+def _train(
+    ctx: BaselineContext,
+    rival: Rival,
+    settings: TrainingSettings,
+    epoch_finished: Callable[[BaselineEpoch], None],
+) -> Outcome:
+    """Train a copy of a rival's network, and score it."""
+    task, lr, seed = ctx.task, settings.optimisation.lr, settings.seed
+    network = copy.deepcopy(rival.start(seed))
+    steps = 0
+
+    def start_pace(_epoch: int, _steps: int) -> Pace:
+        def counted(items: Iterable[Any]) -> Iterator[Any]:
+            nonlocal steps
+            for item in items:
+                yield item
+                steps += 1
+
+        return counted
+
+    def report(epoch: int, loss: float, score: float) -> None:
+        epoch_finished(
+            BaselineEpoch(rival.method, lr, seed, epoch + 1, settings.epochs, loss, score)
+        )
+
+    begun = now(task.device)
+    validation = train_network(
+        network,
+        task.data,
+        task.teacher.normalization,
+        settings,
+        teacher=_teacher(ctx, rival),
+        hooks=TrainingHooks(report, start_pace=start_pace),
+    )
+    spent = now(task.device).since(begun)
+    _check_steps(steps, settings.epochs * steps_per_epoch(task.data.train, settings.batch_size))
+    done = {"lr": lr, "seed": seed, "epochs": settings.epochs, "steps": steps}
+    return _scored(ctx, rival, network, spent, {**done, "validation": validation})
+
+
+def _check_steps(counted: int, wanted: int) -> None:
+    if counted != wanted:
+        raise BenchError(f"the baseline was trained for {counted} steps in the place of {wanted}.")
+
+
+def _scored(
+    ctx: BaselineContext, rival: Rival, network: nn.Module, spent: Spent, done: dict[str, Any]
+) -> Outcome:
+    """Score a network on the test split, beside the run's student."""
+    test = ctx.task.data.test
+    classes = predict_classes(network, test, rival.normalization, device=ctx.task.device)
+    both = {"teacher": classes, "student": ctx.student_classes}
+    training = BaselineTraining(
+        **done,
+        seconds=spent.seconds,
+        cpu_seconds=spent.cpu_seconds,
+        score=share_correct(classes, test),
+        change=paired_change(both, test.labels),
+    )
+    return Outcome(training, classes)
