@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pbkd.core.blocks import Block
 from pbkd.errors import ChainError, PbkdError, TeacherError, is_out_of_memory, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 __all__ = ["blocks_of", "check_chain", "freeze", "fuse_batchnorm"]
@@ -154,7 +155,24 @@ def fuse_batchnorm(chain: nn.Sequential, images: Tensor) -> nn.Sequential:
 
 def _fuse_segment(segment: nn.Module) -> nn.Module | None:
     """Fold one segment; None if it cannot be traced."""
+    is_plain = type(segment) is nn.Sequential and not any(map(_has_parts, segment))
     try:
-        return fuse(segment)
+        return _fuse_layers([*segment.children()]) if is_plain else fuse(segment)
     except Exception:
         return None
+
+
+def _has_parts(layer: nn.Module) -> bool:
+    return next(layer.children(), None) is not None
+
+
+def _fuse_layers(layers: Sequence[nn.Module]) -> nn.Sequential:
+    """Fold layers that follow each other, which takes no trace."""
+    folded: list[nn.Module] = []
+    for layer in layers:
+        before = folded[-1] if folded else None
+        if type(before) is nn.Conv2d and type(layer) is nn.BatchNorm2d:
+            folded[-1] = fuse_conv_bn_eval(before, layer)
+        else:
+            folded.append(layer)
+    return nn.Sequential(*folded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def _draws(device: torch.device) -> tuple[Any, ...]:
     return (
         *(state.numpy().tobytes() for state in states),
         random.getstate(),
-        str(numpy.random.get_state()),
+        pickle.dumps(numpy.random.get_state()),
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-
 from pbkd.errors import one_line
 from pbkd.plugin.files import file_of_module
+from pbkd.plugin.installed import plugin_points
 
 __all__ = ["describe_failure", "describe_origin", "describe_strategy"]
 
@@ -52,9 +51,9 @@ def describe_origin(strategy: object) -> str:
         plugin that is not installed is described by its module or the name of its file.
     """
     module = _class_of(strategy).__module__
-    for point in entry_points(group="pbkd"):
+    for point, name, version in plugin_points():
         if f"{module}.".startswith(f"{point.module}."):
-            release = f" ({point.dist.name} {point.dist.version})" if point.dist else ""
+            release = f" ({name} {version})" if name else ""
             return f"the plugin '{point.name}'{release}"
     if file := file_of_module(module):
         return f"the plugin '{file.name}'"
