@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from pbkd.protocols import BlockBuilder
 
 PBKD_CONTRACT = 2
+
+_KEPT: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
+"""The factors of the last decompositions, by the content of what was decomposed."""
+_MOST_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -160,18 +165,45 @@ def thin_pair(dense: nn.Conv2d, channels: int, root: Tensor | None = None) -> nn
     channels = min(channels, before * height, after * width)
     tall = _like(dense, 0, dense.in_channels, groups * channels, bias=False)
     wide = _like(dense, 1, groups * channels, dense.out_channels, bias=dense.bias is not None)
-    left, scale, right = torch.linalg.svd(_matrices(dense, root), full_matrices=False)
-    if root is not None:
-        left = torch.linalg.solve(root, left)
-    half = scale[:, :channels].sqrt()
-    down = (left[..., :channels] * half[:, None]).mT  # (groups, channels, before x height)
-    up = (right[:, :channels].mT * half[:, None]).reshape(groups, after, width, channels)
+    down, up = _factors(_matrices(dense, root), channels, root)
+    up = up.reshape(groups, after, width, channels)
     with torch.no_grad():
         tall.weight.copy_(down.reshape(groups * channels, before, height, 1))
         wide.weight.copy_(up.mT.reshape(groups * after, channels, 1, width))
         if dense.bias is not None and wide.bias is not None:
             wide.bias.copy_(dense.bias)
     return nn.Sequential(tall, wide)
+
+
+def _factors(matrices: Tensor, channels: int, root: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Approximate each matrix by two factors of so many channels.
+
+    A run builds the same replacement several times, and most of that is this decomposition: the
+    last results are kept.
+
+    Args:
+        matrices: The kernels, (groups, rows, columns).
+        channels: Channels between the factors.
+        root: What the matrices were multiplied by on their left; it is divided out.
+
+    Returns:
+        The factors, (groups, channels, rows) and (groups, columns, channels).
+    """
+    key = (_digest(matrices), None if root is None else _digest(root), channels)
+    if key not in _KEPT:
+        left, scale, right = torch.linalg.svd(matrices, full_matrices=False)
+        if root is not None:
+            left = torch.linalg.solve(root, left)
+        half = scale[:, :channels].sqrt()[:, None]
+        _KEPT[key] = (left[..., :channels] * half).mT, right[:, :channels].mT * half
+        if len(_KEPT) > _MOST_KEPT:
+            _KEPT.pop(next(iter(_KEPT)), None)
+    return _KEPT[key]
+
+
+def _digest(tensor: Tensor) -> str:
+    content = hashlib.sha256(tensor.cpu().contiguous().numpy().tobytes())
+    return f"{tensor.device} {tensor.dtype} {tuple(tensor.shape)} {content.hexdigest()}"
 
 
 def _matrices(dense: nn.Conv2d, root: Tensor | None) -> Tensor:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any, cast
 
 import pytest
@@ -239,3 +240,25 @@ def test_inputs_that_are_all_zero_are_no_reason_to_whiten() -> None:
     assert whitened is not None
     for one, other in zip(plain.parameters(), whitened.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_kernels_of_the_same_content_are_decomposed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decompose, shapes = torch.linalg.svd, []
+
+    def counted(matrices: Tensor, **options: Any) -> Any:
+        shapes.append(tuple(matrices.shape))
+        return decompose(matrices, **options)
+
+    monkeypatch.setattr("torch.linalg.svd", counted)
+    torch.manual_seed(3)
+    kernel = nn.Conv2d(3, 5, 3)
+    first = thin_pair(kernel, 2)
+    again = thin_pair(copy.deepcopy(kernel), 2)
+    assert shapes == [(1, 9, 15)]
+    for name, weight in first.state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight)
+    with torch.no_grad():
+        kernel.weight[0, 0, 0, 0] += 1
+    assert not torch.equal(kernel_of(thin_pair(kernel, 2)), kernel_of(first))
+    thin_pair(kernel, 1)
+    assert len(shapes) == 3
