@@ -22,6 +22,7 @@ from hypothesis import settings
 
 from pbkd import cli
 from tests.command_line import Ended, Pbkd
+from tests.few_digits import few_digits
 from tests.made_once import made_once
 
 if TYPE_CHECKING:
@@ -122,9 +123,11 @@ def digits(registry: Registry) -> DistillationTask:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> list[str]:
-    """Overrides for a whole run of a few seconds, of which one replacement is not good enough."""
+    """Overrides for a whole run of a second, of which one replacement is not good enough."""
     return [
         f"out={tmp_path / 'runs'}",
+        *few_digits(tmp_path),
+        "data.crop=1",
         "threads=1",
         "distill.epochs=2",
         "distill.student_fed_epochs=1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 
 import pytest
 
@@ -24,6 +25,7 @@ def definitions(tree: ast.Module | ast.ClassDef) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
 
 
+@cache
 def defined() -> set[tuple[str, str]]:
     """The (module, name) of every definition and (class, name) of every method in the files."""
     pairs = set()

@@ -21,6 +21,7 @@ from pbkd.errors import CacheError, RunFolderError
 from pbkd.runs.events import record_event
 from pbkd.training.activation_cache import ActivationCache, CacheSpec
 from pbkd.training.cache_filling import open_cache
+from tests.few_digits import few_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,15 @@ def told(
     """Return a function that starts a run, which must fail, and returns its one sentence."""
 
     def start(*overrides: str) -> str:
-        arguments = ["pbkd", "run", "--quiet", *SHORT, f"out={tmp_path / 'runs'}", *overrides]
+        arguments = [
+            "pbkd",
+            "run",
+            "--quiet",
+            *SHORT,
+            *few_digits(tmp_path),
+            f"out={tmp_path / 'runs'}",
+            *overrides,
+        ]
         monkeypatch.setattr(sys, "argv", arguments)
         with pytest.raises(SystemExit) as ended:
             cli.main()

@@ -16,6 +16,7 @@ from pbkd.models.weights import read_weights
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.assignment import Assignment, write_assignment
+from tests.few_digits import few_digits
 
 if TYPE_CHECKING:
     from pbkd.core.results import BlockResult, RunResult
@@ -98,6 +99,8 @@ OUT_OF_MEMORY = (
 def short(tmp_path: Path) -> list[str]:
     return [
         f"out={tmp_path / 'runs'}",
+        *few_digits(tmp_path, training=600),
+        "data.crop=1",
         "threads=1",
         "distill.epochs=2",
         "distill.student_fed_epochs=1",

@@ -26,7 +26,7 @@ def test_planning_trains_nothing_and_writes_nothing(
     assert [p.block.name for p in planned_run.plan.blocks] == [
         "conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2",
     ]  # fmt: skip
-    assert planned_run.plan.workload.steps == 2 * (1077 // 64)
+    assert planned_run.plan.workload.steps == 2 * (180 // 64)
     assert planned_run.plan.seconds > 0
 
 

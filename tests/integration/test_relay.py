@@ -23,6 +23,7 @@ from pbkd.plugin.registry import build_registry
 from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.link import RowRange, shared_rows, split_rows
 from pbkd.training.replicas import ReplicaGroup
+from tests.few_digits import few_digits
 
 if TYPE_CHECKING:
     from pbkd.core.results import RunResult
@@ -43,8 +44,8 @@ def alone(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> RunRe
 
 def overrides(out: Path) -> list[str]:
     return [
-        f"out={out}", "threads=1", "batch_size=63", "data.crop=0", "distill.epochs=2",
-        "distill.student_fed_epochs=1", "finetune.epochs=0", "meters=[]",
+        *few_digits(out.parent, training=300), f"out={out}", "threads=1", "batch_size=63",
+        "distill.epochs=2", "distill.student_fed_epochs=1", "finetune.epochs=0", "meters=[]",
     ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from pbkd.pipeline.run import run
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import is_finished, newest_run
 from pbkd.runs.lock import is_held, locked
+from tests.few_digits import few_digits
 
 if TYPE_CHECKING:
     from pbkd.core.results import RunResult
@@ -37,7 +38,8 @@ def _checkpoints_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings(out: Path) -> list[str]:
     return [
         f"out={out}", "threads=1", "distill.epochs=3", "distill.student_fed_epochs=3",
-        "finetune.epochs=3", "batch_size=128", "data.crop=0", "meters=[]", "keep=[head*,conv1_*]",
+        "finetune.epochs=3", "batch_size=128", *few_digits(out.parent, training=300), "meters=[]",
+        "keep=[head*,conv1_*]",
     ]  # fmt: skip
 
 

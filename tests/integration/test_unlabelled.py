@@ -7,10 +7,11 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from pbkd_digits import DigitsSource
 from PIL import Image
-from sklearn.datasets import load_digits
 
 import pbkd
 from pbkd.config.load import load_config
@@ -33,8 +34,8 @@ def photographed(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     """The result of a run that saw 600 digits, 8x8, as files without labels."""
     home = tmp_path_factory.mktemp("unlabelled")
     (home / "pictures").mkdir()
-    for row, digit in enumerate(load_digits().images[:600]):
-        pixels = torch.tensor(digit * 255 / 16).round().to(torch.uint8).numpy()
+    digits = DigitsSource().load().train.images(np.arange(600))
+    for row, pixels in enumerate(digits[:, 0].numpy()):
         Image.fromarray(pixels).save(home / "pictures" / f"{row:04}.png")
     overrides = [
         "data=imagefolder",

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["FORK_SERVER", "HELPER", "RESOURCE_TRACKER", "Command", "Preloaded"]
 
 _MODULES = (
-    "torch._dynamo", "torch.utils.flop_counter", "torch.profiler", "torchvision",
-    "sklearn.datasets", "pbkd.cli", "pbkd.execution.worker", "pbkd.pipeline.run",
+    "torch.utils.flop_counter", "torch.profiler", "torchvision", "pbkd.cli",
+    "pbkd.execution.worker", "pbkd.pipeline.run",
     "pbkd.pipeline.preview",
     "pbkd.report.console.show", "pbkd.report.console.preview", "multiprocessing.popen_forkserver",
     "typer._adapters", "PIL.PngImagePlugin",
@@ -41,8 +41,6 @@ _MODULES = (
 _WITHOUT_THREADS = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
-    # scikit-learn imports pandas where it is installed, and so pyarrow.
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 FORK_SERVER, RESOURCE_TRACKER, HELPER = "fork-server", "tracker", "preloaded"
 """Names of processes of a command; workers have that of the fork server."""

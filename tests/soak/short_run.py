@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import numpy as np
-from sklearn.datasets import load_digits
-
 from pbkd.config.load import load_config
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
+from tests.few_digits import few_digits
 
 __all__ = ["digests", "settings", "tiny_settings", "undisturbed"]
 
@@ -38,20 +36,9 @@ def settings(out: Path) -> list[str]:
 
 def tiny_settings(out: Path) -> list[str]:
     """Return overrides for a run of a second: four blocks, 150 images, few epochs."""
-    data = out / "digits.npz"
     common = _common(out)
-    if not data.exists():
-        digits = load_digits()
-        images = (digits.images * 15).astype(np.uint8)
-        np.savez(
-            data,
-            x_train=images[:150],
-            y_train=digits.target[:150],
-            x_test=images[150:250],
-            y_test=digits.target[150:250],
-        )
     return [
-        *common, "teacher=digits-vgg", "data.name=npz", f"data.path={data}", "batch_size=50",
+        *common, "teacher=digits-vgg", *few_digits(out, training=150), "batch_size=50",
         "keep=[head*,conv1*]", "distill.epochs=4", "distill.student_fed_epochs=4",
         "finetune.epochs=2",
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from pbkd.execution.worker import work
 from pbkd.models.weights import write_weights
 from pbkd.pipeline.plan import plan_run
 from pbkd.runs.assignment import Assignment, write_assignment
+from tests.few_digits import few_digits
 
 if TYPE_CHECKING:
     from pbkd.pipeline.plan import PlannedRun
@@ -53,6 +54,7 @@ def alone(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[
 def _trained(registry: Registry, folder: Path, scheduler: str, workers: int) -> dict[str, str]:
     torch.set_num_threads(1)
     overrides = [f"scheduler={scheduler}", f"workers={workers}", "threads=1", "distill.epochs=2"]
+    overrides += [*few_digits(folder.parent), "data.crop=1"]
     planned_run = plan_run(load_config(overrides), registry)
     _lay_out(planned_run, folder)
     for rank in range(workers):

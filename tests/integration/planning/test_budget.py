@@ -16,6 +16,7 @@ from pbkd.pipeline.plan import plan_run
 from pbkd.pipeline.predict_phases import expected_candidates
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
+from tests.few_digits import few_digits
 
 if TYPE_CHECKING:
     from pbkd.core.results import RunResult
@@ -32,7 +33,8 @@ QUICK = [
 
 
 def compressed(tmp_path: Path, *overrides: str) -> RunResult:
-    config = load_config([*QUICK, f"out={tmp_path}", *overrides])
+    data = few_digits(tmp_path.parent, training=300)
+    config = load_config([*QUICK, *data, f"out={tmp_path}", *overrides])
     return run(config, build_registry())
 
 
@@ -142,7 +144,8 @@ def test_candidates_that_were_rejected_leave_the_cheapest_with_a_note(tmp_path: 
 def test_a_choice_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pbkd.pipeline import finish
 
-    config = load_config([*QUICK, f"out={tmp_path}", RANKS, "budget.latency_ms=1000"])
+    data = few_digits(tmp_path.parent)
+    config = load_config([*QUICK, *data, f"out={tmp_path}", RANKS, "budget.latency_ms=1000"])
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
