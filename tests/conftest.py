@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # As the command line does, before torch is imported.
@@ -26,8 +27,7 @@ from tests.few_digits import few_digits
 from tests.made_once import made_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from pbkd.plugin.registry import Registry
     from pbkd.training.task import DistillationTask
@@ -206,6 +206,26 @@ def finished(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Pa
         run(load_config(overrides), registry)
 
     return newest_run(made_once(tmp_path_factory, "finished", make))
+
+
+@pytest.fixture(scope="session")
+def added(
+    registry: Registry, finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Path, str], Path]:
+    """A function that puts the student of that run into a zoo, under a name, and returns it."""
+    from pbkd.zoo.add import add_student
+
+    name = "that-student"
+    make = partial(add_student, registry, finished, name=name)
+    source = made_once(tmp_path_factory, "added", make) / name
+
+    def add(zoo: Path, other: str) -> Path:
+        folder = Path(shutil.copytree(source, zoo / other))
+        for path in (folder / "card.yaml", folder / "README.md"):
+            path.write_text(path.read_text().replace(name, other))
+        return folder
+
+    return add
 
 
 @pytest.fixture(scope="session")

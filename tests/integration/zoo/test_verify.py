@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,15 @@ from pbkd.core.files import write_json
 from pbkd.errors import UnknownNameError, ZooError
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.plugin.registry import Registry
-from pbkd.zoo.add import add_student
 from pbkd.zoo.verify import Check, verify
 
 EVERY = ["checksum", "parameters", "MACs", "accuracy"]
 
 
 @pytest.fixture
-def small(registry: Registry, finished: Path, zoo: Path) -> Path:
+def small(added: Callable[[Path, str], Path], zoo: Path) -> Path:
     """A student of digits in the zoo."""
-    return add_student(registry, finished, zoo, name="small")
+    return added(zoo, "small")
 
 
 def checks(registry: Registry, *names: str, **data: str) -> dict[str, Check]:

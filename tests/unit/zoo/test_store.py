@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -8,13 +9,9 @@ import pytest
 
 import pbkd
 from pbkd.errors import RunFolderError, ZooError
-from pbkd.plugin.registry import Registry
-from pbkd.zoo.add import add_student
 from pbkd.zoo.store import describe_student, find_student, resolve_student, students, zoo_folders
 
-
-def add(registry: Registry, finished: Path, zoo: Path, name: str) -> Path:
-    return add_student(registry, finished, zoo, name=name)
+Add = Callable[[Path, str], Path]
 
 
 def test_folders_are_those_of_the_variable_and_pbkds_own(
@@ -35,12 +32,12 @@ def test_folders_are_those_of_the_variable_and_pbkds_own(
 
 
 def test_students_are_found_in_every_folder_and_the_first_of_a_name_counts(
-    registry: Registry, finished: Path, zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    added: Add, zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = add(registry, finished, zoo, "one")
+    one = added(zoo, "one")
     monkeypatch.setenv("PBKD_ZOO", str(tmp_path / "more"))
-    two = add(registry, finished, tmp_path / "more", "two")
-    hidden = add(registry, finished, tmp_path / "more", "one")
+    two = added(tmp_path / "more", "two")
+    hidden = added(tmp_path / "more", "one")
     folders = [str(zoo), str(tmp_path / "more"), str(tmp_path / "nowhere")]
     monkeypatch.setenv("PBKD_ZOO", os.pathsep.join(folders))
     found = {entry.name: entry.folder for entry in students()}
@@ -71,10 +68,10 @@ def test_what_is_no_student_is_passed_over(zoo: Path) -> None:
     ],
 )
 def test_a_damaged_student_is_found_with_the_reason(
-    registry: Registry, finished: Path, zoo: Path, file: str, content: str | None, told: str
+    added: Add, zoo: Path, file: str, content: str | None, told: str
 ) -> None:
-    folder = add(registry, finished, zoo, "sick")
-    add(registry, finished, zoo, "well")
+    folder = added(zoo, "sick")
+    added(zoo, "well")
     if content is None:
         (folder / file).unlink()
     else:
@@ -86,10 +83,8 @@ def test_a_damaged_student_is_found_with_the_reason(
         describe_student(found["sick"])
 
 
-def test_a_student_is_described_by_its_card_and_its_readme(
-    registry: Registry, finished: Path, zoo: Path
-) -> None:
-    folder = add(registry, finished, zoo, "small")
+def test_a_student_is_described_by_its_card_and_its_readme(added: Add, zoo: Path) -> None:
+    folder = added(zoo, "small")
     readme = folder / "README.md"
     readme.write_text(readme.read_text() + "\x1b[2J")
     entry = find_student("small")
@@ -105,10 +100,8 @@ def test_a_student_is_described_by_its_card_and_its_readme(
     assert "\x1b" not in text
 
 
-def test_a_name_that_is_no_student_is_told_with_the_nearest(
-    registry: Registry, finished: Path, zoo: Path
-) -> None:
-    add(registry, finished, zoo, "small")
+def test_a_name_that_is_no_student_is_told_with_the_nearest(added: Add, zoo: Path) -> None:
+    added(zoo, "small")
     with pytest.raises(RunFolderError) as caught:
         pbkd.load("smal")
     assert str(caught.value).startswith(
