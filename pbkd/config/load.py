@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass, make_dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_origin, get_type_hints
 
@@ -20,7 +21,6 @@ from pbkd.errors import ConfigError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     ProvidedNames = Mapping[str, Sequence[str]]
     """The names that a plugin registers, by slot."""
@@ -34,7 +34,7 @@ C = TypeVar("C")
 def load_config(
     overrides: Sequence[str] = (),
     *,
-    file: Path | None = None,
+    file: Path | Mapping[str, Any] | None = None,
     plugins: Mapping[str, ProvidedNames] = MappingProxyType({}),
     options: Mapping[str, Any] | None = None,
 ) -> RunConfig:
@@ -45,7 +45,7 @@ def load_config(
 
     Args:
         overrides: `key=value` pairs, such as `distill.epochs=4`.
-        file: YAML file.
+        file: YAML file, or what it would hold.
         plugins: By selected plugin, the names that it registers, by slot (`Registry.provided`).
             Each strategy is selected for its slot; meters and observers are added to the
             configured ones.
@@ -59,7 +59,8 @@ def load_config(
         ConfigError: A file is unreadable, a key unknown, a value of the wrong type or out of
             range, or two plugins provide a strategy for one slot and the overrides select neither.
     """
-    config = merge_layer(RunConfig(), read_yaml(file)) if file else RunConfig()
+    layer = read_yaml(file) if isinstance(file, Path) else file
+    config = merge_layer(RunConfig(), layer) if layer else RunConfig()
     user_layer = {**_expand_choices(options or {}), **read_overrides(overrides)}
     if plugins:
         config = merge_layer(config, _plugin_layer(plugins, user_layer, config))

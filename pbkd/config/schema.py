@@ -49,9 +49,10 @@ class DistillConfig:
     """The blockwise phases, which train each replacement to reproduce its block's output."""
 
     epochs: int | None = None
-    """Teacher-fed epochs; null: about 600 steps, at least one epoch."""
-    student_fed_epochs: int | None = None
-    """Student-fed epochs; null: about 300 steps, at least one epoch; 0: none."""
+    """Teacher-fed epochs; null: a fifth of the epochs of fine-tuning that suit images and student,
+    at least one."""
+    student_fed_epochs: int = 0
+    """Student-fed epochs; 0: none."""
     loss: dict[str, Any] = _choice("nmse")
     """`nmse` (squared error divided by the squared norm of the target), `nmse-per-sample` (the same
     per image, averaged), `mse`, `cosine`, `attention-transfer` (also where activations are large),
@@ -72,13 +73,15 @@ class FineTuneConfig:
     """Fine-tuning of the whole student, with the teacher's outputs and labels."""
 
     epochs: int | None = None
-    """Epochs; null: about 600 steps, at least one epoch; 0: none."""
-    loss: dict[str, Any] = _choice("soft-target")
-    """The loss between the student's outputs and the teacher's: `soft-target` (the teacher's soft
-    targets, and cross-entropy with the labels), or any loss of the blockwise phases."""
+    """Epochs; null: the more, the fewer images, layers and parameters of the student there are;
+    0: none."""
+    loss: dict[str, Any] = _choice("joint")
+    """The loss between the student's outputs and the teacher's: `joint` (the error of every
+    segment's output, and the teacher's soft targets), `soft-target` (soft targets, and
+    cross-entropy with the labels), or any loss of the blockwise phases."""
     optimiser: dict[str, Any] = _choice("adamw")
     """`adamw`, `sgd`, or a plugin's optimiser."""
-    lr: float = 0.001
+    lr: float = 0.003
     """Peak learning rate."""
     schedule: dict[str, Any] = _choice("cosine")
     """The learning rate schedule: `cosine`, `linear` or `constant`, or a plugin's."""

@@ -107,7 +107,8 @@ def _try(loss: AppliedLoss, replacement: nn.Module, lesson: Lesson) -> None:
             forward = autocast(replacement, lesson.x.dtype)
             output, features = loss.forward(replacement, forward, lesson.x)
         if output.shape == lesson.target.shape and _is_finite(output, lesson.target):
-            context = loss.context(lesson.x, epoch=0, features=features, teacher_x=lesson.teacher_x)
+            theirs = loss.teacher_features(lesson.teacher_x)
+            context = loss.context(lesson.x, epoch=0, features=features, teacher_features=theirs)
             try_loss(loss, output, lesson.target, context)
     except PluginError as error:
         raise PluginError(f"block '{lesson.block}' cannot be trained, since {error}") from error

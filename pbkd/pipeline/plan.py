@@ -108,10 +108,10 @@ def plan_run(
     replacements = _replacements(proposals)
     losses = apply_to_blocks(strategies.loss, task.chain, task.dtype)
     try_on_blocks(losses, task.feeding, replacements, task.images.to(task.dtype))
-    _check_training(strategies, resolve(config, task, 1), task)
+    _check_training(strategies, resolve(config, task, proposals, 1), task)
     plans = []
     for workers in groups:
-        resolved = resolve(config, task, len(workers))
+        resolved = resolve(config, task, proposals, len(workers))
         extent = _workload(task, resolved), resolved.cache_gigabytes
         plans.append((resolved, plan_for_workers(workers, strategies, task, proposals, *extent)))
     resolved, plan = _fastest(plans)

@@ -5,48 +5,54 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pbkd.data.batching import steps_per_epoch
+from pbkd.models.layers import dense_convolutions
+from pbkd.models.metrics import parameters
+from pbkd.planning.training_length import training_length
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pbkd.config.schema import RunConfig
+    from pbkd.models.replacement import Proposal
     from pbkd.training.task import DistillationTask
 
 
 __all__ = ["epochs_of_steps", "resolve"]
 
-_DISTILL_STEPS, _STUDENT_FED_STEPS, _FINETUNE_STEPS = 600, 300, 600
 
-
-def resolve(config: RunConfig, task: DistillationTask, workers: int) -> RunConfig:
+def resolve(
+    config: RunConfig, task: DistillationTask, proposals: Mapping[str, Proposal], workers: int
+) -> RunConfig:
     """Fill in what a configuration leaves open.
 
     Args:
         config: The configuration as given.
         task: Teacher and data.
+        proposals: What the builders propose, by candidate.
         workers: The number of workers.
 
     Returns:
         The configuration with `workers` as a number, the preprocessing of the teacher in `data`,
         and a number of epochs for every phase. It is not changed afterwards.
     """
-
-    def epochs(configured: int | None, steps: int, images: int) -> int:
-        if configured is not None:
-            return configured
-        return epochs_of_steps(steps, images, config.batch_size)
-
-    distill, finetune = config.distill, config.finetune
+    distill, finetune, train = config.distill, config.finetune, task.data.train
+    length = training_length(
+        len(train),
+        steps_per_epoch(train, config.batch_size),
+        depth=sum(1 for _ in dense_convolutions(task.chain)),
+        parameters=_student_parameters(config, task, proposals),
+    )
+    views = max(1, config.views)  # an epoch of the blockwise phases has all of them
+    teacher_fed = max(1, round(length.teacher_fed / views))
     return replace(
         config,
         data=dict(task.data_choice),
         workers=workers,
-        distill=replace(
-            distill,
-            epochs=epochs(distill.epochs, _DISTILL_STEPS, len(task.training.train)),
-            student_fed_epochs=epochs(
-                distill.student_fed_epochs, _STUDENT_FED_STEPS, len(task.training.train)
-            ),
-        ),
+        distill=replace(distill, epochs=distill.epochs or teacher_fed),
         finetune=replace(
-            finetune, epochs=epochs(finetune.epochs, _FINETUNE_STEPS, len(task.data.train))
+            finetune,
+            epochs=length.fine_tuning if finetune.epochs is None else finetune.epochs,
         ),
     )
 
@@ -63,3 +69,15 @@ def epochs_of_steps(steps: int, images: int, batch_size: int) -> int:
         The epochs, at least one.
     """
     return max(1, round(steps / max(1, images // batch_size)))
+
+
+def _student_parameters(
+    config: RunConfig, task: DistillationTask, proposals: Mapping[str, Proposal]
+) -> int:
+    """Return the student's parameters as the budget wants them, else with all replacements."""
+    whole = parameters(task.chain)
+    wanted = config.budget.parameters or config.budget.macs
+    if wanted is not None:
+        return round(wanted * whole)
+    first = {proposal.block.name: proposal for proposal in reversed(list(proposals.values()))}
+    return whole - sum(p.parameters_before - p.parameters_after for p in first.values())

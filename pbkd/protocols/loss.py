@@ -52,7 +52,8 @@ class Loss(Protocol):
       between rows. The block is then trained on whole batches, by one worker at a time;
     - `features`: names of modules inside the block, such as `("conv1", "layer.0")`, as a field or a
       class attribute. The replacement and the teacher's segment must both have them, and call each
-      once in a forward pass.
+      once in a forward pass. A pattern, such as `"*"`, is replaced by the names of the children
+      that it matches; in fine-tuning these are the segments of the chain.
 
     A loss depends on its arguments alone: it keeps nothing from one call to the next, and draws no
     random numbers from torch's global generator.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -33,7 +33,8 @@ class ZooModel:
         weights: File of trained weights.
         card: YAML file that records how the weights were trained, and their scores.
         variants: Lists the names of a family's networks.
-        recipe: YAML file with a configuration that compresses the model well.
+        recipe: A configuration that compresses the model well: a YAML file, or a mapping of its
+            keys.
     """
 
     name: str
@@ -46,4 +47,4 @@ class ZooModel:
     weights: Path | None = None
     card: Path | None = None
     variants: Callable[[], Sequence[str]] | None = None
-    recipe: Path | None = None
+    recipe: Path | Mapping[str, Any] | None = None

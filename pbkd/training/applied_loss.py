@@ -137,7 +137,7 @@ class AppliedLoss:
         *,
         epoch: int,
         features: Mapping[str, Tensor] = _NONE,
-        teacher_x: Tensor | None = None,
+        teacher_features: Mapping[str, Tensor] = _NONE,
         labels: Tensor | None = None,
     ) -> LossContext | None:
         """Return what the loss may take into account; None if it does not ask.
@@ -146,11 +146,8 @@ class AppliedLoss:
             x: The input of the network in training, (B, C, …).
             epoch: Epochs that are finished.
             features: What `forward` returned.
-            teacher_x: The teacher's input, which its features are computed from.
+            teacher_features: What `teacher_features` or `teach` returned.
             labels: The labels of the rows, in fine-tuning.
-
-        Raises:
-            PluginError: If the teacher does not have the features.
         """
         if not self.takes_context:
             return None
@@ -160,16 +157,27 @@ class AppliedLoss:
             block=self.block,
             epoch=epoch,
             features=features,
-            teacher_features=self._teacher_features(teacher_x),
+            teacher_features=teacher_features,
             labels=labels,
         )
 
+    def teacher_features(self, x: Tensor) -> Mapping[str, Tensor]:
+        """Return the teacher's features that the loss asks for; none if it asks for none.
+
+        Args:
+            x: The teacher's input, (B, C, …).
+
+        Raises:
+            PluginError: If the teacher does not have the features.
+        """
+        return self.teach(x)[1] if self.features and self.teacher is not None else _NONE
+
     @torch.no_grad()
-    def _teacher_features(self, x: Tensor | None) -> Mapping[str, Tensor]:
-        if not self.features or self.teacher is None or x is None:
-            return _NONE
+    def teach(self, x: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Run the teacher once; return its output, and its features as `teacher_features`."""
+        assert self.teacher is not None, "a loss learns from the teacher that it is applied to"
         forward = self.teacher_forward or self.teacher
-        return run_with_features(self.teacher, forward, x, self.features, self._subject[1])[1]
+        return run_with_features(self.teacher, forward, x, self.features, self._subject[1])
 
     @property
     def _subject(self) -> tuple[str, str]:

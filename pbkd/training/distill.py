@@ -152,7 +152,8 @@ def _run(block: Learner, lesson: Lesson, loss: AppliedLoss) -> tuple[Tensor, Los
     if output.shape != lesson.target.shape:
         raise ValueError(f"it gives {tuple(output.shape)} instead of {tuple(lesson.target.shape)}")
     epoch = len(block.losses)
-    context = loss.context(lesson.x, epoch=epoch, features=features, teacher_x=lesson.teacher_x)
+    theirs = loss.teacher_features(lesson.teacher_x)
+    context = loss.context(lesson.x, epoch=epoch, features=features, teacher_features=theirs)
     return output, context
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ def run_with_features(
         network: The network.
         forward: What runs it: itself, or a wrapper for another precision.
         x: Its input, (B, C, …).
-        names: Names of modules in it, such as "layer.0".
+        names: Names of modules in it, such as "layer.0", or patterns of its children's names, such
+            as "*" for all of them.
         subject: What the network is, for messages.
 
     Returns:
@@ -39,13 +41,23 @@ def run_with_features(
         PluginError: If a module does not exist, is not called once, or gives something else than
             one tensor with the rows of `x`.
     """
-    outputs: dict[str, list[object]] = {name: [] for name in names}
+    outputs: dict[str, list[object]] = {name: [] for name in _expanded(network, names)}
     with ExitStack() as hooks:
         for name, calls in outputs.items():
             module = _find(network, name, subject)
             hooks.callback(module.register_forward_hook(partial(_record, calls)).remove)
         output: Tensor = forward(x)
     return output, {name: _only(calls, name, x, subject) for name, calls in outputs.items()}
+
+
+def _expanded(network: nn.Module, names: Sequence[str]) -> list[str]:
+    """Replace patterns by the names of the children that they match, in the network's order."""
+    children = [child for child, _ in network.named_children()]
+    expanded = []
+    for name in names:
+        matching = [child for child in children if fnmatchcase(child, name)]
+        expanded += matching or [name]
+    return expanded
 
 
 def _find(network: nn.Module, name: str, subject: str) -> nn.Module:

@@ -186,9 +186,11 @@ def _objective(
         known = labels if labelled else None
         logits, features = loss.forward(learner.replacement, learner.forward, x)
         with torch.no_grad():
-            target = teacher(x).float()
-        context = loss.context(x, epoch=epoch, features=features, teacher_x=x, labels=known)
-        return loss(logits.float(), target, context)
+            target, theirs = loss.teach(x) if features else (teacher(x), {})
+        context = loss.context(
+            x, epoch=epoch, features=features, teacher_features=theirs, labels=known
+        )
+        return loss(logits.float(), target.float(), context)
 
     return distance
 

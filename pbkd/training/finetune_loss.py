@@ -22,7 +22,9 @@ _ROWS = 8
 
 
 def apply_to_student(loss: Loss, task: DistillationTask) -> AppliedLoss:
-    """Apply a loss to the whole student."""
+    """Apply a loss to the whole student; the teacher is folded unless the loss looks inside it."""
+    if all("." not in name for name in getattr(loss, "features", ())):
+        return AppliedLoss(loss, teacher=task.feeding)
     return AppliedLoss(loss, teacher=task.chain, teacher_forward=autocast(task.chain, task.dtype))
 
 
@@ -42,7 +44,10 @@ def check_finetune_loss(loss: Loss, task: DistillationTask) -> None:
     try:
         forward = autocast(task.chain, task.dtype)
         logits, features = applied.forward(task.chain, forward, x)
-        context = applied.context(x, epoch=0, features=features, teacher_x=x, labels=labels)
+        theirs = applied.teacher_features(x)
+        context = applied.context(
+            x, epoch=0, features=features, teacher_features=theirs, labels=labels
+        )
         with torch.enable_grad():
             try_loss(applied, logits.float().flip(0), logits.float(), context)
     except PluginError as error:

@@ -86,8 +86,8 @@ SLOW = {
 @pytest.fixture
 def _short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train a tenth of the steps in examples that run in this process, where they leave it open."""
-    for phase, steps in (("DISTILL", 60), ("STUDENT_FED", 30), ("FINETUNE", 60)):
-        monkeypatch.setattr(f"pbkd.pipeline.resolve._{phase}_STEPS", steps)
+    monkeypatch.setattr("pbkd.planning.training_length._SCALE", 80)
+    monkeypatch.setattr("pbkd.planning.training_length._LEAST_STEPS", (20, 5))
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import re
 
+from pbkd.planning.training_length import TrainingLength, training_length
 from pbkd.report.scores import interval_text
-from tests.docs.documents import table_rows
+from tests.docs.documents import section_of, table_rows
 from tests.paths import ROOT
 
 
@@ -70,3 +71,33 @@ def test_the_quality_studys_tables_are_its_csv() -> None:
             }
     assert shown == set(runs)
     assert all(run["command"].startswith("pbkd run teacher=resnet20 ") for run in runs.values())
+
+
+def test_the_table_of_seconds_is_its_csv() -> None:
+    with (ROOT / "docs" / "seconds.csv").open() as file:
+        runs = list(csv.DictReader(file))
+    text = section_of((ROOT / "docs" / "quality.md").read_text(), "Accuracy against seconds")
+
+    def row(run: dict[str, str]) -> list[str]:
+        accuracies = [
+            float(run[f"{which}_accuracy"]) for which in ("teacher", "assembled", "student")
+        ]
+        blockwise = sum(float(run[f"{fed}_fed_cpu_seconds"]) for fed in ("teacher", "student"))
+        seconds = [blockwise, *(float(run[f"{w}cpu_seconds"]) for w in ("fine_tuning_", ""))]
+        return [
+            run["run"],
+            f"{int(run['images']):,}",
+            f"{float(run['macs_ratio']):.2f}",
+            *(f"{100 * accuracy:.2f} %" for accuracy in accuracies),
+            f"{100 * (accuracies[0] - accuracies[2]):.2f}",
+            *(f"{cpu:.0f} s" for cpu in seconds),
+        ]
+
+    assert table_rows(text) == [row(run) for run in runs]
+
+
+def test_the_table_of_epochs_is_the_rules() -> None:
+    text = section_of((ROOT / "docs" / "quality.md").read_text(), "The rule for epochs")
+    for _, *cells in table_rows(text):
+        images, *size, fed, tuning = (int(cell.replace(",", "")) for cell in cells)
+        assert training_length(images, images // 64, *size) == TrainingLength(fed, tuning)

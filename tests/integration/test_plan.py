@@ -12,6 +12,7 @@ from pbkd.config.load import load_config
 from pbkd.errors import ConfigError, UnknownNameError
 from pbkd.pipeline.plan import plan_run
 from pbkd.pipeline.run import run
+from pbkd.planning.training_length import training_length
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
@@ -30,14 +31,17 @@ def test_planning_trains_nothing_and_writes_nothing(
     assert planned_run.plan.seconds > 0
 
 
-def test_open_epochs_become_a_number_of_steps(registry: Registry) -> None:
-    config = plan_run(load_config(), registry).config
-    steps = 1077 // 64
-    assert config.distill.epochs == round(600 / steps)
-    assert config.distill.student_fed_epochs == round(300 / steps)
-    big = load_config(["data=synthetic", "data.count=50000", "data.channels=1", "data.height=8",
-                       "data.width=8"])  # fmt: skip
-    assert plan_run(big, registry).config.distill.epochs == 1
+def test_open_epochs_suit_images_and_student(registry: Registry) -> None:
+    def epochs(*overrides: str) -> tuple[int | None, int | None]:
+        config = plan_run(load_config(overrides), registry).config
+        return config.distill.epochs, config.finetune.epochs
+
+    length = training_length(1077, 1077 // 64, 5, 70_794)  # the student of the README
+    assert epochs() == (length.teacher_fed, length.fine_tuning)
+    views = epochs("views=2", "finetune.epochs=0")
+    assert views == (round(length.teacher_fed / 2), 0)
+    big = ["data=synthetic", "data.count=50000", "data.channels=1", "data.height=8", "data.width=8"]
+    assert epochs(*big) == (2, 10)
 
 
 def test_workers_auto_is_a_number_once_planned(

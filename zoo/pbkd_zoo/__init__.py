@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pbkd import ZooModel, hookimpl
-from pbkd_zoo import families, resnet, vgg
+from pbkd_zoo import families, recipes, resnet, vgg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torch import nn
 
@@ -36,10 +36,16 @@ def register_models() -> list[ZooModel]:
         _resnet("resnet44", resnet.resnet44, blocks=21),
         _resnet("resnet56", resnet.resnet56, blocks=27),
         _resnet("resnet110", resnet.resnet110, blocks=54),
-        _trained("vgg16-cifar10", vgg.cifar10_vgg16, "VGG-16 at half width"),
-        _trained("resnet20-cifar10", resnet.cifar10_resnet20, "ResNet-20"),
-        _trained("digits-vgg", vgg.digits_vgg, "a VGG with 6 convolutions"),
-        _trained("digits-resnet", resnet.digits_resnet, "a CIFAR ResNet with 6 blocks"),
+        _trained("VGG-16 at half width", vgg.cifar10_vgg16, recipes.vgg_recipe("vgg16-cifar10")),
+        _trained(
+            "ResNet-20", resnet.cifar10_resnet20, recipes.resnet_recipe("resnet20-cifar10", 20)
+        ),
+        _trained("a VGG with 6 convolutions", vgg.digits_vgg, recipes.digits_recipe("digits-vgg")),
+        _trained(
+            "a CIFAR ResNet with 6 blocks",
+            resnet.digits_resnet,
+            recipes.digits_recipe("digits-resnet"),
+        ),
         _torchvision(),
         _timm(),
     ]
@@ -52,7 +58,7 @@ def _vgg(name: str, build: Callable[..., nn.Module], convolutions: int) -> ZooMo
         summary=f"VGG for small images: {convolutions} convolutions, one linear layer",
         mean=_CIFAR10_MEAN,
         std=_CIFAR10_STD,
-        recipe=_recipe(name),
+        recipe=recipes.vgg_recipe(name),
     )
 
 
@@ -64,12 +70,13 @@ def _resnet(name: str, build: Callable[..., nn.Module], blocks: int) -> ZooModel
         summary=f"CIFAR ResNet: {blocks} blocks, shortcuts without parameters",
         mean=_IMAGENET_MEAN,
         std=_IMAGENET_STD,
-        recipe=_recipe(name),
+        recipe=recipes.resnet_recipe(name, 2 * blocks + 2),
     )
 
 
-def _trained(name: str, build: Callable[..., nn.Module], summary: str) -> ZooModel:
-    """Return a teacher with its weights, card and recipe from this package."""
+def _trained(summary: str, build: Callable[..., nn.Module], recipe: Mapping[str, Any]) -> ZooModel:
+    """Return the teacher of a recipe, with its weights and card from this package."""
+    name = recipe["teacher"]["name"]
     digits = name.startswith("digits-")
     return ZooModel(
         name=name,
@@ -80,13 +87,8 @@ def _trained(name: str, build: Callable[..., nn.Module], summary: str) -> ZooMod
         input_shape=(1, 8, 8) if digits else (3, 32, 32),
         weights=_HERE / "weights" / f"{name}.safetensors",
         card=_HERE / "cards" / f"{name}.yaml",
-        recipe=_recipe(name),
+        recipe=recipe,
     )
-
-
-def _recipe(name: str) -> Path | None:
-    path = _HERE / "recipes" / f"{name}.yaml"
-    return path if path.is_file() else None
 
 
 def _torchvision() -> ZooModel:

@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
     from pbkd.training.task import DistillationTask
 
+STUDENT_FED = "distill.student_fed_epochs=1"
 PHASES = [
     "teacher-fed", "scoring", "student-fed", "recalibration", "fine-tuning", "evaluation",
 ]  # fmt: skip
 
 
 def test_every_replacement_is_expected_to_enter_the_student(registry: Registry) -> None:
-    planned = plan_whole_run(load_config(["threads=1", "keep=[stem*, head*, conv3*]"]), registry)
+    planned = plan_whole_run(
+        load_config(["threads=1", "keep=[stem*, head*, conv3*]", STUDENT_FED]), registry
+    )
     assert expected_candidates(planned) == ("conv1_2", "conv2_1", "conv2_2")
     assert list(planned.phases) == PHASES
     assert all(seconds > 0 for seconds in planned.phases.values())
@@ -48,7 +51,7 @@ def test_under_a_budget_the_largest_student_that_meets_it_is_expected(registry: 
 
 
 def test_the_student_fed_phase_of_several_workers_is_a_relay(registry: Registry) -> None:
-    planned = plan_whole_run(load_config(["threads=1", "workers=2"]), registry)
+    planned = plan_whole_run(load_config(["threads=1", "workers=2", STUDENT_FED]), registry)
     assert planned.phases["student-fed"] > 2.5  # to start them
     assert list(planned.phases) == PHASES
 

@@ -49,7 +49,7 @@ def test_help_names_every_verb(pbkd: Pbkd) -> None:
         (["zoo", "list", "vgg16"], "'vgg16' is one network, not a family of them."),
         (["zoo", "train", "vgg61"], "unknown model 'vgg61'."),
         (["zoo", "compress", "vgg61"], "unknown model 'vgg61'."),
-        (["zoo", "compress", "vgg11"], "no recipe is recorded for 'vgg11': compress it with"),
+        (["zoo", "compress", "timm:vgg11"], "no recipe is recorded for 'timm:vgg11': compress it"),
         (["zoo", "compress", "digits-vgg", "worker=2"], "unknown key 'worker'. Did you mean"),
         (["zoo", "add", "nowhere"], "'nowhere' holds no finished run: name the folder"),
         (["zoo", "verify", "vgg61"], "unknown model or student 'vgg61'. Did you mean"),

@@ -10,9 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from pbkd_digits import DigitsSource
 
-from pbkd.config.load import load_config
 from pbkd.config.schema import RunConfig
-from pbkd.config.yaml_files import read_yaml
 from pbkd.errors import ConfigError
 from pbkd.models.accuracy import accuracy
 from pbkd.models.metrics import macs, parameters
@@ -20,7 +18,6 @@ from pbkd.models.teacher import build_network, find_model, load_teacher
 from pbkd.models.weights import read_weights
 from pbkd.protocols import ZooModel
 from pbkd.zoo.recipes import card_licence, compression_config, describe
-from tests.paths import ROOT
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
@@ -110,18 +107,23 @@ def test_the_shipped_weights_are_plain_tensors(registry: Registry) -> None:
         assert all(torch.isfinite(tensor).all() for tensor in weights.values())
 
 
-def test_every_recipe_is_that_of_a_model(registry: Registry) -> None:
-    models = [model for model in registry.strategies["model"].values() if model.recipe]
-    files = {path.stem for path in (ROOT / "zoo" / "pbkd_zoo" / "recipes").iterdir()}
-    assert {model.name for model in models} == files >= set(DIGITS)
+def test_every_network_of_the_families_has_a_recipe(registry: Registry) -> None:
+    models = registry.strategies["model"].values()
+    assert {model.name for model in models if model.recipe is None} == {"torchvision", "timm"}
     for model in models:
-        assert model.recipe is not None
-        config = load_config(file=model.recipe)
-        assert config.teacher["name"] == model.name
-        assert config.out == RunConfig().out
-        for key, value in read_yaml(model.recipe).items():
-            if key not in ("teacher", "data"):
-                assert value != getattr(RunConfig(), key), f"{model.name}: {key} is the default"
+        if model.recipe is not None:
+            config = compression_config(registry, model.name, [])
+            assert config.teacher == {"name": model.name}
+            for key, value in dict(model.recipe).items():
+                if key not in ("teacher", "data"):
+                    assert value != getattr(RunConfig(), key), f"{model.name}: {key} is the default"
+
+
+def test_a_deeper_resnet_keeps_a_smaller_share(registry: Registry) -> None:
+    names = ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
+    shares = [compression_config(registry, name, []).builder["share"] for name in names]
+    assert shares == sorted(shares, reverse=True)
+    assert (shares[0], shares[3]) == (0.36, 0.311)
 
 
 def test_a_recipe_takes_overrides_but_no_other_teacher(registry: Registry) -> None:

@@ -1,0 +1,49 @@
+"""How many epochs the phases train, where the configuration leaves it open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["TrainingLength", "training_length"]
+
+_SCALE = 800.0
+_BLOCKWISE_SHARE = 0.2
+_LEAST_STEPS = 200, 50  # of fine-tuning and of the teacher-fed phase
+
+
+@dataclass(frozen=True)
+class TrainingLength:
+    """Epochs of the phases.
+
+    Attributes:
+        teacher_fed: Of the teacher-fed phase.
+        fine_tuning: Of fine-tuning.
+    """
+
+    teacher_fed: int
+    fine_tuning: int
+
+
+def training_length(images: int, steps: int, depth: int, parameters: int) -> TrainingLength:
+    """Return how long a student is trained.
+
+    A shallow student, or one with few parameters, which follow from width and target, needs more
+    epochs; more images need fewer, though more steps. The exponents are fitted to the networks and
+    numbers of images in docs/quality.md.
+
+    Args:
+        images: Training images of an epoch.
+        steps: Steps per epoch.
+        depth: The teacher's convolutions that can be made cheaper.
+        parameters: The student's parameters, if every block is replaced.
+
+    Returns:
+        The epochs, at least one of each, and at least some hundred steps.
+    """
+    size = max(1, depth) ** (1 / 2) * max(1, parameters) ** (1 / 5)
+    epochs = _SCALE / (images ** (1 / 8) * size)
+    tuning, blockwise = _LEAST_STEPS
+    return TrainingLength(
+        teacher_fed=max(1, round(_BLOCKWISE_SHARE * epochs), -(-blockwise // steps)),
+        fine_tuning=max(1, round(epochs), -(-tuning // steps)),
+    )
