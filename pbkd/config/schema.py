@@ -171,7 +171,8 @@ class RunConfig:
     """The blockwise phases."""
     max_drop: float = 0.15
     """Maximum loss of validation accuracy for a replacement tested alone in the teacher (0.15 is 15
-    points); beyond it, the teacher's block stays."""
+    points); beyond it, the teacher's block stays. Below 100 validation images, the lower end of the
+    loss's 95 % interval counts."""
     recalibrate_batches: int = 16
     """Training batches for re-estimating BatchNorm statistics, kept only if validation accuracy
     improves; 0: off."""

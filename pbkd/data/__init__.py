@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pbkd.data.augmentation import Augmentation, crop_and_flip
     from pbkd.data.datasets import ArraySplit, Dataset, RowBatch, Split, missing_labels
     from pbkd.data.image_decoding import ImageDecoder
-    from pbkd.data.image_folder import read_image_folder
+    from pbkd.data.image_folder import Division, read_image_folder
     from pbkd.data.labels import class_numbers
     from pbkd.data.npz import read_npz
     from pbkd.data.picture_split import PictureSplit
@@ -26,6 +26,7 @@ __all__ = [
     "ArraySplit",
     "Augmentation",
     "Dataset",
+    "Division",
     "ImageDecoder",
     "PictureSplit",
     "RowBatch",
@@ -48,6 +49,7 @@ __getattr__ = lazy_exports(
         "ArraySplit": "pbkd.data.datasets",
         "Augmentation": "pbkd.data.augmentation",
         "Dataset": "pbkd.data.datasets",
+        "Division": "pbkd.data.image_folder",
         "ImageDecoder": "pbkd.data.image_decoding",
         "PictureSplit": "pbkd.data.picture_split",
         "RowBatch": "pbkd.data.datasets",

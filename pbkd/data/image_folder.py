@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +14,7 @@ from pbkd.data.folder_layout import find_layout
 from pbkd.data.folder_listing import list_splits
 from pbkd.data.picture_split import PictureSplit
 from pbkd.data.prefetch import read_with_threads
-from pbkd.data.splits import split_validation, split_validation_and_test
+from pbkd.data.splits import limited, split_validation, split_validation_and_test
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,7 +27,23 @@ if TYPE_CHECKING:
     from pbkd.data.image_decoding import ImageDecoder
 
 
-__all__ = ["read_image_folder"]
+__all__ = ["Division", "read_image_folder"]
+
+
+@dataclass(frozen=True)
+class Division:
+    """How the training images are divided.
+
+    Attributes:
+        validation: Share that is held out for a missing validation or test split.
+        train_limit: How many images to use, of all classes alike (0 = all).
+    """
+
+    validation: float = 0.1
+    train_limit: int = 0
+
+
+_TENTH = Division()
 
 
 def read_image_folder(
@@ -35,7 +51,7 @@ def read_image_folder(
     decoder: ImageDecoder,
     *,
     labelled: bool = True,
-    validation: float = 0.1,
+    division: Division = _TENTH,
     workers: int = 0,
     skip_corrupt: bool = False,
 ) -> Dataset:
@@ -46,7 +62,7 @@ def read_image_folder(
             the user's home.
         decoder: Turns a file into a tensor.
         labelled: Whether the folders of a split are classes.
-        validation: Share of the training images held out for a missing validation or test split.
+        division: What is held out for a missing validation or test split.
         workers: Processes that decode (0 = threads of the process that uses the images).
         skip_corrupt: Whether to decode every file once and leave out those that cannot be decoded.
 
@@ -61,7 +77,7 @@ def read_image_folder(
         split = _split(listing, decoder, workers)
         folders[name], corrupt = _without_corrupt(split) if skip_corrupt else (split, ())
         skipped += corrupt
-    train, val, test = _splits(folders, validation)
+    train, val, test = _splits(folders, division)
     classes = listings["train"].classes
     listed = tuple(note for listing in listings.values() for note in listing.notes)
     return Dataset(
@@ -103,14 +119,14 @@ def _without_corrupt(split: PictureSplit) -> tuple[PictureSplit, list[str]]:
     return replace(split, pictures=kept, labels=split.labels[readable]), corrupt
 
 
-def _splits(folders: Mapping[str, Split], validation: float) -> tuple[Split, Split, Split]:
-    train = folders["train"]
+def _splits(folders: Mapping[str, Split], division: Division) -> tuple[Split, Split, Split]:
+    train, share, limit = folders["train"], division.validation, division.train_limit
     test = folders.get("test", folders.get("val"))
     if test is None:
-        return split_validation_and_test(train, validation)
+        return split_validation_and_test(train, share, limit)
     if len(folders) == 3:
-        return train, folders["val"], test
-    return (*split_validation(train, validation), test)
+        return limited(train, limit), folders["val"], test
+    return (*split_validation(train, share, limit), test)
 
 
 def _printable(texts: Iterable[str]) -> tuple[str, ...]:

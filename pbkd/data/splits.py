@@ -22,6 +22,7 @@ __all__ = [
     "Subset",
     "fixed_permutation",
     "held_out_rows",
+    "limited",
     "split_validation",
     "split_validation_and_test",
 ]
@@ -88,12 +89,7 @@ def held_out_rows(labels: Tensor, share: float, limit: int = 0) -> tuple[Tensor,
     """
     if not 0 < share < 1:
         raise DataError(f"data.validation is {share}, but must lie between 0 and 1.")
-    if limit < 0:
-        raise DataError(f"data.train_limit is {limit}, but must be 0 (all rows) or more.")
-    rows = torch.arange(len(labels))
-    if bool((labels.diff() >= 0).all()):
-        rows = fixed_permutation(len(labels))
-    rows = rows[: limit or None]
+    rows = _first_rows(labels, limit)
     kept = len(rows) - round(len(rows) * share)
     if not 0 < kept < len(rows):
         raise DataError(
@@ -101,6 +97,28 @@ def held_out_rows(labels: Tensor, share: float, limit: int = 0) -> tuple[Tensor,
             " empty; use more images or another share."
         )
     return rows[:kept], rows[kept:]
+
+
+def limited(train: Split, limit: int) -> Split:
+    """Return the first `limit` rows, of all classes alike if they are sorted by label.
+
+    Args:
+        train: The rows.
+        limit: How many rows to use (0 = all).
+
+    Raises:
+        DataError: `limit` is negative.
+    """
+    return Subset(train, _first_rows(train.labels, limit)) if limit else train
+
+
+def _first_rows(labels: Tensor, limit: int) -> Tensor:
+    if limit < 0:
+        raise DataError(f"data.train_limit is {limit}, but must be 0 (all rows) or more.")
+    rows = torch.arange(len(labels))
+    if bool((labels.diff() >= 0).all()):
+        rows = fixed_permutation(len(labels))
+    return rows[: limit or None]
 
 
 def split_validation_and_test(

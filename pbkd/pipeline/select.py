@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "select"]
 
+_FEW = 100  # validation images of which one or two must not reject a candidate
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -130,7 +132,7 @@ def _accept(
     blocks = {}
     for name, score in scores.items():
         reason = None
-        if score.drop > max_drop:
+        if _loss(score, images) > max_drop:
             change = loss_text(score.drop, score.interval, images, "validation")
             reason = f"alone it {change}, over {100 * max_drop:g}"
         blocks[name] = replace(
@@ -151,6 +153,11 @@ def _accept(
         )
         emit(event)
     return blocks
+
+
+def _loss(score: SoloScore, images: int) -> float:
+    """Return what a candidate loses; on few images, what it loses at least."""
+    return score.interval[0] if score.interval and images < _FEW else score.drop
 
 
 def _choice(ctx: RunContext, blocks: Mapping[str, BlockResult], budget: BudgetConfig) -> _Choice:

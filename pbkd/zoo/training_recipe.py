@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ResolvedRecipe", "TrainConfig", "has_trained_weights", "resolved", "training_recipe"]
 
 _EPOCHS_FROM_RANDOM, _STEPS_FROM_TRAINED = 60, 600
-_LR_FROM_RANDOM, _LR_FROM_TRAINED = 0.003, 0.0001
+_LR_FROM_RANDOM, _LR_FROM_TRAINED = 0.003, 0.00003
 _BOUNDS = {
     "epochs": (1, math.inf),
     "lr": (ABOVE_ZERO, math.inf),
@@ -49,7 +49,7 @@ class TrainConfig:
     """null: 60 from random weights; from trained ones about 600 steps, at least one epoch."""
     optimiser: dict[str, Any] = field(default_factory=lambda: {"name": "adamw"})
     lr: float | None = None
-    """null: 0.003 from random weights, 0.0001 from trained ones."""
+    """null: 0.003 from random weights, 0.00003 from trained ones."""
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "cosine"})
     weight_decay: float = 0.05
     batch_size: int = 64

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pbkd import hookimpl
-from pbkd.data import Augmentation, ImageDecoder, crop_and_flip, read_image_folder
+from pbkd.data import Augmentation, Division, ImageDecoder, crop_and_flip, read_image_folder
 from pbkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class ImageFolderSource:
         interpolation: Resampling filter.
         labelled: Whether folders are classes.
         validation: Share of the training images held out for validation.
+        train_limit: Number of training images to use, of all classes alike (0 = all).
         area: Smallest share of a training picture that its random resized crop covers (1 = off).
         crop: Pixels by which training images are shifted.
         flip: Mirror training images at random.
@@ -55,6 +56,7 @@ class ImageFolderSource:
     interpolation: str = "bilinear"
     labelled: bool = True
     validation: float = 0.1
+    train_limit: int = 0
     area: float = 1.0
     crop: int = 0
     flip: bool = False
@@ -78,7 +80,7 @@ class ImageFolderSource:
             self.path,
             decoder,
             labelled=self.labelled,
-            validation=self.validation,
+            division=Division(self.validation, self.train_limit),
             workers=self.workers,
             skip_corrupt=self.corrupt == "skip",
         )

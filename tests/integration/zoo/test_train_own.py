@@ -61,13 +61,13 @@ def test_a_function_s_network_is_trained_and_goes_on_from_a_file(
     assert "learning rate 0.003." in told
     assert "starts from" not in told
     second, told = train(registry, tmp_path / "second", f"teacher.weights={first.weights}")
-    assert "learning rate 0.0001." in told
+    assert "learning rate 3e-05." in told
     start = f"It starts from the weights of {first.weights}: {100 * first.validation:.2f} % of"
     assert start in told
     assert second.validation >= first.validation
     recipe = read_yaml(second.card)["recipe"]
     assert recipe["teacher"]["mean"] == [0.5, 0.5, 0.5]
-    assert (recipe["epochs"], recipe["lr"]) == (1, 0.0001)
+    assert (recipe["epochs"], recipe["lr"]) == (1, 0.00003)
     assert f"teacher.weights={second.weights} " in second.command
     assert "'teacher.mean=[0.5, 0.5, 0.5]'" in second.command
 

@@ -65,6 +65,17 @@ def test_without_test_the_val_folder_is_the_test_split(tmp_path: Path) -> None:
     assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
+def test_a_limit_takes_some_pictures_of_all_classes(tmp_path: Path) -> None:
+    for part, each in (("train", 8), ("val", 1), ("test", 1)):
+        paint(tmp_path, part, each)
+    data = ImageFolderSource(str(tmp_path), size=8, train_limit=6).load()
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [6, 3, 3]
+    assert set(data.train.labels.tolist()) == {0, 1, 2}
+    shutil.rmtree(tmp_path / "val")
+    data = ImageFolderSource(str(tmp_path), size=8, train_limit=12, validation=0.25).load()
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [9, 3, 3]
+
+
 def test_with_both_the_val_folder_is_the_validation_split(tmp_path: Path) -> None:
     for part, each in (("train", 4), ("val", 1), ("test", 2)):
         paint(tmp_path, part, each)

@@ -7,7 +7,7 @@ from torch import nn
 
 from pbkd.config.load import load_config
 from pbkd.errors import ConfigError
-from pbkd.models.precision import Autocast, autocast, pick_dtype, slowness
+from pbkd.models.precision import Autocast, _relative_time, autocast, pick_dtype, slowness
 from pbkd.plugin.registry import Registry
 from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.distill import train_block
@@ -34,26 +34,19 @@ def test_a_type_that_the_device_lacks_is_told(name: str, device: str, message: s
         pick_dtype(name, torch.device(device))
 
 
-@pytest.mark.parametrize(
-    ("dtype", "capabilities", "slow"),
-    [
-        (torch.bfloat16, {"avx2": True, "avx512_bf16": False, "amx_bf16": False}, True),
-        (torch.bfloat16, {"avx2": True, "avx512_bf16": True, "amx_bf16": False}, False),
-        (torch.bfloat16, {"neon": True, "bf16": True}, False),
-        (torch.bfloat16, {}, False),
-        (torch.float32, {"avx2": True, "avx512_bf16": False}, False),
-    ],
-)
-def test_a_type_without_instructions_is_told(
-    dtype: torch.dtype,
-    capabilities: dict[str, bool],
-    slow: bool,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("times", "slow"), [(2.0, True), (1.05, False), (0.5, False)])
+def test_a_type_in_which_a_convolution_takes_longer_is_told(
+    times: float, slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    told = slowness(dtype, torch.device("cpu"))
+    monkeypatch.setattr("pbkd.models.precision._relative_time", lambda _dtype: times)
+    told = slowness(torch.bfloat16, torch.device("cpu"))
     assert (told is not None) == slow
-    assert told is None or "as long as autocast=none" in told
+    assert told is None or "takes 2.0 times as long" in told
+    assert slowness(torch.float32, torch.device("cpu")) is None
+
+
+def test_a_convolution_is_timed_in_both_types() -> None:
+    assert 0.01 < _relative_time(torch.bfloat16) < 100
 
 
 def test_the_feeding_chain_is_close_to_the_full_one_and_gives_its_type(registry: Registry) -> None:

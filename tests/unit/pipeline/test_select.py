@@ -25,3 +25,10 @@ def test_a_rejection_says_how_sure_it_is_and_on_how_many_images() -> None:
         assert isinstance(event, BlockScored)
         assert (event.interval, event.images) == (scores[name].interval, 60)
         assert (blocks[name].solo_interval, blocks[name].solo_images) == (scores[name].interval, 60)
+
+
+def test_one_of_few_images_rejects_nothing() -> None:
+    names = ("one lost", "all lost")
+    scores = dict(zip(names, (solo(1, 0, 5), solo(5, 0, 5)), strict=True))
+    blocks = _accept(dict.fromkeys(names, BLOCK), scores, 0.15, 5, lambda _event: None)
+    assert [block.replaced for block in blocks.values()] == [True, False]
