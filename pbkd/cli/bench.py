@@ -10,15 +10,19 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pbkd.bench.host import BenchSettings
     from pbkd.plugin.registry import Registry
+
+
+_WHOLE = "end-to-end"
 
 
 def bench(
     presets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[preset]...", help="vgg16-cifar, resnet50-cifar, resnet56-cifar or digits."
+            metavar="[end-to-end] [preset]...",
+            help="vgg16-cifar, resnet50-cifar, resnet56-cifar or digits; after `end-to-end`, of"
+            " whole runs.",
         ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Workers of the parallel procedures.")] = 2,
@@ -41,23 +45,26 @@ def bench(
     procedures.csv and costs.json (for `pbkd plan --costs`). Fails if a procedure did not train
     every block in every step, or if predicted and measured seconds differ by more than a quarter.
     With --profile, writes profile.txt and trace.json.
+
+    `end-to-end` times all phases of whole runs instead, for one worker, for two, and for the
+    paper's procedure, with one thread per worker.
     """
-    from pbkd.bench.host import BenchSettings
     from pbkd.bench.presets import find_preset
-    from pbkd.config.schema import RunConfig
     from pbkd.plugin.registry import build_registry
     from pbkd.runs.folder import new_run_folder
 
-    names = list(dict.fromkeys(presets or ["vgg16-cifar"]))
+    is_whole = (presets or [])[:1] == [_WHOLE]
+    names = list(dict.fromkeys((presets or [])[is_whole:])) or ["vgg16-cifar"]
     for name in names:
         find_preset(name)
     folder = new_run_folder(out, names[0] if len(names) == 1 else "bench")
     registry = build_registry()
-    if profile:
+    if is_whole:
+        _measure_whole_runs(registry, names, folder, rounds)
+    elif profile:
         _profile(registry, names, folder, threads)
     else:
-        settings = BenchSettings(workers, threads, rounds, tuple(meter or RunConfig().meters))
-        _measure(registry, names, folder, settings)
+        _measure(registry, names, folder, (workers, threads, rounds), meter)
     typer.echo(f"everything is in {folder}")
 
 
@@ -72,16 +79,47 @@ def _profile(registry: Registry, names: Sequence[str], folder: Path, threads: in
             typer.echo(f"  {kind}: {100 * share:.1f} %")
 
 
-def _measure(
-    registry: Registry, names: Sequence[str], folder: Path, settings: BenchSettings
+def _measure_whole_runs(
+    registry: Registry, names: Sequence[str], folder: Path, rounds: int
 ) -> None:
+    from pbkd.bench.end_to_end import run_end_to_end
+    from pbkd.bench.end_to_end_report import (
+        check_whole_predictions,
+        show_end_to_end,
+        write_end_to_end,
+    )
+    from pbkd.errors import ConfigError
+
+    if rounds < 1:
+        raise ConfigError("a benchmark needs at least 1 round.")
+    results = []
+    for name in names:
+        result = run_end_to_end(registry, name, folder / name, rounds)
+        write_end_to_end(result, folder / name)
+        typer.echo(f"{name}, whole runs:")
+        show_end_to_end(result)
+        results.append(result)
+    for result in results:
+        check_whole_predictions(result)
+
+
+def _measure(
+    registry: Registry,
+    names: Sequence[str],
+    folder: Path,
+    counts: tuple[int, int, int],
+    meters: Sequence[str] | None,
+) -> None:
+    """Time the procedures with these numbers of workers, threads and rounds."""
     import shutil
 
     from pbkd.bench.cross_checks import check_predictions
-    from pbkd.bench.host import run_benchmark
+    from pbkd.bench.host import BenchSettings, run_benchmark
     from pbkd.bench.report import plot, show, write
+    from pbkd.config.schema import RunConfig
     from pbkd.core.files import write_file
 
+    settings = BenchSettings(*counts, tuple(meters or RunConfig().meters))
     results = []
     for name in names:
         result = run_benchmark(registry, name, folder / name, settings)

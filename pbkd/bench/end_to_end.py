@@ -1,0 +1,204 @@
+"""Whole runs, by phases: the paper's procedure, one worker, and two workers."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import statistics
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pbkd.bench.presets import find_preset
+from pbkd.bench.result import Spread
+from pbkd.bench.run_checks import PhaseSteps, check_phase_steps, check_students
+from pbkd.config.load import load_config
+from pbkd.core.process import thread_count
+from pbkd.pipeline.run import run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pbkd.bench.presets import Preset
+    from pbkd.config.schema import RunConfig
+    from pbkd.core.results import PhaseResult, RunResult
+    from pbkd.plugin.registry import Registry
+
+__all__ = ["ALONE", "PAPER", "TOGETHER", "EndToEnd", "WholeRunTimes", "run_end_to_end"]
+
+PAPER, ALONE, TOGETHER = "paper", "1 worker", "2 workers"
+_STEPS = 16  # per epoch
+_EPOCHS = {"distill.epochs": 2, "distill.student_fed_epochs": 1, "finetune.epochs": 4}
+_BY_PROCEDURE = {
+    PAPER: {
+        "workers": 1,
+        "scheduler": "lpt-scheduler",
+        "distill.epochs": 3,  # all blockwise epochs are teacher-fed
+        "distill.student_fed_epochs": 0,
+    },
+    ALONE: {"workers": 1, "scheduler": "pipeline"},
+    TOGETHER: {"workers": 2, "scheduler": "pipeline"},
+}
+_SHARED = ("teacher-fed", "student-fed", "fine-tuning")
+
+
+@dataclass(frozen=True)
+class WholeRunTimes:
+    """The seconds of a procedure's runs.
+
+    Attributes:
+        phases: Seconds of each phase, by round.
+        predicted: Seconds that were predicted for each phase, by round; none for planning.
+    """
+
+    phases: Mapping[str, Sequence[float]]
+    predicted: Mapping[str, Sequence[float]]
+
+    @property
+    def seconds(self) -> list[float]:
+        """Seconds of the whole run, by round."""
+        return [sum(each) for each in zip(*self.phases.values(), strict=True)]
+
+    @property
+    def off(self) -> float:
+        """The median, over the rounds, of the relative error of the prediction without planning."""
+        phases = [self.phases[name] for name in self.predicted]
+        planned = [sum(each) for each in zip(*self.predicted.values(), strict=True)]
+        measured = [sum(each) for each in zip(*phases, strict=True)]
+        errors = [a / b - 1 for a, b in zip(planned, measured, strict=True)]
+        return float(statistics.median(errors))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndToEnd:
+    """The figures of whole runs.
+
+    Attributes:
+        preset: Name of the preset.
+        rounds: How often each procedure ran.
+        command: The command line.
+        environment: Version of torch, machine.
+        procedures: The seconds of each procedure.
+    """
+
+    preset: str
+    rounds: int
+    command: str
+    environment: Mapping[str, str]
+    procedures: Mapping[str, WholeRunTimes]
+
+    def ratio(self, slow: str, fast: str, phase: str | None = None) -> Spread:
+        """Return how many times as long one procedure takes as another, compared round by round."""
+        one, other = (
+            times.seconds if phase is None else times.phases[phase]
+            for times in (self.procedures[slow], self.procedures[fast])
+        )
+        return Spread.of(a / b for a, b in zip(one, other, strict=True))
+
+    @property
+    def parallel_share(self) -> float:
+        """The share of the run on one worker that two workers share; the median of the rounds."""
+        times = self.procedures[ALONE]
+        shared = zip(*(times.phases[phase] for phase in _SHARED), strict=True)
+        shares = [sum(each) / whole for each, whole in zip(shared, times.seconds, strict=True)]
+        return float(statistics.median(shares))
+
+    @property
+    def expected_speedup(self) -> float:
+        """What Amdahl's law gives for two workers with this share."""
+        share = self.parallel_share
+        return 1 / (1 - share + share / 2)
+
+
+def run_end_to_end(registry: Registry, name: str, folder: Path, rounds: int) -> EndToEnd:
+    """Run every procedure in turn, round by round, with one thread per worker.
+
+    Args:
+        registry: The plugins.
+        name: The preset; its teacher has random weights, and learns from generated images.
+        folder: Gets the run folders.
+        rounds: Number of times that each procedure runs.
+
+    Returns:
+        The seconds of all phases.
+
+    Raises:
+        BenchError: If a phase did not take all steps, or the students of one and two workers
+            differ.
+    """
+    preset = find_preset(name)
+    phases: dict[str, list[Sequence[PhaseResult]]] = {each: [] for each in _BY_PROCEDURE}
+    for _ in range(rounds):
+        folders = {}
+        for procedure, changes in _BY_PROCEDURE.items():
+            config = _config(preset, folder / "runs", changes)
+            result = _checked_run(procedure, config, registry)
+            folders[procedure] = Path(result.folder)
+            phases[procedure].append(result.phases)
+        check_students(folders[ALONE], folders[TOGETHER])
+    return EndToEnd(
+        preset=name,
+        rounds=rounds,
+        command=shlex.join(["pbkd", *sys.argv[1:]]),
+        environment={
+            "torch": torch.__version__,
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        },
+        procedures={procedure: _times(each) for procedure, each in phases.items()},
+    )
+
+
+def _checked_run(procedure: str, config: RunConfig, registry: Registry) -> RunResult:
+    """Run once; if this process trains, check the steps that it took."""
+    steps = PhaseSteps()
+    with thread_count(1), steps.counting():
+        result = run(config, registry, steps.see)
+    if config.workers == 1:
+        blocks = sum(bool(block.replaced) for block in result.blocks)
+        check_phase_steps(procedure, config, steps.counts, blocks, _STEPS)
+    return result
+
+
+def _config(preset: Preset, out: Path, changes: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration of a run of a few steps; every replacement is accepted."""
+    channels, height, width = preset.image_shape
+    images = -(-_STEPS * preset.batch_size * 10 // 9)  # a tenth is held out for validation
+    data = {"name": "synthetic", "channels": channels, "height": height, "width": width}
+    settings = {
+        "teacher": {**preset.teacher, "weights": "random"},
+        "data": {**data, "count": images},
+        "builder": preset.builder,
+        "batch_size": preset.batch_size,
+        "threads": 1,
+        "device": "cpu",
+        "meters": [],
+        "max_drop": 1.0,
+        "allow_chance": True,
+        "recalibrate_batches": 4,
+        "out": str(out),
+        **_EPOCHS,
+        **changes,
+    }
+    return load_config([f"{key}={_yaml(value)}" for key, value in settings.items()])
+
+
+def _yaml(value: Any) -> str:
+    """Write a value as YAML in one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_yaml(each)}' for key, each in value.items())}}}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _times(rounds: Sequence[Sequence[PhaseResult]]) -> WholeRunTimes:
+    phases: dict[str, list[float]] = {}
+    predicted: dict[str, list[float]] = {}
+    for results in rounds:
+        for phase in results:
+            phases.setdefault(phase.name, []).append(phase.seconds)
+            if phase.predicted_seconds is not None:
+                predicted.setdefault(phase.name, []).append(phase.predicted_seconds)
+    return WholeRunTimes(phases, predicted)
