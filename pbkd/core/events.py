@@ -7,22 +7,21 @@ Every process appends its events, as lines of JSON, to its own file in the run f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from time import time as now
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from pbkd.core.plain_data import IN_MEMORY, from_plain, to_plain
-from pbkd.core.plausible_numbers import is_plausible
+from pbkd.core.plain_data import IN_MEMORY
 
 if TYPE_CHECKING:
     from pbkd.core.results import RunResult
 
 
 __all__ = [
-    "BlockScored", "BlockTrained", "CheckpointDamaged", "Emit", "EpochDone", "Event",
-    "JobStarted", "Note", "PhaseStarted", "PlanMade", "PlannedJob", "PlannedWorker",
-    "PowerRead", "Restarted", "Resumed", "RunFinished", "RunStopped", "StepsDone",
-    "TeacherScored", "WorkerLost", "from_json", "to_json",
+    "BlockScored", "BlockTrained", "CheckpointDamaged", "CostsChecked", "Emit", "EpochDone",
+    "Event", "JobStarted", "Note", "PhaseStarted", "PlanMade", "PlannedJob", "PlannedWorker",
+    "PowerRead", "Restarted", "Resumed", "RunFinished", "RunStopped", "StepsDone", "StepsTimed",
+    "TeacherScored", "WorkerLost",
 ]  # fmt: skip
 
 
@@ -117,6 +116,35 @@ class StepsDone(_TimedEvent):
     worker: int | None
     phase: str
     steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepsTimed(_TimedEvent):
+    """The median seconds of some first steps of a worker's job, on whole batches.
+
+    `teacher` has the forward pass of each of the teacher's segments, `training` the training step
+    of each candidate.
+    """
+
+    worker: int
+    phase: str
+    teacher: Mapping[str, float]
+    training: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostsChecked(_TimedEvent):
+    """The planned costs were compared with a phase's first steps.
+
+    `block` is the candidate whose training step was off by most, by the share `off` of its planned
+    seconds. `split_anew` tells whether its phase is split anew, `text` says so in a sentence.
+    """
+
+    phase: str
+    block: str
+    off: float
+    split_anew: bool
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +259,8 @@ Event: TypeAlias = (
     | PlanMade
     | JobStarted
     | StepsDone
+    | StepsTimed
+    | CostsChecked
     | EpochDone
     | BlockTrained
     | BlockScored
@@ -246,53 +276,3 @@ Event: TypeAlias = (
 """What happens in a run."""
 Emit: TypeAlias = Callable[[Event], None]
 """A function that takes each event as it happens."""
-
-_KINDS: dict[str, type[Event]] = {
-    "phase": PhaseStarted,
-    "teacher": TeacherScored,
-    "plan": PlanMade,
-    "job": JobStarted,
-    "steps": StepsDone,
-    "epoch": EpochDone,
-    "block": BlockTrained,
-    "score": BlockScored,
-    "power": PowerRead,
-    "note": Note,
-    "worker lost": WorkerLost,
-    "restart": Restarted,
-    "checkpoint damaged": CheckpointDamaged,
-    "resumed": Resumed,
-    "result": RunFinished,
-    "stopped": RunStopped,
-}
-_NAMES = {cls: kind for kind, cls in _KINDS.items()}
-
-
-def to_json(event: Event) -> dict[str, Any]:
-    """Convert an event to plain data: its kind as `event`, `time`, and its other fields.
-
-    Numbers that JSON lacks (NaN, infinities) stay; `pbkd.core.plain_data.finite` replaces them.
-    """
-    head = {"event": _NAMES[type(event)], "time": event.time}
-    if isinstance(event, RunFinished):
-        return {**head, "result": event.result.to_dict()}
-    return {**head, **to_plain(event)}
-
-
-def from_json(data: object) -> Event | None:
-    """Convert plain data, perhaps from an untrusted file, back to an event.
-
-    Returns:
-        The event; None for an unknown kind, a missing field or one of a wrong type, a number that
-        is out of range, and for the kind `result`, which is read from `result.json` instead.
-    """
-    kind = data.get("event") if isinstance(data, dict) else None
-    cls = _KINDS.get(kind) if isinstance(kind, str) else None
-    if cls is None or cls is RunFinished or not isinstance(data, dict) or "time" not in data:
-        return None
-    try:
-        known = {field.name for field in fields(cls)}
-        event: Event = from_plain(cls, {key: data[key] for key in data if key in known})
-    except (RecursionError, ValueError):
-        return None
-    return event if is_plausible("", event) else None

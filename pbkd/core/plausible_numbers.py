@@ -8,7 +8,12 @@ from typing import Any
 
 __all__ = ["is_plausible"]
 
-_RANGES = {"accuracy": (0.0, 1.0), "solo_drop": (-1.0, 1.0), "interval": (-1.0, 1.0)}
+_RANGES = {
+    "accuracy": (0.0, 1.0),
+    "solo_drop": (-1.0, 1.0),
+    "interval": (-1.0, 1.0),
+    "off": (-1.0, 1e15),
+}
 _MOST = 1e15  # bytes, seconds since 1970, watts
 
 

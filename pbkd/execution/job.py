@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_of
-from pbkd.core.events import BlockTrained, EpochDone, JobStarted
+from pbkd.core.events import BlockTrained, EpochDone, JobStarted, StepsTimed
 from pbkd.execution.heartbeat import heartbeat_per_item
 from pbkd.models.rebuilding import rebuild
 from pbkd.models.replacement import read_replacement
@@ -20,6 +20,7 @@ from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot
 from pbkd.training.distill import train_job
 from pbkd.training.failures import divergence_reason
 from pbkd.training.learner import new_learner
+from pbkd.training.step_times import StepTimes
 from pbkd.training.throughput import begin_job
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pbkd.core.events import Event
     from pbkd.core.schedule import Job
     from pbkd.execution.context import WorkerContext
+    from pbkd.execution.early_end import EarlyEnd
     from pbkd.training.feeds import Lessons
     from pbkd.training.learner import Learner
     from pbkd.training.replicas import ReplicaGroup
@@ -68,15 +70,19 @@ def run_job(
     job: Job,
     starts: Mapping[str, int],
     epochs: Iterable[Iterable[Lessons]],
+    end: EarlyEnd,
     replicas: ReplicaGroup | None = None,
 ) -> None:
     """Train the rest of a job; its first worker writes checkpoints, results and events.
+
+    A job that ends early leaves checkpoints instead of results.
 
     Args:
         context: This worker's context.
         job: The blocks to train.
         starts: First epoch by candidate, from `candidate_starts`.
         epochs: The lessons of each epoch, from the job's earliest start on.
+        end: Tells after which epoch `epochs` ends early.
         replicas: The workers that share this job's batches, if any.
 
     Raises:
@@ -97,12 +103,34 @@ def run_job(
         map(heartbeat_per_item, map(count_steps, epochs)),
         {name: losses[candidate_of(name)[0]] for name in names},
         replicas=replicas,
-        epoch_finished=partial(_write_epoch, context, learners) if is_writer else _ignore_epoch,
+        epoch_finished=partial(_write_epoch, context, learners, end)
+        if is_writer
+        else _ignore_epoch,
+        times=_step_times(context) if replicas is None else None,
     )
     if is_writer:
         seconds = time.perf_counter() - begin
         for name, block in learners.items():
-            _write_result(context, name, block, seconds)
+            if block.failure is not None or len(block.losses) == context.epochs:
+                _write_result(context, name, block, seconds)
+
+
+def _step_times(context: WorkerContext) -> StepTimes | None:
+    """Time the first steps of jobs whose blocks may be split anew: those on whole batches."""
+    assignment = context.assignment
+    if assignment.phase != "teacher-fed" or len(assignment.workers) == 1:
+        return None
+
+    def record(times: StepTimes) -> None:
+        event = StepsTimed(
+            worker=context.rank,
+            phase=assignment.phase,
+            teacher=times.teacher,
+            training=times.training,
+        )
+        _record(context, event)
+
+    return StepTimes(context.task.fused, context.task.device, record)
 
 
 def _writer_rank(context: WorkerContext, job: Job) -> int:
@@ -170,12 +198,12 @@ def _ignore_epoch(_name: str, _loss: float) -> None:
 
 
 def _write_epoch(
-    context: WorkerContext, learners: Mapping[str, Learner], name: str, loss: float
+    context: WorkerContext, learners: Mapping[str, Learner], end: EarlyEnd, name: str, loss: float
 ) -> None:
-    """Write a checkpoint after an epoch, if one is due, and record the epoch."""
+    """Write a checkpoint after an epoch, if one is due or the job ends, and record the epoch."""
     block = learners[name]
     phase, epoch = context.assignment.phase, len(block.losses)
-    if is_checkpoint_due(epoch, context.epochs, context.steps_per_epoch):
+    if end.is_after(epoch) or is_checkpoint_due(epoch, context.epochs, context.steps_per_epoch):
         tensors, facts = snapshot(block)
         facts["losses"] = block.losses
         checkpoint_store(context.folder, phase, name).write(epoch, tensors, facts)

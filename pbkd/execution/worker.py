@@ -14,6 +14,7 @@ from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.core.torch_modes import ordinary_modes
 from pbkd.data.batching import shuffled_batches, shuffled_rows
 from pbkd.execution.context import WorkerContext
+from pbkd.execution.early_end import EarlyEnd
 from pbkd.execution.job import block_starts, candidate_starts, run_job
 from pbkd.execution.job_queue import claim_jobs
 from pbkd.execution.process_group import process_group
@@ -81,7 +82,7 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
         )
         size = len(assignment.workers)
         together = size > 1 and assignment.schedule.feed != "recompute"
-        group = process_group(task.device, rank, size, assignment.phase) if together else None
+        group = process_group(task.device, rank, size, assignment.launch) if together else None
         with group or nullcontext(_no_group) as create_group:
             if assignment.schedule.feed == "relay":
                 _work_in_relay(context, create_group)
@@ -97,7 +98,8 @@ def _work_alone(context: WorkerContext) -> None:
     """Run jobs that need no activations from other workers."""
     starts = candidate_starts(context)
     begins = block_starts(starts)
-    for job in claim_jobs(context.assignment.schedule, context.rank, context.assignment.phase):
+    end = EarlyEnd(context.folder, context.epochs)
+    for job in claim_jobs(context.assignment.schedule, context.rank, context.assignment.launch):
         first = min(begins[name] for name in job.blocks)
         epochs = (
             recompute(
@@ -108,7 +110,9 @@ def _work_alone(context: WorkerContext) -> None:
             )
             for epoch, batches in enumerate(epoch_batches(context, first), first)
         )
-        run_job(context, job, starts, epochs)
+        run_job(context, job, starts, end.before_end(epochs, first), end)
+        if end.has_come:
+            return
 
 
 def _work_in_relay(context: WorkerContext, create_group: CreateGroup) -> None:
@@ -130,10 +134,22 @@ def _work_in_relay(context: WorkerContext, create_group: CreateGroup) -> None:
         starts=block_starts(starts),
     )
     replicas = replicas_of(schedule, context.rank, relay_job.batch_rows, create_group)
+    end = _end_of_relay(context)
     for job in schedule.assigned[context.rank]:
         images = epoch_batches(context, first)
-        epochs = relay_epochs(relay_job, context.rank, images, context.steps_per_epoch)
-        run_job(context, job, starts, epochs, replicas)
+        steps = context.steps_per_epoch
+        epochs = relay_epochs(relay_job, context.rank, images, steps, end.is_after)
+        run_job(context, job, starts, epochs, end, replicas)
+
+
+def _end_of_relay(context: WorkerContext) -> EarlyEnd:
+    """The first worker of the first stage decides for all."""
+    assignment = context.assignment
+    if len(assignment.workers) == 1:
+        return EarlyEnd(context.folder, context.epochs)
+    first = assignment.schedule.stages[0].ranks[0]
+    decides = context.rank == first
+    return EarlyEnd(context.folder, context.epochs, assignment.launch, decides)
 
 
 def _work_from_cache(context: WorkerContext) -> None:
@@ -155,6 +171,7 @@ def _work_from_cache(context: WorkerContext) -> None:
     )
     starts = candidate_starts(context)
     begins = block_starts(starts)
+    end = EarlyEnd(context.folder, context.epochs)
     for job in assignment.schedule.assigned[context.rank]:
         first = min(begins[name] for name in job.blocks)
         epochs = (
@@ -172,7 +189,9 @@ def _work_from_cache(context: WorkerContext) -> None:
             )
             for epoch in range(first, context.epochs)
         )
-        run_job(context, job, starts, epochs)
+        run_job(context, job, starts, end.before_end(epochs, first), end)
+        if end.has_come:
+            return
 
 
 def _share_of_rows(context: WorkerContext) -> Iterator[tuple[slice, Tensor]]:

@@ -11,7 +11,7 @@ from pbkd.errors import ConfigError, RunFolderError
 from pbkd.planning.cluster import Device, Failures, Nodes
 from pbkd.planning.published_costs import choose_run, split_seconds, workload_of
 from pbkd.planning.simulation.simulation import simulate
-from pbkd.report.jobs import job_bars
+from pbkd.report.jobs import is_split_anew, job_bars
 from pbkd.runs.events import event_faults, read_events
 from pbkd.runs.finished import read_finished
 from pbkd.runs.folder import is_finished, times_resumed
@@ -81,7 +81,10 @@ def _run(folder: Path, cluster: Cluster | None) -> Comparison:
         raise RunFolderError(f"'{folder}' was stopped and resumed, so its seconds have gaps.")
     if faults := event_faults(folder, {}):
         raise RunFolderError(f"'{folder}' cannot be compared: {' '.join(faults)}")
-    bars = job_bars(read_events(folder), "teacher-fed")
+    events = read_events(folder)
+    if is_split_anew(events):
+        raise RunFolderError(f"'{folder}' was split anew, so the seconds of its jobs have gaps.")
+    bars = job_bars(events, "teacher-fed")
     if not bars:
         raise RunFolderError(f"'{folder}' has no teacher-fed jobs that were done.")
     measured = max(bar.start + bar.seconds for bar in bars)

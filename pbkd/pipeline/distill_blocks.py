@@ -14,12 +14,14 @@ from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import PbkdError, WorkerError, is_out_of_memory
 from pbkd.execution.worker import work
 from pbkd.models.weights import read_weights, write_weights
+from pbkd.pipeline.cost_watch import CostWatch
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.relay_schedule import relay_schedule
 from pbkd.plugin.attribution import describe_failure, describe_strategy
 from pbkd.runs.assignment import Assignment, write_assignment
 from pbkd.runs.events import flush_events, follow_events, read_events
 from pbkd.runs.progress import finished_blocks
+from pbkd.runs.split_request import withdraw_split
 from pbkd.training.failures import OUT_OF_MEMORY, divergence_reason
 
 if TYPE_CHECKING:
@@ -42,17 +44,18 @@ _RETRY_RATE = 0.1  # factor on the learning rate of a block that diverged
 _MICRO_BATCHES = 4  # of a block that ran out of memory
 
 
-def distill_teacher_fed(ctx: RunContext, forward: Emit) -> dict[str, BlockTrained]:
+def distill_teacher_fed(ctx: RunContext, forward: Emit) -> tuple[Plan, dict[str, BlockTrained]]:
     """Train every candidate as planned, on the teacher's activations.
 
-    Candidates that fail are trained once more; their events then have a `first_failure`.
+    If the first steps take other times than planned, the rest may be split anew. Candidates that
+    fail are trained once more; their events then have a `first_failure`.
 
     Args:
         ctx: The run.
         forward: Gets each event of the phase once.
 
     Returns:
-        The event of each candidate, by its name.
+        The plan, corrected if it was split anew, and the event of each candidate, by its name.
 
     Raises:
         WorkerError: If the launcher fails, or leaves candidates untrained.
@@ -68,9 +71,10 @@ def distill_teacher_fed(ctx: RunContext, forward: Emit) -> dict[str, BlockTraine
         cache=plan.cache if plan.schedule.feed == "cache" else None,
         builders=_builders(plan, names),
     )
-    events = _distill(ctx, assignment, forward)
+    watch = CostWatch(ctx, plan, ctx.planned.config.distill.epochs or 0)
+    events = _distill(ctx, assignment, forward, watch)
     failed = {name: event for name, event in events.items() if event.failure}
-    return events | _retry(ctx, failed, forward) if failed else events
+    return watch.plan, events | _retry(ctx, failed, forward) if failed else events
 
 
 def _retry(
@@ -160,19 +164,30 @@ def _builders(plan: Plan, names: Collection[str]) -> dict[str, dict[str, Any]]:
     return {p.name: dict(p.builder) for p in plan.trained if p.name in names}
 
 
-def _distill(ctx: RunContext, assignment: Assignment, forward: Emit) -> dict[str, BlockTrained]:
+def _distill(
+    ctx: RunContext, assignment: Assignment, forward: Emit, watch: CostWatch | None = None
+) -> dict[str, BlockTrained]:
     """Have the candidates of a phase trained that are not; return the events of all."""
     folder, phase, launcher = ctx.folder, assignment.phase, ctx.planned.launcher
-    write_assignment(folder, assignment)
+    withdraw_split(folder)
     progress = _PhaseEvents(phase, forward)
     for event in read_events(folder):  # of a run that is resumed
         if isinstance(event, EpochDone):
             progress.see(event)
     for event in finished_blocks(folder, phase).values():
         progress.see(event)
-    if not all(name in progress.blocks for name in assignment.candidates):
-        with follow_events(folder, progress.see, skip="host"):
-            _launch(launcher, _work(ctx.planned), folder, assignment.workers)
+
+    def see(event: Event) -> None:
+        progress.see(event)
+        if watch is not None:
+            watch.see(event)
+
+    next_part: Assignment | None = assignment
+    while next_part and not all(name in progress.blocks for name in assignment.candidates):
+        write_assignment(folder, next_part)
+        with follow_events(folder, see, skip="host"):
+            _launch(launcher, _work(ctx.planned), folder, next_part.workers)
+        next_part = watch.next_assignment(next_part) if watch is not None else None
     missing = [name for name in assignment.candidates if name not in progress.blocks]
     if missing:
         raise WorkerError(

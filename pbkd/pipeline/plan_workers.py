@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import TYPE_CHECKING, NamedTuple
+
+import torch
 
 from pbkd.core.blocks import candidate_name, candidate_of, sum_costs
 from pbkd.core.process import thread_count
+from pbkd.planning.contention import slowdown, slowed_down
 from pbkd.planning.plan import Plan, PlannedBlock
 from pbkd.planning.profiling import measure_costs
 from pbkd.planning.scheduler_choice import cache_name, cache_obstacle, choose_schedule
@@ -13,7 +18,7 @@ from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.learner import BlockMethod
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import nn
 
@@ -55,7 +60,7 @@ def plan_for_workers(
     replacements = {
         name: p.replacement for name, p in proposals.items() if p.replacement is not None
     }
-    measured = _measure(task, replacements, strategies, workers[0].threads)
+    measured = _measure(task, replacements, strategies, workers)
     costs = measured.costs
     trained = list({proposals[name].block.name: proposals[name].block for name in costs}.values())
     obstacle = cache_obstacle(cache_limit, task, trained, workers)
@@ -92,9 +97,12 @@ def _measure(
     task: DistillationTask,
     replacements: Mapping[str, nn.Module],
     strategies: Strategies,
-    threads: int,
+    workers: Sequence[Worker],
 ) -> _Measured:
-    """Measure all candidates, one builder's at a time; return them in the order of the blocks."""
+    """Measure all candidates, one builder's at a time; return them in the order of the blocks.
+
+    Costs of training are those while all workers of this machine's processor are busy.
+    """
     by_builder: dict[int, dict[str, nn.Module]] = {}
     for name, replacement in replacements.items():
         block, index = candidate_of(name)
@@ -105,16 +113,35 @@ def _measure(
     images = task.images.to(task.dtype)
     losses = apply_to_blocks(strategies.loss, task.chain, task.dtype)
     method = BlockMethod(losses, strategies.optimisation, task.dtype)
-    with thread_count(threads):
+    with thread_count(workers[0].threads):
+        factor = _busy_factor(task, workers)
         for index, modules in by_builder.items():
             measured = measure_costs(task.feeding, modules, images, method)
-            costs |= {candidate_name(cost.name, index): cost for cost in measured.blocks}
+            costs |= {
+                candidate_name(cost.name, index): slowed_down(cost, factor)
+                for cost in measured.blocks
+            }
             forward |= {
                 candidate_name(name, index): seconds
                 for name, seconds in measured.replacements.items()
             }
             segments = measured.segments
     return _Measured({name: costs[name] for name in replacements}, forward, segments)
+
+
+def _busy_factor(task: DistillationTask, workers: Sequence[Worker]) -> float:
+    """Measure by the teacher's pass how much workers on this machine's processor share."""
+    here = [w for w in workers if w.device == "cpu" and w.node in ("", socket.gethostname())]
+    count = min(len(here), (os.cpu_count() or 1) // workers[0].threads)
+    if count < 2:
+        return 1.0
+    images = task.images.to(task.dtype)
+
+    def work() -> None:
+        with torch.no_grad():
+            task.feeding(images)
+
+    return slowdown(work, count)
 
 
 def _planned_blocks(

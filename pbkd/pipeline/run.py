@@ -102,7 +102,8 @@ def run(
             ctx = context(planned=planned, folder=folder)
             restored = _announce(ctx, planned.config, resumed=resume is not None)
             with _unchanged(ctx.task.teacher.network), folder_needed(folder):
-                kept = select(ctx, train_blocks(ctx), config.max_drop, config.budget)
+                ctx, trained = train_blocks(ctx)
+                kept = select(ctx, trained, config.max_drop, config.budget)
                 outcome = finish(ctx, kept)
         result = run_result(ctx, outcome, (*doubts, *restored, *observers.notes), monitor)
         _publish(ctx, outcome.student, result)

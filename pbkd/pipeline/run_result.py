@@ -17,9 +17,10 @@ from pbkd.data.preparation import describe_preparation
 from pbkd.data.preparation_steps import preparation_steps
 from pbkd.energy.accounting import account_energy, devices_in_use
 from pbkd.models.precision import slowness
+from pbkd.pipeline.cost_watch import cost_notes
 from pbkd.pipeline.paired_scores import class_scores, paired_change
 from pbkd.pipeline.run_folder import resumed_note
-from pbkd.runs.events import count_events
+from pbkd.runs.events import count_events, read_events
 from pbkd.runs.folder import times_resumed
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def run_result(
             *input_notes(ctx.task),
             *outcome.notes,
             *notes,
+            *cost_notes(read_events(ctx.folder)),
             *resumed_note(ctx.folder),
         ),
         environment=_environment(ctx.plan.workers),

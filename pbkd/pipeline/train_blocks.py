@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pbkd.core.events import BlockTrained
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["train_blocks"]
 
 
-def train_blocks(ctx: RunContext) -> dict[str, BlockResult]:
+def train_blocks(ctx: RunContext) -> tuple[RunContext, dict[str, BlockResult]]:
     """Train every candidate on the teacher's activations.
 
     Args:
         ctx: The run.
 
     Returns:
-        The results of all candidates, by name.
+        The run, whose plan is another one if its blocks were split anew, and the results of all
+        candidates, by name.
 
     Raises:
         WorkerError: If the launcher fails, or leaves candidates untrained.
@@ -37,5 +39,6 @@ def train_blocks(ctx: RunContext) -> dict[str, BlockResult]:
             ctx.observers.block_finished(block_result(planned[event.block], event))
 
     with ctx.clock.phase("teacher-fed"):
-        events = distill_teacher_fed(ctx, forward)
-    return {name: block_result(planned[name], event) for name, event in events.items()}
+        plan, events = distill_teacher_fed(ctx, forward)
+    ctx = replace(ctx, planned=replace(ctx.planned, plan=plan))
+    return ctx, {name: block_result(planned[name], event) for name, event in events.items()}

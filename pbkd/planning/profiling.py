@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["ChainCosts", "measure_costs"]
 
 _REPEATS, _LONG_REPEATS = 5, 3
-_ENOUGH_SECONDS, _TOLERANCE = 0.01, 0.2
+_ENOUGH_SECONDS, _TOLERANCE = 0.01, 0.1
 _FEWER = 8  # the small batch, an eighth of a batch, shows the overhead
 
 
@@ -79,7 +79,7 @@ def measure_costs(
     """Measure the teacher's forward pass and a training step of every replaced block.
 
     Every figure is the median of five repeats after one warm-up; once they have taken 0.01 s, of
-    three, or of fewer if two passes in a row agree within 20 %. The part that does not shrink with
+    three, or of fewer if two passes in a row agree within 10 %. The part that does not shrink with
     the batch comes from a smaller batch. The threads are the calling process's.
 
     Args:

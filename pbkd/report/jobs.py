@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbkd.core.events import BlockTrained
+from pbkd.core.events import BlockTrained, CostsChecked
 from pbkd.planning.timeline import Bar
 
 if TYPE_CHECKING:
@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 
     from pbkd.core.events import Event
 
-__all__ = ["job_bars"]
+__all__ = ["is_split_anew", "job_bars"]
 
 _MOST_WORKERS = 1024
 _LATEST = 1e12  # seconds; later times are implausible
+
+
+def is_split_anew(events: Sequence[Event]) -> bool:
+    """Return whether jobs ended early, so that the seconds of the later ones are not all."""
+    return any(isinstance(event, CostsChecked) and event.split_anew for event in events)
 
 
 def job_bars(events: Sequence[Event], phase: str) -> list[Bar]:

@@ -11,7 +11,7 @@ from pbkd.planning.prediction import serial_seconds
 from pbkd.planning.timeline import timeline
 from pbkd.report.gantt import WIDTH, gantt_drawing
 from pbkd.report.incidents import describe_incident
-from pbkd.report.jobs import job_bars
+from pbkd.report.jobs import is_split_anew, job_bars
 from pbkd.report.markup import Markup, element, join, table
 from pbkd.report.numbers import duration
 
@@ -99,6 +99,9 @@ def _plan_chart(plan: RecordedPlan | None, seconds: float) -> Markup:
 def _actual_chart(data: ReportData, phase: str, bars: Sequence[Bar], seconds: float) -> Markup:
     if data.run.resumed:
         why = "the run was stopped and resumed, so the times of its jobs have gaps"
+        return _why(f"Actual, {phase}: not shown, {why}.")
+    if phase == _PLANNED and is_split_anew(data.events):
+        why = "the blocks were split anew at an epoch's end, so the times of its jobs have gaps"
         return _why(f"Actual, {phase}: not shown, {why}.")
     if not bars or not seconds:
         return _why(f"Actual, {phase}: not recorded, the folder has no events of its jobs.")

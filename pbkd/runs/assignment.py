@@ -32,6 +32,7 @@ class Assignment:
         rates: Factors on the learning rates, by candidate.
         micro_batches: Micro-batches per batch (gradient accumulation), by candidate.
         builders: The candidates to train: by their names the builder of each, with its options.
+        part: How often the phase was split anew before.
     """
 
     phase: str
@@ -44,6 +45,12 @@ class Assignment:
     rates: Mapping[str, float] = field(default_factory=dict)
     micro_batches: Mapping[str, int] = field(default_factory=dict)
     builders: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    part: int = 0
+
+    @property
+    def launch(self) -> str:
+        """A name that no other launch of the run has."""
+        return f"{self.phase} {self.part}" if self.part else self.phase
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -89,6 +96,7 @@ class _Record(ScheduleRecord):
     rates: Mapping[str, float]
     micro_batches: Mapping[str, int]
     builders: Mapping[str, dict[str, Any]]
+    part: int
     blocks: tuple[Block, ...]
 
 
@@ -103,6 +111,7 @@ def write_assignment(folder: Path, assignment: Assignment) -> None:
         "rates": dict(assignment.rates),
         "micro_batches": dict(assignment.micro_batches),
         "builders": dict(assignment.builders),
+        "part": assignment.part,
         "blocks": [asdict(block) for block in assignment.blocks.values()],
     }
     write_json(folder / "assignment.json", data)
@@ -125,4 +134,5 @@ def read_assignment(folder: Path) -> Assignment:
         rates=record.rates,
         micro_batches=record.micro_batches,
         builders=record.builders,
+        part=record.part,
     )

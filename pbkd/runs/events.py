@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pbkd.core.events import from_json, to_json
+from pbkd.core.event_json import from_json, to_json
 from pbkd.core.files import flush_to_disk, open_file, read_file
 from pbkd.core.json_lines import MOST_BYTES, append_line, is_damaged, parse_line, read_lines
 from pbkd.core.process import background_thread

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pbkd.training.feeds import Lessons
     from pbkd.training.learner import Learner
     from pbkd.training.replicas import ReplicaGroup
+    from pbkd.training.step_times import StepTimes
 
 
 __all__ = ["train_block", "train_job"]
@@ -34,6 +36,7 @@ def train_job(
     *,
     replicas: ReplicaGroup | None = None,
     epoch_finished: Callable[[str, float], None] = lambda _name, _loss: None,
+    times: StepTimes | None = None,
 ) -> None:
     """Train the replacements of one job.
 
@@ -48,6 +51,7 @@ def train_job(
         losses: The loss of each replacement, by candidate name.
         replicas: The workers that share this job's batches, if any.
         epoch_finished: Gets the name and mean loss of each replacement after every epoch.
+        times: Times some steps of the first epoch; None to time none.
 
     Raises:
         PluginError: If a replacement raises in a replica group, where the others would wait for it.
@@ -60,8 +64,9 @@ def train_job(
                 by_block.setdefault(candidate_of(name)[0], {})[name] = block
         totals: dict[str, Tensor] = {}
         steps = 0
-        for lessons in batches:
-            for name, value in _train_batch(by_block, lessons, losses, replicas):
+        training = _Training(by_block, losses, replicas, times.train if times else _untimed)
+        for lessons in times.epoch(batches) if times and epoch == first else batches:
+            for name, value in _train_batch(training, lessons):
                 totals[name] = totals[name] + value if name in totals else value
             steps += 1
         for name, total in totals.items():
@@ -74,17 +79,26 @@ def train_job(
                     block.fail(reason)
 
 
-def _train_batch(
-    by_block: Mapping[str, Mapping[str, Learner]],
-    lessons: Lessons,
-    losses: Mapping[str, AppliedLoss],
-    replicas: ReplicaGroup | None,
-) -> Iterator[tuple[str, Tensor]]:
+class _Training(NamedTuple):
+    """What is trained in an epoch: learners by block and candidate, with the loss of each."""
+
+    by_block: Mapping[str, Mapping[str, Learner]]
+    losses: Mapping[str, AppliedLoss]
+    replicas: ReplicaGroup | None
+    timed: Callable[[str], AbstractContextManager[None]]
+
+
+def _untimed(_name: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def _train_batch(training: _Training, lessons: Lessons) -> Iterator[tuple[str, Tensor]]:
     """Train on every lesson of one batch and send the outputs back; yield name and loss.
 
     For a block that has failed, the teacher's output is sent back. A block with several candidates
     is teacher-fed, so that its output is not used.
     """
+    by_block, losses, replicas, timed = training
     output: Tensor | None = None
     while True:
         try:
@@ -96,7 +110,8 @@ def _train_batch(
             if block.failure is not None:
                 continue
             try:
-                output, value = train_block(block, lesson, losses[candidate], replicas)
+                with timed(candidate):
+                    output, value = train_block(block, lesson, losses[candidate], replicas)
             except Exception as error:
                 if replicas is not None:
                     raise PluginError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -72,7 +71,11 @@ def replicas_of(
 
 
 def relay_epochs(
-    job: RelayJob, rank: int, images: Iterable[Iterable[Tensor]], steps_per_epoch: int
+    job: RelayJob,
+    rank: int,
+    images: Iterable[Iterable[Tensor]],
+    steps_per_epoch: int,
+    is_end: Callable[[int], bool] = lambda _epochs: False,
 ) -> Iterator[Iterator[Lessons]]:
     """Feed this rank's span.
 
@@ -82,6 +85,7 @@ def relay_epochs(
         images: The normalised batches of each epoch, from the first one to train; read by the first
             stage only.
         steps_per_epoch: Batches per epoch.
+        is_end: Gets the number of finished epochs; tells all ranks alike whether to end.
 
     Yields:
         The lessons of each epoch.
@@ -94,33 +98,43 @@ def relay_epochs(
     after = stages[index + 1 : index + 2]
     peers = [rows for stage in after for rows in split_rows(stage.ranks, job.batch_rows)]
     outlet = Outlet(shared_rows(mine, peers), streams=streams)
-    arriving = _arriving(job, index, mine, images, streams)
+    epoch_images = iter(images)
     first = min(job.starts.values(), default=0)
     for epoch in range(first, first + job.steps // steps_per_epoch):
+        batches = next(epoch_images) if index == 0 else None
         yield relay(
             span,
             [name for name in stages[index].job.blocks if job.starts.get(name, 0) <= epoch],
-            islice(arriving, steps_per_epoch),
+            _arriving(job, index, mine, batches, streams, steps_per_epoch),
             outlet.send,
             student_fed=job.student_fed,
         )
+        if is_end(epoch + 1):
+            break
     outlet.close()
 
 
 def _arriving(
-    job: RelayJob, index: int, mine: RowRange, images: Iterable[Iterable[Tensor]], streams: int
+    job: RelayJob,
+    index: int,
+    mine: RowRange,
+    images: Iterable[Tensor] | None,
+    streams: int,
+    steps: int,
 ) -> Iterator[Pair]:
-    """Yield this rank's rows of the input to its span, for every step."""
-    if index == 0:
-        for batches in images:
-            for batch in batches:
-                rows = batch[mine.start : mine.stop]
-                yield rows, rows
+    """Yield this rank's rows of the input to its span, for the steps of one epoch.
+
+    Nothing of the next epoch is received, since the relay may end after this one.
+    """
+    if images is not None:
+        for batch in images:
+            rows = batch[mine.start : mine.stop]
+            yield rows, rows
         return
     stages = job.schedule.stages
     peers = shared_rows(mine, split_rows(stages[index - 1].ranks, job.batch_rows))
     shape = job.blocks[stages[index].job.blocks[0]].input_shape
-    yield from receive(peers, shape, job.steps, job.device, streams=streams, dtype=job.dtype)
+    yield from receive(peers, shape, steps, job.device, streams=streams, dtype=job.dtype)
 
 
 def _rows(stage: Stage, job: RelayJob, rank: int) -> RowRange:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pbkd.core.events import (
     BlockScored,
     BlockTrained,
+    CostsChecked,
     EpochDone,
     Note,
     PlanMade,
@@ -66,7 +67,7 @@ def _line(event: Event) -> str | None:
         case EpochDone(accuracy=float() as accuracy):
             figures = f"loss {event.loss:.4f}, validation {points(accuracy)}"
             return f"{event.phase}, epoch {event.epoch}: {figures}"
-        case Note():
+        case Note() | CostsChecked():
             return event.text
         case Resumed():
             return "the run was resumed"

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pbkd.core.events import to_json
+from pbkd.core.event_json import to_json
 from pbkd.core.plain_data import finite
 from pbkd.report.console.display import open_console
 from pbkd.report.console.lines import print_event

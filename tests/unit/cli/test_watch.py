@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pbkd.core.events import Emit, EpochDone, Note, to_json
+from pbkd.core.event_json import to_json
+from pbkd.core.events import Emit, EpochDone, Note
 from pbkd.core.json_lines import append_line
 from pbkd.runs.events import record_event
 from pbkd.runs.lock import locked

@@ -5,10 +5,12 @@ from typing import Any, get_args
 
 import pytest
 
+from pbkd.core.event_json import from_json, to_json
 from pbkd.core.events import (
     BlockScored,
     BlockTrained,
     CheckpointDamaged,
+    CostsChecked,
     EpochDone,
     Event,
     JobStarted,
@@ -23,10 +25,9 @@ from pbkd.core.events import (
     RunFinished,
     RunStopped,
     StepsDone,
+    StepsTimed,
     TeacherScored,
     WorkerLost,
-    from_json,
-    to_json,
 )
 
 PLAN = PlanMade(
@@ -47,6 +48,8 @@ EVENTS: tuple[Event, ...] = (
     PLAN,
     JobStarted(worker=1, phase="retry", blocks=("a",), begun=1, epochs=2, steps=3, images=4),
     StepsDone(worker=None, phase="fine-tuning", steps=3),
+    StepsTimed(worker=1, phase="teacher-fed", teacher={"stem": 0.5}, training={"a": 1.5}),
+    CostsChecked(phase="teacher-fed", block="a", off=-0.5, split_anew=True, text="Half."),
     EpochDone(worker=0, phase="teacher-fed", block="a", epoch=1, loss=0.5),
     EpochDone(worker=None, phase="fine-tuning", block="student", epoch=1, loss=1, accuracy=0.9),
     BlockTrained(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pbkd.core.events import EpochDone, Event, Note, to_json
+from pbkd.core.event_json import to_json
+from pbkd.core.events import EpochDone, Event, Note
 from pbkd.core.json_lines import append_line
 from pbkd.report.jobs import job_bars
 from pbkd.runs.event_order import in_order

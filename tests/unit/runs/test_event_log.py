@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pbkd.core.event_json import to_json
 from pbkd.core.events import (
     BlockScored,
     Event,
@@ -12,7 +13,6 @@ from pbkd.core.events import (
     PhaseStarted,
     RunFinished,
     TeacherScored,
-    to_json,
 )
 from pbkd.core.plain_data import finite
 from pbkd.errors import RunFolderError
