@@ -161,7 +161,8 @@ def _few_latency_passes() -> Iterator[None]:
     from pbkd.models.latency import latencies
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pbkd.pipeline.evaluate.latencies", partial(latencies, repeats=5))
+        for module in ("pbkd.pipeline.evaluate", "pbkd.planning.budget"):
+            patch.setattr(f"{module}.latencies", partial(latencies, repeats=5))
         yield
 
 

@@ -7,7 +7,6 @@ import io
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from pbkd_digits import DigitsSource
@@ -34,7 +33,7 @@ def photographed(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     """The result of a run that saw 600 digits, 8x8, as files without labels."""
     home = tmp_path_factory.mktemp("unlabelled")
     (home / "pictures").mkdir()
-    digits = DigitsSource().load().train.images(np.arange(600))
+    digits = DigitsSource().load().train.images(torch.arange(600))
     for row, pixels in enumerate(digits[:, 0].numpy()):
         Image.fromarray(pixels).save(home / "pictures" / f"{row:04}.png")
     overrides = [
