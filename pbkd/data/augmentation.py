@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-__all__ = ["Augmentation", "crop_and_flip"]
+__all__ = ["WHOLE", "Augmentation", "crop_and_flip"]
+
+WHOLE = slice(None)
+"""All rows of a batch."""
 
 
 def crop_and_flip(crop: int, flip: bool) -> dict[str, Any]:
@@ -46,6 +49,7 @@ class Augmentation:
             random transforms of its own.
         strategy: The chosen augmentation, which pbkd creates; None for none.
         classes: Number of classes, if the images have labels; set by pbkd.
+        part: The rows of each batch that this process needs; they are as in the whole batch.
     """
 
     choice: Mapping[str, Any] = field(default_factory=lambda: {"name": "none"})
@@ -53,6 +57,7 @@ class Augmentation:
     external: bool = False
     strategy: Any = None
     classes: int | None = None
+    part: slice = field(default_factory=lambda: WHOLE)
 
     @property
     def is_random(self) -> bool:
@@ -63,6 +68,12 @@ class Augmentation:
     def mixes(self) -> bool:
         """Whether images of a batch are mixed, and so are their labels."""
         return self.strategy is not None and accepts(self.strategy.augment, "labels")
+
+    @cached_property
+    def is_per_image(self) -> bool:
+        """Whether a part of a batch can be augmented without the rest."""
+        drawn = hasattr(self.strategy, "draw") and hasattr(self.strategy, "apply")
+        return self.strategy is None or (drawn and not self.mixes)
 
     def crop_seeds(self, rows: Tensor, seed: int) -> Tensor | None:
         """Derive a seed for the random resized crop of each row.
@@ -105,6 +116,27 @@ class Augmentation:
             soft = functional.one_hot(labels, self.classes).to(torch.float32)
         augmented, mixed = self._call_mixing(images, generator, soft)
         return augmented, labels if mixed is None else mixed
+
+    def augment_part(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Augment the rows `part` of a batch, as `augment` does in the whole batch.
+
+        Args:
+            images: Images of these rows, or of the whole batch unless `is_per_image`.
+            labels: Labels of the whole batch.
+            generator: Random generator on the CPU.
+
+        Returns:
+            Images and labels of these rows.
+        """
+        if self.part == WHOLE or not self.is_per_image:
+            augmented, mixed = self.augment(images, labels, generator)
+            return augmented[self.part], mixed[self.part]
+        draws = self.draw(len(labels), generator)
+        if draws is None:
+            return images, labels[self.part]
+        return self.apply(images, draws[:, self.part]), labels[self.part]
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor | None:
         """Draw the parameters of `count` augmentations, for `apply`.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.core.seeding import derive_seed
+from pbkd.data.augmentation import WHOLE
 from pbkd.data.prefetch import prefetch_images
 from pbkd.errors import DataError
 
@@ -64,7 +65,7 @@ def shuffled_batches(
         batch_size: Images per batch.
         seed: The run's seed.
         epoch: Number of the epoch, from 0.
-        augmentation: The random changes to the images.
+        augmentation: The random changes to the images, and the rows of each batch that are wanted.
         phase: Name of the phase; phases get independent random streams.
 
     Yields:
@@ -73,10 +74,11 @@ def shuffled_batches(
     """
     order = list(shuffled_rows(split, batch_size, seed=seed, epoch=epoch, phase=phase))
     crop_seed = derive_seed(seed, phase, epoch, "parts")
-    batches = ((rows, augmentation.crop_seeds(rows, crop_seed)) for rows in order)
+    read = augmentation.part if augmentation.is_per_image else WHOLE
+    batches = ((rows[read], augmentation.crop_seeds(rows[read], crop_seed)) for rows in order)
     for step, images in enumerate(prefetch_images(split, batches)):
         generator = _generator(seed, phase, epoch, "augmentation", step)
-        yield augmentation.augment(images, split.labels[order[step]], generator)
+        yield augmentation.augment_part(images, split.labels[order[step]], generator)
 
 
 def shuffled_rows(
@@ -99,18 +101,23 @@ def shuffled_rows(
         yield order[step * batch_size : (step + 1) * batch_size]
 
 
-def sequential_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def sequential_batches(
+    split: Split,
+    batch_size: int,
+    part: slice = WHOLE,
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield every image once, in order and without augmentation.
 
     Args:
         split: The images and labels.
         batch_size: Images per batch.
+        part: The batches that are wanted.
 
     Yields:
         Images, (B, C, H, W), uint8 or float32, on the CPU; and their labels, int64 (B,).
         The last batch may be smaller.
     """
-    order = torch.split(torch.arange(len(split)), batch_size)
+    order = torch.split(torch.arange(len(split)), batch_size)[part]
     images_of_batches = prefetch_images(split, ((rows, None) for rows in order))
     for rows, images in zip(order, images_of_batches, strict=True):
         yield images, split.labels[rows]

@@ -1,4 +1,4 @@
-"""One worker of a blockwise phase: feeds its jobs from the teacher and trains them."""
+"""One worker of a phase: it trains blocks, or takes part in fine-tuning the student."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from pbkd.execution.early_end import EarlyEnd
 from pbkd.execution.job import block_starts, candidate_starts, run_job
 from pbkd.execution.job_queue import claim_jobs
 from pbkd.execution.process_group import process_group
+from pbkd.execution.student_tuning import StudentPart, tune_student
 from pbkd.plugin.user_code import trusting_registry
-from pbkd.runs.assignment import read_assignment
+from pbkd.runs.assignment import FINE_TUNING, read_assignment
 from pbkd.runs.identity import check_rows
 from pbkd.training.activation_cache import CacheSpec
 from pbkd.training.cache_filling import open_cache
 from pbkd.training.feeds import from_cache, recompute
+from pbkd.training.finetune_loss import tuning_settings
 from pbkd.training.losses import create_loss
 from pbkd.training.optimisation import create_optimisation
 from pbkd.training.relay import RelayJob, relay_epochs, replicas_of
@@ -44,10 +46,10 @@ __all__ = ["epoch_batches", "work"]
 
 @ordinary_modes()
 def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
-    """Do one worker's part of a blockwise phase.
+    """Do one worker's part of a blockwise phase, or of fine-tuning.
 
     Each trained replacement is written to `folder/PHASE/NAME.safetensors`, and recorded as an
-    event `block`.
+    event `block`; the fine-tuned student is a checkpoint.
 
     Args:
         folder: The run folder, with configuration, assignment and initial weights.
@@ -63,10 +65,14 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     builders = {
         name: registry.create("builder", choice) for name, choice in assignment.builders.items()
     }
-    loss = create_loss(registry, config.distill.loss)
     with thread_count(worker.threads):
         task = build_task(config, registry, worker.device, inputs)
         check_rows(folder, task.data)
+        if assignment.phase == FINE_TUNING:
+            batches = {"batch_size": config.batch_size, "seed": config.seed}
+            settings = tuning_settings(registry, config.finetune, task, **batches)
+            tune_student(StudentPart(folder, rank, assignment, task, builders), settings)
+            return
         context = WorkerContext(
             folder=folder,
             rank=rank,
@@ -76,18 +82,24 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
             caches=user_path(config.out) / "cache",
             task=task,
             builders=builders,
-            loss=loss,
+            loss=create_loss(registry, config.distill.loss),
             optimisation=create_optimisation(registry, config.distill, "distill"),
             assignment=assignment,
         )
-        size = len(assignment.workers)
-        together = size > 1 and assignment.schedule.feed != "recompute"
-        group = process_group(task.device, rank, size, assignment.launch) if together else None
-        with group or nullcontext(_no_group) as create_group:
-            if assignment.schedule.feed == "relay":
-                _work_in_relay(context, create_group)
-            else:
-                _FEEDS[assignment.schedule.feed](context)
+        _work_blockwise(context)
+
+
+def _work_blockwise(context: WorkerContext) -> None:
+    """Run this worker's jobs of a blockwise phase."""
+    assignment, size = context.assignment, len(context.assignment.workers)
+    together = size > 1 and assignment.schedule.feed != "recompute"
+    device, rank = context.task.device, context.rank
+    group = process_group(device, rank, size, assignment.launch) if together else None
+    with group or nullcontext(_no_group) as create_group:
+        if assignment.schedule.feed == "relay":
+            _work_in_relay(context, create_group)
+        else:
+            _FEEDS[assignment.schedule.feed](context)
 
 
 def _no_group(_ranks: Sequence[int]) -> None:

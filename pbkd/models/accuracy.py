@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pbkd.data.augmentation import WHOLE
 from pbkd.data.batching import sequential_batches
 from pbkd.models.evaluation_mode import evaluation_mode
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from pbkd.data.normalization import Normalization
 
 
-__all__ = ["accuracy", "predict_classes", "share_correct"]
+__all__ = ["SCORING_BATCH", "accuracy", "predict_classes", "share_correct"]
+
+SCORING_BATCH = 256
+"""Images per forward pass."""
 
 
 def accuracy(
@@ -25,7 +29,7 @@ def accuracy(
     normalization: Normalization,
     *,
     device: torch.device | str,
-    batch_size: int = 256,
+    batch_size: int = SCORING_BATCH,
 ) -> float:
     """Compute the top-1 accuracy of a network on a split.
 
@@ -55,16 +59,20 @@ def predict_classes(
     normalization: Normalization,
     *,
     device: torch.device | str,
-    batch_size: int = 256,
+    batch_size: int = SCORING_BATCH,
+    part: slice = WHOLE,
 ) -> Tensor:
     """Predict the class of every image, with the arguments of `accuracy`.
 
+    Args:
+        part: The batches to predict.
+
     Returns:
-        The index of each image's largest logit: int64 (len(split),), on the CPU.
+        The index of each image's largest logit: int64 (images,), on the CPU.
     """
     with evaluation_mode(model):
         classes = [
             model(normalization.apply(images, device)).argmax(1)
-            for images, _ in sequential_batches(split, batch_size)
+            for images, _ in sequential_batches(split, batch_size, part)
         ]
     return torch.cat(classes).cpu()

@@ -12,8 +12,8 @@ from pbkd.core.results import NetworkResult
 from pbkd.models.accuracy import share_correct
 from pbkd.models.latency import latencies
 from pbkd.models.metrics import macs, parameters, weight_bytes
-from pbkd.pipeline.refine import copy_state
 from pbkd.runs.disagreements import find_changes, write_changes
+from pbkd.training.best_state import copy_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,13 +18,10 @@ from pbkd.pipeline.evaluate import evaluate
 from pbkd.pipeline.refine import assembled_stage, fine_tune, recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
 from pbkd.plugin.user_code import is_user_function
-from pbkd.training.finetune import TrainingSettings
-from pbkd.training.finetune_loss import apply_to_student
-from pbkd.training.losses import create_loss
-from pbkd.training.optimisation import create_optimisation
+from pbkd.training.finetune_loss import tuning_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
     from pbkd.pipeline.refine import Stage
     from pbkd.pipeline.select import Selection
     from pbkd.planning.plan import Plan
+    from pbkd.training.finetune import TrainingSettings
     from pbkd.training.task import DistillationTask
 
 
@@ -78,7 +76,7 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
     kept = train_student_fed(ctx, kept, config.distill.student_fed_epochs or 0)
     by_block = {candidate_of(name)[0]: module for name, module in kept.accepted.items()}
     student = assemble(task.chain, by_block)
-    stages, notes = _refine(ctx, student, any_accepted=bool(kept.accepted))
+    stages, notes = _refine(ctx, student, tuple(kept.accepted))
     recipe = _recipe(config, task, kept)
     attach_input(student, recipe)
     write_student(ctx.folder / "student", student, recipe, config.plugins)
@@ -96,7 +94,7 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
 
 
 def _refine(
-    ctx: RunContext, student: nn.Module, *, any_accepted: bool
+    ctx: RunContext, student: nn.Module, accepted: Sequence[str]
 ) -> tuple[dict[str, Stage | None], list[str]]:
     """Recalibrate and fine-tune the student in place; return its stages and what happened."""
     config, task = ctx.planned.config, ctx.task
@@ -104,33 +102,25 @@ def _refine(
     notes = []
     with ctx.clock.phase("recalibration"):
         assembled = before = assembled_stage(task, student)
-        if any_accepted:
+        if accepted:
             count, batch_size = config.recalibrate_batches, config.batch_size
             recalibrated, note = recalibrate_student(task, student, assembled, count, batch_size)
             notes.append(note)
             if recalibrated and recalibrated.validation > assembled.validation:
                 before = recalibrated
     with ctx.clock.phase("fine-tuning"):
-        if any_accepted:
-            tuned, note = fine_tune(ctx, student, before, _fine_tuning(ctx))
+        if accepted:
+            tuned, note = fine_tune(ctx, student, before, _tuning(ctx), accepted)
             notes.append(note)
-    if not any_accepted:
+    if not accepted:
         notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
     return {"assembled": assembled, "recalibrated": recalibrated, "fine-tuned": tuned}, notes
 
 
-def _fine_tuning(ctx: RunContext) -> TrainingSettings:
-    """The hyperparameters of fine-tuning."""
-    config, task = ctx.planned.config, ctx.task
-    finetune = config.finetune
-    return TrainingSettings(
-        epochs=finetune.epochs or 0,
-        optimisation=create_optimisation(ctx.registry, finetune, "finetune"),
-        batch_size=config.batch_size,
-        seed=config.seed,
-        loss=apply_to_student(create_loss(ctx.registry, finetune.loss, "finetune.loss"), task),
-        dtype=task.dtype,
-    )
+def _tuning(ctx: RunContext) -> TrainingSettings:
+    config = ctx.planned.config
+    batches = {"batch_size": config.batch_size, "seed": config.seed}
+    return tuning_settings(ctx.registry, config.finetune, ctx.task, **batches)
 
 
 def _recipe(config: RunConfig, task: DistillationTask, kept: Selection) -> Recipe:

@@ -63,6 +63,7 @@ class PlannedRun:
         inputs: What a program has in memory, if it started the run.
         phases: The predicted seconds of every phase after planning.
         work: What the phases after planning have to do; None until it is counted.
+        sharing: The workers of the phases that several share, such as fine-tuning, by phase.
     """
 
     config: RunConfig
@@ -75,6 +76,7 @@ class PlannedRun:
     inputs: InMemoryInputs | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
     work: RunWork | None = None
+    sharing: Mapping[str, tuple[Worker, ...]] = field(default_factory=dict)
 
 
 def plan_run(

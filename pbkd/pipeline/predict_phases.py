@@ -19,7 +19,7 @@ from pbkd.pipeline.plan import cost_table, plan_run
 from pbkd.pipeline.plan_workers import START_SECONDS
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import is_limited, pick_candidates
-from pbkd.planning.phase_prediction import modelled_on, predict_phases
+from pbkd.planning.phase_prediction import modelled_on, predict_phases, sharing_workers
 from pbkd.planning.phase_work import RunExtent, serial_work, shared_passes, student_fed_costs
 from pbkd.planning.relay_schedule import relay_schedule
 from pbkd.planning.run_work import Loading, RunWork
@@ -66,7 +66,9 @@ def plan_whole_run(
     start = time.perf_counter()
     planned = plan_run(config, registry, inputs, recorded)
     work = measure_work(planned)
-    planned = replace(planned, phases=_predict(planned, work, registry))
+    rows = min(config.batch_size, len(planned.task.data.train))
+    sharing = sharing_workers(work, planned.plan.workers[:rows], modelled_on)
+    planned = replace(planned, phases=_predict(planned, work, registry), sharing=sharing)
     return replace(planned, work=replace(work, planning_seconds=time.perf_counter() - start))
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.core.events import EpochDone, JobStarted
+from pbkd.pipeline.student_tuning import tune_on_workers
+from pbkd.runs.assignment import FINE_TUNING, STUDENT
 from pbkd.runs.progress import checkpoint_store
+from pbkd.training.best_state import copy_state
 from pbkd.training.finetune import TrainingHooks, train_network
 from pbkd.training.recalibration import recalibrate
 from pbkd.training.throughput import begin_job
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from torch import Tensor, nn
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pbkd.training.throughput import Pace
 
 
-__all__ = ["Stage", "assembled_stage", "copy_state", "fine_tune", "recalibrate_student"]
+__all__ = ["Stage", "assembled_stage", "fine_tune", "recalibrate_student"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,6 @@ class Stage:
 
     state: Mapping[str, Tensor]
     validation: float
-
-
-def copy_state(network: nn.Module) -> dict[str, Tensor]:
-    """Copy a network's parameters and buffers."""
-    return copy.deepcopy(network.state_dict())
 
 
 def assembled_stage(task: DistillationTask, student: nn.Module) -> Stage:
@@ -81,15 +78,20 @@ def recalibrate_student(
 
 
 def fine_tune(
-    ctx: RunContext, student: nn.Module, before: Stage, settings: TrainingSettings
+    ctx: RunContext,
+    student: nn.Module,
+    before: Stage,
+    settings: TrainingSettings,
+    accepted: Collection[str],
 ) -> tuple[Stage | None, str]:
-    """Fine-tune the student on labels and the teacher's soft targets.
+    """Fine-tune the student: on all workers if the plan says so, else in this process.
 
     Args:
         ctx: The run.
         student: The student; changed in place.
         before: The student as it is.
         settings: Hyperparameters; no epochs to skip the stage.
+        accepted: The candidates that are in the student.
 
     Returns:
         The student after the best epoch; None if the stage was skipped. And what happened, for the
@@ -98,14 +100,17 @@ def fine_tune(
     if not settings.epochs:
         return None, "Fine-tuning was not asked for."
     task = ctx.task
-    best = train_network(
-        student,
-        task.data,
-        task.teacher.normalization,
-        settings,
-        teacher=task.feeding,
-        hooks=_hooks(ctx, settings, before.validation),
-    )
+    if workers := ctx.planned.sharing.get(FINE_TUNING):
+        best = tune_on_workers(ctx, student, before.validation, accepted, workers)
+    else:
+        best = train_network(
+            student,
+            task.data,
+            task.teacher.normalization,
+            settings,
+            teacher=task.feeding,
+            hooks=_hooks(ctx, settings, before.validation),
+        )
     return Stage(copy_state(student), best), (
         f"Fine-tuning took {_score_name(task)} from {100 * before.validation:.2f} to"
         f" {100 * best:.2f} %."
@@ -124,8 +129,8 @@ def _hooks(ctx: RunContext, settings: TrainingSettings, initial_score: float) ->
     def start_pace(begun: int, steps: int) -> Pace:
         job = JobStarted(
             worker=None,
-            phase="fine-tuning",
-            blocks=("student",),
+            phase=FINE_TUNING,
+            blocks=(STUDENT,),
             begun=begun,
             epochs=settings.epochs,
             steps=steps,
@@ -136,13 +141,13 @@ def _hooks(ctx: RunContext, settings: TrainingSettings, initial_score: float) ->
     def epoch_finished(epoch: int, loss: float, score: float) -> None:
         event = EpochDone(
             worker=None,
-            phase="fine-tuning",
-            block="student",
+            phase=FINE_TUNING,
+            block=STUDENT,
             epoch=epoch + 1,
             loss=loss,
             accuracy=score,
         )
         emit(event)
 
-    store = checkpoint_store(ctx.folder, "fine-tuning", "student", writer="host")
-    return TrainingHooks(epoch_finished, store, start_pace, initial_score)
+    store = checkpoint_store(ctx.folder, FINE_TUNING, STUDENT, writer="host")
+    return TrainingHooks(epoch_finished, store, True, start_pace, initial_score)

@@ -61,6 +61,27 @@ def predict_phases(
     return phases
 
 
+def sharing_workers(
+    work: RunWork, workers: Sequence[Worker], modelled: Callable[[Sequence[Worker]], SecondsOf]
+) -> dict[str, tuple[Worker, ...]]:
+    """Return the workers of each phase that all share because that is faster, with their start.
+
+    Args:
+        work: What the run has to do.
+        workers: The workers, at most one for each row of a batch.
+        modelled: Returns what predicts the seconds of a schedule on some workers.
+    """
+    shared = {}
+    for phase in SHARED:
+        passes = [each for each in work.passes if each.phase == phase and each.steps]
+        alone, together = (
+            _passes_seconds(work, passes, some, modelled(some)) for some in (workers[:1], workers)
+        )
+        if together < alone:
+            shared[phase] = tuple(workers)
+    return shared
+
+
 def serial_phases(work: RunWork, worker: Worker) -> dict[str, float]:
     """Return the seconds of what one worker does alone, by phase; phases without any are left out.
 
@@ -113,7 +134,7 @@ def _passes_seconds(
     if len(workers) == 1 or not passes or passes[0].phase not in SHARED:
         return alone
     together = sum(_seconds_together(work, each, workers, seconds_of) for each in passes)
-    return min(alone, work.start_seconds + together)
+    return min(alone, work.start_seconds + work.build_seconds + together)
 
 
 def _seconds_alone(work: RunWork, each: SharedPass, worker: Worker) -> float:

@@ -1,4 +1,4 @@
-"""The assignment of a blockwise phase, which the host writes for its workers."""
+"""The assignment of a phase, which the host writes for its workers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pbkd.core.blocks import Block
+from pbkd.core.blocks import Block, candidate_of
 from pbkd.core.files import write_json
 from pbkd.core.records import read_record
 from pbkd.core.schedule import Job, Schedule, Worker
@@ -15,23 +15,38 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["Assignment", "ScheduleRecord", "read_assignment", "schedule_data", "write_assignment"]
+__all__ = [
+    "FINE_TUNING",
+    "STUDENT",
+    "Assignment",
+    "ScheduleRecord",
+    "read_assignment",
+    "schedule_data",
+    "write_assignment",
+]
+
+FINE_TUNING = "fine-tuning"
+"""The phase in which all workers train the whole student."""
+STUDENT = "student"
+"""The name of the whole student, in jobs and in checkpoints."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A blockwise phase.
+    """A phase that workers train: blocks, or in `fine-tuning` the whole student.
 
     Attributes:
-        phase: `teacher-fed`, `retry` (teacher-fed again) or `student-fed`.
-        start: The folder, within the run folder, of the replacements' initial weights.
+        phase: `teacher-fed`, `retry` (teacher-fed again), `student-fed` or `fine-tuning`.
+        start: The folder, within the run folder, of the replacements' initial weights; empty in
+            `fine-tuning`, which starts from a checkpoint.
         workers: The workers, by rank.
         schedule: Their jobs.
         blocks: The blocks, by name.
         cache: The folder of the activation cache, within `out/cache`; None without a cache.
         rates: Factors on the learning rates, by candidate.
         micro_batches: Micro-batches per batch (gradient accumulation), by candidate.
-        builders: The candidates to train: by their names the builder of each, with its options.
+        builders: The candidates to train, or those that are in the student: by their names the
+            builder of each, with its options.
         part: How often the phase was split anew before.
     """
 
@@ -56,6 +71,14 @@ class Assignment:
     def candidates(self) -> tuple[str, ...]:
         """The names of the candidates to train."""
         return tuple(self.builders)
+
+    def names_of(self, rank: int) -> frozenset[str]:
+        """Return the names whose weights and checkpoints a worker may write."""
+        jobs = (*self.schedule.assigned[rank], *self.schedule.shared)
+        blocks = {name for job in jobs for name in job.blocks}
+        if self.phase == FINE_TUNING:
+            return frozenset(blocks)
+        return frozenset(name for name in self.candidates if candidate_of(name)[0] in blocks)
 
 
 def schedule_data(schedule: Schedule) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def unrecorded(folder: Path, events: Iterable[Event]) -> list[str]:
     ]
     for path in sorted((folder / "checkpoints").glob("*/*.safetensors")):
         name, _, epoch = path.stem.rpartition(".")
-        if (path.parent.name, name, epoch) not in epochs:
+        if epoch != "0" and (path.parent.name, name, epoch) not in epochs:
             paths.append(path)
     return [f"the event of '{path}' is missing." for path in paths]
 

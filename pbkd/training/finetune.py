@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
+from pbkd.data.augmentation import WHOLE
 from pbkd.data.batching import shuffled_batches, steps_per_epoch
-from pbkd.models.accuracy import accuracy
-from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot, tensors_below
+from pbkd.models.accuracy import accuracy, share_correct
+from pbkd.training.best_state import BestState, copy_state, resume, write_finished, write_progress
+from pbkd.training.checkpoint import is_checkpoint_due
 from pbkd.training.learner import new_learner
+from pbkd.training.shared_scoring import predict_together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor, nn
 
-    from pbkd.data.datasets import Dataset
+    from pbkd.data.datasets import Dataset, Split
     from pbkd.data.normalization import Normalization
     from pbkd.training.applied_loss import AppliedLoss
     from pbkd.training.checkpoint import CheckpointStore
     from pbkd.training.learner import Learner
     from pbkd.training.optimisation import Optimisation
+    from pbkd.training.replicas import ReplicaGroup
     from pbkd.training.throughput import Pace
 
     _Objective = Callable[[Learner, Tensor, Tensor, int], Tensor]
@@ -48,6 +50,7 @@ class TrainingSettings:
         loss: The loss between the network's logits and the teacher's; None without a teacher, where
             it is cross-entropy with the labels.
         dtype: What the network computes in, under autocast.
+        replicas: The workers that share every batch; None if this process trains alone.
     """
 
     epochs: int
@@ -56,6 +59,7 @@ class TrainingSettings:
     seed: int
     loss: AppliedLoss | None = None
     dtype: torch.dtype = torch.float32
+    replicas: ReplicaGroup | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class TrainingHooks:
     Attributes:
         epoch_finished: Gets the epoch, from 0, its mean loss and its validation score.
         checkpoints: Where checkpoints go, and from where training resumes; None for nowhere.
+        writes: Whether this process writes them.
         start_pace: Gets the first epoch and the steps per epoch; returns a function through which
             the batches of every epoch pass.
         initial_score: The network's validation score before the first epoch; None to measure it.
@@ -72,17 +77,18 @@ class TrainingHooks:
 
     epoch_finished: Callable[[int, float, float], None] = lambda _epoch, _loss, _score: None
     checkpoints: CheckpointStore | None = None
+    writes: bool = True
     start_pace: Callable[[int, int], Pace] = lambda _epoch, _steps: iter
     initial_score: float | None = None
 
-
-@dataclass
-class _Best:
-    """The state that scored best so far, and how many epochs have been trained."""
-
-    epochs: int
-    score: float
-    state: dict[str, Tensor]
+    def keep(self, best: BestState, learner: Learner | None = None) -> None:
+        """Write a checkpoint, if this process writes any; without `learner` the final one."""
+        if self.checkpoints is None or not self.writes:
+            return
+        if learner is None:
+            write_finished(self.checkpoints, best)
+        else:
+            write_progress(self.checkpoints, learner, best)
 
 
 def train_network(
@@ -111,12 +117,12 @@ def train_network(
         The best validation score.
     """
     hooks = hooks or TrainingHooks()
-    device = next(network.parameters()).device
+    device, replicas = next(network.parameters()).device, settings.replicas
     steps = steps_per_epoch(data.train, settings.batch_size)
     learner = _learner(network, settings, settings.epochs * steps)
-    objective = _objective(settings.loss, teacher, labelled=data.labelled)
-    validate = partial(accuracy, network, data.validation, normalization, device=device)
-    best = _resume(hooks.checkpoints, learner) or _untrained(network, hooks, validate)
+    objective = _objective(settings.loss, teacher, replicas, labelled=data.labelled)
+    validate = partial(_validate, network, data.validation, normalization, replicas)
+    best = _first_state(learner, hooks, validate)
     pace = hooks.start_pace(best.epochs, steps)
     for epoch in range(best.epochs, settings.epochs):
         network.train()
@@ -124,35 +130,47 @@ def train_network(
             (normalization.apply(images, device), labels.to(device))
             for images, labels in pace(_epoch_batches(data, settings, epoch))
         )
-        loss = _train_epoch(learner, epoch_batches, objective, epoch) / steps
+        loss = _train_epoch(learner, epoch_batches, objective, epoch, replicas) / steps
         score = validate()
         hooks.epoch_finished(epoch, loss, score)
         if score > best.score:
-            best.score, best.state = score, _state(network)
+            best.score, best.state = score, copy_state(network)
         best.epochs = epoch + 1
-        if hooks.checkpoints and is_checkpoint_due(best.epochs, settings.epochs, steps):
-            _write_checkpoint(hooks.checkpoints, learner, best)
+        if is_checkpoint_due(best.epochs, settings.epochs, steps):
+            hooks.keep(best, learner)
+    hooks.keep(best)
     network.eval().load_state_dict(best.state)
     return best.score
 
 
 def _learner(network: nn.Module, settings: TrainingSettings, steps: int) -> Learner:
+    if settings.replicas is not None:
+        settings.replicas.share_norms(network)
     return new_learner(network, settings.optimisation, steps=steps, dtype=settings.dtype)
 
 
-def _state(network: nn.Module) -> dict[str, Tensor]:
-    return copy.deepcopy(network.state_dict())
+def _validate(
+    network: nn.Module,
+    split: Split,
+    normalization: Normalization,
+    replicas: ReplicaGroup | None,
+) -> float:
+    device = next(network.parameters()).device
+    if replicas is None:
+        return accuracy(network, split, normalization, device=device)
+    return share_correct(predict_together(network, split, normalization, replicas), split)
 
 
 def _epoch_batches(
     data: Dataset, settings: TrainingSettings, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    part = settings.replicas.part if settings.replicas else WHOLE
     return shuffled_batches(
         data.train,
         settings.batch_size,
         seed=settings.seed,
         epoch=epoch,
-        augmentation=data.augmentation,
+        augmentation=replace(data.augmentation, part=part),
         phase="fit",
     )
 
@@ -162,6 +180,7 @@ def _train_epoch(
     epoch_batches: Iterable[tuple[Tensor, Tensor]],
     objective: _Objective,
     epoch: int,
+    replicas: ReplicaGroup | None,
 ) -> float:
     """Train on normalised images and labels; return the sum of the losses."""
     total = torch.zeros((), device=next(learner.replacement.parameters()).device)
@@ -169,13 +188,19 @@ def _train_epoch(
         loss = objective(learner, x, labels, epoch)
         learner.optimiser.zero_grad(set_to_none=True)
         learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if replicas is not None:
+            replicas.add_gradients(learner.replacement)
         learner.step()
         total += loss.detach()
-    return float(total)
+    return float(total if replicas is None else replicas.sum(total))
 
 
 def _objective(
-    loss: AppliedLoss | None, teacher: nn.Module | None, *, labelled: bool
+    loss: AppliedLoss | None,
+    teacher: nn.Module | None,
+    replicas: ReplicaGroup | None,
+    *,
+    labelled: bool,
 ) -> _Objective:
     """Return what is minimised: the loss to the teacher, or cross-entropy with the labels."""
     if teacher is None:
@@ -190,6 +215,8 @@ def _objective(
         context = loss.context(
             x, epoch=epoch, features=features, teacher_features=theirs, labels=known
         )
+        if replicas is not None:
+            return replicas.loss(loss, logits.float(), target.float(), context)
         return loss(logits.float(), target.float(), context)
 
     return distance
@@ -199,33 +226,12 @@ def _cross_entropy(learner: Learner, x: Tensor, labels: Tensor, _epoch: int) -> 
     return functional.cross_entropy(learner.forward(x).float(), labels)
 
 
-def _write_checkpoint(store: CheckpointStore, learner: Learner, best: _Best) -> None:
-    tensors, facts = snapshot(learner)
-    tensors |= {f"best.{name}": tensor for name, tensor in best.state.items()}
-    store.write(best.epochs, tensors, {**facts, "best": best.score, "layout": _layout(best.state)})
-
-
-def _untrained(network: nn.Module, hooks: TrainingHooks, validate: Callable[[], float]) -> _Best:
+def _first_state(
+    learner: Learner, hooks: TrainingHooks, validate: Callable[[], float]
+) -> BestState:
+    """Resume from a checkpoint; without any, score the network as it is."""
+    resumed = hooks.checkpoints and resume(hooks.checkpoints, learner)
+    if resumed:
+        return resumed
     score = validate() if hooks.initial_score is None else hooks.initial_score
-    return _Best(0, score, _state(network))
-
-
-def _resume(store: CheckpointStore | None, learner: Learner) -> _Best | None:
-    """Restore the newest readable checkpoint of a network of these tensors, if there is one."""
-    if store is None:
-        return None
-    layout = _layout(learner.replacement.state_dict())
-    for epoch in store.readable():
-        tensors, facts = store.read(epoch)
-        if facts.get("layout") != layout:
-            store.damaged(f"'{store.path(epoch)}' is of another student.")
-            continue
-        restore(tensors, facts, learner)
-        return _Best(epoch, facts["best"], tensors_below(tensors, "best."))
-    return None
-
-
-def _layout(state: Mapping[str, Tensor]) -> str:
-    """Return a digest of the names and shapes of a network's tensors."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    return hashlib.sha256(str(shapes).encode()).hexdigest()
+    return BestState(0, score, copy_state(learner.replacement))

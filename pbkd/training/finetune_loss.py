@@ -1,4 +1,4 @@
-"""The loss of fine-tuning: a loss between the logits of student and teacher."""
+"""The settings of fine-tuning; its loss between the logits of student and teacher."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import torch
 from pbkd.errors import PluginError
 from pbkd.models.precision import autocast
 from pbkd.training.applied_loss import AppliedLoss
+from pbkd.training.finetune import TrainingSettings
 from pbkd.training.loss_trial import try_loss
+from pbkd.training.losses import create_loss
+from pbkd.training.optimisation import create_optimisation
 
 if TYPE_CHECKING:
+    from pbkd.config.schema import FineTuneConfig
+    from pbkd.plugin.registry import Registry
     from pbkd.protocols import Loss
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["apply_to_student", "check_finetune_loss"]
+__all__ = ["apply_to_student", "check_finetune_loss", "tuning_settings"]
 
 _ROWS = 8
 
@@ -26,6 +31,33 @@ def apply_to_student(loss: Loss, task: DistillationTask) -> AppliedLoss:
     if all("." not in name for name in getattr(loss, "features", ())):
         return AppliedLoss(loss, teacher=task.feeding)
     return AppliedLoss(loss, teacher=task.chain, teacher_forward=autocast(task.chain, task.dtype))
+
+
+def tuning_settings(
+    registry: Registry,
+    config: FineTuneConfig,
+    task: DistillationTask,
+    *,
+    batch_size: int,
+    seed: int,
+) -> TrainingSettings:
+    """Return the settings of fine-tuning.
+
+    Args:
+        registry: The plugins.
+        config: What the run chooses for fine-tuning.
+        task: Teacher and data.
+        batch_size: Images per step.
+        seed: The run's seed.
+    """
+    return TrainingSettings(
+        epochs=config.epochs or 0,
+        optimisation=create_optimisation(registry, config, "finetune"),
+        batch_size=batch_size,
+        seed=seed,
+        loss=apply_to_student(create_loss(registry, config.loss, "finetune.loss"), task),
+        dtype=task.dtype,
+    )
 
 
 @torch.no_grad()

@@ -31,9 +31,26 @@ class RowRange:
     stop: int
 
 
-def split_rows(ranks: Sequence[int], batch: int) -> list[RowRange]:
-    """Split a batch of `batch` rows evenly over the ranks that share it."""
-    edges = [batch * index // len(ranks) for index in range(len(ranks) + 1)]
+def split_rows(
+    ranks: Sequence[int], batch: int, speeds: Sequence[float] | None = None
+) -> list[RowRange]:
+    """Split a batch over the ranks that share it.
+
+    Args:
+        ranks: The ranks, at most `batch`.
+        batch: Rows of the batch.
+        speeds: Relative speeds of the ranks, to which their rows are proportional; None for equal
+            ones. Each rank has a row at least.
+    """
+    count = len(ranks)
+    if speeds is None or len(set(speeds)) == 1:
+        edges = [batch * index // count for index in range(count + 1)]
+    else:
+        ends = [sum(speeds[: index + 1]) / sum(speeds) for index in range(count)]
+        edges = [0]
+        for index, end in enumerate(ends):
+            left = count - 1 - index  # ranks that need a row each
+            edges.append(min(max(round(batch * end), edges[-1] + 1), batch - left))
     return [RowRange(rank, *edges[i : i + 2]) for i, rank in enumerate(ranks)]
 
 

@@ -66,7 +66,7 @@ def replicas_of(
         group = create_group(stage.ranks)
         for rows in split_rows(stage.ranks, batch_rows):
             if group is not None and rows.rank == rank:
-                mine = ReplicaGroup(group, (rows.stop - rows.start) / batch_rows)
+                mine = ReplicaGroup(group, rows, batch_rows)
     return mine
 
 

@@ -146,7 +146,7 @@ def _train_once(folder: Path, rank: int) -> None:
     with process_group(torch.device("cpu"), rank, 2, "test"):
         group = dist.group.WORLD
         assert group is not None
-        replicas = ReplicaGroup(group, share=len(range(8)[parts[rank]]) / 8)
+        replicas = ReplicaGroup(group, RowRange(rank, parts[rank].start, parts[rank].stop), 8)
         replicas.share_norms(network)
         output = network(data["x"][parts[rank]])
         loss = replicas.loss(NMSE, output, data["target"][parts[rank]], None)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from pbkd.core.blocks import candidate_of
 from pbkd.errors import RunFolderError
 from pbkd.runs.assignment import read_assignment
 
@@ -31,8 +30,8 @@ class WorkerFiles:
     Attributes:
         rank: The worker's rank.
         phase: The phase that it works for.
-        candidates: The candidates that it may train; None without an assignment, where it may
-            write every file but the events of others.
+        candidates: The candidates that it may train, or `student`; None without an assignment,
+            where it may write every file but the events of others.
     """
 
     rank: int
@@ -88,10 +87,7 @@ def writable_files(contents: Mapping[str, bytes | None], rank: int) -> WorkerFil
     with tempfile.TemporaryDirectory(prefix="pbkd-") as name:
         Path(name, "assignment.json").write_bytes(text)
         assignment = read_assignment(Path(name))
-    schedule = assignment.schedule
-    blocks = {name for job in (*schedule.assigned[rank], *schedule.shared) for name in job.blocks}
-    candidates = (name for name in assignment.candidates if candidate_of(name)[0] in blocks)
-    return WorkerFiles(rank, assignment.phase, frozenset(candidates))
+    return WorkerFiles(rank, assignment.phase, assignment.names_of(rank))
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -8,7 +8,8 @@ import torch
 from pbkd.models.accuracy import predict_classes
 from pbkd.models.student import assemble
 from pbkd.pipeline.evaluate import predict_stages
-from pbkd.pipeline.refine import Stage, copy_state
+from pbkd.pipeline.refine import Stage
+from pbkd.training.best_state import copy_state
 
 if TYPE_CHECKING:
     from torch import nn

@@ -84,7 +84,7 @@ def test_slow_links_cost_fine_tuning_most() -> None:
     assert max(lost, key=lambda phase: lost[phase]) == "fine-tuning"
     exchanged = 2 * 10**7 / 1e8 + 20 * 2e-3
     assert eight.phases["fine-tuning"] == pytest.approx(
-        2.5 + 20_000 * (0.4 / 8 + exchanged + 0.001)
+        3.0 + 20_000 * (0.4 / 8 + exchanged + 0.001)
     )
 
 

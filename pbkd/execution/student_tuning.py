@@ -1,0 +1,139 @@
+"""One worker's part of fine-tuning: it trains the whole student on its rows of every batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+
+from pbkd.core.blocks import candidate_of
+from pbkd.core.events import EpochDone, JobStarted
+from pbkd.errors import RunFolderError
+from pbkd.execution.heartbeat import heartbeat_per_item
+from pbkd.execution.process_group import process_group
+from pbkd.models.rebuilding import rebuild
+from pbkd.models.student import assemble
+from pbkd.runs.assignment import FINE_TUNING, STUDENT
+from pbkd.runs.events import record_event
+from pbkd.runs.progress import checkpoint_store
+from pbkd.training.best_state import newest_checkpoint
+from pbkd.training.finetune import TrainingHooks, train_network
+from pbkd.training.link import split_rows
+from pbkd.training.replicas import ReplicaGroup
+from pbkd.training.throughput import begin_job
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import nn
+
+    from pbkd.protocols import BlockBuilder
+    from pbkd.runs.assignment import Assignment
+    from pbkd.training.finetune import TrainingSettings
+    from pbkd.training.task import DistillationTask
+    from pbkd.training.throughput import Pace
+
+
+__all__ = ["StudentPart", "tune_student"]
+
+
+@dataclass(frozen=True)
+class StudentPart:
+    """A worker's part of fine-tuning.
+
+    Attributes:
+        folder: The run folder.
+        rank: This worker's rank in the assignment.
+        assignment: All workers, and the candidates that are in the student.
+        task: Teacher, data and chain.
+        builders: The builders of the candidates, by the candidates' names.
+    """
+
+    folder: Path
+    rank: int
+    assignment: Assignment
+    task: DistillationTask
+    builders: Mapping[str, BlockBuilder]
+
+
+def tune_student(part: StudentPart, settings: TrainingSettings) -> None:
+    """Fine-tune the student together with all other workers, from its newest checkpoint.
+
+    The first worker writes checkpoints, the last of which has the result, and records the epochs.
+
+    Args:
+        part: This worker's part.
+        settings: Hyperparameters.
+
+    Raises:
+        RunFolderError: There is no readable checkpoint.
+    """
+    task, workers = part.task, part.assignment.workers
+    student = _build_student(part, settings.seed)
+    with process_group(task.device, part.rank, len(workers), part.assignment.launch):
+        assert dist.group.WORLD is not None, "the process group is initialised"
+        batch = min(settings.batch_size, len(task.data.train))
+        speeds = [worker.speed for worker in workers]
+        rows = split_rows(range(len(workers)), batch, speeds)[part.rank]
+        train_network(
+            student,
+            task.data,
+            task.teacher.normalization,
+            replace(settings, replicas=ReplicaGroup(dist.group.WORLD, rows, batch)),
+            teacher=task.feeding,
+            hooks=_hooks(part, student, settings.epochs, rows.stop - rows.start),
+        )
+
+
+def _build_student(part: StudentPart, seed: int) -> nn.Module:
+    """Build the student; its weights then come from a checkpoint."""
+    replacements = {}
+    for name, builder in part.builders.items():
+        block = part.assignment.blocks[candidate_of(name)[0]]
+        segment = part.task.chain[block.position]
+        replacements[block.name] = rebuild(builder, segment, block, seed)
+    return assemble(part.task.chain, replacements).to(part.task.device)
+
+
+def _hooks(part: StudentPart, student: nn.Module, epochs: int, images: int) -> TrainingHooks:
+    is_first = part.rank == 0
+    writer = "rank0" if is_first else None
+    store = checkpoint_store(part.folder, FINE_TUNING, STUDENT, writer=writer)
+    if newest_checkpoint(store, student) is None:
+        raise RunFolderError(
+            f"no checkpoint of fine-tuning in '{store.folder}' can be read: resume the run."
+        )
+    return TrainingHooks(
+        partial(_record_epoch, part.folder) if is_first else _ignore_epoch,
+        store,
+        is_first,
+        partial(_start_pace, part, epochs, images),
+    )
+
+
+def _record_epoch(folder: Path, epoch: int, loss: float, score: float) -> None:
+    event = EpochDone(
+        worker=0, phase=FINE_TUNING, block=STUDENT, epoch=epoch + 1, loss=loss, accuracy=score
+    )
+    record_event(folder, "rank0", event)
+
+
+def _ignore_epoch(_epoch: int, _loss: float, _score: float) -> None:
+    pass
+
+
+def _start_pace(part: StudentPart, epochs: int, images: int, begun: int, steps: int) -> Pace:
+    job = JobStarted(
+        worker=part.rank,
+        phase=FINE_TUNING,
+        blocks=(STUDENT,) if begun < epochs else (),
+        begun=begun,
+        epochs=epochs,
+        steps=steps,
+        images=images,
+    )
+    counted = begin_job(job, partial(record_event, part.folder, f"rank{part.rank}"))
+    return lambda items: heartbeat_per_item(counted(items))

@@ -1,0 +1,99 @@
+"""A phase on all workers: what its assignment says of candidates, its launch and its events."""
+
+from __future__ import annotations
+
+from functools import partial
+from shlex import quote
+from traceback import walk_tb
+from typing import TYPE_CHECKING, Any
+
+from pbkd.core.events import BlockTrained, EpochDone
+from pbkd.errors import PbkdError, WorkerError, is_out_of_memory
+from pbkd.execution.worker import work
+from pbkd.plugin.attribution import describe_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
+
+    from pbkd.core.blocks import Block
+    from pbkd.core.events import Emit, Event
+    from pbkd.core.schedule import Worker
+    from pbkd.pipeline.plan import PlannedRun
+    from pbkd.planning.plan import Plan
+
+
+__all__ = ["PhaseEvents", "blocks_of", "builders_of", "launch_work"]
+
+
+def blocks_of(plan: Plan, names: Collection[str]) -> dict[str, Block]:
+    """Return the blocks of these candidates, by name."""
+    return {p.block.name: p.block for p in plan.trained if p.name in names}
+
+
+def builders_of(plan: Plan, names: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the builders of these candidates, with the options that they chose."""
+    return {p.name: dict(p.builder) for p in plan.trained if p.name in names}
+
+
+def launch_work(planned: PlannedRun, folder: Path, workers: Sequence[Worker]) -> None:
+    """Have the workers do what the assignment in the run folder says.
+
+    Args:
+        planned: The run, with its launcher.
+        folder: The run folder.
+        workers: The workers of the assignment.
+
+    Raises:
+        WorkerError: The launcher fails.
+    """
+    launcher = planned.launcher
+    try:
+        launcher.launch(_work(planned), folder, workers)
+    except (PbkdError, OSError):
+        raise
+    except Exception as error:
+        frames = (frame for frame, _ in walk_tb(error.__traceback__))
+        if is_out_of_memory(error) or any(frame.f_code is work.__code__ for frame in frames):
+            raise
+        raise WorkerError(
+            f"{describe_failure('launcher', launcher, 'launch', error)}: go on with another one, by"
+            f" `pbkd run --resume {quote(str(folder))} launcher=local`."
+        ) from error
+
+
+def _work(planned: PlannedRun) -> Callable[[Path, int], None]:
+    """The function that each worker executes, with a program's objects in memory bound to it."""
+    return partial(work, inputs=planned.inputs) if planned.inputs else work
+
+
+class PhaseEvents:
+    """Passes a phase's events on, each epoch and block once, however often it was repeated.
+
+    `blocks` has the final event of each candidate.
+    """
+
+    def __init__(self, phase: str, forward: Emit) -> None:
+        """Pass the events of `phase` on to `forward`."""
+        self.blocks: dict[str, BlockTrained] = {}
+        self._phase = phase
+        self._forward = forward
+        self._epochs: set[tuple[str, int]] = set()
+
+    def see(self, event: Event) -> None:
+        """Pass an event on, unless it is of another phase or a repetition."""
+        if isinstance(event, (BlockTrained, EpochDone)) and not self._is_new(event):
+            return
+        self._forward(event)
+
+    def _is_new(self, event: BlockTrained | EpochDone) -> bool:
+        if event.phase != self._phase:
+            return False
+        if isinstance(event, EpochDone):
+            epoch = event.block, event.epoch
+            known = epoch in self._epochs
+            self._epochs.add(epoch)
+        else:
+            known = event.block in self.blocks
+            self.blocks.setdefault(event.block, event)
+        return not known

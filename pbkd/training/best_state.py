@@ -1,0 +1,125 @@
+"""The best state of a network so far, and its checkpoints before, during and after a training."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pbkd.training.checkpoint import restore, snapshot, tensors_below
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+    from pbkd.training.checkpoint import CheckpointStore, Facts
+    from pbkd.training.learner import Learner
+
+
+__all__ = [
+    "BestState",
+    "copy_state",
+    "finished_training",
+    "newest_checkpoint",
+    "resume",
+    "write_finished",
+    "write_progress",
+    "write_start",
+]
+
+
+@dataclass
+class BestState:
+    """The state that scored best so far, and how many epochs have been trained."""
+
+    epochs: int
+    score: float
+    state: dict[str, Tensor]
+
+
+def copy_state(network: nn.Module) -> dict[str, Tensor]:
+    """Copy a network's parameters and buffers."""
+    return copy.deepcopy(network.state_dict())
+
+
+def write_start(store: CheckpointStore, network: nn.Module, score: float) -> None:
+    """Write the checkpoint before the first epoch, from which other processes begin.
+
+    Args:
+        store: Where it goes.
+        network: The network.
+        score: Its validation score.
+    """
+    store.write(0, *_record(BestState(0, score, copy_state(network)), ended=False))
+
+
+def write_progress(store: CheckpointStore, learner: Learner, best: BestState) -> None:
+    """Write a checkpoint from which the training goes on."""
+    tensors, facts = snapshot(learner)
+    kept, about = _record(best, ended=False)
+    store.write(best.epochs, {**tensors, **kept}, {**facts, **about})
+
+
+def write_finished(store: CheckpointStore, best: BestState) -> None:
+    """Write the checkpoint after the last epoch, which `finished_training` reads."""
+    store.write(best.epochs, *_record(best, ended=True))
+
+
+def finished_training(store: CheckpointStore, network: nn.Module) -> BestState | None:
+    """Read how a training ended.
+
+    Args:
+        store: Its checkpoints.
+        network: A network with tensors of the same names and shapes.
+
+    Returns:
+        Its best state; None if the training is not over.
+    """
+    tensors, facts = newest_checkpoint(store, network) or ({}, {})
+    return _best(tensors, facts) if facts.get("ended") else None
+
+
+def resume(store: CheckpointStore, learner: Learner) -> BestState | None:
+    """Restore the newest readable checkpoint of a network of these tensors, if there is one."""
+    found = newest_checkpoint(store, learner.replacement)
+    if found is None:
+        return None
+    tensors, facts = found
+    best = _best(tensors, facts)
+    if "optimiser" in facts:
+        restore(tensors, facts, learner)
+    else:  # before the first epoch, or after the last one
+        learner.replacement.load_state_dict(best.state)
+    return best
+
+
+def _record(best: BestState, *, ended: bool) -> tuple[dict[str, Tensor], Facts]:
+    """Return what a checkpoint says of the best state."""
+    tensors = {f"best.{name}": tensor for name, tensor in best.state.items()}
+    layout = _layout(best.state)
+    return tensors, {"epochs": best.epochs, "best": best.score, "layout": layout, "ended": ended}
+
+
+def _best(tensors: Mapping[str, Tensor], facts: Facts) -> BestState:
+    return BestState(facts["epochs"], facts["best"], tensors_below(tensors, "best."))
+
+
+def newest_checkpoint(
+    store: CheckpointStore, network: nn.Module
+) -> tuple[dict[str, Tensor], Facts] | None:
+    """Read the newest readable checkpoint of a network of these tensors, if there is one."""
+    layout = _layout(network.state_dict())
+    for epoch in store.readable():
+        tensors, facts = store.read(epoch)
+        if facts.get("layout") == layout:
+            return tensors, facts
+        store.damaged(f"'{store.path(epoch)}' is of another student.")
+    return None
+
+
+def _layout(state: Mapping[str, Tensor]) -> str:
+    """Return a digest of the names and shapes of a network's tensors."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    return hashlib.sha256(str(shapes).encode()).hexdigest()
