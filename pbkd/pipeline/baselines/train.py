@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pbkd.core.intervals import Interval
+    from pbkd.core.results import Latency
     from pbkd.pipeline.baselines.context import BaselineContext
     from pbkd.pipeline.baselines.rivals import Rival
     from pbkd.pipeline.baselines.settings import BaselineEpoch
@@ -36,6 +37,7 @@ __all__ = ["train_baselines"]
 
 _PASSES = 30
 """Timed passes of each network and batch size."""
+_EQUAL = 1.1
 
 
 def train_baselines(
@@ -82,6 +84,7 @@ def _results(
     run = ctx.run
     network = rival.start(run.config.seed)
     turns = [in_turns(ctx, network, batch, _PASSES) for batch in BATCHES]
+    notes = [*ctx.notes, *rival.notes, *_inequality(rival, turns)]
     ended: list[Outcome] = []
     for outcome in outcomes(ctx, rival, epoch_finished):
         ended.append(outcome)
@@ -108,7 +111,18 @@ def _results(
             optimiser=run.settings.optimiser,
             weight_decay=rival.weight_decay,
             command=run.settings.command,
-            notes=tuple(dict.fromkeys((*ctx.notes, *rival.notes, *_notes(ended)))),
+            notes=tuple(dict.fromkeys((*notes, *_notes(ended)))),
+        )
+
+
+def _inequality(rival: Rival, turns: Sequence[tuple[Latency, Latency]]) -> Iterator[str]:
+    """Yield a remark if a network that should be as fast as the student is not."""
+    found, student = turns[-1]
+    ratio = found.median_seconds / student.median_seconds
+    if rival.equal == "milliseconds" and not 1 / _EQUAL < ratio < _EQUAL:
+        yield (
+            f"A batch of {BATCHES[-1]} takes {ratio:.2f} times as long as the student's, though it"
+            " was pruned until both were equal: other load on the machine disturbed the search."
         )
 
 

@@ -30,11 +30,14 @@ def pbkd(*arguments: object) -> str:
     return ended.output
 
 
-def test_a_rival_is_told_of_and_stands_beside_its_run(folder: Path, tmp_path: Path) -> None:
-    options = ("--against", "scratch", "--seconds", "0.4", "--lr", "0.002")
+def test_a_rival_is_told_of_and_stands_beside_its_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pbkd.pipeline.baselines.train._PASSES", 1)
+    options = ("--against", "scratch", "--seconds", "0.2", "--lr", "0.002")
     lines = pbkd("baseline", folder, *options).splitlines()
     (row,) = read_json(folder / "baselines.json")["baselines"]
-    assert (row["method"], row["lr"], row["max_cpu_seconds"]) == ("scratch", 0.002, 0.4)
+    assert (row["method"], row["lr"], row["max_cpu_seconds"]) == ("scratch", 0.002, 0.2)
     epochs = [line for line in lines if line.startswith("scratch, lr 0.002, seed 0, epoch ")]
     assert len(epochs) == row["trainings"][0]["epochs"]
     assert re.search(r": loss \d+\.\d{4}, validation \d+\.\d\d %$", epochs[0])

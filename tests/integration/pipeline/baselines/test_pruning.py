@@ -75,6 +75,8 @@ def test_a_pruned_teacher_is_trained_beside_the_student(
     assert (row.equal, row.network) == ("milliseconds", "the teacher, pruned")
     assert row.macs == macs(untrained.starts[0], (1, 8, 8))
     assert row.notes[0].startswith("Pruning removed ")
+    ratio = row.latencies[1].median_seconds / row.student_latencies[1].median_seconds
+    assert ("other load on the machine" in row.notes[-1]) == (not 1 / 1.1 < ratio < 1.1)
 
 
 def _relative_macs(ctx: object, network: nn.Module) -> float:
