@@ -91,6 +91,12 @@ class BaselineResult:
     notes: tuple[str, ...] = ()
 
     @property
+    def name(self) -> str:
+        """The method, and what is equal where it is not the MACs."""
+        is_timed = self.equal == "milliseconds"
+        return f"{self.method} at equal milliseconds" if is_timed else self.method
+
+    @property
     def best(self) -> tuple[BaselineTraining, ...]:
         """The trainings with the best rate, one per seed."""
         return tuple(training for training in self.trainings if training.lr == self.lr)

@@ -47,7 +47,7 @@ class ReportedRun:
     Attributes:
         name: The name of the folder.
         result: The result.
-        baselines: The baselines, by method.
+        baselines: The baselines, by name.
         events: The recorded events, in order of time.
         configuration: The configuration as YAML; None if it is damaged.
         plan: The plan; None if it is damaged.

@@ -1,4 +1,4 @@
-"""Columns of comparisons for baselines: the strongest one of each run, and in CSV each method."""
+"""Columns of comparisons for baselines: the strongest one of each run, and in CSV each one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pbkd.report.columns import Column, Value, interval_ends, seconds
 from pbkd.report.rivals import lead_text
 from pbkd.report.scores import points
-from pbkd.runs.baselines import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ __all__ = ["baseline_columns"]
 
 
 def baseline_columns(runs: Sequence[Finished]) -> Iterator[Column]:
-    """Yield the columns of the strongest baseline, and for CSV the figures of each method.
+    """Yield the columns of the strongest baseline, and for CSV the figures of each one.
 
     There are none if no run has a baseline.
     """
@@ -29,7 +28,7 @@ def baseline_columns(runs: Sequence[Finished]) -> Iterator[Column]:
         return
     yield Column(None, "strongest rival", str, _strongest(_name_and_score))
     yield Column(None, "student ahead by", str, _strongest(lead_text))
-    yield Column("rival", None, str, _strongest(lambda rival: rival.method))
+    yield Column("rival", None, str, _strongest(lambda rival: rival.name))
     for name, head, value in _FIGURES:
         yield Column(f"rival_{name}", head, seconds, _strongest(value))
     for batch in _batches(runs):
@@ -37,10 +36,10 @@ def baseline_columns(runs: Sequence[Finished]) -> Iterator[Column]:
         yield Column(name, None, str, _strongest(partial(_latency_ratio, batch)))
     yield Column("ahead_of_rival", None, str, _strongest(lambda rival: rival.difference))
     yield from interval_ends("ahead_of_rival", _interval)
-    for method in METHODS:
-        if any(method in run.baselines for run in runs):
-            for name, _, value in _FIGURES:
-                yield Column(f"{method}_{name}", None, str, partial(_of_method, method, value))
+    for rival in dict.fromkeys(name for run in runs for name in run.baselines):
+        prefix = rival.replace(" at equal ", "_")
+        for name, _, value in _FIGURES:
+            yield Column(f"{prefix}_{name}", None, str, partial(_of_rival, rival, value))
 
 
 _FIGURES: tuple[tuple[str, str | None, Callable[[BaselineResult], Value]], ...] = (
@@ -55,13 +54,13 @@ def _strongest(value: Callable[[BaselineResult], Value]) -> Callable[[Finished],
     return lambda run: None if run.strongest is None else value(run.strongest)
 
 
-def _of_method(method: str, value: Callable[[BaselineResult], Value], run: Finished) -> Value:
-    row = run.baselines.get(method)
+def _of_rival(name: str, value: Callable[[BaselineResult], Value], run: Finished) -> Value:
+    row = run.baselines.get(name)
     return None if row is None else value(row)
 
 
 def _name_and_score(rival: BaselineResult) -> str:
-    return f"{rival.method} {points(rival.score)}"
+    return f"{rival.name} {points(rival.score)}"
 
 
 def _interval(run: Finished) -> Interval | None:

@@ -28,7 +28,7 @@ def rival_sentence(run: Finished) -> str | None:
     if rival is None:
         return None
     return (
-        f"The strongest rival is {rival.method} ({rival.network}) with {_score(rival)}, at"
+        f"The strongest rival is {rival.name} ({rival.network}) with {_score(rival)}, at"
         f" {_cost(run, rival)}; {_standing(rival.difference, rival.interval)}."
     )
 
@@ -53,7 +53,7 @@ def rival_rows(run: Finished) -> list[tuple[str, ...]]:
 
 def rival_notes(run: Finished) -> list[str]:
     """Return how the baselines were trained, and the remarks on each."""
-    notes = [f"{row.method}: {note}" for row in run.baselines.values() for note in row.notes]
+    notes = [f"{row.name}: {note}" for row in run.baselines.values() for note in row.notes]
     trained = [row for row in run.baselines.values() if row.epochs]
     return [
         "Milliseconds are medians for a batch of 1 and of 64, measured in turns with the student,"
@@ -70,7 +70,7 @@ def lead_text(rival: BaselineResult) -> str:
 
 def _trained(trained: list[BaselineResult]) -> str:
     tried = "; ".join(
-        f"{row.method} {', '.join(f'{t.lr:g} ({points(t.validation)})' for t in _rates(row))}"
+        f"{row.name} {', '.join(f'{t.lr:g} ({points(t.validation)})' for t in _rates(row))}"
         for row in trained
     )
     return (
@@ -90,7 +90,7 @@ def _row(row: BaselineResult) -> tuple[str, ...]:
         for rival, student in zip(row.latencies, row.student_latencies, strict=True)
     ]
     return (
-        f"{row.method}: {row.network}",
+        f"{row.name}: {row.network}",
         _score(row),
         lead_text(row),
         f"{row.macs:,}",

@@ -25,22 +25,22 @@ _MOST = 1e18
 
 
 def add_baseline(folder: Path, baseline: BaselineResult) -> dict[str, BaselineResult]:
-    """Add a baseline to a run folder, replacing an earlier one of the same method.
+    """Add a baseline to a run folder, replacing an earlier one of the same name.
 
     Returns:
-        All baselines of the folder, by method.
+        All baselines of the folder, by name.
     """
-    known = {**read_baselines(folder), baseline.method: baseline}
-    ordered = {method: known[method] for method in METHODS if method in known}
-    write_json(folder / _FILE, asdict(_Baselines(tuple(ordered.values()))))
-    return ordered
+    known = {**read_baselines(folder), baseline.name: baseline}
+    ordered = sorted(known.values(), key=lambda row: (METHODS.index(row.method), row.name))
+    write_json(folder / _FILE, asdict(_Baselines(tuple(ordered))))
+    return {row.name: row for row in ordered}
 
 
 def read_baselines(folder: Path) -> dict[str, BaselineResult]:
     """Read the baselines of a run folder, which may be untrusted.
 
     Returns:
-        The baselines by method; none if there is no file.
+        The baselines by name; none if there is no file.
 
     Raises:
         RunFolderError: The file is damaged.
@@ -51,7 +51,7 @@ def read_baselines(folder: Path) -> dict[str, BaselineResult]:
     record: _Baselines = read_record(path, _Baselines, "a list of baselines")
     if not all(map(_is_plausible, record.baselines)):
         raise RunFolderError(f"'{path}' is not a list of baselines of this version of pbkd.")
-    return {baseline.method: baseline for baseline in record.baselines}
+    return {baseline.name: baseline for baseline in record.baselines}
 
 
 @dataclass(frozen=True)

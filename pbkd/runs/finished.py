@@ -35,7 +35,7 @@ class Finished:
     Attributes:
         name: The name of its folder.
         result: The result.
-        baselines: The baselines, by method.
+        baselines: The baselines, by name.
         resumed: Whether the run was resumed. Its seconds are then None, because its phases were
             measured only since.
     """

@@ -56,7 +56,7 @@ def train_baselines(
         epoch_finished: Gets the progress after every epoch.
 
     Returns:
-        Every baseline of the run by method, earlier ones included.
+        Every baseline of the run by name, earlier ones included.
 
     Raises:
         ConfigError: If a method is not possible, or the run's time is unknown.

@@ -180,13 +180,18 @@ def test_the_strongest_baseline_stands_beside_the_student(tmp_path: Path) -> Non
     finished(tmp_path / "b")
     add_baseline(tmp_path / "b", replace(SCRATCH, method="distillation", score=0.5))
     add_baseline(tmp_path / "b", replace(SCRATCH, score=0.25))
-    assert list(add_baseline(tmp_path / "b", SCRATCH)) == ["distillation", "scratch"]
+    timed = replace(SCRATCH, method="pruning", equal="milliseconds", score=0.25)
+    add_baseline(tmp_path / "b", timed)
+    add_baseline(tmp_path / "b", replace(timed, equal="macs", score=0.125))
+    names = ["pruning", "pruning at equal milliseconds", "distillation", "scratch"]
+    assert list(add_baseline(tmp_path / "b", SCRATCH)) == names
     rows = cells([without, read_finished(tmp_path / "b")])
     figures = {
         "rival": "scratch", "rival_score": "0.5625", "rival_seconds": "61.25",
         "rival_cpu_seconds": "60.5", "rival_macs": "4000", "rival_latency_ratio_batch_64": "1.2",
         "ahead_of_rival": "0.0625", "ahead_of_rival_low": "-0.03", "ahead_of_rival_high": "0.15",
-        "scratch_score": "0.5625", "distillation_score": "0.5",
+        "scratch_score": "0.5625", "distillation_score": "0.5", "pruning_score": "0.125",
+        "pruning_milliseconds_score": "0.25",
     }  # fmt: skip
     assert {name: rows[1][name] for name in figures} == figures
     assert {rows[0][name] for name in figures} == {""}
