@@ -54,8 +54,9 @@ test: $(DEV_FULL)
 	$(BIN)/pytest $(ARGS)
 endif
 
+# More processes than cores by far: clusters and killed runs mostly wait.
 slow: $(DEV_FULL) $(HUGGINGFACE) ## run the long tests: clusters, all plugins' copies, the wheel, long examples
-	$(BIN)/pytest --numprocesses=4 --dist=loadgroup -m slow $(or $(ARGS),$(SLOW))
+	$(BIN)/pytest --numprocesses=6 --dist=loadgroup -m slow $(or $(ARGS),$(SLOW))
 
 docs: $(DEV_FULL) ## build the documentation's site in build/site
 	$(BIN)/mkdocs build

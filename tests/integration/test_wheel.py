@@ -19,6 +19,8 @@ from tests.docs.shell import environment_of, run_in_shell
 from tests.integration.test_layout import PLUGINS, module_of, named, on_demand
 from tests.paths import ROOT
 
+pytestmark = pytest.mark.xdist_group("wheel")  # they share a virtual environment
+
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
