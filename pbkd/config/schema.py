@@ -50,7 +50,7 @@ class DistillConfig:
 
     epochs: int | None = None
     """Teacher-fed epochs; null: a fifth of the epochs of fine-tuning that suit images and student,
-    at least one."""
+    at least one; below 1,000 images about 300 steps."""
     student_fed_epochs: int = 0
     """Student-fed epochs; 0: none."""
     loss: dict[str, Any] = _choice("nmse")
@@ -73,8 +73,8 @@ class FineTuneConfig:
     """Fine-tuning of the whole student, with the teacher's outputs and labels."""
 
     epochs: int | None = None
-    """Epochs; null: the more, the fewer images, layers and parameters of the student there are;
-    0: none."""
+    """Epochs; null: the more, the fewer images, layers and parameters of the student there are, but
+    none below 1,000 images; 0: none."""
     loss: dict[str, Any] = _choice("joint")
     """The loss between the student's outputs and the teacher's: `joint` (the error of every
     segment's output, and the teacher's soft targets), `soft-target` (soft targets, and

@@ -9,6 +9,7 @@ __all__ = ["TrainingLength", "training_length"]
 _SCALE = 800.0
 _BLOCKWISE_SHARE = 0.2
 _LEAST_STEPS = 200, 50  # of fine-tuning and of the teacher-fed phase
+_FEW_IMAGES, _FEW_STEPS = 1000, 300
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ def training_length(images: int, steps: int, depth: int, parameters: int) -> Tra
 
     A shallow student, or one with few parameters, which follow from width and target, needs more
     epochs; more images need fewer, though more steps. The exponents are fitted to the networks and
-    numbers of images in docs/quality.md.
+    numbers of images in docs/quality.md. Below 1,000 images all steps are teacher-fed, since
+    training the whole student on few images loses what its blocks have learnt, see
+    docs/few-images.md.
 
     Args:
         images: Training images of an epoch.
@@ -38,8 +41,10 @@ def training_length(images: int, steps: int, depth: int, parameters: int) -> Tra
         parameters: The student's parameters, if every block is replaced.
 
     Returns:
-        The epochs, at least one of each, and at least some hundred steps.
+        The epochs, at least some hundred steps.
     """
+    if images < _FEW_IMAGES:
+        return TrainingLength(teacher_fed=-(-_FEW_STEPS // steps), fine_tuning=0)
     size = max(1, depth) ** (1 / 2) * max(1, parameters) ** (1 / 5)
     epochs = _SCALE / (images ** (1 / 8) * size)
     tuning, blockwise = _LEAST_STEPS

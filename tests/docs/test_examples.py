@@ -88,6 +88,7 @@ def _short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train a tenth of the steps in examples that run in this process, where they leave it open."""
     monkeypatch.setattr("pbkd.planning.training_length._SCALE", 80)
     monkeypatch.setattr("pbkd.planning.training_length._LEAST_STEPS", (20, 5))
+    monkeypatch.setattr("pbkd.planning.training_length._FEW_STEPS", 30)
 
 
 @pytest.fixture

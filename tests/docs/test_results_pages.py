@@ -48,6 +48,28 @@ def test_the_table_of_results_is_its_csv() -> None:
     assert all(f"`{run['command']}`" in text for run in runs)
 
 
+def test_the_table_of_few_images_is_its_csv() -> None:
+    with (ROOT / "docs" / "few-images.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    teacher = 91.73
+    wanted = [
+        [
+            row["images"],
+            row["method"],
+            row["steps"],
+            f"{float(row['cpu_seconds']):.0f} s",
+            f"{100 * float(row['test_accuracy']):.2f} %",
+            f"{teacher - 100 * float(row['test_accuracy']):.2f}",
+        ]
+        for row in rows
+    ]
+    text = (ROOT / "docs" / "few-images.md").read_text()
+    shown = [row for row in table_rows(section_of(text, "How long")) if len(row) > 2]
+    assert shown == wanted
+    assert f"({teacher} %)" in text
+    assert training_length(999, 15, 18, 95_000) == TrainingLength(20, 0)
+
+
 def test_the_quality_studys_tables_are_its_csv() -> None:
     with (ROOT / "docs" / "quality.csv").open() as file:
         runs = {row["run"]: row for row in csv.DictReader(file)}

@@ -10,7 +10,7 @@ def length(images: int, depth: int, parameters: int) -> TrainingLength:
 
 
 def test_more_images_need_fewer_epochs_and_more_steps() -> None:
-    images = [500, 5_000, 50_000, 1_000_000]
+    images = [1_000, 5_000, 50_000, 1_000_000]
     epochs = [length(n, 18, 10_000).fine_tuning for n in images]
     steps = [n * e for n, e in zip(images, epochs, strict=True)]
     assert epochs == sorted(epochs, reverse=True)
@@ -23,5 +23,10 @@ def test_a_smaller_or_shallower_student_needs_more_epochs() -> None:
         assert epochs == sorted(set(epochs), reverse=True)
 
 
-def test_a_handful_of_images_still_gives_some_hundred_steps() -> None:
-    assert length(10, 54, 10**9) == TrainingLength(50, 200)
+def test_a_large_student_still_gets_some_hundred_steps() -> None:
+    assert length(1_000, 54, 10**12) == TrainingLength(4, 14)
+
+
+def test_few_images_train_blocks_alone() -> None:
+    assert length(10, 54, 10**5) == TrainingLength(300, 0)
+    assert length(999, 18, 10**5) == TrainingLength(20, 0)
