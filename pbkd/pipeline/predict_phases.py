@@ -112,6 +112,7 @@ def _extent(planned: PlannedRun, names: tuple[str, ...]) -> RunExtent:
         epoch_steps=steps_per_epoch(task.data.train, config.batch_size),
         gradient_bytes=gradient_bytes,
         exchanges=exchanges,
+        augmented_per_image=task.data.augmentation.is_per_image,
     )
 
 

@@ -36,6 +36,7 @@ class RunExtent:
         epoch_steps: Steps of each.
         gradient_bytes: Size of the student's gradients.
         exchanges: Exchanges of workers that train the student together, per step.
+        augmented_per_image: Whether each of them can augment its own rows of a batch alone.
     """
 
     batch_size: int
@@ -47,6 +48,7 @@ class RunExtent:
     epoch_steps: int
     gradient_bytes: int = 0
     exchanges: int = 0
+    augmented_per_image: bool = False
 
 
 def shared_passes(
@@ -75,7 +77,7 @@ def shared_passes(
             phase="fine-tuning",
             cost=_training_cost(replaced, teacher, kept, extent),
             steps=epoch_steps,
-            loads_whole_batches=True,
+            loads_whole_batches=not extent.augmented_per_image,
         ),
         _evaluation("fine-tuning", forward, extent.epochs * validation),
         _evaluation("evaluation", forward, (1 + recalibrated + tuned) * test),

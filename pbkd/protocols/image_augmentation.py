@@ -31,7 +31,8 @@ class ImageAugmentation(Protocol):
     ) -> Tensor | tuple[Tensor, Tensor | None]:
         """Augment a batch.
 
-        Called in every worker for each training batch, and in the host process for fine-tuning.
+        Called in every worker for each training batch; fine-tuning by one worker calls it in the
+        host process.
 
         An augmentation that mixes images takes `labels`, too: float32 (B, classes), where each row
         adds up to 1; None if the images have no labels. It returns a pair of images and labels.

@@ -120,6 +120,6 @@ def newest_checkpoint(
 
 
 def _layout(state: Mapping[str, Tensor]) -> str:
-    """Return a digest of the names and shapes of a network's tensors."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    """Return a digest of the names and shapes of a network's tensors, in any order."""
+    shapes = sorted((name, tuple(tensor.shape)) for name, tensor in state.items())
     return hashlib.sha256(str(shapes).encode()).hexdigest()

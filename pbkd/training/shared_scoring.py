@@ -24,7 +24,7 @@ def predict_together(
 ) -> Tensor:
     """Predict the class of every image; each worker predicts some of the batches.
 
-    The batches are those of one worker, so that the classes are the same bit by bit.
+    One worker would make the same batches, so that the classes are the same bit by bit.
 
     Args:
         network: The same network in all workers, each on its own device.
