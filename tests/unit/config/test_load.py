@@ -162,13 +162,13 @@ def test_options_without_a_name_go_to_the_strategy_that_is_there() -> None:
 
 @dataclass
 class Other:
-    model: dict[str, Any]
+    teacher: dict[str, Any]
     epochs: int = 1
 
 
 def test_any_dataclass_can_be_put_together_from_layers() -> None:
     start = Other({"name": "vgg16", "depth": 1})
-    merged = merge_layer(start, read_overrides(["epochs=2", "model=vgg11", "model.width=3"]))
+    merged = merge_layer(start, read_overrides(["epochs=2", "teacher=vgg11", "teacher.width=3"]))
     assert merged == Other({"name": "vgg11", "width": 3}, 2)
     assert start == Other({"name": "vgg16", "depth": 1})
     with pytest.raises(ConfigError, match="unknown key 'workers'"):
