@@ -76,7 +76,7 @@ def check_phase_steps(
     """
     expected = {
         "teacher-fed": blocks * steps * (config.distill.epochs or 0),
-        "student-fed": blocks * steps * (config.distill.student_fed_epochs or 0),
+        "student-fed": blocks * steps * config.distill.student_fed_epochs,
         "fine-tuning": steps * (config.finetune.epochs or 0),
     }
     for phase, count in expected.items():

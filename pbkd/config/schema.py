@@ -81,7 +81,7 @@ class FineTuneConfig:
     cross-entropy with the labels), or any loss of the blockwise phases."""
     optimiser: dict[str, Any] = _choice("adamw")
     """`adamw`, `sgd`, or a plugin's optimiser."""
-    lr: float = 0.003
+    lr: float = 0.001
     """Peak learning rate."""
     schedule: dict[str, Any] = _choice("cosine")
     """The learning rate schedule: `cosine`, `linear` or `constant`, or a plugin's."""

@@ -77,7 +77,7 @@ class CostWatch:
         distill, finetune = planned.config.distill, planned.config.finetune
         epochs = {
             "teacher-fed": distill.epochs or 0,
-            "student-fed": distill.student_fed_epochs or 0,
+            "student-fed": distill.student_fed_epochs,
             "fine-tuning": finetune.epochs or 0,
         }
         self.ctx.log.emit(plan_event(self.ctx.folder, epochs, self.plan, table, {}))

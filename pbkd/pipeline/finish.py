@@ -73,7 +73,7 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
         WorkerError: If the student-fed phase fails.
     """
     config, task = ctx.planned.config, ctx.task
-    kept = train_student_fed(ctx, kept, config.distill.student_fed_epochs or 0)
+    kept = train_student_fed(ctx, kept, config.distill.student_fed_epochs)
     by_block = {candidate_of(name)[0]: module for name, module in kept.accepted.items()}
     student = assemble(task.chain, by_block)
     stages, notes = _refine(ctx, student, tuple(kept.accepted))

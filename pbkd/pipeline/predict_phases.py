@@ -91,7 +91,7 @@ def measure_work(planned: PlannedRun) -> RunWork:
         build_seconds=planned.build_seconds,
         loading=loading,
         student_fed=student_fed_costs(plan, names),
-        student_fed_steps=phase_workload(task, config.distill.student_fed_epochs or 0).steps,
+        student_fed_steps=phase_workload(task, config.distill.student_fed_epochs).steps,
         passes=shared_passes(plan, names, extent),
         serial=serial_work(plan, names, extent, loading),
     )

@@ -197,7 +197,7 @@ def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str
         ctx.log.emit(Note(text=note))
     epochs = {
         "teacher-fed": config.distill.epochs or 0,
-        "student-fed": config.distill.student_fed_epochs or 0,
+        "student-fed": config.distill.student_fed_epochs,
         "fine-tuning": config.finetune.epochs or 0,
     }
     table = cost_table(ctx.planned)
