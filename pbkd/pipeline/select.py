@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "select"]
 
+_HIGH = 0.9
 _FEW = 100  # validation images of which one or two must not reject a candidate
 
 
@@ -134,7 +135,7 @@ def _accept(
         reason = None
         if _loss(score, images) > max_drop:
             change = loss_text(score.drop, score.interval, images, "validation")
-            reason = f"alone it {change}, over {100 * max_drop:g}"
+            reason = f"alone it {change}, over {100 * max_drop:g}{_cure(trained[name])}"
         blocks[name] = replace(
             trained[name],
             solo_drop=score.drop,
@@ -153,6 +154,14 @@ def _accept(
         )
         emit(event)
     return blocks
+
+
+def _cure(block: BlockResult) -> str:
+    """Name the learning rate if the loss is high; a relative error of 1 is that of zeros."""
+    losses = block.teacher_fed_losses
+    if not losses or losses[-1] < _HIGH:
+        return ""
+    return f"; its last loss is {losses[-1]:.3g}: if its training diverged, lower distill.lr"
 
 
 def _loss(score: SoloScore, images: int) -> float:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pbkd.core.events import BlockScored, Event
 from pbkd.core.intervals import difference_interval
 from pbkd.pipeline.select import _accept
@@ -32,3 +34,17 @@ def test_one_of_few_images_rejects_nothing() -> None:
     scores = dict(zip(names, (solo(1, 0, 5), solo(5, 0, 5)), strict=True))
     blocks = _accept(dict.fromkeys(names, BLOCK), scores, 0.15, 5, lambda _event: None)
     assert [block.replaced for block in blocks.values()] == [True, False]
+
+
+def test_a_rejected_block_with_a_high_loss_names_the_learning_rate() -> None:
+    blocks = {
+        "low": replace(BLOCK, teacher_fed_losses=(2.0, 0.9)),
+        "high": replace(BLOCK, teacher_fed_losses=(3.6, 110.9)),
+    }
+    scores = dict.fromkeys(blocks, solo(20, 2, 60))
+    low, high = _accept(blocks, scores, 0.15, 60, lambda _event: None).values()
+    assert low.reason is not None
+    assert low.reason.endswith("over 15")
+    assert high.reason == (
+        f"{low.reason}; its last loss is 111: if its training diverged, lower distill.lr"
+    )
