@@ -38,7 +38,7 @@ def test_one_of_few_images_rejects_nothing() -> None:
 
 def test_a_rejected_block_with_a_high_loss_names_the_learning_rate() -> None:
     blocks = {
-        "low": replace(BLOCK, teacher_fed_losses=(2.0, 0.9)),
+        "low": replace(BLOCK, teacher_fed_losses=(2.0, 0.5)),
         "high": replace(BLOCK, teacher_fed_losses=(3.6, 110.9)),
     }
     scores = dict.fromkeys(blocks, solo(20, 2, 60))
