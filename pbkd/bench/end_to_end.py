@@ -15,9 +15,12 @@ import torch
 
 from pbkd.bench.presets import find_preset
 from pbkd.bench.result import Spread
+from pbkd.bench.rig import calibrate
 from pbkd.bench.run_checks import PhaseSteps, check_phase_steps, check_students
 from pbkd.config.load import load_config
 from pbkd.core.process import thread_count
+from pbkd.models.teacher import build_network
+from pbkd.models.weights import write_weights
 from pbkd.pipeline.run import run
 
 if TYPE_CHECKING:
@@ -131,11 +134,13 @@ def run_end_to_end(registry: Registry, name: str, folder: Path, rounds: int) -> 
             differ.
     """
     preset = find_preset(name)
+    weights = folder / "teacher.safetensors"
+    _write_teacher(registry, preset, weights)
     phases: dict[str, list[Sequence[PhaseResult]]] = {each: [] for each in _BY_PROCEDURE}
     for _ in range(rounds):
         folders = {}
         for procedure, changes in _BY_PROCEDURE.items():
-            config = _config(preset, folder / "runs", changes)
+            config = _config(preset, weights, folder / "runs", changes)
             result = _checked_run(procedure, config, registry)
             folders[procedure] = Path(result.folder)
             phases[procedure].append(result.phases)
@@ -163,13 +168,21 @@ def _checked_run(procedure: str, config: RunConfig, registry: Registry) -> RunRe
     return result
 
 
-def _config(preset: Preset, out: Path, changes: Mapping[str, Any]) -> RunConfig:
+def _write_teacher(registry: Registry, preset: Preset, path: Path) -> None:
+    """Write random weights, with which all workers of all runs begin."""
+    torch.manual_seed(0)
+    network = build_network(registry, preset.teacher)
+    calibrate(network, torch.randn(preset.batch_size, *preset.image_shape))
+    write_weights(path, network.state_dict())
+
+
+def _config(preset: Preset, weights: Path, out: Path, changes: Mapping[str, Any]) -> RunConfig:
     """Return the configuration of a run of a few steps; every replacement is accepted."""
     channels, height, width = preset.image_shape
     images = -(-_STEPS * preset.batch_size * 10 // 9)  # a tenth is held out for validation
     data = {"name": "synthetic", "channels": channels, "height": height, "width": width}
     settings = {
-        "teacher": {**preset.teacher, "weights": "random"},
+        "teacher": {**preset.teacher, "weights": str(weights)},
         "data": {**data, "count": images},
         "builder": preset.builder,
         "batch_size": preset.batch_size,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pbkd.training.optimisation import Optimisation
     from pbkd.training.replicas import ReplicaGroup
 
-__all__ = ["Rig", "build_rigs"]
+__all__ = ["Rig", "build_rigs", "calibrate"]
 
 
 @dataclass(kw_only=True)
@@ -98,7 +98,7 @@ def build_rigs(
     network = build_network(registry, preset.teacher).to(device)
     shape = (preset.batch_size, *preset.image_shape)
     images = [torch.randn(shape, device=device) for _ in range(preset.distinct_steps)]
-    _calibrate(network, images[0])
+    calibrate(network, images[0])
     chain = pick_partitioner(registry, {"name": "auto"}, freeze(network)).partition(network)
     names = replaceable(chain, RunConfig().keep)
     builder = registry.create("builder", preset.builder)
@@ -136,8 +136,8 @@ def build_rigs(
     )
 
 
-def _calibrate(network: nn.Module, images: Tensor) -> None:
-    """Set BatchNorm statistics from a batch, so that activations keep their scale."""
+def calibrate(network: nn.Module, images: Tensor) -> None:
+    """Set a network's BatchNorm statistics from a batch, so that activations keep their scale."""
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.momentum = None
