@@ -148,9 +148,12 @@ def _plan_of(check: CostCheck, split: NewSplit, text: str) -> Plan:
 
 def _describe(check: CostCheck, split: NewSplit | None) -> str:
     sign = "longer" if check.off > 0 else "shorter"
+    milliseconds = (
+        f"{1e3 * check.measured_seconds:.3g} instead of {1e3 * check.planned_seconds:.3g}"
+    )
     text = (
-        f"In its first steps, block '{check.worst}' took {abs(check.off):.0%} {sign} than planned"
-        f" ({1e3 * check.measured_seconds:.3g} instead of {1e3 * check.planned_seconds:.3g} ms)"
+        f"In its first steps, block '{check.worst}' took {100 * abs(check.off):.0f} % {sign} than"
+        f" planned ({milliseconds} ms)"
     )
     if abs(check.off) <= TOLERANCE:
         return f"{text}, no other block differed by more."
