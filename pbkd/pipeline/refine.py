@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Stage", "assembled_stage", "fine_tune", "recalibrate_student"]
 
+_UNHELPFUL = (
+    " No epoch was better, so the student stays as it was; if the losses rose, lower finetune.lr."
+)
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -113,7 +117,7 @@ def fine_tune(
         )
     return Stage(copy_state(student), best), (
         f"Fine-tuning took {_score_name(task)} from {100 * before.validation:.2f} to"
-        f" {100 * best:.2f} %."
+        f" {100 * best:.2f} %." + _UNHELPFUL * (best <= before.validation)
     )
 
 
