@@ -12,7 +12,6 @@ from pbkd.pipeline.plan_workers import START_SECONDS
 from pbkd.planning.cost_check import TOLERANCE, check_costs
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.new_split import split_rest
-from pbkd.planning.scheduler_choice import schedulers
 from pbkd.report.numbers import duration
 from pbkd.runs.plan_files import plan_event, write_plan
 from pbkd.runs.split_request import request_split, withdraw_split
@@ -74,13 +73,7 @@ class CostWatch:
         planned = replace(self.ctx.planned, plan=self.plan)
         table = cost_table(planned)
         write_plan(self.ctx.folder, self.plan, table)
-        distill, finetune = planned.config.distill, planned.config.finetune
-        epochs = {
-            "teacher-fed": distill.epochs or 0,
-            "student-fed": distill.student_fed_epochs,
-            "fine-tuning": finetune.epochs or 0,
-        }
-        self.ctx.log.emit(plan_event(self.ctx.folder, epochs, self.plan, table, {}))
+        self.ctx.log.emit(plan_event(self.ctx.folder, planned.epochs, self.plan, table, {}))
         return replace(
             assignment,
             schedule=self.plan.schedule,
@@ -112,10 +105,10 @@ class CostWatch:
         left = {
             p.name: max(0, self.epochs - self._done.get(p.name, 0) - 1) for p in check.plan.trained
         }
-        config, build = self.ctx.planned.config, self.ctx.planned.build_seconds
-        candidates = schedulers(config.scheduler, self.ctx.registry)
+        planned = self.ctx.planned
+        restart_seconds = START_SECONDS + planned.build_seconds
         try:
-            return split_rest(check.plan, candidates, left, START_SECONDS + build)
+            return split_rest(check.plan, planned.schedulers, left, restart_seconds)
         except ScheduleError:
             return None
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pbkd.planning.plan import Plan
     from pbkd.planning.run_work import RunWork
     from pbkd.plugin.registry import Registry
-    from pbkd.protocols import Launcher, Selector
+    from pbkd.protocols import Launcher, Scheduler, Selector
     from pbkd.training.task import DistillationTask
 
 
@@ -59,6 +59,7 @@ class PlannedRun:
         replacements: The untrained replacements, by candidate.
         build_seconds: Seconds of building the replacements.
         launcher: What starts the workers.
+        schedulers: The schedulers to choose from, by name.
         selector: What selects the candidates under a budget.
         inputs: What a program has in memory, if it started the run.
         phases: The predicted seconds of every phase after planning.
@@ -72,11 +73,22 @@ class PlannedRun:
     replacements: Mapping[str, nn.Module]
     build_seconds: float
     launcher: Launcher
+    schedulers: Mapping[str, Scheduler]
     selector: Selector
     inputs: InMemoryInputs | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
     work: RunWork | None = None
     sharing: Mapping[str, tuple[Worker, ...]] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> dict[str, int]:
+        """The epochs of each training phase."""
+        distill = self.config.distill
+        return {
+            "teacher-fed": distill.epochs or 0,
+            "student-fed": distill.student_fed_epochs,
+            "fine-tuning": self.config.finetune.epochs or 0,
+        }
 
 
 def plan_run(
@@ -108,9 +120,7 @@ def plan_run(
     proposals = propose_all(registry, strategies, task, config.keep, config.seed, recorded or {})
     proposals = drop_without_features(proposals, strategies.loss, task.chain)
     replacements = _replacements(proposals)
-    losses = apply_to_blocks(strategies.loss, task.chain, task.dtype)
-    try_on_blocks(losses, task.feeding, replacements, task.images.to(task.dtype))
-    _check_training(strategies, resolve(config, task, proposals, 1), task)
+    _check_training(strategies, resolve(config, task, proposals, 1), task, replacements)
     plans = []
     for workers in groups:
         resolved = resolve(config, task, proposals, len(workers))
@@ -126,6 +136,7 @@ def plan_run(
         replacements=replacements,
         build_seconds=sum(p.seconds for p in proposals.values()),
         launcher=strategies.launcher,
+        schedulers=strategies.schedulers,
         selector=selector,
         inputs=inputs,
     )
@@ -183,9 +194,16 @@ def _workload(task: DistillationTask, config: RunConfig) -> Workload:
     return phase_workload(task, epochs, config.cache_gigabytes)
 
 
-def _check_training(strategies: Strategies, config: RunConfig, task: DistillationTask) -> None:
-    """Check optimisers, the learning rates of all steps, and the loss of fine-tuning."""
+def _check_training(
+    strategies: Strategies,
+    config: RunConfig,
+    task: DistillationTask,
+    replacements: Mapping[str, nn.Module],
+) -> None:
+    """Check both losses, optimisers, and the learning rates of all steps."""
     blockwise, whole = strategies.optimisation, strategies.fine_tuning
+    losses = apply_to_blocks(strategies.loss, task.chain, task.dtype)
+    try_on_blocks(losses, task.feeding, replacements, task.images.to(task.dtype))
     check_optimiser(blockwise.optimiser, blockwise.weight_decay, task.device)
     for epochs in (config.distill.epochs, config.distill.student_fed_epochs):
         steps = (epochs or 0) * steps_per_epoch(task.training.train, config.batch_size)

@@ -195,14 +195,9 @@ def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str
     damaged = event_faults(ctx.folder, {})
     for note in (*ctx.registry.notes, *input_notes(ctx.task), *restored, *damaged):
         ctx.log.emit(Note(text=note))
-    epochs = {
-        "teacher-fed": config.distill.epochs or 0,
-        "student-fed": config.distill.student_fed_epochs,
-        "fine-tuning": config.finetune.epochs or 0,
-    }
     table = cost_table(ctx.planned)
     phases = {**ctx.clock.seconds, **ctx.planned.phases}
-    ctx.log.emit(plan_event(ctx.folder, epochs, ctx.plan, table, phases))
+    ctx.log.emit(plan_event(ctx.folder, ctx.planned.epochs, ctx.plan, table, phases))
     return restored
 
 
