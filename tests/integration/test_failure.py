@@ -159,7 +159,8 @@ def test_a_block_that_diverged_succeeds_the_second_time(
     result, events = _run(plugin, [*short, f"workers={workers}"])
     block = _block(result, "conv2_1")
     assert block.first_failure == "its training diverged (the loss of epoch 1 is nan)"
-    assert block.replaced == (block.solo_drop is not None and block.solo_drop <= 0.15)
+    assert block.solo_interval  # of few images: its lower end decides
+    assert block.replaced == (block.solo_interval[0] <= 0.15)
     assert len(block.teacher_fed_losses) == 2
     assert any("'conv2_1' was trained a second time" in note for note in result.notes)
     epochs = [e for e in events if isinstance(e, EpochDone)]

@@ -156,6 +156,10 @@ def test_every_epoch_of_fine_tuning_stays_in_the_scrollback(
     folder.mkdir()
     (folder / "config.yaml").touch()
     phase, count = "fine-tuning", 45
+
+    def wait_for_epoch(epoch: int) -> None:
+        terminal.wait(lambda lines: any(f"epoch {epoch}:" in line for line in lines))
+
     with locked(folder):
         record_event(folder, "host", PhaseStarted(phase=phase))
         job = JobStarted(
@@ -169,9 +173,10 @@ def test_every_epoch_of_fine_tuning_stays_in_the_scrollback(
                 worker=None, phase=phase, block="student", epoch=epoch, loss=0.5, accuracy=0.75
             )
             record_event(folder, "host", done)
-            if epoch == count // 2:
+            if epoch == count // 2:  # not while rows are drawn, which no program can notice
+                wait_for_epoch(epoch)
                 terminal.resize(70, 20)
-        terminal.wait(lambda lines: any(f"epoch {count}:" in line for line in lines))
+        wait_for_epoch(count)
         lines = terminal.lines("-S", "-", "-J")
         terminal.type("C-c")
     printed = [line for line in lines if line.startswith("fine-tuning, epoch")]
