@@ -91,10 +91,12 @@ def guarded(folder: Path) -> Iterator[None]:
     handlers = [signal.signal(number, _too_long) for number in (signal.SIGPROF, signal.SIGALRM)]
     signal.setitimer(signal.ITIMER_PROF, SLOWEST)
     signal.setitimer(signal.ITIMER_REAL, _HANGS)
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # of late imports
     _Guard.inside, _Guard.seen = folder, []
     try:
         yield
     finally:
+        sys.dont_write_bytecode = writes_bytecode
         _Guard.inside = None
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
