@@ -217,4 +217,7 @@ def _check_weights(out: Path, wanted: Undisturbed, what: str) -> None:
     if run is None:
         raise FaultError("the run folder is gone")
     if digests(run) != wanted.weights:
-        raise FaultError("other weights")
+        found = digests(run)
+        names = sorted({*found, *wanted.weights})
+        differing = [n for n in names if found.get(n) != wanted.weights.get(n)]
+        raise FaultError(f"other weights: {', '.join(differing)}")
