@@ -29,6 +29,7 @@ _CHANGES = (
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # These make code of names that pbkd and torch wrote: dataclasses, modules, networks of torch.fx.
 _MAKERS = (
+    "_pytest/assertion/rewrite.py",
     "dataclasses.py",
     "typing.py",
     "inspect.py",
