@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from pbkd.core.blocks import candidate_of
-from pbkd.core.events import EpochDone, JobStarted
 from pbkd.errors import RunFolderError
 from pbkd.execution.heartbeat import heartbeat_per_item
 from pbkd.execution.process_group import process_group
@@ -23,6 +22,7 @@ from pbkd.training.finetune import TrainingHooks, train_network
 from pbkd.training.link import split_rows
 from pbkd.training.replicas import ReplicaGroup
 from pbkd.training.throughput import begin_job
+from pbkd.training.training_events import TrainingEvents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,34 +106,29 @@ def _hooks(part: StudentPart, student: nn.Module, epochs: int, images: int) -> T
         raise RunFolderError(
             f"no checkpoint of fine-tuning in '{store.folder}' can be read: resume the run."
         )
+    events = TrainingEvents(
+        emit=partial(record_event, part.folder, f"rank{part.rank}"),
+        phase=FINE_TUNING,
+        network=STUDENT,
+        epochs=epochs,
+        images=images,
+        worker=part.rank,
+    )
     return TrainingHooks(
-        partial(_record_epoch, part.folder) if is_first else _ignore_epoch,
+        events.epoch_finished if is_first else _ignore_epoch,
         store,
         is_first,
-        partial(_start_pace, part, epochs, images),
+        partial(_start_pace, events),
     )
-
-
-def _record_epoch(folder: Path, epoch: int, loss: float, score: float) -> None:
-    event = EpochDone(
-        worker=0, phase=FINE_TUNING, block=STUDENT, epoch=epoch + 1, loss=loss, accuracy=score
-    )
-    record_event(folder, "rank0", event)
 
 
 def _ignore_epoch(_epoch: int, _loss: float, _score: float) -> None:
     pass
 
 
-def _start_pace(part: StudentPart, epochs: int, images: int, begun: int, steps: int) -> Pace:
-    job = JobStarted(
-        worker=part.rank,
-        phase=FINE_TUNING,
-        blocks=(STUDENT,) if begun < epochs else (),
-        begun=begun,
-        epochs=epochs,
-        steps=steps,
-        images=images,
-    )
-    counted = begin_job(job, partial(record_event, part.folder, f"rank{part.rank}"))
+def _start_pace(events: TrainingEvents, begun: int, steps: int) -> Pace:
+    job = events.job(begun, steps)
+    if begun == events.epochs:
+        job = replace(job, blocks=())
+    counted = begin_job(job, events.emit)
     return lambda items: heartbeat_per_item(counted(items))

@@ -5,25 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbkd.core.events import EpochDone, JobStarted
 from pbkd.pipeline.student_tuning import tune_on_workers
 from pbkd.runs.assignment import FINE_TUNING, STUDENT
 from pbkd.runs.progress import checkpoint_store
 from pbkd.training.best_state import copy_state
 from pbkd.training.finetune import TrainingHooks, train_network
 from pbkd.training.recalibration import recalibrate
-from pbkd.training.throughput import begin_job
+from pbkd.training.training_events import TrainingEvents
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from torch import Tensor, nn
 
-    from pbkd.core.events import Emit
     from pbkd.pipeline.context import RunContext
     from pbkd.training.finetune import TrainingSettings
     from pbkd.training.task import DistillationTask
-    from pbkd.training.throughput import Pace
 
 
 __all__ = ["Stage", "assembled_stage", "fine_tune", "recalibrate_student"]
@@ -127,31 +124,12 @@ def _score_name(task: DistillationTask) -> str:
 
 def _hooks(ctx: RunContext, settings: TrainingSettings, initial_score: float) -> TrainingHooks:
     """Report fine-tuning as events, and keep checkpoints in the run folder."""
-    emit: Emit = ctx.log.emit
-    images = min(settings.batch_size, len(ctx.task.data.train))
-
-    def start_pace(begun: int, steps: int) -> Pace:
-        job = JobStarted(
-            worker=None,
-            phase=FINE_TUNING,
-            blocks=(STUDENT,),
-            begun=begun,
-            epochs=settings.epochs,
-            steps=steps,
-            images=images,
-        )
-        return begin_job(job, emit)
-
-    def epoch_finished(epoch: int, loss: float, score: float) -> None:
-        event = EpochDone(
-            worker=None,
-            phase=FINE_TUNING,
-            block=STUDENT,
-            epoch=epoch + 1,
-            loss=loss,
-            accuracy=score,
-        )
-        emit(event)
-
+    events = TrainingEvents(
+        emit=ctx.log.emit,
+        phase=FINE_TUNING,
+        network=STUDENT,
+        epochs=settings.epochs,
+        images=min(settings.batch_size, len(ctx.task.data.train)),
+    )
     store = checkpoint_store(ctx.folder, FINE_TUNING, STUDENT, writer="host")
-    return TrainingHooks(epoch_finished, store, True, start_pace, initial_score)
+    return TrainingHooks(events.epoch_finished, store, True, events.start_pace, initial_score)

@@ -11,7 +11,7 @@ import torch
 from pbkd.config.schema import RunConfig
 from pbkd.config.yaml_values import dump
 from pbkd.core.devices import pick_device
-from pbkd.core.events import EpochDone, JobStarted, Note, PhaseStarted
+from pbkd.core.events import Note, PhaseStarted
 from pbkd.core.files import file_digest, write_file
 from pbkd.core.process import keep_freed_memory
 from pbkd.core.seeding import derive_seed
@@ -29,7 +29,7 @@ from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_networ
 from pbkd.training.inputs import fit_inputs
 from pbkd.training.optimisation import create_optimisation
 from pbkd.training.optimisation_check import check_optimiser, check_schedule
-from pbkd.training.throughput import begin_job
+from pbkd.training.training_events import TrainingEvents
 from pbkd.zoo.provenance import override_words
 from pbkd.zoo.training_recipe import has_trained_weights, resolved, training_recipe
 
@@ -220,32 +220,19 @@ def _initial_score(teacher: Teacher, data: Dataset, config: TrainConfig, emit: E
 def _hooks(name: str, settings: TrainingSettings, data: Dataset, emit: Emit) -> TrainingHooks:
     """Report the training as events."""
 
+    events = TrainingEvents(
+        emit=emit,
+        phase=_PHASE,
+        network=name,
+        epochs=settings.epochs,
+        images=min(settings.batch_size, len(data.train)),
+    )
+
     def start_pace(begun: int, steps: int) -> Pace:
         emit(PhaseStarted(phase=_PHASE))
-        job = JobStarted(
-            worker=None,
-            phase=_PHASE,
-            blocks=(name,),
-            begun=begun,
-            epochs=settings.epochs,
-            steps=steps,
-            images=min(settings.batch_size, len(data.train)),
-        )
-        return begin_job(job, emit)
+        return events.start_pace(begun, steps)
 
-    def epoch_finished(epoch: int, loss: float, score: float) -> None:
-        emit(
-            EpochDone(
-                worker=None,
-                phase=_PHASE,
-                block=name,
-                epoch=epoch + 1,
-                loss=loss,
-                accuracy=score,
-            )
-        )
-
-    return TrainingHooks(epoch_finished, start_pace=start_pace)
+    return TrainingHooks(events.epoch_finished, start_pace=start_pace)
 
 
 def _write_halved(network: nn.Module, path: Path) -> Path:
