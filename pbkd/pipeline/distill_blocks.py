@@ -7,17 +7,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pbkd.core.events import BlockTrained, EpochDone
 from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import WorkerError
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline.cost_watch import CostWatch
-from pbkd.pipeline.launching import PhaseEvents, blocks_of, builders_of, launch_work
+from pbkd.pipeline.launching import PhaseEvents, blocks_of, builders_of, launch_assignment
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.relay_schedule import relay_schedule
 from pbkd.plugin.attribution import describe_strategy
-from pbkd.runs.assignment import Assignment, write_assignment
-from pbkd.runs.events import flush_events, follow_events, read_events
+from pbkd.runs.assignment import Assignment
+from pbkd.runs.events import flush_events
 from pbkd.runs.progress import finished_blocks
 from pbkd.runs.split_request import withdraw_split
 from pbkd.training.failures import OUT_OF_MEMORY, divergence_reason
@@ -25,7 +24,7 @@ from pbkd.training.failures import OUT_OF_MEMORY, divergence_reason
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pbkd.core.events import Emit, Event
+    from pbkd.core.events import BlockTrained, Emit, Event
     from pbkd.core.results import BlockResult
     from pbkd.pipeline.context import RunContext
     from pbkd.planning.plan import Plan
@@ -153,10 +152,7 @@ def _distill(
     """Have the candidates of a phase trained that are not; return the events of all."""
     folder, phase, launcher = ctx.folder, assignment.phase, ctx.planned.launcher
     withdraw_split(folder)
-    progress = PhaseEvents(phase, forward)
-    for event in read_events(folder):  # of a run that is resumed
-        if isinstance(event, EpochDone):
-            progress.see(event)
+    progress = PhaseEvents.of_run(folder, phase, forward)
     for event in finished_blocks(folder, phase).values():
         progress.see(event)
 
@@ -167,9 +163,7 @@ def _distill(
 
     next_part: Assignment | None = assignment
     while next_part and not all(name in progress.blocks for name in assignment.candidates):
-        write_assignment(folder, next_part)
-        with follow_events(folder, see, skip="host"):
-            launch_work(ctx.planned, folder, next_part.workers)
+        launch_assignment(ctx, next_part, see)
         next_part = watch.next_assignment(next_part) if watch is not None else None
     missing = [name for name in assignment.candidates if name not in progress.blocks]
     if missing:

@@ -11,6 +11,8 @@ from pbkd.core.events import BlockTrained, EpochDone
 from pbkd.errors import PbkdError, WorkerError, is_out_of_memory
 from pbkd.execution.worker import work
 from pbkd.plugin.attribution import describe_failure
+from pbkd.runs.assignment import write_assignment
+from pbkd.runs.events import follow_events, read_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
     from pbkd.core.blocks import Block
     from pbkd.core.events import Emit, Event
     from pbkd.core.schedule import Worker
+    from pbkd.pipeline.context import RunContext
     from pbkd.pipeline.plan import PlannedRun
     from pbkd.planning.plan import Plan
+    from pbkd.runs.assignment import Assignment
 
 
-__all__ = ["PhaseEvents", "blocks_of", "builders_of", "launch_work"]
+__all__ = ["PhaseEvents", "blocks_of", "builders_of", "launch_assignment"]
 
 
 def blocks_of(plan: Plan, names: Collection[str]) -> dict[str, Block]:
@@ -36,17 +40,23 @@ def builders_of(plan: Plan, names: Collection[str]) -> dict[str, dict[str, Any]]
     return {p.name: dict(p.builder) for p in plan.trained if p.name in names}
 
 
-def launch_work(planned: PlannedRun, folder: Path, workers: Sequence[Worker]) -> None:
-    """Have the workers do what the assignment in the run folder says.
+def launch_assignment(ctx: RunContext, assignment: Assignment, see: Emit) -> None:
+    """Have the workers do what an assignment says.
 
     Args:
-        planned: The run, with its launcher.
-        folder: The run folder.
-        workers: The workers of the assignment.
+        ctx: The run, with its launcher.
+        assignment: The assignment, which is written to the run folder.
+        see: Gets the events of the workers.
 
     Raises:
         WorkerError: The launcher fails.
     """
+    write_assignment(ctx.folder, assignment)
+    with follow_events(ctx.folder, see, skip="host"):
+        _launch(ctx.planned, ctx.folder, assignment.workers)
+
+
+def _launch(planned: PlannedRun, folder: Path, workers: Sequence[Worker]) -> None:
     launcher = planned.launcher
     try:
         launcher.launch(_work(planned), folder, workers)
@@ -79,6 +89,15 @@ class PhaseEvents:
         self._phase = phase
         self._forward = forward
         self._epochs: set[tuple[str, int]] = set()
+
+    @classmethod
+    def of_run(cls, folder: Path, phase: str, forward: Emit) -> PhaseEvents:
+        """Pass on the epochs that a run, if it is resumed, has behind it."""
+        events = cls(phase, forward)
+        for event in read_events(folder):
+            if isinstance(event, EpochDone):
+                events.see(event)
+        return events
 
     def see(self, event: Event) -> None:
         """Pass an event on, unless it is of another phase or a repetition."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbkd.core.events import EpochDone
 from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import WorkerError
-from pbkd.pipeline.launching import PhaseEvents, blocks_of, builders_of, launch_work
+from pbkd.pipeline.launching import PhaseEvents, blocks_of, builders_of, launch_assignment
 from pbkd.plugin.attribution import describe_strategy
-from pbkd.runs.assignment import FINE_TUNING, STUDENT, Assignment, write_assignment
-from pbkd.runs.events import flush_events, follow_events, read_events
+from pbkd.runs.assignment import FINE_TUNING, STUDENT, Assignment
+from pbkd.runs.events import flush_events
 from pbkd.runs.progress import checkpoint_store
 from pbkd.training.best_state import finished_training, newest_checkpoint, write_start
 
@@ -73,10 +72,5 @@ def _launch(ctx: RunContext, accepted: Collection[str], workers: Sequence[Worker
         blocks=blocks_of(ctx.plan, accepted),
         builders=builders_of(ctx.plan, accepted),
     )
-    write_assignment(ctx.folder, assignment)
-    progress = PhaseEvents(FINE_TUNING, ctx.log.forward)
-    for event in read_events(ctx.folder):  # of a run that is resumed
-        if isinstance(event, EpochDone):
-            progress.see(event)
-    with follow_events(ctx.folder, progress.see, skip="host"):
-        launch_work(ctx.planned, ctx.folder, workers)
+    progress = PhaseEvents.of_run(ctx.folder, FINE_TUNING, ctx.log.forward)
+    launch_assignment(ctx, assignment, progress.see)

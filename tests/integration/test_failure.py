@@ -154,7 +154,7 @@ def test_a_block_that_diverged_succeeds_the_second_time(
         assigned.append(assignment)
         write_assignment(folder, assignment)
 
-    monkeypatch.setattr("pbkd.pipeline.distill_blocks.write_assignment", write)
+    monkeypatch.setattr("pbkd.pipeline.launching.write_assignment", write)
     plugin = _plugin(tmp_path, "KIND = Diverging\n")
     result, events = _run(plugin, [*short, f"workers={workers}"])
     block = _block(result, "conv2_1")
