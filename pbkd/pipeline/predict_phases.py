@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["expected_candidates", "measure_loading", "plan_whole_run"]
 
 _LOADING_SECONDS = 0.1  # of the measurement
-_FEWEST_MACS = 2e11  # about ten seconds of a core
 
 
 def plan_whole_run(
@@ -68,21 +67,9 @@ def plan_whole_run(
     planned = plan_run(config, registry, inputs, recorded)
     work = measure_work(planned)
     rows = min(config.batch_size, len(planned.task.data.train))
-    workers = planned.plan.workers[:rows]
-    sharing = sharing_workers(work, workers, modelled_on) if _is_long(planned) else {}
+    sharing = sharing_workers(work, planned.plan.workers[:rows], modelled_on)
     planned = replace(planned, phases=_predict(planned, work, registry), sharing=sharing)
     return replace(planned, work=replace(work, planning_seconds=time.perf_counter() - start))
-
-
-def _is_long(planned: PlannedRun) -> bool:
-    """Whether fine-tuning is long enough to be shared, by a count of MACs.
-
-    Sums over several workers round differently: the weights of short runs do not depend on whether
-    the machine was busy while their costs were measured.
-    """
-    blocks = {each.block.name: each.macs_before for each in planned.plan.trained}
-    images = planned.epochs["fine-tuning"] * len(planned.task.data.train)
-    return 4 * sum(blocks.values()) * images > _FEWEST_MACS
 
 
 def measure_work(planned: PlannedRun) -> RunWork:
@@ -123,6 +110,7 @@ def _extent(planned: PlannedRun, names: tuple[str, ...]) -> RunExtent:
         recalibration_batches=config.recalibrate_batches,
         epochs=config.finetune.epochs or 0,
         epoch_steps=steps_per_epoch(task.data.train, config.batch_size),
+        training_images=len(task.data.train),
         gradient_bytes=gradient_bytes,
         exchanges=exchanges,
         augmented_per_image=task.data.augmentation.is_per_image,

@@ -11,7 +11,7 @@ from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Job, Schedule
 from pbkd.core.workload import Workload
 from pbkd.planning.cost_model import makespan
-from pbkd.planning.run_work import PHASES, SHARED
+from pbkd.planning.run_work import PHASES
 
 if TYPE_CHECKING:
     from pbkd.core.schedule import Worker
@@ -72,7 +72,7 @@ def sharing_workers(
         modelled: Returns what predicts the seconds of a schedule on some workers.
     """
     shared = {}
-    for phase in SHARED:
+    for phase in dict.fromkeys(each.phase for each in work.passes if each.is_shared):
         passes = [each for each in work.passes if each.phase == phase and each.steps]
         alone, together = (
             _passes_seconds(work, passes, some, modelled(some)) for some in (workers[:1], workers)
@@ -89,7 +89,7 @@ def serial_phases(work: RunWork, worker: Worker) -> dict[str, float]:
     """
     phases = {phase: work.serial.get(phase, 0.0) for phase in PHASES}
     for each in work.passes:
-        if each.phase not in SHARED:
+        if not each.is_shared:
             phases[each.phase] += _seconds_alone(work, each, worker)
     return {phase: seconds for phase, seconds in phases.items() if seconds}
 
@@ -131,7 +131,7 @@ def _passes_seconds(
 ) -> float:
     """Return the seconds of a phase's passes: on all workers, or on the first if that is faster."""
     alone = sum(_seconds_alone(work, each, workers[0]) for each in passes)
-    if len(workers) == 1 or not passes or passes[0].phase not in SHARED:
+    if len(workers) == 1 or not all(each.is_shared for each in passes):
         return alone
     together = sum(_seconds_together(work, each, workers, seconds_of) for each in passes)
     return min(alone, work.start_seconds + work.build_seconds + together)

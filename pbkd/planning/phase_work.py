@@ -20,6 +20,7 @@ __all__ = ["RunExtent", "serial_work", "shared_passes", "student_fed_costs"]
 
 _BACKWARD = 3  # a training step takes about three forward passes
 _SINGLE_IMAGE = 2  # an image alone takes about twice its share of a batch
+_FEWEST_MACS = 2e11  # of fine-tuning that is shared, about ten seconds of a core
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class RunExtent:
         recalibration_batches: Batches for re-estimating BatchNorm statistics.
         epochs: Epochs of fine-tuning.
         epoch_steps: Steps of each.
+        training_images: Images of the training split.
         gradient_bytes: Size of the student's gradients.
         exchanges: Exchanges of workers that train the student together, per step.
         augmented_per_image: Whether each of them can augment its own rows of a batch alone.
@@ -46,6 +48,7 @@ class RunExtent:
     recalibration_batches: int
     epochs: int
     epoch_steps: int
+    training_images: int
     gradient_bytes: int = 0
     exchanges: int = 0
     augmented_per_image: bool = False
@@ -69,20 +72,33 @@ def shared_passes(
     recalibrated, tuned = extent.recalibration_batches > 0, extent.epochs > 0
     validation = extent.validation_images / extent.batch_size
     test = extent.test_images / extent.batch_size
-    epoch_steps = extent.epochs * extent.epoch_steps
+    is_shared = _is_long(plan, extent)
     return (
         _evaluation("scoring", _solo_seconds(plan, teacher, labelled=extent.labelled), validation),
         _evaluation("recalibration", forward, (1 + recalibrated) * validation),
         SharedPass(
             phase="fine-tuning",
             cost=_training_cost(replaced, teacher, kept, extent),
-            steps=epoch_steps,
+            steps=extent.epochs * extent.epoch_steps,
             loads_whole_batches=not extent.augmented_per_image,
+            is_shared=is_shared,
         ),
-        _evaluation("fine-tuning", forward, extent.epochs * validation),
+        replace(
+            _evaluation("fine-tuning", forward, extent.epochs * validation), is_shared=is_shared
+        ),
         _evaluation("evaluation", forward, (1 + recalibrated + tuned) * test),
         _evaluation("evaluation", teacher, 0 if extent.labelled else test),
     )
+
+
+def _is_long(plan: Plan, extent: RunExtent) -> bool:
+    """Whether fine-tuning is long enough to be shared, by a count of MACs.
+
+    Sums over several workers round differently: the weights of short runs do not depend on whether
+    the machine was busy while their costs were measured.
+    """
+    blocks = {each.block.name: each.macs_before for each in plan.trained}
+    return 4 * sum(blocks.values()) * extent.epochs * extent.training_images > _FEWEST_MACS
 
 
 def serial_work(

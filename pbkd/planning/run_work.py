@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 
 from pbkd.core.blocks import BlockCost
 
-__all__ = ["PHASES", "SHARED", "Loading", "RunWork", "SharedPass"]
+__all__ = ["PHASES", "Loading", "RunWork", "SharedPass"]
 
 PHASES = ("teacher-fed", "scoring", "student-fed", "recalibration", "fine-tuning", "evaluation")
 """The phases after planning, in the order of a run."""
-
-SHARED = ("fine-tuning",)
-"""The phases whose passes all workers share if that is faster, with their start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +49,15 @@ class SharedPass:
         steps: Number of batches; a part of one for a short batch.
         loads_whole_batches: Whether each worker loads whole batches to take its rows, as in
             training, where augmentation depends on the whole batch.
+        is_shared: Whether all workers share the passes of the phase if that is faster, with their
+            start; else one does them alone.
     """
 
     phase: str
     cost: BlockCost
     steps: float
     loads_whole_batches: bool = False
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

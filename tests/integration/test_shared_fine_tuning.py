@@ -34,7 +34,6 @@ SETTINGS = [
 
 @pytest.fixture
 def _shared_however_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pbkd.pipeline.predict_phases._is_long", lambda _planned: True)
     monkeypatch.setattr(
         "pbkd.pipeline.predict_phases.sharing_workers",
         lambda _work, workers, _modelled: {"fine-tuning": workers} if len(workers) > 1 else {},

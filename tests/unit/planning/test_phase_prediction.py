@@ -23,7 +23,7 @@ def _planned(name: str, position: int, train: float, forward: float) -> PlannedB
         reason=None,
         parameters_before=4,
         parameters_after=1,
-        macs_before=4,
+        macs_before=10**9,
         macs_after=1,
         cost=BlockCost(name, 2.0 * position - 1, 2.0, train),
         forward_seconds=forward,
@@ -49,6 +49,7 @@ EXTENT = RunExtent(
     recalibration_batches=3,
     epochs=2,
     epoch_steps=5,
+    training_images=50,
     gradient_bytes=8_000,
     exchanges=6,
 )

@@ -37,7 +37,13 @@ RUN = RunWork(
     student_fed_steps=5_000,
     passes=(
         SharedPass(phase="scoring", cost=BlockCost("student", 0.0, 2.0, 0.0), steps=40),
-        SharedPass(phase="fine-tuning", cost=TRAINING, steps=20_000, loads_whole_batches=True),
+        SharedPass(
+            phase="fine-tuning",
+            cost=TRAINING,
+            steps=20_000,
+            loads_whole_batches=True,
+            is_shared=True,
+        ),
         SharedPass(phase="evaluation", cost=BlockCost("student", 0.0, 0.1, 0.0), steps=160),
     ),
     serial={"recalibration": 4.0, "evaluation": 2.0},
