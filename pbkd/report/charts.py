@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
-from pbkd.report.markup import Markup, element
+from pbkd.report.markup import Markup, element, join
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,10 +65,11 @@ def pair(figure: Figure) -> Markup:
     return picture(_PAIR, f"{figure.name}: {spoken}", *rows, class_="pair")
 
 
-def curves(name: str, series: Mapping[str, Sequence[float]], unit: str) -> Markup:
+def curves(name: str, series: Mapping[str, Sequence[float | None]], unit: str) -> Markup:
     """Return curves over epochs, one after another, on an axis from zero to the largest value.
 
-    Long curves are thinned; the last point stays.
+    Long curves are thinned; the last point stays. A value that has no place on the axis (None, NaN,
+    an infinity, a negative number) leaves a gap, and a sentence below names its epoch.
 
     Args:
         name: The subject, for the label.
@@ -76,7 +77,8 @@ def curves(name: str, series: Mapping[str, Sequence[float]], unit: str) -> Marku
         unit: The name of the horizontal axis.
     """
     width, _ = _CURVES
-    most = max((value for values in series.values() for value in values), default=0.0)
+    drawn = {label: [v for v in values if _has_place(v)] for label, values in series.items()}
+    most = max((value for values in drawn.values() for value in values), default=0.0)
     count = sum(map(len, series.values()))
     step = (width - _CURVES_LEFT - 10) / max(count - 1, 1)
     parts: list[Markup] = []
@@ -87,40 +89,61 @@ def curves(name: str, series: Mapping[str, Sequence[float]], unit: str) -> Marku
             parts += [*_curve(points, index), _text(f"key k{index}", legend, 12, label)]
             begin, legend = begin + len(values), legend + 7 * len(label) + 14
     spoken = "; ".join(
-        f"{label}: {values[0]:.4g} to {values[-1]:.4g}"
-        for label, values in series.items()
-        if values
+        f"{label}: {values[0]:.4g} to {values[-1]:.4g}" for label, values in drawn.items() if values
     )
-    return picture(
+    chart = picture(
         _CURVES,
         f"{name}: {spoken}",
         *_frame(width, most, count, unit),
         *parts,
         class_="curves",
     )
+    gaps = [said for label, values in series.items() if (said := _gaps(label, values))]
+    return join(chart, *(element("p", said, class_="why") for said in gaps))
+
+
+def _has_place(value: float | None) -> TypeGuard[float]:
+    return value is not None and 0 <= value < math.inf
+
+
+def _gaps(label: str, values: Sequence[float | None]) -> str:
+    """Name the first value that is not drawn, and how many there are; empty if there is none."""
+    missing = [(epoch, v) for epoch, v in enumerate(values, 1) if not _has_place(v)]
+    if not missing:
+        return ""
+    epoch, value = missing[0]
+    first = "not recorded" if value is None else f"{value:g}"
+    others = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return f"Not drawn: {label} of epoch {epoch}, which is {first}{others}."
 
 
 def _points(
-    values: Sequence[float], begin: int, step: float, most: float
-) -> list[tuple[float, float]]:
+    values: Sequence[float | None], begin: int, step: float, most: float
+) -> list[list[tuple[float, float]]]:
+    """Return the points of each uninterrupted part of a curve."""
     thinned = math.ceil(len(values) / _MOST_POINTS)
     kept = sorted({*range(0, len(values), thinned), len(values) - 1})
     height = _CURVES_BOTTOM - _CURVES_TOP
-    return [
-        (
-            _CURVES_LEFT + step * (begin + index),
-            _CURVES_BOTTOM - height * _share(values[index], most),
-        )
-        for index in kept
-    ]
+    lines: list[list[tuple[float, float]]] = [[]]
+    for index in kept:
+        value = values[index]
+        if _has_place(value):
+            y = _CURVES_BOTTOM - height * _share(value, most)
+            lines[-1].append((_CURVES_LEFT + step * (begin + index), y))
+        else:
+            lines.append([])
+    return [line for line in lines if line]
 
 
-def _curve(points: Sequence[tuple[float, float]], index: int) -> list[Markup]:
-    """Return a line through the points, and a dot on its last."""
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    x, y = points[-1]
-    dot = element("circle", class_=f"dot k{index}", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3)
-    return [element("polyline", class_=f"line k{index}", points=line), dot]
+def _curve(lines: Sequence[Sequence[tuple[float, float]]], index: int) -> list[Markup]:
+    """Return a line through the points of each part, and a dot on its last."""
+    parts: list[Markup] = []
+    for points in lines:
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        x, y = points[-1]
+        dot = element("circle", class_=f"dot k{index}", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3)
+        parts += [element("polyline", class_=f"line k{index}", points=line), dot]
+    return parts
 
 
 def _frame(width: float, most: float, count: int, unit: str) -> list[Markup]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_of
 from pbkd.core.events import EpochDone
@@ -140,22 +140,17 @@ def _fine_tuning(events: list[Event], score: str) -> Markup:
         for event in events
         if isinstance(event, EpochDone) and event.phase == "fine-tuning"
     }
-    series = {
-        "loss": [event.loss for event in epochs.values() if _is_plausible(event.loss)],
-        "accuracy": [e.accuracy for e in epochs.values() if _is_plausible(e.accuracy)],
-    }
-    if not all(series.values()):
+    if not epochs:
         return element("p", "No epochs of fine-tuning were recorded.", class_="why")
-    names = {"loss": "loss", "accuracy": f"validation {score}"}
+    series = {
+        "loss": [event.loss for event in epochs.values()],
+        f"validation {score}": [event.accuracy for event in epochs.values()],
+    }
     drawn = [
-        element("figure", curves("fine-tuning", {names[key]: values}, "fine-tuning epoch"))
-        for key, values in series.items()
+        element("figure", curves("fine-tuning", {label: values}, "fine-tuning epoch"))
+        for label, values in series.items()
     ]
     return element("div", *drawn, class_="tiles")
-
-
-def _is_plausible(value: float | None) -> TypeGuard[float]:
-    return value is not None and 0 <= value < 1e12
 
 
 def _chain(data: ReportData) -> Markup:

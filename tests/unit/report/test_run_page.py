@@ -13,6 +13,7 @@ from tests.unit.report.pages import (
     Page,
     block_event,
     drawn,
+    fine_tuning_epoch,
     finished,
     record,
     section,
@@ -114,6 +115,21 @@ def test_a_block_that_was_not_trained_says_so_in_the_place_of_a_curve() -> None:
     diverged = replace(untrained, job_seconds=2.0)
     text = run_page(record(finished(result(blocks=(diverged,)))))
     assert "No loss curve: no epoch had a finite loss." in section(text, "chain").text
+
+
+def test_a_loss_that_exploded_leaves_a_gap_in_its_curve_and_is_named() -> None:
+    losses = 4.0, float("nan"), float("inf"), 2.0
+    events: list[Event] = [fine_tuning_epoch(n, loss, 0.5) for n, loss in enumerate(losses, 1)]
+    stages = section(run_page(record(events=events)), "stages")
+    loss, score = stages.find("figure")
+    assert len(loss.find("polyline")) == 2
+    assert loss.find("title")[0].text == "fine-tuning: loss: 4 to 2"
+    assert "Not drawn: loss of epoch 2, which is nan, and 1 more." in loss.text
+    assert "fine-tuning epoch 1 to 4" in loss.text
+    assert len(score.find("polyline")) == 1
+    exploded = section(run_page(record(events=events[1:2])), "stages")
+    assert "Not drawn: loss of epoch 1, which is nan." in exploded.text
+    assert "validation" in exploded.find("figure")[1].text
 
 
 def test_candidates_are_told_of_where_there_were_several() -> None:
