@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,14 +39,38 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pbkd.models.in_memory import InMemoryInputs
+    from pbkd.plugin.registry import Registry
     from pbkd.training.relay import CreateGroup
+    from pbkd.training.task import DistillationTask
+
+__all__ = ["LaunchedWork", "epoch_batches", "work"]
 
 
-__all__ = ["epoch_batches", "work"]
+@dataclass(frozen=True)
+class LaunchedWork:
+    """What a launcher calls: `work` with what the host has for it.
+
+    Attributes:
+        registry: The host's plugins, for a worker in the host's process; not pickled.
+        task: The host's task, likewise.
+        inputs: The teacher and data of a program that passes them in memory, if any.
+    """
+
+    registry: Registry | None = None
+    task: DistillationTask | None = None
+    inputs: InMemoryInputs | None = None
+
+    def __call__(self, folder: Path, rank: int) -> None:
+        """Do one worker's part, see `work`."""
+        work(folder, rank, self)
+
+    def __reduce__(self) -> tuple[type[LaunchedWork], tuple[None, None, InMemoryInputs | None]]:
+        """Other processes load plugins, teacher and data themselves."""
+        return LaunchedWork, (None, None, self.inputs)
 
 
 @ordinary_modes()
-def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
+def work(folder: Path, rank: int, given: LaunchedWork | None = None) -> None:
     """Do one worker's part of a blockwise phase, or of fine-tuning.
 
     Each trained replacement is written to `folder/PHASE/NAME.safetensors`, and recorded as an
@@ -54,20 +79,24 @@ def work(folder: Path, rank: int, inputs: InMemoryInputs | None = None) -> None:
     Args:
         folder: The run folder, with configuration, assignment and initial weights.
         rank: This worker's rank in the assignment.
-        inputs: The teacher and data of a program that passes them in memory, if any.
+        given: What the host has loaded, or its program has in memory.
     """
+    given = given or LaunchedWork()
     keep_freed_memory()
     config = load_config(file=folder / "config.yaml")
     assignment = read_assignment(folder)
     worker = assignment.workers[rank]
     # The host has checked what the folder names.
-    registry = trusting_registry(config.plugins, config.teacher["name"], config.data["name"])
+    names = config.teacher["name"], config.data["name"]
+    registry = given.registry or trusting_registry(config.plugins, *names)
     builders = {
         name: registry.create("builder", choice) for name, choice in assignment.builders.items()
     }
     with thread_count(worker.threads):
-        task = build_task(config, registry, worker.device, inputs)
-        check_rows(folder, task.data)
+        task = given.task
+        if task is None or str(task.device) != worker.device:
+            task = build_task(config, registry, worker.device, given.inputs)
+            check_rows(folder, task.data)
         if assignment.phase == FINE_TUNING:
             batches = {"batch_size": config.batch_size, "seed": config.seed}
             settings = tuning_settings(registry, config.finetune, task, **batches)

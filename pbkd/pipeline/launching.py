@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from functools import partial
 from shlex import quote
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.events import BlockTrained, EpochDone
 from pbkd.errors import PbkdError, WorkerError, is_out_of_memory
-from pbkd.execution.worker import work
+from pbkd.execution.worker import LaunchedWork, work
 from pbkd.plugin.attribution import describe_failure
 from pbkd.runs.assignment import write_assignment
 from pbkd.runs.events import follow_events, read_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from pbkd.core.blocks import Block
     from pbkd.core.events import Emit, Event
     from pbkd.core.schedule import Worker
     from pbkd.pipeline.context import RunContext
-    from pbkd.pipeline.plan import PlannedRun
     from pbkd.planning.plan import Plan
     from pbkd.runs.assignment import Assignment
 
@@ -53,13 +51,13 @@ def launch_assignment(ctx: RunContext, assignment: Assignment, see: Emit) -> Non
     """
     write_assignment(ctx.folder, assignment)
     with follow_events(ctx.folder, see, skip="host"):
-        _launch(ctx.planned, ctx.folder, assignment.workers)
+        _launch(ctx, assignment.workers)
 
 
-def _launch(planned: PlannedRun, folder: Path, workers: Sequence[Worker]) -> None:
-    launcher = planned.launcher
+def _launch(ctx: RunContext, workers: Sequence[Worker]) -> None:
+    launcher, folder = ctx.planned.launcher, ctx.folder
     try:
-        launcher.launch(_work(planned), folder, workers)
+        launcher.launch(LaunchedWork(ctx.registry, ctx.task, ctx.planned.inputs), folder, workers)
     except (PbkdError, OSError):
         raise
     except Exception as error:
@@ -70,11 +68,6 @@ def _launch(planned: PlannedRun, folder: Path, workers: Sequence[Worker]) -> Non
             f"{describe_failure('launcher', launcher, 'launch', error)}: go on with another one, by"
             f" `pbkd run --resume {quote(str(folder))} launcher=local`."
         ) from error
-
-
-def _work(planned: PlannedRun) -> Callable[[Path, int], None]:
-    """The function that each worker executes, with a program's objects in memory bound to it."""
-    return partial(work, inputs=planned.inputs) if planned.inputs else work
 
 
 class PhaseEvents:

@@ -65,4 +65,5 @@ def digests(folder: Path) -> dict[str, str]:
 
 def undisturbed(out: Path) -> dict[str, str]:
     """Return the digests of what one worker gives, left alone."""
-    return digests(Path(run(load_config(settings(out)), build_registry()).folder))
+    config = load_config(settings(out))
+    return digests(Path(run(config, build_registry(config.plugins)).folder))

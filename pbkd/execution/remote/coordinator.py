@@ -134,7 +134,8 @@ class Coordinator:
         """
         from pbkd.execution import worker  # it takes most of a second to import
 
-        if work is not worker.work:
+        launched = isinstance(work, worker.LaunchedWork) and work.inputs is None
+        if not launched and work is not worker.work:
             raise WorkerError(
                 "the launcher 'torchrun' sends data but no code to its workers, which do the work"
                 " of `pbkd run` only: say launcher=local for anything else."

@@ -21,6 +21,7 @@ from pbkd.core.files import write_file
 from pbkd.core.schedule import Worker
 from pbkd.execution.worker import work
 from pbkd.pipeline.run import run
+from pbkd.plugin.registry import build_registry
 from pbkd.runs.assignment import read_assignment, write_assignment
 from pbkd.runs.folder import newest_run
 from tests.soak.short_run import tiny_settings
@@ -38,7 +39,7 @@ class Crash(BaseException):
 
 
 @pytest.fixture(scope="module")
-def stopped(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that one worker began: some blocks have checkpoints of some epochs."""
     out = tmp_path_factory.mktemp("stopped")
     written = count()
@@ -52,7 +53,8 @@ def stopped(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pbkd.training.checkpoint.write_file", write)
         with pytest.raises(Crash):
-            run(load_config([*tiny_settings(out), "scheduler=round-robin"]), registry)
+            config = load_config([*tiny_settings(out), "scheduler=round-robin"])
+            run(config, build_registry(config.plugins))
     return newest_run(out)
 
 
