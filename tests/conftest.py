@@ -44,7 +44,8 @@ _LONGEST = (
     "cluster/test_ray.py::", "test_kills_at_drawn_moments", "test_torchrun.py::test_of_four",
     "test_wheel.py::", "copied_and_renamed_plugin_pass", "test_digests.py::",
     "test_examples.py::", "test_torchrun.py::", "test_leaks.py::", "test_damage.py::",
-    "test_torchrun_launcher.py::", "test_authors.py::",
+    "test_torchrun_launcher.py::", "test_authors.py::", "test_shared_fine_tuning.py::",
+    "test_pbkd_ray.py::", "test_export.py::", "test_coverage.py::", "test_scaffold.py::",
 )  # fmt: skip
 """Parts of the names of the slow tests that take longest, which begin in this order."""
 

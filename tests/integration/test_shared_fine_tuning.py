@@ -15,6 +15,7 @@ from pbkd.errors import WorkerError
 from pbkd.models.weights import read_tensors
 from pbkd.pipeline.run import run
 from pbkd.runs.folder import newest_run
+from tests.few_digits import few_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,10 +41,14 @@ def _shared_however_short(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def settings(out: Path) -> list[str]:
+    return [*SETTINGS, *few_digits(out.parent, training=300), "data.crop=1", f"out={out}"]
+
+
 def trained(
     registry: Registry, out: Path, workers: int, emit: Callable[[Event], None] = lambda _: None
 ) -> dict[str, Tensor]:
-    run(load_config([*SETTINGS, f"workers={workers}", f"out={out}"]), registry, emit)
+    run(load_config([*settings(out), f"workers={workers}"]), registry, emit)
     return read_tensors(newest_run(out) / "student" / "model.safetensors")[0]
 
 
@@ -82,12 +87,12 @@ def test_a_run_that_stops_in_fine_tuning_is_resumed_to_the_same_student(
             for process in multiprocessing.active_children():
                 process.kill()
 
-    settings = [*SETTINGS, "workers=2", f"out={tmp_path}", "launcher.restarts=0"]
+    stopped = [*settings(tmp_path / "stopped"), "workers=2", "launcher.restarts=0"]
     undisturbed = trained(registry, tmp_path / "undisturbed", 2)
     with pytest.raises(WorkerError):
-        run(load_config(settings), registry, stop)
-    folder = newest_run(tmp_path)
+        run(load_config(stopped), registry, stop)
+    folder = newest_run(tmp_path / "stopped")
     assert list((folder / "checkpoints" / "fine-tuning").iterdir())
-    run(load_config(settings), registry, resume=folder)
+    run(load_config(stopped), registry, resume=folder)
     found = read_tensors(folder / "student" / "model.safetensors")[0]
     assert all(torch.equal(found[name], tensor) for name, tensor in undisturbed.items())
