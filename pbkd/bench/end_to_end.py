@@ -189,7 +189,7 @@ def _config(preset: Preset, weights: Path, out: Path, changes: Mapping[str, Any]
         "threads": 1,
         "device": "cpu",
         "meters": [],
-        "max_drop": 1.0,
+        "target": {"block_drop": 100},
         "allow_chance": True,
         "recalibrate_batches": 4,
         "out": str(out),

@@ -23,7 +23,6 @@ RUN_BOUNDS = {
     "workers": (1, 1024),
     "threads": (1, 1024),
     "batch_size": (2, 2**20),  # BatchNorm needs two
-    "max_drop": (0, 1),
     "views": (0, math.inf),
     "cache_gigabytes": (0, math.inf),
     "recalibrate_batches": (0, math.inf),
@@ -34,15 +33,16 @@ RUN_BOUNDS = {
     "finetune.epochs": (0, math.inf),
     "finetune.lr": (ABOVE_ZERO, math.inf),
     "finetune.weight_decay": (0, math.inf),
-    "budget.macs": (ABOVE_ZERO, 1),
-    "budget.parameters": (ABOVE_ZERO, 1),
-    "budget.latency_ms": (ABOVE_ZERO, math.inf),
+    "target.block_drop": (0, 100),
+    "target.macs": (ABOVE_ZERO, 1),
+    "target.parameters": (ABOVE_ZERO, 1),
+    "target.latency_ms": (ABOVE_ZERO, math.inf),
 }
 """Lowest and highest value of the numbers in a `RunConfig`, by key."""
 _PERMITTED = {
     "device": ("auto", "cpu", "cuda", "mps"),
     "autocast": ("none", "bf16", "fp16"),
-    "budget.harm": ("divergence", "drop", "loss"),
+    "target.harm": ("divergence", "drop", "loss"),
 }
 
 

@@ -10,10 +10,10 @@ __all__ = [
     "LEFT_BY_PLUGINS",
     "LISTS",
     "STRATEGIES",
-    "BudgetConfig",
     "DistillConfig",
     "FineTuneConfig",
     "RunConfig",
+    "TargetConfig",
 ]
 
 STRATEGIES = {
@@ -29,7 +29,7 @@ STRATEGIES = {
     "finetune.loss": "loss",
     "finetune.optimiser": "optimiser",
     "finetune.schedule": "lr-schedule",
-    "budget.selector": "selector",
+    "target.selector": "selector",
 }
 """The slot from which each key, dotted in sections, selects a strategy."""
 LISTS = {"meters": "meter", "observers": "observer"}
@@ -90,8 +90,8 @@ class FineTuneConfig:
 
 
 @dataclass(kw_only=True)
-class BudgetConfig:
-    """Limits on the cost of the student, under which the total harm is minimised."""
+class TargetConfig:
+    """What the student may cost, and lose; within its cost the total harm is minimised."""
 
     macs: float | None = None
     """Maximum MACs, as a share of the teacher's."""
@@ -100,6 +100,10 @@ class BudgetConfig:
     latency_ms: float | None = None
     """Maximum milliseconds for a batch of `batch_size` images, predicted as the sum over the
     segments, each timed alone on this machine."""
+    block_drop: float = 15.0
+    """Maximum points of validation accuracy that a replacement may lose when it is tested alone in
+    the teacher; beyond it, the teacher's block stays. Below 100 validation images, the lower end of
+    the loss's 95 % interval counts."""
     harm: str = "divergence"
     """The quantity to minimise: `divergence` of the teacher's outputs on the validation split when
     the candidate is swapped in alone; `drop` in accuracy; or `loss`, the last teacher-fed loss of
@@ -140,9 +144,9 @@ class RunConfig:
     those that it registers."""
     candidates: list[Any] = field(default_factory=list)
     """Additional builders, as mappings of a `name` and options. Every block is trained with each of
-    them in the same teacher pass, and the budget selects one per block."""
-    budget: BudgetConfig = field(default_factory=BudgetConfig)
-    """Limits on the cost of the student."""
+    them in the same teacher pass, and the target's limits select one per block."""
+    target: TargetConfig = field(default_factory=TargetConfig)
+    """What the student may cost, and lose."""
     plugins: list[str] = field(default_factory=list)
     """Plugins to load in addition to the installed ones: modules or `.py` files."""
     keep: list[str] = field(default_factory=lambda: ["stem*", "head*"])
@@ -169,10 +173,6 @@ class RunConfig:
     """Seed of all randomness: initial weights, order of the images, augmentation."""
     distill: DistillConfig = field(default_factory=DistillConfig)
     """The blockwise phases."""
-    max_drop: float = 0.15
-    """Maximum loss of validation accuracy for a replacement tested alone in the teacher (0.15 is 15
-    points); beyond it, the teacher's block stays. Below 100 validation images, the lower end of the
-    loss's 95 % interval counts."""
     recalibrate_batches: int = 16
     """Training batches for re-estimating BatchNorm statistics, kept only if validation accuracy
     improves; 0: off."""

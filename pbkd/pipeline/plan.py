@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pbkd.config.schema import BudgetConfig, RunConfig
+    from pbkd.config.schema import RunConfig, TargetConfig
     from pbkd.core.schedule import Worker
     from pbkd.core.workload import Workload
     from pbkd.models.in_memory import InMemoryInputs
@@ -112,9 +112,9 @@ def plan_run(
         ConfigError: If a setting is invalid, nothing can be replaced, or nothing meets the budget.
         ScheduleError: If no scheduler gives a valid schedule.
     """
-    check_candidates(config.candidates, config.budget)
+    check_candidates(config.candidates, config.target)
     strategies = _strategies(config, registry)
-    selector = registry.create("selector", config.budget.selector, "budget.selector")
+    selector = registry.create("selector", config.target.selector, "target.selector")
     groups = _worker_groups(config, strategies.launcher)
     task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
     proposals = propose_all(registry, strategies, task, config.keep, config.seed, recorded or {})
@@ -127,8 +127,8 @@ def plan_run(
         extent = _workload(task, resolved), resolved.cache_gigabytes
         plans.append((resolved, plan_for_workers(workers, strategies, task, proposals, *extent)))
     resolved, plan = _fastest(plans)
-    plan = _with_forward_seconds(plan, task, replacements, resolved.budget)
-    check_budget(resolved.budget, task, plan, selector)
+    plan = _with_forward_seconds(plan, task, replacements, resolved.target)
+    check_budget(resolved.target, task, plan, selector)
     return PlannedRun(
         config=resolved,
         task=task,
@@ -242,13 +242,13 @@ def _with_forward_seconds(
     plan: Plan,
     task: DistillationTask,
     replacements: Mapping[str, nn.Module],
-    budget: BudgetConfig,
+    target: TargetConfig,
 ) -> Plan:
-    """Add the measured seconds of forward passes, if the budget limits latency.
+    """Add the measured seconds of forward passes, if the target limits latency.
 
     They are those of each candidate, and of all other segments.
     """
-    if budget.latency_ms is None:
+    if target.latency_ms is None:
         return plan
     seconds, others = forward_seconds(task, replacements)
     blocks = tuple(

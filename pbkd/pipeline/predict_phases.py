@@ -136,11 +136,11 @@ def expected_candidates(planned: PlannedRun) -> tuple[str, ...]:
     Under a budget, that is the largest student which meets it: a candidate's harm is taken to be
     the share of the MACs that it saves.
     """
-    plan, budget = planned.plan, planned.config.budget
-    if not is_limited(budget):
+    plan, target = planned.plan, planned.config.target
+    if not is_limited(target):
         return tuple(p.name for p in plan.trained)
     harms = {p.name: 1 - p.macs_after / p.macs_before for p in plan.trained}
-    picked, _ = pick_candidates(budget, planned.task, plan, harms, planned.selector)
+    picked, _ = pick_candidates(target, planned.task, plan, harms, planned.selector)
     return tuple(name for name in picked.values() if name is not None)
 
 

@@ -76,7 +76,7 @@ def _student_parameters(
 ) -> int:
     """Return the student's parameters as the budget wants them, else with all replacements."""
     whole = parameters(task.chain)
-    wanted = config.budget.parameters or config.budget.macs
+    wanted = config.target.parameters or config.target.macs
     if wanted is not None:
         return round(wanted * whole)
     first = {proposal.block.name: proposal for proposal in reversed(list(proposals.values()))}

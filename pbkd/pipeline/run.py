@@ -103,7 +103,7 @@ def run(
             restored = _announce(ctx, planned.config, resumed=resume is not None)
             with _unchanged(ctx.task.teacher.network), folder_needed(folder):
                 ctx, trained = train_blocks(ctx)
-                kept = select(ctx, trained, config.max_drop, config.budget)
+                kept = select(ctx, trained, config.target)
                 outcome = finish(ctx, kept)
         result = run_result(ctx, outcome, (*doubts, *restored, *observers.notes), monitor)
         _publish(ctx, outcome.student, result)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pbkd.config.schema import BudgetConfig
+    from pbkd.config.schema import TargetConfig
     from pbkd.core.events import Emit
     from pbkd.core.results import BlockResult
     from pbkd.pipeline.context import RunContext
@@ -58,9 +58,7 @@ class _Choice:
     note: str
 
 
-def select(
-    ctx: RunContext, trained: Mapping[str, BlockResult], max_drop: float, budget: BudgetConfig
-) -> Selection:
+def select(ctx: RunContext, trained: Mapping[str, BlockResult], target: TargetConfig) -> Selection:
     """Decide which trained candidates enter the student.
 
     A candidate that alone loses too much accuracy is rejected; among the others the budget decides,
@@ -69,8 +67,7 @@ def select(
     Args:
         ctx: The run.
         trained: The results of the teacher-fed phase, by candidate.
-        max_drop: The accuracy that a candidate may lose alone, as a share.
-        budget: What the student may cost.
+        target: What the student may cost, and a candidate may lose alone.
 
     Returns:
         The selection, with the weights of the teacher-fed phase.
@@ -85,10 +82,10 @@ def select(
         }
         scores = _scores(ctx, replacements)
         images = len(ctx.task.data.validation)
-        blocks = {**trained, **_accept(trained, scores, max_drop, images, ctx.log.emit)}
+        blocks = {**trained, **_accept(trained, scores, target.block_drop, images, ctx.log.emit)}
         notes: list[str] = []
-        if is_limited(budget):
-            choice = _choice(ctx, blocks, budget)
+        if is_limited(target):
+            choice = _choice(ctx, blocks, target)
             blocks |= _left_out(blocks, choice.picked)
             notes.append(choice.note)
         notes += failure_notes(blocks.values())
@@ -125,7 +122,7 @@ def _recorded(ctx: RunContext, path: Path, hint: Any) -> Any:
 def _accept(
     trained: Mapping[str, BlockResult],
     scores: Mapping[str, SoloScore],
-    max_drop: float,
+    block_drop: float,
     images: int,
     emit: Emit,
 ) -> dict[str, BlockResult]:
@@ -133,9 +130,9 @@ def _accept(
     blocks = {}
     for name, score in scores.items():
         reason = None
-        if _loss(score, images) > max_drop:
+        if 100 * _loss(score, images) > block_drop:
             change = loss_text(score.drop, score.interval, images, "validation")
-            reason = f"alone it {change}, over {100 * max_drop:g}{_cure(trained[name])}"
+            reason = f"alone it {change}, over {block_drop:g}{_cure(trained[name])}"
         blocks[name] = replace(
             trained[name],
             solo_drop=score.drop,
@@ -169,7 +166,7 @@ def _loss(score: SoloScore, images: int) -> float:
     return score.interval[0] if score.interval and images < _FEW else score.drop
 
 
-def _choice(ctx: RunContext, blocks: Mapping[str, BlockResult], budget: BudgetConfig) -> _Choice:
+def _choice(ctx: RunContext, blocks: Mapping[str, BlockResult], target: TargetConfig) -> _Choice:
     """Choose among the accepted candidates by the budget, and write the choice down.
 
     A resumed run reads it: it measures latencies anew.
@@ -179,8 +176,8 @@ def _choice(ctx: RunContext, blocks: Mapping[str, BlockResult], budget: BudgetCo
     remaining = {candidate_of(name)[0] for name, block in blocks.items() if block.replaced}
     if choice is not None and remaining <= choice.picked.keys():
         return choice
-    harms = {name: _harm(block, budget.harm) for name, block in blocks.items() if block.replaced}
-    picked, note = pick_candidates(budget, ctx.task, ctx.plan, harms, ctx.planned.selector)
+    harms = {name: _harm(block, target.harm) for name, block in blocks.items() if block.replaced}
+    picked, note = pick_candidates(target, ctx.task, ctx.plan, harms, ctx.planned.selector)
     choice = _Choice(picked, note)
     write_json(path, asdict(choice))
     return choice

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pbkd.config.schema import BudgetConfig
+    from pbkd.config.schema import TargetConfig
     from pbkd.planning.plan import Plan, PlannedBlock
     from pbkd.protocols import Selector
     from pbkd.training.task import DistillationTask
@@ -35,38 +35,39 @@ __all__ = [
 _LIMITS = ("macs", "parameters", "latency_ms")
 
 
-def is_limited(budget: BudgetConfig) -> bool:
-    """Return whether a budget limits anything."""
-    return any(getattr(budget, key) is not None for key in _LIMITS)
+def is_limited(target: TargetConfig) -> bool:
+    """Return whether a target limits the cost of the student."""
+    return any(getattr(target, key) is not None for key in _LIMITS)
 
 
-def check_candidates(candidates: Sequence[Any], budget: BudgetConfig) -> None:
-    """Raise `ConfigError` if there are candidates but no budget by which to select them."""
-    if candidates and not is_limited(budget):
+def check_candidates(candidates: Sequence[Any], target: TargetConfig) -> None:
+    """Raise `ConfigError` if there are candidates but no limit by which to select them."""
+    if candidates and not is_limited(target):
         raise ConfigError(
-            "'candidates' needs a budget: set budget.macs, budget.parameters or budget.latency_ms."
+            "'candidates' needs a limit to choose by: set target.macs, target.parameters or"
+            " target.latency_ms."
         )
 
 
 def check_budget(
-    budget: BudgetConfig, task: DistillationTask, plan: Plan, selector: Selector
+    target: TargetConfig, task: DistillationTask, plan: Plan, selector: Selector
 ) -> None:
     """Raise `ConfigError` if no selection of the planned candidates meets the budget."""
-    if not is_limited(budget):
+    if not is_limited(target):
         return
     options = _options(plan, {planned.name: 0.0 for planned in plan.trained})
-    limits = _limits(budget, task, plan)
+    limits = _limits(target, task, plan)
     for key, limit in limits.items():
         least = sum(min(option.costs[key] for option in block) for block in options.values())
         if least > limit:
-            wanted = getattr(budget, key)
+            wanted = getattr(target, key)
             possible = wanted + (least - limit) / _unit(key, task)
             raise ConfigError(
-                f"'budget.{key}' is {wanted:g}, but the cheapest student needs {possible:.3g}:"
-                " raise the budget or add cheaper candidates."
+                f"'target.{key}' is {wanted:g}, but the cheapest student needs {possible:.3g}:"
+                " raise it or add cheaper candidates."
             )
     if select_options(selector, options, limits) is None:
-        raise ConfigError("no student meets all limits of 'budget' at once: raise one of them.")
+        raise ConfigError("no student meets all limits of 'target' at once: raise one of them.")
 
 
 def forward_seconds(
@@ -100,7 +101,7 @@ def forward_seconds(
 
 
 def pick_candidates(
-    budget: BudgetConfig,
+    target: TargetConfig,
     task: DistillationTask,
     plan: Plan,
     harms: Mapping[str, float],
@@ -111,8 +112,8 @@ def pick_candidates(
     If the accepted candidates cannot meet the budget, every block gets its cheapest option.
 
     Args:
-        budget: The limits.
-        task: The teacher, to which `budget.macs` and `budget.parameters` are relative.
+        target: The limits.
+        task: The teacher, to which `target.macs` and `target.parameters` are relative.
         plan: All candidates with their costs.
         harms: The accepted candidates, and the drop in score that each causes alone.
         selector: What selects.
@@ -124,7 +125,7 @@ def pick_candidates(
     Raises:
         PluginError: The selector is broken.
     """
-    limits = _limits(budget, task, plan)
+    limits = _limits(target, task, plan)
     options = _options(plan, harms)
     selected = select_options(selector, options, limits)
     kind = (
@@ -141,12 +142,12 @@ def pick_candidates(
     return picked, note.format(count=len(harms), blocks=len(options))
 
 
-def _limits(budget: BudgetConfig, task: DistillationTask, plan: Plan) -> dict[str, float]:
+def _limits(target: TargetConfig, task: DistillationTask, plan: Plan) -> dict[str, float]:
     """Return the limit of each quantity for the blocks with candidates together."""
     blocks = {planned.block.name: planned for planned in plan.trained}.values()
     limits = {}
     for key in _LIMITS:
-        limit = getattr(budget, key)
+        limit = getattr(target, key)
         if limit is None:
             continue
         if key == "latency_ms":

@@ -51,12 +51,12 @@ def select_options(
         raise
     except PLUGIN_FAILURES as error:
         failure = describe_failure("selector", selector, "select", error)
-        raise PluginError(f"{failure}: mend it, or omit budget.selector.") from error
+        raise PluginError(f"{failure}: mend it, or omit target.selector.") from error
     fault = _fault(answer, options, limits)
     if fault:
         raise PluginError(
             f"{describe_strategy('selector', selector)} {fault}: mend its select, or omit"
-            " budget.selector."
+            " target.selector."
         )
     return None if answer is None else {block: answer[block] for block in options}
 

@@ -28,7 +28,7 @@ class BlockOption:
 
 
 class Selector(Protocol):
-    """Selects one option for each block under limits (`budget.selector=NAME`).
+    """Selects one option for each block under limits (`target.selector=NAME`).
 
     The core checks that every block has one of its options, and that the limits are kept. A
     selector whose selections have the least total harm has a class attribute `exact = True`.

@@ -120,7 +120,7 @@ SLOW_RUN = {
         (), r"scheduler 'mine' .* failed in schedule \(KeyError: 'conv1'\)"),
     "selector's answer": ("selectors", """
     def select(self, options, limits): return {}""",
-        ("budget.macs=0.5",), "selector 'mine' .* selects nothing for the block .* mend its"),
+        ("target.macs=0.5",), "selector 'mine' .* selects nothing for the block .* mend its"),
 }  # fmt: skip
 CHECKED = {
     "scheduler that hangs": ("schedulers", """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pbkd.config.options import option_types
-from pbkd.config.schema import BudgetConfig, DistillConfig, FineTuneConfig, RunConfig
+from pbkd.config.schema import DistillConfig, FineTuneConfig, RunConfig, TargetConfig
 from pbkd.plugin.slots import PROTOCOLS
 from tests.paths import ROOT
 
@@ -45,7 +45,7 @@ TABLES = [
     ("The run", RunConfig, ""),
     ("`distill`: blockwise training", DistillConfig, "distill."),
     ("`finetune`: fine-tuning the student", FineTuneConfig, "finetune."),
-    ("`budget`: limits on the student's cost", BudgetConfig, "budget."),
+    ("`target`: what the student may cost, and lose", TargetConfig, "target."),
 ]
 
 
@@ -66,7 +66,7 @@ def field_docstrings(schema: type) -> list[str]:
 def keys(schema: type, prefix: str = "") -> Iterator[list[str]]:
     """Yield (key, type, default) of a configuration's dataclass."""
     for field in fields(schema):
-        if field.type in ("DistillConfig", "FineTuneConfig", "BudgetConfig"):
+        if field.type in ("DistillConfig", "FineTuneConfig", "TargetConfig"):
             yield [prefix + field.name, "section", "see below"]
         else:
             yield [prefix + field.name, TYPES[str(field.type)], shown(default(field))]

@@ -55,7 +55,7 @@ def quick(folder: Path) -> dict[str, Any]:
         "quiet": True,
         "threads": 1,
         "meters": [],
-        "max_drop": 1,
+        "target": {"block_drop": 100},
         "allow_chance": True,
         "out": str(folder),
         "distill": {"epochs": 1, "student_fed_epochs": 1},

@@ -34,7 +34,7 @@ SHORT = [
     "distill.epochs=2",
     "distill.student_fed_epochs=1",
     "finetune.epochs=1",
-    "max_drop=1",
+    "target.block_drop=100",
     "meters=[]",
 ]
 

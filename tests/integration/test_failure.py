@@ -253,7 +253,7 @@ def test_a_block_that_fails_student_fed_keeps_its_teacher_fed_weights(
     short: list[str], tmp_path: Path
 ) -> None:
     plugin = _plugin(tmp_path, "KIND = Later\n")
-    result, _ = _run(plugin, [*short, "max_drop=1"])
+    result, _ = _run(plugin, [*short, "target.block_drop=100"])
     block = _block(result, "conv2_1")
     assert (block.replaced, block.first_failure, block.student_fed_losses) == (True, None, ())
     note = "Block 'conv2_1' keeps its teacher-fed weights: in the student-fed phase its training"

@@ -113,7 +113,7 @@ def compressed(network: nn.Module, out: Path, train: Any, **options: Any) -> Any
         "distill": {"epochs": 1, "student_fed_epochs": 1},
         "finetune": {"epochs": 1},
         "threads": 1,
-        "max_drop": 1.0,
+        "target": {"block_drop": 100},
         "meters": [],
         "out": str(out),
     }

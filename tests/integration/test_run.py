@@ -167,7 +167,7 @@ def test_phases_can_be_left_out(quick: list[str], registry: Registry) -> None:
 
 
 def test_no_replacement_good_enough_gives_the_teacher(quick: list[str], registry: Registry) -> None:
-    changes = ["builder.share=0.05", "max_drop=0", "distill.lr=1e-12", "finetune.epochs=0"]
+    changes = ["builder.share=0.05", "target.block_drop=0", "distill.lr=1e-12", "finetune.epochs=0"]
     config = load_config([*quick, *changes, "data.validation=0.5"])
     result = run(config, registry)
     kept = [block for block in result.blocks if not block.replaced]

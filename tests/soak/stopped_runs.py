@@ -36,9 +36,10 @@ def settings(out: Path) -> list[str]:
     """Return the overrides of a run of a second, with every phase, candidates and a budget."""
     return [
         f"out={out}", "threads=1", "distill.epochs=2", "distill.student_fed_epochs=2",
-        "finetune.epochs=2", "batch_size=32", "meters=[]", "recalibrate_batches=1", "max_drop=1",
+        "finetune.epochs=2", "batch_size=32", "meters=[]", "recalibrate_batches=1",
+        "target.block_drop=100",
         "keep=[stem*,head*,conv1_*,conv2_*]", "builder=separable", "candidates=[{name: low-rank}]",
-        "budget.macs=0.8", "allow_chance=true", "data=synthetic", "data.channels=1",
+        "target.macs=0.8", "allow_chance=true", "data=synthetic", "data.channels=1",
         "data.height=8", "data.width=8", "data.count=64",
     ]  # fmt: skip
 

@@ -42,7 +42,7 @@ def vgg_recipe(name: str) -> dict[str, Any]:
         **_cifar_recipe(name, "vgg"),
         "builder": _low_rank(share),
         "candidates": [_low_rank(other) for other in others],
-        "budget": {"macs": _VGG_BUDGET},
+        "target": {"macs": _VGG_BUDGET},
     }
 
 

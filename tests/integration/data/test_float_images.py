@@ -45,8 +45,9 @@ def labelled(model: nn.Module) -> tuple[Tensor, Tensor]:
 @pytest.fixture
 def options(tmp_path: Path) -> dict[str, Any]:
     return {
-        "quiet": True, "threads": 1, "meters": [], "out": str(tmp_path), "max_drop": 1,
-        "allow_chance": True, "distill": {"epochs": 1, "student_fed_epochs": 1},
+        "quiet": True, "threads": 1, "meters": [], "out": str(tmp_path),
+        "target": {"block_drop": 100}, "allow_chance": True,
+        "distill": {"epochs": 1, "student_fed_epochs": 1},
         "finetune": {"epochs": 1},
     }  # fmt: skip
 

@@ -26,7 +26,7 @@ def load(count: int = 256, shake: bool = False):
 """
 QUICK = [
     "threads=1", "distill.epochs=1", "distill.student_fed_epochs=0", "finetune.epochs=1",
-    "meters=[]", "max_drop=1", "allow_chance=true",
+    "meters=[]", "target.block_drop=100", "allow_chance=true",
 ]  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def failing():
 SCALE = ["teacher.mean=[0.5]", "teacher.std=[0.5]"]
 QUICK = [
     "threads=1", "distill.epochs=1", "distill.student_fed_epochs=1", "finetune.epochs=1",
-    "meters=[]", "max_drop=1", "allow_chance=true",
+    "meters=[]", "target.block_drop=100", "allow_chance=true",
 ]  # fmt: skip
 
 

@@ -70,8 +70,9 @@ def plugin(tmp_path: Path) -> Path:
 
 def test_what_a_builder_chose_rebuilds_its_student_everywhere(pbkd: Pbkd, plugin: Path) -> None:
     ended = pbkd(
-        "run", "--plugin", plugin, *ONE_BLOCK, "finetune.epochs=0", "max_drop=1", "out=runs",
-        "builder=active", "candidates=[{name: active, factor: 0.6}]", "budget.macs=0.9", "--quiet",
+        "run", "--plugin", plugin, *ONE_BLOCK, "finetune.epochs=0", "out=runs",
+        "target.block_drop=100",
+        "builder=active", "candidates=[{name: active, factor: 0.6}]", "target.macs=0.9", "--quiet",
     )  # fmt: skip
     assert ended.code == 0, ended.err
     run = Path(ended.out.splitlines()[-1])

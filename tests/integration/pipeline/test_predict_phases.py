@@ -40,7 +40,7 @@ def test_every_replacement_is_expected_to_enter_the_student(registry: Registry) 
 
 
 def test_under_a_budget_the_largest_student_that_meets_it_is_expected(registry: Registry) -> None:
-    overrides = ["threads=1", "budget.macs=0.5", "candidates=[{name: low-rank, share: 0.5}]"]
+    overrides = ["threads=1", "target.macs=0.5", "candidates=[{name: low-rank, share: 0.5}]"]
     planned = plan_whole_run(load_config(overrides), registry)
     names = expected_candidates(planned)
     blocks = {p.name: p for p in planned.plan.trained}

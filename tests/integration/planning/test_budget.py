@@ -27,7 +27,7 @@ RANKS = (
 )
 QUICK = [
     "meters=[]", "threads=1", "distill.epochs=1", "distill.student_fed_epochs=1",
-    "finetune.epochs=0", "recalibrate_batches=0", "max_drop=1", "builder=separable",
+    "finetune.epochs=0", "recalibrate_batches=0", "target.block_drop=100", "builder=separable",
     "builder.stem=true",
 ]  # fmt: skip
 
@@ -39,7 +39,7 @@ def compressed(tmp_path: Path, *overrides: str) -> RunResult:
 
 
 def test_the_student_keeps_a_budget_of_macs_and_of_parameters(tmp_path: Path) -> None:
-    result = compressed(tmp_path, RANKS, "budget.macs=0.3", "budget.parameters=0.35")
+    result = compressed(tmp_path, RANKS, "target.macs=0.3", "target.parameters=0.35")
     teacher, student = result.teacher, result.student
     assert 0.25 < student.macs / teacher.macs <= 0.3
     assert student.parameters / teacher.parameters <= 0.35
@@ -53,7 +53,7 @@ def test_the_student_keeps_a_budget_of_macs_and_of_parameters(tmp_path: Path) ->
 
 
 def test_what_is_left_out_is_told_with_why(tmp_path: Path) -> None:
-    result = compressed(tmp_path, "budget.macs=0.6")
+    result = compressed(tmp_path, "target.macs=0.6")
     kept = [block for block in result.blocks if not block.replaced]
     assert kept
     assert {block.reason for block in kept} == {"the budget keeps the teacher's segment"}
@@ -63,7 +63,7 @@ def test_what_is_left_out_is_told_with_why(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_candidate_is_trained_as_if_it_were_the_only_one(tmp_path: Path) -> None:
-    both = compressed(tmp_path / "a", RANKS, "budget.macs=0.2")
+    both = compressed(tmp_path / "a", RANKS, "target.macs=0.2")
     alone = compressed(tmp_path / "b", "builder.rank=2")
     for block in alone.blocks:
         names = [f"{block.name}.1", block.name]
@@ -78,7 +78,7 @@ def test_a_candidate_is_trained_as_if_it_were_the_only_one(tmp_path: Path) -> No
 def test_candidates_are_the_same_for_every_feed(tmp_path: Path) -> None:
     # Of a student-fed phase that workers share the weights are the same up to rounding.
     def weights(folder: str, *overrides: str) -> list[bytes]:
-        changes = [RANKS, "budget.macs=0.8", "keep=[stem*, head*, conv1*, conv2*]", "data.crop=0"]
+        changes = [RANKS, "target.macs=0.8", "keep=[stem*, head*, conv1*, conv2*]", "data.crop=0"]
         result = compressed(tmp_path / folder, *changes, *overrides)
         return [
             path.read_bytes()
@@ -92,7 +92,7 @@ def test_candidates_are_the_same_for_every_feed(tmp_path: Path) -> None:
 
 def test_candidates_of_several_builders_are_trained_together(tmp_path: Path) -> None:
     names = ["ghost", "identity", "inverted-residual", "low-rank"]
-    changes = ["teacher=digits-resnet", f"candidates=[{', '.join(names)}]", "budget.macs=0.45"]
+    changes = ["teacher=digits-resnet", f"candidates=[{', '.join(names)}]", "target.macs=0.45"]
     result = compressed(tmp_path, *changes, "keep=[stem*, head*, layer1*]")
     tried = {(found.name.split(".")[0], found.builder["name"]) for found in result.candidates}
     assert {name for block, name in tried if block == "layer2_1"} == {"separable", *names}
@@ -102,21 +102,21 @@ def test_candidates_of_several_builders_are_trained_together(tmp_path: Path) -> 
 
 
 def test_a_budget_of_milliseconds_is_made_of_measured_ones(registry: Registry) -> None:
-    config = load_config([*QUICK, RANKS, "budget.latency_ms=1000"])
+    config = load_config([*QUICK, RANKS, "target.latency_ms=1000"])
     plan = plan_run(config, registry).plan
     assert plan.other_seconds is not None
     assert plan.other_seconds > 0
     assert all(p.seconds_before and p.seconds_after for p in plan.trained)
-    with pytest.raises(ConfigError, match=r"'budget.latency_ms' is 0.0001, but the cheapest"):
-        plan_run(load_config([*QUICK, RANKS, "budget.latency_ms=0.0001"]), registry)
+    with pytest.raises(ConfigError, match=r"'target.latency_ms' is 0.0001, but the cheapest"):
+        plan_run(load_config([*QUICK, RANKS, "target.latency_ms=0.0001"]), registry)
 
 
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        ([RANKS], "'candidates' needs a budget: set budget.macs"),
-        (["budget.macs=0.01"], "'budget.macs' is 0.01, but the cheapest student needs 0.1"),
-        (["budget.parameters=0.01"], "'budget.parameters' is 0.01, but the cheapest student"),
+        ([RANKS], "'candidates' needs a limit to choose by: set"),
+        (["target.macs=0.01"], "'target.macs' is 0.01, but the cheapest student needs 0.1"),
+        (["target.parameters=0.01"], "'target.parameters' is 0.01, but the cheapest student"),
     ],
 )
 def test_a_budget_that_cannot_be_kept_is_told_before_training(
@@ -129,13 +129,13 @@ def test_a_budget_that_cannot_be_kept_is_told_before_training(
 
 def test_the_least_possible_budget_that_is_told_is_possible(registry: Registry) -> None:
     with pytest.raises(ConfigError) as caught:
-        plan_run(load_config([*QUICK, "budget.macs=0.01"]), registry)
+        plan_run(load_config([*QUICK, "target.macs=0.01"]), registry)
     least = float(str(caught.value).split("student needs ")[1].split(":")[0])
-    assert plan_run(load_config([*QUICK, f"budget.macs={least + 0.001}"]), registry).plan.trained
+    assert plan_run(load_config([*QUICK, f"target.macs={least + 0.001}"]), registry).plan.trained
 
 
 def test_candidates_that_were_rejected_leave_the_cheapest_with_a_note(tmp_path: Path) -> None:
-    result = compressed(tmp_path, "budget.macs=0.13", "max_drop=0.01")
+    result = compressed(tmp_path, "target.macs=0.13", "target.block_drop=1")
     assert any("cannot meet the budget" in note for note in result.notes)
     assert any("alone it loses" in (block.reason or "") for block in result.blocks)
     assert result.student.macs / result.teacher.macs > 0.13
@@ -145,7 +145,7 @@ def test_a_choice_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     from pbkd.pipeline import finish
 
     data = few_digits(tmp_path.parent)
-    config = load_config([*QUICK, *data, f"out={tmp_path}", RANKS, "budget.latency_ms=1000"])
+    config = load_config([*QUICK, *data, f"out={tmp_path}", RANKS, "target.latency_ms=1000"])
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -189,15 +189,15 @@ def test_a_plugins_selector_is_asked_before_anything_is_trained(tmp_path: Path) 
     (tmp_path / "my_choice.py").write_text(MINE)
     spec = str(tmp_path / "my_choice.py")
     registry = build_registry([spec])
-    words = [*QUICK, "budget.macs=0.5", "scheduler=round-robin", "data.crop=0"]
+    words = [*QUICK, "target.macs=0.5", "scheduler=round-robin", "data.crop=0"]
     config = load_config(words, plugins=registry.provided([spec]))
-    assert config.budget.selector == {"name": "mine"}
+    assert config.target.selector == {"name": "mine"}
     planned = plan_run(config, registry)
     names = expected_candidates(planned)
     assert len(names) == len({p.block.name for p in planned.plan.trained})
-    config = load_config([*words, "budget.selector.name=mine", "budget.selector.fails=true"])
+    config = load_config([*words, "target.selector.name=mine", "target.selector.fails=true"])
     with pytest.raises(PluginError, match="the selector 'mine' of the plugin 'my_choice.py' sele"):
         plan_run(config, registry)
-    config = load_config([*words, "budget.selector=mnie"])
+    config = load_config([*words, "target.selector=mnie"])
     with pytest.raises(UnknownNameError, match="unknown selector 'mnie'. Did you mean 'mine'"):
         plan_run(config, registry)

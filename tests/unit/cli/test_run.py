@@ -60,7 +60,7 @@ def test_a_plugin_file_is_loaded_and_selected(pbkd: Pbkd) -> None:
         ("distill.optimiser.momentun=1", "unknown option 'distill.optimiser.momentun'."),
         ("finetune.schedule=cosin", "unknown lr-schedule 'cosin'. Did you mean 'cosine'?"),
         ("finetune.loss.temperature=hot", "'finetune.loss.temperature': Value 'hot'"),
-        ("budget.selector=exakt", "unknown selector 'exakt'."),
+        ("target.selector=exakt", "unknown selector 'exakt'."),
         ("distill.loss=l2", "unknown loss 'l2'."),
         ("distill.loss.foo=1", "unknown option 'distill.loss.foo'."),
         ("builder.rank=2", "unknown option 'builder.rank'."),

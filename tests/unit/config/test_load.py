@@ -90,7 +90,7 @@ def test_an_ill_typed_value_is_told_with_its_key(override: str, start: str) -> N
         ("workers", [0, -1, 2000], "between 1 and 1024"),
         ("threads", [0, 10**9], "between 1 and 1024"),
         ("batch_size", [1, 10**18], "between 2 and 1048576"),
-        ("max_drop", [-0.1, 1.1, "nan"], "between 0 and 1"),
+        ("target.block_drop", [-0.1, 101, "nan"], "between 0 and 100"),
         ("recalibrate_batches", [-1], "at least 0"),
         ("distill.epochs", [0], "at least 1"),
         ("distill.student_fed_epochs", [-1], "at least 0"),
@@ -114,8 +114,9 @@ def test_infinity_is_no_number(key: str) -> None:
 
 
 def test_the_ends_of_a_range_are_allowed() -> None:
-    config = load_config(["max_drop=1", "distill.weight_decay=0", "finetune.epochs=0"])
-    assert (config.max_drop, config.distill.weight_decay, config.finetune.epochs) == (1.0, 0.0, 0)
+    config = load_config(["target.block_drop=100", "distill.weight_decay=0", "finetune.epochs=0"])
+    assert config.target.block_drop == 100
+    assert (config.distill.weight_decay, config.finetune.epochs) == (0.0, 0)
 
 
 @pytest.mark.parametrize(

@@ -84,12 +84,12 @@ def test_a_wrong_answer_is_told_with_the_plugin_and_the_cure(answer: Any, told: 
     with pytest.raises(PluginError, match=told) as error:
         selected(answer)
     assert str(error.value).startswith(WHO)
-    assert str(error.value).endswith("or omit budget.selector.")
+    assert str(error.value).endswith("or omit target.selector.")
 
 
 def test_an_error_of_pbkds_own_is_passed_on() -> None:
     def refuses(*_: Any) -> Any:
-        raise ConfigError("set budget.selector.seed.")
+        raise ConfigError("set target.selector.seed.")
 
-    with pytest.raises(ConfigError, match="set budget"):
+    with pytest.raises(ConfigError, match="set target"):
         selected(refuses)

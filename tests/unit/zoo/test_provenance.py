@@ -15,7 +15,7 @@ CHANGES = [
     "data={name: npz, path: a b.npz, crop: 4, flip: true}",
     "builder.rank=2",
     "candidates=[{name: separable, rank: 3}]",
-    "budget.macs=0.5",
+    "target.macs=0.5",
     "keep=[stem*, 'head, or not', 0123, \U0001f600]",
     "distill.loss='on #${x} ",
     "distill.lr=1e-5",
@@ -51,7 +51,7 @@ def test_any_other_is_made_from_the_configuration(command: str) -> None:
     assert load_config(words[2:]) == config
     assert {word.partition("=")[0] for word in words[2:]} == {
         "teacher", "teacher.width", "teacher.weights", "data", "data.path", "data.crop",
-        "data.flip", "builder", "builder.rank", "candidates", "budget.macs", "keep", "distill.lr",
+        "data.flip", "builder", "builder.rank", "candidates", "target.macs", "keep", "distill.lr",
         "distill.loss",
         "finetune.epochs", "workers", "device", "seed",
     }  # fmt: skip
