@@ -20,6 +20,7 @@ from pbkd.training.checkpoint import is_checkpoint_due, restore, snapshot
 from pbkd.training.distill import train_job
 from pbkd.training.failures import divergence_reason
 from pbkd.training.learner import new_learner
+from pbkd.training.loss_watch import LossWatch
 from pbkd.training.step_times import StepTimes
 from pbkd.training.throughput import begin_job
 
@@ -174,11 +175,14 @@ def _build_learner(
         dtype=context.task.dtype,
     )
     block.micro_batches = assignment.micro_batches.get(name, 1)
+    block.watch = LossWatch(context.epochs * context.steps_per_epoch, context.steps_per_epoch)
     if epoch:
         store = checkpoint_store(context.folder, assignment.phase, name)
         tensors, facts = store.read(epoch)
         restore(tensors, facts, block)
         block.losses.extend(facts["losses"])
+        block.watch.start = facts["start"]
+        block.watch.seen = epoch * context.steps_per_epoch
         if reason := divergence_reason(block.losses):
             block.fail(reason)
     return block
@@ -205,7 +209,7 @@ def _write_epoch(
     phase, epoch = context.assignment.phase, len(block.losses)
     if end.is_after(epoch) or is_checkpoint_due(epoch, context.epochs, context.steps_per_epoch):
         tensors, facts = snapshot(block)
-        facts["losses"] = block.losses
+        facts |= {"losses": block.losses, "start": block.watch.start if block.watch else None}
         checkpoint_store(context.folder, phase, name).write(epoch, tensors, facts)
     event = EpochDone(worker=context.rank, phase=phase, block=name, epoch=epoch, loss=loss)
     _record(context, event)

@@ -18,11 +18,12 @@ from pbkd.runs.assignment import FINE_TUNING, STUDENT
 from pbkd.runs.events import record_event
 from pbkd.runs.progress import checkpoint_store
 from pbkd.training.best_state import newest_checkpoint
-from pbkd.training.finetune import TrainingHooks, train_network
+from pbkd.training.finetune import train_network
 from pbkd.training.link import split_rows
 from pbkd.training.replicas import ReplicaGroup
 from pbkd.training.throughput import begin_job
 from pbkd.training.training_events import TrainingEvents
+from pbkd.training.training_hooks import TrainingHooks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,10 +120,15 @@ def _hooks(part: StudentPart, student: nn.Module, epochs: int, images: int) -> T
         store,
         is_first,
         partial(_start_pace, events),
+        rate_lowered=events.rate_lowered if is_first else _ignore_note,
     )
 
 
 def _ignore_epoch(_epoch: int, _loss: float, _score: float) -> None:
+    pass
+
+
+def _ignore_note(_text: str) -> None:
     pass
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pbkd.core.blocks import candidate_of
 from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import WorkerError
 from pbkd.models.weights import read_weights, write_weights
@@ -19,10 +20,10 @@ from pbkd.runs.assignment import Assignment
 from pbkd.runs.events import flush_events
 from pbkd.runs.progress import finished_blocks
 from pbkd.runs.split_request import withdraw_split
-from pbkd.training.failures import OUT_OF_MEMORY, divergence_reason
+from pbkd.training.failures import OUT_OF_MEMORY, is_divergence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pbkd.core.events import BlockTrained, Emit, Event
     from pbkd.core.results import BlockResult
@@ -72,24 +73,22 @@ def distill_teacher_fed(ctx: RunContext, forward: Emit) -> tuple[Plan, dict[str,
 def _retry(
     ctx: RunContext, failed: Mapping[str, BlockTrained], forward: Emit
 ) -> dict[str, BlockTrained]:
-    """Train failed candidates again from their initial weights, one job per block.
+    """Train failed candidates again from their initial weights.
 
     Those that diverged get a tenth of their learning rate, those that ran out of memory train on
     micro-batches. Weights of those that succeed replace those of the teacher-fed phase.
     """
     plan, folder = ctx.plan, ctx.folder
     blocks = blocks_of(plan, failed)
-    workers = plan.workers[: len(blocks)]
-    jobs = tuple(Job((name,)) for name in blocks)
+    jobs = _retry_jobs(blocks, failed, len(plan.workers))
+    workers = plan.workers[: len(jobs)]
     assignment = Assignment(
         phase="retry",
         start="initial",
         workers=workers,
         schedule=Schedule(((),) * len(workers), jobs),
         blocks=blocks,
-        rates={
-            name: _RETRY_RATE for name, event in failed.items() if divergence_reason(event.losses)
-        },
+        rates={name: _RETRY_RATE for name, event in failed.items() if _diverged(event)},
         micro_batches={
             name: _MICRO_BATCHES for name, event in failed.items() if event.failure == OUT_OF_MEMORY
         },
@@ -103,6 +102,20 @@ def _retry(
     return {
         name: replace(event, first_failure=failed[name].failure) for name, event in events.items()
     }
+
+
+def _retry_jobs(
+    blocks: Iterable[str], failed: Mapping[str, BlockTrained], workers: int
+) -> tuple[Job, ...]:
+    """Return a job per block; for one worker, one for all blocks that only diverged."""
+    others = {candidate_of(name)[0] for name, event in failed.items() if not _diverged(event)}
+    together = tuple(name for name in blocks if name not in others) if workers == 1 else ()
+    alone = tuple(Job((name,)) for name in blocks if name not in together)
+    return (Job(together), *alone) if together else alone
+
+
+def _diverged(event: BlockTrained) -> bool:
+    return is_divergence(event.failure)
 
 
 def distill_student_fed(

@@ -9,9 +9,10 @@ from pbkd.pipeline.student_tuning import tune_on_workers
 from pbkd.runs.assignment import FINE_TUNING, STUDENT
 from pbkd.runs.progress import checkpoint_store
 from pbkd.training.best_state import copy_state
-from pbkd.training.finetune import TrainingHooks, train_network
+from pbkd.training.finetune import train_network
 from pbkd.training.recalibration import recalibrate
 from pbkd.training.training_events import TrainingEvents
+from pbkd.training.training_hooks import TrainingHooks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pbkd.pipeline.context import RunContext
+    from pbkd.training.best_state import BestState
     from pbkd.training.finetune import TrainingSettings
     from pbkd.training.task import DistillationTask
 
@@ -112,10 +114,19 @@ def fine_tune(
             teacher=task.feeding,
             hooks=_hooks(ctx, settings, before.validation),
         )
-    return Stage(copy_state(student), best), (
+    note = (
         f"Fine-tuning took {_score_name(task)} from {100 * before.validation:.2f} to"
-        f" {100 * best:.2f} %." + _UNHELPFUL * (best <= before.validation)
+        f" {100 * best.score:.2f} %.{_lowered(settings, best)}"
     )
+    unhelpful = _UNHELPFUL if best.score <= before.validation else ""
+    return Stage(copy_state(student), best.score), note + unhelpful
+
+
+def _lowered(settings: TrainingSettings, best: BestState) -> str:
+    if best.rate == 1:
+        return ""
+    rate = settings.optimisation.lr * best.rate
+    return f" It exploded at first: its learning rate was lowered to {rate:g}."
 
 
 def _score_name(task: DistillationTask) -> str:
@@ -132,4 +143,11 @@ def _hooks(ctx: RunContext, settings: TrainingSettings, initial_score: float) ->
         images=min(settings.batch_size, len(ctx.task.data.train)),
     )
     store = checkpoint_store(ctx.folder, FINE_TUNING, STUDENT, writer="host")
-    return TrainingHooks(events.epoch_finished, store, True, events.start_pace, initial_score)
+    return TrainingHooks(
+        events.epoch_finished,
+        store,
+        True,
+        events.start_pace,
+        initial_score,
+        events.rate_lowered,
+    )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pbkd.core.schedule import Worker
     from pbkd.pipeline.context import RunContext
+    from pbkd.training.best_state import BestState
 
 
 __all__ = ["tune_on_workers"]
@@ -31,7 +32,7 @@ def tune_on_workers(
     score: float,
     accepted: Collection[str],
     workers: Sequence[Worker],
-) -> float:
+) -> BestState:
     """Fine-tune the student on several workers, which share every batch.
 
     Args:
@@ -42,7 +43,7 @@ def tune_on_workers(
         workers: The workers.
 
     Returns:
-        The best validation score.
+        The best state.
 
     Raises:
         WorkerError: If the launcher fails, or leaves the student untrained.
@@ -60,7 +61,7 @@ def tune_on_workers(
         raise WorkerError(f"{launcher} ended, but nobody fine-tuned the student.")
     flush_events(folder)
     student.load_state_dict(result.state)
-    return result.score
+    return result
 
 
 def _launch(ctx: RunContext, accepted: Collection[str], workers: Sequence[Worker]) -> None:

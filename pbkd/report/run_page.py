@@ -142,7 +142,7 @@ def _fine_tuning(events: list[Event], score: str) -> Markup:
     }
     if not epochs:
         return element("p", "No epochs of fine-tuning were recorded.", class_="why")
-    series = {
+    series: dict[str, list[float | None]] = {
         "loss": [event.loss for event in epochs.values()],
         f"validation {score}": [event.accuracy for event in epochs.values()],
     }

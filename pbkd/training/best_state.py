@@ -32,11 +32,27 @@ __all__ = [
 
 @dataclass
 class BestState:
-    """The state that scored best so far, and how many epochs have been trained."""
+    """The state that scored best so far, and how far the training is.
+
+    Attributes:
+        epochs: Epochs that have been trained.
+        score: Its validation score.
+        state: Parameters and buffers.
+        start: The loss of the first batch; None before it.
+        rate: The factor by which the learning rate was lowered.
+    """
 
     epochs: int
     score: float
     state: dict[str, Tensor]
+    start: float | None = None
+    rate: float = 1.0
+
+    def see_epoch(self, score: float, network: nn.Module) -> None:
+        """Count an epoch that ended with this score, and copy the network if it is the best."""
+        if score > self.score:
+            self.score, self.state = score, copy_state(network)
+        self.epochs += 1
 
 
 def copy_state(network: nn.Module) -> dict[str, Tensor]:
@@ -99,11 +115,19 @@ def _record(best: BestState, *, ended: bool) -> tuple[dict[str, Tensor], Facts]:
     """Return what a checkpoint says of the best state."""
     tensors = {f"best.{name}": tensor for name, tensor in best.state.items()}
     layout = _layout(best.state)
-    return tensors, {"epochs": best.epochs, "best": best.score, "layout": layout, "ended": ended}
+    return tensors, {
+        "epochs": best.epochs,
+        "best": best.score,
+        "start": best.start,
+        "rate": best.rate,
+        "layout": layout,
+        "ended": ended,
+    }
 
 
 def _best(tensors: Mapping[str, Tensor], facts: Facts) -> BestState:
-    return BestState(facts["epochs"], facts["best"], tensors_below(tensors, "best."))
+    state = tensors_below(tensors, "best.")
+    return BestState(facts["epochs"], facts["best"], state, facts["start"], facts["rate"])
 
 
 def newest_checkpoint(

@@ -169,6 +169,8 @@ def restore(tensors: Mapping[str, Tensor], facts: Facts, training: Learner) -> N
         _restore_optimiser(training.optimiser, unpack_state(facts["optimiser"], tensors))
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise CheckpointError(f"a checkpoint is of another optimiser ({error}).") from error
+    groups = training.optimiser.param_groups
+    training.rate.base_lrs = [group["initial_lr"] for group in groups]
     training.rate.last_epoch = facts["rate_steps"]
     if facts["scaler"]:
         training.scaler.load_state_dict(facts["scaler"])

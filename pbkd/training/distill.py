@@ -10,7 +10,12 @@ import torch
 from pbkd.core.blocks import candidate_of
 from pbkd.errors import PluginError
 from pbkd.training.applied_loss import needs_whole_batches, safe_scale
-from pbkd.training.failures import OUT_OF_MEMORY, describe_error, divergence_reason
+from pbkd.training.failures import (
+    OUT_OF_MEMORY,
+    describe_divergence,
+    describe_error,
+    divergence_reason,
+)
 from pbkd.training.feeds import Lesson
 
 if TYPE_CHECKING:
@@ -42,7 +47,8 @@ def train_job(
 
     Each replacement learns its block's target from its lesson's input, with its own loss and
     optimiser; all candidates of a block share its lessons. If the loss of a replacement diverges
-    (checked after every epoch) or its code raises, its `failure` is set and the others go on.
+    (as its `watch` says, or after an epoch) or its code raises, its `failure` is set and the others
+    go on.
 
     Args:
         learners: The replacements by candidate name.
@@ -68,6 +74,7 @@ def train_job(
         for lessons in times.epoch(batches) if times and epoch == first else batches:
             for name, value in _train_batch(training, lessons):
                 totals[name] = totals[name] + value if name in totals else value
+                _watch(learners[name], value, replicas)
             steps += 1
         for name, total in totals.items():
             block = learners[name]
@@ -77,6 +84,11 @@ def train_job(
                 epoch_finished(name, block.losses[-1])
                 if reason := divergence_reason(block.losses):
                     block.fail(reason)
+
+
+def _watch(block: Learner, loss: Tensor, replicas: ReplicaGroup | None) -> None:
+    if block.watch is not None and (how := block.watch.see(loss, replicas)):
+        block.fail(describe_divergence(how))
 
 
 class _Training(NamedTuple):

@@ -11,13 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-__all__ = ["OUT_OF_MEMORY", "describe_error", "divergence_reason"]
+__all__ = [
+    "LEAST_DIVERGED",
+    "OUT_OF_MEMORY",
+    "describe_divergence",
+    "describe_error",
+    "divergence_reason",
+    "is_divergence",
+]
 
 OUT_OF_MEMORY = "its training ran out of memory"
+LEAST_DIVERGED = 0.1
+"""A loss up to this never counts as diverged, since a multiple of a first loss near 0 is still
+small. For `nmse` it is a tenth of the target's mean square."""
+_DIVERGED = "its training diverged"
 _GROWTH = 10
-# A loss up to this never counts as diverged, since ten times a first loss near 0 is still small.
-# For `nmse` it is a tenth of the target's mean square.
-_FLOOR = 0.1
 
 
 def divergence_reason(losses: Sequence[float]) -> str | None:
@@ -33,13 +41,22 @@ def divergence_reason(losses: Sequence[float]) -> str | None:
     """
     for epoch, loss in enumerate(losses, start=1):
         if not math.isfinite(loss):
-            return f"its training diverged (the loss of epoch {epoch} is {loss})"
-        if loss > max(_FLOOR, _GROWTH * losses[0]):
-            return (
-                f"its training diverged (the loss grew from {losses[0]:.3g} to {loss:.3g} in epoch"
-                f" {epoch})"
+            return describe_divergence(f"the loss of epoch {epoch} is {loss}")
+        if loss > max(LEAST_DIVERGED, _GROWTH * losses[0]):
+            return describe_divergence(
+                f"the loss grew from {losses[0]:.3g} to {loss:.3g} in epoch {epoch}"
             )
     return None
+
+
+def describe_divergence(how: str) -> str:
+    """Return a reason for which `is_divergence` holds."""
+    return f"{_DIVERGED} ({how})"
+
+
+def is_divergence(reason: str | None) -> bool:
+    """Whether a block failed because its loss diverged."""
+    return (reason or "").startswith(_DIVERGED)
 
 
 def describe_error(error: Exception) -> str:

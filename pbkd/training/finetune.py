@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,10 +13,11 @@ from torch.nn import functional
 from pbkd.data.augmentation import WHOLE
 from pbkd.data.batching import shuffled_batches, steps_per_epoch
 from pbkd.models.accuracy import accuracy, share_correct
-from pbkd.training.best_state import BestState, copy_state, resume, write_finished, write_progress
+from pbkd.training.best_state import BestState, copy_state, resume
 from pbkd.training.checkpoint import is_checkpoint_due
 from pbkd.training.learner import new_learner
 from pbkd.training.shared_scoring import predict_together
+from pbkd.training.training_hooks import TrainingHooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,17 +27,19 @@ if TYPE_CHECKING:
     from pbkd.data.datasets import Dataset, Split
     from pbkd.data.normalization import Normalization
     from pbkd.training.applied_loss import AppliedLoss
-    from pbkd.training.checkpoint import CheckpointStore
     from pbkd.training.learner import Learner
+    from pbkd.training.loss_watch import LossWatch
     from pbkd.training.optimisation import Optimisation
     from pbkd.training.replicas import ReplicaGroup
-    from pbkd.training.throughput import Pace
 
     _Objective = Callable[[Learner, Tensor, Tensor, int], Tensor]
     """Maps a network in training, its images and labels, and the epoch to a loss."""
 
 
-__all__ = ["TrainingHooks", "TrainingSettings", "train_network"]
+__all__ = ["TrainingSettings", "train_network"]
+
+_LOWER = 0.1  # the factor on the learning rate after an explosion
+_FALL = 0.3  # of the validation score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,35 +66,6 @@ class TrainingSettings:
     replicas: ReplicaGroup | None = None
 
 
-@dataclass(frozen=True)
-class TrainingHooks:
-    """Where `train_network` reports progress and keeps its state.
-
-    Attributes:
-        epoch_finished: Gets the epoch, from 0, its mean loss and its validation score.
-        checkpoints: Where checkpoints go, and from where training resumes; None for nowhere.
-        writes: Whether this process writes them.
-        start_pace: Gets the first epoch and the steps per epoch; returns a function through which
-            the batches of every epoch pass.
-        initial_score: The network's validation score before the first epoch; None to measure it.
-    """
-
-    epoch_finished: Callable[[int, float, float], None] = lambda _epoch, _loss, _score: None
-    checkpoints: CheckpointStore | None = None
-    writes: bool = True
-    start_pace: Callable[[int, int], Pace] = lambda _epoch, _steps: iter
-    initial_score: float | None = None
-
-    def keep(self, best: BestState, learner: Learner | None = None) -> None:
-        """Write a checkpoint, if this process writes any; without `learner` the final one."""
-        if self.checkpoints is None or not self.writes:
-            return
-        if learner is None:
-            write_finished(self.checkpoints, best)
-        else:
-            write_progress(self.checkpoints, learner, best)
-
-
 def train_network(
     network: nn.Module,
     data: Dataset,
@@ -99,7 +74,7 @@ def train_network(
     *,
     teacher: nn.Module | None = None,
     hooks: TrainingHooks | None = None,
-) -> float:
+) -> BestState:
     """Train a network in place, and leave it as it was after its best epoch.
 
     Epochs are compared by validation score; the state before the first epoch competes too.
@@ -109,38 +84,60 @@ def train_network(
         data: Training and validation split.
         normalization: How the network's images are normalised.
         settings: Hyperparameters.
-        teacher: Gives the targets of the loss, from the same normalised images; None to train on
-            labels alone.
+        teacher: Gives the targets of the loss, from the same images; None to train on labels alone.
         hooks: Progress reports and checkpoints.
 
     Returns:
-        The best validation score.
+        The best state, its validation score, and how far the learning rate was lowered.
     """
     hooks = hooks or TrainingHooks()
-    device, replicas = next(network.parameters()).device, settings.replicas
+    replicas = settings.replicas
     steps = steps_per_epoch(data.train, settings.batch_size)
     learner = _learner(network, settings, settings.epochs * steps)
     objective = _objective(settings.loss, teacher, replicas, labelled=data.labelled)
     validate = partial(_validate, network, data.validation, normalization, replicas)
     best = _first_state(learner, hooks, validate)
     pace = hooks.start_pace(best.epochs, steps)
-    for epoch in range(best.epochs, settings.epochs):
+    while best.epochs < settings.epochs:
         network.train()
-        epoch_batches = (
-            (normalization.apply(images, device), labels.to(device))
-            for images, labels in pace(_epoch_batches(data, settings, epoch))
-        )
-        loss = _train_epoch(learner, epoch_batches, objective, epoch, replicas) / steps
-        score = validate()
-        hooks.epoch_finished(epoch, loss, score)
-        if score > best.score:
-            best.score, best.state = score, copy_state(network)
-        best.epochs = epoch + 1
+        batches = pace(_epoch_batches(data, settings, best.epochs, normalization, network))
+        watch = hooks.watch(best, steps)
+        total, how = _train_epoch(learner, batches, objective, best.epochs, replicas, watch)
+        best.start = watch.start if watch else None
+        score = best.score if how else validate()
+        if watch and (how := how or _explosion(total / steps, score, best.score)):
+            learner = _start_again(network, settings, best, steps)
+            pace = hooks.start_again(how, best, learner, steps)
+            continue
+        hooks.epoch_finished(best.epochs, total / steps, score)
+        best.see_epoch(score, network)
         if is_checkpoint_due(best.epochs, settings.epochs, steps):
             hooks.keep(best, learner)
     hooks.keep(best)
     network.eval().load_state_dict(best.state)
-    return best.score
+    return best
+
+
+def _explosion(loss: float, score: float, best: float) -> str | None:
+    """Say in words how an epoch has ruined the network, if it has: by 30 points of its score."""
+    if not math.isfinite(loss):
+        return f"its mean loss is {loss}"
+    if score < best - _FALL:
+        return f"its validation score fell from {100 * best:.2f} to {100 * score:.2f} %"
+    return None
+
+
+def _start_again(
+    network: nn.Module, settings: TrainingSettings, best: BestState, steps: int
+) -> Learner:
+    """Return to the best state, at the present place in the schedule of a lower rate."""
+    best.rate *= _LOWER
+    network.load_state_dict(best.state)
+    rate = replace(settings.optimisation, lr=settings.optimisation.lr * best.rate)
+    all_steps = settings.epochs * steps
+    learner = _learner(network, replace(settings, optimisation=rate), all_steps)
+    learner.skip_to(best.epochs * steps, all_steps)
+    return learner
 
 
 def _learner(network: nn.Module, settings: TrainingSettings, steps: int) -> Learner:
@@ -162,10 +159,16 @@ def _validate(
 
 
 def _epoch_batches(
-    data: Dataset, settings: TrainingSettings, epoch: int
+    data: Dataset,
+    settings: TrainingSettings,
+    epoch: int,
+    normalization: Normalization,
+    network: nn.Module,
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images and labels as the network takes them; of replicas only this one's rows."""
+    device = next(network.parameters()).device
     part = settings.replicas.part if settings.replicas else WHOLE
-    return shuffled_batches(
+    batches = shuffled_batches(
         data.train,
         settings.batch_size,
         seed=settings.seed,
@@ -173,6 +176,8 @@ def _epoch_batches(
         augmentation=replace(data.augmentation, part=part),
         phase="fit",
     )
+    for images, labels in batches:
+        yield normalization.apply(images, device), labels.to(device)
 
 
 def _train_epoch(
@@ -181,8 +186,13 @@ def _train_epoch(
     objective: _Objective,
     epoch: int,
     replicas: ReplicaGroup | None,
-) -> float:
-    """Train on normalised images and labels; return the sum of the losses."""
+    watch: LossWatch | None,
+) -> tuple[float, str | None]:
+    """Train on normalised images and labels.
+
+    Returns:
+        The sum of the losses, and how the loss rose if it exploded, which ends the epoch.
+    """
     total = torch.zeros((), device=next(learner.replacement.parameters()).device)
     for x, labels in epoch_batches:
         loss = objective(learner, x, labels, epoch)
@@ -192,7 +202,9 @@ def _train_epoch(
             replicas.add_gradients(learner.replacement)
         learner.step()
         total += loss.detach()
-    return float(total if replicas is None else replicas.sum(total))
+        if watch is not None and (how := watch.see(loss.detach(), replicas)):
+            return math.nan, how
+    return float(total if replicas is None else replicas.sum(total)), None
 
 
 def _objective(

@@ -10,7 +10,7 @@ import torch
 from pbkd.errors import PLUGIN_FAILURES, PluginError, is_out_of_memory
 from pbkd.models.precision import autocast
 from pbkd.plugin.attribution import describe_failure
-from pbkd.training.optimisation import build_optimiser, schedule_rate
+from pbkd.training.optimisation import build_optimiser, factor_at, schedule_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.training.applied_loss import AppliedLoss
+    from pbkd.training.loss_watch import LossWatch
     from pbkd.training.optimisation import Optimisation
 
 
@@ -53,6 +54,7 @@ class Learner:
         losses: The mean loss of each finished epoch.
         failure: Why it is not trained any further; None while it is.
         micro_batches: Micro-batches per batch (gradient accumulation).
+        watch: Tells when the loss diverges within an epoch; None to look at whole epochs only.
     """
 
     replacement: nn.Module
@@ -64,6 +66,7 @@ class Learner:
     losses: list[float] = field(default_factory=list)
     failure: str | None = None
     micro_batches: int = 1
+    watch: LossWatch | None = None
 
     def step(self) -> None:
         """Take an optimiser step and advance the learning rate schedule.
@@ -80,6 +83,13 @@ class Learner:
             raise PluginError(f"{failure}.") from error
         self.scaler.update()
         self.rate.step()
+
+    def skip_to(self, step: int, steps: int) -> None:
+        """Set the learning rate to its value at a step of the schedule, which has `steps`."""
+        self.rate.last_epoch = step
+        factor = factor_at(self.optimisation.schedule, step, steps)
+        for group, peak in zip(self.optimiser.param_groups, self.rate.base_lrs, strict=True):
+            group["lr"] = peak * factor
 
     def fail(self, reason: str) -> None:
         """Stop its training and free the memory of its optimiser."""

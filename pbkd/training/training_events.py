@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbkd.core.events import EpochDone, JobStarted
+from pbkd.core.events import EpochDone, JobStarted, Note
 from pbkd.training.throughput import begin_job
 
 if TYPE_CHECKING:
@@ -63,3 +63,7 @@ class TrainingEvents:
             accuracy=score,
         )
         self.emit(event)
+
+    def rate_lowered(self, why: str) -> None:
+        """Emit that the learning rate was lowered, with the reason."""
+        self.emit(Note(text=why))

@@ -25,11 +25,12 @@ from pbkd.models.metrics import macs, parameters
 from pbkd.models.precision import pick_dtype, slowness
 from pbkd.models.teacher import declared_teacher, find_model, load_untrained
 from pbkd.models.weights import fit_weights, halved, read_weights, write_weights
-from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
+from pbkd.training.finetune import TrainingSettings, train_network
 from pbkd.training.inputs import fit_inputs
 from pbkd.training.optimisation import create_optimisation
 from pbkd.training.optimisation_check import check_optimiser, check_schedule
 from pbkd.training.training_events import TrainingEvents
+from pbkd.training.training_hooks import TrainingHooks
 from pbkd.zoo.provenance import override_words
 from pbkd.zoo.training_recipe import has_trained_weights, resolved, training_recipe
 
@@ -117,7 +118,7 @@ def train_model(
     if is_trained:
         hooks = replace(hooks, initial_score=_initial_score(teacher, data, config, emit))
     best = train_network(network, data, teacher.normalization, settings, hooks=hooks)
-    if best == hooks.initial_score:
+    if best.score == hooks.initial_score:
         emit(Note(text="No epoch was better than the start, whose weights are kept."))
     command = shlex.join(["pbkd", "zoo", "train", name, *overrides])
     summary = find_model(registry, name)[0].summary

@@ -26,9 +26,10 @@ from pbkd.data.normalization import Normalization
 from pbkd.execution.process_group import process_group
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.training.applied_loss import AppliedLoss
-from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
+from pbkd.training.finetune import TrainingSettings, train_network
 from pbkd.training.link import split_rows
 from pbkd.training.replicas import ReplicaGroup
+from pbkd.training.training_hooks import TrainingHooks
 from tests.optimisations import optimisation
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ CASES = {
     "no labels": Case(SoftTarget(), CropFlip(1), labelled=False),
     "scale": Case(RelativeSquaredError(), rate=0.0002),
     "features": Case(Hidden()),
+    "explosion": Case(SoftTarget(), rate=10.0),
     "whole batches": Case(Relational(), rate=0.0002),
 }
 
@@ -102,6 +104,7 @@ def tuned(name: str, replicas: ReplicaGroup | None = None) -> dict[str, Tensor]:
     case, student, teacher = CASES[name], network(0), network(1).eval()
     epochs: list[tuple[float, float]] = []
     last: dict[str, Tensor] = {}
+    lowered: list[str] = []
 
     def keep(_epoch: int, loss: float, score: float) -> None:
         epochs.append((loss, score))
@@ -117,7 +120,9 @@ def tuned(name: str, replicas: ReplicaGroup | None = None) -> dict[str, Tensor]:
     )
     data = images(case.augmentation, labelled=case.labelled)
     half = Normalization((0.5,) * 3, (0.5,) * 3)
-    train_network(student, data, half, settings, teacher=teacher, hooks=TrainingHooks(keep))
+    hooks = TrainingHooks(keep, rate_lowered=lowered.append)
+    train_network(student, data, half, settings, teacher=teacher, hooks=hooks)
+    assert bool(lowered) == (name == "explosion")
     return {**last, "epochs": torch.tensor(epochs, dtype=torch.float64)}
 
 

@@ -16,7 +16,8 @@ from pbkd.data.batching import steps_per_epoch
 from pbkd.data.splits import Subset
 from pbkd.errors import ConfigError
 from pbkd.models.latency import synchronise
-from pbkd.training.finetune import TrainingHooks, train_network
+from pbkd.training.finetune import train_network
+from pbkd.training.training_hooks import TrainingHooks
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,11 +13,12 @@ from pbkd.models.accuracy import accuracy, predict_classes, share_correct
 from pbkd.pipeline.baselines.epoch_cost import Spent, epoch_cost, now
 from pbkd.pipeline.baselines.settings import BaselineEpoch
 from pbkd.pipeline.paired_scores import paired_change
-from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
+from pbkd.training.finetune import TrainingSettings, train_network
 from pbkd.training.finetune_loss import apply_to_student
 from pbkd.training.losses import create_loss
 from pbkd.training.optimisation import Optimisation
 from pbkd.training.optimisation_check import check_optimiser
+from pbkd.training.training_hooks import TrainingHooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -145,7 +146,7 @@ def _train(
         )
 
     begun = now(task.device)
-    validation = train_network(
+    best = train_network(
         network,
         task.data,
         task.teacher.normalization,
@@ -156,7 +157,7 @@ def _train(
     spent = now(task.device).since(begun)
     _check_steps(steps, settings.epochs * steps_per_epoch(task.data.train, settings.batch_size))
     done = {"lr": lr, "seed": seed, "epochs": settings.epochs, "steps": steps}
-    return _scored(ctx, rival, network, spent, {**done, "validation": validation})
+    return _scored(ctx, rival, network, spent, {**done, "validation": best.score})
 
 
 def _check_steps(counted: int, wanted: int) -> None:

@@ -2,21 +2,25 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 import torch
 from pbkd_soft_target import SoftTarget
 from pbkd_synthetic import SyntheticSource
-from torch import nn
+from torch import Tensor, nn
 
 from pbkd.data.normalization import Normalization
 from pbkd.models.accuracy import accuracy
 from pbkd.training.applied_loss import AppliedLoss
-from pbkd.training.finetune import TrainingHooks, TrainingSettings, train_network
+from pbkd.training.checkpoint import CheckpointStore
+from pbkd.training.finetune import TrainingSettings, train_network
+from pbkd.training.training_hooks import TrainingHooks
 from tests.optimisations import optimisation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pbkd.data.datasets import Dataset
 
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -44,8 +48,8 @@ def test_it_learns_and_returns_its_best_score(data: Dataset) -> None:
     scores: list[float] = []
     hooks = TrainingHooks(lambda _epoch, _loss, score: scores.append(score))
     best = train_network(network, data, NORMALIZATION, _settings(), hooks=hooks)
-    assert best == max([before, *scores]) > before
-    assert accuracy(network, data.validation, NORMALIZATION, device="cpu") == best
+    assert best.score == max([before, *scores]) > before
+    assert accuracy(network, data.validation, NORMALIZATION, device="cpu") == best.score
     assert not network.training
 
 
@@ -54,8 +58,60 @@ def test_a_ruinous_rate_leaves_the_network_as_it_was(data: Dataset) -> None:
     train_network(network, data, NORMALIZATION, _settings(epochs=5))
     before = copy.deepcopy(network.state_dict())
     score = accuracy(network, data.validation, NORMALIZATION, device="cpu")
-    assert train_network(network, data, NORMALIZATION, _settings(lr=1e3, epochs=1)) == score
+    best = train_network(network, data, NORMALIZATION, _settings(lr=1e3, epochs=1))
+    assert best.score == score
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+
+
+def test_a_training_that_explodes_goes_on_from_its_best_state_at_a_lower_rate(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pbkd.training.checkpoint.STEPS_BETWEEN", 1)
+    whole = _network()
+    before = train_network(whole, data, NORMALIZATION, _settings(epochs=1)).score
+    interrupted = copy.deepcopy(whole)
+    notes: list[str] = []
+    hooks = TrainingHooks(rate_lowered=notes.append)
+    best = train_network(whole, data, NORMALIZATION, _settings(lr=10), hooks=hooks)
+    assert best.rate == pytest.approx(0.01)
+    assert best.score > before
+    assert len(notes) == 2
+    assert notes[0].startswith("Epoch 1 of fine-tuning exploded (its loss rose from ")
+    assert notes[0].endswith("repeated from the best state, with the learning rate 1.")
+
+    def stop(epoch: int, _loss: float, _score: float) -> None:
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    kept = replace(hooks, checkpoints=CheckpointStore(tmp_path, "student"))
+    with pytest.raises(KeyboardInterrupt):
+        stopped = replace(kept, epoch_finished=stop)
+        train_network(interrupted, data, NORMALIZATION, _settings(lr=10), hooks=stopped)
+    train_network(interrupted, data, NORMALIZATION, _settings(lr=10), hooks=kept)
+    assert len(notes) == 4, "the resumed training knows its lower rate"
+    assert all(torch.equal(whole.state_dict()[n], t) for n, t in interrupted.state_dict().items())
+
+
+def test_an_epoch_that_ruins_the_score_is_repeated_too(data: Dataset) -> None:
+    """Of a loss that is always small, only the score tells."""
+    network = _network()
+    before = train_network(network, data, NORMALIZATION, _settings(epochs=2)).score
+    notes: list[str] = []
+    settings = replace(_settings(lr=10, epochs=1), loss=AppliedLoss(_Small()))
+    hooks = TrainingHooks(rate_lowered=notes.append)
+    best = train_network(network, data, NORMALIZATION, settings, teacher=network, hooks=hooks)
+    assert best.rate < 1
+    assert best.score == before
+    assert "its validation score fell from" in notes[0]
+
+
+class _Small:
+    """A loss below 0.1 that pulls the first logit down and pushes the others up."""
+
+    name: ClassVar[str] = "small"
+
+    def error(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: ARG002
+        return 0.1 * torch.cat([output[:, :1], -output[:, 1:]], 1).sigmoid().mean()
 
 
 def test_the_same_seed_gives_the_same_weights(data: Dataset) -> None:
@@ -89,5 +145,6 @@ def test_a_score_that_is_known_is_not_measured_again(data: Dataset) -> None:
     network = _network()
     before = copy.deepcopy(network.state_dict())
     hooks = TrainingHooks(initial_score=1.0)
-    assert train_network(network, data, NORMALIZATION, _settings(epochs=1), hooks=hooks) == 1.0
+    best = train_network(network, data, NORMALIZATION, _settings(epochs=1), hooks=hooks)
+    assert best.score == 1.0
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())

@@ -12,7 +12,9 @@ from torch import nn
 from pbkd.models.accuracy import accuracy
 from pbkd.pipeline.baselines import train, trainings
 from pbkd.pipeline.baselines.epoch_cost import Spent
-from pbkd.training.finetune import TrainingHooks, TrainingSettings
+from pbkd.training.best_state import BestState
+from pbkd.training.finetune import TrainingSettings
+from pbkd.training.training_hooks import TrainingHooks
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ class Trainings:
         *,
         teacher: nn.Module | None,
         hooks: TrainingHooks,
-    ) -> float:
+    ) -> BestState:
         self.calls.append((settings, teacher))
         self.starts.append(copy.deepcopy(network))
         steps = len(data.train) // settings.batch_size
@@ -48,7 +50,7 @@ class Trainings:
         for epoch in range(settings.epochs):
             assert len(list(pace(range(steps)))) == steps
             hooks.epoch_finished(epoch, 1.5, score)
-        return score
+        return BestState(settings.epochs, score, {})
 
 
 @pytest.fixture
