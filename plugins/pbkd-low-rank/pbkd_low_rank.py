@@ -24,9 +24,14 @@ if TYPE_CHECKING:
 
 PBKD_CONTRACT = 2
 
-_KEPT: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
-"""The factors of the last decompositions, by the content of what was decomposed."""
+_Key = tuple[object, ...]
+_Tensors = tuple["Tensor", ...]
+_KEPT: dict[_Key, _Tensors] = {}
+"""The last factors, by the content of what was decomposed, and the channels."""
 _MOST_KEPT = 64
+_WHOLE: dict[_Key, _Tensors] = {}
+"""The last decompositions, from which candidates of a block take other numbers of channels."""
+_MOST_WHOLE = 8
 
 
 @dataclass(frozen=True)
@@ -189,16 +194,31 @@ def _factors(matrices: Tensor, channels: int, root: Tensor | None) -> tuple[Tens
     Returns:
         The factors, (groups, channels, rows) and (groups, columns, channels).
     """
-    key = (_digest(matrices), None if root is None else _digest(root), channels)
+    content = _digest(matrices), None if root is None else _digest(root)
+    key = (*content, channels)
     if key not in _KEPT:
+        left, scale, right = _decomposed(matrices, root, content)
+        half = scale[:, :channels].sqrt()[:, None]
+        factors = (left[..., :channels] * half).mT, right[:, :channels].mT * half
+        _keep(_KEPT, key, factors, _MOST_KEPT)
+    down, up = _KEPT[key]
+    return down, up
+
+
+def _decomposed(matrices: Tensor, root: Tensor | None, content: _Key) -> _Tensors:
+    """Decompose each matrix; for candidates of one block, which differ in their channels, once."""
+    if content not in _WHOLE:
         left, scale, right = torch.linalg.svd(matrices, full_matrices=False)
         if root is not None:
             left = torch.linalg.solve(root, left)
-        half = scale[:, :channels].sqrt()[:, None]
-        _KEPT[key] = (left[..., :channels] * half).mT, right[:, :channels].mT * half
-        if len(_KEPT) > _MOST_KEPT:
-            _KEPT.pop(next(iter(_KEPT)), None)
-    return _KEPT[key]
+        _keep(_WHOLE, content, (left, scale, right), _MOST_WHOLE)
+    return _WHOLE[content]
+
+
+def _keep(kept: dict[_Key, _Tensors], key: _Key, tensors: _Tensors, most: int) -> None:
+    kept[key] = tensors
+    if len(kept) > most:
+        kept.pop(next(iter(kept)), None)
 
 
 def _digest(tensor: Tensor) -> str:
