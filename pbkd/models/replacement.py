@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -59,9 +58,9 @@ class Proposal:
         parameters_after: Parameters of the replacement, or of the segment that is kept.
         macs_before: MACs per sample of the teacher's segment.
         macs_after: MACs per sample of the replacement, or of the segment that is kept.
-        seconds: Seconds of building it.
         options: The builder's options that give a replacement of the same shapes, beside the
             configured ones.
+        seconds: Seconds of building it again, as each worker does; 0 if that was not measured.
     """
 
     block: Block
@@ -71,8 +70,8 @@ class Proposal:
     parameters_after: int
     macs_before: int
     macs_after: int
-    seconds: float
     options: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def is_kept(name: str, patterns: Sequence[str]) -> bool:
@@ -194,9 +193,7 @@ def propose(
     """
     parameters_before, macs_before = parameters(segment), macs(segment, block.input_shape)
     parameters_after, macs_after = parameters_before, macs_before
-    start = time.perf_counter()
     built = build_replacement(builder, segment, block, seed, calibration)
-    seconds = time.perf_counter() - start
     reason: str | None = f"'{builder.name}' finds nothing to replace"
     replacement = None if built is None else built.module
     if replacement is not None:
@@ -217,7 +214,6 @@ def propose(
         parameters_after=parameters_after,
         macs_before=macs_before,
         macs_after=macs_after,
-        seconds=seconds,
         options={} if built is None else built.options,
     )
 

@@ -57,7 +57,7 @@ class PlannedRun:
         task: Teacher, data and chain.
         plan: Blocks, workers, schedule and predicted seconds.
         replacements: The untrained replacements, by candidate.
-        build_seconds: Seconds of building the replacements.
+        build_seconds: Seconds that a worker takes to build the replacements.
         launcher: What starts the workers.
         schedulers: The schedulers to choose from, by name.
         selector: What selects the candidates under a budget.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -74,11 +75,14 @@ def propose_all(
                 builder = registry.create("builder", choice)
             proposal = propose(builder, segment, block, seed, calibration)
             choice = {**choice, **proposal.options}
+            seconds = 0.0
             if proposal.replacement is not None:
                 again = _created(registry, choice, builder, block) if proposal.options else builder
+                start = time.perf_counter()
                 check_rebuilding(proposal.replacement, again, segment, block)
+                seconds = time.perf_counter() - start
                 proposal.replacement.to(task.device)
-            proposals[name] = replace(proposal, options=choice_options(choice))
+            proposals[name] = replace(proposal, options=choice_options(choice), seconds=seconds)
     return proposals
 
 
