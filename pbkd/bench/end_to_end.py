@@ -18,6 +18,7 @@ from pbkd.bench.result import Spread
 from pbkd.bench.rig import calibrate
 from pbkd.bench.run_checks import PhaseSteps, check_phase_steps, check_students
 from pbkd.config.load import load_config
+from pbkd.core.events import JobStarted
 from pbkd.core.process import thread_count
 from pbkd.models.teacher import build_network
 from pbkd.models.weights import write_weights
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from pbkd.bench.presets import Preset
     from pbkd.config.schema import RunConfig
-    from pbkd.core.results import PhaseResult, RunResult
+    from pbkd.core.events import Event
+    from pbkd.core.results import RunResult
     from pbkd.plugin.registry import Registry
 
 __all__ = ["ALONE", "PAPER", "TOGETHER", "EndToEnd", "WholeRunTimes", "run_end_to_end"]
@@ -46,7 +48,6 @@ _BY_PROCEDURE = {
     ALONE: {"workers": 1, "scheduler": "pipeline"},
     TOGETHER: {"workers": 2, "scheduler": "pipeline"},
 }
-_SHARED = ("teacher-fed", "student-fed", "fine-tuning")
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,12 @@ class WholeRunTimes:
     Attributes:
         phases: Seconds of each phase, by round.
         predicted: Seconds that were predicted for each phase, by round; none for planning.
+        shared: The phases in which more than one worker took part, by round.
     """
 
     phases: Mapping[str, Sequence[float]]
     predicted: Mapping[str, Sequence[float]]
+    shared: Sequence[Sequence[str]]
 
     @property
     def seconds(self) -> list[float]:
@@ -104,10 +107,10 @@ class EndToEnd:
 
     @property
     def parallel_share(self) -> float:
-        """The share of the run on one worker that two workers share; the median of the rounds."""
-        times = self.procedures[ALONE]
-        shared = zip(*(times.phases[phase] for phase in _SHARED), strict=True)
-        shares = [sum(each) / whole for each, whole in zip(shared, times.seconds, strict=True)]
+        """The share, in the run on one worker, of phases that two share; the median of rounds."""
+        alone, rounds = self.procedures[ALONE], enumerate(self.procedures[TOGETHER].shared)
+        seconds = [sum(alone.phases[name][number] for name in shared) for number, shared in rounds]
+        shares = [some / whole for some, whole in zip(seconds, alone.seconds, strict=True)]
         return float(statistics.median(shares))
 
     @property
@@ -136,14 +139,14 @@ def run_end_to_end(registry: Registry, name: str, folder: Path, rounds: int) -> 
     preset = find_preset(name)
     weights = folder / "teacher.safetensors"
     _write_teacher(registry, preset, weights)
-    phases: dict[str, list[Sequence[PhaseResult]]] = {each: [] for each in _BY_PROCEDURE}
+    runs: dict[str, list[_CheckedRun]] = {each: [] for each in _BY_PROCEDURE}
     for _ in range(rounds):
         folders = {}
         for procedure, changes in _BY_PROCEDURE.items():
             config = _config(preset, weights, folder / "runs", changes)
-            result = _checked_run(procedure, config, registry)
-            folders[procedure] = Path(result.folder)
-            phases[procedure].append(result.phases)
+            checked = _checked_run(procedure, config, registry)
+            folders[procedure] = Path(checked.result.folder)
+            runs[procedure].append(checked)
         check_students(folders[ALONE], folders[TOGETHER])
     return EndToEnd(
         preset=name,
@@ -153,19 +156,34 @@ def run_end_to_end(registry: Registry, name: str, folder: Path, rounds: int) -> 
             "torch": torch.__version__,
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         },
-        procedures={procedure: _times(each) for procedure, each in phases.items()},
+        procedures={procedure: _times(each) for procedure, each in runs.items()},
     )
 
 
-def _checked_run(procedure: str, config: RunConfig, registry: Registry) -> RunResult:
+@dataclass(frozen=True)
+class _CheckedRun:
+    """A result, and the phases in which a second worker began a job."""
+
+    result: RunResult
+    shared: tuple[str, ...]
+
+
+def _checked_run(procedure: str, config: RunConfig, registry: Registry) -> _CheckedRun:
     """Run once; if this process trains, check the steps that it took."""
     steps = PhaseSteps()
+    shared: dict[str, None] = {}
+
+    def see(event: Event) -> None:
+        steps.see(event)
+        if isinstance(event, JobStarted) and event.worker:
+            shared[event.phase] = None
+
     with thread_count(1), steps.counting():
-        result = run(config, registry, steps.see)
+        result = run(config, registry, see)
     if config.workers == 1:
         blocks = sum(bool(block.replaced) for block in result.blocks)
         check_phase_steps(procedure, config, steps.counts, blocks, _STEPS)
-    return result
+    return _CheckedRun(result, tuple(shared))
 
 
 def _write_teacher(registry: Registry, preset: Preset, path: Path) -> None:
@@ -206,12 +224,12 @@ def _yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _times(rounds: Sequence[Sequence[PhaseResult]]) -> WholeRunTimes:
+def _times(rounds: Sequence[_CheckedRun]) -> WholeRunTimes:
     phases: dict[str, list[float]] = {}
     predicted: dict[str, list[float]] = {}
-    for results in rounds:
-        for phase in results:
+    for each in rounds:
+        for phase in each.result.phases:
             phases.setdefault(phase.name, []).append(phase.seconds)
             if phase.predicted_seconds is not None:
                 predicted.setdefault(phase.name, []).append(phase.predicted_seconds)
-    return WholeRunTimes(phases, predicted)
+    return WholeRunTimes(phases, predicted, [each.shared for each in rounds])

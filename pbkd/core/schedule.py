@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pbkd.core.blocks import BlockCost
 
 
-__all__ = ["FEEDS", "Job", "Schedule", "Stage", "Worker", "check_schedule"]
+__all__ = ["FEEDS", "Job", "Schedule", "Stage", "Worker", "check_schedule", "share_of"]
 
 _MOST_NAMES = 20  # in a message
 FEEDS = ("recompute", "relay", "cache")
@@ -113,6 +113,18 @@ class Schedule:
             for job in jobs:
                 ranks.setdefault(job, []).append(rank)
         return tuple(Stage(job, tuple(owners)) for job, owners in ranks.items())
+
+
+def share_of(count: int, index: int, speeds: Sequence[float]) -> slice:
+    """Return one worker's share of things in a row, in proportion to its speed.
+
+    Args:
+        count: Number of things.
+        index: The worker, as an index of `speeds`.
+        speeds: The speeds of all workers, whose shares follow each other.
+    """
+    start, stop = (round(count * sum(speeds[:end]) / sum(speeds)) for end in (index, index + 1))
+    return slice(start, stop)
 
 
 def check_schedule(schedule: Schedule, costs: Sequence[BlockCost], workers: int) -> None:

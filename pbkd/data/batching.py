@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from pbkd.data.datasets import Split
 
 
-__all__ = ["sequential_batches", "shuffled_batches", "shuffled_rows", "steps_per_epoch"]
+__all__ = [
+    "sequential_batches",
+    "sequential_images",
+    "shuffled_batches",
+    "shuffled_rows",
+    "steps_per_epoch",
+]
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -118,9 +124,15 @@ def sequential_batches(
         The last batch may be smaller.
     """
     order = torch.split(torch.arange(len(split)), batch_size)[part]
-    images_of_batches = prefetch_images(split, ((rows, None) for rows in order))
+    images_of_batches = sequential_images(split, batch_size, part)
     for rows, images in zip(order, images_of_batches, strict=True):
         yield images, split.labels[rows]
+
+
+def sequential_images(split: Split, batch_size: int, part: slice = WHOLE) -> Iterator[Tensor]:
+    """Yield the images of `sequential_batches`, whose labels need not be known."""
+    order = torch.split(torch.arange(len(split)), batch_size)[part]
+    yield from prefetch_images(split, ((rows, None) for rows in order))
 
 
 def _generator(seed: int, *parts: str | int) -> torch.Generator:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
-from pbkd.core.blocks import candidate_of
 from pbkd.errors import RunFolderError
 from pbkd.execution.heartbeat import heartbeat_per_item
 from pbkd.execution.process_group import process_group
-from pbkd.models.rebuilding import rebuild
-from pbkd.models.student import assemble
+from pbkd.models.pseudo_labels import PseudoLabelledSplit
 from pbkd.runs.assignment import FINE_TUNING, STUDENT
 from pbkd.runs.events import record_event
 from pbkd.runs.progress import checkpoint_store
@@ -21,43 +19,20 @@ from pbkd.training.best_state import newest_checkpoint
 from pbkd.training.finetune import train_network
 from pbkd.training.link import split_rows
 from pbkd.training.replicas import ReplicaGroup
+from pbkd.training.shared_scoring import predict_together
 from pbkd.training.throughput import begin_job
 from pbkd.training.training_events import TrainingEvents
 from pbkd.training.training_hooks import TrainingHooks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from torch import nn
 
-    from pbkd.protocols import BlockBuilder
-    from pbkd.runs.assignment import Assignment
+    from pbkd.execution.student_part import StudentPart
     from pbkd.training.finetune import TrainingSettings
-    from pbkd.training.task import DistillationTask
     from pbkd.training.throughput import Pace
 
 
-__all__ = ["StudentPart", "tune_student"]
-
-
-@dataclass(frozen=True)
-class StudentPart:
-    """A worker's part of fine-tuning.
-
-    Attributes:
-        folder: The run folder.
-        rank: This worker's rank in the assignment.
-        assignment: All workers, and the candidates that are in the student.
-        task: Teacher, data and chain.
-        builders: The builders of the candidates, by the candidates' names.
-    """
-
-    folder: Path
-    rank: int
-    assignment: Assignment
-    task: DistillationTask
-    builders: Mapping[str, BlockBuilder]
+__all__ = ["tune_student"]
 
 
 def tune_student(part: StudentPart, settings: TrainingSettings) -> None:
@@ -73,30 +48,25 @@ def tune_student(part: StudentPart, settings: TrainingSettings) -> None:
         RunFolderError: There is no readable checkpoint.
     """
     task, workers = part.task, part.assignment.workers
-    student = _build_student(part, settings.seed)
+    student = part.build_student()
     with process_group(task.device, part.rank, len(workers), part.assignment.launch):
         assert dist.group.WORLD is not None, "the process group is initialised"
         batch = min(settings.batch_size, len(task.data.train))
         speeds = [worker.speed for worker in workers]
         rows = split_rows(range(len(workers)), batch, speeds)[part.rank]
+        replicas = ReplicaGroup(dist.group.WORLD, rows, batch)
+        validation, normalization = task.data.validation, task.teacher.normalization
+        if isinstance(validation, PseudoLabelledSplit):
+            classes = predict_together(task.teacher.network, validation, normalization, replicas)
+            validation.know_labels(classes)
         train_network(
             student,
             task.data,
-            task.teacher.normalization,
-            replace(settings, replicas=ReplicaGroup(dist.group.WORLD, rows, batch)),
+            normalization,
+            replace(settings, replicas=replicas),
             teacher=task.feeding,
             hooks=_hooks(part, student, settings.epochs, rows.stop - rows.start),
         )
-
-
-def _build_student(part: StudentPart, seed: int) -> nn.Module:
-    """Build the student; its weights then come from a checkpoint."""
-    replacements = {}
-    for name, builder in part.builders.items():
-        block = part.assignment.blocks[candidate_of(name)[0]]
-        segment = part.task.chain[block.position]
-        replacements[block.name] = rebuild(builder, segment, block, seed)
-    return assemble(part.task.chain, replacements).to(part.task.device)
 
 
 def _hooks(part: StudentPart, student: nn.Module, epochs: int, images: int) -> TrainingHooks:

@@ -1,4 +1,4 @@
-"""One worker of a phase: it trains blocks, or takes part in fine-tuning the student."""
+"""One worker of a phase: it trains blocks, or takes part in work on the whole student."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from pbkd.execution.early_end import EarlyEnd
 from pbkd.execution.job import block_starts, candidate_starts, run_job
 from pbkd.execution.job_queue import claim_jobs
 from pbkd.execution.process_group import process_group
-from pbkd.execution.student_tuning import StudentPart, tune_student
+from pbkd.execution.scoring import score_batches
+from pbkd.execution.student_part import StudentPart
+from pbkd.execution.student_tuning import tune_student
 from pbkd.plugin.user_code import trusting_registry
-from pbkd.runs.assignment import FINE_TUNING, read_assignment
+from pbkd.runs.assignment import FINE_TUNING, SCORED, read_assignment
 from pbkd.runs.identity import check_rows
 from pbkd.training.activation_cache import CacheSpec
 from pbkd.training.cache_filling import open_cache
@@ -71,10 +73,11 @@ class LaunchedWork:
 
 @ordinary_modes()
 def work(folder: Path, rank: int, given: LaunchedWork | None = None) -> None:
-    """Do one worker's part of a blockwise phase, or of fine-tuning.
+    """Do one worker's part of a phase.
 
     Each trained replacement is written to `folder/PHASE/NAME.safetensors`, and recorded as an
-    event `block`; the fine-tuned student is a checkpoint.
+    event `block`; the fine-tuned student is a checkpoint; what is found in scoring is written to
+    `folder/PHASE/PART.safetensors`.
 
     Args:
         folder: The run folder, with configuration, assignment and initial weights.
@@ -97,10 +100,13 @@ def work(folder: Path, rank: int, given: LaunchedWork | None = None) -> None:
         if task is None or str(task.device) != worker.device:
             task = build_task(config, registry, worker.device, given.inputs)
             check_rows(folder, task.data)
-        if assignment.phase == FINE_TUNING:
+        if assignment.phase in (FINE_TUNING, *SCORED):
+            part = StudentPart(folder, rank, assignment, task, builders, config.seed)
+            if assignment.phase in SCORED:
+                score_batches(part)
+                return
             batches = {"batch_size": config.batch_size, "seed": config.seed}
-            settings = tuning_settings(registry, config.finetune, task, **batches)
-            tune_student(StudentPart(folder, rank, assignment, task, builders), settings)
+            tune_student(part, tuning_settings(registry, config.finetune, task, **batches))
             return
         context = WorkerContext(
             folder=folder,

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.data.augmentation import WHOLE
-from pbkd.data.batching import sequential_batches
+from pbkd.data.batching import sequential_images
 from pbkd.models.evaluation_mode import evaluation_mode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor, nn
 
     from pbkd.data.datasets import Split
     from pbkd.data.normalization import Normalization
 
 
-__all__ = ["SCORING_BATCH", "accuracy", "predict_classes", "share_correct"]
+__all__ = ["SCORING_BATCH", "accuracy", "classes_of", "predict_classes", "share_correct"]
 
 SCORING_BATCH = 256
 """Images per forward pass."""
@@ -70,9 +72,16 @@ def predict_classes(
     Returns:
         The index of each image's largest logit: int64 (images,), on the CPU.
     """
+    batches = sequential_images(split, batch_size, part)
+    return classes_of(model, (normalization.apply(images, device) for images in batches))
+
+
+def classes_of(model: nn.Module, batches: Iterable[Tensor]) -> Tensor:
+    """Predict the class of every image of normalised batches on the network's device.
+
+    Returns:
+        The index of each image's largest logit: int64 (images,), on the CPU.
+    """
     with evaluation_mode(model):
-        classes = [
-            model(normalization.apply(images, device)).argmax(1)
-            for images, _ in sequential_batches(split, batch_size, part)
-        ]
-    return torch.cat(classes).cpu()
+        classes = [model(batch).argmax(1) for batch in batches]
+    return torch.cat(classes).cpu() if classes else torch.zeros(0, dtype=torch.int64)

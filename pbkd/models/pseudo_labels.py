@@ -46,6 +46,15 @@ class PseudoLabelledSplit:
         """Yield the images of each batch."""
         return prefetch_images(self._split, batches)
 
+    def know_labels(self, labels: Tensor) -> None:
+        """Take over the labels, which other processes predicted."""
+        self.__dict__["labels"] = labels
+
+    @property
+    def labels_are_known(self) -> bool:
+        """Whether the labels have been computed."""
+        return "labels" in self.__dict__
+
     @cached_property
     def labels(self) -> Tensor:
         """The teacher's class of every row: int64 (len,)."""

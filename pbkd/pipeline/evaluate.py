@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,11 +13,13 @@ from pbkd.core.results import NetworkResult
 from pbkd.models.accuracy import share_correct
 from pbkd.models.latency import latencies
 from pbkd.models.metrics import macs, parameters, weight_bytes
+from pbkd.pipeline.scoring import predict_states
+from pbkd.runs.assignment import EVALUATION
 from pbkd.runs.disagreements import find_changes, write_changes
 from pbkd.training.best_state import copy_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from torch import Tensor, nn
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Evaluation", "evaluate"]
+
+_FINISHED = "finished"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +57,27 @@ class Evaluation:
     validation: dict[str, float | None]
 
 
-def evaluate(ctx: RunContext, student: nn.Module, stages: Mapping[str, Stage | None]) -> Evaluation:
+def evaluate(
+    ctx: RunContext,
+    student: nn.Module,
+    stages: Mapping[str, Stage | None],
+    accepted: Collection[str],
+) -> Evaluation:
     """Score and measure teacher and student; write the images on which they disagree.
 
     Args:
         ctx: The run.
         student: The finished student; it is left as it is.
         stages: The student after each stage; None for skipped stages.
+        accepted: The candidates that are in the student.
 
     Returns:
         Predictions, scores, sizes and latencies.
     """
     task, test = ctx.task, ctx.task.data.test
     with ctx.clock.phase("evaluation"):
-        final, by_stage = predict_stages(task, student, stages)
+        predict = partial(predict_states, ctx, EVALUATION, student, accepted=accepted)
+        final, by_stage = predict_stages(student, stages, predict)
         classes = {"teacher": task.teacher_classes, "student": final}
         changes = find_changes(test, **classes, labelled=task.data.labelled)
         write_changes(ctx.folder, changes)
@@ -87,35 +99,35 @@ def evaluate(ctx: RunContext, student: nn.Module, stages: Mapping[str, Stage | N
 
 
 def predict_stages(
-    task: DistillationTask, student: nn.Module, stages: Mapping[str, Stage | None]
+    student: nn.Module,
+    stages: Mapping[str, Stage | None],
+    predict: Callable[[Mapping[str, Mapping[str, Tensor]]], Mapping[str, Tensor]],
 ) -> tuple[Tensor, dict[str, Tensor | None]]:
     """Predict the classes of the test images, once for stages with the same weights.
 
     Args:
-        task: Teacher and data.
         student: The finished student; it is left as it is.
         stages: The student after each stage; None for skipped stages.
+        predict: Predicts the classes with each of several states of the student.
 
     Returns:
         The classes of the finished student, int64 (len(test),), and those after each stage.
     """
-    known: list[tuple[Mapping[str, Tensor], Tensor]] = []
-
-    def predict(state: Mapping[str, Tensor]) -> Tensor:
-        for other, classes in known:
-            if all(torch.equal(state[name], tensor) for name, tensor in other.items()):
-                return classes
-        student.load_state_dict(state)
-        known.append((state, task.predict(student, task.data.test)))
-        return known[-1][1]
-
     finished = copy_state(student)
-    by_stage = {
-        name: None if stage is None else predict(stage.state) for name, stage in stages.items()
+    states = {name: stage.state for name, stage in stages.items() if stage is not None}
+    states[_FINISHED] = finished
+    first = {
+        name: next(o for o, theirs in states.items() if o == name or _are_equal(state, theirs))
+        for name, state in states.items()
     }
-    final = predict(finished)
+    classes = predict({name: states[name] for name in dict.fromkeys(first.values())})
     student.load_state_dict(finished)
-    return final, by_stage
+    by_stage = {name: classes[first[name]] if name in first else None for name in stages}
+    return classes[first[_FINISHED]], by_stage
+
+
+def _are_equal(state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return all(torch.equal(state[name], tensor) for name, tensor in other.items())
 
 
 def measure_networks(

@@ -15,7 +15,7 @@ from pbkd.models.student_files import NETWORK, Recipe, write_student
 from pbkd.models.student_input import attach_input
 from pbkd.pipeline.block_results import block_result
 from pbkd.pipeline.evaluate import evaluate
-from pbkd.pipeline.refine import assembled_stage, fine_tune, recalibrate_student
+from pbkd.pipeline.refine import fine_tune, recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
 from pbkd.plugin.user_code import is_user_function
 from pbkd.training.finetune_loss import tuning_settings
@@ -82,7 +82,7 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
     write_student(ctx.folder / "student", student, recipe, config.plugins)
     if is_user_function(ctx.registry, recipe.teacher["name"]):
         notes += _write_operations(ctx.folder / "student", student, recipe)
-    evaluation = evaluate(ctx, student, stages)
+    evaluation = evaluate(ctx, student, stages, tuple(kept.accepted))
     has_candidates = len(ctx.plan.blocks) > len({p.block.name for p in ctx.plan.blocks})
     return Outcome(
         student,
@@ -97,24 +97,21 @@ def _refine(
     ctx: RunContext, student: nn.Module, accepted: Sequence[str]
 ) -> tuple[dict[str, Stage | None], list[str]]:
     """Recalibrate and fine-tune the student in place; return its stages and what happened."""
-    config, task = ctx.planned.config, ctx.task
-    recalibrated = tuned = None
-    notes = []
+    config = ctx.planned.config
+    tuned, notes = None, []
     with ctx.clock.phase("recalibration"):
-        assembled = before = assembled_stage(task, student)
-        if accepted:
-            count, batch_size = config.recalibrate_batches, config.batch_size
-            recalibrated, note = recalibrate_student(task, student, assembled, count, batch_size)
-            notes.append(note)
-            if recalibrated and recalibrated.validation > assembled.validation:
-                before = recalibrated
+        count, batch_size = config.recalibrate_batches, config.batch_size
+        stages, note = recalibrate_student(ctx, student, count, batch_size, accepted)
+        notes.append(note)
     with ctx.clock.phase("fine-tuning"):
         if accepted:
+            before = max(stages.values(), key=lambda stage: stage.validation)  # the first of equals
             tuned, note = fine_tune(ctx, student, before, _tuning(ctx), accepted)
             notes.append(note)
     if not accepted:
-        notes.append("No replacement was accepted: nothing was recalibrated or fine-tuned.")
-    return {"assembled": assembled, "recalibrated": recalibrated, "fine-tuned": tuned}, notes
+        notes = ["No replacement was accepted: nothing was recalibrated or fine-tuned."]
+    recalibrated = stages.get("recalibrated")
+    return {**stages, "recalibrated": recalibrated, "fine-tuned": tuned}, notes
 
 
 def _tuning(ctx: RunContext) -> TrainingSettings:

@@ -20,10 +20,17 @@ from pbkd.pipeline.plan_workers import START_SECONDS
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import is_limited, pick_candidates
 from pbkd.planning.phase_prediction import modelled_on, predict_phases, sharing_workers
-from pbkd.planning.phase_work import RunExtent, serial_work, shared_passes, student_fed_costs
+from pbkd.planning.phase_work import (
+    sample_seconds,
+    serial_work,
+    shared_passes,
+    student_fed_costs,
+)
 from pbkd.planning.relay_schedule import relay_schedule
+from pbkd.planning.run_extent import RunExtent
 from pbkd.planning.run_work import Loading, RunWork
 from pbkd.training.replicas import replica_traffic
+from pbkd.training.task import sample_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,7 +76,8 @@ def plan_whole_run(
     rows = min(config.batch_size, len(planned.task.data.train))
     sharing = sharing_workers(work, planned.plan.workers[:rows], modelled_on)
     planned = replace(planned, phases=_predict(planned, work, registry), sharing=sharing)
-    return replace(planned, work=replace(work, planning_seconds=time.perf_counter() - start))
+    seconds = work.planning_seconds + time.perf_counter() - start
+    return replace(planned, work=replace(work, planning_seconds=seconds))
 
 
 def measure_work(planned: PlannedRun) -> RunWork:
@@ -79,14 +87,14 @@ def measure_work(planned: PlannedRun) -> RunWork:
         planned: The planned run; no candidate is expected to be rejected.
 
     Returns:
-        The work, without the seconds of planning.
+        The work; of planning, the seconds of the teacher's sample alone.
     """
     config, task, plan = planned.config, planned.task, planned.plan
     names = expected_candidates(planned)
     extent = _extent(planned, names)
     loading = measure_loading(task, config.batch_size, plan.workers[0])
     return RunWork(
-        planning_seconds=0.0,
+        planning_seconds=sample_seconds(plan, extent, loading),
         start_seconds=START_SECONDS,
         build_seconds=planned.build_seconds,
         loading=loading,
@@ -107,6 +115,7 @@ def _extent(planned: PlannedRun, names: tuple[str, ...]) -> RunExtent:
         labelled=task.data.labelled,
         validation_images=len(task.data.validation),
         test_images=len(task.data.test),
+        sample_images=_sample_images(task),
         recalibration_batches=config.recalibrate_batches,
         epochs=config.finetune.epochs or 0,
         epoch_steps=steps_per_epoch(task.data.train, config.batch_size),
@@ -115,6 +124,11 @@ def _extent(planned: PlannedRun, names: tuple[str, ...]) -> RunExtent:
         exchanges=exchanges,
         augmented_per_image=task.data.augmentation.is_per_image,
     )
+
+
+def _sample_images(task: DistillationTask) -> int:
+    data = task.data
+    return sample_size(len(data.test), data.num_classes) if data.labelled else 0
 
 
 def _predict(planned: PlannedRun, work: RunWork, registry: Registry) -> dict[str, float]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pbkd.models.accuracy import share_correct
+from pbkd.pipeline.scoring import predict_states
 from pbkd.pipeline.student_tuning import tune_on_workers
-from pbkd.runs.assignment import FINE_TUNING, STUDENT
+from pbkd.runs.assignment import FINE_TUNING, RECALIBRATION, STUDENT
 from pbkd.runs.progress import checkpoint_store
 from pbkd.training.best_state import copy_state
 from pbkd.training.finetune import train_network
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["Stage", "assembled_stage", "fine_tune", "recalibrate_student"]
+__all__ = ["Stage", "fine_tune", "recalibrate_student"]
 
 _UNHELPFUL = (
     " No epoch was better, so the student stays as it was; if the losses rose, lower finetune.lr."
@@ -45,37 +47,40 @@ class Stage:
     validation: float
 
 
-def assembled_stage(task: DistillationTask, student: nn.Module) -> Stage:
-    """Score the student as it was assembled."""
-    return Stage(copy_state(student), task.score(student, task.data.validation))
-
-
 def recalibrate_student(
-    task: DistillationTask, student: nn.Module, assembled: Stage, count: int, batch_size: int
-) -> tuple[Stage | None, str]:
+    ctx: RunContext, student: nn.Module, count: int, batch_size: int, accepted: Collection[str]
+) -> tuple[dict[str, Stage], str]:
     """Recalibrate BatchNorm; restore the old statistics unless the validation score improves.
 
     Args:
-        task: Teacher and data.
-        student: The student; changed in place.
-        assembled: The student as it was assembled.
+        ctx: The run; its plan says which workers share the scoring.
+        student: The student as it was assembled; changed in place.
         count: Number of batches; 0 to skip the stage.
         batch_size: Images per batch.
+        accepted: The candidates that are in the student; without any, the stage is skipped.
 
     Returns:
-        The recalibrated student, also if it was not kept; None if the stage was skipped. And what
-        happened, for the report.
+        The student as it was `assembled`, and `recalibrated`, also if it was not kept, unless the
+        stage was skipped. And what happened, for the report.
     """
-    if not count:
-        return None, "Recalibration was not asked for."
-    recalibrate(student, task, count, batch_size)
-    after = Stage(copy_state(student), task.score(student, task.data.validation))
-    is_better = after.validation > assembled.validation
-    if not is_better:
-        student.load_state_dict(assembled.state)
-    return after, (
-        f"Recalibration took {_score_name(task)} from"
-        f" {100 * assembled.validation:.2f} to {100 * after.validation:.2f} % and was"
+    states = {"assembled": copy_state(student)}
+    if count and accepted:
+        recalibrate(student, ctx.task, count, batch_size)
+        states["recalibrated"] = copy_state(student)
+    classes = predict_states(ctx, RECALIBRATION, student, states, accepted)
+    validation = ctx.task.data.validation
+    stages = {
+        name: Stage(state, share_correct(classes[name], validation))
+        for name, state in states.items()
+    }
+    before, after = stages["assembled"], stages.get("recalibrated")
+    is_better = after is not None and after.validation > before.validation
+    student.load_state_dict(after.state if after and is_better else before.state)
+    if after is None:
+        return stages, "Recalibration was not asked for."
+    return stages, (
+        f"Recalibration took {_score_name(ctx.task)} from"
+        f" {100 * before.validation:.2f} to {100 * after.validation:.2f} % and was"
         f" {'kept' if is_better else 'not kept'}."
     )
 

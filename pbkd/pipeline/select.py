@@ -14,9 +14,11 @@ from pbkd.core.records import read_record
 from pbkd.errors import RunFolderError
 from pbkd.models.replacement import read_replacement
 from pbkd.pipeline.block_results import failure_notes
-from pbkd.pipeline.solo_scores import SoloScore, solo_scores
+from pbkd.pipeline.scoring import share_solo_pass
+from pbkd.pipeline.solo_scores import SoloScore, scores_of_pass, solo_scores
 from pbkd.planning.budget import is_limited, pick_candidates
 from pbkd.report.scores import loss_text
+from pbkd.runs.assignment import SCORING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +74,7 @@ def select(ctx: RunContext, trained: Mapping[str, BlockResult], target: TargetCo
     Returns:
         The selection, with the weights of the teacher-fed phase.
     """
-    with ctx.clock.phase("scoring"):
+    with ctx.clock.phase(SCORING):
         replacements = {
             name: read_replacement(ctx.folder / "teacher-fed", replacement, name).to(
                 ctx.task.device
@@ -103,7 +105,12 @@ def _scores(ctx: RunContext, replacements: Mapping[str, nn.Module]) -> dict[str,
     known: dict[str, SoloScore] | None = _recorded(ctx, path, Mapping[str, SoloScore])
     if known is not None and known.keys() == replacements.keys():
         return known
-    scores = solo_scores(ctx.task, replacements, ctx.task.data.validation)
+    validation, workers = ctx.task.data.validation, ctx.planned.sharing.get(SCORING)
+    if workers and replacements:
+        found = share_solo_pass(ctx, replacements, workers)
+        scores = scores_of_pass(found, replacements, validation.labels)
+    else:
+        scores = solo_scores(ctx.task, replacements, validation)
     write_json(path, {name: asdict(score) for name, score in scores.items()})
     return scores
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
-from pbkd.core.blocks import candidate_of
 from pbkd.core.intervals import Interval, difference_interval
-from pbkd.data.batching import sequential_batches
-from pbkd.training.soft_targets import soft_target_loss
+from pbkd.data.batching import sequential_images
+from pbkd.training.solo_pass import FUSED, solo_batch, solo_pass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from pbkd.data.datasets import Split
+    from pbkd.training.solo_pass import SoloPass
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["SoloScore", "solo_scores"]
+__all__ = ["SoloScore", "scores_of_pass", "solo_scores"]
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,10 @@ class SoloScore:
     interval: Interval | None = None
 
 
-@torch.no_grad()
 def solo_scores(
     task: DistillationTask, replacements: Mapping[str, nn.Module], split: Split
 ) -> dict[str, SoloScore]:
     """Score each candidate when it alone is swapped into the teacher.
-
-    Only the segments after its block are computed again.
 
     Args:
         task: Teacher, data and chain.
@@ -55,31 +51,31 @@ def solo_scores(
     Returns:
         The score of each candidate.
     """
-    for replacement in replacements.values():
-        replacement.eval()
-    lost, gained = dict.fromkeys(replacements, 0), dict.fromkeys(replacements, 0)
-    divergence = dict.fromkeys(replacements, 0.0)
-    for images, labels in sequential_batches(split, task.images.shape[0] * 4):
-        x = task.normalize(images)
-        swapped = {}
-        for position, (block, segment) in enumerate(task.fused.named_children()):
-            for name, replacement in replacements.items():
-                if candidate_of(name)[0] == block:
-                    swapped[name] = task.fused[position + 1 :](replacement(x))
-            x = segment(x)
-        answers = labels.to(task.device)
-        before = x.argmax(1) == answers
-        for name, logits in swapped.items():
-            after = logits.argmax(1) == answers
-            lost[name] += int((before & ~after).sum())
-            gained[name] += int((~before & after).sum())
-            divergence[name] += len(labels) * float(soft_target_loss(logits, x, 1.0))
-    rows = len(split)
+    batches = sequential_images(split, solo_batch(task))
+    found = solo_pass(task, replacements, map(task.normalize, batches))
+    return scores_of_pass(found, replacements, split.labels)
+
+
+def scores_of_pass(found: SoloPass, names: Iterable[str], labels: Tensor) -> dict[str, SoloScore]:
+    """Return the score of each candidate from a pass over all batches.
+
+    Args:
+        found: What `solo_pass` returned, put together in the order of the batches.
+        names: The candidates.
+        labels: The label of every image, int64 (images,).
+    """
+    before = found[FUSED] == labels
     return {
-        name: SoloScore(
-            drop=(lost[name] - gained[name]) / rows,
-            divergence=divergence[name] / rows,
-            interval=difference_interval(gained[name], lost[name], rows),
-        )
-        for name in replacements
+        name: _score(before, found[f"classes.{name}"] == labels, found[f"divergence.{name}"])
+        for name in names
     }
+
+
+def _score(before: Tensor, after: Tensor, divergences: Tensor) -> SoloScore:
+    rows = len(before)
+    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
+    return SoloScore(
+        drop=(lost - gained) / rows,
+        divergence=math.fsum(divergences.tolist()) / rows,
+        interval=difference_interval(gained, lost, rows),
+    )

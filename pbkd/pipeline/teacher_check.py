@@ -42,12 +42,12 @@ class TeacherDoubt:
 
 
 def score_teacher(task: DistillationTask) -> TeacherScored:
-    """Score the teacher on the test split, if that has labels."""
-    test = task.data.test
+    """Score the teacher on a sample of the test split, if that has labels."""
+    split, classes = task.sample if task.data.labelled else (task.data.test, None)
     return TeacherScored(
         name=task.teacher.name,
-        images=len(test),
-        accuracy=share_correct(task.teacher_classes, test) if task.data.labelled else None,
+        images=len(split),
+        accuracy=None if classes is None else share_correct(classes, split),
         cut=task.partitioner,
     )
 
@@ -92,7 +92,7 @@ def doubt_teacher(task: DistillationTask) -> TeacherDoubt | None:
     """
     if not task.data.labelled or task.teacher.weights == "random":
         return None
-    test = Predictions(task.teacher_classes, task.data.test.labels)
+    test = _test_predictions(task)
     said = (
         f"the teacher '{task.teacher.name}' is right on {_percent(test.accuracy)} of"
         f" {test.images:,} test images"
@@ -102,6 +102,16 @@ def doubt_teacher(task: DistillationTask) -> TeacherDoubt | None:
         return _doubt_near_chance(task, test, said + by_chance)
     cause = better_order(test)
     return TeacherDoubt(f"{said}{_would_be(cause)}.", stops=False) if cause else None
+
+
+def _test_predictions(task: DistillationTask) -> Predictions:
+    """Return the teacher's predictions for a sample, or, if it leaves doubts, for all images."""
+    split, classes = task.sample
+    some = Predictions(classes, split.labels)
+    surely, _ = wilson_interval(some.correct, some.images)
+    if surely > _limit(some):
+        return some
+    return Predictions(task.teacher_classes, task.data.test.labels)
 
 
 def _doubt_near_chance(task: DistillationTask, test: Predictions, said: str) -> TeacherDoubt:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import BlockCost
-from pbkd.core.schedule import Job, Schedule
+from pbkd.core.schedule import Job, Schedule, share_of
 from pbkd.core.workload import Workload
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.run_work import PHASES
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pbkd.planning.run_work import RunWork, SharedPass
 
 
-__all__ = ["SecondsOf", "modelled_on", "predict_phases", "serial_phases"]
+__all__ = ["SecondsOf", "modelled_on", "predict_phases", "serial_phases", "sharing_workers"]
 
 SecondsOf = Callable[[Schedule, Sequence[BlockCost], Workload], float]
 """Predicts the seconds of a schedule on some workers: by the cost model, or by a simulation."""
@@ -70,15 +70,19 @@ def sharing_workers(
         work: What the run has to do.
         workers: The workers, at most one for each row of a batch.
         modelled: Returns what predicts the seconds of a schedule on some workers.
+
+    Returns:
+        The workers by phase; not more of them than the phase has parts.
     """
     shared = {}
     for phase in dict.fromkeys(each.phase for each in work.passes if each.is_shared):
         passes = [each for each in work.passes if each.phase == phase and each.steps]
-        alone, together = (
-            _passes_seconds(work, passes, some, modelled(some)) for some in (workers[:1], workers)
-        )
-        if together < alone:
-            shared[phase] = tuple(workers)
+        parts = [each.undivided or len(workers) for each in passes]
+        together = tuple(workers[: max(parts, default=0)])
+        groups = workers[:1], together
+        alone, shorter = (_passes_seconds(work, passes, some, modelled(some)) for some in groups)
+        if shorter < alone:
+            shared[phase] = together
     return shared
 
 
@@ -152,7 +156,17 @@ def _seconds_together(
     cost = _divided_by_speed(each.cost, [worker.speed for worker in workers])
     compute = seconds_of(schedule, [cost], Workload(steps, steps)) / steps
     share = 1.0 if each.loads_whole_batches else 1 / len(workers)
-    return each.steps * work.loading.step_seconds(compute, share)
+    excess = _excess(each.undivided, [worker.speed for worker in workers])
+    return each.steps * work.loading.step_seconds(excess * compute, excess * share)
+
+
+def _excess(parts: int, speeds: Sequence[float]) -> float:
+    """Return how many times as long it takes because parts are not divided among workers."""
+    if not parts:
+        return 1.0
+    shares = [share_of(parts, index, speeds) for index in range(len(speeds))]
+    slowest = max((s.stop - s.start) / speed for s, speed in zip(shares, speeds, strict=True))
+    return float(slowest * sum(speeds) / parts)
 
 
 def _divided_by_speed(cost: BlockCost, speeds: Sequence[float]) -> BlockCost:

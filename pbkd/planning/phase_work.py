@@ -2,56 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import BlockCost, candidate_of
+from pbkd.models.accuracy import SCORING_BATCH
 from pbkd.models.latency import expected_seconds
+from pbkd.planning.long_phases import long_phases
 from pbkd.planning.run_work import SharedPass
+from pbkd.training.solo_pass import SOLO_BATCHES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from pbkd.planning.plan import Plan, PlannedBlock
+    from pbkd.planning.run_extent import RunExtent
     from pbkd.planning.run_work import Loading
 
 
-__all__ = ["RunExtent", "serial_work", "shared_passes", "student_fed_costs"]
+__all__ = ["sample_seconds", "serial_work", "shared_passes", "student_fed_costs"]
 
 _BACKWARD = 3  # a training step takes about three forward passes
 _SINGLE_IMAGE = 2  # an image alone takes about twice its share of a batch
-_FEWEST_MACS = 2e11  # of fine-tuning that is shared, about ten seconds of a core
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunExtent:
-    """How much a run has to do after its teacher-fed phase.
-
-    Attributes:
-        batch_size: Images per batch.
-        labelled: Whether the images have labels.
-        validation_images: Images of the validation split.
-        test_images: Images of the test split.
-        recalibration_batches: Batches for re-estimating BatchNorm statistics.
-        epochs: Epochs of fine-tuning.
-        epoch_steps: Steps of each.
-        training_images: Images of the training split.
-        gradient_bytes: Size of the student's gradients.
-        exchanges: Exchanges of workers that train the student together, per step.
-        augmented_per_image: Whether each of them can augment its own rows of a batch alone.
-    """
-
-    batch_size: int
-    labelled: bool
-    validation_images: int
-    test_images: int
-    recalibration_batches: int
-    epochs: int
-    epoch_steps: int
-    training_images: int
-    gradient_bytes: int = 0
-    exchanges: int = 0
-    augmented_per_image: bool = False
 
 
 def shared_passes(
@@ -70,35 +43,24 @@ def shared_passes(
     replaced, kept = _student_parts(plan, student)
     forward = kept + _forward_seconds(replaced)
     recalibrated, tuned = extent.recalibration_batches > 0, extent.epochs > 0
-    validation = extent.validation_images / extent.batch_size
-    test = extent.test_images / extent.batch_size
-    is_shared = _is_long(plan, extent)
-    return (
-        _evaluation("scoring", _solo_seconds(plan, teacher, labelled=extent.labelled), validation),
-        _evaluation("recalibration", forward, (1 + recalibrated) * validation),
+    batch, solo = extent.batch_size, _solo_seconds(plan, teacher, labelled=extent.labelled)
+    validate = partial(_evaluation, images=extent.validation_images, batch_size=batch)
+    test = partial(_evaluation, "evaluation", images=extent.test_images, batch_size=batch)
+    passes = (
+        validate("scoring", solo, 1, part=SOLO_BATCHES * batch),
+        validate("recalibration", forward, 1 + recalibrated),
         SharedPass(
             phase="fine-tuning",
             cost=_training_cost(replaced, teacher, kept, extent),
             steps=extent.epochs * extent.epoch_steps,
             loads_whole_batches=not extent.augmented_per_image,
-            is_shared=is_shared,
         ),
-        replace(
-            _evaluation("fine-tuning", forward, extent.epochs * validation), is_shared=is_shared
-        ),
-        _evaluation("evaluation", forward, (1 + recalibrated + tuned) * test),
-        _evaluation("evaluation", teacher, 0 if extent.labelled else test),
+        validate("fine-tuning", forward, extent.epochs),
+        test(forward, 1 + recalibrated + tuned),
+        test(teacher, int(extent.sample_images < extent.test_images)),
     )
-
-
-def _is_long(plan: Plan, extent: RunExtent) -> bool:
-    """Whether fine-tuning is long enough to be shared, by a count of MACs.
-
-    Sums over several workers round differently: the weights of short runs do not depend on whether
-    the machine was busy while their costs were measured.
-    """
-    blocks = {each.block.name: each.macs_before for each in plan.trained}
-    return 4 * sum(blocks.values()) * extent.epochs * extent.training_images > _FEWEST_MACS
+    long = long_phases(plan, student, extent)
+    return tuple(replace(each, is_shared=each.phase in long) for each in passes)
 
 
 def serial_work(
@@ -115,6 +77,12 @@ def serial_work(
         "recalibration": extent.recalibration_batches * loading.step_seconds(forward),
         "evaluation": _latency_seconds(round_seconds, extent.batch_size),
     }
+
+
+def sample_seconds(plan: Plan, extent: RunExtent, loading: Loading) -> float:
+    """Return the seconds in which the teacher predicts the sample of the test split."""
+    teacher = sum(plan.segment_seconds.values())
+    return extent.sample_images / extent.batch_size * loading.step_seconds(teacher)
 
 
 def student_fed_costs(plan: Plan, student: Collection[str]) -> tuple[BlockCost, ...]:
@@ -161,8 +129,22 @@ def _training_cost(
     )  # fmt: skip
 
 
-def _evaluation(phase: str, seconds: float, steps: float) -> SharedPass:
-    return SharedPass(phase=phase, cost=BlockCost("student", 0.0, seconds, 0.0), steps=steps)
+def _evaluation(
+    phase: str,
+    seconds: float,
+    times: int,
+    *,
+    images: int,
+    batch_size: int,
+    part: int = SCORING_BATCH,
+) -> SharedPass:
+    """Pass images some times through networks, in undivided parts."""
+    return SharedPass(
+        phase=phase,
+        cost=BlockCost("student", 0.0, seconds, 0.0),
+        steps=times * images / batch_size,
+        undivided=-(-images // part),
+    )
 
 
 def _solo_seconds(plan: Plan, teacher: float, *, labelled: bool) -> float:

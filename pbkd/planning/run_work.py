@@ -49,6 +49,8 @@ class SharedPass:
         steps: Number of batches; a part of one for a short batch.
         loads_whole_batches: Whether each worker loads whole batches to take its rows, as in
             training, where augmentation depends on the whole batch.
+        undivided: Number of parts, each of which is one worker's as a whole; 0 if workers divide
+            the rows of every batch.
         is_shared: Whether all workers share the passes of the phase if that is faster, with their
             start; else one does them alone.
     """
@@ -57,6 +59,7 @@ class SharedPass:
     cost: BlockCost
     steps: float
     loads_whole_batches: bool = False
+    undivided: int = 0
     is_shared: bool = False
 
 

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "EVALUATION",
     "FINE_TUNING",
+    "RECALIBRATION",
+    "SCORED",
+    "SCORING",
     "STUDENT",
+    "TEACHER",
     "Assignment",
     "ScheduleRecord",
     "read_assignment",
@@ -27,26 +32,35 @@ __all__ = [
 
 FINE_TUNING = "fine-tuning"
 """The phase in which all workers train the whole student."""
+SCORING, RECALIBRATION, EVALUATION = "scoring", "recalibration", "evaluation"
+"""The phases in which each worker scores networks on some batches of a split, and trains nothing:
+each candidate alone in the teacher, the student before and after recalibration, and all stages of
+the student."""
+SCORED = (SCORING, RECALIBRATION, EVALUATION)
+TEACHER = "teacher"
+"""The name of the teacher among the networks that are scored."""
 STUDENT = "student"
 """The name of the whole student, in jobs and in checkpoints."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A phase that workers train: blocks, or in `fine-tuning` the whole student.
+    """A phase that workers share: they train blocks or the whole student, or score networks.
 
     Attributes:
-        phase: `teacher-fed`, `retry` (teacher-fed again), `student-fed` or `fine-tuning`.
-        start: The folder, within the run folder, of the replacements' initial weights; empty in
-            `fine-tuning`, which starts from a checkpoint.
+        phase: `teacher-fed`, `retry` (teacher-fed again), `student-fed`, `fine-tuning`, or one of
+            those that score networks.
+        start: The folder, within the run folder, of the weights to begin with: of replacements, or
+            of the `networks`; empty in `fine-tuning`, which starts from a checkpoint.
         workers: The workers, by rank.
         schedule: Their jobs.
         blocks: The blocks, by name.
         cache: The folder of the activation cache, within `out/cache`; None without a cache.
         rates: Factors on the learning rates, by candidate.
         micro_batches: Micro-batches per batch (gradient accumulation), by candidate.
-        builders: The candidates to train, or those that are in the student: by their names the
-            builder of each, with its options.
+        builders: The candidates to train or to score, or those that are in the student: by their
+            names the builder of each, with its options.
+        networks: The names of the whole networks to score: `teacher`, and states of the student.
         part: How often the phase was split anew before.
     """
 
@@ -60,6 +74,7 @@ class Assignment:
     rates: Mapping[str, float] = field(default_factory=dict)
     micro_batches: Mapping[str, int] = field(default_factory=dict)
     builders: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    networks: tuple[str, ...] = ()
     part: int = 0
 
     @property
@@ -76,7 +91,7 @@ class Assignment:
         """Return the names whose weights and checkpoints a worker may write."""
         jobs = (*self.schedule.assigned[rank], *self.schedule.shared)
         blocks = {name for job in jobs for name in job.blocks}
-        if self.phase == FINE_TUNING:
+        if self.phase in (FINE_TUNING, *SCORED):
             return frozenset(blocks)
         return frozenset(name for name in self.candidates if candidate_of(name)[0] in blocks)
 
@@ -119,6 +134,7 @@ class _Record(ScheduleRecord):
     rates: Mapping[str, float]
     micro_batches: Mapping[str, int]
     builders: Mapping[str, dict[str, Any]]
+    networks: tuple[str, ...]
     part: int
     blocks: tuple[Block, ...]
 
@@ -134,6 +150,7 @@ def write_assignment(folder: Path, assignment: Assignment) -> None:
         "rates": dict(assignment.rates),
         "micro_batches": dict(assignment.micro_batches),
         "builders": dict(assignment.builders),
+        "networks": assignment.networks,
         "part": assignment.part,
         "blocks": [asdict(block) for block in assignment.blocks.values()],
     }
@@ -157,5 +174,6 @@ def read_assignment(folder: Path) -> Assignment:
         rates=record.rates,
         micro_batches=record.micro_batches,
         builders=record.builders,
+        networks=record.networks,
         part=record.part,
     )

@@ -11,6 +11,7 @@ from torch import nn
 
 from pbkd.data.augmentation_choice import with_augmentation
 from pbkd.data.fixed_views import with_fixed_views
+from pbkd.data.splits import Subset, fixed_permutation
 from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
 from pbkd.models.classes import fit_classes
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
 
 
-__all__ = ["DistillationTask", "build_task", "load_task"]
+__all__ = ["DistillationTask", "build_task", "load_task", "sample_size"]
+
+_SAMPLE = 1_000  # test images, of which an accuracy is known to three points
+_SAMPLE_OF_A_CLASS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,29 @@ class DistillationTask:
         test = self.data.test
         return self.predict(self.teacher.network, test) if self.data.labelled else test.labels
 
+    @cached_property
+    def sample(self) -> tuple[Split, Tensor]:
+        """Some test images, drawn from all over the split, and the teacher's class of each.
+
+        They show before training what the teacher is worth; all classes of a large split are
+        predicted after it.
+        """
+        test = self.data.test
+        count = sample_size(len(test), self.data.num_classes)
+        if count == len(test):
+            return test, self.teacher_classes
+        some = Subset(test, fixed_permutation(len(test))[:count].sort().values)
+        return some, self.predict(self.teacher.network, some)
+
+    def know_teacher_classes(self, classes: Tensor) -> None:
+        """Take over the teacher's class of every test image, which other processes predicted."""
+        self.__dict__["teacher_classes"] = classes
+
+    @property
+    def teacher_classes_are_known(self) -> bool:
+        """Whether the teacher has predicted the class of every test image."""
+        return "teacher_classes" in self.__dict__
+
     def normalize(self, images: Tensor) -> Tensor:
         """Turn images (B, C, H, W) into the teacher's float32 input, on its device."""
         return self.teacher.normalization.apply(images, self.device)
@@ -109,6 +136,16 @@ class DistillationTask:
     def predict(self, network: nn.Module, split: Split) -> Tensor:
         """Predict the class of every image of a split: int64 (len(split),), on the CPU."""
         return predict_classes(network, split, self.teacher.normalization, device=self.device)
+
+
+def sample_size(images: int, classes: int | None) -> int:
+    """Return how many test images show before training what the teacher is worth.
+
+    Args:
+        images: Images of the test split.
+        classes: Its classes; None without labels.
+    """
+    return min(images, max(_SAMPLE, _SAMPLE_OF_A_CLASS * (classes or 0)))
 
 
 def build_task(

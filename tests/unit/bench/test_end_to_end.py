@@ -26,7 +26,8 @@ def times(scale: float, predicted: float = 1.0) -> WholeRunTimes:
     }
     planned = {name: [predicted * s for s in each] for name, each in phases.items()}
     del planned["planning"]
-    return WholeRunTimes(phases, planned)
+    shared = ("teacher-fed", "student-fed", "fine-tuning")
+    return WholeRunTimes(phases, planned, [shared, shared, shared])
 
 
 RESULT = EndToEnd(
@@ -44,6 +45,9 @@ def test_ratios_are_medians_over_the_rounds_beside_amdahls_law(tmp_path: Path) -
     assert whole.median == (2 + 11 + 1 + 5 + 20) / (2 + 5.5 + 1 + 2.5 + 10)
     assert RESULT.parallel_share == pytest.approx(36 / 39)
     assert RESULT.expected_speedup == pytest.approx(whole.median)  # all is as the law says
+    scored = replace(times(0.5), shared=[("teacher-fed", "scoring")] * 3)
+    more = replace(RESULT, procedures={**RESULT.procedures, TOGETHER: scored})
+    assert more.parallel_share == pytest.approx(12 / 39)
     assert phase_rows(RESULT)[-1][:4] == ("whole run", "75.00", "39.00", "21.00")
     write_end_to_end(RESULT, tmp_path)
     assert (tmp_path / "phases.csv").read_text().startswith("phase,paper,1 worker,2 workers,")

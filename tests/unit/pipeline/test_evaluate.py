@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -12,22 +12,27 @@ from pbkd.pipeline.refine import Stage
 from pbkd.training.best_state import copy_state
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
 
     from pbkd.training.task import DistillationTask
 
 
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
-    """The networks that predicted the classes of a split, in order."""
-    networks: list[nn.Module] = []
+class Predicting:
+    """Predicts the test images with states of a student, and remembers the states."""
 
-    def spy(network: nn.Module, *args: object, **options: object) -> torch.Tensor:
-        networks.append(network)
-        return predict_classes(network, *args, **options)  # type: ignore[arg-type]
+    def __init__(self, task: DistillationTask, student: nn.Module) -> None:
+        self.task, self.student = task, student
+        self.asked: list[str] = []
 
-    monkeypatch.setattr("pbkd.training.task.predict_classes", spy)
-    return networks
+    def __call__(self, states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        classes = {}
+        for name, state in states.items():
+            self.asked.append(name)
+            self.student.load_state_dict(state)
+            classes[name] = self.task.predict(self.student, self.task.data.test)
+        return classes
 
 
 def _stage(student: nn.Module, scale: float) -> Stage:
@@ -36,18 +41,17 @@ def _stage(student: nn.Module, scale: float) -> Stage:
     return Stage({**state, first: scale * state[first]}, 0.0)
 
 
-def test_stages_with_the_same_weights_are_predicted_once(
-    digits: DistillationTask, passes: list[nn.Module]
-) -> None:
+def test_stages_with_the_same_weights_are_predicted_once(digits: DistillationTask) -> None:
     student = assemble(digits.chain, {})
+    predict = Predicting(digits, student)
     stages = {
         "assembled": _stage(student, -1.0),
         "recalibrated": _stage(student, 1.0),
         "fine-tuned": _stage(student, -1.0),
         "skipped": None,
     }
-    final, by_stage = predict_stages(digits, student, stages)
-    assert len(passes) == 2
+    final, by_stage = predict_stages(student, stages, predict)
+    assert predict.asked == ["assembled", "recalibrated"]
     assert by_stage["assembled"] is by_stage["fine-tuned"]
     assert by_stage["recalibrated"] is final
     assert by_stage["skipped"] is None
@@ -57,16 +61,26 @@ def test_stages_with_the_same_weights_are_predicted_once(
 def test_the_student_is_left_as_it_was(digits: DistillationTask) -> None:
     student = assemble(digits.chain, {})
     before = copy_state(student)
-    predict_stages(digits, student, {"assembled": _stage(student, 2.0)})
+    predict_stages(student, {"assembled": _stage(student, 2.0)}, Predicting(digits, student))
     assert all(torch.equal(before[name], t) for name, t in student.state_dict().items())
 
 
 def test_a_student_that_equals_the_teacher_predicts_its_classes(digits: DistillationTask) -> None:
-    final, _ = predict_stages(digits, assemble(digits.chain, {}), {})
+    student = assemble(digits.chain, {})
+    final, _ = predict_stages(student, {}, Predicting(digits, student))
     assert torch.equal(final, digits.teacher_classes)
 
 
-def test_the_teacher_is_asked_once(digits: DistillationTask, passes: list[nn.Module]) -> None:
+def test_the_teacher_is_asked_once(
+    digits: DistillationTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks: list[nn.Module] = []
+
+    def spy(network: nn.Module, *args: Any, **options: Any) -> Tensor:
+        networks.append(network)
+        return predict_classes(network, *args, **options)
+
+    monkeypatch.setattr("pbkd.training.task.predict_classes", spy)
     digits.__dict__.pop("teacher_classes", None)
     assert digits.teacher_classes is digits.teacher_classes
-    assert passes == [digits.teacher.network]
+    assert networks == [digits.teacher.network]

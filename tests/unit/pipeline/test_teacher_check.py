@@ -14,7 +14,7 @@ from pbkd.data.datasets import ArraySplit
 from pbkd.data.normalization import Normalization
 from pbkd.errors import TeacherError
 from pbkd.pipeline.chance_causes import Predictions
-from pbkd.pipeline.teacher_check import chance, check_teacher, doubt_teacher
+from pbkd.pipeline.teacher_check import chance, check_teacher, doubt_teacher, score_teacher
 from pbkd.training.task import DistillationTask
 
 Change = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -41,6 +41,17 @@ def with_splits(task: DistillationTask, **changes: Change) -> DistillationTask:
         split = task.data.train
         splits[name] = ArraySplit(*change(split.images(rows), split.labels[rows]))
     return replace(task, data=replace(task.data, **splits))
+
+
+def test_of_a_large_split_a_sample_from_all_over_it_is_scored(digits: DistillationTask) -> None:
+    labels = torch.arange(4_000) // 400  # sorted by class
+    task = answering(digits, labels.where(labels < 9, 0), labels)
+    scored = score_teacher(task)
+    assert (scored.images, scored.accuracy) == (1_000, pytest.approx(0.9, abs=0.03))
+    assert doubt_teacher(task) is None
+    assert not task.teacher_classes_are_known
+    many = replace(task, data=replace(task.data, num_classes=300))
+    assert score_teacher(many).images == 4_000
 
 
 def with_network(task: DistillationTask, network: nn.Module) -> DistillationTask:

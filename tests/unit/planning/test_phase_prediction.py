@@ -9,9 +9,10 @@ import pytest
 from pbkd.core.blocks import Block, BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.core.workload import Workload
-from pbkd.planning.phase_prediction import modelled_on, predict_phases
-from pbkd.planning.phase_work import RunExtent, serial_work, shared_passes, student_fed_costs
+from pbkd.planning.phase_prediction import modelled_on, predict_phases, sharing_workers
+from pbkd.planning.phase_work import serial_work, shared_passes, student_fed_costs
 from pbkd.planning.plan import Plan, PlannedBlock
+from pbkd.planning.run_extent import RunExtent
 from pbkd.planning.run_work import PHASES, Loading, RunWork
 
 
@@ -42,10 +43,11 @@ PLAN = Plan(
     segment_seconds={"stem": 1.0, "a": 2.0, "b": 2.0, "head": 0.5},
 )
 EXTENT = RunExtent(
-    batch_size=10,
+    batch_size=1_536,
     labelled=True,
-    validation_images=20,
-    test_images=40,
+    validation_images=3_072,  # 12 batches of scoring
+    test_images=6_144,
+    sample_images=6_144,
     recalibration_batches=3,
     epochs=2,
     epoch_steps=5,
@@ -119,7 +121,7 @@ def test_a_block_that_stays_costs_what_the_teachers_costs() -> None:
 
 
 def test_without_labels_the_teacher_labels_validation_and_test() -> None:
-    with_labels, without = _predict(), _predict(labelled=False)
+    with_labels, without = _predict(), _predict(labelled=False, sample_images=0)
     assert without["scoring"] - with_labels["scoring"] == pytest.approx(2 * 5.5)
     assert without["evaluation"] - with_labels["evaluation"] == pytest.approx(4 * 5.5)
 
@@ -152,6 +154,33 @@ def test_workers_divide_fine_tuning() -> None:
     one, four = _predict(), _predict(workers=[Worker(rank, **FAST) for rank in range(4)])
     assert four.pop("fine-tuning") == pytest.approx(one.pop("fine-tuning") / 4)
     assert four == one  # the schedules are on one worker here
+
+
+THIN = replace(PLAN, blocks=tuple(replace(p, macs_after=10**8) for p in PLAN.blocks))
+"""A plan whose student is large enough for workers to share its scoring."""
+
+
+@pytest.mark.parametrize(
+    ("count", "validation", "tests"),  # shares of 12 and 24 batches
+    [(1, 1, 1), (2, 1 / 2, 1 / 2), (4, 1 / 4, 1 / 4), (5, 3 / 12, 5 / 24), (50, 1 / 12, 1 / 24)],
+)
+def test_workers_divide_the_scoring_of_the_student_by_whole_batches(
+    count: int, validation: float, tests: float
+) -> None:
+    workers = [Worker(rank, **FAST) for rank in range(count)]
+    phases = _predict(plan=THIN, workers=workers)
+    assert phases["recalibration"] == pytest.approx((validation * (2 + 2) + 3) * STUDENT)
+    saved = _predict(plan=THIN)["evaluation"] - phases["evaluation"]
+    assert saved == pytest.approx(3 * 4 * STUDENT * (1 - tests))
+
+
+def test_phases_are_shared_by_no_more_workers_than_they_have_batches() -> None:
+    workers = [Worker(rank, **FAST) for rank in range(20)]
+    shared = sharing_workers(_work(THIN, ALL), workers, modelled_on)
+    counts = {phase: len(some) for phase, some in shared.items()}
+    assert counts == {"recalibration": 12, "fine-tuning": 20, "evaluation": 20}
+    assert sharing_workers(_work(THIN, ALL, start_seconds=1e6), workers, modelled_on) == {}
+    assert sharing_workers(_work(THIN, ALL), workers[:1], modelled_on) == {}
 
 
 def test_fine_tuning_is_divided_by_speed_and_exchanged_over_the_links() -> None:

@@ -1,0 +1,40 @@
+"""How much a run has to do after its teacher-fed phase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["RunExtent"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunExtent:
+    """How much a run has to do after its teacher-fed phase.
+
+    Attributes:
+        batch_size: Images per batch.
+        labelled: Whether the images have labels.
+        validation_images: Images of the validation split.
+        test_images: Images of the test split.
+        sample_images: Those that the teacher predicts in planning.
+        recalibration_batches: Batches for re-estimating BatchNorm statistics.
+        epochs: Epochs of fine-tuning.
+        epoch_steps: Steps of each.
+        training_images: Images of the training split.
+        gradient_bytes: Size of the student's gradients.
+        exchanges: Exchanges of workers that train the student together, per step.
+        augmented_per_image: Whether each of them can augment its own rows of a batch alone.
+    """
+
+    batch_size: int
+    labelled: bool
+    validation_images: int
+    test_images: int
+    sample_images: int
+    recalibration_batches: int
+    epochs: int
+    epoch_steps: int
+    training_images: int
+    gradient_bytes: int = 0
+    exchanges: int = 0
+    augmented_per_image: bool = False
