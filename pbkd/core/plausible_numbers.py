@@ -1,25 +1,34 @@
-"""The ranges of the numbers in events, which may be untrusted."""
+"""The ranges of the numbers in events, results and baselines, which may be untrusted."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 __all__ = ["is_plausible"]
 
-_RANGES = {
-    "accuracy": (0.0, 1.0),
-    "solo_drop": (-1.0, 1.0),
-    "interval": (-1.0, 1.0),
-    "off": (-1.0, 1e15),
-}
 _MOST = 1e15  # bytes, seconds since 1970, watts
+_SHARE, _DIFFERENCE, _ANY = (0.0, 1.0), (-1.0, 1.0), (-sys.float_info.max, sys.float_info.max)
+_RANGES = {
+    **dict.fromkeys(("accuracy", "accuracies", "agreement", "agreements"), _SHARE),
+    **dict.fromkeys(("score", "validation"), _SHARE),
+    **dict.fromkeys(("solo_drop", "difference", "interval", "solo_interval"), _DIFFERENCE),
+    **dict.fromkeys(("teacher_fed_losses", "student_fed_losses", "solo_divergence"), _ANY),
+    "above_idle": (-_MOST, _MOST),
+    "off": (-1.0, _MOST),
+    "batch": (1.0, _MOST),
+}
+_NOT_CHECKED = ("loss", "losses", "plan", "builder")
 
 
 def is_plausible(name: str, value: Any) -> bool:
-    """Return whether the numbers in a field are finite and in range; losses may be anything."""
-    if name in ("loss", "losses", "plan"):
+    """Return whether the numbers in a field are finite and in range.
+
+    The losses of events may be anything, and so may the options of a builder.
+    """
+    if name in _NOT_CHECKED:
         return True
     if is_dataclass(value):
         return all(is_plausible(f.name, getattr(value, f.name)) for f in fields(value))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pbkd.core.baselines import BaselineResult
-from pbkd.core.energy_results import EnergyResult
+from pbkd.core.plausible_numbers import is_plausible
 from pbkd.core.records import read_record
-from pbkd.core.results import BlockResult, RunResult
+from pbkd.core.results import RunResult
 from pbkd.errors import RunFolderError
 from pbkd.runs.baselines import read_baselines
 from pbkd.runs.folder import is_finished
@@ -18,12 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pbkd.core.intervals import Interval
-
 
 __all__ = ["Finished", "read_finished"]
 
-_MOST = 1e18
 _BLOCKWISE = ("teacher-fed", "student-fed", "retry")
 _NO_TRAINING = ("planning", "evaluation")
 
@@ -112,79 +108,15 @@ def read_finished(folder: Path) -> Finished:
 
 def _read_result(path: Path) -> RunResult:
     result: RunResult = read_record(path, RunResult, "a result")
-    try:
-        _check_figures(list(_figures(result)))
-        _check_shapes(result)
-    except ValueError as error:
-        raise RunFolderError(f"'{path}' is not a result of this version of pbkd.") from error
+    if not _is_sound(result):
+        raise RunFolderError(f"'{path}' is not a result of this version of pbkd.")
     return result
 
 
-def _figures(result: RunResult) -> Iterator[Any]:
-    """Yield every figure that is used in computations."""
-    for network in (result.teacher, result.student):
-        yield from (network.parameters, network.macs)
-        yield from (s for s in (network.accuracy, network.agreement) if s is not None)
-        yield from (network.weight_bytes or 0,)
-        for latency in network.latencies:
-            yield from (latency.batch, latency.median_seconds, latency.p95_seconds)
-    for shares in (result.accuracies, result.validation, result.agreements):
-        yield from (share for share in shares.values() if share is not None)
-    for block in (*result.blocks, *result.candidates):
-        yield from _block_figures(block)
-    for phase in result.phases:
-        yield from (phase.seconds, phase.cpu_seconds, phase.predicted_seconds or 0.0)
-        yield from (phase.joules or {}).values()
-    if result.energy:
-        yield from _energy_figures(result.energy)
-    yield from (result.test_images or 0, result.validation_images or 0)
-    if change := result.change:
-        yield from (change.both_correct, change.lost, change.gained, change.both_wrong)
-        yield change.images - 1  # it has at least one
-    for score in result.classes:
-        yield from (score.label, score.images, score.teacher_correct, score.student_correct)
-
-
-def _energy_figures(energy: EnergyResult) -> Iterator[Any]:
-    """Yield the figures that cannot be negative; joules above idle can, by chance."""
-    figures = [energy.idle_seconds, energy.all_devices.joules, energy.in_use.joules]
-    figures += [f for domain in energy.domains for f in (domain.joules, domain.idle_watts)]
-    figures += [f for worker in energy.workers for f in (worker.joules or {}).values()]
-    yield from (figure for figure in figures if figure is not None)
-
-
-def _block_figures(block: BlockResult) -> Iterator[Any]:
-    yield from (block.parameters_before, block.parameters_after)
-    yield from (block.macs_before, block.macs_after)
-    yield from (*block.input_shape, *block.output_shape)
-    yield from (*block.teacher_fed_losses, *block.student_fed_losses)
-    yield from (figure for figure in (block.worker, block.job_seconds) if figure is not None)
-
-
-def _check_shapes(result: RunResult) -> None:
-    """Check the figures that may be negative; raises `ValueError`."""
-    blocks = (*result.blocks, *result.candidates)
-    signed = [harm for block in blocks for harm in (block.solo_drop, block.solo_divergence)]
-    for low, high in _intervals(result):
-        signed += [low, high]
-    if energy := result.energy:
-        signed += [energy.all_devices.above_idle, energy.in_use.above_idle]
-        signed += [domain.above_idle for domain in energy.domains]
-    if not all(math.isfinite(figure) for figure in signed if figure is not None):
-        raise ValueError("a figure is not finite")
-    if len(result.teacher.latencies) != len(result.student.latencies):
-        raise ValueError("teacher and student have latencies of different batches")
-
-
-def _intervals(result: RunResult) -> Iterator[Interval]:
-    blocks = (*result.blocks, *result.candidates)
-    some = [result.teacher.interval, result.student.interval, *(b.solo_interval for b in blocks)]
-    if result.change:
-        some.append(result.change.interval)
-    yield from (interval for interval in some if interval is not None)
-
-
-def _check_figures(figures: list[Any]) -> None:
-    """Check numbers from 0 to 1e18; raises `ValueError`."""
-    if not all(0 <= figure <= _MOST for figure in figures):
-        raise ValueError("a figure is out of range")
+def _is_sound(result: RunResult) -> bool:
+    """Whether the figures are in their ranges, and fit each other."""
+    return (
+        is_plausible("result", result)
+        and (result.change is None or result.change.images > 0)
+        and len(result.teacher.latencies) == len(result.student.latencies)
+    )

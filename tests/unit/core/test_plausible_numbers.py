@@ -27,6 +27,11 @@ NAN, INFINITE = float("nan"), float("inf")
         ("joules", {"gpu": 1.0, "cpu": 2.0}, True),
         ("joules", {"gpu": 1.0, "cpu": {"core": -2.0}}, False),
         ("losses", (NAN, INFINITE), True),  # of training that diverged
+        ("teacher_fed_losses", (0.5, -2.0), True),
+        ("teacher_fed_losses", (0.5, NAN), False),
+        ("builder", {"offset": -1.0}, True),
+        ("above_idle", -3.0, True),
+        ("batch", 0, False),
         ("reason", "text", True),
         ("accuracy", None, True),
     ],

@@ -59,6 +59,8 @@ def plain(result: RunResult) -> dict[str, Any]:
         {**plain(RESULT), "change": {"lost": 1}},
         {**plain(RESULT), "change": {**plain(RESULT)["change"], "lost": "one"}},
         {**plain(RESULT), "change": {**plain(RESULT)["change"], "interval": [0.5]}},
+        {**plain(RESULT), "change": {**plain(RESULT)["change"], "difference": 1.5}},
+        {**plain(RESULT), "accuracies": {"assembled": 1.5}},
         {**plain(RESULT), "test_images": "many"},
         {**plain(RESULT), "classes": [{"label": 0}]},
         {**plain(RESULT), "teacher": {**asdict(RESULT.teacher), "macs": "many"}},
