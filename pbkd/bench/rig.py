@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.config.schema import DistillConfig, RunConfig
-from pbkd.models.chain import blocks_of, freeze, fuse_batchnorm
+from pbkd.models.chain import describe_blocks, freeze, fuse_batchnorm
 from pbkd.models.partition import pick_partitioner
 from pbkd.models.replacement import propose, replaceable
 from pbkd.models.teacher import build_network
@@ -102,7 +102,7 @@ def build_rigs(
     chain = pick_partitioner(registry, {"name": "auto"}, freeze(network)).partition(network)
     names = replaceable(chain, RunConfig().keep)
     builder = registry.create("builder", preset.builder)
-    blocks = blocks_of(chain, images[0][:1], names)
+    blocks = describe_blocks(chain, images[0][:1], names)
     proposals = [propose(builder, chain[block.position], block, 0) for block in blocks]
     replacements = {p.block.name: p.replacement for p in proposals if p.replacement is not None}
     trained = {block.name: block for block in blocks if block.name in replacements}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.core.process import thread_count
-from pbkd.models.chain import blocks_of
+from pbkd.models.chain import describe_blocks
 from pbkd.plugin.signatures import accepts
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def sample_count(chain: nn.Sequential, image: Tensor) -> int:
     Returns:
         The number of images, which is the same for all blocks, at least 1.
     """
-    blocks = blocks_of(chain, image, [name for name, _ in chain.named_children()])
+    blocks = describe_blocks(chain, image, [name for name, _ in chain.named_children()])
     largest = max(math.prod(shape) for b in blocks for shape in (b.input_shape, b.output_shape))
     return max(1, min(SAMPLES, _MAX_BYTES // (4 * largest)))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-__all__ = ["blocks_of", "check_chain", "freeze", "fuse_batchnorm"]
+__all__ = ["check_chain", "describe_blocks", "freeze", "fuse_batchnorm"]
 
 # A chain runs its teacher's own kernels in its teacher's order; only a different memory layout
 # may change the last bits.
@@ -102,7 +102,7 @@ def _output(name: str, segment: nn.Module, x: Tensor) -> Any:
 
 
 @torch.no_grad()
-def blocks_of(chain: nn.Sequential, image: Tensor, names: Iterable[str]) -> list[Block]:
+def describe_blocks(chain: nn.Sequential, image: Tensor, names: Iterable[str]) -> list[Block]:
     """Describe segments as blocks, with the shapes of one sample.
 
     Args:

@@ -11,7 +11,7 @@ from torch import nn
 from pbkd.core.torch_modes import kept_modes
 from pbkd.errors import RunFolderError
 from pbkd.models.adopt import adopt
-from pbkd.models.chain import blocks_of
+from pbkd.models.chain import describe_blocks
 from pbkd.models.forward_pass import settle
 from pbkd.models.partition import cut, pick_partitioner
 from pbkd.models.rebuilding import rebuild
@@ -80,7 +80,7 @@ def architecture(
     settle(network, image.expand(2, -1, -1, -1), None, choice)
     chain = cut(pick_partitioner(registry, recipe.partitioner, network), network, image)
     replacements = {}
-    for block in blocks_of(chain, image, recipe.replaced):
+    for block in describe_blocks(chain, image, recipe.replaced):
         builder = registry.create("builder", recipe.replaced[block.name])
         replacements[block.name] = rebuild(builder, chain[block.position], block, seed=0)
     return assemble(chain, replacements)

@@ -14,7 +14,7 @@ from pbkd.data.preprocessing import pretrained_cfg
 from pbkd.errors import PbkdError, TeacherError, UnknownNameError, one_line
 from pbkd.models.adopt import adopt
 from pbkd.models.calibration import with_calibration
-from pbkd.models.chain import blocks_of
+from pbkd.models.chain import describe_blocks
 from pbkd.models.forward_pass import settle
 from pbkd.models.metrics import macs
 from pbkd.models.partition import pick_and_cut
@@ -118,7 +118,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int | None) ->
         settle(network, images, None, {})
         partitioner, chain = pick_and_cut(registry, config.partitioner, network, images)
         builders = create_builders(registry, builder_choices(config.builder, config.candidates))
-        blocks = blocks_of(chain, images[:1], replaceable(chain, config.keep))
+        blocks = describe_blocks(chain, images[:1], replaceable(chain, config.keep))
         proposals = [
             _first_proposal(builders, chain[block.position], block, config.seed, calibration)
             for block, calibration in with_calibration(builders, chain, blocks, lambda: images)

@@ -12,7 +12,12 @@ from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import WorkerError
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline.cost_watch import CostWatch
-from pbkd.pipeline.launching import PhaseEvents, blocks_of, builders_of, launch_assignment
+from pbkd.pipeline.launching import (
+    PhaseEvents,
+    candidate_blocks,
+    candidate_builders,
+    launch_assignment,
+)
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.relay_schedule import relay_schedule
 from pbkd.plugin.attribution import describe_strategy
@@ -60,9 +65,9 @@ def distill_teacher_fed(ctx: RunContext, forward: Emit) -> tuple[Plan, dict[str,
         start="initial",
         workers=plan.workers,
         schedule=plan.schedule,
-        blocks=blocks_of(plan, names),
+        blocks=candidate_blocks(plan, names),
         cache=plan.cache if plan.schedule.feed == "cache" else None,
-        builders=builders_of(plan, names),
+        builders=candidate_builders(plan, names),
     )
     watch = CostWatch(ctx, plan, ctx.planned.epochs["teacher-fed"])
     events = _distill(ctx, assignment, forward, watch)
@@ -79,7 +84,7 @@ def _retry(
     micro-batches. Weights of those that succeed replace those of the teacher-fed phase.
     """
     plan, folder = ctx.plan, ctx.folder
-    blocks = blocks_of(plan, failed)
+    blocks = candidate_blocks(plan, failed)
     jobs = _retry_jobs(blocks, failed, len(plan.workers))
     workers = plan.workers[: len(jobs)]
     assignment = Assignment(
@@ -92,7 +97,7 @@ def _retry(
         micro_batches={
             name: _MICRO_BATCHES for name, event in failed.items() if event.failure == OUT_OF_MEMORY
         },
-        builders=builders_of(plan, failed),
+        builders=candidate_builders(plan, failed),
     )
     events = _distill(ctx, assignment, forward)
     for name, event in events.items():
@@ -148,13 +153,13 @@ def distill_student_fed(
             ctx.plan.workers,
             phase_workload(ctx.task, epochs),
         ),
-        blocks=blocks_of(ctx.plan, accepted),
+        blocks=candidate_blocks(ctx.plan, accepted),
         micro_batches={
             name: _MICRO_BATCHES
             for name, block in accepted.items()
             if block.first_failure == OUT_OF_MEMORY
         },
-        builders=builders_of(ctx.plan, accepted),
+        builders=candidate_builders(ctx.plan, accepted),
     )
     return _distill(ctx, assignment, ctx.log.forward)
 

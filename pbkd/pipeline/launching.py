@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from pbkd.runs.assignment import Assignment
 
 
-__all__ = ["PhaseEvents", "blocks_of", "builders_of", "launch_assignment"]
+__all__ = ["PhaseEvents", "candidate_blocks", "candidate_builders", "launch_assignment"]
 
 
-def blocks_of(plan: Plan, names: Collection[str]) -> dict[str, Block]:
+def candidate_blocks(plan: Plan, names: Collection[str]) -> dict[str, Block]:
     """Return the blocks of these candidates, by name."""
     return {p.block.name: p.block for p in plan.trained if p.name in names}
 
 
-def builders_of(plan: Plan, names: Collection[str]) -> dict[str, dict[str, Any]]:
+def candidate_builders(plan: Plan, names: Collection[str]) -> dict[str, dict[str, Any]]:
     """Return the builders of these candidates, with the options that they chose."""
     return {p.name: dict(p.builder) for p in plan.trained if p.name in names}
 

@@ -14,7 +14,7 @@ from pbkd.core.blocks import candidate_name
 from pbkd.core.seeding import derive_seed
 from pbkd.errors import ConfigError, PluginError
 from pbkd.models.calibration import sample_count, with_calibration
-from pbkd.models.chain import blocks_of
+from pbkd.models.chain import describe_blocks
 from pbkd.models.rebuilding import check_rebuilding
 from pbkd.models.replacement import propose, replaceable
 from pbkd.plugin.attribution import describe_strategy
@@ -63,7 +63,7 @@ def propose_all(
             loaded, as it depends on the teacher's weights in more than its own weights.
     """
     proposals = {}
-    blocks = blocks_of(task.chain, task.images[:1], replaceable(task.chain, keep))
+    blocks = describe_blocks(task.chain, task.images[:1], replaceable(task.chain, keep))
     images = partial(_calibration_images, task, seed)
     for block, calibration in with_calibration(strategies.builders, task.chain, blocks, images):
         segment = task.chain[block.position]

@@ -11,7 +11,7 @@ from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import WeightsError, WorkerError
 from pbkd.models.pseudo_labels import PseudoLabelledSplit
 from pbkd.models.weights import read_weights, write_weights
-from pbkd.pipeline.launching import blocks_of, builders_of, launch_assignment
+from pbkd.pipeline.launching import candidate_blocks, candidate_builders, launch_assignment
 from pbkd.plugin.attribution import describe_strategy
 from pbkd.runs.assignment import EVALUATION, SCORING, TEACHER, Assignment
 
@@ -102,8 +102,8 @@ def _share(
         start="teacher-fed" if phase == SCORING else phase,
         workers=tuple(workers),
         schedule=Schedule(tuple((Job((str(index),)),) for index in range(len(workers)))),
-        blocks=blocks_of(ctx.plan, candidates),
-        builders=builders_of(ctx.plan, candidates),
+        blocks=candidate_blocks(ctx.plan, candidates),
+        builders=candidate_builders(ctx.plan, candidates),
         networks=(*([TEACHER] if teacher else []), *states),
     )
     launch_assignment(ctx, assignment, ctx.log.forward)

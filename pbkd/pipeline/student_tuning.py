@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.schedule import Job, Schedule
 from pbkd.errors import WorkerError
-from pbkd.pipeline.launching import PhaseEvents, blocks_of, builders_of, launch_assignment
+from pbkd.pipeline.launching import (
+    PhaseEvents,
+    candidate_blocks,
+    candidate_builders,
+    launch_assignment,
+)
 from pbkd.plugin.attribution import describe_strategy
 from pbkd.runs.assignment import FINE_TUNING, STUDENT, Assignment
 from pbkd.runs.events import flush_events
@@ -70,8 +75,8 @@ def _launch(ctx: RunContext, accepted: Collection[str], workers: Sequence[Worker
         start="",
         workers=tuple(workers),
         schedule=Schedule(((Job((STUDENT,)),),) * len(workers), feed="relay"),
-        blocks=blocks_of(ctx.plan, accepted),
-        builders=builders_of(ctx.plan, accepted),
+        blocks=candidate_blocks(ctx.plan, accepted),
+        builders=candidate_builders(ctx.plan, accepted),
     )
     progress = PhaseEvents.of_run(ctx.folder, FINE_TUNING, ctx.log.forward)
     launch_assignment(ctx, assignment, progress.see)

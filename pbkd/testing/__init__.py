@@ -13,7 +13,7 @@ from pbkd.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pbkd.core.schedule import check_schedule
-    from pbkd.models.chain import blocks_of
+    from pbkd.models.chain import describe_blocks
     from pbkd.models.metrics import macs, parameters
     from pbkd.runs.events import record_event
     from pbkd.testing.augmentations import check_augmentation
@@ -46,7 +46,6 @@ __all__ = [
     "FakeClock",
     "FakeMeter",
     "apply_loss",
-    "blocks_of",
     "check_augmentation",
     "check_builder",
     "check_data",
@@ -64,6 +63,7 @@ __all__ = [
     "check_scheduler",
     "check_section",
     "check_selector",
+    "describe_blocks",
     "examine",
     "macs",
     "parameters",
@@ -84,7 +84,7 @@ __getattr__ = lazy_exports(
         "FakeClock": "pbkd.testing.fakes",
         "FakeMeter": "pbkd.testing.fakes",
         "apply_loss": "pbkd.testing.losses",
-        "blocks_of": "pbkd.models.chain",
+        "describe_blocks": "pbkd.models.chain",
         "check_augmentation": "pbkd.testing.augmentations",
         "check_builder": "pbkd.testing.builders",
         "check_data": "pbkd.testing.data_sources",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pbkd.config.options import option_types, typed_options
 from pbkd.errors import ConfigError
 from pbkd.models.calibration import takes_calibration
-from pbkd.models.chain import blocks_of, freeze
+from pbkd.models.chain import describe_blocks, freeze
 from pbkd.models.rebuilding import CURE, rebuilding_fault
 from pbkd.models.replacement import options_fault
 from pbkd.models.weights import fingerprint
@@ -78,7 +78,7 @@ def _check_case(builder: BlockBuilder, segment: nn.Module, input_shape: tuple[in
     chain = nn.Sequential()
     chain.add_module("block0", segment)
     x = torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(1))
-    (block,) = blocks_of(chain, x[:1], ["block0"])
+    (block,) = describe_blocks(chain, x[:1], ["block0"])
     before = fingerprint(segment)
     built, again_built = (_built(builder, segment, block, x) for _ in range(2))
     _check_segment(segment, before)

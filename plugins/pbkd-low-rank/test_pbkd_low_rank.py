@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pbkd import Built
 from pbkd.errors import ConfigError
-from pbkd.testing import blocks_of, check_builder, macs
+from pbkd.testing import check_builder, describe_blocks, macs
 
 
 def dense(*args: Any, **options: Any) -> nn.Conv2d:
@@ -38,7 +38,7 @@ def answer(
 ) -> nn.Module | Built | None:
     chain = nn.Sequential()
     chain.add_module("block0", segment)
-    (block,) = blocks_of(chain, torch.zeros(1, channels, 8, 8), ["block0"])
+    (block,) = describe_blocks(chain, torch.zeros(1, channels, 8, 8), ["block0"])
     return builder.build(segment, block, calibration)
 
 

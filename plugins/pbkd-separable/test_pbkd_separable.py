@@ -10,7 +10,7 @@ from pbkd_zoo.resnet import BasicBlock
 from torch import Tensor, nn
 
 from pbkd.errors import ConfigError
-from pbkd.testing import blocks_of, check_builder, macs, parameters, tiny_segment
+from pbkd.testing import check_builder, describe_blocks, macs, parameters, tiny_segment
 
 
 def dense(*args: Any, **options: Any) -> nn.Conv2d:
@@ -32,7 +32,7 @@ def build(builder: SeparableBuilder, segment: nn.Module) -> nn.Module | None:
     chain = nn.Sequential()
     chain.add_module("block0", segment)
     first = next(module for module in segment.modules() if isinstance(module, nn.Conv2d))
-    (block,) = blocks_of(chain, torch.zeros(1, first.in_channels, 8, 8), ["block0"])
+    (block,) = describe_blocks(chain, torch.zeros(1, first.in_channels, 8, 8), ["block0"])
     return builder.build(segment, block)
 
 

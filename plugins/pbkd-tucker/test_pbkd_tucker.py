@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pbkd import Built
 from pbkd.errors import ConfigError
-from pbkd.testing import blocks_of, check_builder, macs
+from pbkd.testing import check_builder, describe_blocks, macs
 
 if TYPE_CHECKING:
     import pbkd_tucker as tucker
@@ -20,7 +20,7 @@ def answer(builder: Any, segment: nn.Module, calibration: Tensor | None = None) 
     chain = nn.Sequential()
     chain.add_module("block0", segment)
     channels = cast("nn.Conv2d", next(segment.children())).in_channels
-    (block,) = blocks_of(chain, torch.zeros(1, channels, 8, 8), ["block0"])
+    (block,) = describe_blocks(chain, torch.zeros(1, channels, 8, 8), ["block0"])
     return builder.build(segment, block, calibration)
 
 

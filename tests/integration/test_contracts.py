@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pbkd.config.options import typed_options
-from pbkd.models.chain import blocks_of, freeze, fuse_batchnorm
+from pbkd.models.chain import describe_blocks, freeze, fuse_batchnorm
 from pbkd.models.partition import pick_partitioner
 from pbkd.plugin.registry import build_registry
 from pbkd.plugin.slots import PROTOCOLS, SLOTS
@@ -59,7 +59,7 @@ def test_models_are_cut_checked_and_folded(name: str) -> None:
     check_partitioner(partitioner, network, images)
     chain = partitioner.partition(network)
     assert chain[-1] is chain.head
-    blocks = blocks_of(chain, images[:1], [n for n, _ in chain.named_children()])
+    blocks = describe_blocks(chain, images[:1], [n for n, _ in chain.named_children()])
     assert blocks[-1].output_shape == (10,)
     fused = fuse_batchnorm(chain, images)
     expected = network(images)

@@ -8,7 +8,7 @@ import torch
 
 from pbkd.core.blocks import candidate_of
 from pbkd.core.seeding import derive_seed
-from pbkd.models.chain import blocks_of
+from pbkd.models.chain import describe_blocks
 from pbkd.models.rebuilding import rebuild
 from pbkd.models.student import architecture, assemble
 from pbkd.models.student_files import RECIPE, read_recipe, student_folder
@@ -51,7 +51,7 @@ def same_start_student(
     rows = {row.name: row for row in result.candidates or result.blocks if row.replaced}
     by_block = {candidate_of(name)[0]: name for name in rows}
     replacements = {}
-    for block in blocks_of(task.chain, task.images[:1], by_block):
+    for block in describe_blocks(task.chain, task.images[:1], by_block):
         name = by_block[block.name]
         builder = registry.create("builder", rows[name].builder)
         replacement = rebuild(builder, task.chain[block.position], block, seed=0)

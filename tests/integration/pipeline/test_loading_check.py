@@ -11,7 +11,7 @@ import torch
 
 from pbkd import load, transform
 from pbkd.errors import PluginError
-from pbkd.models.chain import blocks_of
+from pbkd.models.chain import describe_blocks
 from pbkd.models.rebuilding import check_rebuilding
 from pbkd.models.replacement import build_replacement
 from pbkd.models.student import assemble
@@ -96,7 +96,7 @@ def test_what_only_this_process_knows_is_found_out(
 ) -> None:
     registry = build_registry([str(plugin)])
     builder = registry.create("builder", {"name": "remembers"})
-    (block,) = blocks_of(digits.chain, digits.images[:1], ["conv3_2"])
+    (block,) = describe_blocks(digits.chain, digits.images[:1], ["conv3_2"])
     built = build_replacement(builder, digits.chain[block.position], block, 0)
     assert built is not None
     check_rebuilding(built.module, builder, digits.chain[block.position], block)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.errors import ChainError
-from pbkd.models.chain import blocks_of, check_chain, freeze, fuse_batchnorm
+from pbkd.models.chain import check_chain, describe_blocks, freeze, fuse_batchnorm
 
 
 def _teacher() -> nn.Sequential:
@@ -103,7 +103,7 @@ def test_a_segment_name_that_cannot_be_part_of_a_files_name_is_refused(name: str
 
 
 def test_blocks_have_the_shapes_of_one_sample() -> None:
-    one, two = blocks_of(_teacher(), IMAGES[:1], ["one", "two"])
+    one, two = describe_blocks(_teacher(), IMAGES[:1], ["one", "two"])
     assert (one.position, one.input_shape, one.output_shape) == (0, (3, 9, 9), (8, 9, 9))
     assert (two.position, two.input_shape, two.output_shape) == (1, (8, 9, 9), (8, 4, 4))
 

@@ -9,7 +9,7 @@ from torch import nn
 from pbkd.core.blocks import Block
 from pbkd.core.process import thread_count
 from pbkd.errors import PluginError, one_line
-from pbkd.models.chain import blocks_of, freeze
+from pbkd.models.chain import describe_blocks, freeze
 from pbkd.models.replacement import build_replacement, create_builders, is_kept, propose
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def test_first_weights_do_not_depend_on_the_hosts_threads(
     registry: Registry, digits: DistillationTask
 ) -> None:
     (builder,) = create_builders(registry, [{"name": "low-rank"}])
-    (block,) = blocks_of(digits.chain, digits.images[:1], ["conv3_2"])
+    (block,) = describe_blocks(digits.chain, digits.images[:1], ["conv3_2"])
     found = []
     for threads in (1, 2, 4):
         with thread_count(threads):

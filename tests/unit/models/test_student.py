@@ -11,7 +11,7 @@ from torch import nn
 import pbkd
 from pbkd.core.files import write_json
 from pbkd.errors import RunFolderError, UnknownNameError, WeightsError
-from pbkd.models.chain import blocks_of
+from pbkd.models.chain import describe_blocks
 from pbkd.models.replacement import build_replacement
 from pbkd.models.student import assemble
 from pbkd.models.student_files import Recipe, write_student
@@ -33,7 +33,7 @@ def _replacements(digits: DistillationTask, registry: Registry, rank: int) -> di
     builder = registry.create("builder", {"name": "separable", "rank": rank})
     built = {
         block.name: build_replacement(builder, digits.chain[block.position], block, 0)
-        for block in blocks_of(digits.chain, digits.images[:1], NAMES)
+        for block in describe_blocks(digits.chain, digits.images[:1], NAMES)
     }
     return {name: answer.module for name, answer in built.items() if answer is not None}
 

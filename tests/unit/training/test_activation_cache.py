@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pbkd.errors import CacheError
-from pbkd.models.chain import blocks_of
+from pbkd.models.chain import describe_blocks
 from pbkd.models.precision import autocast
 from pbkd.training.activation_cache import (
     ActivationCache,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def blocks(digits: DistillationTask) -> list[Block]:
-    return blocks_of(digits.chain, digits.images[:1], ["conv1_2", "conv2_1", "conv2_2"])
+    return describe_blocks(digits.chain, digits.images[:1], ["conv1_2", "conv2_1", "conv2_2"])
 
 
 def _opened(
@@ -134,7 +134,7 @@ def test_filling_runs_the_teacher_no_further_than_the_last_boundary(tmp_path: Pa
             raise AssertionError("the teacher was run too far")
 
     chain = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 3, 1), Untouchable())
-    blocks = blocks_of(chain[:2], torch.rand(1, 1, 2, 2), ["0", "1"])
+    blocks = describe_blocks(chain[:2], torch.rand(1, 1, 2, 2), ["0", "1"])
     cache = ActivationCache.create(CacheSpec(tmp_path, blocks, 4))
     images = torch.rand(4, 1, 2, 2)
     fill_cache(cache, chain, [(slice(0, 4), images)])
