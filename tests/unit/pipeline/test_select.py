@@ -18,7 +18,7 @@ def test_a_rejection_says_how_sure_it_is_and_on_how_many_images() -> None:
     events: list[Event] = []
     names = ("good", "better", "bad")
     scores = dict(zip(names, (solo(1, 0, 60), solo(1, 3, 60), solo(20, 2, 60)), strict=True))
-    blocks = _accept(dict.fromkeys(names, BLOCK), scores, 0.15, 60, events.append)
+    blocks = _accept(dict.fromkeys(names, BLOCK), scores, 15, 60, events.append)
     assert [block.replaced for block in blocks.values()] == [True, True, False]
     assert blocks["bad"].reason == (
         "alone it loses 30.0 points on 60 validation images (95 %: 15.7 to 42.4), over 15"
@@ -32,7 +32,7 @@ def test_a_rejection_says_how_sure_it_is_and_on_how_many_images() -> None:
 def test_one_of_few_images_rejects_nothing() -> None:
     names = ("one lost", "all lost")
     scores = dict(zip(names, (solo(1, 0, 5), solo(5, 0, 5)), strict=True))
-    blocks = _accept(dict.fromkeys(names, BLOCK), scores, 0.15, 5, lambda _event: None)
+    blocks = _accept(dict.fromkeys(names, BLOCK), scores, 15, 5, lambda _event: None)
     assert [block.replaced for block in blocks.values()] == [True, False]
 
 
@@ -42,7 +42,7 @@ def test_a_rejected_block_with_a_high_loss_names_the_learning_rate() -> None:
         "high": replace(BLOCK, teacher_fed_losses=(3.6, 110.9)),
     }
     scores = dict.fromkeys(blocks, solo(20, 2, 60))
-    low, high = _accept(blocks, scores, 0.15, 60, lambda _event: None).values()
+    low, high = _accept(blocks, scores, 15, 60, lambda _event: None).values()
     assert low.reason is not None
     assert low.reason.endswith("over 15")
     assert high.reason == (
