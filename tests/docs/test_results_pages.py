@@ -70,6 +70,30 @@ def test_the_table_of_few_images_is_its_csv() -> None:
     assert training_length(999, 15, 18, 95_000) == TrainingLength(20, 0)
 
 
+def test_the_table_of_runs_with_few_images_is_its_csv() -> None:
+    with (ROOT / "docs" / "few-images-runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    lost = [float(r["teacher_accuracy"]) - float(r["test_accuracy"]) for r in rows]
+    wanted = [
+        [
+            row["network"],
+            f"{int(row['images']):,}",
+            f"{float(row['macs_ratio']):.2f}",
+            f"{100 * float(row['test_accuracy']):.2f} %",
+            f"{100 * points:.2f} ({row['lost_least']} to {row['lost_most']})",
+            f"{float(row['cpu_seconds']):.0f} s",
+            f"{100 * float(row['same_start']):.2f} %" if row["same_start"] else "not measured",
+        ]
+        for row, points in zip(rows, lost, strict=True)
+    ]
+    text = (ROOT / "docs" / "few-images.md").read_text()
+    assert table_rows(section_of(text, "Whole runs")) == wanted
+    for row, points in zip(rows, lost, strict=True):
+        assert float(row["lost_least"]) < 100 * points < float(row["lost_most"])
+        assert f"({100 * float(row['teacher_accuracy']):.2f} %)" in text
+        assert f"data.train_limit={row['images']}" in row["command"]
+
+
 def test_the_quality_studys_tables_are_its_csv() -> None:
     with (ROOT / "docs" / "quality.csv").open() as file:
         runs = {row["run"]: row for row in csv.DictReader(file)}
