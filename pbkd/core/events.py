@@ -43,8 +43,8 @@ class PhaseStarted(_TimedEvent):
 class TeacherScored(_TimedEvent):
     """The teacher is loaded.
 
-    `images` is the size of the test split, `accuracy` the teacher's on it (a share, None without
-    labels), `cut` the partitioner.
+    `images` is the number of test images that it predicted (without labels, of all),
+    `accuracy` the share of right ones (None without labels), `cut` the partitioner.
     """
 
     name: str
