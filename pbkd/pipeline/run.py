@@ -34,6 +34,7 @@ from pbkd.pipeline.typed_choices import check_strategies, typed_choices
 from pbkd.plugin.observers import create_observers, observing
 from pbkd.protocols import RunInfo
 from pbkd.report.run_files import write_report
+from pbkd.runs.assignment import SCORED
 from pbkd.runs.events import EventLog, event_faults
 from pbkd.runs.folder import check_out, folder_needed, make_out, unfinished_run
 from pbkd.runs.identity import check_choices
@@ -220,6 +221,7 @@ def _publish(ctx: RunContext, student: nn.Module, result: RunResult) -> None:
         teacher=config.teacher,
     )
     write_report(result, ctx.folder)
-    shutil.rmtree(ctx.folder / "checkpoints", ignore_errors=True)
+    for unneeded in ("checkpoints", *SCORED):  # of phases that were interrupted, too
+        shutil.rmtree(ctx.folder / unneeded, ignore_errors=True)
     ctx.observers.run_finished(result)
     ctx.log.forward(RunFinished(result=result))  # not recorded: result.json has it

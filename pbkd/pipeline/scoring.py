@@ -112,7 +112,8 @@ def _share(
     except WeightsError as error:
         launcher = describe_strategy("launcher", ctx.planned.launcher)
         raise WorkerError(
-            f"{launcher} ended, but what its workers predicted cannot be read: {error}"
+            f"{launcher} ended, but what its workers predicted is not whole"
+            f" ({str(error).rstrip('.')}): resume the run, which predicts it again."
         ) from error
     shutil.rmtree(folder, ignore_errors=True)
     if teacher and isinstance(split, PseudoLabelledSplit):
@@ -141,5 +142,5 @@ def _put_together(folder: Path, shares: int, images: int) -> dict[str, Tensor]:
     }
     counts = {len(tensor) for tensor in found.values() if tensor.dtype == torch.int64}
     if counts != {images}:
-        raise WeightsError(f"the files in '{folder}' do not hold every image once: resume the run.")
+        raise WeightsError(f"the files in '{folder}' do not hold every image once.")
     return found
