@@ -60,7 +60,7 @@ class DistillConfig:
     optimiser: dict[str, Any] = _choice("adamw")
     """`adamw`, `sgd`, or a plugin's optimiser."""
     lr: float = 0.003
-    """Peak learning rate."""
+    """Peak learning rate; a block that diverges is trained again at a tenth of it."""
     schedule: dict[str, Any] = _choice("cosine")
     """The learning rate schedule: `cosine`, `linear` or `constant`, each after a linear warm-up, or
     a plugin's."""
@@ -82,7 +82,7 @@ class FineTuneConfig:
     optimiser: dict[str, Any] = _choice("adamw")
     """`adamw`, `sgd`, or a plugin's optimiser."""
     lr: float = 0.001
-    """Peak learning rate."""
+    """Peak learning rate; a tenth of it from the epoch on in which the loss explodes."""
     schedule: dict[str, Any] = _choice("cosine")
     """The learning rate schedule: `cosine`, `linear` or `constant`, or a plugin's."""
     weight_decay: float = 0.0005
