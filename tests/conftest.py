@@ -173,7 +173,11 @@ def _few_latency_passes() -> Iterator[None]:
     from pbkd.models.latency import latencies
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("pbkd.pipeline.evaluate", "pbkd.planning.budget"):
+        for module in (
+            "pbkd.pipeline.network_figures",
+            "pbkd.planning.limits",
+            "pbkd.pipeline.choice",
+        ):
             patch.setattr(f"{module}.latencies", partial(latencies, repeats=5))
         yield
 

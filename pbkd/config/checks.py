@@ -36,7 +36,10 @@ RUN_BOUNDS = {
     "target.block_drop": (0, 100),
     "target.macs": (ABOVE_ZERO, 1),
     "target.parameters": (ABOVE_ZERO, 1),
+    "target.bytes": (ABOVE_ZERO, math.inf),
+    "target.speedup": (ABOVE_ZERO, math.inf),
     "target.latency_ms": (ABOVE_ZERO, math.inf),
+    "target.batch": (1, 2**20),
 }
 """Lowest and highest value of the numbers in a `RunConfig`, by key."""
 _PERMITTED = {

@@ -97,9 +97,15 @@ class TargetConfig:
     """Maximum MACs, as a share of the teacher's."""
     parameters: float | None = None
     """Maximum parameters, as a share of the teacher's."""
+    bytes: float | None = None
+    """Maximum bytes of the student's parameters and buffers."""
+    speedup: float | None = None
+    """Minimum ratio of the teacher's latency to the student's, for `batch` images on this
+    device."""
     latency_ms: float | None = None
-    """Maximum milliseconds for a batch of `batch_size` images, predicted as the sum over the
-    segments, each timed alone on this machine."""
+    """Maximum milliseconds of a forward pass of `batch` images on this device."""
+    batch: int | None = None
+    """Images of the batch whose latency is limited; null: `batch_size`."""
     block_drop: float = 15.0
     """Maximum points of validation accuracy that a replacement may lose when it is tested alone in
     the teacher; beyond it, the teacher's block stays. Below 100 validation images, the lower end of

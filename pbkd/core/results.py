@@ -10,6 +10,7 @@ from pbkd.core.energy_results import EnergyResult
 from pbkd.core.intervals import Interval
 from pbkd.core.plain_data import IN_MEMORY
 from pbkd.core.scores import ClassScore, PairedChange
+from pbkd.core.wishes import Wish
 
 if TYPE_CHECKING:
     from torch import nn
@@ -171,6 +172,7 @@ class RunResult:
         class_names: The name of every class; None if they are unknown.
         resumed: How often the run was resumed; its seconds are those since.
         events: Number of events in each file of the run folder's `events`.
+        wishes: The target's limits, and whether the student keeps them.
     """
 
     folder: str
@@ -195,6 +197,7 @@ class RunResult:
     class_names: tuple[str, ...] | None = None
     resumed: int = 0
     events: Mapping[str, int] = field(default_factory=dict)
+    wishes: tuple[Wish, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as nested dictionaries that JSON can hold, without the network."""

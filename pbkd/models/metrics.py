@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,32 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-__all__ = ["macs", "parameters", "weight_bytes"]
+__all__ = ["ModuleSize", "macs", "module_size", "parameters", "weight_bytes"]
+
+
+@dataclass(frozen=True)
+class ModuleSize:
+    """Size of a module.
+
+    Attributes:
+        parameters: Its parameters.
+        bytes: Bytes of its parameters and buffers.
+        macs: Multiply-accumulates of a forward pass of one sample.
+    """
+
+    parameters: int
+    bytes: int
+    macs: int
+
+
+def module_size(module: nn.Module, input_shape: Sequence[int]) -> ModuleSize:
+    """Measure the size of a module.
+
+    Args:
+        module: The module.
+        input_shape: The shape of one sample, without the batch dimension.
+    """
+    return ModuleSize(parameters(module), weight_bytes(module), macs(module, input_shape))
 
 
 def parameters(module: nn.Module) -> int:

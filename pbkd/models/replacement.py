@@ -19,7 +19,7 @@ from pbkd.core.process import thread_count
 from pbkd.core.seeding import derive_seed
 from pbkd.errors import PLUGIN_FAILURES, PluginError, first_line
 from pbkd.models.calibration import checksum, takes_calibration
-from pbkd.models.metrics import macs, parameters
+from pbkd.models.metrics import ModuleSize, module_size, parameters
 from pbkd.models.weights import fingerprint, fit_weights, read_weights
 from pbkd.plugin.attribution import describe_failure, describe_strategy
 from pbkd.protocols import Built
@@ -54,10 +54,8 @@ class Proposal:
         block: The block.
         replacement: Its replacement; None if it keeps the teacher's segment.
         reason: Why it does; None with a replacement.
-        parameters_before: Parameters of the teacher's segment.
-        parameters_after: Parameters of the replacement, or of the segment that is kept.
-        macs_before: MACs per sample of the teacher's segment.
-        macs_after: MACs per sample of the replacement, or of the segment that is kept.
+        before: The size of the teacher's segment.
+        after: The size of the replacement, or of the segment that is kept.
         options: The builder's options that give a replacement of the same shapes, beside the
             configured ones.
         seconds: Seconds of building it again, as each worker does; 0 if that was not measured.
@@ -66,10 +64,8 @@ class Proposal:
     block: Block
     replacement: nn.Module | None
     reason: str | None
-    parameters_before: int
-    parameters_after: int
-    macs_before: int
-    macs_after: int
+    before: ModuleSize
+    after: ModuleSize
     options: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -191,29 +187,23 @@ def propose(
     Raises:
         PluginError: If the builder or its replacement is faulty.
     """
-    parameters_before, macs_before = parameters(segment), macs(segment, block.input_shape)
-    parameters_after, macs_after = parameters_before, macs_before
+    before = after = module_size(segment, block.input_shape)
     built = build_replacement(builder, segment, block, seed, calibration)
     reason: str | None = f"'{builder.name}' finds nothing to replace"
     replacement = None if built is None else built.module
     if replacement is not None:
-        candidate_macs = macs(replacement, block.input_shape)
-        if candidate_macs < macs_before:
-            reason = None
-            parameters_after, macs_after = parameters(replacement), candidate_macs
+        size = module_size(replacement, block.input_shape)
+        if size.macs < before.macs:
+            reason, after = None, size
         else:
             replacement = None
-            reason = (
-                f"its replacement would need more MACs ({candidate_macs:,} against {macs_before:,})"
-            )
+            reason = f"its replacement would need more MACs ({size.macs:,} against {before.macs:,})"
     return Proposal(
         block=block,
         replacement=replacement,
         reason=reason,
-        parameters_before=parameters_before,
-        parameters_after=parameters_after,
-        macs_before=macs_before,
-        macs_after=macs_after,
+        before=before,
+        after=after,
         options={} if built is None else built.options,
     )
 

@@ -133,7 +133,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int | None) ->
         blocks=len(proposals),
         replaced=sum(proposal.replacement is not None for proposal in proposals),
         macs_before=before,
-        macs_after=before - sum(p.macs_before - p.macs_after for p in proposals),
+        macs_after=before - sum(p.before.macs - p.after.macs for p in proposals),
     )
 
 

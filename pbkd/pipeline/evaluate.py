@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pbkd.core.intervals import wilson_interval
-from pbkd.core.results import NetworkResult
 from pbkd.models.accuracy import share_correct
-from pbkd.models.latency import latencies
-from pbkd.models.metrics import macs, parameters, weight_bytes
+from pbkd.pipeline.network_figures import measure_networks
 from pbkd.pipeline.scoring import predict_states
+from pbkd.pipeline.wishes import cost_wishes
+from pbkd.planning.limits import timed_images
 from pbkd.runs.assignment import EVALUATION
 from pbkd.runs.disagreements import find_changes, write_changes
 from pbkd.training.best_state import copy_state
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from pbkd.config.schema import TargetConfig
+    from pbkd.core.results import NetworkResult
+    from pbkd.core.wishes import Wish
     from pbkd.pipeline.context import RunContext
     from pbkd.pipeline.refine import Stage
     from pbkd.training.task import DistillationTask
@@ -47,6 +50,7 @@ class Evaluation:
         test: The student's score on the test split, by stage; None for skipped stages. Scores are
             accuracies, or, without labels, agreement with the teacher.
         validation: The same on the validation split.
+        wishes: The target's limits beside what the student costs.
     """
 
     teacher: NetworkResult
@@ -55,6 +59,7 @@ class Evaluation:
     stages: Mapping[str, Tensor | None]
     test: dict[str, float | None]
     validation: dict[str, float | None]
+    wishes: tuple[Wish, ...]
 
 
 def evaluate(
@@ -62,6 +67,7 @@ def evaluate(
     student: nn.Module,
     stages: Mapping[str, Stage | None],
     accepted: Collection[str],
+    target: TargetConfig,
 ) -> Evaluation:
     """Score and measure teacher and student; write the images on which they disagree.
 
@@ -70,6 +76,7 @@ def evaluate(
         student: The finished student; it is left as it is.
         stages: The student after each stage; None for skipped stages.
         accepted: The candidates that are in the student.
+        target: What the student may cost.
 
     Returns:
         Predictions, scores, sizes and latencies.
@@ -82,7 +89,7 @@ def evaluate(
         changes = find_changes(test, **classes, labelled=task.data.labelled)
         write_changes(ctx.folder, changes)
         with ctx.observers.paused():
-            teacher_result, student_result = measure_networks(task, student)
+            teacher_result, student_result = measure_networks(task, student, target)
     return Evaluation(
         teacher=replace(teacher_result, **_scored(task, "teacher", classes["teacher"])),
         student=replace(student_result, **_scored(task, "student", final)),
@@ -95,6 +102,7 @@ def evaluate(
         validation={
             name: None if stage is None else stage.validation for name, stage in stages.items()
         },
+        wishes=cost_wishes(target, teacher_result, student_result, len(timed_images(task, target))),
     )
 
 
@@ -128,37 +136,6 @@ def predict_stages(
 
 def _are_equal(state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return all(torch.equal(state[name], tensor) for name, tensor in other.items())
-
-
-def measure_networks(
-    task: DistillationTask, student: nn.Module
-) -> tuple[NetworkResult, NetworkResult]:
-    """Measure size and latency of teacher and student, in turn.
-
-    Args:
-        task: Teacher and data.
-        student: The student.
-
-    Returns:
-        The figures of teacher and student, with latencies of one image and of a batch, and without
-        scores.
-    """
-    networks = {"teacher": task.teacher.network, "student": student}
-    batches = sorted({1, len(task.images)})
-    timed = [latencies(networks, task.images[:batch]) for batch in batches]
-    teacher_result, student_result = (
-        NetworkResult(
-            name=task.teacher.name if role == "teacher" else f"{task.teacher.name} student",
-            accuracy=None,
-            network=network if role == "student" else None,
-            parameters=parameters(network),
-            macs=macs(network, task.data.image_shape),
-            latencies=tuple(by_role[role] for by_role in timed),
-            weight_bytes=weight_bytes(network),
-        )
-        for role, network in networks.items()
-    )
-    return teacher_result, student_result
 
 
 def _scored(task: DistillationTask, role: str, classes: Tensor) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
     write_student(ctx.folder / "student", student, recipe, config.plugins)
     if is_user_function(ctx.registry, recipe.teacher["name"]):
         notes += _write_operations(ctx.folder / "student", student, recipe)
-    evaluation = evaluate(ctx, student, stages, tuple(kept.accepted))
+    evaluation = evaluate(ctx, student, stages, tuple(kept.accepted), config.target)
     has_candidates = len(ctx.plan.blocks) > len({p.block.name for p in ctx.plan.blocks})
     return Outcome(
         student,

@@ -68,8 +68,7 @@ def _checked(
             proposal,
             replacement=None,
             reason=f"the loss '{loss.name}' looks inside, but {str(error).removesuffix('.')}",
-            parameters_after=proposal.parameters_before,
-            macs_after=proposal.macs_before,
+            after=proposal.before,
         )
     return proposal
 

@@ -14,13 +14,14 @@ from pbkd.errors import ConfigError
 from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import possible_workers
 from pbkd.models.replacement import builder_choices
+from pbkd.pipeline.expected_student import expect_student
 from pbkd.pipeline.loss_checks import drop_without_features, try_on_blocks
 from pbkd.pipeline.plan_workers import plan_for_workers, seconds_with_start
 from pbkd.pipeline.proposals import propose_all
 from pbkd.pipeline.resolve import resolve
 from pbkd.pipeline.strategies import create_strategies
 from pbkd.pipeline.workload import phase_workload
-from pbkd.planning.budget import check_budget, check_candidates, forward_seconds
+from pbkd.planning.budget import check_candidates
 from pbkd.planning.cost_files import CostTable
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.finetune_loss import check_finetune_loss
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pbkd.config.schema import RunConfig, TargetConfig
+    from pbkd.config.schema import RunConfig
     from pbkd.core.schedule import Worker
     from pbkd.core.workload import Workload
     from pbkd.models.in_memory import InMemoryInputs
@@ -57,10 +58,12 @@ class PlannedRun:
         task: Teacher, data and chain.
         plan: Blocks, workers, schedule and predicted seconds.
         replacements: The untrained replacements, by candidate.
+        expected: The candidates that enter the student if each is good enough.
+        notes: What cannot be had of the target, a sentence each.
         build_seconds: Seconds that a worker takes to build the replacements.
         launcher: What starts the workers.
         schedulers: The schedulers to choose from, by name.
-        selector: What selects the candidates under a budget.
+        selector: What selects the candidates within the target's limits.
         inputs: What a program has in memory, if it started the run.
         phases: The predicted seconds of every phase after planning.
         work: What the phases after planning have to do; None until it is counted.
@@ -71,6 +74,8 @@ class PlannedRun:
     task: DistillationTask
     plan: Plan
     replacements: Mapping[str, nn.Module]
+    expected: tuple[str, ...]
+    notes: tuple[str, ...]
     build_seconds: float
     launcher: Launcher
     schedulers: Mapping[str, Scheduler]
@@ -127,13 +132,14 @@ def plan_run(
         extent = _workload(task, resolved), resolved.cache_gigabytes
         plans.append((resolved, plan_for_workers(workers, strategies, task, proposals, *extent)))
     resolved, plan = _fastest(plans)
-    plan = _with_forward_seconds(plan, task, replacements, resolved.target)
-    check_budget(resolved.target, task, plan, selector)
+    expected = expect_student(resolved.target, task, plan, replacements, selector)
     return PlannedRun(
         config=resolved,
         task=task,
-        plan=plan,
+        plan=expected.plan,
         replacements=replacements,
+        expected=expected.candidates,
+        notes=expected.notes,
         build_seconds=sum(p.seconds for p in proposals.values()),
         launcher=strategies.launcher,
         schedulers=strategies.schedulers,
@@ -236,25 +242,3 @@ def _fastest(plans: Sequence[tuple[RunConfig, Plan]]) -> tuple[RunConfig, Plan]:
         tried = ", ".join(f"{len(p.workers)}: {seconds_with_start(p):.1f} s" for _, p in plans)
         plan = replace(plan, why=f"{plan.why}; workers=auto (with their start, {tried})")
     return resolved, plan
-
-
-def _with_forward_seconds(
-    plan: Plan,
-    task: DistillationTask,
-    replacements: Mapping[str, nn.Module],
-    target: TargetConfig,
-) -> Plan:
-    """Add the measured seconds of forward passes, if the target limits latency.
-
-    They are those of each candidate, and of all other segments.
-    """
-    if target.latency_ms is None:
-        return plan
-    seconds, others = forward_seconds(task, replacements)
-    blocks = tuple(
-        replace(p, seconds_before=seconds[p.name][0], seconds_after=seconds[p.name][1])
-        if p.name in seconds
-        else p
-        for p in plan.blocks
-    )
-    return replace(plan, blocks=blocks, other_seconds=others)

@@ -18,7 +18,6 @@ from pbkd.data.random_state import kept_random_state
 from pbkd.pipeline.plan import cost_table, plan_run
 from pbkd.pipeline.plan_workers import START_SECONDS
 from pbkd.pipeline.workload import phase_workload
-from pbkd.planning.budget import is_limited, pick_candidates
 from pbkd.planning.phase_prediction import modelled_on, predict_phases, sharing_workers
 from pbkd.planning.phase_work import (
     sample_seconds,
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["expected_candidates", "measure_loading", "plan_whole_run"]
+__all__ = ["measure_loading", "plan_whole_run"]
 
 _LOADING_SECONDS = 0.1  # of the measurement
 
@@ -90,7 +89,7 @@ def measure_work(planned: PlannedRun) -> RunWork:
         The work; of planning, the seconds of the teacher's sample alone.
     """
     config, task, plan = planned.config, planned.task, planned.plan
-    names = expected_candidates(planned)
+    names = planned.expected
     extent = _extent(planned, names)
     loading = measure_loading(task, config.batch_size, plan.workers[0])
     return RunWork(
@@ -142,20 +141,6 @@ def _predict(planned: PlannedRun, work: RunWork, registry: Registry) -> dict[str
         plan.workers,
         modelled_on(plan.workers),
     )
-
-
-def expected_candidates(planned: PlannedRun) -> tuple[str, ...]:
-    """Return the candidates that enter the student if each is good enough.
-
-    Under a budget, that is the largest student which meets it: a candidate's harm is taken to be
-    the share of the MACs that it saves.
-    """
-    plan, target = planned.plan, planned.config.target
-    if not is_limited(target):
-        return tuple(p.name for p in plan.trained)
-    harms = {p.name: 1 - p.macs_after / p.macs_before for p in plan.trained}
-    picked, _ = pick_candidates(target, planned.task, plan, harms, planned.selector)
-    return tuple(name for name in picked.values() if name is not None)
 
 
 def measure_loading(task: DistillationTask, batch_size: int, worker: Worker) -> Loading:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pbkd.core.blocks import candidate_of
 from pbkd.energy.phases import PLANNING
 from pbkd.models.student import assemble
-from pbkd.pipeline.evaluate import measure_networks
-from pbkd.pipeline.predict_phases import expected_candidates, plan_whole_run
+from pbkd.pipeline.network_figures import measure_networks
+from pbkd.pipeline.predict_phases import plan_whole_run
 from pbkd.pipeline.run_result import input_notes
 from pbkd.pipeline.teacher_check import check_teacher, score_teacher
 from pbkd.pipeline.typed_choices import check_strategies, typed_choices
@@ -76,8 +76,8 @@ def preview_run(config: RunConfig, registry: Registry) -> Preview:
     doubts = check_teacher(planned.task, allow_chance=True)
     untrained = _student(planned)
     score = _untrained_score(planned.task, untrained)
-    notes = (*registry.notes, *input_notes(planned.task), *doubts, score)
-    teacher, student = measure_networks(planned.task, untrained)
+    notes = (*registry.notes, *input_notes(planned.task), *doubts, *planned.notes, score)
+    teacher, student = measure_networks(planned.task, untrained, planned.config.target)
     return Preview(
         plan=planned.plan,
         scored=scored,
@@ -96,7 +96,5 @@ def _untrained_score(task: DistillationTask, student: nn.Module) -> str:
 
 
 def _student(planned: PlannedRun) -> nn.Module:
-    replacements = {
-        candidate_of(name)[0]: planned.replacements[name] for name in expected_candidates(planned)
-    }
+    replacements = {candidate_of(name)[0]: planned.replacements[name] for name in planned.expected}
     return assemble(planned.task.chain, replacements).to(planned.task.device)

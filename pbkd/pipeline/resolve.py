@@ -80,4 +80,4 @@ def _student_parameters(
     if wanted is not None:
         return round(wanted * whole)
     first = {proposal.block.name: proposal for proposal in reversed(list(proposals.values()))}
-    return whole - sum(p.parameters_before - p.parameters_after for p in first.values())
+    return whole - sum(p.before.parameters - p.after.parameters for p in first.values())

@@ -85,6 +85,7 @@ def run_result(
         class_names=data.class_names,
         resumed=times_resumed(ctx.folder),
         events=count_events(ctx.folder),
+        wishes=evaluation.wishes,
     )
 
 

@@ -14,9 +14,10 @@ from pbkd.core.records import read_record
 from pbkd.errors import RunFolderError
 from pbkd.models.replacement import read_replacement
 from pbkd.pipeline.block_results import failure_notes
+from pbkd.pipeline.choice import choose
 from pbkd.pipeline.scoring import share_solo_pass
 from pbkd.pipeline.solo_scores import SoloScore, scores_of_pass, solo_scores
-from pbkd.planning.budget import is_limited, pick_candidates
+from pbkd.planning.limits import is_limited
 from pbkd.report.scores import loss_text
 from pbkd.runs.assignment import SCORING
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from pbkd.config.schema import TargetConfig
     from pbkd.core.events import Emit
     from pbkd.core.results import BlockResult
+    from pbkd.pipeline.choice import Choice
     from pbkd.pipeline.context import RunContext
+    from pbkd.protocols import Selector
 
 
 __all__ = ["Selection", "select"]
@@ -184,10 +187,24 @@ def _choice(ctx: RunContext, blocks: Mapping[str, BlockResult], target: TargetCo
     if choice is not None and remaining <= choice.picked.keys():
         return choice
     harms = {name: _harm(block, target.harm) for name, block in blocks.items() if block.replaced}
-    picked, note = pick_candidates(target, ctx.task, ctx.plan, harms, ctx.planned.selector)
-    choice = _Choice(picked, note)
+    planned = ctx.planned
+    found = choose(target, ctx.task, ctx.plan, planned.replacements, harms, planned.selector)
+    choice = _Choice(found.names, _choice_note(found, planned.selector, len(harms)))
     write_json(path, asdict(choice))
     return choice
+
+
+def _choice_note(choice: Choice, selector: Selector, count: int) -> str:
+    blocks = len(choice.names)
+    if not choice.is_possible:
+        return (
+            f"The {count} accepted candidates cannot keep the target's limits: each of {blocks}"
+            " blocks got its cheapest."
+        )
+    kind = "An exact choice"
+    if not getattr(selector, "exact", False):
+        kind = f"A choice by {selector.name}"
+    return f"{kind} among {count} candidates for {blocks} blocks keeps the target's limits."
 
 
 def _left_out(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pbkd.core.workload import Workload
 
 
-__all__ = ["Plan", "PlannedBlock"]
+__all__ = ["Plan", "PlannedBlock", "WholeLatency"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +27,13 @@ class PlannedBlock:
         reason: Why there is no replacement; None if there is one.
         parameters_before: Parameters of the teacher's segment.
         parameters_after: Parameters of the replacement.
+        bytes_before: Bytes of the parameters and buffers of the teacher's segment.
+        bytes_after: The same of the replacement.
         macs_before: MACs of the teacher's segment, for one image.
         macs_after: MACs of the replacement, for one image.
         cost: Cost of one training step; None if there is nothing to train.
-        seconds_before: Seconds of the segment's forward pass on one batch; None unless the budget
-            limits latency.
+        seconds_before: Seconds of the segment's forward pass on the batch whose latency the target
+            limits; None if it limits none.
         seconds_after: The same for the replacement.
         forward_seconds: Seconds of the replacement's forward pass on one batch.
     """
@@ -42,12 +44,27 @@ class PlannedBlock:
     reason: str | None
     parameters_before: int
     parameters_after: int
+    bytes_before: int
+    bytes_after: int
     macs_before: int
     macs_after: int
     cost: BlockCost | None
     seconds_before: float | None = None
     seconds_after: float | None = None
     forward_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class WholeLatency:
+    """Latency of whole networks, on the batch whose latency the target limits.
+
+    Attributes:
+        teacher_seconds: Seconds of the teacher's forward pass.
+        factor: Seconds of a student's forward pass, divided by the sum over its segments.
+    """
+
+    teacher_seconds: float
+    factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +80,9 @@ class Plan:
         scheduler: Name of the scheduler.
         why: Why this schedule was selected; empty if there was no choice.
         cache: Folder name of the activation cache; None without a cache.
-        other_seconds: Seconds of a forward pass through the segments without candidates; None
-            unless the budget limits latency.
+        other_seconds: Seconds of a forward pass through the segments without candidates, on the
+            batch whose latency the target limits; None if it limits none.
+        latency: The latency of whole networks; None if the target limits none.
         segment_seconds: Seconds of the teacher's forward pass on one batch, by segment.
     """
 
@@ -77,6 +95,7 @@ class Plan:
     why: str
     cache: str | None
     other_seconds: float | None = None
+    latency: WholeLatency | None = None
     segment_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property

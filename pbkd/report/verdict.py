@@ -1,4 +1,4 @@
-"""The summary of a run in one sentence."""
+"""The summary of a run in some sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ __all__ = ["verdict"]
 
 
 def verdict(result: RunResult) -> str:
-    """Summarise a run: blocks replaced, size and speed of the whole student, accuracy change."""
+    """Summarise a run: blocks replaced, size, speed and accuracy of the student, and its target."""
+    return " ".join([_change(result), *(wish.sentence for wish in result.wishes)])
+
+
+def _change(result: RunResult) -> str:
     count = sum(bool(block.replaced) for block in result.blocks)
     if not count:
         return "No replacement was good enough: the student is the teacher."

@@ -130,11 +130,11 @@ def _serve() -> dict[str, Any]:
     for name in _MODULES:
         __import__(name)
     from pbkd.models import latency
-    from pbkd.pipeline import evaluate
+    from pbkd.pipeline import network_figures
     from pbkd.plugin.registry import build_registry
 
     build_registry()
-    vars(evaluate)["latencies"] = partial(latency.latencies, repeats=5)
+    vars(network_figures)["latencies"] = partial(latency.latencies, repeats=5)
     assert len(os.listdir("/proc/self/task")) == 1, "forks have only the thread that forked"  # noqa: PTH208
     gc.freeze()  # collections in forks copy no pages
     codes: dict[int, int] = {}

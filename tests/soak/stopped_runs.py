@@ -55,7 +55,7 @@ def quickly() -> Iterator[None]:
     torch.set_num_threads(1)
     with (
         mock.patch("pbkd.training.checkpoint.STEPS_BETWEEN", 1),
-        mock.patch("pbkd.pipeline.evaluate.latencies", once),
+        mock.patch("pbkd.pipeline.network_figures.latencies", once),
     ):
         yield
 

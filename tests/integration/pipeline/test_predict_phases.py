@@ -12,7 +12,7 @@ from pbkd.core.events import PlanMade
 from pbkd.core.schedule import Worker
 from pbkd.data.datasets import ArraySplit
 from pbkd.models.metrics import macs
-from pbkd.pipeline.predict_phases import expected_candidates, measure_loading, plan_whole_run
+from pbkd.pipeline.predict_phases import measure_loading, plan_whole_run
 from pbkd.runs.events import read_events
 from pbkd.runs.finished import read_finished
 
@@ -34,7 +34,7 @@ def test_every_replacement_is_expected_to_enter_the_student(registry: Registry) 
     planned = plan_whole_run(
         load_config(["threads=1", "keep=[stem*, head*, conv3*]", STUDENT_FED]), registry
     )
-    assert expected_candidates(planned) == ("conv1_2", "conv2_1", "conv2_2")
+    assert planned.expected == ("conv1_2", "conv2_1", "conv2_2")
     assert list(planned.phases) == PHASES
     assert all(seconds > 0 for seconds in planned.phases.values())
 
@@ -42,7 +42,7 @@ def test_every_replacement_is_expected_to_enter_the_student(registry: Registry) 
 def test_under_a_budget_the_largest_student_that_meets_it_is_expected(registry: Registry) -> None:
     overrides = ["threads=1", "target.macs=0.5", "candidates=[{name: low-rank, share: 0.5}]"]
     planned = plan_whole_run(load_config(overrides), registry)
-    names = expected_candidates(planned)
+    names = planned.expected
     blocks = {p.name: p for p in planned.plan.trained}
     assert len({candidate_of(name)[0] for name in names}) == len(names)
     saved = sum(blocks[name].macs_before - blocks[name].macs_after for name in names)

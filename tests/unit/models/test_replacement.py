@@ -81,8 +81,8 @@ def test_a_cheaper_replacement_is_weighed_against_its_block() -> None:
     proposal = propose(_Random(), _segment(), BLOCK, 0)
     assert proposal.replacement is not None
     assert proposal.reason is None
-    assert (proposal.parameters_before, proposal.parameters_after) == (8 * 16 * 9 + 16, 8 * 16 + 16)
-    assert (proposal.macs_before, proposal.macs_after) == (36 * 8 * 16 * 9, 36 * 8 * 16)
+    assert (proposal.before.parameters, proposal.after.parameters) == (8 * 16 * 9 + 16, 8 * 16 + 16)
+    assert (proposal.before.macs, proposal.after.macs) == (36 * 8 * 16 * 9, 36 * 8 * 16)
     assert all(p.requires_grad for p in proposal.replacement.parameters())
 
 
@@ -92,7 +92,7 @@ def test_a_replacement_with_more_macs_is_not_used_and_the_reason_says_so() -> No
     assert proposal.reason == (
         f"its replacement would need more MACs ({36 * 8 * 16 * 25:,} against {36 * 8 * 16 * 9:,})"
     )
-    assert proposal.macs_after == proposal.macs_before
+    assert proposal.after.macs == proposal.before.macs
 
 
 def test_one_that_costs_as_much_is_not_used() -> None:

@@ -21,6 +21,8 @@ def _planned(name: str, position: int, train: float) -> PlannedBlock:
         reason=None,
         parameters_before=4,
         parameters_after=1,
+        bytes_before=16,
+        bytes_after=4,
         macs_before=4,
         macs_after=1,
         cost=BlockCost(name, 1.0 + position, 1.0, train),

@@ -24,6 +24,8 @@ def _planned(name: str, position: int, train: float, forward: float) -> PlannedB
         reason=None,
         parameters_before=4,
         parameters_after=1,
+        bytes_before=16,
+        bytes_after=4,
         macs_before=10**9,
         macs_after=1,
         cost=BlockCost(name, 2.0 * position - 1, 2.0, train),

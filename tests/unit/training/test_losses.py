@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pbkd.core.blocks import Block
 from pbkd.core.schedule import Job, Schedule, check_schedule
 from pbkd.errors import ConfigError, PluginError, ScheduleError
+from pbkd.models.metrics import ModuleSize
 from pbkd.models.replacement import Proposal
 from pbkd.pipeline.loss_checks import drop_without_features, try_on_blocks
 from pbkd.planning.profiling import measure_costs
@@ -141,10 +142,8 @@ def test_planning_keeps_the_block_that_a_loss_cannot_see_into() -> None:
             block=Block(name, index, (sizes[0],), (sizes[1],)),
             replacement=nn.Linear(*sizes) if index else _learner(*sizes).replacement,
             reason=None,
-            parameters_before=9,
-            parameters_after=3,
-            macs_before=9,
-            macs_after=3,
+            before=ModuleSize(parameters=9, bytes=36, macs=9),
+            after=ModuleSize(parameters=3, bytes=12, macs=3),
             seconds=1.0,
         )
         for index, (name, sizes) in enumerate({"block0": (4, 5), "block1": (5, 6)}.items())
@@ -152,7 +151,7 @@ def test_planning_keeps_the_block_that_a_loss_cannot_see_into() -> None:
     assert drop_without_features(proposals, _Whole(), chain) == proposals
     first, second = drop_without_features(proposals, _Sees(), chain).values()
     assert first.replacement is not None
-    assert (second.replacement, second.macs_after) == (None, 9)
+    assert (second.replacement, second.after.macs) == (None, 9)
     assert second.reason == (
         "the loss 'sees' looks inside, but the replacement has no module '0'. Known: none"
     )

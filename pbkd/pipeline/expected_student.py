@@ -1,0 +1,90 @@
+"""The student that a run is expected to give, if each replacement is good enough."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pbkd.core.blocks import candidate_of
+from pbkd.models.student import assemble
+from pbkd.pipeline.choice import Choice, choose, time_candidates
+from pbkd.pipeline.network_figures import measure_networks
+from pbkd.pipeline.wishes import cost_wishes
+from pbkd.planning.limits import is_limited, timed_images
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+
+    from pbkd.config.schema import TargetConfig
+    from pbkd.planning.plan import Plan
+    from pbkd.protocols import Selector
+    from pbkd.training.task import DistillationTask
+
+
+__all__ = ["Expected", "expect_student"]
+
+
+class Expected(NamedTuple):
+    """The student that is expected of a plan.
+
+    Attributes:
+        candidates: The candidates that enter it.
+        plan: The plan, with measured latencies if the target limits them.
+        notes: What cannot be had of the target, a sentence each.
+    """
+
+    candidates: tuple[str, ...]
+    plan: Plan
+    notes: tuple[str, ...]
+
+
+def expect_student(
+    target: TargetConfig,
+    task: DistillationTask,
+    plan: Plan,
+    replacements: Mapping[str, nn.Module],
+    selector: Selector,
+) -> Expected:
+    """Choose candidates as if each were good enough.
+
+    Within limits, that is the largest student that keeps them: a candidate's harm is taken to be
+    the share of the MACs that it saves.
+
+    Args:
+        target: What the student may cost.
+        task: Teacher and chain.
+        plan: All candidates.
+        replacements: The untrained replacements, by candidate.
+        selector: What selects.
+
+    Raises:
+        PluginError: The selector is broken.
+    """
+    if not is_limited(target):
+        return Expected(tuple(p.name for p in plan.trained), plan, ())
+    plan = time_candidates(plan, task, replacements, target)
+    harms = {p.name: 1 - p.macs_after / p.macs_before for p in plan.trained}
+    choice = choose(target, task, plan, replacements, harms, selector)
+    notes = _shortfalls(target, task, replacements, choice)
+    return Expected(choice.candidates, choice.plan, notes)
+
+
+def _shortfalls(
+    target: TargetConfig,
+    task: DistillationTask,
+    replacements: Mapping[str, nn.Module],
+    choice: Choice,
+) -> tuple[str, ...]:
+    """Say which limits cannot be kept, and what the cheapest student costs."""
+    if choice.is_possible:
+        return ()
+    picked = {candidate_of(name)[0]: replacements[name] for name in choice.candidates}
+    student = assemble(task.chain, picked)
+    networks = measure_networks(task, student, target)
+    wishes = cost_wishes(target, *networks, len(timed_images(task, target)))
+    return tuple(
+        f"No student of these candidates keeps {wish.key}={wish.wanted:g}: the nearest {wish.what}."
+        for wish in wishes
+        if not wish.is_met
+    )
