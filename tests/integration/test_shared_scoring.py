@@ -101,25 +101,7 @@ def alone(
     return cache(lambda setting: found(tmp_path_factory.mktemp("alone"), *pictures, setting))
 
 
-@pytest.mark.parametrize(
-    ("labelled", "workers"), [("true", 3), pytest.param("false", 2, marks=pytest.mark.slow)]
-)
-def test_any_number_of_workers_finds_what_one_finds_bit_by_bit(
-    labelled: str,
-    workers: int,
-    pictures: list[str],
-    tmp_path: Path,
-    launches: list[str],
-    alone: Callable[[str], Mapping[str, Any]],
-) -> None:
-    setting = f"data.labelled={labelled}"
-    together = found(tmp_path, *pictures, setting, f"workers={workers}")
-    assert together == alone(setting)
-    assert launches == ["teacher-fed", *SCORED]
-    assert len(together["scores"]) > 1
-
-
-def test_a_run_whose_predictions_were_damaged_says_so_and_is_resumed_to_the_same(
+def test_three_workers_find_what_one_finds_bit_by_bit_although_a_file_is_damaged(
     pictures: list[str],
     tmp_path: Path,
     launches: list[str],
@@ -133,10 +115,23 @@ def test_a_run_whose_predictions_were_damaged_says_so_and_is_resumed_to_the_same
             path.write_bytes(path.read_bytes()[:-1])
 
     with pytest.raises(WorkerError, match=r"ended, but .*0\.safetensors"):
-        found(tmp_path, *pictures, setting, "workers=2", emit=damage)
-    again = found(tmp_path, *pictures, setting, "workers=2", resume=newest_run(tmp_path))
-    assert again == alone(setting)
+        found(tmp_path, *pictures, setting, "workers=3", emit=damage)
+    resumed = found(tmp_path, *pictures, setting, "workers=3", resume=newest_run(tmp_path))
+    assert resumed == alone(setting)
     assert launches == ["teacher-fed", *SCORED, "recalibration", "evaluation"]
+    assert len(resumed["scores"]) > 1
+
+
+@pytest.mark.slow
+def test_workers_find_without_labels_what_one_finds(
+    pictures: list[str],
+    tmp_path: Path,
+    launches: list[str],
+    alone: Callable[[str], Mapping[str, Any]],
+) -> None:
+    setting = "data.labelled=false"
+    assert found(tmp_path, *pictures, setting, "workers=2") == alone(setting)
+    assert launches == ["teacher-fed", *SCORED]
 
 
 @pytest.mark.slow
