@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from pbkd.planning.cluster import read_cluster
@@ -46,14 +47,14 @@ def test_the_table_of_whole_runs_is_what_is_simulated(registry: Registry) -> Non
     }
     cluster = read_cluster(FOLDER / "nvlink.yaml")
     wanted = []
-    for network in ("vgg16", "resnet56"):
-        table = read_costs(FOLDER / f"{network}-cifar10.json")
+    for network, batch in product(("vgg16", "resnet56"), (64, 256)):
+        table = read_costs(FOLDER / f"{network}-cifar10-batch{batch}.json")
         rows = [fastest(table, cluster, count, schedulers) for count in (1, 2, 8)]
         for run in whole_runs(table, rows, schedulers, partial(simulated_on, cluster)):
             phases = [
                 duration(run.phases[name]) for name in (PLANNING, *PHASES) if name != "student-fed"
             ]
             times = [*phases, duration(run.seconds), f"{run.speedup:.2f}x"]
-            wanted.append([network, f"{run.workers}", *times])
+            wanted.append([network, f"{batch}", f"{run.workers}", *times])
     section = section_of((ROOT / "docs" / "plan.md").read_text(), "The whole run")
     assert table_rows(section) == wanted
