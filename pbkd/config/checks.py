@@ -33,6 +33,7 @@ RUN_BOUNDS = {
     "finetune.epochs": (0, math.inf),
     "finetune.lr": (ABOVE_ZERO, math.inf),
     "finetune.weight_decay": (0, math.inf),
+    "target.max_drop": (0, 100),
     "target.block_drop": (0, 100),
     "target.macs": (ABOVE_ZERO, 1),
     "target.parameters": (ABOVE_ZERO, 1),

@@ -106,6 +106,10 @@ class TargetConfig:
     """Maximum milliseconds of a forward pass of `batch` images on this device."""
     batch: int | None = None
     """Images of the batch whose latency is limited; null: `batch_size`."""
+    max_drop: float | None = None
+    """Maximum points of accuracy (without labels, of agreement with the teacher) that the whole
+    student may lose, at 95 % confidence. A student that keeps it on the validation split is not
+    fine-tuned."""
     block_drop: float = 15.0
     """Maximum points of validation accuracy that a replacement may lose when it is tested alone in
     the teacher; beyond it, the teacher's block stays. Below 100 validation images, the lower end of

@@ -10,6 +10,7 @@ import torch
 
 from pbkd.core.intervals import wilson_interval
 from pbkd.models.accuracy import share_correct
+from pbkd.pipeline.drop import drop_wishes
 from pbkd.pipeline.network_figures import measure_networks
 from pbkd.pipeline.scoring import predict_states
 from pbkd.pipeline.wishes import cost_wishes
@@ -102,7 +103,10 @@ def evaluate(
         validation={
             name: None if stage is None else stage.validation for name, stage in stages.items()
         },
-        wishes=cost_wishes(target, teacher_result, student_result, len(timed_images(task, target))),
+        wishes=(
+            *cost_wishes(target, teacher_result, student_result, len(timed_images(task, target))),
+            *drop_wishes(target, task, classes),
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from pbkd.models.student import assemble
 from pbkd.models.student_files import NETWORK, Recipe, write_student
 from pbkd.models.student_input import attach_input
 from pbkd.pipeline.block_results import block_result
+from pbkd.pipeline.drop import why_not_tuned
 from pbkd.pipeline.evaluate import evaluate
 from pbkd.pipeline.refine import fine_tune, recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
@@ -106,8 +107,11 @@ def _refine(
     with ctx.clock.phase("fine-tuning"):
         if accepted:
             before = max(stages.values(), key=lambda stage: stage.validation)  # the first of equals
-            tuned, note = fine_tune(ctx, student, before, _tuning(ctx), accepted)
-            notes.append(note)
+            if reason := why_not_tuned(ctx.task, before, config.target.max_drop):
+                notes.append(reason)
+            else:
+                tuned, note = fine_tune(ctx, student, before, _tuning(ctx), accepted)
+                notes.append(note)
     if not accepted:
         notes = ["No replacement was accepted: nothing was recalibrated or fine-tuned."]
     recalibrated = stages.get("recalibrated")

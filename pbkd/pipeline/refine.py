@@ -41,10 +41,13 @@ class Stage:
     Attributes:
         state: Its parameters and buffers.
         validation: Its score on the validation split.
+        classes: Its classes of the validation images, int64 (images,); None if it was scored while
+            it was trained.
     """
 
     state: Mapping[str, Tensor]
     validation: float
+    classes: Tensor | None = None
 
 
 def recalibrate_student(
@@ -70,7 +73,7 @@ def recalibrate_student(
     classes = predict_states(ctx, RECALIBRATION, student, states, accepted)
     validation = ctx.task.data.validation
     stages = {
-        name: Stage(state, share_correct(classes[name], validation))
+        name: Stage(state, share_correct(classes[name], validation), classes[name])
         for name, state in states.items()
     }
     before, after = stages["assembled"], stages.get("recalibrated")

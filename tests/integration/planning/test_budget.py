@@ -170,6 +170,15 @@ def test_candidates_need_a_limit(registry: Registry) -> None:
         plan_run(load_config([*QUICK, RANKS]), registry)
 
 
+def test_a_student_that_loses_little_enough_is_not_fine_tuned(tmp_path: Path) -> None:
+    result = compressed(tmp_path, "target.max_drop=99", "finetune.epochs=9")
+    assert result.accuracies["fine-tuned"] is None
+    assert any("needs no fine-tuning: it lost " in note for note in result.notes)
+    assert [(wish.key, wish.is_met) for wish in result.wishes] == [("target.max_drop", True)]
+    assert result.change is not None
+    assert result.wishes[0].reached == -100 * result.change.difference
+
+
 def test_candidates_that_were_rejected_leave_the_cheapest_with_a_note(tmp_path: Path) -> None:
     result = compressed(tmp_path, "target.macs=0.13", "target.block_drop=1")
     assert any("cannot keep the target's limits" in note for note in result.notes)
