@@ -16,6 +16,7 @@ from pbkd.runs.assignment import FINE_TUNING, STUDENT
 from pbkd.runs.events import record_event
 from pbkd.runs.progress import checkpoint_store
 from pbkd.training.best_state import newest_checkpoint
+from pbkd.training.exchange import open_exchange
 from pbkd.training.finetune import train_network
 from pbkd.training.link import split_rows
 from pbkd.training.replicas import ReplicaGroup
@@ -50,11 +51,10 @@ def tune_student(part: StudentPart, settings: TrainingSettings) -> None:
     task, workers = part.task, part.assignment.workers
     student = part.build_student()
     with process_group(task.device, part.rank, len(workers), part.assignment.launch):
-        assert dist.group.WORLD is not None, "the process group is initialised"
         batch = min(settings.batch_size, len(task.data.train))
         speeds = [worker.speed for worker in workers]
         rows = split_rows(range(len(workers)), batch, speeds)[part.rank]
-        replicas = ReplicaGroup(dist.group.WORLD, rows, batch)
+        replicas = ReplicaGroup(open_exchange(dist.group.WORLD), rows, batch)
         validation, normalization = task.data.validation, task.teacher.normalization
         if isinstance(validation, PseudoLabelledSplit):
             classes = predict_together(task.teacher.network, validation, normalization, replicas)

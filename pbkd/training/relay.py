@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pbkd.training.exchange import open_exchange
 from pbkd.training.feeds import relay
 from pbkd.training.link import Outlet, receive, shared_rows, split_rows
 from pbkd.training.replicas import ReplicaGroup
@@ -63,10 +64,9 @@ def replicas_of(
     for stage in schedule.stages:
         if len(stage.ranks) == 1:
             continue
-        group = create_group(stage.ranks)
-        for rows in split_rows(stage.ranks, batch_rows):
-            if group is not None and rows.rank == rank:
-                mine = ReplicaGroup(group, rows, batch_rows)
+        if group := create_group(stage.ranks):
+            rows = split_rows(stage.ranks, batch_rows)[stage.ranks.index(rank)]
+            mine = ReplicaGroup(open_exchange(group), rows, batch_rows)
     return mine
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 
 from pbkd.training.applied_loss import needs_whole_batches, safe_scale
 from pbkd.training.shared_norm import norms_of, share_norms
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from pbkd.protocols import LossContext
     from pbkd.training.applied_loss import AppliedLoss
+    from pbkd.training.exchange import Exchange
     from pbkd.training.link import RowRange
 
 
@@ -40,12 +40,12 @@ class ReplicaGroup:
     Their updates equal the updates of one worker on whole batches, up to the rounding of sums.
 
     Attributes:
-        group: The process group of the replicas.
+        exchange: How they exchange values.
         rows: This replica's rows of every batch.
         batch: Rows of every batch.
     """
 
-    group: dist.ProcessGroup
+    exchange: Exchange
     rows: RowRange
     batch: int
 
@@ -66,8 +66,8 @@ class ReplicaGroup:
 
     def sum(self, value: Tensor) -> Tensor:
         """Return the sum over the replicas, detached."""
-        whole = value.detach().clone()
-        dist.all_reduce(whole, group=self.group)
+        whole = value.detach().clone(memory_format=torch.contiguous_format)
+        self.exchange.add(whole.view(-1))
         return whole
 
     def loss(
@@ -109,7 +109,7 @@ class ReplicaGroup:
 
     def share_norms(self, module: nn.Module) -> None:
         """Let every BatchNorm of a network use the statistics of the whole batch."""
-        share_norms(module, self.group)
+        share_norms(module, self.exchange)
 
 
 class _Gather(torch.autograd.Function):
@@ -120,7 +120,7 @@ class _Gather(torch.autograd.Function):
         ctx.part = replicas.part
         whole = rows.new_zeros((replicas.batch, *rows.shape[1:]))
         whole[replicas.part] = rows
-        dist.all_reduce(whole, group=replicas.group)
+        replicas.exchange.add(whole.view(-1))
         return whole
 
     @staticmethod

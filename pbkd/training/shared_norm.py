@@ -1,20 +1,21 @@
 """BatchNorm over the batch of several workers, with one exchange per pass.
 
-It replaces torch's SyncBatchNorm, which needs an accelerator.
+It replaces torch's SyncBatchNorm, which needs an accelerator. Where channels are last, it reads and
+writes memory as often as torch's kernels for one worker.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pbkd.training.exchange import Exchange
 
 __all__ = ["norms_of", "share_norms"]
 
@@ -26,103 +27,121 @@ def norms_of(module: nn.Module) -> Iterator[_Norm]:
     return (child for child in module.modules() if isinstance(child, _Norm))
 
 
-def share_norms(module: nn.Module, group: dist.ProcessGroup) -> None:
+def share_norms(module: nn.Module, exchange: Exchange) -> None:
     """Let every BatchNorm in training mode use the statistics of all workers' rows.
 
     Statistics, outputs and gradients equal one worker's with the whole batch, up to rounding.
 
     Args:
         module: The network, changed in place.
-        group: The workers; each has at least one row of every batch.
+        exchange: How the workers exchange values; each has at least one row of every batch.
     """
     for norm in norms_of(module):
-        norm.forward = partial(_normalise, norm, group)  # type: ignore[method-assign]
+        norm.forward = partial(_normalise, norm, exchange)  # type: ignore[method-assign]
 
 
-@dataclass(frozen=True)
-class _Statistics:
-    """Of all workers' rows: mean and biased variance of each channel, count, and group."""
-
-    mean: Tensor
-    variance: Tensor
-    count: float
-    group: dist.ProcessGroup
-
-
-def _normalise(norm: _Norm, group: dist.ProcessGroup, x: Tensor) -> Tensor:
+def _normalise(norm: _Norm, exchange: Exchange, x: Tensor) -> Tensor:
     if not norm.training:
         return type(norm).forward(norm, x)
-    wide = x.float()
-    whole = _gather_statistics(wide.detach(), group)
-    _track(norm, whole)
-    output: Tensor = _SharedNorm.apply(wide, norm.weight, norm.bias, whole, norm.eps)
+    output: Tensor = _SharedNorm.apply(x.float(), norm.weight, norm.bias, norm, exchange)
     return output.to(x.dtype)
 
 
-def _gather_statistics(x: Tensor, group: dist.ProcessGroup) -> _Statistics:
-    """Combine the workers' statistics in the order of their ranks (Chan et al. 1979)."""
-    # torch.var_mean takes 15 times as long where channels are last.
-    mean, variance = torch.batch_norm_update_stats(x, None, None, 0.0)
-    mine = torch.cat([mean, variance, mean.new_full((1,), x.numel() / x.shape[1])])
-    parts = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(parts, mine, group=group)
-    rows = torch.stack(parts)
-    means, variances, counts = rows[:, : len(mean)], rows[:, len(mean) : -1], rows[:, -1:]
-    count = counts.sum()
-    shares = counts / count
-    whole = (shares * means).sum(0)
-    spread = (shares * (variances + (means - whole).square())).sum(0)
-    return _Statistics(whole, spread, float(count), group)
-
-
 class _SharedNorm(torch.autograd.Function):
-    """Normalise by given statistics, of which the gradient takes account."""
+    """Normalise by the statistics of all workers' rows.
+
+    Between two convolutions, each small operation takes ten microseconds of a CPU: there are few.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, whole: _Statistics,
-        eps: float,
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, norm: _Norm,
+        exchange: Exchange,
     ) -> Tensor:  # fmt: skip
+        # torch.var_mean takes 15 times as long where channels are last.
+        statistics = torch.batch_norm_update_stats(x, None, None, 0.0)
+        rows, counts = exchange.gather(*statistics, count=x.numel() // x.shape[1])
+        mean, variance = _combined(rows, counts)
+        _track(norm, mean, variance, sum(counts))
         ctx.save_for_backward(x, weight)
-        ctx.whole, ctx.eps = whole, eps
-        output: Tensor = torch.batch_norm(
-            x, weight, bias, whole.mean, whole.variance,
-            training=False, momentum=0.0, eps=eps, cudnn_enabled=False,
-        )  # fmt: skip
-        return output
+        ctx.statistics, ctx.eps = (mean, variance), norm.eps
+        ctx.counts, ctx.exchange = counts, exchange
+        return _scaled(x, weight, bias, ctx.statistics, norm.eps)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        whole, scale = ctx.whole, torch.rsqrt(ctx.whole.variance + ctx.eps)
+        mean, variance = ctx.statistics
+        gain = variance.add(ctx.eps).rsqrt_()
+        if weight is not None:
+            gain.mul_(weight)
         # As if the statistics were constants, for which torch has a fused kernel.
-        direct, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
-            gradients[0], x, _ones_like(weight, whole.mean), whole.mean, whole.variance,
-            None, None, False, ctx.eps, [True, True, True],
-        )  # fmt: skip
-        sums = torch.cat([by_weight, by_bias])
-        dist.all_reduce(sums, group=whole.group)
-        all_by_weight, all_by_bias = sums.chunk(2)
-        gain = scale if weight is None else weight * scale
-        slope = -gain * scale * all_by_weight / whole.count
-        offset = -gain * all_by_bias / whole.count - slope * whole.mean
-        column = [1, -1] + [1] * (x.ndim - 2)
-        through = direct.add_(offset.view(column)).addcmul_(x, slope.view(column))
+        _, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
+            gradients[0], x, gain, mean, variance, None, None, False, ctx.eps, [False, True, True]
+        )
+        rows, _ = ctx.exchange.gather(by_weight, by_bias)
+        means = _averaging(ctx.counts, x.device) @ rows
+        slope, offset = means.view(2, -1).mul_(gain)
+        through = _scaled(x, slope, offset, ctx.statistics, ctx.eps)
+        through.addcmul_(gradients[0], gain.view([1, -1] + [1] * (x.ndim - 2)))
         if weight is None:
             return through, None, None, None, None
         return through, by_weight, by_bias, None, None
 
 
-def _ones_like(weight: Tensor | None, mean: Tensor) -> Tensor:
-    return torch.ones_like(mean) if weight is None else weight
+def _combined(rows: Tensor, counts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Combine the workers' means and biased variances (Chan et al. 1979).
+
+    Args:
+        rows: Means and variances of each worker, (workers, 2 channels).
+        counts: How many values of a channel each worker has.
+    """
+    combined = _contrasts(counts, rows.device) @ rows
+    mean, variance, *others = combined.view(2 * len(counts), -1)
+    for contrast in others[::2]:
+        variance = torch.addcmul(variance, contrast, contrast)
+    return mean, variance
 
 
-@torch.no_grad()
-def _track(norm: _Norm, whole: _Statistics) -> None:
+@lru_cache
+def _contrasts(counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return what maps means to their average and to contrasts, whose squares are its variance.
+
+    Row k > 0 is the difference between worker k and the average of those before it.
+    """
+    shares = torch.tensor(counts, dtype=torch.float64) / sum(counts)
+    before = shares.cumsum(0)
+    matrix = torch.zeros(len(counts), len(counts), dtype=torch.float64)
+    matrix[0] = shares
+    for k in range(1, len(counts)):
+        matrix[k, :k] = shares[:k] / before[k - 1]
+        matrix[k, k] = -1
+        matrix[k] *= (before[k - 1] * shares[k] / before[k]).sqrt()
+    return matrix.to(device, torch.float32)
+
+
+@lru_cache
+def _averaging(counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return what maps the workers' sums to the negative mean over all values."""
+    return torch.full((1, len(counts)), -1 / sum(counts), device=device)
+
+
+def _scaled(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, statistics: tuple[Tensor, Tensor],
+    eps: float,
+) -> Tensor:  # fmt: skip
+    """Normalise and scale each channel, in one pass over memory."""
+    scaled: Tensor = torch.batch_norm(
+        x, weight, bias, *statistics, training=False, momentum=0.0, eps=eps, cudnn_enabled=False
+    )
+    return scaled
+
+
+def _track(norm: _Norm, mean: Tensor, variance: Tensor, count: float) -> None:
     if norm.running_mean is None or norm.running_var is None:
         return
     assert norm.num_batches_tracked is not None
-    norm.num_batches_tracked += 1
-    momentum = norm.momentum or 1 / float(norm.num_batches_tracked)
-    norm.running_mean.lerp_(whole.mean, momentum)
-    norm.running_var.lerp_(whole.variance * whole.count / (whole.count - 1), momentum)
+    batches = norm.num_batches_tracked.add_(1)
+    momentum = 1 / float(batches) if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean, momentum)
+    norm.running_var.mul_(1 - momentum).add_(variance, alpha=momentum * count / (count - 1))

@@ -26,6 +26,7 @@ from pbkd.data.normalization import Normalization
 from pbkd.execution.process_group import process_group
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.training.applied_loss import AppliedLoss
+from pbkd.training.exchange import open_exchange
 from pbkd.training.finetune import TrainingSettings, train_network
 from pbkd.training.link import split_rows
 from pbkd.training.replicas import ReplicaGroup
@@ -150,13 +151,13 @@ def exactly_tuned(replicas: ReplicaGroup | None = None) -> dict[str, Tensor]:
 
 def _train(folder: Path, rank: int) -> None:
     with process_group(torch.device("cpu"), rank, 2, "test"):
-        assert dist.group.WORLD is not None
+        exchange = open_exchange(dist.group.WORLD)
         for name in CASES:
             rows = split_rows([0, 1], 36, SPEEDS)[rank]
-            found = tuned(name, ReplicaGroup(dist.group.WORLD, rows, 36))
+            found = tuned(name, ReplicaGroup(exchange, rows, 36))
             write_weights(folder / f"{name} {rank}.safetensors", found)
         rows = split_rows([0, 1], 32)[rank]
-        found = exactly_tuned(ReplicaGroup(dist.group.WORLD, rows, 32))
+        found = exactly_tuned(ReplicaGroup(exchange, rows, 32))
         write_weights(folder / f"exact {rank}.safetensors", found)
 
 

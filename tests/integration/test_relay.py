@@ -21,6 +21,7 @@ from pbkd.models.weights import read_weights, write_weights
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 from pbkd.training.applied_loss import AppliedLoss
+from pbkd.training.exchange import Collectives, Exchange, open_exchange
 from pbkd.training.link import RowRange, shared_rows, split_rows
 from pbkd.training.replicas import ReplicaGroup
 from tests.few_digits import few_digits
@@ -139,23 +140,29 @@ def _network() -> nn.Module:
 
 
 def _train_once(folder: Path, rank: int) -> None:
-    """Take one gradient of a team of two on parts of unequal size."""
-    data = read_weights(folder / "data.safetensors")
-    parts = {0: slice(0, 3), 1: slice(3, 8)}
-    network = _network()
+    """Take one gradient of a team of two, by each kind of exchange."""
     with process_group(torch.device("cpu"), rank, 2, "test"):
         group = dist.group.WORLD
         assert group is not None
-        replicas = ReplicaGroup(group, RowRange(rank, parts[rank].start, parts[rank].stop), 8)
-        replicas.share_norms(network)
-        output = network(data["x"][parts[rank]])
-        loss = replicas.loss(NMSE, output, data["target"][parts[rank]], None)
-        loss.backward()  # type: ignore[no-untyped-call]
-        replicas.add_gradients(network)
-        total = replicas.sum(loss)
+        for name, exchange in (("board", open_exchange(group)), ("torch", Collectives(group))):
+            found = _gradient(folder, rank, exchange)
+            write_weights(folder / f"{name}{rank}.safetensors", found)
+
+
+def _gradient(folder: Path, rank: int, exchange: Exchange) -> dict[str, Tensor]:
+    """Return gradients, statistics and loss; the two have parts of unequal size."""
+    data = read_weights(folder / "data.safetensors")
+    part = (slice(0, 3), slice(3, 8))[rank]
+    network = _network()
+    replicas = ReplicaGroup(exchange, RowRange(rank, part.start, part.stop), 8)
+    replicas.share_norms(network)
+    output = network(data["x"][part])
+    loss = replicas.loss(NMSE, output, data["target"][part], None)
+    loss.backward()  # type: ignore[no-untyped-call]
+    replicas.add_gradients(network)
     result = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     buffers = {name: b.float() for name, b in network.named_buffers()}
-    write_weights(folder / f"rank{rank}.safetensors", {**result, **buffers, "loss": total})
+    return {**result, **buffers, "loss": replicas.sum(loss)}
 
 
 def test_a_team_has_the_gradients_and_statistics_of_the_whole_batch(tmp_path: Path) -> None:
@@ -167,8 +174,8 @@ def test_a_team_has_the_gradients_and_statistics_of_the_whole_batch(tmp_path: Pa
     network = _network()
     loss = NMSE(network(x), target)
     loss.backward()  # type: ignore[no-untyped-call]
-    for rank in (0, 1):
-        found = read_weights(tmp_path / f"rank{rank}.safetensors")
+    for file in ("board0", "board1", "torch0", "torch1"):
+        found = read_weights(tmp_path / f"{file}.safetensors")
         torch.testing.assert_close(found["loss"], loss.detach())
         for name, parameter in network.named_parameters():
             # float32 sums in another order
