@@ -181,6 +181,8 @@ def _work_in_relay(context: WorkerContext, create_group: CreateGroup) -> None:
         starts=block_starts(starts),
     )
     replicas = replicas_of(schedule, context.rank, relay_job.batch_rows, create_group)
+    if replicas is not None:
+        replicas.draw_apart(context.seed, context.assignment.phase, first)
     end = _end_of_relay(context)
     for job in schedule.assigned[context.rank]:
         images = epoch_batches(context, first)

@@ -99,7 +99,7 @@ def train_network(
     best = _first_state(learner, hooks, validate)
     pace = hooks.start_pace(best.epochs, steps)
     while best.epochs < settings.epochs:
-        network.train()
+        _begin_epoch(network, settings, best.epochs)
         batches = pace(_epoch_batches(data, settings, best.epochs, normalization, network))
         watch = hooks.watch(best, steps)
         total, how = _train_epoch(learner, batches, objective, best.epochs, replicas, watch)
@@ -116,6 +116,12 @@ def train_network(
     hooks.keep(best)
     network.eval().load_state_dict(best.state)
     return best
+
+
+def _begin_epoch(network: nn.Module, settings: TrainingSettings, epoch: int) -> None:
+    network.train()
+    if settings.replicas is not None:
+        settings.replicas.draw_apart(settings.seed, "fit", epoch)
 
 
 def _explosion(loss: float, score: float, best: float) -> str | None:
