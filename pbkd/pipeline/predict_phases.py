@@ -15,9 +15,12 @@ from pbkd.core.process import thread_count
 from pbkd.core.workload import Workload
 from pbkd.data.batching import shuffled_batches, steps_per_epoch
 from pbkd.data.random_state import kept_random_state
+from pbkd.errors import is_out_of_memory
+from pbkd.models.student import assemble
 from pbkd.pipeline.plan import cost_table, plan_run
 from pbkd.pipeline.plan_workers import START_SECONDS
 from pbkd.pipeline.workload import phase_workload
+from pbkd.planning.long_phases import long_phases
 from pbkd.planning.phase_prediction import modelled_on, predict_phases, sharing_workers
 from pbkd.planning.phase_work import (
     sample_seconds,
@@ -25,9 +28,12 @@ from pbkd.planning.phase_work import (
     shared_passes,
     student_fed_costs,
 )
+from pbkd.planning.profiling import overhead_share
 from pbkd.planning.relay_schedule import relay_schedule
 from pbkd.planning.run_extent import RunExtent
 from pbkd.planning.run_work import Loading, RunWork
+from pbkd.training.finetune import trial_step
+from pbkd.training.finetune_loss import tuning_settings
 from pbkd.training.replicas import replica_traffic
 from pbkd.training.task import sample_size
 
@@ -71,7 +77,7 @@ def plan_whole_run(
     """
     start = time.perf_counter()
     planned = plan_run(config, registry, inputs, recorded)
-    work = measure_work(planned)
+    work = measure_work(planned, registry)
     rows = min(config.batch_size, len(planned.task.data.train))
     sharing = sharing_workers(work, planned.plan.workers[:rows], modelled_on)
     planned = replace(planned, phases=_predict(planned, work, registry), sharing=sharing)
@@ -79,11 +85,12 @@ def plan_whole_run(
     return replace(planned, work=replace(work, planning_seconds=seconds))
 
 
-def measure_work(planned: PlannedRun) -> RunWork:
+def measure_work(planned: PlannedRun, registry: Registry) -> RunWork:
     """Count the work of all phases after planning, and measure the loading of batches.
 
     Args:
         planned: The planned run; no candidate is expected to be rejected.
+        registry: The plugins.
 
     Returns:
         The work; of planning, the seconds of the teacher's sample alone.
@@ -91,6 +98,9 @@ def measure_work(planned: PlannedRun) -> RunWork:
     config, task, plan = planned.config, planned.task, planned.plan
     names = planned.expected
     extent = _extent(planned, names)
+    if "fine-tuning" in long_phases(plan, names, extent):
+        overhead = _tuning_overhead(planned, names, registry)
+        extent = replace(extent, tuning_overhead=overhead)
     loading = measure_loading(task, config.batch_size, plan.workers[0])
     return RunWork(
         planning_seconds=sample_seconds(plan, extent, loading),
@@ -123,6 +133,32 @@ def _extent(planned: PlannedRun, names: tuple[str, ...]) -> RunExtent:
         exchanges=exchanges,
         augmented_per_image=task.data.augmentation.is_per_image,
     )
+
+
+def _tuning_overhead(
+    planned: PlannedRun, names: tuple[str, ...], registry: Registry
+) -> float | None:
+    """Measure the overhead of fine-tuning by steps of a copy of the student, if memory allows.
+
+    It is larger than that of the blocks, each of which is timed alone and stays in a cache.
+    """
+    config, task = planned.config, planned.task
+    replacements = {candidate_of(name)[0]: planned.replacements[name] for name in names}
+    student = assemble(task.chain, replacements).to(task.device)
+    settings = tuning_settings(
+        registry, config.finetune, task, batch_size=config.batch_size, seed=config.seed
+    )
+    labels = task.data.train.labels[: len(task.images)].to(task.device)
+    known = labels if task.data.labelled else None
+    step = trial_step(student, settings, task.feeding, task.images, known)
+    threads = planned.plan.workers[0].threads
+    try:
+        with thread_count(threads), kept_random_state(task.data.train):
+            return overhead_share(step, len(task.images), task.device)
+    except Exception as error:
+        if is_out_of_memory(error):
+            return None
+        raise
 
 
 def _sample_images(task: DistillationTask) -> int:

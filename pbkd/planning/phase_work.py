@@ -121,11 +121,15 @@ def _training_cost(
 ) -> BlockCost:
     """The teacher's pass and the training of replacements and kept segments, for one batch."""
     costs = [p.cost for p in replaced if p.cost]
+    training = _BACKWARD * kept + sum(cost.train_seconds for cost in costs)
+    overhead = sum(cost.overhead_seconds for cost in costs)
+    if extent.tuning_overhead is not None:
+        overhead = extent.tuning_overhead * (teacher + training)
     return BlockCost(
-        "student", 0.0, teacher, _BACKWARD * kept + sum(cost.train_seconds for cost in costs),
+        "student", 0.0, teacher, training,
         parameter_bytes=extent.gradient_bytes,
         exchanges=extent.exchanges,
-        overhead_seconds=sum(cost.overhead_seconds for cost in costs),
+        overhead_seconds=overhead,
     )  # fmt: skip
 
 

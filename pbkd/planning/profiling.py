@@ -6,6 +6,7 @@ import copy
 import statistics
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pbkd.training.learner import BlockMethod
 
 
-__all__ = ["ChainCosts", "measure_costs"]
+__all__ = ["ChainCosts", "measure_costs", "overhead_share"]
 
 _REPEATS, _LONG_REPEATS = 5, 3
 _ENOUGH_SECONDS, _TOLERANCE = 0.01, 0.1
@@ -116,6 +117,22 @@ def measure_costs(
             )  # fmt: skip
         prefix += teacher[name]
     return ChainCosts(costs, teacher, {n: step.forward_seconds for n, step in training.items()})
+
+
+def overhead_share(step: Callable[[int], object], rows: int, device: torch.device) -> float:
+    """Measure which share of a training step's seconds does not shrink with the batch.
+
+    Args:
+        step: Takes a step on some rows of a batch.
+        rows: Rows of the batch.
+        device: Where it computes.
+    """
+    if rows < 2 * _FEWER:
+        return 0.0
+    whole, _ = _seconds(partial(step, rows), device)
+    few, _ = _seconds(partial(step, rows // _FEWER), device)
+    part = (rows // _FEWER) / rows
+    return min(1.0, max(0.0, few / whole - part) / (1 - part))
 
 
 def _overhead(whole: _Timings, part: _Timings, share: float) -> dict[str, float]:

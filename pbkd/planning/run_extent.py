@@ -21,6 +21,8 @@ class RunExtent:
         epochs: Epochs of fine-tuning.
         epoch_steps: Steps of each.
         training_images: Images of the training split.
+        tuning_overhead: Share of a step of fine-tuning that does not shrink with the batch; None if
+            it was not measured, where it follows from the costs of the blocks.
         gradient_bytes: Size of the student's gradients.
         exchanges: Exchanges of workers that train the student together, per step.
         augmented_per_image: Whether each of them can augment its own rows of a batch alone.
@@ -35,6 +37,7 @@ class RunExtent:
     epochs: int
     epoch_steps: int
     training_images: int
+    tuning_overhead: float | None = None
     gradient_bytes: int = 0
     exchanges: int = 0
     augmented_per_image: bool = False

@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     """Maps a network in training, its images and labels, and the epoch to a loss."""
 
 
-__all__ = ["TrainingSettings", "train_network"]
+__all__ = ["TrainingSettings", "train_network", "trial_step"]
 
 _LOWER = 0.1  # the factor on the learning rate after an explosion
 _FALL = 0.3  # of the validation score
+_TRIAL_STEPS = 100  # more than are timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,15 +203,46 @@ def _train_epoch(
     total = torch.zeros((), device=next(learner.replacement.parameters()).device)
     for x, labels in epoch_batches:
         loss = objective(learner, x, labels, epoch)
-        learner.optimiser.zero_grad(set_to_none=True)
-        learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if replicas is not None:
-            replicas.add_gradients(learner.replacement)
-        learner.step()
+        _update(learner, loss, replicas)
         total += loss.detach()
         if watch is not None and (how := watch.see(loss.detach(), replicas)):
             return math.nan, how
     return float(total if replicas is None else replicas.sum(total)), None
+
+
+def _update(learner: Learner, loss: Tensor, replicas: ReplicaGroup | None) -> None:
+    """Take an optimiser step."""
+    learner.optimiser.zero_grad(set_to_none=True)
+    learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    if replicas is not None:
+        replicas.add_gradients(learner.replacement)
+    learner.step()
+
+
+def trial_step(
+    network: nn.Module,
+    settings: TrainingSettings,
+    teacher: nn.Module,
+    images: Tensor,
+    labels: Tensor | None,
+) -> Callable[[int], None]:
+    """Return a function that takes a step on the first images of a batch, to be timed.
+
+    Args:
+        network: A network that nothing else uses.
+        settings: Hyperparameters.
+        teacher: Gives the targets of the loss.
+        images: A normalised batch, (B, C, H, W).
+        labels: Its labels, int64 (B,); None without labels.
+    """
+    learner = _learner(network.train(), settings, _TRIAL_STEPS)
+    objective = _objective(settings.loss, teacher, None, labelled=labels is not None)
+    classes = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
+
+    def step(rows: int) -> None:
+        _update(learner, objective(learner, images[:rows], classes[:rows], 0), None)
+
+    return step
 
 
 def _objective(

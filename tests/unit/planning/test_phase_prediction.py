@@ -211,6 +211,10 @@ def test_overhead_and_loading_of_fine_tuning_are_not_shared() -> None:
     assert _predict(plan=plan, workers=workers, loading=loading)["fine-tuning"] == pytest.approx(
         2 * (5 * ((STEP - 0.5) / 2 + 0.5 + 0.25) + 2 * (STUDENT + 0.25) / 2)
     )
+    measured = _predict(plan=plan, workers=workers, loading=loading, tuning_overhead=0.25)
+    assert measured["fine-tuning"] == pytest.approx(
+        2 * (5 * (STEP * (0.75 / 2 + 0.25) + 0.25) + 2 * (STUDENT + 0.25) / 2)
+    )
     parts = _predict(plan=plan, workers=workers, loading=loading, augmented_per_image=True)
     assert parts["fine-tuning"] == pytest.approx(
         2 * (5 * ((STEP - 0.5) / 2 + 0.5 + 0.25 / 2) + 2 * (STUDENT + 0.25) / 2)

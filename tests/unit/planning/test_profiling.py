@@ -9,7 +9,7 @@ from pbkd_squared_error import SquaredError
 from torch import Tensor, nn
 
 from pbkd.models.precision import autocast
-from pbkd.planning.profiling import measure_costs
+from pbkd.planning.profiling import measure_costs, overhead_share
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.learner import BlockMethod
 from tests.optimisations import optimisation
@@ -106,3 +106,12 @@ def test_replacements_are_measured_in_the_precision_of_the_run() -> None:
     method = BlockMethod(losses, optimisation(0.001), dtype)
     costs = measure_costs(chain, {"0": nn.Linear(4, 4)}, torch.rand(2, 4).to(dtype), method)
     assert costs.replacements["0"] > 0
+
+
+def test_the_overhead_of_a_step_is_what_an_eighth_of_the_batch_does_not_save() -> None:
+    def step(rows: int) -> None:
+        time.sleep(0.008 + 0.0005 * rows)
+
+    cpu = torch.device("cpu")
+    assert overhead_share(step, 64, cpu) == pytest.approx(0.008 / 0.040, rel=0.3)
+    assert overhead_share(step, 15, cpu) == 0  # too few to tell
