@@ -93,7 +93,7 @@ def _check_choices(config: Any) -> None:
         with suppress(AttributeError):  # a recipe of training has fewer keys than a run
             choices[key] = attrgetter(key)(config)
     for key in ("meters", "observers", "candidates"):
-        choices |= {f"{key}.{i}": entry for i, entry in enumerate(getattr(config, key, ()))}
+        choices |= {f"{key}.{i}": entry for i, entry in enumerate(getattr(config, key, None) or ())}
     for key, choice in choices.items():
         name = named_choice(choice).get("name")
         if not isinstance(name, str) or not name:

@@ -152,9 +152,10 @@ class RunConfig:
     observers: list[Any] = field(default_factory=list)
     """Observers, which follow the run: names, or mappings of a `name` and options. `--plugin` adds
     those that it registers."""
-    candidates: list[Any] = field(default_factory=list)
+    candidates: list[Any] | None = None
     """Additional builders, as mappings of a `name` and options. Every block is trained with each of
-    them in the same teacher pass, and the target's limits select one per block."""
+    them in the same teacher pass, and the target's limits select one per block. null: if the target
+    limits the cost and `builder` has no options, the other sizes that the builder offers."""
     target: TargetConfig = field(default_factory=TargetConfig)
     """What the student may cost, and lose."""
     plugins: list[str] = field(default_factory=list)

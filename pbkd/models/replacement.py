@@ -40,6 +40,7 @@ __all__ = [
     "create_builders",
     "is_kept",
     "options_fault",
+    "other_sizes",
     "propose",
     "read_replacement",
     "replaceable",
@@ -95,6 +96,12 @@ def builder_choices(builder: dict[str, Any], candidates: Sequence[Any]) -> list[
         A name with options each: `builder` first.
     """
     return [builder, *map(named_choice, candidates)]
+
+
+def other_sizes(registry: Registry, name: str) -> list[dict[str, Any]]:
+    """List the choices of a builder that give larger and smaller replacements than its defaults."""
+    builder = registry.strategies["builder"].get(name)
+    return [{"name": name, **options} for options in getattr(builder, "sizes", ())]
 
 
 def create_builders(registry: Registry, choices: Sequence[dict[str, Any]]) -> list[BlockBuilder]:

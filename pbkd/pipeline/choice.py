@@ -64,7 +64,8 @@ def time_candidates(
         target: The target.
 
     Returns:
-        The plan with the seconds of each candidate, of all other segments, and of the teacher.
+        The plan with the seconds of each candidate, of all other segments, and, as their sum, of
+        the teacher.
     """
     if not limits_latency(target):
         return plan
@@ -76,8 +77,9 @@ def time_candidates(
         else p
         for p in plan.blocks
     )
-    whole = latencies({"teacher": task.teacher.network}, images)["teacher"].median_seconds
-    return replace(plan, blocks=blocks, other_seconds=others, latency=WholeLatency(whole))
+    before = {p.block.name: p.seconds_before or 0.0 for p in blocks}
+    whole = WholeLatency(others + sum(before.values()))
+    return replace(plan, blocks=blocks, other_seconds=others, latency=whole)
 
 
 def choose(
@@ -90,9 +92,9 @@ def choose(
 ) -> Choice:
     """Select the candidates with the least total harm within the limits.
 
-    The latency of a network is not the sum over its segments: if a limit of latency is not kept by
-    the student as a whole, which is measured beside the teacher, the sum is corrected by the ratio,
-    and the choice made again.
+    The latency of a network is not the sum over its segments: the student as a whole is measured
+    beside the teacher, the sum is corrected by the ratio, and the choice made again until both say
+    that it is fast enough, or that even the cheapest is not.
 
     Args:
         target: The limits.
@@ -113,9 +115,9 @@ def choose(
         if not limits_latency(target):
             return Choice(picked.names, plan, picked.is_possible)
         plan, is_fast = _measured(target, task, plan, replacements, picked.names)
-        if is_fast or not picked.is_possible:
+        if is_fast == picked.is_possible:
             break
-    return Choice(picked.names, plan, picked.is_possible and is_fast)
+    return Choice(picked.names, plan, is_fast)
 
 
 def _measured(

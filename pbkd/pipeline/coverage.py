@@ -117,7 +117,8 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int | None) ->
         _check_size(network, images)
         settle(network, images, None, {})
         partitioner, chain = pick_and_cut(registry, config.partitioner, network, images)
-        builders = create_builders(registry, builder_choices(config.builder, config.candidates))
+        choices = builder_choices(config.builder, config.candidates or ())
+        builders = create_builders(registry, choices)
         blocks = describe_blocks(chain, images[:1], replaceable(chain, config.keep))
         proposals = [
             _first_proposal(builders, chain[block.position], block, config.seed, calibration)

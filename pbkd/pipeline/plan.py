@@ -13,7 +13,7 @@ from pbkd.data.batching import steps_per_epoch
 from pbkd.errors import ConfigError
 from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import possible_workers
-from pbkd.models.replacement import builder_choices
+from pbkd.models.replacement import builder_choices, other_sizes
 from pbkd.pipeline.expected_student import expect_student
 from pbkd.pipeline.loss_checks import drop_without_features, try_on_blocks
 from pbkd.pipeline.plan_workers import plan_for_workers, seconds_with_start
@@ -23,6 +23,7 @@ from pbkd.pipeline.strategies import create_strategies
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import check_candidates
 from pbkd.planning.cost_files import CostTable
+from pbkd.planning.limits import is_limited
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.finetune_loss import check_finetune_loss
 from pbkd.training.optimisation_check import check_optimiser, check_schedule
@@ -117,7 +118,7 @@ def plan_run(
         ConfigError: If a setting is invalid, nothing can be replaced, or nothing meets the budget.
         ScheduleError: If no scheduler gives a valid schedule.
     """
-    check_candidates(config.candidates, config.target)
+    config = replace(config, candidates=_candidates(config, registry))
     strategies = _strategies(config, registry)
     selector = registry.create("selector", config.target.selector, "target.selector")
     groups = _worker_groups(config, strategies.launcher)
@@ -163,10 +164,19 @@ def cost_table(planned: PlannedRun) -> CostTable:
     return CostTable(about, tuple(costs), workload, planned.work)
 
 
+def _candidates(config: RunConfig, registry: Registry) -> list[Any]:
+    """Return the candidates beside `builder`: as configured, or other sizes of what it builds."""
+    if config.candidates is not None:
+        check_candidates(config.candidates, config.target)
+        return config.candidates
+    is_open = is_limited(config.target) and list(config.builder) == ["name"]
+    return other_sizes(registry, config.builder["name"]) if is_open else []
+
+
 def _strategies(config: RunConfig, registry: Registry) -> Strategies:
     return create_strategies(
         registry,
-        builders=builder_choices(config.builder, config.candidates),
+        builders=builder_choices(config.builder, config.candidates or ()),
         scheduler=config.scheduler,
         launcher=config.launcher,
         distill=config.distill,

@@ -57,7 +57,8 @@ def typed_choices(config: RunConfig, registry: Registry) -> RunConfig:
     for section, choices in changes.items():
         top[section] = replace(getattr(config, section), **choices)
     for key, slot in _LISTS.items():
-        top[key] = [typed(slot, choice) for choice in getattr(config, key)]
+        if (chosen := getattr(config, key)) is not None:
+            top[key] = [typed(slot, choice) for choice in chosen]
     return replace(config, **top)
 
 
@@ -91,7 +92,7 @@ def _choices(config: RunConfig, registry: Registry) -> Iterator[tuple[str, str, 
         if not is_function and name not in (*_AUTOMATIC.get(key, ()), MEMORY):
             yield key, slot, choice
     for key, slot in _LISTS.items():
-        for index, choice in enumerate(getattr(config, key)):
+        for index, choice in enumerate(getattr(config, key) or ()):
             yield f"{key}.{index}", slot, named_choice(choice)
 
 

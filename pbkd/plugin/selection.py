@@ -62,7 +62,7 @@ def _selected(
         if known in provided.get(slot, ()):
             yield key, (slot, known)
     for key, slot in _LISTS.items():
-        for index, choice in enumerate(getattr(config, key)):
+        for index, choice in enumerate(getattr(config, key) or ()):
             name = named_choice(choice)["name"]
             if name in provided.get(slot, ()):
                 yield f"{key}.{index}", (slot, name)

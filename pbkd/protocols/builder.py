@@ -32,7 +32,12 @@ class Built:
 
 
 class BlockBuilder(Protocol):
-    """Builds the cheaper module that replaces a block."""
+    """Builds the cheaper module that replaces a block.
+
+    A builder may have a class attribute `sizes`, a sequence of mappings of options, with which it
+    builds larger and smaller replacements than by its defaults. A run whose target limits the cost
+    of the student trains a candidate of each size (`candidates=null`).
+    """
 
     name: ClassVar[str]
 

@@ -13,6 +13,8 @@ from pbkd import dense_convolutions, hookimpl
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pbkd import Block
     from pbkd.protocols import BlockBuilder
 
@@ -31,6 +33,7 @@ class GhostBuilder:
     """
 
     name: ClassVar[str] = "ghost"
+    sizes: ClassVar[Sequence[Mapping[str, int]]] = tuple({"ratio": ratio} for ratio in (2, 8))
     ratio: int = 4
     kernel: int = 3
     stem: bool = False

@@ -11,6 +11,8 @@ from pbkd import hookimpl
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pbkd import Block
     from pbkd.protocols import BlockBuilder
 
@@ -30,6 +32,9 @@ class InvertedResidualBuilder:
     """
 
     name: ClassVar[str] = "inverted-residual"
+    sizes: ClassVar[Sequence[Mapping[str, float]]] = tuple(
+        {"expansion": expansion} for expansion in (4.0, 1.0)
+    )
     expansion: float = 2.0
     kernel: int = 3
 

@@ -15,7 +15,7 @@ from pbkd import Built, dense_convolutions, hookimpl, layer_inputs, moment_roots
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -55,6 +55,9 @@ class LowRankBuilder:
     """
 
     name: ClassVar[str] = "low-rank"
+    sizes: ClassVar[Sequence[Mapping[str, float]]] = tuple(
+        {"share": share} for share in (0.5, 0.35, 0.16, 0.1)
+    )
     share: float = 0.24
     multiple: int = 1
     stem: bool = False

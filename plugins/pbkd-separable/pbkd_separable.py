@@ -14,6 +14,8 @@ from pbkd import dense_convolutions, hookimpl
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pbkd import Block
     from pbkd.protocols import BlockBuilder
 
@@ -44,6 +46,7 @@ class SeparableBuilder:
     """
 
     name: ClassVar[str] = "separable"
+    sizes: ClassVar[Sequence[Mapping[str, int]]] = tuple({"rank": rank} for rank in (2, 3))
     form: str = "decoupled"
     rank: int = 1
     repeats: int = 1

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
+
+import pbkd_pipeline
 
 from pbkd.config.load import load_config
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
+from pbkd.training import checkpoint
 from tests.few_digits import few_digits
 
-__all__ = ["digests", "settings", "tiny_settings", "undisturbed"]
+__all__ = ["digests", "restored", "settings", "tiny_settings", "undisturbed"]
 
 # Every process of a run loads its plugins; this one makes each keep a checkpoint at every epoch.
 # Whether several workers share the batches of a relay's stage, whose sums then round differently,
@@ -66,4 +72,15 @@ def digests(folder: Path) -> dict[str, str]:
 def undisturbed(out: Path) -> dict[str, str]:
     """Return the digests of what one worker gives, left alone."""
     config = load_config(settings(out))
-    return digests(Path(run(config, build_registry(config.plugins)).folder))
+    with restored():
+        return digests(Path(run(config, build_registry(config.plugins)).folder))
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Undo what the plugin of short runs changes in this process."""
+    with (
+        patch.object(checkpoint, "STEPS_BETWEEN", checkpoint.STEPS_BETWEEN),
+        patch.object(pbkd_pipeline, "_sizes", pbkd_pipeline._sizes),
+    ):
+        yield

@@ -24,7 +24,7 @@ from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.assignment import read_assignment, write_assignment
 from pbkd.runs.folder import newest_run
-from tests.soak.short_run import tiny_settings
+from tests.soak.short_run import restored, tiny_settings
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
@@ -50,7 +50,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_file(path, content)
 
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, restored():
         patch.setattr("pbkd.training.checkpoint.write_file", write)
         with pytest.raises(Crash):
             config = load_config([*tiny_settings(out), "scheduler=round-robin"])
