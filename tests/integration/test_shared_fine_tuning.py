@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
+import pbkd
 from pbkd.config.load import load_config
 from pbkd.core.events import EpochDone, Event, JobStarted, Restarted
+from pbkd.data.batching import sequential_batches
 from pbkd.errors import WorkerError
 from pbkd.models.weights import read_tensors
 from pbkd.pipeline.run import run
+from pbkd.pipeline.student_tuning import _launch
 from pbkd.runs.folder import newest_run
 from tests.few_digits import few_digits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
     from torch import Tensor
 
+    from pbkd.core.schedule import Worker
+    from pbkd.pipeline.context import RunContext
     from pbkd.plugin.registry import Registry
+    from pbkd.training.task import DistillationTask
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +43,10 @@ SETTINGS = [
 
 @pytest.fixture
 def _shared_however_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    share_however_short(monkeypatch)
+
+
+def share_however_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "pbkd.pipeline.predict_phases.sharing_workers",
         lambda _work, workers, _modelled: {"fine-tuning": workers} if len(workers) > 1 else {},
@@ -52,9 +64,17 @@ def trained(
     return read_tensors(newest_run(out) / "student" / "model.safetensors")[0]
 
 
+@pytest.fixture(scope="module")
+def undisturbed(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """The student of two workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        share_however_short(patch)
+        return trained(registry, tmp_path_factory.mktemp("undisturbed") / "runs", 2)
+
+
 @pytest.mark.usefixtures("_shared_however_short")
 def test_workers_fine_tune_the_student_of_one_although_one_is_killed(
-    registry: Registry, tmp_path: Path
+    registry: Registry, tmp_path: Path, undisturbed: dict[str, Tensor]
 ) -> None:
     events: list[Event] = []
 
@@ -65,12 +85,11 @@ def test_workers_fine_tune_the_student_of_one_although_one_is_killed(
             multiprocessing.active_children()[0].kill()
 
     alone = trained(registry, tmp_path / "alone", 1)
-    both = trained(registry, tmp_path / "both", 2)
     killed = trained(registry, tmp_path / "killed", 2, kill_after_an_epoch)
-    assert all(torch.equal(both[name], tensor) for name, tensor in killed.items())
+    assert all(torch.equal(undisturbed[name], tensor) for name, tensor in killed.items())
     for name, tensor in alone.items():
         # AdamW turns the rounding of a gradient near zero into a whole step.
-        assert (both[name] - tensor).float().norm() <= 0.01 * tensor.float().norm(), name
+        assert (undisturbed[name] - tensor).float().norm() <= 0.01 * tensor.float().norm(), name
     assert any(isinstance(event, Restarted) for event in events)
     tuned = [e for e in events if isinstance(e, EpochDone) and e.phase == "fine-tuning"]
     assert [event.epoch for event in tuned] == [1, 2, 3]
@@ -79,20 +98,53 @@ def test_workers_fine_tune_the_student_of_one_although_one_is_killed(
 
 
 @pytest.mark.usefixtures("_shared_however_short")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_stops_in_fine_tuning_is_resumed_to_the_same_student(
-    registry: Registry, tmp_path: Path
+    registry: Registry, tmp_path: Path, undisturbed: dict[str, Tensor], number: signal.Signals
 ) -> None:
     def stop(event: Event) -> None:
         if isinstance(event, EpochDone) and event.phase == "fine-tuning" and event.epoch == 2:
             for process in multiprocessing.active_children():
-                process.kill()
+                assert process.pid is not None
+                os.kill(process.pid, number)
+            if number == signal.SIGINT:  # which a terminal sends to all processes
+                signal.raise_signal(number)
 
     stopped = [*settings(tmp_path / "stopped"), "workers=2", "launcher.restarts=0"]
-    undisturbed = trained(registry, tmp_path / "undisturbed", 2)
-    with pytest.raises(WorkerError):
+    with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else WorkerError):
         run(load_config(stopped), registry, stop)
+    for process in multiprocessing.active_children():
+        process.join(10)
+    assert not multiprocessing.active_children()
     folder = newest_run(tmp_path / "stopped")
     assert list((folder / "checkpoints" / "fine-tuning").iterdir())
     run(load_config(stopped), registry, resume=folder)
     found = read_tensors(folder / "student" / "model.safetensors")[0]
     assert all(torch.equal(found[name], tensor) for name, tensor in undisturbed.items())
+
+
+@pytest.mark.usefixtures("_shared_however_short")
+def test_workers_fine_tune_with_a_network_and_images_that_a_program_has(
+    digits: DistillationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launches: list[int] = []
+
+    def launch(ctx: RunContext, accepted: Collection[str], workers: Sequence[Worker]) -> None:
+        launches.append(len(workers))
+        _launch(ctx, accepted, workers)
+
+    monkeypatch.setattr("pbkd.pipeline.student_tuning._launch", launch)
+    images, labels = next(iter(sequential_batches(digits.data.train, 200)))
+    pair = (digits.normalize(images).contiguous(), labels)
+    students = []
+    for workers in (1, 2):
+        result = pbkd.compress(
+            digits.teacher.network, pair, workers=workers, out=str(tmp_path), quiet=True, meters=[],
+            keep=["stem*", "head*", "conv1*", "conv2*", "conv3_1"], threads=1, batch_size=10,
+            distill={"epochs": 1, "student_fed_epochs": 0}, finetune={"epochs": 1, "lr": 1e-4},
+        )  # fmt: skip
+        assert result.student.network is not None
+        students.append(result.student.network.state_dict())
+    assert launches == [2]
+    for name, tensor in students[0].items():
+        assert (students[1][name] - tensor).float().norm() <= 0.01 * tensor.float().norm(), name
