@@ -164,13 +164,13 @@ def cost_table(planned: PlannedRun) -> CostTable:
     return CostTable(about, tuple(costs), workload, planned.work)
 
 
-def _candidates(config: RunConfig, registry: Registry) -> list[Any]:
+def _candidates(config: RunConfig, registry: Registry) -> list[Any] | None:
     """Return the candidates beside `builder`: as configured, or other sizes of what it builds."""
-    if config.candidates is not None:
-        check_candidates(config.candidates, config.target)
-        return config.candidates
-    is_open = is_limited(config.target) and list(config.builder) == ["name"]
-    return other_sizes(registry, config.builder["name"]) if is_open else []
+    check_candidates(config.candidates or (), config.target)
+    is_open = config.candidates is None and list(config.builder) == ["name"]
+    if is_open and is_limited(config.target):
+        return other_sizes(registry, config.builder["name"])
+    return config.candidates
 
 
 def _strategies(config: RunConfig, registry: Registry) -> Strategies:

@@ -42,12 +42,16 @@ def write_identity(folder: Path, config: RunConfig, task: DistillationTask) -> N
 
 
 def check_choices(folder: Path, config: RunConfig) -> None:
-    """Check that a configuration leaves the result of a run unchanged.
+    """Check that a configuration, as it is given, may leave the result of a run unchanged.
+
+    What it leaves open is checked when it is resolved, by `check_identity`.
 
     Raises:
         IdentityError: A setting differs.
     """
-    _check(folder, _read(folder).choices, _choices(config))
+    now = _choices(config)
+    left_open = {key: None for key, value in now.items() if value is None}
+    _check(folder, {**_read(folder).choices, **left_open}, now)
 
 
 def check_identity(folder: Path, config: RunConfig, task: DistillationTask) -> None:
@@ -56,7 +60,7 @@ def check_identity(folder: Path, config: RunConfig, task: DistillationTask) -> N
     Raises:
         IdentityError: One of them differs.
     """
-    check_choices(folder, config)
+    _check(folder, _read(folder).choices, _choices(config))
     check_inputs(folder, config, task)
 
 

@@ -266,4 +266,5 @@ def test_a_limit_alone_lets_every_size_of_the_builder_be_tried(registry: Registr
 @pytest.mark.parametrize("override", ["builder.share=0.3", "target.macs=null", "candidates=[]"])
 def test_a_builder_with_options_or_no_limit_is_alone(registry: Registry, override: str) -> None:
     planned = plan_run(load_config(["threads=1", "target.macs=0.5", override]), registry)
-    assert planned.config.candidates == []
+    assert not planned.config.candidates
+    assert len(planned.plan.trained) == len({p.block.name for p in planned.plan.trained})
