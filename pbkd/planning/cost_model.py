@@ -24,6 +24,7 @@ __all__ = [
     "job_seconds",
     "makespan",
     "relay_parts",
+    "scheduled_costs",
     "trained_costs",
     "trained_seconds",
     "worker_seconds",
@@ -70,10 +71,20 @@ def trained_seconds(trained: Sequence[BlockCost], *, teacher: bool = True) -> fl
     )
 
 
+def scheduled_costs(schedule: Schedule, costs: Sequence[BlockCost]) -> list[BlockCost]:
+    """Return the costs of the blocks that are in a schedule, in the order of the chain.
+
+    A schedule of the rest of a phase has the unfinished blocks only.
+    """
+    names = {name for job in schedule.jobs for name in job.blocks}
+    return [cost for cost in costs if cost.name in names]
+
+
 def relay_parts(
     schedule: Schedule, costs: Sequence[BlockCost], workers: Sequence[Worker]
 ) -> list[StageParts[float]]:
     """Return the seconds per step of each stage of a relay, by activity."""
+    costs = scheduled_costs(schedule, costs)
     groups = [[workers[rank] for rank in stage.ranks] for stage in schedule.stages]
     parts, first = [], 0
     for stage, before, group, after in zip(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pbkd.planning.cost_model import (
     chain_order,
     makespan,
+    scheduled_costs,
     trained_costs,
     trained_seconds,
     worker_seconds,
@@ -126,6 +127,7 @@ def _relay(
 ) -> Iterator[Bar]:
     """Yield the bars of a relay; a stage starts when its first batch has arrived."""
     busy = worker_seconds(schedule, costs, workers)
+    costs = scheduled_costs(schedule, costs)
     start, first = 0.0, 0
     for stage in schedule.stages:
         last = first + len(stage.job.blocks) - 1

@@ -5,6 +5,7 @@ import pytest
 from pbkd.core.blocks import BlockCost
 from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.core.workload import Workload
+from pbkd.planning.cost_model import makespan
 from pbkd.planning.timeline import job_lanes, timeline
 
 COSTS = [
@@ -33,3 +34,12 @@ def test_nothing_of_a_workers_time_is_left_out(feed: str) -> None:
     for worker, lane in enumerate(lanes):
         busy = sum(bar.seconds for bar in bars if bar.worker == worker)
         assert sum(seconds for _, seconds in lane) == pytest.approx(busy)
+
+
+def test_of_the_rest_of_a_phase_only_the_unfinished_blocks_have_bars() -> None:
+    done = [BlockCost("0", 0, 7, 9, input_bytes=2), BlockCost("b2", 3, 5, 5, input_bytes=2)]
+    whole = [done[0], *COSTS[:2], done[1], COSTS[2]]
+    schedule = Schedule(((AB,), (C,)), feed="relay")
+    for find in (makespan, timeline, job_lanes):
+        rest = find(schedule, COSTS, WORKERS, Workload(4, 2))
+        assert find(schedule, whole, WORKERS, Workload(4, 2)) == rest
