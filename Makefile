@@ -48,7 +48,7 @@ unit: $(DEV) ## run the unit tests; ARGS are pytest's
 ifeq ($(ARGS),)
 test: $(DEV_FULL) ## lint, types and all tests that are not slow; ARGS=path runs that path only
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/pytest --numprocesses=4
+	$(BIN)/pytest --numprocesses=4 --durations=20
 else
 test: $(DEV_FULL)
 	$(BIN)/pytest $(ARGS)
@@ -56,7 +56,7 @@ endif
 
 # More processes than cores by far: clusters and killed runs mostly wait.
 slow: $(DEV_FULL) $(HUGGINGFACE) ## run the long tests: clusters, all plugins' copies, the wheel, long examples
-	$(BIN)/pytest --numprocesses=6 --dist=loadgroup -m slow $(or $(ARGS),$(SLOW))
+	$(BIN)/pytest --numprocesses=6 --dist=loadgroup --durations=20 -m slow $(or $(ARGS),$(SLOW))
 
 docs: $(DEV_FULL) ## build the documentation's site in build/site
 	$(BIN)/mkdocs build
