@@ -117,7 +117,7 @@ def choose(
         plan, is_fast = _measured(target, task, plan, replacements, picked.names)
         if is_fast == picked.is_possible:
             break
-    return Choice(picked.names, plan, is_fast)
+    return Choice(picked.names, plan, is_fast and picked.is_possible)
 
 
 def _measured(

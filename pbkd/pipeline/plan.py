@@ -115,7 +115,7 @@ def plan_run(
         The plan that is predicted fastest, and all that it was made from.
 
     Raises:
-        ConfigError: If a setting is invalid, nothing can be replaced, or nothing meets the budget.
+        ConfigError: If a setting is invalid, or nothing can be replaced.
         ScheduleError: If no scheduler gives a valid schedule.
     """
     config = replace(config, candidates=_candidates(config, registry))

@@ -166,6 +166,13 @@ def test_a_wish_that_cannot_be_had_is_told_before_training(
     assert planned.expected
 
 
+def test_of_two_wishes_the_one_that_cannot_be_had_is_told(registry: Registry) -> None:
+    wishes = "target.macs=0.01", "target.speedup=0.1"
+    planned = plan_run(load_config([*QUICK, *wishes]), registry)
+    assert len(planned.notes) == 1
+    assert "target.macs=0.01" in planned.notes[0]
+
+
 def test_candidates_need_a_limit(registry: Registry) -> None:
     with pytest.raises(ConfigError, match="'candidates' needs a limit to choose by: set target.sp"):
         plan_run(load_config([*QUICK, RANKS]), registry)
