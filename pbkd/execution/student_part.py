@@ -54,7 +54,4 @@ class StudentPart:
 
     def build_student(self) -> nn.Module:
         """Build the student with these candidates; its weights then come from a file."""
-        replacements = {
-            candidate_of(name)[0]: module for name, module in self.build_replacements().items()
-        }
-        return assemble(self.task.chain, replacements).to(self.task.device)
+        return assemble(self.task.chain, self.build_replacements()).to(self.task.device)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from pbkd.core.blocks import candidate_of
 from pbkd.core.torch_modes import kept_modes
 from pbkd.errors import RunFolderError
 from pbkd.models.adopt import adopt
@@ -33,14 +34,15 @@ def assemble(chain: nn.Sequential, replacements: Mapping[str, nn.Module]) -> nn.
 
     Args:
         chain: The teacher's chain.
-        replacements: Trained replacements by the name of their block.
+        replacements: Replacements by the name of their candidate or block.
 
     Returns:
         The student, channels-last, in evaluation mode and with gradients.
     """
+    by_block = {candidate_of(name)[0]: module for name, module in replacements.items()}
     student = nn.Sequential()
     for name, segment in chain.named_children():
-        student.add_module(name, copy.deepcopy(replacements.get(name, segment)))
+        student.add_module(name, copy.deepcopy(by_block.get(name, segment)))
     return student.requires_grad_(True).to(memory_format=torch.channels_last).eval()
 
 

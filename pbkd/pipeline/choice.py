@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pbkd.core.blocks import candidate_of
 from pbkd.models.latency import latencies
 from pbkd.models.student import assemble
 from pbkd.planning.budget import pick_candidates
@@ -128,7 +127,7 @@ def _measured(
     names: Mapping[str, str | None],
 ) -> tuple[Plan, bool]:
     """Time a whole student beside the teacher; return the corrected plan, and if it is fast."""
-    picked = {candidate_of(name)[0]: replacements[name] for name in names.values() if name}
+    picked = {name: replacements[name] for name in names.values() if name}
     networks = {"teacher": task.teacher.network, "student": assemble(task.chain, picked)}
     timed = latencies(networks, timed_images(task, target))
     teacher, student = (timed[name].median_seconds for name in networks)

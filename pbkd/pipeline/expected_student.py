@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pbkd.core.blocks import candidate_of
 from pbkd.models.student import assemble
 from pbkd.pipeline.choice import Choice, choose, time_candidates
 from pbkd.pipeline.network_figures import measure_networks
@@ -79,7 +78,7 @@ def _shortfalls(
     """Say which limits cannot be kept, and what the cheapest student costs."""
     if choice.is_possible:
         return ()
-    picked = {candidate_of(name)[0]: replacements[name] for name in choice.candidates}
+    picked = {name: replacements[name] for name in choice.candidates}
     student = assemble(task.chain, picked)
     networks = measure_networks(task, student, target)
     wishes = cost_wishes(target, *networks, len(timed_images(task, target)))

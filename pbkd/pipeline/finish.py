@@ -75,8 +75,7 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
     """
     config, task = ctx.planned.config, ctx.task
     kept = train_student_fed(ctx, kept, config.distill.student_fed_epochs)
-    by_block = {candidate_of(name)[0]: module for name, module in kept.accepted.items()}
-    student = assemble(task.chain, by_block)
+    student = assemble(task.chain, kept.accepted)
     stages, notes = _refine(ctx, student, tuple(kept.accepted))
     recipe = _recipe(config, task, kept)
     attach_input(student, recipe)

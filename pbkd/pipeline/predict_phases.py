@@ -143,7 +143,7 @@ def _tuning_overhead(
     It is larger than that of the blocks, each of which is timed alone and stays in a cache.
     """
     config, task = planned.config, planned.task
-    replacements = {candidate_of(name)[0]: planned.replacements[name] for name in names}
+    replacements = {name: planned.replacements[name] for name in names}
     student = assemble(task.chain, replacements).to(task.device)
     settings = tuning_settings(
         registry, config.finetune, task, batch_size=config.batch_size, seed=config.seed

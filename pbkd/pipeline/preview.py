@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbkd.core.blocks import candidate_of
 from pbkd.energy.phases import PLANNING
 from pbkd.models.student import assemble
 from pbkd.pipeline.network_figures import measure_networks
@@ -96,5 +95,5 @@ def _untrained_score(task: DistillationTask, student: nn.Module) -> str:
 
 
 def _student(planned: PlannedRun) -> nn.Module:
-    replacements = {candidate_of(name)[0]: planned.replacements[name] for name in planned.expected}
+    replacements = {name: planned.replacements[name] for name in planned.expected}
     return assemble(planned.task.chain, replacements).to(planned.task.device)
