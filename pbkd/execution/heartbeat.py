@@ -11,14 +11,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from pbkd.core.process import background_thread
+from pbkd.training.throughput import begin_job
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from pbkd.core.events import Emit, JobStarted
+    from pbkd.training.throughput import Pace
 
-__all__ = ["emit_heartbeats", "heartbeat_per_item", "watch_heartbeats"]
+
+__all__ = ["begin_with_heartbeats", "emit_heartbeats", "heartbeat_per_item", "watch_heartbeats"]
 
 _INTERVAL = 1.0  # seconds
 T = TypeVar("T")
@@ -66,6 +70,12 @@ def emit_heartbeats(folder: Path) -> Iterator[None]:
     finally:
         _heartbeat.path = None
         path.unlink(missing_ok=True)
+
+
+def begin_with_heartbeats(job: JobStarted, emit: Emit) -> Pace:
+    """Emit that a job begins; return what counts its steps, with a heartbeat for each."""
+    counted = begin_job(job, emit)
+    return lambda items: heartbeat_per_item(counted(items))
 
 
 def heartbeat_per_item(items: Iterable[T]) -> Iterator[T]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pbkd.core.events import JobStarted
 from pbkd.core.schedule import share_of
 from pbkd.data.batching import sequential_images
-from pbkd.execution.heartbeat import heartbeat_per_item
+from pbkd.execution.heartbeat import begin_with_heartbeats
 from pbkd.execution.job_queue import claim_jobs
 from pbkd.models.accuracy import SCORING_BATCH, classes_of
 from pbkd.models.replacement import read_replacement
@@ -17,7 +17,6 @@ from pbkd.models.weights import fit_weights, read_weights, write_weights
 from pbkd.runs.assignment import EVALUATION, SCORING, STUDENT, TEACHER
 from pbkd.runs.events import record_event
 from pbkd.training.solo_pass import solo_batch, solo_pass
-from pbkd.training.throughput import begin_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -115,5 +114,4 @@ def _pace(part: StudentPart, steps: int, images: int) -> Pace:
         steps=steps,
         images=images,
     )
-    counted = begin_job(job, partial(record_event, part.folder, f"rank{part.rank}"))
-    return lambda items: heartbeat_per_item(counted(items))
+    return begin_with_heartbeats(job, partial(record_event, part.folder, f"rank{part.rank}"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from pbkd.errors import RunFolderError
-from pbkd.execution.heartbeat import heartbeat_per_item
+from pbkd.execution.heartbeat import begin_with_heartbeats
 from pbkd.execution.process_group import process_group
 from pbkd.models.pseudo_labels import PseudoLabelledSplit
 from pbkd.runs.assignment import FINE_TUNING, STUDENT
@@ -21,7 +21,6 @@ from pbkd.training.finetune import train_network
 from pbkd.training.link import split_rows
 from pbkd.training.replicas import ReplicaGroup
 from pbkd.training.shared_scoring import predict_together
-from pbkd.training.throughput import begin_job
 from pbkd.training.training_events import TrainingEvents
 from pbkd.training.training_hooks import TrainingHooks
 
@@ -106,5 +105,4 @@ def _start_pace(events: TrainingEvents, begun: int, steps: int) -> Pace:
     job = events.job(begun, steps)
     if begun == events.epochs:
         job = replace(job, blocks=())
-    counted = begin_job(job, events.emit)
-    return lambda items: heartbeat_per_item(counted(items))
+    return begin_with_heartbeats(job, events.emit)
