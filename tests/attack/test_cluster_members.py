@@ -26,6 +26,7 @@ from pbkd.execution.remote.messages import (
     Timed,
     Work,
 )
+from pbkd.execution.worker import LaunchedWork
 from pbkd.execution.worker_request import WorkerRequest
 from tests.cluster_peers import channels, wait_until
 
@@ -48,7 +49,7 @@ aborted: list[str] = []
 release = threading.Event()
 
 
-def work(_folder: Path, _rank: int) -> None:
+def work(_folder: Path, _rank: int, _given: LaunchedWork | None = None) -> None:
     """Rank 0's work lasts until the worker is lost."""
     release.wait(20)
 
@@ -94,7 +95,7 @@ def test_a_worker_writes_nowhere_else_over_the_wire(
     before = sorted(tmp_path.rglob("*"))
     host = Host({1: ends[0]}, 30)
     hostile(ends[1], (File(name, delete), b"" if delete else b"x"), (Done(), b""))
-    host.launch(work, folder, [Worker(0), Worker(1)])
+    host.launch(LaunchedWork(), folder, [Worker(0), Worker(1)])
     assert re.search("another process of this run sent|not its own", aborted[0])
     assert sorted(tmp_path.rglob("*")) == before
     host.close()
@@ -112,7 +113,7 @@ def test_a_worker_that_sends_what_no_worker_sends_is_lost(
     host = Host({1: ends[0]}, 30)
     hostile(ends[1], *sent)
     with pytest.raises(WorkerError, match="worker 1"):
-        host.launch(work, tmp_path, [Worker(0), Worker(1)])
+        host.launch(LaunchedWork(), tmp_path, [Worker(0), Worker(1)])
     assert "worker 1 was lost: it sent" in aborted[0]
     host.close()
 
@@ -132,7 +133,7 @@ def test_what_a_worker_says_of_its_failure_controls_no_terminal(
     hostile(ends[1], (Failed("\x1b]0;owned\x07\x1b[2Jgone\u202e"), b""))
     release.set()
     with pytest.raises(WorkerError, match=r"^worker 1 failed: \]0;owned\[2Jgone$"):
-        host.launch(work, tmp_path, [Worker(0), Worker(1)])
+        host.launch(LaunchedWork(), tmp_path, [Worker(0), Worker(1)])
     host.close()
 
 

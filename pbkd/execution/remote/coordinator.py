@@ -134,8 +134,7 @@ class Coordinator:
         """
         from pbkd.execution import worker  # it takes most of a second to import
 
-        launched = isinstance(work, worker.LaunchedWork) and work.inputs is None
-        if not launched and work is not worker.work:
+        if not isinstance(work, worker.LaunchedWork) or work.inputs is not None:
             raise WorkerError(
                 "the launcher 'torchrun' sends data but no code to its workers, which do the work"
                 " of `pbkd run` only: say launcher=local for anything else."

@@ -22,6 +22,7 @@ from pbkd.execution.remote.messages import (
     Stay,
     Work,
 )
+from pbkd.execution.worker import LaunchedWork
 from tests.cluster_peers import channels, wait_until
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pbkd.execution.worker.work", write)
 
 
-def write(folder: Path, rank: int) -> None:
+def write(folder: Path, rank: int, _given: LaunchedWork | None = None) -> None:
     (folder / f"rank{rank}").write_text("done")
 
 
@@ -134,7 +135,7 @@ def test_what_a_worker_writes_lands_in_the_runs_folder(
 ) -> None:
     host = Coordinator({1: ends[0]}, 30)
     answer(ends[1], (Heartbeat(), b""), (File("rank1"), b"done"), (Done(), b""))
-    host.launch(write, tmp_path, [Worker(0), Worker(1)])
+    host.launch(LaunchedWork(), tmp_path, [Worker(0), Worker(1)])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rank0", "rank1"]
     host.close()
 
@@ -144,7 +145,7 @@ def test_a_worker_that_fails_is_named(ends: tuple[Channel, Channel], tmp_path: P
     host = Coordinator({1: ends[0]}, 30)
     answer(ends[1], (Failed("there is no 'cifar10.npz'"), b""))
     with pytest.raises(WorkerError, match=r"worker 1 failed: there is no 'cifar10.npz'"):
-        host.launch(write, tmp_path, [Worker(0), Worker(1)])
+        host.launch(LaunchedWork(), tmp_path, [Worker(0), Worker(1)])
     host.close()
 
 
@@ -156,7 +157,7 @@ def test_one_that_was_lost_while_nothing_was_asked_of_it_fails_the_next_request(
     ends[1].stream.close()
     wait_until(lambda: host._failure)  # lost during the work, it would end this process
     with pytest.raises(WorkerError, match="worker 1 was lost: its connection broke"):
-        host.launch(write, tmp_path, [Worker(0), Worker(1)])
+        host.launch(LaunchedWork(), tmp_path, [Worker(0), Worker(1)])
     host.close()
 
 
