@@ -122,7 +122,7 @@ def register_exporters() -> Iterable[type[Exporter]]:  # type: ignore[empty-body
 
 @hookspec
 def register_selectors() -> Iterable[type[Selector]]:  # type: ignore[empty-body]
-    """Register classes that select candidates under a budget (`target.selector=NAME`)."""
+    """Register classes that select candidates within the target (`target.selector=NAME`)."""
 
 
 @hookspec

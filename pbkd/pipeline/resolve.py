@@ -74,7 +74,7 @@ def epochs_of_steps(steps: int, images: int, batch_size: int) -> int:
 def _student_parameters(
     config: RunConfig, task: DistillationTask, proposals: Mapping[str, Proposal]
 ) -> int:
-    """Return the student's parameters as the budget wants them, else with all replacements."""
+    """Return the student's parameters as the target wants them, else with all replacements."""
     whole = parameters(task.chain)
     wanted = config.target.parameters or config.target.macs
     if wanted is not None:

@@ -66,8 +66,8 @@ class _Choice:
 def select(ctx: RunContext, trained: Mapping[str, BlockResult], target: TargetConfig) -> Selection:
     """Decide which trained candidates enter the student.
 
-    A candidate that alone loses too much accuracy is rejected; among the others the budget decides,
-    if there is one.
+    A candidate that alone loses too much accuracy is rejected; among the others the target decides,
+    if it limits the cost.
 
     Args:
         ctx: The run.
@@ -177,7 +177,7 @@ def _loss(score: SoloScore, images: int) -> float:
 
 
 def _choice(ctx: RunContext, blocks: Mapping[str, BlockResult], target: TargetConfig) -> _Choice:
-    """Choose among the accepted candidates by the budget, and write the choice down.
+    """Choose among the accepted candidates by the target, and write the choice down.
 
     A resumed run reads it: it measures latencies anew.
     """
@@ -210,7 +210,7 @@ def _choice_note(choice: Choice, selector: Selector, count: int) -> str:
 def _left_out(
     blocks: Mapping[str, BlockResult], picked: Mapping[str, str | None]
 ) -> dict[str, BlockResult]:
-    """Mark the accepted candidates that the budget leaves out, with the reason."""
+    """Mark the accepted candidates that the target leaves out, with the reason."""
     left_out = {}
     for name, block in blocks.items():
         if not block.replaced:
@@ -218,7 +218,7 @@ def _left_out(
         preferred = picked[candidate_of(name)[0]]
         if preferred != name:
             instead = f"prefers '{preferred}'" if preferred else "keeps the teacher's segment"
-            left_out[name] = replace(block, replaced=False, reason=f"the budget {instead}")
+            left_out[name] = replace(block, replaced=False, reason=f"the target {instead}")
     return left_out
 
 

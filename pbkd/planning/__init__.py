@@ -1,4 +1,4 @@
-"""Costs, schedules, predictions, budgets. These names are the interface for scheduler plugins."""
+"""Costs, schedules, predictions, limits. These names are the interface for scheduler plugins."""
 
 from __future__ import annotations
 

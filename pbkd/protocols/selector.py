@@ -1,4 +1,4 @@
-"""Selectors: which candidates a student is made of under a budget."""
+"""Selectors: which candidates a student is made of within a target."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Selector(Protocol):
     ) -> Mapping[str, BlockOption] | None:
         """Select one option per block, so that the sums of their costs are within the limits.
 
-        Called in planning, in the host process, to see whether the budget can be met (all harms are
+        Called in planning, in the host process, to see whether the target can be met (all harms are
         0 then) and to predict the student; and once after the candidates are scored.
 
         Args:

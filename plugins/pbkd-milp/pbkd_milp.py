@@ -1,4 +1,4 @@
-"""The exact choice of candidates under a budget, as a mixed-integer linear program."""
+"""The exact choice of candidates within limits, as a mixed-integer linear program."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class _Stopped(BaseException):
 
 
 def settings(out: Path) -> list[str]:
-    """Return the overrides of a run of a second, with every phase, candidates and a budget."""
+    """Return the overrides of a run of a second, with every phase, candidates and a target."""
     return [
         f"out={out}", "threads=1", "distill.epochs=2", "distill.student_fed_epochs=2",
         "finetune.epochs=2", "batch_size=32", "meters=[]", "recalibrate_batches=1",

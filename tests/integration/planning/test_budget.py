@@ -52,7 +52,7 @@ def test_the_student_keeps_a_budget_of_macs_and_of_parameters(tmp_path: Path) ->
     assert 0.25 < student.macs / teacher.macs <= 0.3
     assert student.parameters / teacher.parameters <= 0.35
     ranks = {block.builder.get("rank", 1) for block in result.blocks if block.replaced}
-    assert len(ranks) > 1  # else the budget has decided nothing
+    assert len(ranks) > 1  # else the target has decided nothing
     loaded = pbkd.load(result.folder)
     assert macs(loaded, (1, 8, 8)) == student.macs
     assert parameters(loaded) == student.parameters
@@ -67,7 +67,7 @@ def test_what_is_left_out_is_told_with_why(tmp_path: Path) -> None:
     result = compressed(tmp_path, "target.macs=0.6")
     kept = [block for block in result.blocks if not block.replaced]
     assert kept
-    assert {block.reason for block in kept} == {"the budget keeps the teacher's segment"}
+    assert {block.reason for block in kept} == {"the target keeps the teacher's segment"}
     assert result.student.macs / result.teacher.macs <= 0.6
     assert result.candidates == ()
 
