@@ -109,11 +109,11 @@ def test_ctrl_c_stops_everything_and_says_how_to_go_on(preloaded: Preloaded, pla
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [0, 15, 30, 45])
+@pytest.mark.parametrize("seed", [0, 10, 20, 30])
 def test_kills_at_drawn_moments_leave_nothing_and_change_nothing(
     preloaded: Preloaded, seed: int
 ) -> None:
-    results = dict(kill(preloaded, count=15, seed=seed))
+    results = dict(kill(preloaded, count=10, seed=seed))
     faults = {moment: what for moment, what in results.items() if what.startswith("FAULT")}
     # When a signal arrives depends on what else the machine does: a fault that does not come again
     # is a warning, to be looked into with the script.
@@ -122,4 +122,4 @@ def test_kills_at_drawn_moments_leave_nothing_and_change_nothing(
     again = [dict(kill(preloaded, count=1, seed=moment.seed)) for moment in faults]
     assert [what for found in again for what in found.values() if what.startswith("FAULT")] == []
     assert len(faults) <= 1
-    assert sum(what in ("went on", "resumed") for what in results.values()) >= 8
+    assert sum(what in ("went on", "resumed") for what in results.values()) >= 5
