@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.execution.student_part import StudentPart
-    from pbkd.training.finetune import TrainingSettings
     from pbkd.training.throughput import Pace
+    from pbkd.training.training_settings import TrainingSettings
 
 
 __all__ = ["tune_student"]

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pbkd.pipeline.refine import Stage
     from pbkd.pipeline.select import Selection
     from pbkd.planning.plan import Plan
-    from pbkd.training.finetune import TrainingSettings
     from pbkd.training.task import DistillationTask
+    from pbkd.training.training_settings import TrainingSettings
 
 
 __all__ = ["Outcome", "finish"]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from pbkd.pipeline.context import RunContext
     from pbkd.training.best_state import BestState
-    from pbkd.training.finetune import TrainingSettings
     from pbkd.training.task import DistillationTask
+    from pbkd.training.training_settings import TrainingSettings
 
 
 __all__ = ["Stage", "fine_tune", "recalibrate_student"]

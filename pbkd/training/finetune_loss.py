@@ -9,10 +9,10 @@ import torch
 from pbkd.errors import PluginError
 from pbkd.models.precision import autocast
 from pbkd.training.applied_loss import AppliedLoss
-from pbkd.training.finetune import TrainingSettings
 from pbkd.training.loss_trial import try_loss
 from pbkd.training.losses import create_loss
 from pbkd.training.optimisation import create_optimisation
+from pbkd.training.training_settings import TrainingSettings
 
 if TYPE_CHECKING:
     from pbkd.config.schema import FineTuneConfig

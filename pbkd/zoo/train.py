@@ -25,12 +25,13 @@ from pbkd.models.metrics import macs, parameters
 from pbkd.models.precision import pick_dtype, slowness
 from pbkd.models.teacher import declared_teacher, find_model, load_untrained
 from pbkd.models.weights import fit_weights, halved, read_weights, write_weights
-from pbkd.training.finetune import TrainingSettings, train_network
+from pbkd.training.finetune import train_network
 from pbkd.training.inputs import fit_inputs
 from pbkd.training.optimisation import create_optimisation
 from pbkd.training.optimisation_check import check_optimiser, check_schedule
 from pbkd.training.training_events import TrainingEvents
 from pbkd.training.training_hooks import TrainingHooks
+from pbkd.training.training_settings import TrainingSettings
 from pbkd.zoo.provenance import override_words
 from pbkd.zoo.training_recipe import has_trained_weights, resolved, training_recipe
 

@@ -27,10 +27,11 @@ from pbkd.execution.process_group import process_group
 from pbkd.models.weights import read_weights, write_weights
 from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.exchange import open_exchange
-from pbkd.training.finetune import TrainingSettings, train_network
+from pbkd.training.finetune import train_network
 from pbkd.training.link import split_rows
 from pbkd.training.replicas import ReplicaGroup
 from pbkd.training.training_hooks import TrainingHooks
+from pbkd.training.training_settings import TrainingSettings
 from tests.optimisations import optimisation
 
 if TYPE_CHECKING:

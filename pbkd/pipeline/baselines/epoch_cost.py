@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.runs.finished import Finished
-    from pbkd.training.finetune import TrainingSettings
     from pbkd.training.task import DistillationTask
+    from pbkd.training.training_settings import TrainingSettings
 
 
 __all__ = ["Spent", "TimeBudget", "epoch_cost", "now", "time_budget"]

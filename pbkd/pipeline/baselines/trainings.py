@@ -13,12 +13,13 @@ from pbkd.models.accuracy import accuracy, predict_classes, share_correct
 from pbkd.pipeline.baselines.epoch_cost import Spent, epoch_cost, now
 from pbkd.pipeline.baselines.settings import BaselineEpoch
 from pbkd.pipeline.paired_scores import paired_change
-from pbkd.training.finetune import TrainingSettings, train_network
+from pbkd.training.finetune import train_network
 from pbkd.training.finetune_loss import apply_to_student
 from pbkd.training.losses import create_loss
 from pbkd.training.optimisation import Optimisation
 from pbkd.training.optimisation_check import check_optimiser
 from pbkd.training.training_hooks import TrainingHooks
+from pbkd.training.training_settings import TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

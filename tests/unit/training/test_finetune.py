@@ -14,8 +14,9 @@ from pbkd.data.normalization import Normalization
 from pbkd.models.accuracy import accuracy
 from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.checkpoint import CheckpointStore
-from pbkd.training.finetune import TrainingSettings, train_network
+from pbkd.training.finetune import train_network
 from pbkd.training.training_hooks import TrainingHooks
+from pbkd.training.training_settings import TrainingSettings
 from tests.optimisations import optimisation
 
 if TYPE_CHECKING:

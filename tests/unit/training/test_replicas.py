@@ -9,9 +9,10 @@ from pbkd_synthetic import SyntheticSource
 from torch import Tensor, nn
 
 from pbkd.data.normalization import Normalization
-from pbkd.training.finetune import TrainingSettings, train_network
+from pbkd.training.finetune import train_network
 from pbkd.training.link import RowRange
 from pbkd.training.replicas import ReplicaGroup
+from pbkd.training.training_settings import TrainingSettings
 from tests.optimisations import optimisation
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from pbkd.models.accuracy import accuracy
 from pbkd.pipeline.baselines import train, trainings
 from pbkd.pipeline.baselines.epoch_cost import Spent
 from pbkd.training.best_state import BestState
-from pbkd.training.finetune import TrainingSettings
 from pbkd.training.training_hooks import TrainingHooks
+from pbkd.training.training_settings import TrainingSettings
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pbkd.data.batching import shuffled_batches
 from pbkd.models.accuracy import accuracy
 from pbkd.pipeline.baselines.epoch_cost import Spent, TimeBudget, epoch_cost
 from pbkd.training.applied_loss import AppliedLoss
-from pbkd.training.finetune import TrainingSettings
+from pbkd.training.training_settings import TrainingSettings
 from tests.optimisations import optimisation
 
 if TYPE_CHECKING:

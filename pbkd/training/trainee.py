@@ -1,0 +1,189 @@
+"""A whole network in training: its steps, its epochs, its best state."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from pbkd.data.batching import steps_per_epoch
+from pbkd.models.accuracy import accuracy, share_correct
+from pbkd.training.best_state import BestState, copy_state, resume
+from pbkd.training.checkpoint import is_checkpoint_due
+from pbkd.training.learner import new_learner
+from pbkd.training.lesson import objective
+from pbkd.training.shared_scoring import predict_together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from torch import Tensor, nn
+
+    from pbkd.data.datasets import Dataset, Split
+    from pbkd.data.normalization import Normalization
+    from pbkd.training.learner import Learner
+    from pbkd.training.lesson import Lesson
+    from pbkd.training.replicas import ReplicaGroup
+    from pbkd.training.training_hooks import TrainingHooks
+    from pbkd.training.training_settings import TrainingSettings
+
+    Batch = tuple[Tensor, Tensor]
+
+
+__all__ = ["NetworkTraining", "Trainee", "take_step"]
+
+_LOWER = 0.1  # the factor on the learning rate after an explosion
+_FALL = 0.3  # of the validation score
+
+
+@dataclass(frozen=True)
+class NetworkTraining:
+    """A network to train.
+
+    Attributes:
+        network: Maps (B, C, H, W) to (B, classes); it is on the device to train on.
+        settings: Hyperparameters.
+        hooks: Progress reports and checkpoints.
+    """
+
+    network: nn.Module
+    settings: TrainingSettings
+    hooks: TrainingHooks
+
+
+class Trainee:
+    """A network in training, between its first state and its last.
+
+    Attributes:
+        training: What it trains.
+        best: Its best state so far, and the number of its finished epochs.
+    """
+
+    def __init__(
+        self,
+        training: NetworkTraining,
+        data: Dataset,
+        normalization: Normalization,
+        teacher: nn.Module | None,
+    ) -> None:
+        """Prepare the first epoch; that of a resumed training is a later one."""
+        settings, network = training.settings, training.network
+        self.training = training
+        self._steps = steps_per_epoch(data.train, settings.batch_size)
+        self._learner = _learner(network, settings, settings.epochs * self._steps)
+        self._objective = objective(settings, is_taught=teacher is not None, labelled=data.labelled)
+        self._validate = partial(
+            _validate, network, data.validation, normalization, settings.replicas
+        )
+        self.best = _first_state(self._learner, training.hooks, self._validate)
+        self._pace = training.hooks.start_pace(self.best.epochs, self._steps)
+        self._is_over = False
+
+    def ends(self) -> bool:
+        """Return whether all epochs are over; at first, leave the network in its best state."""
+        if not self._is_over and self.best.epochs >= self.training.settings.epochs:
+            self._is_over = True
+            self.training.hooks.keep(self.best)
+            self.training.network.eval().load_state_dict(self.best.state)
+        return self._is_over
+
+    def begin_epoch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Get ready for an epoch; return its batches, which are counted."""
+        network, settings = self.training.network, self.training.settings
+        network.train()
+        if settings.replicas is not None:
+            settings.replicas.draw_apart(settings.seed, "fit", self.best.epochs)
+        self._watch = self.training.hooks.watch(self.best, self._steps)
+        self._total = torch.zeros((), device=next(network.parameters()).device)
+        self._how: str | None = None
+        return self._pace(batches)
+
+    def learn(self, lesson: Lesson) -> bool:
+        """Take a step; return whether the epoch goes on, which an exploding loss ends."""
+        replicas = self.training.settings.replicas
+        loss = self._objective(self._learner, lesson, self.best.epochs)
+        take_step(self._learner, loss, replicas)
+        self._total += loss.detach()
+        if self._watch is not None:
+            self._how = self._watch.see(loss.detach(), replicas)
+        return self._how is None
+
+    def end_epoch(self) -> None:
+        """Compare the network with its best state; if it has exploded, return to that."""
+        best, hooks, replicas = self.best, self.training.hooks, self.training.settings.replicas
+        how, watch = self._how, self._watch
+        total = math.nan if how else float(replicas.sum(self._total) if replicas else self._total)
+        best.start = watch.start if watch else None
+        score = best.score if how else self._validate()
+        if watch and (how := how or _explosion(total / self._steps, score, best.score)):
+            settings = self.training.settings
+            self._learner = _start_again(self.training.network, settings, best, self._steps)
+            self._pace = hooks.start_again(how, best, self._learner, self._steps)
+            return
+        hooks.epoch_finished(best.epochs, total / self._steps, score)
+        best.see_epoch(score, self.training.network)
+        if is_checkpoint_due(best.epochs, self.training.settings.epochs, self._steps):
+            hooks.keep(best, self._learner)
+
+
+def _explosion(loss: float, score: float, best: float) -> str | None:
+    """Say in words how an epoch has ruined the network, if it has: by 30 points of its score."""
+    if not math.isfinite(loss):
+        return f"its mean loss is {loss}"
+    if score < best - _FALL:
+        return f"its validation score fell from {100 * best:.2f} to {100 * score:.2f} %"
+    return None
+
+
+def _start_again(
+    network: nn.Module, settings: TrainingSettings, best: BestState, steps: int
+) -> Learner:
+    """Return to the best state, at the present place in the schedule of a lower rate."""
+    best.rate *= _LOWER
+    network.load_state_dict(best.state)
+    rate = replace(settings.optimisation, lr=settings.optimisation.lr * best.rate)
+    all_steps = settings.epochs * steps
+    learner = _learner(network, replace(settings, optimisation=rate), all_steps)
+    learner.skip_to(best.epochs * steps, all_steps)
+    return learner
+
+
+def _learner(network: nn.Module, settings: TrainingSettings, steps: int) -> Learner:
+    if settings.replicas is not None:
+        settings.replicas.share_norms(network)
+    return new_learner(network, settings.optimisation, steps=steps, dtype=settings.dtype)
+
+
+def _validate(
+    network: nn.Module,
+    split: Split,
+    normalization: Normalization,
+    replicas: ReplicaGroup | None,
+) -> float:
+    device = next(network.parameters()).device
+    if replicas is None:
+        return accuracy(network, split, normalization, device=device)
+    return share_correct(predict_together(network, split, normalization, replicas), split)
+
+
+def take_step(learner: Learner, loss: Tensor, replicas: ReplicaGroup | None) -> None:
+    """Take an optimiser step down a loss, whose gradients `replicas` add up if there are any."""
+    learner.optimiser.zero_grad(set_to_none=True)
+    learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    if replicas is not None:
+        replicas.add_gradients(learner.replacement)
+    learner.step()
+
+
+def _first_state(
+    learner: Learner, hooks: TrainingHooks, validate: Callable[[], float]
+) -> BestState:
+    """Resume from a checkpoint; without any, score the network as it is."""
+    resumed = hooks.checkpoints and resume(hooks.checkpoints, learner)
+    if resumed:
+        return resumed
+    score = validate() if hooks.initial_score is None else hooks.initial_score
+    return BestState(0, score, copy_state(learner.replacement))
