@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pbkd.models.student_input import attach_input
 from pbkd.pipeline.block_results import block_result
 from pbkd.pipeline.drop import why_not_tuned
 from pbkd.pipeline.evaluate import evaluate
-from pbkd.pipeline.refine import fine_tune, recalibrate_student
+from pbkd.pipeline.refine import Tuning, fine_tune, recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
 from pbkd.plugin.user_code import is_user_function
 from pbkd.training.finetune_loss import tuning_settings
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from pbkd.training.training_settings import TrainingSettings
 
 
-__all__ = ["Outcome", "finish"]
+__all__ = ["Draft", "Outcome", "complete", "draft_student", "finish", "tune_drafts"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,25 @@ class Outcome:
     notes: tuple[str, ...]
 
 
+@dataclass
+class Draft:
+    """A student before it is written and evaluated.
+
+    Attributes:
+        ctx: Its run.
+        kept: The selected replacements.
+        student: The assembled student, which fine-tuning changes in place.
+        stages: The student after each stage; None for skipped stages.
+        notes: What was decided, a sentence each.
+    """
+
+    ctx: RunContext
+    kept: Selection
+    student: nn.Sequential
+    stages: dict[str, Stage | None]
+    notes: list[str]
+
+
 def finish(ctx: RunContext, kept: Selection) -> Outcome:
     """Train student-fed, assemble, recalibrate, fine-tune, write and evaluate the student.
 
@@ -73,16 +93,64 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
     Raises:
         WorkerError: If the student-fed phase fails.
     """
-    config, task = ctx.planned.config, ctx.task
+    draft = draft_student(ctx, kept)
+    tune_drafts([draft])
+    return complete(draft)
+
+
+def draft_student(ctx: RunContext, kept: Selection) -> Draft:
+    """Train student-fed, assemble and recalibrate a student; raise as `finish`."""
+    config = ctx.planned.config
     kept = train_student_fed(ctx, kept, config.distill.student_fed_epochs)
-    student = assemble(task.chain, kept.accepted)
-    stages, notes = _refine(ctx, student, tuple(kept.accepted))
+    student = assemble(ctx.task.chain, kept.accepted)
+    with ctx.clock.phase("recalibration"):
+        count, batch_size = config.recalibrate_batches, config.batch_size
+        stages, note = recalibrate_student(ctx, student, count, batch_size, tuple(kept.accepted))
+    draft = Draft(ctx, kept, student, {**stages}, [note])
+    draft.stages.setdefault("recalibrated", None)
+    draft.stages["fine-tuned"] = None
+    if not kept.accepted:
+        draft.notes = ["No replacement was accepted: nothing was recalibrated or fine-tuned."]
+    return draft
+
+
+def tune_drafts(drafts: Sequence[Draft]) -> None:
+    """Fine-tune students of one teacher together, each as far as its run asks for it."""
+    with ExitStack() as phases:
+        for draft in drafts:
+            phases.enter_context(draft.ctx.clock.phase("fine-tuning"))
+        tunings = {id(draft): tuning for draft in drafts if (tuning := _tuning(draft))}
+        found = fine_tune([*tunings.values()])
+        results = dict(zip(tunings, found, strict=True))
+        for draft in drafts:
+            if id(draft) in results:
+                draft.stages["fine-tuned"], note = results[id(draft)]
+                draft.notes.append(note)
+
+
+def _tuning(draft: Draft) -> Tuning | None:
+    """Return how a student is fine-tuned; None, with a note, if it needs none."""
+    ctx, accepted = draft.ctx, tuple(draft.kept.accepted)
+    if not accepted:
+        return None
+    stages = [stage for stage in draft.stages.values() if stage is not None]
+    before = max(stages, key=lambda stage: stage.validation)  # the first of equals
+    if reason := why_not_tuned(ctx.task, before, ctx.planned.config.target.max_drop):
+        draft.notes.append(reason)
+        return None
+    return Tuning(ctx, draft.student, before, _settings(ctx), accepted)
+
+
+def complete(draft: Draft) -> Outcome:
+    """Write and evaluate a student that is ready."""
+    ctx, kept, student = draft.ctx, draft.kept, draft.student
+    config, task, notes = ctx.planned.config, ctx.task, draft.notes
     recipe = _recipe(config, task, kept)
     attach_input(student, recipe)
     write_student(ctx.folder / "student", student, recipe, config.plugins)
     if is_user_function(ctx.registry, recipe.teacher["name"]):
         notes += _write_operations(ctx.folder / "student", student, recipe)
-    evaluation = evaluate(ctx, student, stages, tuple(kept.accepted), config.target)
+    evaluation = evaluate(ctx, student, draft.stages, tuple(kept.accepted), config.target)
     has_candidates = len(ctx.plan.blocks) > len({p.block.name for p in ctx.plan.blocks})
     return Outcome(
         student,
@@ -93,31 +161,7 @@ def finish(ctx: RunContext, kept: Selection) -> Outcome:
     )
 
 
-def _refine(
-    ctx: RunContext, student: nn.Module, accepted: Sequence[str]
-) -> tuple[dict[str, Stage | None], list[str]]:
-    """Recalibrate and fine-tune the student in place; return its stages and what happened."""
-    config = ctx.planned.config
-    tuned, notes = None, []
-    with ctx.clock.phase("recalibration"):
-        count, batch_size = config.recalibrate_batches, config.batch_size
-        stages, note = recalibrate_student(ctx, student, count, batch_size, accepted)
-        notes.append(note)
-    with ctx.clock.phase("fine-tuning"):
-        if accepted:
-            before = max(stages.values(), key=lambda stage: stage.validation)  # the first of equals
-            if reason := why_not_tuned(ctx.task, before, config.target.max_drop):
-                notes.append(reason)
-            else:
-                tuned, note = fine_tune(ctx, student, before, _tuning(ctx), accepted)
-                notes.append(note)
-    if not accepted:
-        notes = ["No replacement was accepted: nothing was recalibrated or fine-tuned."]
-    recalibrated = stages.get("recalibrated")
-    return {**stages, "recalibrated": recalibrated, "fine-tuned": tuned}, notes
-
-
-def _tuning(ctx: RunContext) -> TrainingSettings:
+def _settings(ctx: RunContext) -> TrainingSettings:
     config = ctx.planned.config
     batches = {"batch_size": config.batch_size, "seed": config.seed}
     return tuning_settings(ctx.registry, config.finetune, ctx.task, **batches)

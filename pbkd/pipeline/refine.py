@@ -11,13 +11,13 @@ from pbkd.pipeline.student_tuning import tune_on_workers
 from pbkd.runs.assignment import FINE_TUNING, RECALIBRATION, STUDENT
 from pbkd.runs.progress import checkpoint_store
 from pbkd.training.best_state import copy_state
-from pbkd.training.finetune import train_network
+from pbkd.training.finetune import NetworkTraining, train_together
 from pbkd.training.recalibration import recalibrate
 from pbkd.training.training_events import TrainingEvents
 from pbkd.training.training_hooks import TrainingHooks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pbkd.training.training_settings import TrainingSettings
 
 
-__all__ = ["Stage", "fine_tune", "recalibrate_student"]
+__all__ = ["Stage", "Tuning", "fine_tune", "recalibrate_student"]
 
 _UNHELPFUL = (
     " No epoch was better, so the student stays as it was; if the losses rose, lower finetune.lr."
@@ -88,46 +88,74 @@ def recalibrate_student(
     )
 
 
-def fine_tune(
-    ctx: RunContext,
-    student: nn.Module,
-    before: Stage,
-    settings: TrainingSettings,
-    accepted: Collection[str],
-) -> tuple[Stage | None, str]:
-    """Fine-tune the student: on all workers if the plan says so, else in this process.
+@dataclass(frozen=True)
+class Tuning:
+    """The fine-tuning of a student.
 
-    Args:
-        ctx: The run.
+    Attributes:
+        ctx: Its run.
         student: The student; changed in place.
         before: The student as it is.
         settings: Hyperparameters; no epochs to skip the stage.
         accepted: The candidates that are in the student.
+    """
+
+    ctx: RunContext
+    student: nn.Module
+    before: Stage
+    settings: TrainingSettings
+    accepted: Collection[str]
+
+
+def fine_tune(tunings: Sequence[Tuning]) -> list[tuple[Stage | None, str]]:
+    """Fine-tune students of one teacher: on all workers if the plan says so, one after another.
+
+    Else they are trained in this process, together, which gives each what it would become alone.
+
+    Args:
+        tunings: The students, with the same data and batches.
 
     Returns:
-        The student after the best epoch; None if the stage was skipped. And what happened, for the
+        Each student after its best epoch; None if the stage was skipped. And what happened, for the
         report.
     """
-    if not settings.epochs:
-        return None, "Fine-tuning was not asked for."
-    task = ctx.task
+    pending = [tuning for tuning in tunings if tuning.settings.epochs]
+    best = {id(each): found for each, found in zip(pending, _tune(pending), strict=True)}
+    return [
+        _tuned(tuning, best[id(tuning)])
+        if id(tuning) in best
+        else (None, "Fine-tuning was not asked for.")
+        for tuning in tunings
+    ]
+
+
+def _tune(tunings: Sequence[Tuning]) -> list[BestState]:
+    if not tunings:
+        return []
+    ctx = tunings[0].ctx
     if workers := ctx.planned.sharing.get(FINE_TUNING):
-        best = tune_on_workers(ctx, student, before.validation, accepted, workers)
-    else:
-        best = train_network(
-            student,
-            task.data,
-            task.teacher.normalization,
-            settings,
-            teacher=task.feeding,
-            hooks=_hooks(ctx, settings, before.validation),
+        return [
+            tune_on_workers(each.ctx, each.student, each.before.validation, each.accepted, workers)
+            for each in tunings
+        ]
+    task = ctx.task
+    trainings = [
+        NetworkTraining(
+            each.student, each.settings, _hooks(each.ctx, each.settings, each.before.validation)
         )
+        for each in tunings
+    ]
+    return train_together(trainings, task.data, task.teacher.normalization, teacher=task.feeding)
+
+
+def _tuned(tuning: Tuning, best: BestState) -> tuple[Stage, str]:
+    before, settings = tuning.before.validation, tuning.settings
     note = (
-        f"Fine-tuning took {_score_name(task)} from {100 * before.validation:.2f} to"
+        f"Fine-tuning took {_score_name(tuning.ctx.task)} from {100 * before:.2f} to"
         f" {100 * best.score:.2f} %.{_lowered(settings, best)}"
     )
-    unhelpful = _UNHELPFUL if best.score <= before.validation else ""
-    return Stage(copy_state(student), best.score), note + unhelpful
+    unhelpful = _UNHELPFUL if best.score <= before else ""
+    return Stage(copy_state(tuning.student), best.score), note + unhelpful
 
 
 def _lowered(settings: TrainingSettings, best: BestState) -> str:
