@@ -109,7 +109,8 @@ class TargetConfig:
     max_drop: float | None = None
     """Maximum points of accuracy (without labels, of agreement with the teacher) that the whole
     student may lose, at 95 % confidence. A student that keeps it on the validation split is not
-    fine-tuned."""
+    fine-tuned; others are, in two rounds, the second of which only those that do not keep it after
+    the first."""
     block_drop: float = 15.0
     """Maximum points of validation accuracy that a replacement may lose when it is tested alone in
     the teacher; beyond it, the teacher's block stays. Below 100 validation images, the lower end of

@@ -36,18 +36,19 @@ __all__ = ["tune_student"]
 
 
 def tune_student(part: StudentPart, settings: TrainingSettings) -> None:
-    """Fine-tune the student together with all other workers, from its newest checkpoint.
+    """Fine-tune the student for a round, with all other workers, from its newest checkpoint.
 
     The first worker writes checkpoints, the last of which has the result, and records the epochs.
 
     Args:
         part: This worker's part.
-        settings: Hyperparameters.
+        settings: Hyperparameters; the assignment has the epochs.
 
     Raises:
         RunFolderError: There is no readable checkpoint.
     """
     task, workers = part.task, part.assignment.workers
+    begun, epochs = part.assignment.epochs
     student = part.build_student()
     with process_group(task.device, part.rank, len(workers), part.assignment.launch):
         batch = min(settings.batch_size, len(task.data.train))
@@ -62,9 +63,9 @@ def tune_student(part: StudentPart, settings: TrainingSettings) -> None:
             student,
             task.data,
             normalization,
-            replace(settings, replicas=replicas),
+            replace(settings, begun=begun, epochs=epochs, replicas=replicas),
             teacher=task.feeding,
-            hooks=_hooks(part, student, settings.epochs, rows.stop - rows.start),
+            hooks=_hooks(part, student, epochs, rows.stop - rows.start),
         )
 
 

@@ -14,15 +14,45 @@ if TYPE_CHECKING:
 
     from pbkd.config.schema import TargetConfig
     from pbkd.core.scores import PairedChange
-    from pbkd.pipeline.refine import Stage
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["drop_wishes", "why_not_tuned"]
+__all__ = ["drop_wishes", "is_beyond", "is_kept", "loss_sentence", "validation_change"]
+
+
+def validation_change(task: DistillationTask, classes: Tensor) -> PairedChange:
+    """Compare a student with its teacher on the validation split.
+
+    Args:
+        task: Teacher and data.
+        classes: The student's classes of the validation images, int64 (images,).
+    """
+    pair = {"teacher": task.validation_classes, "student": classes}
+    return paired_change(pair, task.data.validation.labels)
+
+
+def is_kept(change: PairedChange, max_drop: float) -> bool:
+    """Return whether at most `max_drop` points are lost, at 95 % confidence."""
+    return -100 * change.interval[0] <= max_drop
+
+
+def is_beyond(change: PairedChange, max_drop: float) -> bool:
+    """Return whether more than `max_drop` points are lost, at 95 % confidence."""
+    return -100 * change.interval[1] > max_drop
+
+
+def loss_sentence(change: PairedChange, split: str) -> str:
+    """Say what a student lost on the images of a split, with the interval."""
+    low, high = (-100 * end for end in reversed(change.interval))
+    lost = f"lost {0 - 100 * change.difference:.2f} points (95 %: {low:.2f} to {high:.2f})"
+    return f"{lost} on {change.images:,} {split} images"
 
 
 def drop_wishes(
-    target: TargetConfig, task: DistillationTask, classes: Mapping[str, Tensor]
+    target: TargetConfig,
+    task: DistillationTask,
+    classes: Mapping[str, Tensor],
+    validation: Tensor | None = None,
 ) -> tuple[Wish, ...]:
     """Compare what the student loses on the test split with what it may lose.
 
@@ -30,6 +60,7 @@ def drop_wishes(
         target: The target.
         task: Teacher and data.
         classes: The classes of `teacher` and `student`, int64 (len(test),) each.
+        validation: The student's classes of the validation images, by which its training ended.
 
     Returns:
         A wish if the target limits the loss. It is kept if the upper end of the 95 % interval is
@@ -38,40 +69,22 @@ def drop_wishes(
     if target.max_drop is None:
         return ()
     change = paired_change(classes, task.data.test.labels)
-    is_met = _most(change) <= target.max_drop
-    what = f"{_loss(change)} on {change.images:,} test images"
-    return (Wish("target.max_drop", target.max_drop, -100 * change.difference, is_met, what),)
+    is_met, advice = is_kept(change, target.max_drop), ""
+    is_open = not is_met and not is_beyond(change, target.max_drop)
+    if is_open:
+        advice = _precision(change)
+    if not is_met and validation is not None:
+        known = validation_change(task, validation)
+        if is_kept(known, target.max_drop):
+            advice += (
+                f" On {known.images:,} validation images it was kept, so that the student was"
+                " trained no further: a lower target.max_drop trains it longer."
+            )
+    what = loss_sentence(change, "test")
+    reached = -100 * change.difference
+    return (Wish("target.max_drop", target.max_drop, reached, is_met, what, is_open, advice),)
 
 
-def why_not_tuned(task: DistillationTask, stage: Stage, max_drop: float | None) -> str | None:
-    """Say why a student needs no fine-tuning, if it loses little enough on the validation split.
-
-    Args:
-        task: Teacher and data.
-        stage: The student, with its classes of the validation images.
-        max_drop: The points that it may lose; None for no limit.
-
-    Returns:
-        A note for the report; None if the student is to be fine-tuned.
-    """
-    if max_drop is None or stage.classes is None:
-        return None
-    validation = task.data.validation
-    teacher = task.predict(task.teacher.network, validation)
-    change = paired_change({"teacher": teacher, "student": stage.classes}, validation.labels)
-    if _most(change) > max_drop:
-        return None
-    return (
-        f"The student needs no fine-tuning: it {_loss(change)} on {change.images:,} validation"
-        " images."
-    )
-
-
-def _most(change: PairedChange) -> float:
-    """Return the points that are lost at most, at 95 % confidence."""
-    return -100 * change.interval[0]
-
-
-def _loss(change: PairedChange) -> str:
-    low, high = (-100 * end for end in reversed(change.interval))
-    return f"lost {-100 * change.difference:.2f} points (95 %: {low:.2f} to {high:.2f})"
+def _precision(change: PairedChange) -> str:
+    half = 50 * (change.interval[1] - change.interval[0])
+    return f" {change.images:,} images tell a loss only to within {half:.2f} points."

@@ -105,7 +105,7 @@ def evaluate(
         },
         wishes=(
             *cost_wishes(target, teacher_result, student_result, len(timed_images(task, target))),
-            *drop_wishes(target, task, classes),
+            *drop_wishes(target, task, classes, _final_classes(stages)),
         ),
     )
 
@@ -136,6 +136,12 @@ def predict_stages(
     student.load_state_dict(finished)
     by_stage = {name: classes[first[name]] if name in first else None for name in stages}
     return classes[first[_FINISHED]], by_stage
+
+
+def _final_classes(stages: Mapping[str, Stage | None]) -> Tensor:
+    """Return the classes of the validation images by the stage that scored best on them."""
+    known = [stage for stage in stages.values() if stage is not None]
+    return max(known, key=lambda stage: stage.validation).classes
 
 
 def _are_equal(state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

@@ -15,9 +15,9 @@ from pbkd.models.student import assemble
 from pbkd.models.student_files import NETWORK, Recipe, write_student
 from pbkd.models.student_input import attach_input
 from pbkd.pipeline.block_results import block_result
-from pbkd.pipeline.drop import why_not_tuned
 from pbkd.pipeline.evaluate import evaluate
-from pbkd.pipeline.refine import Tuning, fine_tune, recalibrate_student
+from pbkd.pipeline.fine_tuning import Tuning, fine_tune
+from pbkd.pipeline.refine import recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
 from pbkd.plugin.user_code import is_user_function
 from pbkd.training.finetune_loss import tuning_settings
@@ -119,26 +119,20 @@ def tune_drafts(drafts: Sequence[Draft]) -> None:
     with ExitStack() as phases:
         for draft in drafts:
             phases.enter_context(draft.ctx.clock.phase("fine-tuning"))
-        tunings = {id(draft): tuning for draft in drafts if (tuning := _tuning(draft))}
-        found = fine_tune([*tunings.values()])
-        results = dict(zip(tunings, found, strict=True))
-        for draft in drafts:
-            if id(draft) in results:
-                draft.stages["fine-tuned"], note = results[id(draft)]
-                draft.notes.append(note)
+        made = [draft for draft in drafts if draft.kept.accepted]
+        found = fine_tune([_tuning(draft) for draft in made])
+        for draft, (stage, note) in zip(made, found, strict=True):
+            draft.stages["fine-tuned"] = stage
+            draft.notes.append(note)
 
 
-def _tuning(draft: Draft) -> Tuning | None:
-    """Return how a student is fine-tuned; None, with a note, if it needs none."""
-    ctx, accepted = draft.ctx, tuple(draft.kept.accepted)
-    if not accepted:
-        return None
+def _tuning(draft: Draft) -> Tuning:
+    """Return how a student is fine-tuned."""
+    ctx = draft.ctx
     stages = [stage for stage in draft.stages.values() if stage is not None]
     before = max(stages, key=lambda stage: stage.validation)  # the first of equals
-    if reason := why_not_tuned(ctx.task, before, ctx.planned.config.target.max_drop):
-        draft.notes.append(reason)
-        return None
-    return Tuning(ctx, draft.student, before, _settings(ctx), accepted)
+    max_drop = ctx.planned.config.target.max_drop
+    return Tuning(ctx, draft.student, before, _settings(ctx), tuple(draft.kept.accepted), max_drop)
 
 
 def complete(draft: Draft) -> Outcome:

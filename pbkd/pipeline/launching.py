@@ -84,11 +84,11 @@ class PhaseEvents:
         self._epochs: set[tuple[str, int]] = set()
 
     @classmethod
-    def of_run(cls, folder: Path, phase: str, forward: Emit) -> PhaseEvents:
-        """Pass on the epochs that a run, if it is resumed, has behind it."""
+    def of_run(cls, folder: Path, phase: str, forward: Emit, begun: int = 0) -> PhaseEvents:
+        """Pass on the epochs after `begun` that a run, if it is resumed, has behind it."""
         events = cls(phase, forward)
         for event in read_events(folder):
-            if isinstance(event, EpochDone):
+            if isinstance(event, EpochDone) and event.epoch > begun:
                 events.see(event)
         return events
 

@@ -16,10 +16,11 @@ from pbkd.models.replacement import read_replacement
 from pbkd.pipeline.block_results import failure_notes
 from pbkd.pipeline.choice import choose
 from pbkd.pipeline.scoring import share_solo_pass
-from pbkd.pipeline.solo_scores import SoloScore, scores_of_pass, solo_scores
+from pbkd.pipeline.solo_scores import SoloScore, pass_over, scores_of_pass
 from pbkd.planning.limits import is_limited
 from pbkd.report.scores import loss_text
 from pbkd.runs.assignment import SCORING
+from pbkd.training.solo_pass import FUSED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,9 +112,10 @@ def _scores(ctx: RunContext, replacements: Mapping[str, nn.Module]) -> dict[str,
     validation, workers = ctx.task.data.validation, ctx.planned.sharing.get(SCORING)
     if workers and replacements:
         found = share_solo_pass(ctx, replacements, workers)
-        scores = scores_of_pass(found, replacements, validation.labels)
     else:
-        scores = solo_scores(ctx.task, replacements, validation)
+        found = pass_over(ctx.task, replacements, validation)
+    ctx.task.know_validation_classes(found[FUSED])
+    scores = scores_of_pass(found, replacements, validation.labels)
     write_json(path, {name: asdict(score) for name, score in scores.items()})
     return scores
 

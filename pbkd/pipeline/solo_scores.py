@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["SoloScore", "scores_of_pass", "solo_scores"]
+__all__ = ["SoloScore", "pass_over", "scores_of_pass", "solo_scores"]
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,15 @@ def solo_scores(
     Returns:
         The score of each candidate.
     """
+    return scores_of_pass(pass_over(task, replacements, split), replacements, split.labels)
+
+
+def pass_over(
+    task: DistillationTask, replacements: Mapping[str, nn.Module], split: Split
+) -> SoloPass:
+    """Make the pass of `solo_pass` over a split, with the arguments of `solo_scores`."""
     batches = sequential_images(split, solo_batch(task))
-    found = solo_pass(task, replacements, map(task.normalize, batches))
-    return scores_of_pass(found, replacements, split.labels)
+    return solo_pass(task, replacements, map(task.normalize, batches))
 
 
 def scores_of_pass(found: SoloPass, names: Iterable[str], labels: Tensor) -> dict[str, SoloScore]:

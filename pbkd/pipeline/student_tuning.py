@@ -37,6 +37,7 @@ def tune_on_workers(
     score: float,
     accepted: Collection[str],
     workers: Sequence[Worker],
+    epochs: tuple[int, int],
 ) -> BestState:
     """Fine-tune the student on several workers, which share every batch.
 
@@ -46,6 +47,7 @@ def tune_on_workers(
         score: Its validation score.
         accepted: The candidates that are in it.
         workers: The workers.
+        epochs: The epochs of earlier rounds, and those with this one.
 
     Returns:
         The best state.
@@ -57,10 +59,10 @@ def tune_on_workers(
     store = checkpoint_store(folder, FINE_TUNING, STUDENT, writer="host")
     if newest_checkpoint(store, student) is None:
         write_start(store, student, score)
-    result = finished_training(store, student)
+    result = finished_training(store, student, epochs[1])
     if result is None:
-        _launch(ctx, accepted, workers)
-        result = finished_training(store, student)
+        _launch(ctx, accepted, workers, epochs)
+        result = finished_training(store, student, epochs[1])
     if result is None:
         launcher = describe_strategy("launcher", ctx.planned.launcher)
         raise WorkerError(f"{launcher} ended, but nobody fine-tuned the student.")
@@ -69,7 +71,12 @@ def tune_on_workers(
     return result
 
 
-def _launch(ctx: RunContext, accepted: Collection[str], workers: Sequence[Worker]) -> None:
+def _launch(
+    ctx: RunContext,
+    accepted: Collection[str],
+    workers: Sequence[Worker],
+    epochs: tuple[int, int],
+) -> None:
     assignment = Assignment(
         phase=FINE_TUNING,
         start="",
@@ -77,6 +84,8 @@ def _launch(ctx: RunContext, accepted: Collection[str], workers: Sequence[Worker
         schedule=Schedule(((Job((STUDENT,)),),) * len(workers), feed="relay"),
         blocks=candidate_blocks(ctx.plan, accepted),
         builders=candidate_builders(ctx.plan, accepted),
+        part=epochs[0],
+        epochs=epochs,
     )
-    progress = PhaseEvents.of_run(ctx.folder, FINE_TUNING, ctx.log.forward)
+    progress = PhaseEvents.of_run(ctx.folder, FINE_TUNING, ctx.log.forward, epochs[0])
     launch_assignment(ctx, assignment, progress.see)

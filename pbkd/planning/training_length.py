@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["TrainingLength", "training_length"]
+__all__ = ["TrainingLength", "training_length", "tuning_rounds"]
 
 _SCALE = 800.0
 _BLOCKWISE_SHARE = 0.2
@@ -52,3 +52,16 @@ def training_length(images: int, steps: int, depth: int, parameters: int) -> Tra
         teacher_fed=max(1, round(_BLOCKWISE_SHARE * epochs), -(-blockwise // steps)),
         fine_tuning=max(1, round(epochs), -(-tuning // steps)),
     )
+
+
+def tuning_rounds(epochs: int) -> tuple[int, ...]:
+    """Divide fine-tuning into rounds, after each of which it may end.
+
+    Args:
+        epochs: The epochs.
+
+    Returns:
+        The epochs after which each round ends: a quarter of them, and all.
+    """
+    first = max(1, round(epochs / 4))
+    return (first, epochs) if first < epochs else (epochs,)

@@ -61,7 +61,9 @@ class Assignment:
         builders: The candidates to train or to score, or those that are in the student: by their
             names the builder of each, with its options.
         networks: The names of the whole networks to score: `teacher`, and states of the student.
-        part: How often the phase was split anew before.
+        part: How often the phase was split anew before; of fine-tuning, the epochs of
+            earlier rounds.
+        epochs: Of fine-tuning, the epochs of earlier rounds, and those with this one.
     """
 
     phase: str
@@ -76,6 +78,7 @@ class Assignment:
     builders: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     networks: tuple[str, ...] = ()
     part: int = 0
+    epochs: tuple[int, int] = (0, 0)
 
     @property
     def launch(self) -> str:
@@ -136,6 +139,7 @@ class _Record(ScheduleRecord):
     builders: Mapping[str, dict[str, Any]]
     networks: tuple[str, ...]
     part: int
+    epochs: tuple[int, int]
     blocks: tuple[Block, ...]
 
 
@@ -152,6 +156,7 @@ def write_assignment(folder: Path, assignment: Assignment) -> None:
         "builders": dict(assignment.builders),
         "networks": assignment.networks,
         "part": assignment.part,
+        "epochs": assignment.epochs,
         "blocks": [asdict(block) for block in assignment.blocks.values()],
     }
     write_json(folder / "assignment.json", data)
@@ -176,4 +181,5 @@ def read_assignment(folder: Path) -> Assignment:
         builders=record.builders,
         networks=record.networks,
         part=record.part,
+        epochs=record.epochs,
     )

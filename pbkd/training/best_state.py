@@ -29,6 +29,8 @@ __all__ = [
     "write_start",
 ]
 
+_CLASSES = "classes"
+
 
 @dataclass
 class BestState:
@@ -38,6 +40,9 @@ class BestState:
         epochs: Epochs that have been trained.
         score: Its validation score.
         state: Parameters and buffers.
+        epoch: The epoch that ended with it, counted from 1; 0 for the state before the first.
+        classes: Its classes of the validation images, int64 (images,); None before the first epoch
+            that was better than the beginning.
         start: The loss of the first batch; None before it.
         rate: The factor by which the learning rate was lowered.
     """
@@ -45,14 +50,17 @@ class BestState:
     epochs: int
     score: float
     state: dict[str, Tensor]
+    epoch: int = 0
+    classes: Tensor | None = None
     start: float | None = None
     rate: float = 1.0
 
-    def see_epoch(self, score: float, network: nn.Module) -> None:
+    def see_epoch(self, score: float, classes: Tensor | None, network: nn.Module) -> None:
         """Count an epoch that ended with this score, and copy the network if it is the best."""
+        self.epochs += 1
         if score > self.score:
             self.score, self.state = score, copy_state(network)
-        self.epochs += 1
+            self.epoch, self.classes = self.epochs, classes
 
 
 def copy_state(network: nn.Module) -> dict[str, Tensor]:
@@ -79,22 +87,24 @@ def write_progress(store: CheckpointStore, learner: Learner, best: BestState) ->
 
 
 def write_finished(store: CheckpointStore, best: BestState) -> None:
-    """Write the checkpoint after the last epoch, which `finished_training` reads."""
+    """Write the checkpoint after the last epoch of a round, which `finished_training` reads."""
     store.write(best.epochs, *_record(best, ended=True))
 
 
-def finished_training(store: CheckpointStore, network: nn.Module) -> BestState | None:
+def finished_training(store: CheckpointStore, network: nn.Module, epochs: int) -> BestState | None:
     """Read how a training ended.
 
     Args:
         store: Its checkpoints.
         network: A network with tensors of the same names and shapes.
+        epochs: Its epochs, with all earlier rounds.
 
     Returns:
         Its best state; None if the training is not over.
     """
     tensors, facts = newest_checkpoint(store, network) or ({}, {})
-    return _best(tensors, facts) if facts.get("ended") else None
+    is_over = facts.get("ended") and facts["epochs"] >= epochs
+    return _best(tensors, facts) if is_over else None
 
 
 def resume(store: CheckpointStore, learner: Learner) -> BestState | None:
@@ -106,7 +116,7 @@ def resume(store: CheckpointStore, learner: Learner) -> BestState | None:
     best = _best(tensors, facts)
     if "optimiser" in facts:
         restore(tensors, facts, learner)
-    else:  # before the first epoch, or after the last one
+    else:  # before the first epoch of a round, or after the last one
         learner.replacement.load_state_dict(best.state)
     return best
 
@@ -114,10 +124,13 @@ def resume(store: CheckpointStore, learner: Learner) -> BestState | None:
 def _record(best: BestState, *, ended: bool) -> tuple[dict[str, Tensor], Facts]:
     """Return what a checkpoint says of the best state."""
     tensors = {f"best.{name}": tensor for name, tensor in best.state.items()}
+    if best.classes is not None:
+        tensors[_CLASSES] = best.classes
     layout = _layout(best.state)
     return tensors, {
         "epochs": best.epochs,
         "best": best.score,
+        "best_epoch": best.epoch,
         "start": best.start,
         "rate": best.rate,
         "layout": layout,
@@ -126,8 +139,15 @@ def _record(best: BestState, *, ended: bool) -> tuple[dict[str, Tensor], Facts]:
 
 
 def _best(tensors: Mapping[str, Tensor], facts: Facts) -> BestState:
-    state = tensors_below(tensors, "best.")
-    return BestState(facts["epochs"], facts["best"], state, facts["start"], facts["rate"])
+    return BestState(
+        facts["epochs"],
+        facts["best"],
+        tensors_below(tensors, "best."),
+        facts["best_epoch"],
+        tensors.get(_CLASSES),
+        facts["start"],
+        facts["rate"],
+    )
 
 
 def newest_checkpoint(

@@ -95,6 +95,13 @@ class DistillationTask:
         return self.predict(self.teacher.network, test) if self.data.labelled else test.labels
 
     @cached_property
+    def validation_classes(self) -> Tensor:
+        """The teacher's class of every validation image, int64 (images,); predicted once."""
+        validation = self.data.validation
+        labelled = self.data.labelled
+        return self.predict(self.teacher.network, validation) if labelled else validation.labels
+
+    @cached_property
     def sample(self) -> tuple[Split, Tensor]:
         """Some test images, drawn from all over the split, and the teacher's class of each.
 
@@ -107,6 +114,11 @@ class DistillationTask:
             return test, self.teacher_classes
         some = Subset(test, fixed_permutation(len(test))[:count].sort().values)
         return some, self.predict(self.teacher.network, some)
+
+    def know_validation_classes(self, classes: Tensor) -> None:
+        """Take over the teacher's class of every validation image, unless they are its labels."""
+        if self.data.labelled:
+            self.__dict__["validation_classes"] = classes
 
     def know_teacher_classes(self, classes: Tensor) -> None:
         """Take over the teacher's class of every test image, which other processes predicted."""

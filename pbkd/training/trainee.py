@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd.data.batching import steps_per_epoch
-from pbkd.models.accuracy import accuracy, share_correct
+from pbkd.models.accuracy import predict_classes, share_correct
 from pbkd.training.best_state import BestState, copy_state, resume
 from pbkd.training.checkpoint import is_checkpoint_due
 from pbkd.training.learner import new_learner
@@ -73,12 +73,16 @@ class Trainee:
         settings, network = training.settings, training.network
         self.training = training
         self._steps = steps_per_epoch(data.train, settings.batch_size)
-        self._learner = _learner(network, settings, settings.epochs * self._steps)
+        steps = (settings.epochs - settings.begun) * self._steps
+        self._learner = _learner(network, settings, steps)
         self._objective = objective(settings, is_taught=teacher is not None, labelled=data.labelled)
         self._validate = partial(
             _validate, network, data.validation, normalization, settings.replicas
         )
-        self.best = _first_state(self._learner, training.hooks, self._validate)
+        self._split = data.validation
+        self.best = _first_state(self._learner, training.hooks, self._split, self._validate)
+        if self.best.rate != 1 and self.best.epochs == settings.begun:  # lowered in earlier rounds
+            self._learner = _at_lower_rate(network, settings, self.best, self._steps)
         self._pace = training.hooks.start_pace(self.best.epochs, self._steps)
         self._is_over = False
 
@@ -117,14 +121,16 @@ class Trainee:
         how, watch = self._how, self._watch
         total = math.nan if how else float(replicas.sum(self._total) if replicas else self._total)
         best.start = watch.start if watch else None
-        score = best.score if how else self._validate()
+        classes = None if how else self._validate()
+        score = best.score if classes is None else share_correct(classes, self._split)
         if watch and (how := how or _explosion(total / self._steps, score, best.score)):
             settings = self.training.settings
-            self._learner = _start_again(self.training.network, settings, best, self._steps)
+            best.rate *= _LOWER
+            self._learner = _at_lower_rate(self.training.network, settings, best, self._steps)
             self._pace = hooks.start_again(how, best, self._learner, self._steps)
             return
         hooks.epoch_finished(best.epochs, total / self._steps, score)
-        best.see_epoch(score, self.training.network)
+        best.see_epoch(score, classes, self.training.network)
         if is_checkpoint_due(best.epochs, self.training.settings.epochs, self._steps):
             hooks.keep(best, self._learner)
 
@@ -138,16 +144,15 @@ def _explosion(loss: float, score: float, best: float) -> str | None:
     return None
 
 
-def _start_again(
+def _at_lower_rate(
     network: nn.Module, settings: TrainingSettings, best: BestState, steps: int
 ) -> Learner:
-    """Return to the best state, at the present place in the schedule of a lower rate."""
-    best.rate *= _LOWER
+    """Return to the best state, at the present place in the schedule of its lower rate."""
     network.load_state_dict(best.state)
     rate = replace(settings.optimisation, lr=settings.optimisation.lr * best.rate)
-    all_steps = settings.epochs * steps
+    all_steps = (settings.epochs - settings.begun) * steps
     learner = _learner(network, replace(settings, optimisation=rate), all_steps)
-    learner.skip_to(best.epochs * steps, all_steps)
+    learner.skip_to((best.epochs - settings.begun) * steps, all_steps)
     return learner
 
 
@@ -162,11 +167,12 @@ def _validate(
     split: Split,
     normalization: Normalization,
     replicas: ReplicaGroup | None,
-) -> float:
+) -> Tensor:
+    """Predict the class of every image, int64 (images,)."""
+    if replicas is not None:
+        return predict_together(network, split, normalization, replicas)
     device = next(network.parameters()).device
-    if replicas is None:
-        return accuracy(network, split, normalization, device=device)
-    return share_correct(predict_together(network, split, normalization, replicas), split)
+    return predict_classes(network, split, normalization, device=device)
 
 
 def take_step(learner: Learner, loss: Tensor, replicas: ReplicaGroup | None) -> None:
@@ -179,11 +185,13 @@ def take_step(learner: Learner, loss: Tensor, replicas: ReplicaGroup | None) -> 
 
 
 def _first_state(
-    learner: Learner, hooks: TrainingHooks, validate: Callable[[], float]
+    learner: Learner, hooks: TrainingHooks, split: Split, validate: Callable[[], Tensor]
 ) -> BestState:
     """Resume from a checkpoint; without any, score the network as it is."""
     resumed = hooks.checkpoints and resume(hooks.checkpoints, learner)
     if resumed:
         return resumed
-    score = validate() if hooks.initial_score is None else hooks.initial_score
+    score = hooks.initial_score
+    if score is None:
+        score = share_correct(validate(), split)
     return BestState(0, score, copy_state(learner.replacement))

@@ -21,7 +21,7 @@ class TrainingSettings:
     """Hyperparameters of `train_network`.
 
     Attributes:
-        epochs: Passes over the training split.
+        epochs: Passes over the training split, with all earlier rounds.
         optimisation: Optimiser, learning rate and its schedule, weight decay.
         batch_size: Images per step.
         seed: What the order of images and their augmentation depend on.
@@ -29,6 +29,8 @@ class TrainingSettings:
             it is cross-entropy with the labels.
         dtype: What the network computes in, under autocast.
         replicas: The workers that share every batch; None if this process trains alone.
+        begun: The epochs of earlier rounds, after which the network is trained further, with a
+            schedule of the learning rate for the others alone.
     """
 
     epochs: int
@@ -38,3 +40,4 @@ class TrainingSettings:
     loss: AppliedLoss | None = None
     dtype: torch.dtype = torch.float32
     replicas: ReplicaGroup | None = None
+    begun: int = 0

@@ -187,6 +187,17 @@ def test_a_student_that_loses_little_enough_is_not_fine_tuned(tmp_path: Path) ->
     assert result.wishes[0].reached == -100 * result.change.difference
 
 
+def test_fine_tuning_stops_after_the_round_that_is_enough(tmp_path: Path) -> None:
+    low_rank = "builder={name: low-rank, share: 0.15}", "distill.student_fed_epochs=0"
+    tuning = "finetune.epochs=5", "finetune.lr=0.003", "batch_size=16", "target.max_drop=40"
+    result = compressed(tmp_path, *low_rank, *tuning)
+    (note,) = (note for note in result.notes if "Fine-tuning took" in note)
+    found = re.search(r"It stopped after 1 of 5 epochs: the student lost (\S+) points ", note)
+    assert found, note
+    assert float(found[1]) < 40
+    assert result.wishes[0].is_met
+
+
 def test_candidates_that_were_rejected_leave_the_cheapest_with_a_note(tmp_path: Path) -> None:
     result = compressed(tmp_path, "target.macs=0.13", "target.block_drop=1")
     assert any("cannot keep the target's limits" in note for note in result.notes)

@@ -38,7 +38,7 @@ class Predicting:
 def _stage(student: nn.Module, scale: float) -> Stage:
     state = copy_state(student)
     first = next(name for name, tensor in state.items() if tensor.is_floating_point())
-    return Stage({**state, first: scale * state[first]}, 0.0)
+    return Stage({**state, first: scale * state[first]}, 0.0, torch.zeros(0))
 
 
 def test_stages_with_the_same_weights_are_predicted_once(digits: DistillationTask) -> None:

@@ -10,8 +10,9 @@ from pbkd_soft_target import SoftTarget
 from pbkd_synthetic import SyntheticSource
 from torch import Tensor, nn
 
+from pbkd.data.batching import shuffled_batches
 from pbkd.data.normalization import Normalization
-from pbkd.models.accuracy import accuracy
+from pbkd.models.accuracy import accuracy, share_correct
 from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.checkpoint import CheckpointStore
 from pbkd.training.finetune import train_network
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pbkd.data.datasets import Dataset
+    from pbkd.training.throughput import Pace
 
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -149,3 +151,58 @@ def test_a_score_that_is_known_is_not_measured_again(data: Dataset) -> None:
     best = train_network(network, data, NORMALIZATION, _settings(epochs=1), hooks=hooks)
     assert best.score == 1.0
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+
+
+def test_a_round_goes_on_from_the_best_state_with_a_schedule_of_its_own(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pbkd.training.checkpoint.STEPS_BETWEEN", 1)
+    whole, apart = _network(), _network()
+    begun: list[int] = []
+
+    def pace(epoch: int, _steps: int) -> Pace:
+        begun.append(epoch)
+        return iter
+
+    hooks = TrainingHooks(checkpoints=CheckpointStore(tmp_path, "student"), start_pace=pace)
+    train_network(whole, data, NORMALIZATION, _settings(epochs=1), hooks=hooks)
+    apart.load_state_dict(whole.state_dict())
+    best = train_network(whole, data, NORMALIZATION, _settings(epochs=3, begun=1), hooks=hooks)
+    assert best.epochs == 3
+    assert begun == [0, 1]
+    # Only the order of the images tells it from a training of two epochs.
+    monkeypatch.setattr(
+        "pbkd.training.finetune.shuffled_batches",
+        lambda *args, epoch, **options: shuffled_batches(*args, epoch=epoch + 1, **options),
+    )
+    train_network(apart, data, NORMALIZATION, _settings(epochs=2))
+    assert all(torch.equal(whole.state_dict()[n], t) for n, t in apart.state_dict().items())
+
+
+def test_a_round_that_is_stopped_is_resumed_to_the_same_state(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pbkd.training.checkpoint.STEPS_BETWEEN", 1)
+    states = []
+    for stops in (False, True):
+        network = _network()
+        hooks = TrainingHooks(checkpoints=CheckpointStore(tmp_path / str(stops), "student"))
+        train_network(network, data, NORMALIZATION, _settings(epochs=1), hooks=hooks)
+        settings = _settings(epochs=4, begun=1)
+        if stops:
+            with pytest.raises(KeyboardInterrupt):
+                train_network(
+                    network, data, NORMALIZATION, settings,
+                    hooks=replace(hooks, epoch_finished=_stop_after_three),
+                )  # fmt: skip
+            network = _network()
+        best = train_network(network, data, NORMALIZATION, settings, hooks=hooks)
+        assert best.classes is not None
+        assert share_correct(best.classes, data.validation) == best.score
+        states.append(network.state_dict())
+    assert all(torch.equal(states[0][name], tensor) for name, tensor in states[1].items())
+
+
+def _stop_after_three(epoch: int, _loss: float, _score: float) -> None:
+    if epoch == 2:
+        raise KeyboardInterrupt
