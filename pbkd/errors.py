@@ -149,13 +149,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"{hint} Known: {', '.join(names) or 'none'}."
 
 
+_NO_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error is a failed allocation: an accelerator's, torch's or Python's.
 
-    torch has an exception type for the first kind only.
+    torch has an exception type for most of an accelerator's; its libraries (cuDNN, cuBLAS), MPS and
+    the CPU only say so in the message.
     """
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
+        or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY))
     )

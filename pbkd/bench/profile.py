@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from pbkd.bench.rig import build_rigs
@@ -83,6 +84,12 @@ def _activities() -> list[ProfilerActivity]:
 
 
 def _self_time(event: Any) -> float:
-    """Return the microseconds on the accelerator if there is one, otherwise on the CPU."""
-    time: float = event.self_device_time_total if torch.cuda.is_available() else 0.0
-    return time or (0.0 if torch.cuda.is_available() else event.self_cpu_time_total)
+    """Return the microseconds on the accelerator if there is one, otherwise on the CPU.
+
+    An accelerator's kernels are events as well, whose time their operation has already.
+    """
+    if not torch.cuda.is_available():
+        time: float = event.self_cpu_time_total
+    else:
+        time = event.self_device_time_total if event.device_type == DeviceType.CPU else 0.0
+    return time

@@ -104,7 +104,9 @@ def build_rigs(
     builder = registry.create("builder", preset.builder)
     blocks = describe_blocks(chain, images[0][:1], names)
     proposals = [propose(builder, chain[block.position], block, 0) for block in blocks]
-    replacements = {p.block.name: p.replacement for p in proposals if p.replacement is not None}
+    replacements = {
+        p.block.name: p.replacement.to(device) for p in proposals if p.replacement is not None
+    }
     trained = {block.name: block for block in blocks if block.name in replacements}
     plain = {
         name: copy.deepcopy(r).to(memory_format=torch.contiguous_format)
@@ -138,8 +140,11 @@ def build_rigs(
 
 def calibrate(network: nn.Module, images: Tensor) -> None:
     """Set a network's BatchNorm statistics from a batch, so that activations keep their scale."""
-    for norm in network.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            norm.momentum = None
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None
     with torch.no_grad():
         network.train()(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

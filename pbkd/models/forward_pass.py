@@ -183,6 +183,10 @@ def _equal(first: Any, other: Any) -> bool:
     """Whether all tensors of two outputs are equal, but for rounding."""
     pairs = zip(tensors_in(first).values(), tensors_in(other).values(), strict=True)
     return all(
-        a.shape == b.shape and torch.allclose(a.double(), b.double(), 1e-4, 1e-6, equal_nan=True)
+        a.shape == b.shape and torch.allclose(_wide(a), _wide(b), 1e-4, 1e-6, equal_nan=True)
         for a, b in pairs
     )
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.cpu().double()  # on the CPU: not every accelerator has float64

@@ -124,7 +124,7 @@ def _epoch_batches(
         phase="fit",
     )
     for images, labels in batches:
-        yield normalization.apply(images, device), labels.to(device)
+        yield normalization.apply(images, device), labels.to(device, non_blocking=True)
 
 
 def trial_step(

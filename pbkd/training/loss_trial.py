@@ -127,4 +127,5 @@ def _rows(context: LossContext | None, rows: slice) -> LossContext | None:
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
-    return torch.allclose(one.double(), other.double(), rtol=_TOLERANCE, atol=1e-6)
+    one, other = one.cpu().double(), other.cpu().double()  # not every accelerator has float64
+    return torch.allclose(one, other, rtol=_TOLERANCE, atol=1e-6)

@@ -10,7 +10,7 @@ from pbkd.core.blocks import candidate_of
 from pbkd.training.soft_targets import soft_target_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor, nn
 
@@ -51,19 +51,29 @@ def solo_pass(
         replacement.eval()
     classes: dict[str, list[Tensor]] = {FUSED: []}
     classes |= {f"classes.{name}": [] for name in replacements}
-    divergences: dict[str, list[float]] = {f"divergence.{name}": [] for name in replacements}
+    divergences: dict[str, list[Tensor]] = {f"divergence.{name}": [] for name in replacements}
+    images: list[int] = []
     for batch in batches:
         logits, swapped = _swapped(task, replacements, batch)
         classes[FUSED].append(logits.argmax(1))
         for name, other in swapped.items():
             classes[f"classes.{name}"].append(other.argmax(1))
-            loss = float(soft_target_loss(other, logits, 1.0))
-            divergences[f"divergence.{name}"].append(len(batch) * loss)
-    empty = torch.zeros(0, dtype=torch.int64)
+            divergences[f"divergence.{name}"].append(soft_target_loss(other, logits, 1.0))
+        images.append(len(batch))
     return {
-        **{name: torch.cat(some).cpu() if some else empty for name, some in classes.items()},
-        **{name: torch.tensor(some, dtype=torch.float64) for name, some in divergences.items()},
+        **{name: _on_cpu(torch.cat, some, torch.int64) for name, some in classes.items()},
+        **{
+            name: _on_cpu(torch.stack, some, torch.float64) * torch.tensor(images)
+            for name, some in divergences.items()
+        },
     }
+
+
+def _on_cpu(
+    join: Callable[[list[Tensor]], Tensor], parts: list[Tensor], dtype: torch.dtype
+) -> Tensor:
+    """Join what a device computed batch by batch, and wait for it only then."""
+    return (join(parts).cpu() if parts else torch.zeros(0)).to(dtype)
 
 
 def _swapped(

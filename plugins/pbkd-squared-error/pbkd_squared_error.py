@@ -44,6 +44,12 @@ def _mean_square(x: Tensor) -> Tensor:
     return norm.square() / x.numel()
 
 
+def _square_sums(x: Tensor) -> Tensor:
+    """Return the sum of squares of each row, in float32 at least: float16 would overflow."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return wide.square().flatten(1).sum(1)
+
+
 @dataclass(frozen=True)
 class SquaredError:
     """Mean squared error, as in the paper (arXiv 2012.03096)."""
@@ -78,8 +84,8 @@ class RelativeSquaredErrorPerSample:
 
     def error(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the mean over the rows of squared difference over squared target."""
-        error = (output - target).square().flatten(1).sum(1)
-        return (error / target.square().flatten(1).sum(1).clamp_min(_TINY)).mean()
+        error = _square_sums(output - target)
+        return (error / _square_sums(target).clamp_min(_TINY)).mean()
 
 
 @hookimpl

@@ -71,5 +71,12 @@ def test_the_squared_error_is_torchs_and_its_gradient_lies_in_memory_as_the_outp
         torch.autograd.grad(value, output)
 
 
+@pytest.mark.parametrize("loss", register_losses(), ids=lambda loss: loss.name)
+def test_in_half_precision_no_sum_overflows(loss: type[Loss]) -> None:
+    output = torch.full((2, 64, 40, 40), 2.0, dtype=torch.float16)
+    target = torch.full((2, 64, 40, 40), 1.0, dtype=torch.float16)
+    assert apply_loss(loss(), output, target).item() == pytest.approx(1)
+
+
 def test_they_are_registered() -> None:
     assert [loss.name for loss in register_losses()] == ["nmse", "nmse-per-sample", "mse"]
