@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from pbkd.config.schema import DistillConfig, RunConfig
+from pbkd.models.asked_builders import AskedBuilder
 from pbkd.models.chain import describe_blocks, freeze, fuse_batchnorm
 from pbkd.models.partition import pick_partitioner
-from pbkd.models.replacement import propose, replaceable
+from pbkd.models.proposal import propose
+from pbkd.models.replacement import replaceable
 from pbkd.models.teacher import build_network
 from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.distill import train_job
@@ -101,9 +103,9 @@ def build_rigs(
     calibrate(network, images[0])
     chain = pick_partitioner(registry, {"name": "auto"}, freeze(network)).partition(network)
     names = replaceable(chain, RunConfig().keep)
-    builder = registry.create("builder", preset.builder)
+    asked = AskedBuilder(preset.builder, registry.create("builder", preset.builder))
     blocks = describe_blocks(chain, images[0][:1], names)
-    proposals = [propose(builder, chain[block.position], block, 0) for block in blocks]
+    proposals = [propose(asked, chain[block.position], block, 0) for block in blocks]
     replacements = {
         p.block.name: p.replacement.to(device) for p in proposals if p.replacement is not None
     }

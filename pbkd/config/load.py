@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from pbkd.config.checks import RUN_BOUNDS, check_values
 from pbkd.config.declared import as_declared, without_paths
 from pbkd.config.literal_text import escape, unescape
-from pbkd.config.options import named_choice
+from pbkd.config.options import named_builder, named_choice
 from pbkd.config.schema import CHOICES, LEFT_BY_PLUGINS, LISTS, STRATEGIES, RunConfig
 from pbkd.config.yaml_files import read_yaml
 from pbkd.config.yaml_values import MOST_LEVELS, dump, read_argument, structure
@@ -60,14 +60,20 @@ def load_config(
             range, or two plugins provide a strategy for one slot and the overrides select neither.
     """
     layer = read_yaml(file) if isinstance(file, Path) else file
-    config = merge_layer(RunConfig(), layer) if layer else RunConfig()
+    config = _layered(RunConfig(), layer) if layer else RunConfig()
     user_layer = {**_expand_choices(options or {}), **read_overrides(overrides)}
     if plugins:
-        config = merge_layer(config, _plugin_layer(plugins, user_layer, config))
+        config = _layered(config, _plugin_layer(plugins, user_layer, config))
     if user_layer:
-        config = merge_layer(config, user_layer)
+        config = _layered(config, user_layer)
     config.plugins = list(dict.fromkeys([*config.plugins, *plugins]))
     check_values(config, RUN_BOUNDS)
+    return config
+
+
+def _layered(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
+    config = merge_layer(config, layer)
+    config.builder = named_builder(config.builder)
     return config
 
 

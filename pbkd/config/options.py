@@ -17,6 +17,7 @@ from omegaconf.errors import MissingMandatoryValue
 from pbkd.config.annotations import resolve_annotation
 from pbkd.config.declared import as_declared, without_paths
 from pbkd.config.literal_text import escape, unescape
+from pbkd.config.schema import AUTO, DEFAULT_BUILDER
 from pbkd.errors import ConfigError, PluginError, did_you_mean, first_line, one_line
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "choice_options",
     "choice_text",
     "declared_options",
+    "named_builder",
     "named_choice",
     "option_types",
     "typed_options",
@@ -41,6 +43,15 @@ __all__ = [
 def named_choice(entry: Any) -> dict[str, Any]:
     """Return an entry of a list of choices, a name or a mapping, as a mapping with a `name`."""
     return entry if isinstance(entry, dict) else {"name": entry}
+
+
+def named_builder(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return the choice of the builder: options of `auto` are those of the default builder."""
+    return (
+        {**choice, "name": DEFAULT_BUILDER}
+        if choice["name"] == AUTO and len(choice) > 1
+        else choice
+    )
 
 
 def choice_options(choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "AUTO",
     "CHOICES",
+    "DEFAULT_BUILDER",
     "LEFT_BY_PLUGINS",
     "LISTS",
     "STRATEGIES",
@@ -38,6 +40,10 @@ LEFT_BY_PLUGINS = ("finetune.loss",)
 """Keys that `--plugin` does not set: a plugin's loss is for the blockwise phases."""
 CHOICES = ("teacher", *STRATEGIES, "optimiser", "schedule")
 """Keys that hold a choice: a mapping of `name` and the options below that name."""
+AUTO = "auto"
+"""The name by which pbkd chooses itself."""
+DEFAULT_BUILDER = "low-rank"
+"""The builder that `auto` asks first, and whose options `builder` has where it has no name."""
 
 
 def _choice(name: str) -> Any:
@@ -141,8 +147,11 @@ class RunConfig:
     partitioner: dict[str, Any] = _choice("auto")
     """The partitioner, which cuts the teacher into blocks; `auto` uses the first installed one that
     accepts the network, with `fx`, which accepts any, as the fallback."""
-    builder: dict[str, Any] = _choice("low-rank")
-    """The builder of the replacements."""
+    builder: dict[str, Any] = _choice("auto")
+    """The builder of the replacements; `auto` asks `low-rank` for each block, then the other
+    builders that offer several sizes, with those for any block, such as `inverted-residual`, last,
+    and takes the first replacement that is cheaper. Options without a name belong to
+    `low-rank`."""
     scheduler: dict[str, Any] = _choice("auto")
     """The scheduler, which assigns blocks to workers; `auto` uses the installed one whose schedule
     is predicted to be fastest."""
@@ -156,7 +165,8 @@ class RunConfig:
     candidates: list[Any] | None = None
     """Additional builders, as mappings of a `name` and options. Every block is trained with each of
     them in the same teacher pass, and the target's limits select one per block. null: if the target
-    limits the cost and `builder` has no options, the other sizes that the builder offers."""
+    limits the cost and `builder` has no options, all sizes that the builder offers; with `auto`
+    all sizes of all builders that fit the block."""
     target: TargetConfig = field(default_factory=TargetConfig)
     """What the student may cost, and lose."""
     plugins: list[str] = field(default_factory=list)

@@ -13,7 +13,7 @@ from pbkd.models.chain import describe_blocks
 from pbkd.plugin.signatures import accepts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from torch import Tensor, nn
 
@@ -43,7 +43,7 @@ def takes_calibration(builder: BlockBuilder) -> bool:
 
 
 def with_calibration(
-    builders: Sequence[BlockBuilder],
+    builders: Iterable[BlockBuilder],
     chain: nn.Sequential,
     blocks: Sequence[Block],
     images: Callable[[], Tensor],

@@ -1,4 +1,4 @@
-"""Replacements: building, checks, comparison with their block, initial weights."""
+"""Replacements: building, checks, initial weights."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import copy
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from pbkd.config.options import named_choice
 from pbkd.core.plain_data import to_plain
 from pbkd.core.process import thread_count
 from pbkd.core.seeding import derive_seed
 from pbkd.errors import PLUGIN_FAILURES, PluginError, first_line
 from pbkd.models.calibration import checksum, takes_calibration
-from pbkd.models.metrics import ModuleSize, module_size, parameters
+from pbkd.models.metrics import parameters
 from pbkd.models.weights import fingerprint, fit_weights, read_weights
 from pbkd.plugin.attribution import describe_failure, describe_strategy
 from pbkd.protocols import Built
@@ -29,46 +27,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pbkd.core.blocks import Block
-    from pbkd.plugin.registry import Registry
     from pbkd.protocols import BlockBuilder
 
 
 __all__ = [
-    "Proposal",
     "build_replacement",
-    "builder_choices",
-    "create_builders",
     "is_kept",
     "options_fault",
-    "other_sizes",
-    "propose",
     "read_replacement",
     "replaceable",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proposal:
-    """A block with its replacement, or with the reason why it keeps the teacher's segment.
-
-    Attributes:
-        block: The block.
-        replacement: Its replacement; None if it keeps the teacher's segment.
-        reason: Why it does; None with a replacement.
-        before: The size of the teacher's segment.
-        after: The size of the replacement, or of the segment that is kept.
-        options: The builder's options that give a replacement of the same shapes, beside the
-            configured ones.
-        seconds: Seconds of building it again, as each worker does; 0 if that was not measured.
-    """
-
-    block: Block
-    replacement: nn.Module | None
-    reason: str | None
-    before: ModuleSize
-    after: ModuleSize
-    options: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 def is_kept(name: str, patterns: Sequence[str]) -> bool:
@@ -83,30 +51,6 @@ def replaceable(chain: nn.Sequential, keep: Sequence[str]) -> list[str]:
         for name, segment in chain.named_children()
         if parameters(segment) and not is_kept(name, keep)
     ]
-
-
-def builder_choices(builder: dict[str, Any], candidates: Sequence[Any]) -> list[dict[str, Any]]:
-    """List the choices of all builders of a run.
-
-    Args:
-        builder: The configuration's `builder`.
-        candidates: The configuration's `candidates`: names, or names with options.
-
-    Returns:
-        A name with options each: `builder` first.
-    """
-    return [builder, *map(named_choice, candidates)]
-
-
-def other_sizes(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """List the choices of a builder that give larger and smaller replacements than its defaults."""
-    builder = registry.strategies["builder"].get(name)
-    return [{"name": name, **options} for options in getattr(builder, "sizes", ())]
-
-
-def create_builders(registry: Registry, choices: Sequence[dict[str, Any]]) -> list[BlockBuilder]:
-    """Create the builders of `builder_choices`."""
-    return [registry.create("builder", choice) for choice in choices]
 
 
 def build_replacement(
@@ -173,46 +117,6 @@ def _ask(
     if calibration is not None and checksum(calibration) != before:
         raise PluginError("it changes the calibration: it must work on a copy")
     return answer
-
-
-def propose(
-    builder: BlockBuilder,
-    segment: nn.Module,
-    block: Block,
-    seed: int,
-    calibration: Tensor | None = None,
-) -> Proposal:
-    """Build a block's replacement; drop it if it does not have fewer MACs.
-
-    Args:
-        builder: Builds the replacement.
-        segment: The teacher's segment.
-        block: Its name and shapes.
-        seed: The run's seed.
-        calibration: Inputs of the block, for a builder that takes them.
-
-    Raises:
-        PluginError: If the builder or its replacement is faulty.
-    """
-    before = after = module_size(segment, block.input_shape)
-    built = build_replacement(builder, segment, block, seed, calibration)
-    reason: str | None = f"'{builder.name}' finds nothing to replace"
-    replacement = None if built is None else built.module
-    if replacement is not None:
-        size = module_size(replacement, block.input_shape)
-        if size.macs < before.macs:
-            reason, after = None, size
-        else:
-            replacement = None
-            reason = f"its replacement would need more MACs ({size.macs:,} against {before.macs:,})"
-    return Proposal(
-        block=block,
-        replacement=replacement,
-        reason=reason,
-        before=before,
-        after=after,
-        options={} if built is None else built.options,
-    )
 
 
 def _check_segment(builder: BlockBuilder, segment: nn.Module, block: Block, before: str) -> None:

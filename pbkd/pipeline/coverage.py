@@ -13,12 +13,14 @@ from pbkd.core.seeding import derive_seed
 from pbkd.data.preprocessing import pretrained_cfg
 from pbkd.errors import PbkdError, TeacherError, UnknownNameError, one_line
 from pbkd.models.adopt import adopt
+from pbkd.models.asked_builders import ask_builders
 from pbkd.models.calibration import with_calibration
 from pbkd.models.chain import describe_blocks
 from pbkd.models.forward_pass import settle
 from pbkd.models.metrics import macs
 from pbkd.models.partition import pick_and_cut
-from pbkd.models.replacement import builder_choices, create_builders, propose, replaceable
+from pbkd.models.proposal import propose_in_turn
+from pbkd.models.replacement import replaceable
 from pbkd.models.teacher import build_network, find_model, list_variants
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.distill import train_block
@@ -33,10 +35,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pbkd.config.schema import RunConfig
-    from pbkd.core.blocks import Block
-    from pbkd.models.replacement import Proposal
+    from pbkd.models.proposal import Proposal
     from pbkd.plugin.registry import Registry
-    from pbkd.protocols import BlockBuilder, Loss
+    from pbkd.protocols import Loss
     from pbkd.training.optimisation import Optimisation
 
 
@@ -117,12 +118,12 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int | None) ->
         _check_size(network, images)
         settle(network, images, None, {})
         partitioner, chain = pick_and_cut(registry, config.partitioner, network, images)
-        choices = builder_choices(config.builder, config.candidates or ())
-        builders = create_builders(registry, choices)
+        asked = ask_builders(registry, config.builder, config.candidates)
+        in_turn = [each for slot in asked.slots for each in slot]
         blocks = describe_blocks(chain, images[:1], replaceable(chain, config.keep))
         proposals = [
-            _first_proposal(builders, chain[block.position], block, config.seed, calibration)
-            for block, calibration in with_calibration(builders, chain, blocks, lambda: images)
+            propose_in_turn(in_turn, chain[block.position], block, config.seed, calibration)
+            for block, calibration in with_calibration(asked, chain, blocks, lambda: images)
         ]
         _train_one_step(chain, proposals, images, loss, optimisation)
     except PbkdError as error:
@@ -158,18 +159,6 @@ def _check_size(network: nn.Module, images: Tensor) -> None:
             f"it cannot process images of {shape} ({one_line(error).rstrip('.')}): choose their"
             " height and width with --size."
         ) from error
-
-
-def _first_proposal(
-    builders: Sequence[BlockBuilder],
-    segment: nn.Module,
-    block: Block,
-    seed: int,
-    calibration: Tensor | None,
-) -> Proposal:
-    """The first builder's proposal that has a replacement, or the first one."""
-    proposals = [propose(builder, segment, block, seed, calibration) for builder in builders]
-    return next((p for p in proposals if p.replacement is not None), proposals[0])
 
 
 def _train_one_step(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pbkd.models.replacement import Proposal
+    from pbkd.models.proposal import Proposal
     from pbkd.protocols import Loss
     from pbkd.training.applied_loss import AppliedLoss
 

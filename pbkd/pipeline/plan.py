@@ -13,7 +13,7 @@ from pbkd.data.batching import steps_per_epoch
 from pbkd.errors import ConfigError
 from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import possible_workers
-from pbkd.models.replacement import builder_choices, other_sizes
+from pbkd.models.asked_builders import ask_builders
 from pbkd.pipeline.expected_student import expect_student
 from pbkd.pipeline.loss_checks import drop_without_features, try_on_blocks
 from pbkd.pipeline.plan_workers import plan_for_workers, seconds_with_start
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pbkd.core.schedule import Worker
     from pbkd.core.workload import Workload
     from pbkd.models.in_memory import InMemoryInputs
-    from pbkd.models.replacement import Proposal
+    from pbkd.models.proposal import Proposal
     from pbkd.pipeline.strategies import Strategies
     from pbkd.planning.plan import Plan
     from pbkd.planning.run_work import RunWork
@@ -118,13 +118,11 @@ def plan_run(
         ConfigError: If a setting is invalid, or nothing can be replaced.
         ScheduleError: If no scheduler gives a valid schedule.
     """
-    config = replace(config, candidates=_candidates(config, registry))
     strategies = _strategies(config, registry)
     selector = registry.create("selector", config.target.selector, "target.selector")
     groups = _worker_groups(config, strategies.launcher)
     task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
-    proposals = propose_all(registry, strategies, task, config.keep, config.seed, recorded or {})
-    proposals = drop_without_features(proposals, strategies.loss, task.chain)
+    proposals = _proposals(config, registry, strategies, task, recorded or {})
     replacements = _replacements(proposals)
     _check_training(strategies, resolve(config, task, proposals, 1), task, replacements)
     plans = []
@@ -164,24 +162,29 @@ def cost_table(planned: PlannedRun) -> CostTable:
     return CostTable(about, tuple(costs), workload, planned.work)
 
 
-def _candidates(config: RunConfig, registry: Registry) -> list[Any] | None:
-    """Return the candidates beside `builder`: as configured, or other sizes of what it builds."""
-    check_candidates(config.candidates or (), config.target)
-    is_open = config.candidates is None and list(config.builder) == ["name"]
-    if is_open and is_limited(config.target):
-        return other_sizes(registry, config.builder["name"])
-    return config.candidates
-
-
 def _strategies(config: RunConfig, registry: Registry) -> Strategies:
+    check_candidates(config.candidates or (), config.target)
+    limited = is_limited(config.target)
     return create_strategies(
         registry,
-        builders=builder_choices(config.builder, config.candidates or ()),
+        builders=ask_builders(registry, config.builder, config.candidates, is_limited=limited),
         scheduler=config.scheduler,
         launcher=config.launcher,
         distill=config.distill,
         finetune=config.finetune,
     )
+
+
+def _proposals(
+    config: RunConfig,
+    registry: Registry,
+    strategies: Strategies,
+    task: DistillationTask,
+    recorded: Mapping[str, dict[str, Any]],
+) -> dict[str, Proposal]:
+    asked = strategies.builders
+    proposals = propose_all(registry, asked, task, config.keep, config.seed, recorded)
+    return drop_without_features(proposals, strategies.loss, task.chain)
 
 
 def _worker_groups(config: RunConfig, launcher: Launcher) -> list[tuple[Worker, ...]]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pbkd.core.blocks import BlockCost
     from pbkd.core.schedule import Worker
     from pbkd.core.workload import Workload
-    from pbkd.models.replacement import Proposal
+    from pbkd.models.proposal import Proposal
     from pbkd.pipeline.strategies import Strategies
     from pbkd.training.task import DistillationTask
 
@@ -48,7 +48,7 @@ def plan_for_workers(
 
     Args:
         workers: The workers to plan for.
-        strategies: Schedulers, builders and loss.
+        strategies: Schedulers and loss.
         task: Teacher, data and chain.
         proposals: What the builders propose, by candidate.
         workload: Steps of the teacher-fed phase.
@@ -68,7 +68,7 @@ def plan_for_workers(
     choice = choose_schedule(strategies.schedulers, together, workers, workload, obstacle=obstacle)
     cached = choice.schedule.feed == "cache"
     return Plan(
-        blocks=_planned_blocks(strategies, proposals, measured),
+        blocks=_planned_blocks(proposals, measured),
         workers=workers,
         schedule=choice.schedule,
         workload=workload,
@@ -145,12 +145,12 @@ def _busy_factor(task: DistillationTask, workers: Sequence[Worker]) -> float:
 
 
 def _planned_blocks(
-    strategies: Strategies, proposals: Mapping[str, Proposal], measured: _Measured
+    proposals: Mapping[str, Proposal], measured: _Measured
 ) -> tuple[PlannedBlock, ...]:
     return tuple(
         PlannedBlock(
             name=name,
-            builder={**strategies.builder_choices[candidate_of(name)[1]], **p.options},
+            builder=p.builder,
             block=p.block,
             reason=p.reason,
             parameters_before=p.before.parameters,

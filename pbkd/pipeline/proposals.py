@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pbkd.config.options import choice_options
-from pbkd.core.blocks import candidate_name
+from pbkd.core.blocks import candidate_name, candidate_of
 from pbkd.core.seeding import derive_seed
 from pbkd.errors import ConfigError, PluginError
+from pbkd.models.asked_builders import AskedBuilder
 from pbkd.models.calibration import sample_count, with_calibration
 from pbkd.models.chain import describe_blocks
+from pbkd.models.proposal import propose_in_turn, refused_by_all
 from pbkd.models.rebuilding import check_rebuilding
-from pbkd.models.replacement import propose, replaceable
+from pbkd.models.replacement import replaceable
 from pbkd.plugin.attribution import describe_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from pbkd.core.blocks import Block
-    from pbkd.models.replacement import Proposal
-    from pbkd.pipeline.strategies import Strategies
+    from pbkd.models.asked_builders import AskedBuilders
+    from pbkd.models.proposal import Proposal
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import BlockBuilder
     from pbkd.training.task import DistillationTask
@@ -37,7 +38,7 @@ __all__ = ["propose_all"]
 
 def propose_all(
     registry: Registry,
-    strategies: Strategies,
+    asked: AskedBuilders,
     task: DistillationTask,
     keep: Sequence[str],
     seed: int,
@@ -47,7 +48,7 @@ def propose_all(
 
     Args:
         registry: The plugins.
-        strategies: The builders and their choices.
+        asked: The builders and their choices.
         task: The teacher's chain and the data.
         keep: Patterns of the segments that are not replaced.
         seed: The run's seed.
@@ -65,37 +66,71 @@ def propose_all(
     proposals = {}
     blocks = describe_blocks(task.chain, task.images[:1], replaceable(task.chain, keep))
     images = partial(_calibration_images, task, seed)
-    for block, calibration in with_calibration(strategies.builders, task.chain, blocks, images):
+    for block, calibration in with_calibration(asked, task.chain, blocks, images):
         segment = task.chain[block.position]
-        for index, configured in enumerate(strategies.builder_choices):
-            name = candidate_name(block.name, index)
-            choice, builder = configured, strategies.builders[index]
-            if recorded.get(name, {}).get("name") == choice["name"]:
-                choice = recorded[name]
-                builder = registry.create("builder", choice)
-            proposal = propose(builder, segment, block, seed, calibration)
-            choice = {**choice, **proposal.options}
-            seconds = 0.0
-            if proposal.replacement is not None:
-                again = _created(registry, choice, builder, block) if proposal.options else builder
-                start = time.perf_counter()
-                check_rebuilding(proposal.replacement, again, segment, block)
-                seconds = time.perf_counter() - start
-                proposal.replacement.to(task.device)
-            proposals[name] = replace(proposal, options=choice_options(choice), seconds=seconds)
+        slots = _slots(registry, asked, block, recorded)
+        found = [propose_in_turn(slot, segment, block, seed, calibration) for slot in slots]
+        if asked.is_open:
+            found = _of_first_builder(found) or [refused_by_all(found)]
+        for index, proposal in enumerate(found):
+            checked = _checked(registry, proposal, segment)
+            if checked.replacement is not None:
+                checked.replacement.to(task.device)
+            proposals[candidate_name(block.name, index)] = checked
     return proposals
 
 
-def _created(
-    registry: Registry, choice: Mapping[str, Any], builder: BlockBuilder, block: Block
-) -> BlockBuilder:
+def _of_first_builder(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Return the proposals with replacements of the first builder that has any."""
+    fitting = [p for p in proposals if p.replacement is not None]
+    return [p for p in fitting if p.builder["name"] == fitting[0].builder["name"]]
+
+
+def _slots(
+    registry: Registry,
+    asked: AskedBuilders,
+    block: Block,
+    recorded: Mapping[str, dict[str, Any]],
+) -> Sequence[Sequence[AskedBuilder]]:
+    """Return the builders of a block's candidates: those on record, where there are any."""
+    mine = {
+        candidate_of(name)[1]: c
+        for name, c in recorded.items()
+        if candidate_of(name)[0] == block.name
+    }
+    if asked.is_open and mine:
+        return [[_recorded(registry, choice)] for _, choice in sorted(mine.items())]
+    return [
+        [_recorded(registry, mine[index])]
+        if mine.get(index, {}).get("name") in [each.choice["name"] for each in slot]
+        else slot
+        for index, slot in enumerate(asked.slots)
+    ]
+
+
+def _recorded(registry: Registry, choice: Mapping[str, Any]) -> AskedBuilder:
+    return AskedBuilder(choice, registry.create("builder", choice))
+
+
+def _checked(registry: Registry, proposal: Proposal, segment: nn.Module) -> Proposal:
+    """Check that a replacement can be built again, and measure the seconds of that."""
+    if proposal.replacement is None:
+        return proposal
+    builder = _created(registry, proposal)
+    start = time.perf_counter()
+    check_rebuilding(proposal.replacement, builder, segment, proposal.block)
+    return replace(proposal, seconds=time.perf_counter() - start)
+
+
+def _created(registry: Registry, proposal: Proposal) -> BlockBuilder:
     """Create a builder with the options that it chose itself."""
     try:
-        created: BlockBuilder = registry.create("builder", choice)
+        created: BlockBuilder = registry.create("builder", proposal.builder)
     except ConfigError as error:
+        strategy = registry.find("builder", proposal.builder["name"])
         raise PluginError(
-            f"{describe_strategy('builder', builder)} gives block '{block.name}' options that it"
-            f" does not take itself: {error}"
+            f"{describe_strategy('builder', strategy)} gives block '{proposal.block.name}' options"
+            f" that it does not take itself: {error}"
         ) from error
     return created
 

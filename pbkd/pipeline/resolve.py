@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pbkd.config.schema import RunConfig
-    from pbkd.models.replacement import Proposal
+    from pbkd.models.proposal import Proposal
     from pbkd.training.task import DistillationTask
 
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pbkd.execution.workers import create_launcher
-from pbkd.models.replacement import create_builders
 from pbkd.planning.scheduler_choice import schedulers
 from pbkd.training.losses import create_loss
 from pbkd.training.optimisation import create_optimisation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from pbkd.config.schema import DistillConfig, FineTuneConfig
+    from pbkd.models.asked_builders import AskedBuilders
     from pbkd.plugin.registry import Registry
-    from pbkd.protocols import BlockBuilder, Launcher, Loss, Scheduler
+    from pbkd.protocols import Launcher, Loss, Scheduler
     from pbkd.training.optimisation import Optimisation
 
 
@@ -30,8 +30,7 @@ class Strategies:
     Attributes:
         schedulers: The schedulers to choose from, by name.
         launcher: The launcher.
-        builder_choices: Name and options of each builder.
-        builders: The builders, in the same order.
+        builders: The builders.
         loss: The loss of the blockwise phases.
         optimisation: Optimiser and learning rate schedule of the blockwise phases.
         finetune_loss: The loss of fine-tuning.
@@ -40,8 +39,7 @@ class Strategies:
 
     schedulers: Mapping[str, Scheduler]
     launcher: Launcher
-    builder_choices: Sequence[dict[str, Any]]
-    builders: Sequence[BlockBuilder]
+    builders: AskedBuilders
     loss: Loss
     optimisation: Optimisation
     finetune_loss: Loss
@@ -51,7 +49,7 @@ class Strategies:
 def create_strategies(
     registry: Registry,
     *,
-    builders: Sequence[dict[str, Any]],
+    builders: AskedBuilders,
     scheduler: Mapping[str, Any],
     launcher: Mapping[str, Any],
     distill: DistillConfig,
@@ -61,7 +59,7 @@ def create_strategies(
 
     Args:
         registry: The plugins.
-        builders: The choices of all builders.
+        builders: The builders.
         scheduler: The choice of the scheduler; `auto` for every installed one.
         launcher: The choice of the launcher.
         distill: Loss and optimiser of the blockwise phases.
@@ -74,8 +72,7 @@ def create_strategies(
     return Strategies(
         schedulers=schedulers(scheduler, registry),
         launcher=create_launcher(registry, launcher),
-        builder_choices=builders,
-        builders=create_builders(registry, builders),
+        builders=builders,
         loss=create_loss(registry, distill.loss),
         optimisation=create_optimisation(registry, distill, "distill"),
         finetune_loss=create_loss(registry, finetune.loss, "finetune.loss"),

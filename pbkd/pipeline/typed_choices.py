@@ -28,6 +28,7 @@ _LISTS = {**LISTS, "candidates": "builder"}
 """The slot of the choices in each list of the configuration."""
 _AUTOMATIC = {
     "augmentation": ("source", "none"),
+    "builder": ("auto",),
     "partitioner": ("auto",),
     "scheduler": ("auto",),
 }

@@ -167,7 +167,18 @@ def _strategy(slot: str, strategy: Any) -> list[str]:
         summary, target = _summary(strategy), strategy
     prefix = _PREFIXES.get(slot, "").format(name=strategy.name)
     head = f"{slot} {strategy.name}"
-    return [f"{head}: {summary}" if summary else head, *_options(target, prefix)]
+    sizes = _sizes(strategy) if slot == "builder" else []
+    return [f"{head}: {summary}" if summary else head, *_options(target, prefix), *sizes]
+
+
+def _sizes(builder: Any) -> list[str]:
+    """Return the other sizes that a builder offers, and when `auto` asks it."""
+    sizes = getattr(builder, "sizes", ())
+    if not sizes:
+        return []
+    texts = [" ".join(f"{key}={value}" for key, value in options.items()) for options in sizes]
+    when = "after all others" if getattr(builder, "fallback", False) else "in turn"
+    return [f"  other sizes: {', '.join(texts)}", f"  builder=auto asks it {when}"]
 
 
 def _summary(strategy: type) -> str:

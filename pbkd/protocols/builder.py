@@ -37,6 +37,11 @@ class BlockBuilder(Protocol):
     A builder may have a class attribute `sizes`, a sequence of mappings of options, with which it
     builds larger and smaller replacements than by its defaults. A run whose target limits the cost
     of the student trains a candidate of each size (`candidates=null`).
+
+    A builder with `sizes` takes part in `builder=auto`, after `low-rank`: a block gets the first
+    replacement that is cheaper; if the target limits the cost, its candidates are of all builders
+    that fit it. One for blocks of any kind has a class attribute `fallback = True`: `auto` asks it
+    after all others.
     """
 
     name: ClassVar[str]

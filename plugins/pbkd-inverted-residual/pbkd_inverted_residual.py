@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PBKD_CONTRACT = 2
 
+_IMAGE_CHANNELS = 4
+
 
 @dataclass(frozen=True)
 class InvertedResidualBuilder:
@@ -28,15 +30,18 @@ class InvertedResidualBuilder:
     BatchNorm, the first two with ReLU6; the input is added if it has the output's shape (Sandler
     et al. 2018, arXiv 1801.04381). All weights are initialised at random.
 
-    A block without an integer stride keeps the teacher's segment.
+    A block without an integer stride keeps the teacher's segment, as does one of images (at most 4
+    channels), unless `stem` is set.
     """
 
     name: ClassVar[str] = "inverted-residual"
     sizes: ClassVar[Sequence[Mapping[str, float]]] = tuple(
         {"expansion": expansion} for expansion in (4.0, 1.0)
     )
+    fallback: ClassVar[bool] = True
     expansion: float = 2.0
     kernel: int = 3
+    stem: bool = False
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` if an option is out of range."""
@@ -53,12 +58,14 @@ class InvertedResidualBuilder:
             block: The block's name, position and shapes.
 
         Returns:
-            The replacement; None if the block's input or output is no feature map, or its stride is
-            not an integer.
+            The replacement; None if the block's input or output is no feature map, or its input an
+            image, or its stride not an integer.
         """
         if len(block.input_shape) != 3 or len(block.output_shape) != 3:
             return None
         before, *map_before = block.input_shape
+        if before <= _IMAGE_CHANNELS and not self.stem:
+            return None
         after, *map_after = block.output_shape
         strides = [-(-x // y) for x, y in zip(map_before, map_after, strict=True)]
         shrunk = [-(-x // stride) for x, stride in zip(map_before, strides, strict=True)]

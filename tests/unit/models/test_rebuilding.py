@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from pbkd import Built
 from pbkd.core.blocks import Block
 from pbkd.errors import PluginError
+from pbkd.models.asked_builders import AskedBuilder
 from pbkd.models.chain import freeze
+from pbkd.models.proposal import propose
 from pbkd.models.rebuilding import check_rebuilding
-from pbkd.models.replacement import build_replacement, propose
+from pbkd.models.replacement import build_replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,8 +185,9 @@ def test_options_that_no_file_can_hold_are_refused(options: Any, told: str) -> N
 
 
 def test_tuples_become_lists() -> None:
-    proposal = propose(Answers(lambda _: Built(pair(2), {"ranks": (2, 3)})), segment(), BLOCK, 0)
-    assert proposal.options == {"ranks": [2, 3]}
+    builder = Answers(lambda _: Built(pair(2), {"ranks": (2, 3)}))
+    proposal = propose(AskedBuilder({"name": "answers"}, builder), segment(), BLOCK, 0)
+    assert proposal.builder == {"name": "answers", "ranks": [2, 3]}
 
 
 @pytest.mark.parametrize("module", [None, nn.Conv2d, 3])

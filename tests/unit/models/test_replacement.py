@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
@@ -9,8 +9,10 @@ from torch import nn
 from pbkd.core.blocks import Block
 from pbkd.core.process import thread_count
 from pbkd.errors import PluginError, one_line
+from pbkd.models.asked_builders import AskedBuilder, ask_builders
 from pbkd.models.chain import describe_blocks, freeze
-from pbkd.models.replacement import build_replacement, create_builders, is_kept, propose
+from pbkd.models.proposal import propose
+from pbkd.models.replacement import build_replacement, is_kept
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
@@ -40,6 +42,10 @@ class _Random:
 
     def build(self, segment: nn.Module, block: Block) -> nn.Module | None:  # noqa: ARG002
         return nn.Conv2d(8, 16, 1)
+
+
+def asked(builder: Any) -> AskedBuilder:
+    return AskedBuilder({"name": builder.name}, builder)
 
 
 def _segment() -> nn.Module:
@@ -78,7 +84,7 @@ def test_building_leaves_the_callers_random_numbers_alone() -> None:
 
 
 def test_a_cheaper_replacement_is_weighed_against_its_block() -> None:
-    proposal = propose(_Random(), _segment(), BLOCK, 0)
+    proposal = propose(asked(_Random()), _segment(), BLOCK, 0)
     assert proposal.replacement is not None
     assert proposal.reason is None
     assert (proposal.before.parameters, proposal.after.parameters) == (8 * 16 * 9 + 16, 8 * 16 + 16)
@@ -87,7 +93,7 @@ def test_a_cheaper_replacement_is_weighed_against_its_block() -> None:
 
 
 def test_a_replacement_with_more_macs_is_not_used_and_the_reason_says_so() -> None:
-    proposal = propose(_Builder(nn.Conv2d(8, 16, 5, padding=2)), _segment(), BLOCK, 0)
+    proposal = propose(asked(_Builder(nn.Conv2d(8, 16, 5, padding=2))), _segment(), BLOCK, 0)
     assert proposal.replacement is None
     assert proposal.reason == (
         f"its replacement would need more MACs ({36 * 8 * 16 * 25:,} against {36 * 8 * 16 * 9:,})"
@@ -96,11 +102,11 @@ def test_a_replacement_with_more_macs_is_not_used_and_the_reason_says_so() -> No
 
 
 def test_one_that_costs_as_much_is_not_used() -> None:
-    assert propose(_Builder(nn.Conv2d(8, 16, 3, padding=1)), _segment(), BLOCK, 0).reason
+    assert propose(asked(_Builder(nn.Conv2d(8, 16, 3, padding=1))), _segment(), BLOCK, 0).reason
 
 
 def test_a_builder_may_decline() -> None:
-    proposal = propose(_Builder(None), _segment(), BLOCK, 0)
+    proposal = propose(asked(_Builder(None)), _segment(), BLOCK, 0)
     assert proposal.replacement is None
     assert proposal.reason == "'mine' finds nothing to replace"
 
@@ -153,7 +159,7 @@ def test_a_builder_that_raises_is_named_with_its_block(error: BaseException) -> 
 def test_first_weights_do_not_depend_on_the_hosts_threads(
     registry: Registry, digits: DistillationTask
 ) -> None:
-    (builder,) = create_builders(registry, [{"name": "low-rank"}])
+    (builder,) = ask_builders(registry, {"name": "low-rank"})
     (block,) = describe_blocks(digits.chain, digits.images[:1], ["conv3_2"])
     found = []
     for threads in (1, 2, 4):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -14,12 +13,12 @@ from pbkd import Block, Built, dense_convolutions
 from pbkd.core.process import thread_count
 from pbkd.errors import PluginError
 from pbkd.models import calibration as calibrations
+from pbkd.models.asked_builders import ask_builders
 from pbkd.models.calibration import block_inputs, sample_count
-from pbkd.models.replacement import create_builders
 from pbkd.pipeline.proposals import propose_all
 
 if TYPE_CHECKING:
-    from pbkd.models.replacement import Proposal
+    from pbkd.models.proposal import Proposal
     from pbkd.plugin.registry import Registry
     from pbkd.training.task import DistillationTask
 
@@ -101,10 +100,8 @@ def propose(monkeypatch: pytest.MonkeyPatch, registry: Registry, digits: Distill
 
     def call(*choices: dict[str, Any], seed: int = 0, recorded: Any = None) -> dict[str, Proposal]:
         SEEN.clear()
-        strategies: Any = SimpleNamespace(
-            builder_choices=choices, builders=create_builders(registry, choices)
-        )
-        return propose_all(registry, strategies, digits, KEEP, seed, recorded or {})
+        builders = ask_builders(registry, choices[0], choices[1:])
+        return propose_all(registry, builders, digits, KEEP, seed, recorded or {})
 
     return call
 
@@ -112,9 +109,10 @@ def propose(monkeypatch: pytest.MonkeyPatch, registry: Registry, digits: Distill
 def test_the_chosen_options_follow_the_configured_ones(propose: Any) -> None:
     found = propose({"name": "activity", "share": 0.75}, {"name": "activity", "share": 0.25})
     assert list(found) == ["conv3_1", "conv3_1.1", "conv3_2", "conv3_2.1"]
-    ranks = {name: proposal.options["rank"] for name, proposal in found.items()}
+    ranks = {name: proposal.builder["rank"] for name, proposal in found.items()}
     assert ranks["conv3_1"] > ranks["conv3_1.1"] > 1
-    assert found["conv3_1"].options == {"share": 0.75, "rank": ranks["conv3_1"]}
+    chosen = {"name": "activity", "share": 0.75, "rank": ranks["conv3_1"]}
+    assert found["conv3_1"].builder == chosen
 
 
 def test_calibration_is_the_teachers_activations_whatever_the_threads(
@@ -178,5 +176,5 @@ def test_a_mistake_of_the_builder_ends_planning(
 def test_a_resumed_run_takes_the_options_that_were_chosen_before(propose: Any) -> None:
     recorded = {"conv3_1": {"name": "activity", "rank": 5}, "conv3_2": {"name": "other"}}
     found = propose({"name": "activity", "share": 0.75}, recorded=recorded)
-    assert found["conv3_1"].options == {"rank": 5}
-    assert found["conv3_2"].options["rank"] > 5
+    assert found["conv3_1"].builder == {"name": "activity", "rank": 5}
+    assert found["conv3_2"].builder["rank"] > 5

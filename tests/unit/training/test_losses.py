@@ -13,7 +13,7 @@ from pbkd.core.blocks import Block
 from pbkd.core.schedule import Job, Schedule, check_schedule
 from pbkd.errors import ConfigError, PluginError, ScheduleError
 from pbkd.models.metrics import ModuleSize
-from pbkd.models.replacement import Proposal
+from pbkd.models.proposal import Proposal
 from pbkd.pipeline.loss_checks import drop_without_features, try_on_blocks
 from pbkd.planning.profiling import measure_costs
 from pbkd.protocols import LossContext
@@ -144,6 +144,7 @@ def test_planning_keeps_the_block_that_a_loss_cannot_see_into() -> None:
             reason=None,
             before=ModuleSize(parameters=9, bytes=36, macs=9),
             after=ModuleSize(parameters=3, bytes=12, macs=3),
+            builder={"name": "mine"},
             seconds=1.0,
         )
         for index, (name, sizes) in enumerate({"block0": (4, 5), "block1": (5, 6)}.items())
