@@ -51,7 +51,7 @@ def run_relay(rig: Rig, schedule: Schedule, steps: int, create_group: CreateGrou
         student_fed=False,
         device=device,
     )
-    replicas = replicas_of(schedule, rig.rank, rows, create_group)
+    replicas = replicas_of(schedule, rig.rank, rows, create_group, device)
     for assigned in schedule.assigned[rig.rank]:
         for lessons in relay_epochs(job, rig.rank, [rig.batches(steps)], steps):
             rig.train(assigned.blocks, lessons, replicas)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+from pbkd.training.exchange import exchange_device
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,7 +37,7 @@ def mean_costs(costs: Sequence[BlockCost], device: torch.device) -> list[BlockCo
     seconds = torch.tensor(
         [[getattr(cost, field) for field in _SECONDS] for cost in costs],
         dtype=torch.float64,
-        device=device,
+        device=exchange_device(device),
     )
     dist.all_reduce(seconds)
     seconds /= dist.get_world_size()
@@ -47,6 +49,7 @@ def mean_costs(costs: Sequence[BlockCost], device: torch.device) -> list[BlockCo
 
 def link_rate(rank: int, device: torch.device) -> float:
     """Measure the bandwidth from rank 0 to rank 1, in bytes/s; all ranks get the same figure."""
+    device = exchange_device(device)
     message = torch.zeros(_MESSAGE_FLOATS, device=device)
     start = 0.0
     for index in range(_MESSAGES + 1):

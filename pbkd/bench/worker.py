@@ -16,6 +16,7 @@ from pbkd.bench.procedures import checkpoint_seconds, run_cache, run_jobs, run_r
 from pbkd.bench.rates import link_rate, mean_costs, peak_memory, reset_peak_memory
 from pbkd.bench.rig import Rig, build_rigs
 from pbkd.core.blocks import BlockCost
+from pbkd.core.devices import use_device
 from pbkd.core.files import read_json, write_json
 from pbkd.core.json_lines import append_line
 from pbkd.core.process import keep_freed_memory, release_freed_memory
@@ -58,6 +59,7 @@ def run_rank(folder: Path, rank: int) -> None:
     workers = [Worker(**worker) for worker in settings["workers"]]
     torch.set_num_threads(workers[rank].threads)
     device = torch.device(workers[rank].device)
+    use_device(device)
     registry = build_registry()
     fused, plain = build_rigs(registry, Preset(**settings["preset"]), rank, device)
     with process_group(device, rank, len(workers), "bench") as create_group:

@@ -6,7 +6,7 @@ import torch
 
 from pbkd.errors import ConfigError
 
-__all__ = ["pick_device"]
+__all__ = ["pick_device", "use_device"]
 
 
 def pick_device(name: str) -> str:
@@ -30,3 +30,13 @@ def pick_device(name: str) -> str:
     if missing:
         raise ConfigError(f"'device' is {name}, which this machine does not have: use cpu.")
     return name
+
+
+def use_device(device: torch.device) -> None:
+    """Make one of several accelerators the current one of this process; do nothing for a CPU.
+
+    What names no device is then on it, such as NCCL's barrier; each process would else take memory
+    on the first one, too.
+    """
+    if device.type != "cpu" and device.index is not None:
+        torch.accelerator.set_device_index(device.index)

@@ -38,7 +38,8 @@ def process_group(device: torch.device, rank: int, size: int, name: str) -> Iter
     """Initialise torch's process group of all workers, and destroy it after a barrier.
 
     Args:
-        device: This worker's device: NCCL is used on CUDA, gloo elsewhere.
+        device: This worker's device. NCCL is used if every worker has a GPU of its own, else gloo:
+            NCCL refuses two processes on one GPU.
         rank: This worker's rank.
         size: Number of workers.
         name: Key of the group, unique within one launch.
@@ -50,7 +51,7 @@ def process_group(device: torch.device, rank: int, size: int, name: str) -> Iter
     Raises:
         WorkerError: Other programs take the connections between the workers.
     """
-    backend = "nccl" if device.type == "cuda" else "gloo"
+    backend = _backend(device, rank, size, store_key(name))
 
     def initialise(store: Store) -> dist.ProcessGroup:
         if dist.is_initialized():  # an earlier attempt
@@ -67,6 +68,22 @@ def process_group(device: torch.device, rank: int, size: int, name: str) -> Iter
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _backend(device: torch.device, rank: int, size: int, name: str) -> str:
+    """Let all workers tell each other their GPU, and choose the same backend."""
+    store = dist.PrefixStore(f"{name}/gpus", open_store())  # type: ignore[attr-defined]
+    store.set_timeout(_TIMEOUT)
+    store.set(str(rank), _gpu(device))
+    gpus = {store.get(str(peer)) for peer in range(size)}
+    return "nccl" if len(gpus) == size and b"" not in gpus else "gloo"
+
+
+def _gpu(device: torch.device) -> str:
+    """Return what tells a GPU apart from all others, on any machine; empty without one."""
+    if device.type != "cuda" or not dist.is_nccl_available():
+        return ""
+    return str(torch.cuda.get_device_properties(device).uuid)
 
 
 def _create_group(

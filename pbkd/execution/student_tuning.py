@@ -54,7 +54,8 @@ def tune_student(part: StudentPart, settings: TrainingSettings) -> None:
         batch = min(settings.batch_size, len(task.data.train))
         speeds = [worker.speed for worker in workers]
         rows = split_rows(range(len(workers)), batch, speeds)[part.rank]
-        replicas = ReplicaGroup(open_exchange(dist.group.WORLD), rows, batch)
+        exchange = open_exchange(dist.group.WORLD, task.device)
+        replicas = ReplicaGroup(exchange, rows, batch)
         validation, normalization = task.data.validation, task.teacher.normalization
         if isinstance(validation, PseudoLabelledSplit):
             classes = predict_together(task.teacher.network, validation, normalization, replicas)

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from pbkd.config.load import load_config
+from pbkd.core.devices import use_device
 from pbkd.core.files import user_path
 from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.core.torch_modes import ordinary_modes
@@ -95,6 +96,7 @@ def work(folder: Path, rank: int, given: LaunchedWork | None = None) -> None:
     builders = {
         name: registry.create("builder", choice) for name, choice in assignment.builders.items()
     }
+    use_device(torch.device(worker.device))
     with thread_count(worker.threads):
         task = given.task
         if task is None or str(task.device) != worker.device:
@@ -180,7 +182,8 @@ def _work_in_relay(context: WorkerContext, create_group: CreateGroup) -> None:
         dtype=task.dtype,
         starts=block_starts(starts),
     )
-    replicas = replicas_of(schedule, context.rank, relay_job.batch_rows, create_group)
+    rows = relay_job.batch_rows
+    replicas = replicas_of(schedule, context.rank, rows, create_group, task.device)
     if replicas is not None:
         replicas.draw_apart(context.seed, context.assignment.phase, first)
     end = _end_of_relay(context)

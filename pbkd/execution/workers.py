@@ -11,14 +11,20 @@ from pbkd.core.schedule import Worker
 from pbkd.execution.torchrun import under_torchrun
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pbkd.execution.worker_request import WorkerRequest
     from pbkd.plugin.registry import Registry
     from pbkd.protocols import Launcher
 
 
-__all__ = ["create_launcher", "divide_resources", "local_workers", "possible_workers"]
+__all__ = [
+    "create_launcher",
+    "describe_shared_devices",
+    "divide_resources",
+    "local_workers",
+    "possible_workers",
+]
 
 
 def create_launcher(registry: Registry, choice: Mapping[str, Any]) -> Launcher:
@@ -73,6 +79,21 @@ def local_workers(count: int, threads: int | None, device: str) -> tuple[Worker,
         Worker(rank, f"{device}:{rank % devices}" if devices else device, share)
         for rank in range(count)
     )
+
+
+def describe_shared_devices(workers: Sequence[Worker]) -> list[str]:
+    """Note which of this machine's workers compute on the same accelerator, a sentence for each."""
+    sharing: dict[str, list[str]] = {}
+    for worker in workers:
+        if worker.device != "cpu" and not worker.node:
+            sharing.setdefault(worker.device, []).append(str(worker.rank))
+    return [
+        f"Workers {', '.join(ranks[:-1])} and {ranks[-1]} share {device}: they take turns on it,"
+        " and exchange activations and gradients through the CPU (gloo), since NCCL refuses two"
+        " processes on one GPU."
+        for device, ranks in sharing.items()
+        if len(ranks) > 1
+    ]
 
 
 def divide_resources(request: WorkerRequest, cpus: int, gpus: int) -> tuple[int, int, bool]:

@@ -12,7 +12,7 @@ from pbkd.core.devices import pick_device
 from pbkd.data.batching import steps_per_epoch
 from pbkd.errors import ConfigError
 from pbkd.execution.worker_request import WorkerRequest
-from pbkd.execution.workers import possible_workers
+from pbkd.execution.workers import describe_shared_devices, possible_workers
 from pbkd.models.asked_builders import ask_builders
 from pbkd.pipeline.expected_student import expect_student
 from pbkd.pipeline.loss_checks import drop_without_features, try_on_blocks
@@ -60,7 +60,7 @@ class PlannedRun:
         plan: Blocks, workers, schedule and predicted seconds.
         replacements: The untrained replacements, by candidate.
         expected: The candidates that enter the student if each is good enough.
-        notes: What cannot be had of the target, a sentence each.
+        notes: What cannot be had of the target, and which workers share a device, a sentence each.
         build_seconds: Seconds that a worker takes to build the replacements.
         launcher: What starts the workers.
         schedulers: The schedulers to choose from, by name.
@@ -138,7 +138,7 @@ def plan_run(
         plan=expected.plan,
         replacements=replacements,
         expected=expected.candidates,
-        notes=expected.notes,
+        notes=(*expected.notes, *describe_shared_devices(plan.workers)),
         build_seconds=sum(p.seconds for p in proposals.values()),
         launcher=strategies.launcher,
         schedulers=strategies.schedulers,

@@ -35,7 +35,7 @@ def open_board(group: dist.ProcessGroup) -> SharedBoard | None:
         group: The process group.
 
     Returns:
-        The board; None if the workers compute on GPUs, are too many, or do not reach each other on
+        The board; None if the workers exchange by NCCL, are too many, or do not reach each other on
         this machine.
     """
     rank, workers = dist.get_rank(group), dist.get_world_size(group)

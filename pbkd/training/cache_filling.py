@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from pbkd.errors import CacheError
 from pbkd.training.activation_cache import ActivationCache
+from pbkd.training.exchange import exchange_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -128,7 +129,7 @@ def _delete_partial(spec: CacheSpec) -> None:
 def _from_rank_0(number: int, workers: int, device: torch.device) -> int:
     """Return the number that rank 0 has, on every worker."""
     if workers > 1:
-        shared = torch.tensor(number, device=device)
+        shared = torch.tensor(number, device=exchange_device(device))
         dist.broadcast(shared, 0)
         number = int(shared)
     return number

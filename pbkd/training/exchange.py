@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-__all__ = ["Collectives", "Exchange", "open_exchange"]
+__all__ = ["Collectives", "Exchange", "HostExchange", "exchange_device", "open_exchange"]
 
 
 class Exchange(Protocol):
@@ -61,11 +61,44 @@ class Collectives:
         dist.all_reduce(values, group=self.group)
 
 
-def open_exchange(group: dist.ProcessGroup | None) -> Exchange:
+@dataclass(frozen=True)
+class HostExchange:
+    """Exchanges values on an accelerator by way of the CPU.
+
+    Attributes:
+        inner: Exchanges values on the CPU.
+    """
+
+    inner: Exchange
+
+    def gather(self, *values: Tensor, count: int = 0) -> tuple[Tensor, tuple[int, ...]]:
+        """Return the values and numbers of every worker, see `Exchange.gather`."""
+        rows, counts = self.inner.gather(*(part.cpu() for part in values), count=count)
+        return rows.to(values[0].device), counts
+
+    def add(self, values: Tensor) -> None:
+        """Add up the values of all workers in place, see `Exchange.add`."""
+        here = values.cpu()
+        self.inner.add(here)
+        values.copy_(here)
+
+
+def exchange_device(device: torch.device) -> torch.device:
+    """Return where the process group's tensors must be: NCCL takes the device's, gloo the CPU's.
+
+    Args:
+        device: This worker's device.
+    """
+    return device if dist.get_backend() == "nccl" else torch.device("cpu")
+
+
+def open_exchange(group: dist.ProcessGroup | None, device: torch.device) -> Exchange:
     """Let the workers of a group exchange values: in shared memory if all are on this machine.
 
     Args:
         group: The process group; all of its workers must call this.
+        device: Where this worker's values are.
     """
     assert group is not None, "the process group is initialised"
-    return open_board(group) or Collectives(group)
+    exchange = open_board(group) or Collectives(group)
+    return exchange if exchange_device(device) == device else HostExchange(exchange)

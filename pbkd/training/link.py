@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+from pbkd.training.exchange import exchange_device
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -87,15 +89,16 @@ def receive(
         The teacher's and the student's activation of each batch, (B, *shape).
     """
     waiting: deque[tuple[list[Tensor], list[dist.Work]]] = deque()
+    via = exchange_device(device)
     count = max(peer.stop for peer in peers)
     for step in range(steps + _IN_FLIGHT):
         if step < steps:
-            waiting.append(_post(peers, (count, *shape), device, streams, dtype))
+            waiting.append(_post(peers, (count, *shape), via, streams, dtype))
         if step >= _IN_FLIGHT:
             tensors, works = waiting.popleft()
             for work in works:
                 work.wait()
-            pair = [_unpacked(tensor) for tensor in tensors]
+            pair = [_unpacked(tensor.to(device)) for tensor in tensors]
             yield pair[0], pair[-1]
 
 
@@ -110,11 +113,14 @@ class Outlet:
 
     def send(self, pair: Pair) -> None:
         """Start to send a pair; it is kept until it has been sent."""
+        if not self._peers:
+            return
         if len(self._sending) == _IN_FLIGHT:
             self._finish_one()
         sends = []
         for stream in range(self._streams):
             packed = _packed(pair[stream])
+            packed = packed.to(exchange_device(packed.device))
             for peer in self._peers:
                 rows = packed[peer.start : peer.stop]
                 sends.append((packed, _started(dist.isend(rows, peer.rank, tag=stream))))

@@ -57,7 +57,11 @@ class RelayJob:
 
 
 def replicas_of(
-    schedule: Schedule, rank: int, batch_rows: int, create_group: CreateGroup
+    schedule: Schedule,
+    rank: int,
+    batch_rows: int,
+    create_group: CreateGroup,
+    device: torch.device,
 ) -> ReplicaGroup | None:
     """Create the replica groups; return this rank's. All ranks must call it, in the same order."""
     mine = None
@@ -66,7 +70,7 @@ def replicas_of(
             continue
         if group := create_group(stage.ranks):
             rows = split_rows(stage.ranks, batch_rows)[stage.ranks.index(rank)]
-            mine = ReplicaGroup(open_exchange(group), rows, batch_rows)
+            mine = ReplicaGroup(open_exchange(group, device), rows, batch_rows)
     return mine
 
 

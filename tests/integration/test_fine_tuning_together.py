@@ -152,7 +152,7 @@ def exactly_tuned(replicas: ReplicaGroup | None = None) -> dict[str, Tensor]:
 
 def _train(folder: Path, rank: int) -> None:
     with process_group(torch.device("cpu"), rank, 2, "test"):
-        exchange = open_exchange(dist.group.WORLD)
+        exchange = open_exchange(dist.group.WORLD, torch.device("cpu"))
         for name in CASES:
             rows = split_rows([0, 1], 36, SPEEDS)[rank]
             found = tuned(name, ReplicaGroup(exchange, rows, 36))

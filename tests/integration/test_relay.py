@@ -144,7 +144,10 @@ def _train_once(folder: Path, rank: int) -> None:
     with process_group(torch.device("cpu"), rank, 2, "test"):
         group = dist.group.WORLD
         assert group is not None
-        for name, exchange in (("board", open_exchange(group)), ("torch", Collectives(group))):
+        for name, exchange in (
+            ("board", open_exchange(group, torch.device("cpu"))),
+            ("torch", Collectives(group)),
+        ):
             found = _gradient(folder, rank, exchange)
             write_weights(folder / f"{name}{rank}.safetensors", found)
 

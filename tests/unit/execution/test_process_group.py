@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
 
 from pbkd.errors import WorkerError
-from pbkd.execution.process_group import process_group
-from pbkd.execution.store import private_store
+from pbkd.execution.process_group import _backend, process_group
+from pbkd.execution.store import open_store, private_store
 
 CPU = torch.device("cpu")
 
@@ -48,3 +49,17 @@ def test_a_group_with_a_stranger_is_made_again_and_at_last_given_up(
         ):
             pass
     assert not dist.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "backend"),
+    [("GPU-a", "GPU-b", "nccl"), ("GPU-a", "GPU-a", "gloo"), ("GPU-a", "", "gloo")],
+)
+def test_nccl_connects_workers_with_a_gpu_each(
+    mine: str, theirs: str, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = SimpleNamespace(uuid=mine)
+    monkeypatch.setattr(dist, "is_nccl_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: found)
+    open_store().set("phase/gpus/1", theirs)
+    assert _backend(torch.device("cuda:0"), 0, 2, "phase") == backend

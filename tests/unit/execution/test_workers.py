@@ -6,8 +6,14 @@ from typing import Any
 import pytest
 import torch
 
+from pbkd.core.schedule import Worker
 from pbkd.execution.worker_request import WorkerRequest
-from pbkd.execution.workers import divide_resources, local_workers, possible_workers
+from pbkd.execution.workers import (
+    describe_shared_devices,
+    divide_resources,
+    local_workers,
+    possible_workers,
+)
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -32,6 +38,17 @@ def test_workers_take_accelerators_in_turn(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
     devices = [worker.device for worker in local_workers(3, None, "cuda")]
     assert devices == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+def test_it_is_said_which_workers_share_a_gpu_and_how_they_exchange() -> None:
+    (note,) = describe_shared_devices(
+        [Worker(0, "cuda:0"), Worker(1, "cuda:1"), Worker(2, "cuda:0"), Worker(3, "cuda:0")]
+    )
+    assert note.startswith("Workers 0, 2 and 3 share cuda:0: they take turns on it")
+    assert "through the CPU (gloo)" in note
+    assert not describe_shared_devices([Worker(0), Worker(1)])
+    elsewhere = [Worker(rank, "cuda:0", node="a") for rank in range(2)]
+    assert not describe_shared_devices(elsewhere), "each may see another GPU by this name"
 
 
 @pytest.mark.parametrize(
