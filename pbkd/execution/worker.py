@@ -10,7 +10,6 @@ import torch
 import torch.distributed as dist
 
 from pbkd.config.load import load_config
-from pbkd.core.devices import use_device
 from pbkd.core.files import user_path
 from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.core.torch_modes import ordinary_modes
@@ -96,7 +95,6 @@ def work(folder: Path, rank: int, given: LaunchedWork | None = None) -> None:
     builders = {
         name: registry.create("builder", choice) for name, choice in assignment.builders.items()
     }
-    use_device(torch.device(worker.device))
     with thread_count(worker.threads):
         task = given.task
         if task is None or str(task.device) != worker.device:

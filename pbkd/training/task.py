@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from pbkd.core.devices import use_device
 from pbkd.data.augmentation_choice import with_augmentation
 from pbkd.data.fixed_views import with_fixed_views
 from pbkd.data.splits import Subset, fixed_permutation
@@ -184,6 +185,7 @@ def build_task(
     fitted = fit_inputs(loaded, config.data, registry, inputs.data if inputs else None)
     teacher, data = fitted.teacher, fitted.data
     where = torch.device(device)
+    use_device(where)
     dtype = pick_dtype(config.autocast, where)
     network = teacher.network.to(where)
     first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
