@@ -54,7 +54,9 @@ def gather(
         for name in names
     )
     return procedures, {
-        f"{fast} / {slow}": _speedup(per_step[fast], per_step[slow]) for fast, slow in RATIOS
+        f"{fast} / {slow}": _speedup(per_step[fast], per_step[slow])
+        for fast, slow in RATIOS
+        if fast in per_step and slow in per_step
     }
 
 

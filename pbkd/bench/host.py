@@ -18,7 +18,7 @@ from pbkd.bench.result import BenchResult
 from pbkd.bench.savings import savings
 from pbkd.bench.worker import procedure_schedules, run_rank
 from pbkd.core.blocks import BlockCost
-from pbkd.core.devices import pick_device
+from pbkd.core.devices import describe_device, pick_device
 from pbkd.core.files import write_json
 from pbkd.core.json_lines import read_lines
 from pbkd.core.schedule import Worker
@@ -43,16 +43,18 @@ class BenchSettings:
     """How procedures are measured.
 
     Attributes:
-        workers: Workers of the parallel procedures, at least 2.
+        workers: Workers of the parallel procedures; with 1 there are none of these.
         threads: CPU threads of each worker.
         rounds: Number of times that each procedure is timed.
         meters: Names of the energy meters to read.
+        batch_size: Images per batch; None for the preset's.
     """
 
     workers: int = 2
     threads: int = 1
     rounds: int = 3
     meters: tuple[str, ...] = ()
+    batch_size: int | None = None
 
 
 def run_benchmark(
@@ -75,9 +77,9 @@ def run_benchmark(
         WorkerError: If a rank fails.
         BenchError: If a procedure did not train every block in every step.
     """
-    preset = find_preset(name)
-    if settings.workers < 2 or settings.threads < 1 or settings.rounds < 1:
-        raise ConfigError("a benchmark needs at least 2 workers, 1 thread and 1 round.")
+    preset = find_preset(name, settings.batch_size)
+    if settings.workers < 1 or settings.threads < 1 or settings.rounds < 1:
+        raise ConfigError("a benchmark needs at least 1 worker, 1 thread and 1 round.")
     for meter in settings.meters:
         registry.find("meter", meter)
     ranks = local_workers(settings.workers, settings.threads, pick_device("auto"))
@@ -91,7 +93,7 @@ def run_benchmark(
     costs = next(line for line in measurements if line["kind"] == "costs")
     check_steps(measurements, costs["blocks"])
     write_costs(folder / "costs.json", _cost_table(name, preset, ranks, costs))
-    predicted = _predicted(registry, preset, ranks, costs)
+    predicted = _predicted(registry, measurements, ranks, costs)
     procedures, speedups = gather(measurements, preset.batch_size, predicted)
     return BenchResult(
         preset=name,
@@ -115,7 +117,7 @@ def _read_measurements(folder: Path) -> list[dict[str, Any]]:
 def _environment(device: str) -> dict[str, str]:
     return {
         "torch": torch.__version__,
-        "device": device,
+        "device": describe_device(torch.device(device)),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
 
@@ -129,22 +131,24 @@ def _cost_table(
 
 
 def _predicted(
-    registry: Registry, preset: Preset, ranks: Sequence[Worker], figures: Mapping[str, Any]
+    registry: Registry,
+    measurements: Sequence[Mapping[str, Any]],
+    ranks: Sequence[Worker],
+    figures: Mapping[str, Any],
 ) -> dict[str, float]:
     """Predict the seconds per step of each procedure from the costs that rank 0 recorded.
 
     Procedures on one worker use costs measured while the other ranks were idle; the others use
     costs measured while all were busy, because cores with a common memory slow each other down.
     """
+    steps = {m["name"]: m["steps"] for m in measurements if m["kind"] == "procedure"}
     alone, together = ([BlockCost(**cost) for cost in figures[k]] for k in ("alone", "together"))
     workers = [Worker(**(asdict(rank) | {"bandwidth": figures["bandwidth"]})) for rank in ranks]
     schedules = procedure_schedules(registry, alone, together, workers)
     predictions = {}
-    for name, schedule in schedules.items():
-        if name == "serial-plain":
-            continue
-        steps = preset.steps(name)
+    for name in steps.keys() - {"serial-plain"}:
         costs = alone if name in ("serial", "single-pass") else together
-        workload = Workload(steps, 0)  # the cache is filled before the timed steps
-        predictions[name] = makespan(schedule, costs, workers, workload) / steps
+        workload = Workload(steps[name], 0)  # the cache is filled before the timed steps
+        seconds = makespan(schedules[name], costs, workers, workload)
+        predictions[name] = seconds / steps[name]
     return predictions

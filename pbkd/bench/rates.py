@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from dataclasses import replace
@@ -49,6 +50,8 @@ def mean_costs(costs: Sequence[BlockCost], device: torch.device) -> list[BlockCo
 
 def link_rate(rank: int, device: torch.device) -> float:
     """Measure the bandwidth from rank 0 to rank 1, in bytes/s; all ranks get the same figure."""
+    if dist.get_world_size() == 1:
+        return math.inf
     device = exchange_device(device)
     message = torch.zeros(_MESSAGE_FLOATS, device=device)
     start = 0.0
@@ -67,16 +70,21 @@ def link_rate(rank: int, device: torch.device) -> float:
 _PROCESS = Path("/proc/self")
 
 
-def reset_peak_memory() -> None:
-    """Reset the peak resident memory; no effect on systems without it (proc(5), clear_refs)."""
+def reset_peak_memory(device: torch.device) -> None:
+    """Reset the peak memory; no effect on systems without it (proc(5), clear_refs)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
     try:
         (_PROCESS / "clear_refs").write_text("5")
     except OSError:
         return
 
 
-def peak_memory() -> int | None:
-    """Return the peak resident memory in bytes; None on systems without it."""
+def peak_memory(device: torch.device) -> int | None:
+    """Return the peak memory in bytes, on a GPU torch's there; None on systems without it."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     try:
         match = re.search(r"VmHWM:\s+(\d+) kB", (_PROCESS / "status").read_text())
     except OSError:

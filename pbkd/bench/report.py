@@ -14,7 +14,7 @@ from pbkd.report.markup import html_text
 from pbkd.training.checkpoint import STEPS_BETWEEN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pbkd.bench.result import BenchResult, ProcedureResult, Spread
@@ -51,11 +51,8 @@ def show(result: BenchResult) -> None:
     for pair, spread in result.speedups.items():
         console.print(f"{pair}: {spread.median:.2f}x ({spread.least:.2f} to {spread.most:.2f})")
     by_name = {procedure.name: procedure for procedure in result.procedures}
-    ideal = by_name["single-pass"].seconds.median / result.workers
-    share = ideal / by_name["pipeline"].seconds.median
-    cpu = by_name["pipeline"].cpu_seconds / by_name["serial"].cpu_seconds
-    console.print(f"pipeline: {100 * share:.0f} % of the ideal (single-pass / {result.workers})")
-    console.print(f"CPU seconds, pipeline / serial: {cpu:.3f}")
+    for line in _pipeline_lines(result, by_name):
+        console.print(line)
     per_step = by_name["single-pass"].seconds.median * result.batch_size / 1000
     kept = result.checkpoint_seconds / (STEPS_BETWEEN * per_step)
     console.print(
@@ -64,6 +61,19 @@ def show(result: BenchResult) -> None:
     )
     for line in energy_lines(result):
         console.print(line)
+
+
+def _pipeline_lines(result: BenchResult, by_name: Mapping[str, ProcedureResult]) -> list[str]:
+    """Compare the pipeline with its ideal, and with `serial`; one worker has none."""
+    if "pipeline" not in by_name:
+        return []
+    pipeline = by_name["pipeline"]
+    share = by_name["single-pass"].seconds.median / result.workers / pipeline.seconds.median
+    cpu = pipeline.cpu_seconds / by_name["serial"].cpu_seconds
+    return [
+        f"pipeline: {100 * share:.0f} % of the ideal (single-pass / {result.workers})",
+        f"CPU seconds, pipeline / serial: {cpu:.3f}",
+    ]
 
 
 def energy_lines(result: BenchResult) -> list[str]:

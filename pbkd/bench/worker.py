@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,16 +26,18 @@ from pbkd.core.schedule import Job, Schedule, Worker
 from pbkd.core.workload import Workload
 from pbkd.energy.monitor import monitor_energy
 from pbkd.execution.process_group import process_group
+from pbkd.models.latency import synchronise
 from pbkd.planning.profiling import measure_costs
 from pbkd.planning.scheduler_call import ask_scheduler
 from pbkd.plugin.registry import build_registry
 from pbkd.training.activation_cache import CacheSpec
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.cache_filling import open_cache
+from pbkd.training.exchange import exchange_device
 from pbkd.training.learner import BlockMethod
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pbkd.energy.monitor import EnergyMonitor
@@ -41,10 +45,12 @@ if TYPE_CHECKING:
     from pbkd.training.activation_cache import ActivationCache
     from pbkd.training.relay import CreateGroup
 
-__all__ = ["PROCEDURES", "procedure_schedules", "run_rank"]
+__all__ = ["PROCEDURES", "procedure_schedules", "procedures_of", "run_rank"]
 
 PROCEDURES = ("serial", "paper", "single-pass", "pipeline", "cache", "serial-plain")
 """The procedures in the order in which they run."""
+_OF_ONE = ("serial", "single-pass", "serial-plain")
+_WINDOW = 2.0  # seconds: sensors of accelerators have a resolution of a tenth
 _FILLED = Workload(steps=1, distinct_steps=0)  # the cache is filled before the timed steps
 
 
@@ -62,10 +68,12 @@ def run_rank(folder: Path, rank: int) -> None:
     use_device(device)
     registry = build_registry()
     fused, plain = build_rigs(registry, Preset(**settings["preset"]), rank, device)
-    with process_group(device, rank, len(workers), "bench") as create_group:
+    alone = len(workers) == 1
+    with _no_group() if alone else process_group(device, rank, len(workers), "bench") as create:
         schedules = _measured_schedules(folder, registry, fused, workers)
-        cache = _filled_cache(folder / "cache", fused, len(workers))
-        run = _runner(fused, plain, schedules, cache, create_group)
+        cached = "cache" in procedures_of(len(workers))
+        cache = _filled_cache(folder / "cache", fused, len(workers)) if cached else None
+        run = _runner(fused, plain, schedules, cache, create)
         names = settings["meters"] if rank == 0 else []
         meters = [registry.create("meter", {"name": name}) for name in names]
         with monitor_energy(meters) as monitor:
@@ -75,6 +83,17 @@ def run_rank(folder: Path, rank: int) -> None:
             run("single-pass", 1)  # so that the optimisers of all blocks have their state
             seconds = checkpoint_seconds(fused, folder / "checkpoints")
             _record(folder, rank, "checkpoint", seconds=seconds)
+
+
+@contextmanager
+def _no_group() -> Iterator[CreateGroup]:
+    """Let one rank alone pass barriers, and exchange with itself."""
+    store = dist.HashStore()  # type: ignore[attr-defined]
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        yield lambda _ranks: None
+    finally:
+        dist.destroy_process_group()
 
 
 def _measured_schedules(
@@ -101,7 +120,7 @@ def _runner(
     fused: Rig,
     plain: Rig,
     schedules: Mapping[str, Schedule],
-    cache: ActivationCache,
+    cache: ActivationCache | None,
     create_group: CreateGroup,
 ) -> Callable[[str, int], dict[str, int]]:
     """Return a function that runs a procedure for a number of steps, and counts each block's."""
@@ -114,6 +133,7 @@ def _runner(
         if schedule.feed == "relay":
             run_relay(rig, schedule, steps, create_group)
         elif schedule.feed == "cache":
+            assert cache is not None, "several workers have filled it"
             run_cache(rig, schedule, steps, cache)
         else:
             run_jobs(rig, schedule, steps, f"bench {next(queues)}")
@@ -135,18 +155,47 @@ def _run_rounds(
     procedures.
     """
     preset = Preset(**settings["preset"])
-    peaks = {name: _peak(partial(run, name, preset.warm_up_steps(name))) for name in PROCEDURES}
+    device = torch.device(settings["workers"][rank]["device"])
+    names = procedures_of(len(settings["workers"]))
+    peaks = {name: _peak(partial(run, name, preset.warm_up_steps(name)), device) for name in names}
+    steps = {name: _steps(preset, name, run, device) for name in names}
     for round_ in range(settings["rounds"]):
-        for name in PROCEDURES:
+        for name in names:
             if name == "serial-plain" and round_ > 0:
                 continue
-            steps = preset.steps(name)
-            measured = _timed(partial(run, name, steps), monitor, f"{name} {round_}")
+            work = partial(run, name, steps[name])
             _record(
                 folder, rank, "procedure",
-                name=name, round=round_, steps=steps, peak_bytes=peaks[name],
-                device=settings["workers"][rank]["device"], **measured,
+                name=name, round=round_, steps=steps[name], peak_bytes=peaks[name],
+                device=str(device), **_timed(work, monitor, f"{name} {round_}", device),
             )  # fmt: skip
+
+
+def procedures_of(workers: int) -> tuple[str, ...]:
+    """Return the procedures that differ with this number of workers."""
+    return PROCEDURES if workers > 1 else _OF_ONE
+
+
+def _steps(
+    preset: Preset, name: str, run: Callable[[str, int], object], device: torch.device
+) -> int:
+    """Return the number of timed steps: the preset's, or, on accelerators, two seconds' at least.
+
+    All ranks take as many as rank 0 would.
+    """
+    steps = preset.steps(name)
+    if device.type == "cpu":
+        return steps
+    dist.barrier()
+    start = time.perf_counter()
+    run(name, steps)
+    synchronise(device)
+    dist.barrier()
+    seconds = time.perf_counter() - start
+    enough = torch.tensor(math.ceil(steps * max(1.0, _WINDOW / seconds)))
+    enough = enough.to(exchange_device(device))
+    dist.broadcast(enough, 0)
+    return int(enough)
 
 
 def _record(folder: Path, rank: int, kind: str, **figures: Any) -> None:
@@ -155,23 +204,24 @@ def _record(folder: Path, rank: int, kind: str, **figures: Any) -> None:
     )
 
 
-def _peak(work: Callable[[], object]) -> int | None:
-    """Do this rank's work and return its peak resident memory."""
+def _peak(work: Callable[[], object], device: torch.device) -> int | None:
+    """Do this rank's work and return its peak memory."""
     dist.barrier()
     release_freed_memory()
-    reset_peak_memory()
+    reset_peak_memory(device)
     work()
-    return peak_memory()
+    return peak_memory(device)
 
 
 def _timed(
-    work: Callable[[], dict[str, int]], monitor: EnergyMonitor, window: str
+    work: Callable[[], dict[str, int]], monitor: EnergyMonitor, window: str, device: torch.device
 ) -> dict[str, Any]:
     """Do this rank's work between two barriers and return its seconds, CPU seconds and joules."""
     dist.barrier()
     cpu, start = time.process_time(), time.perf_counter()
     with monitor.window(window):
         steps = work()
+        synchronise(device)
         busy = time.perf_counter() - start
         dist.barrier()
     energy = monitor.windows[window]

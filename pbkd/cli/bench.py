@@ -21,13 +21,14 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[end-to-end] [preset]...",
-            help="vgg16-cifar, resnet50-cifar, resnet56-cifar or digits; after `end-to-end`, of"
-            " whole runs.",
+            help="vgg16-cifar, resnet50-cifar, resnet50-imagenet, resnet56-cifar or digits; after"
+            " `end-to-end`, of whole runs.",
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Workers of the parallel procedures.")] = 2,
+    workers: Annotated[int, typer.Option(help="Workers (1: no parallel procedures).")] = 2,
     threads: Annotated[int, typer.Option(help="CPU threads of each worker.")] = 1,
     rounds: Annotated[int, typer.Option(help="Number of times that each procedure is timed.")] = 3,
+    batch_size: Annotated[int | None, typer.Option(help="Images per batch.")] = None,
     meter: Annotated[
         list[str] | None,
         typer.Option(help="Energy meter to read; can be repeated (default: nvml and rapl)."),
@@ -49,32 +50,42 @@ def bench(
     `end-to-end` times all phases of whole runs instead, for one worker, for two, and for the
     paper's procedure, with one thread per worker.
     """
-    from pbkd.bench.presets import find_preset
     from pbkd.plugin.registry import build_registry
     from pbkd.runs.folder import new_run_folder
 
     is_whole = (presets or [])[:1] == [_WHOLE]
-    names = list(dict.fromkeys((presets or [])[is_whole:])) or ["vgg16-cifar"]
-    for name in names:
-        find_preset(name)
+    names = _known((presets or [])[is_whole:] or ["vgg16-cifar"], batch_size)
     folder = new_run_folder(out, names[0] if len(names) == 1 else "bench")
     registry = build_registry()
     if is_whole:
         _measure_whole_runs(registry, names, folder, rounds)
     elif profile:
-        _profile(registry, names, folder, threads)
+        _profile(registry, names, folder, threads, batch_size)
     else:
-        _measure(registry, names, folder, (workers, threads, rounds), meter)
+        _measure(registry, names, folder, (workers, threads, rounds), meter, batch_size)
     typer.echo(f"everything is in {folder}")
 
 
-def _profile(registry: Registry, names: Sequence[str], folder: Path, threads: int) -> None:
+def _known(presets: Sequence[str], batch_size: int | None) -> list[str]:
+    """Return the presets, each once, before anything is measured."""
+    from pbkd.bench.presets import find_preset
+
+    names = list(dict.fromkeys(presets))
+    for name in names:
+        find_preset(name, batch_size)
+    return names
+
+
+def _profile(
+    registry: Registry, names: Sequence[str], folder: Path, threads: int, batch_size: int | None
+) -> None:
     from pbkd.bench.presets import find_preset
     from pbkd.bench.profile import profile_single_pass
 
     for name in names:
         typer.echo(f"{name}, single-pass:")
-        kinds = profile_single_pass(registry, find_preset(name), folder / name, threads)
+        preset = find_preset(name, batch_size)
+        kinds = profile_single_pass(registry, preset, folder / name, threads)
         for kind, share in kinds.items():
             typer.echo(f"  {kind}: {100 * share:.1f} %")
 
@@ -109,6 +120,7 @@ def _measure(
     folder: Path,
     counts: tuple[int, int, int],
     meters: Sequence[str] | None,
+    batch_size: int | None,
 ) -> None:
     """Time the procedures with these numbers of workers, threads and rounds."""
     import shutil
@@ -119,7 +131,7 @@ def _measure(
     from pbkd.config.schema import RunConfig
     from pbkd.core.files import write_file
 
-    settings = BenchSettings(*counts, tuple(meters or RunConfig().meters))
+    settings = BenchSettings(*counts, tuple(meters or RunConfig().meters), batch_size)
     results = []
     for name in names:
         result = run_benchmark(registry, name, folder / name, settings)

@@ -6,7 +6,7 @@ import torch
 
 from pbkd.errors import ConfigError
 
-__all__ = ["pick_device", "use_device"]
+__all__ = ["describe_device", "pick_device", "use_device"]
 
 
 def pick_device(name: str) -> str:
@@ -40,3 +40,10 @@ def use_device(device: torch.device) -> None:
     """
     if device.type != "cpu" and device.index is not None:
         torch.accelerator.set_device_index(device.index)
+
+
+def describe_device(device: torch.device) -> str:
+    """Name a device, and the model of a GPU, such as `cuda:0 (NVIDIA H200)`."""
+    if device.type != "cuda":
+        return str(device)
+    return f"{device} ({torch.cuda.get_device_name(device)})"

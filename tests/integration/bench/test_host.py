@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import torch.distributed as dist
+
 from pbkd.bench.host import BenchSettings, run_benchmark
 
 if TYPE_CHECKING:
@@ -39,3 +41,12 @@ def test_every_procedure_is_measured_predicted_and_compared(
         if line
     ]
     assert sum(event["kind"] == "procedure" for event in events) == 5 * 2 + 1
+
+
+def test_one_worker_times_the_procedures_of_one(registry: Registry, tmp_path: Path) -> None:
+    settings = BenchSettings(workers=1, rounds=1, batch_size=16)
+    result = run_benchmark(registry, "digits", tmp_path, settings)
+    assert [p.name for p in result.procedures] == ["serial", "single-pass", "serial-plain"]
+    assert [*result.speedups] == ["single-pass / serial"]
+    assert result.batch_size == 16
+    assert not dist.is_initialized()

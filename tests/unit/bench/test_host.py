@@ -27,7 +27,7 @@ def test_an_unknown_meter_is_told_before_anything_runs(registry: Registry, tmp_p
 
 @pytest.mark.parametrize(
     ("preset", "workers", "message"),
-    [("vgg", 2, "unknown preset 'vgg'"), ("digits", 1, "at least 2 workers")],
+    [("vgg", 2, "unknown preset 'vgg'"), ("digits", 0, "at least 1 worker")],
 )
 def test_what_cannot_be_measured_is_told(
     registry: Registry, tmp_path: Path, preset: str, workers: int, message: str
