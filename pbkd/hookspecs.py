@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         BlockBuilder,
         DataSource,
         EnergyMeter,
+        Engine,
         Exporter,
         ImageAugmentation,
         Launcher,
@@ -123,6 +124,11 @@ def register_exporters() -> Iterable[type[Exporter]]:  # type: ignore[empty-body
 @hookspec
 def register_selectors() -> Iterable[type[Selector]]:  # type: ignore[empty-body]
     """Register classes that select candidates within the target (`target.selector=NAME`)."""
+
+
+@hookspec
+def register_engines() -> Iterable[type[Engine]]:  # type: ignore[empty-body]
+    """Register classes that execute networks whose latency counts (`target.engine=NAME`)."""
 
 
 @hookspec

@@ -118,7 +118,7 @@ def new(
         str,
         typer.Option(
             help="scheduler, partitioner, builder, loss, meter, launcher, zoo, observer, data,"
-            " augmentation, optimiser, lr-schedule, exporter, selector or section."
+            " augmentation, optimiser, lr-schedule, exporter, selector, engine or section."
         ),
     ],
 ) -> None:

@@ -32,6 +32,7 @@ STRATEGIES = {
     "finetune.optimiser": "optimiser",
     "finetune.schedule": "lr-schedule",
     "target.selector": "selector",
+    "target.engine": "engine",
 }
 """The slot from which each key, dotted in sections, selects a strategy."""
 LISTS = {"meters": "meter", "observers": "observer"}
@@ -127,6 +128,9 @@ class TargetConfig:
     the candidate."""
     selector: dict[str, Any] = _choice("milp")
     """The selector of the candidates: `milp`, which is exact, or a plugin's."""
+    engine: dict[str, Any] = _choice("torch")
+    """What executes the networks whose latency is limited: `torch`, `onnxruntime` (ONNX Runtime, on
+    the CPU), or a plugin's."""
 
 
 @dataclass(kw_only=True)

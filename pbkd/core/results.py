@@ -83,12 +83,14 @@ class Latency:
         p95_seconds: 95th percentile of the passes.
         batch: Images per pass.
         repeats: Number of passes.
+        engine: What executed the network.
     """
 
     median_seconds: float
     p95_seconds: float
     batch: int
     repeats: int
+    engine: str = "torch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,8 @@ class NetworkResult:
         accuracy: Test accuracy, a share from 0 to 1; None without labels.
         parameters: Number of parameters.
         macs: Multiply-accumulate operations for one image.
-        latencies: Latency of one image and of a batch of the run, on the run's device.
+        latencies: Latency of one image and of a batch of the run, on the run's device; of the
+            target's batch, too, if that is another or counts in another engine.
         agreement: Without labels, the share of test images to which a student gives its teacher's
             class.
         weight_bytes: Size of parameters and buffers; None in results of older versions.

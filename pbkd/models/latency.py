@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
 from pbkd.core.results import Latency
 from pbkd.errors import ConfigError
 from pbkd.models.evaluation_mode import evaluation_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    Network = nn.Module | Callable[[Tensor], object]
 
 __all__ = ["expected_seconds", "latencies", "synchronise"]
 
@@ -29,7 +31,7 @@ _PRECISION = 0.05
 
 
 def latencies(
-    models: Mapping[str, nn.Module], images: Tensor, repeats: int | None = None
+    models: Mapping[str, Network], images: Tensor, repeats: int | None = None
 ) -> dict[str, Latency]:
     """Time a forward pass through each of several networks.
 
@@ -41,7 +43,8 @@ def latencies(
     are enough.
 
     Args:
-        models: Networks by name, all on the device of `images`.
+        models: Networks by name, all on the device of `images`, or functions of a batch that
+            return when they are done.
         images: One batch, (B, C, H, W).
         repeats: Timed passes per network; None for as many as the precision needs.
 
@@ -76,7 +79,7 @@ def expected_seconds(round_seconds: float) -> float:
     return (warm_up + min(repeats, longest)) * round_seconds
 
 
-def _warm_up(models: Mapping[str, nn.Module], images: Tensor) -> None:
+def _warm_up(models: Mapping[str, Network], images: Tensor) -> None:
     """Pass each network one to three times: the first pass of a network is slow."""
     spent = 0.0
     for _ in range(_WARM_UP):
@@ -108,8 +111,8 @@ def _is_precise(passes: Sequence[float]) -> bool:
     return max(high - median, median - low) <= _PRECISION * median
 
 
-def _seconds(model: nn.Module, images: Tensor) -> float:
-    with evaluation_mode(model):
+def _seconds(model: Network, images: Tensor) -> float:
+    with evaluation_mode(model) if isinstance(model, nn.Module) else torch.no_grad():
         synchronise(images.device)
         start = time.perf_counter()
         model(images)

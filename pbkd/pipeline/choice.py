@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from pbkd.models.engines import in_engine
 from pbkd.models.latency import latencies
 from pbkd.models.student import assemble
 from pbkd.planning.budget import pick_candidates
-from pbkd.planning.limits import forward_seconds, latency_limit, limits_latency, timed_images
+from pbkd.planning.limits import TORCH, forward_seconds, latency_limit, limits_latency, timed_images
 from pbkd.planning.plan import WholeLatency
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from pbkd.config.schema import TargetConfig
     from pbkd.planning.plan import Plan
-    from pbkd.protocols import Selector
+    from pbkd.protocols import Engine, Selector
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["Choice", "choose", "time_candidates"]
+__all__ = ["Choice", "ChoiceTools", "choose", "time_candidates"]
 
 _MARGIN = 0.97  # of a latency limit: two measurements of a network differ
 _MOST_TRIES = 5
+
+
+class ChoiceTools(NamedTuple):
+    """What a choice is made with.
+
+    Attributes:
+        selector: Selects the candidates within limits.
+        engine: Executes the networks whose latency is limited.
+    """
+
+    selector: Selector
+    engine: Engine
 
 
 @dataclass(frozen=True)
@@ -76,9 +89,8 @@ def time_candidates(
         else p
         for p in plan.blocks
     )
-    before = {p.block.name: p.seconds_before or 0.0 for p in blocks}
-    whole = WholeLatency(others + sum(before.values()))
-    return replace(plan, blocks=blocks, other_seconds=others, latency=whole)
+    plan = replace(plan, blocks=blocks, other_seconds=others)
+    return replace(plan, latency=_of_segments(plan))
 
 
 def choose(
@@ -87,7 +99,7 @@ def choose(
     plan: Plan,
     replacements: Mapping[str, nn.Module],
     harms: Mapping[str, float],
-    selector: Selector,
+    tools: ChoiceTools,
 ) -> Choice:
     """Select the candidates with the least total harm within the limits.
 
@@ -101,36 +113,55 @@ def choose(
         plan: All candidates with their costs.
         replacements: The replacements by candidate; latency does not depend on their weights.
         harms: The candidates that may be chosen, and the harm that each does alone.
-        selector: What selects.
+        tools: What selects, and where latency counts.
 
     Returns:
         The choice; the cheapest candidates if none keeps the limits.
 
     Raises:
-        PluginError: The selector is broken.
+        PbkdError: The selector is broken, or the engine cannot execute a network.
     """
-    for _ in range(_MOST_TRIES):
-        picked = pick_candidates(target, task, plan, harms, selector)
-        if not limits_latency(target):
-            return Choice(picked.names, plan, picked.is_possible)
-        plan, is_fast = _measured(target, task, plan, replacements, picked.names)
-        if is_fast == picked.is_possible:
+    if not limits_latency(target):
+        picked = pick_candidates(target, task, plan, harms, tools.selector)
+        return Choice(picked.names, plan, picked.is_possible)
+    images = timed_images(task, target)
+    teacher = in_engine(tools.engine, task.teacher.network, images)
+    is_rough = tools.engine.name != TORCH and plan.latency == _of_segments(plan)
+    if is_rough:  # the first choice rests on the ratios of segments in torch
+        plan = _corrected(plan, teacher, images)
+    for done in range(_MOST_TRIES):
+        picked = pick_candidates(target, task, plan, harms, tools.selector)
+        replaced = {name: replacements[name] for name in picked.names.values() if name}
+        student = in_engine(tools.engine, assemble(task.chain, replaced), images)
+        plan, is_fast = _measured(target, plan, picked.names, (teacher, student), images)
+        if is_fast == picked.is_possible and (done or not is_rough):
             break
     return Choice(picked.names, plan, is_fast and picked.is_possible)
 
 
+def _of_segments(plan: Plan) -> WholeLatency:
+    """Return the latency of the teacher as the sum over its segments, as torch has timed them."""
+    before = {p.block.name: p.seconds_before or 0.0 for p in plan.blocks}
+    return WholeLatency((plan.other_seconds or 0.0) + sum(before.values()))
+
+
+def _corrected(plan: Plan, teacher: Callable[[Tensor], Tensor], images: Tensor) -> Plan:
+    """Correct the sum over segments by the ratio that the teacher has."""
+    seconds = latencies({"teacher": teacher}, images)["teacher"].median_seconds
+    factor = seconds / _of_segments(plan).teacher_seconds
+    return replace(plan, latency=WholeLatency(seconds, factor))
+
+
 def _measured(
     target: TargetConfig,
-    task: DistillationTask,
     plan: Plan,
-    replacements: Mapping[str, nn.Module],
     names: Mapping[str, str | None],
+    pair: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]],
+    images: Tensor,
 ) -> tuple[Plan, bool]:
     """Time a whole student beside the teacher; return the corrected plan, and if it is fast."""
-    picked = {name: replacements[name] for name in names.values() if name}
-    networks = {"teacher": task.teacher.network, "student": assemble(task.chain, picked)}
-    timed = latencies(networks, timed_images(task, target))
-    teacher, student = (timed[name].median_seconds for name in networks)
+    timed = latencies(dict(zip(("teacher", "student"), pair, strict=True)), images)
+    teacher, student = (timed[name].median_seconds for name in ("teacher", "student"))
     latency = WholeLatency(teacher, student / _sum_of_segments(plan, names) / _MARGIN)
     return replace(plan, latency=latency), student <= latency_limit(target, teacher)
 

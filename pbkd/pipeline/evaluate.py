@@ -90,7 +90,9 @@ def evaluate(
         changes = find_changes(test, **classes, labelled=task.data.labelled)
         write_changes(ctx.folder, changes)
         with ctx.observers.paused():
-            teacher_result, student_result = measure_networks(task, student, target)
+            teacher_result, student_result = measure_networks(
+                task, student, target, ctx.planned.tools.engine
+            )
     return Evaluation(
         teacher=replace(teacher_result, **_scored(task, "teacher", classes["teacher"])),
         student=replace(student_result, **_scored(task, "student", final)),

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.config.schema import TargetConfig
+    from pbkd.pipeline.choice import ChoiceTools
     from pbkd.planning.plan import Plan
-    from pbkd.protocols import Selector
+    from pbkd.protocols import Engine
     from pbkd.training.task import DistillationTask
 
 
@@ -43,7 +44,7 @@ def expect_student(
     task: DistillationTask,
     plan: Plan,
     replacements: Mapping[str, nn.Module],
-    selector: Selector,
+    tools: ChoiceTools,
 ) -> Expected:
     """Choose candidates as if each were good enough.
 
@@ -55,17 +56,17 @@ def expect_student(
         task: Teacher and chain.
         plan: All candidates.
         replacements: The untrained replacements, by candidate.
-        selector: What selects.
+        tools: What selects, and where latency counts.
 
     Raises:
-        PluginError: The selector is broken.
+        PbkdError: The selector is broken, or the engine cannot execute a network.
     """
     if not is_limited(target):
         return Expected(tuple(p.name for p in plan.trained), plan, ())
     plan = time_candidates(plan, task, replacements, target)
     harms = {p.name: 1 - p.macs_after / p.macs_before for p in plan.trained}
-    choice = choose(target, task, plan, replacements, harms, selector)
-    notes = _shortfalls(target, task, replacements, choice)
+    choice = choose(target, task, plan, replacements, harms, tools)
+    notes = _shortfalls(target, task, replacements, choice, tools.engine)
     return Expected(choice.candidates, choice.plan, notes)
 
 
@@ -74,13 +75,14 @@ def _shortfalls(
     task: DistillationTask,
     replacements: Mapping[str, nn.Module],
     choice: Choice,
+    engine: Engine,
 ) -> tuple[str, ...]:
     """Say which limits cannot be kept, and what the cheapest student costs."""
     if choice.is_possible:
         return ()
     picked = {name: replacements[name] for name in choice.candidates}
     student = assemble(task.chain, picked)
-    networks = measure_networks(task, student, target)
+    networks = measure_networks(task, student, target, engine)
     wishes = cost_wishes(target, *networks, len(timed_images(task, target)))
     return tuple(
         f"No student of these candidates keeps {wish.key}={wish.wanted:g}: the nearest {wish.what}."

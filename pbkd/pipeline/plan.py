@@ -14,6 +14,7 @@ from pbkd.errors import ConfigError
 from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import describe_shared_devices, possible_workers
 from pbkd.models.asked_builders import ask_builders
+from pbkd.pipeline.choice import ChoiceTools
 from pbkd.pipeline.expected_student import expect_student
 from pbkd.pipeline.loss_checks import drop_without_features, try_on_blocks
 from pbkd.pipeline.plan_workers import plan_for_workers, seconds_with_start
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from pbkd.planning.plan import Plan
     from pbkd.planning.run_work import RunWork
     from pbkd.plugin.registry import Registry
-    from pbkd.protocols import Launcher, Scheduler, Selector
+    from pbkd.protocols import Launcher, Scheduler
     from pbkd.training.task import DistillationTask
 
 
@@ -64,7 +65,7 @@ class PlannedRun:
         build_seconds: Seconds that a worker takes to build the replacements.
         launcher: What starts the workers.
         schedulers: The schedulers to choose from, by name.
-        selector: What selects the candidates within the target's limits.
+        tools: What selects the candidates within the target's limits, and where latency counts.
         inputs: What a program has in memory, if it started the run.
         phases: The predicted seconds of every phase after planning.
         work: What the phases after planning have to do; None until it is counted.
@@ -80,7 +81,7 @@ class PlannedRun:
     build_seconds: float
     launcher: Launcher
     schedulers: Mapping[str, Scheduler]
-    selector: Selector
+    tools: ChoiceTools
     inputs: InMemoryInputs | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
     work: RunWork | None = None
@@ -119,7 +120,7 @@ def plan_run(
         ScheduleError: If no scheduler gives a valid schedule.
     """
     strategies = _strategies(config, registry)
-    selector = registry.create("selector", config.target.selector, "target.selector")
+    tools = _tools(config, registry)
     groups = _worker_groups(config, strategies.launcher)
     task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
     proposals = _proposals(config, registry, strategies, task, recorded or {})
@@ -131,7 +132,7 @@ def plan_run(
         extent = _workload(task, resolved), resolved.cache_gigabytes
         plans.append((resolved, plan_for_workers(workers, strategies, task, proposals, *extent)))
     resolved, plan = _fastest(plans)
-    expected = expect_student(resolved.target, task, plan, replacements, selector)
+    expected = expect_student(resolved.target, task, plan, replacements, tools)
     return PlannedRun(
         config=resolved,
         task=task,
@@ -142,7 +143,7 @@ def plan_run(
         build_seconds=sum(p.seconds for p in proposals.values()),
         launcher=strategies.launcher,
         schedulers=strategies.schedulers,
-        selector=selector,
+        tools=tools,
         inputs=inputs,
     )
 
@@ -160,6 +161,13 @@ def cost_table(planned: PlannedRun) -> CostTable:
     costs = sum_costs([block.cost for block in plan.trained if block.cost])
     workload = replace(plan.workload, cache_bytes=None)
     return CostTable(about, tuple(costs), workload, planned.work)
+
+
+def _tools(config: RunConfig, registry: Registry) -> ChoiceTools:
+    return ChoiceTools(
+        registry.create("selector", config.target.selector, "target.selector"),
+        registry.create("engine", config.target.engine, "target.engine"),
+    )
 
 
 def _strategies(config: RunConfig, registry: Registry) -> Strategies:

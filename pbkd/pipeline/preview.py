@@ -76,7 +76,8 @@ def preview_run(config: RunConfig, registry: Registry) -> Preview:
     untrained = _student(planned)
     score = _untrained_score(planned.task, untrained)
     notes = (*registry.notes, *input_notes(planned.task), *doubts, *planned.notes, score)
-    teacher, student = measure_networks(planned.task, untrained, planned.config.target)
+    target, engine = planned.config.target, planned.tools.engine
+    teacher, student = measure_networks(planned.task, untrained, target, engine)
     return Preview(
         plan=planned.plan,
         scored=scored,

@@ -190,8 +190,8 @@ def _choice(ctx: RunContext, blocks: Mapping[str, BlockResult], target: TargetCo
         return choice
     harms = {name: _harm(block, target.harm) for name, block in blocks.items() if block.replaced}
     planned = ctx.planned
-    found = choose(target, ctx.task, ctx.plan, planned.replacements, harms, planned.selector)
-    choice = _Choice(found.names, _choice_note(found, planned.selector, len(harms)))
+    found = choose(target, ctx.task, ctx.plan, planned.replacements, harms, planned.tools)
+    choice = _Choice(found.names, _choice_note(found, planned.tools.selector, len(harms)))
     write_json(path, asdict(choice))
     return choice
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbkd.core.wishes import Wish
+from pbkd.planning.limits import TORCH, engine_name
 
 if TYPE_CHECKING:
     from pbkd.config.schema import TargetConfig
@@ -30,12 +31,13 @@ def cost_wishes(
     Returns:
         A wish for each limit.
     """
-    theirs, its = (_latency(network, batch) for network in (teacher, student))
+    engine = engine_name(target)
+    theirs, its = (_latency(network, batch, engine) for network in (teacher, student))
     speedup = theirs.median_seconds / its.median_seconds
     milliseconds = 1000 * its.median_seconds
     size = student.weight_bytes or 0
     mac_share, share = student.macs / teacher.macs, student.parameters / teacher.parameters
-    at_batch = f"for a batch of {batch}"
+    at_batch = f"for a batch of {batch}" + ("" if engine == TORCH else f" in {engine}")
     figures = {
         "speedup": (speedup, f"is {speedup:.2f} times as fast as the teacher {at_batch}"),
         "latency_ms": (milliseconds, f"takes {milliseconds:.2f} ms {at_batch}"),
@@ -53,5 +55,5 @@ def cost_wishes(
     return tuple(wishes)
 
 
-def _latency(network: NetworkResult, batch: int) -> Latency:
-    return next(latency for latency in network.latencies if latency.batch == batch)
+def _latency(network: NetworkResult, batch: int, engine: str) -> Latency:
+    return next(each for each in network.latencies if (each.batch, each.engine) == (batch, engine))

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "TORCH",
     "block_limits",
     "block_options",
+    "engine_name",
     "forward_seconds",
     "is_limited",
     "latency_limit",
@@ -32,6 +34,8 @@ __all__ = [
 ]
 
 _SHARES = ("macs", "parameters")
+TORCH = "torch"
+"""The engine in which blocks are timed, and latencies that no target limits."""
 
 
 def is_limited(target: TargetConfig) -> bool:
@@ -43,6 +47,11 @@ def is_limited(target: TargetConfig) -> bool:
 def limits_latency(target: TargetConfig) -> bool:
     """Return whether a target limits the student's latency."""
     return target.latency_ms is not None or target.speedup is not None
+
+
+def engine_name(target: TargetConfig) -> str:
+    """Return the name of the engine in which a target limits latency."""
+    return str(target.engine["name"]) if limits_latency(target) else TORCH
 
 
 def latency_limit(target: TargetConfig, teacher_seconds: float) -> float:

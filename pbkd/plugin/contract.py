@@ -167,6 +167,14 @@ CALLS: dict[str, Call] = {
     "Selector.select": Call(
         _RUN, "in planning, and once when the candidates are scored", _HOST, _STOPS, 2
     ),
+    "Engine.prepare": Call(
+        _RUN,
+        "if the target limits latency: for each network, in planning, when the candidates are"
+        " scored, and at the end",
+        _HOST,
+        _STOPS,
+        2,
+    ),
     "ReportSection.render": Call(
         "`pbkd report`", "once", _HOST, "a note in the report, which is without the section", 2
     ),

@@ -35,6 +35,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "lr-schedule": ("lr-schedule", "constant"),
     "exporter": ("exporter", "torchscript"),
     "selector": ("selector", "milp"),
+    "engine": ("engine", "torch"),
     "section": ("section", "classes"),
 }
 """By kind of plugin: the slot, and the built-in strategy that is copied; empty for a template."""

@@ -28,6 +28,7 @@ SLOTS = {
     "lr-schedule": "register_lr_schedules",
     "exporter": "register_exporters",
     "selector": "register_selectors",
+    "engine": "register_engines",
     "section": "register_sections",
 }
 """The hook that registers strategies for each slot."""
@@ -46,6 +47,7 @@ PROTOCOLS: dict[str, type] = {
     "lr-schedule": protocols.LearningRateSchedule,
     "exporter": protocols.Exporter,
     "selector": protocols.Selector,
+    "engine": protocols.Engine,
     "section": protocols.ReportSection,
 }
 """The protocol of each slot whose strategies are classes."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pbkd.protocols.builder import BlockBuilder as BlockBuilder
 from pbkd.protocols.builder import Built as Built
 from pbkd.protocols.data_source import DataSource as DataSource
+from pbkd.protocols.engine import Engine as Engine
 from pbkd.protocols.exporter import Exporter as Exporter
 from pbkd.protocols.exporter import ExportSubject as ExportSubject
 from pbkd.protocols.image_augmentation import ImageAugmentation as ImageAugmentation
@@ -38,6 +39,7 @@ __all__ = [
     "DataSource",
     "EnergyMeter",
     "EnergyReading",
+    "Engine",
     "ExportSubject",
     "Exporter",
     "ImageAugmentation",

@@ -16,7 +16,7 @@ from pbkd.report.verdict import verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pbkd.core.results import BlockResult, NetworkResult, PhaseResult, RunResult
+    from pbkd.core.results import BlockResult, Latency, NetworkResult, PhaseResult, RunResult
     from pbkd.runs.finished import Finished
 
 __all__ = [
@@ -139,7 +139,7 @@ def figures(result: RunResult) -> list[Figure]:
 def cost_figures(teacher: NetworkResult, student: NetworkResult) -> list[Figure]:
     """Return parameters, MACs and latencies."""
     milliseconds = [
-        (f"latency, {what} of a batch of {of_teacher.batch}", 1000 * t, 1000 * s)
+        (f"latency, {what} of {_batch(of_teacher)}", 1000 * t, 1000 * s)
         for of_teacher, of_student in zip(teacher.latencies, student.latencies, strict=True)
         for what, t, s in (
             ("median", of_teacher.median_seconds, of_student.median_seconds),
@@ -157,6 +157,11 @@ def cost_figures(teacher: NetworkResult, student: NetworkResult) -> list[Figure]
             for name, t, s in milliseconds
         ),
     ]
+
+
+def _batch(latency: Latency) -> str:
+    where = "" if latency.engine == "torch" else f" in {latency.engine}"
+    return f"a batch of {latency.batch}{where}"
 
 
 def _scores(result: RunResult) -> list[Figure]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pbkd.testing.augmentations import check_augmentation
     from pbkd.testing.builders import check_builder
     from pbkd.testing.data_sources import check_data
+    from pbkd.testing.engines import check_engine
     from pbkd.testing.exporters import check_exporter
     from pbkd.testing.fakes import FakeClock, FakeMeter
     from pbkd.testing.launchers import check_launcher
@@ -49,6 +50,7 @@ __all__ = [
     "check_augmentation",
     "check_builder",
     "check_data",
+    "check_engine",
     "check_exporter",
     "check_launcher",
     "check_loss",
@@ -88,6 +90,7 @@ __getattr__ = lazy_exports(
         "check_augmentation": "pbkd.testing.augmentations",
         "check_builder": "pbkd.testing.builders",
         "check_data": "pbkd.testing.data_sources",
+        "check_engine": "pbkd.testing.engines",
         "check_exporter": "pbkd.testing.exporters",
         "check_launcher": "pbkd.testing.launchers",
         "check_loss": "pbkd.testing.losses",

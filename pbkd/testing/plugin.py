@@ -14,6 +14,7 @@ from pbkd.plugin.slots import PROTOCOLS
 from pbkd.testing.augmentations import check_augmentation
 from pbkd.testing.builders import check_builder
 from pbkd.testing.data_sources import check_data
+from pbkd.testing.engines import check_engine
 from pbkd.testing.exporters import check_exporter
 from pbkd.testing.launchers import check_launcher
 from pbkd.testing.losses import check_loss
@@ -55,6 +56,7 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "augmentation": ("images keep shape and type, by the generator alone", check_augmentation),
     "section": ("its content can be shown, and is the same again", check_section),
     "selector": ("selections keep the limits and are the same again", check_selector),
+    "engine": ("networks give the same outputs in it", check_engine),
 }
 _QUICK = (
     *("builder", "loss", "scheduler", "optimiser", "lr-schedule", "augmentation", "selector"),

@@ -4,10 +4,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from pbkd_onnx import OnnxExporter, register_exporters
+from pbkd_onnx import OnnxExporter, OnnxRuntime, register_engines, register_exporters
 
-from pbkd.errors import ExportError
-from pbkd.testing import check_exporter
+from pbkd.errors import ConfigError, ExportError
+from pbkd.testing import check_engine, check_exporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,5 +38,21 @@ def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         check_exporter(OnnxExporter())
 
 
-def test_it_is_registered() -> None:
+@pytest.mark.slow
+def test_the_engine_keeps_the_contract() -> None:
+    pytest.importorskip("onnxruntime", reason="needs pip install 'pbkd[export]'")
+    check_engine(OnnxRuntime())
+
+
+def test_the_engine_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ConfigError) as error:
+        check_engine(OnnxRuntime())
+    assert str(error.value) == (
+        "target.engine=onnxruntime needs the package onnxruntime: pip install 'pbkd[export]'."
+    )
+
+
+def test_both_are_registered() -> None:
     assert register_exporters() == [OnnxExporter]
+    assert register_engines() == [OnnxRuntime]

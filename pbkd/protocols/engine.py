@@ -1,0 +1,41 @@
+"""Engines: what executes a finished network where its latency counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+
+__all__ = ["Engine"]
+
+
+class Engine(Protocol):
+    """Executes a finished network, so that its latency can be measured (`target.engine=NAME`)."""
+
+    name: ClassVar[str]
+
+    def prepare(
+        self, network: nn.Module, images: Tensor, threads: int
+    ) -> Callable[[Tensor], Tensor]:
+        """Prepare a network for batches of a size, as a program that serves it would.
+
+        Called for the teacher and for each student that is considered, in planning and when the
+        candidates are scored, and for the finished student. What it returns is timed.
+
+        Args:
+            network: The network, in evaluation mode and without gradients; it must stay unchanged.
+            images: A batch, (B, C, H, W), on the network's device.
+            threads: The CPU threads that the engine may use.
+
+        Returns:
+            A function that passes such a batch through the network and returns the logits, on the
+            CPU or on the network's device.
+
+        Raises:
+            ConfigError: The engine is not installed, or cannot execute the network.
+        """
+        ...
