@@ -12,6 +12,7 @@ from pbkd.cli import (
     baseline,
     bench,
     compare,
+    curve,
     cut,
     doctor,
     export,
@@ -39,6 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(name="run")(run.run)
+app.command(name="curve")(curve.curve)
+app.command(name="pick")(curve.pick)
 app.command(name="status")(status.status)
 app.command(name="watch")(watch.watch)
 app.command(name="plan")(plan)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pbkd.config.schema import RunConfig
-    from pbkd.core.events import Event
+    from pbkd.core.curves import CurveResult
+    from pbkd.core.events import Emit, Event
+    from pbkd.core.results import RunResult
     from pbkd.plugin.registry import Registry
 
 
@@ -121,7 +123,6 @@ def run_or_plan(
     """Run, or only print the plan; if it is stopped, say how to resume."""
     from pbkd.core.events import PlanMade
     from pbkd.pipeline.preview import preview_run
-    from pbkd.pipeline.run import run as run_config
     from pbkd.report.console.preview import show_preview
     from pbkd.report.console.show import shown
 
@@ -146,12 +147,24 @@ def run_or_plan(
 
     try:
         with shown(quiet=quiet, as_json=as_json) as show:
-            result = run_config(settings, registry, emit, resume=folder)
+            made = _make(settings, registry, emit, folder)
     except BaseException:
         _say_if_finished(begun)
         raise
     if quiet:
-        typer.echo(result.folder)
+        typer.echo(made.folder)
+
+
+def _make(
+    settings: RunConfig, registry: Registry, emit: Emit, resume: Path | None
+) -> RunResult | CurveResult:
+    """Make a student, or those of a curve."""
+    from pbkd.pipeline.curve import run_curve
+    from pbkd.pipeline.run import run as run_config
+
+    if settings.target.curve is None:
+        return run_config(settings, registry, emit, resume=resume)
+    return run_curve(settings, registry, emit, resume=resume)
 
 
 def _say_if_finished(folder: Path | None) -> None:
@@ -186,18 +199,20 @@ def _out(arguments: list[str], config: Path | None) -> Path:
 
 
 def _say_finished(folder: Path, *, as_json: bool) -> None:
-    from pbkd.core.events import RunFinished
     from pbkd.report.console.show import shown
     from pbkd.runs.checksums import check_student
-    from pbkd.runs.finished import read_finished
+    from pbkd.runs.curves import is_finished_curve
+    from pbkd.runs.finished import finished_event
 
-    result = read_finished(folder).result
-    check_student(folder)
+    event, has_curve = finished_event(folder), is_finished_curve(folder)
+    if not has_curve:
+        check_student(folder)
     if not as_json:
-        typer.echo(f"the run in {folder} is finished; README.md there is the model card")
+        where = "curve.csv has its points" if has_curve else "README.md there is the model card"
+        typer.echo(f"the run in {folder} is finished; {where}")
         return
     with shown(as_json=True) as show:
-        show(RunFinished(result=result))
+        show(event)
 
 
 def _resumed_folder(arguments: list[str], config: Path | None) -> Path:

@@ -24,6 +24,7 @@ def status(
     from pbkd.config.load import load_config
     from pbkd.report.incidents import describe_incident
     from pbkd.runs.configuration import configuration_file
+    from pbkd.runs.curves import is_finished_curve, point_folders
     from pbkd.runs.events import event_faults, read_events
     from pbkd.runs.finished import read_finished
     from pbkd.runs.folder import is_finished, newest_run
@@ -39,17 +40,22 @@ def status(
         ("student-fed", config.distill.student_fed_epochs),
         ("fine-tuning", config.finetune.epochs),
     ):
-        typer.echo(f"{phase}: {_progress(events, phase, epochs or 0)}")
+        if config.target.curve is None or phase == "teacher-fed":
+            typer.echo(f"{phase}: {_progress(events, phase, epochs or 0)}")
+    for point, where in point_folders(folder).items():
+        typer.echo(f"point {point}: {_point(where)}")
     if events:
         typer.echo(f"last event: {max(0.0, time.time() - events[-1].time):.0f} s ago")
     for incident in filter(None, map(describe_incident, events)):
         typer.echo(incident)
     finished = is_finished(folder)
-    recorded = read_finished(folder).result.events if finished else {}
+    has_curve = is_finished_curve(folder)
+    recorded = read_finished(folder).result.events if finished and not has_curve else {}
     for fault in event_faults(folder, recorded):
         typer.echo(f"damaged: {fault}")
     if finished:
-        typer.echo("finished; README.md there is the model card")
+        card = "each point's README.md" if has_curve else "README.md there"
+        typer.echo(f"finished; {card} is the model card")
     elif is_held(folder):
         typer.echo("running")
     else:
@@ -58,6 +64,22 @@ def status(
         for fault in (*(missing if any(report.values()) else ()), *unrecorded(folder, events)):
             typer.echo(f"damaged: {fault}")
         typer.echo(f"stopped; go on with `pbkd run --resume {quote(str(folder))}`")
+
+
+def _point(folder: Path) -> str:
+    """Describe how far a point of a curve is."""
+    from pbkd.config.load import load_config
+    from pbkd.core.events import PhaseStarted
+    from pbkd.runs.configuration import configuration_file
+    from pbkd.runs.events import read_events
+    from pbkd.runs.folder import is_finished
+
+    if is_finished(folder):
+        return "finished"
+    events = read_events(folder)
+    phases = [event.phase for event in events if isinstance(event, PhaseStarted)]
+    epochs = load_config(file=configuration_file(folder)).finetune.epochs or 0
+    return f"in {phases[-1]}; fine-tuning: {_progress(events, 'fine-tuning', epochs)}"
 
 
 def _progress(events: Sequence[Event], phase: str, epochs: int) -> str:

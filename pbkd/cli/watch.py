@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -49,19 +49,20 @@ def _show(folder: Path, *, as_json: bool) -> None:
     from pbkd.core.events import RunFinished, RunStopped
     from pbkd.report.console.show import shown
     from pbkd.runs.events import event_faults
-    from pbkd.runs.finished import read_finished
+    from pbkd.runs.finished import finished_event
     from pbkd.runs.folder import is_finished
 
-    result = None
+    recorded: Mapping[str, int] = {}
     with shown(as_json=as_json) as show:
         for event in _until_the_end(folder):
             show(event)
         if is_finished(folder):
-            result = read_finished(folder).result
-            show(RunFinished(result=result))
+            end = finished_event(folder)
+            recorded = end.result.events if isinstance(end, RunFinished) else {}
+            show(end)
         else:
             show(RunStopped(folder=str(folder)))
-    for fault in event_faults(folder, result.events if result else {}):
+    for fault in event_faults(folder, recorded):
         typer.echo(f"pbkd: {fault}", err=True)
 
 

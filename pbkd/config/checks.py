@@ -48,6 +48,7 @@ _PERMITTED = {
     "autocast": ("none", "bf16", "fp16"),
     "target.harm": ("divergence", "drop", "loss"),
 }
+_LIMITS = ("macs", "parameters", "bytes", "speedup", "latency_ms")
 
 
 def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None:
@@ -70,6 +71,22 @@ def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None
     if hasattr(config, "out") and not config.out:
         raise ConfigError("'out' is empty, but must be a folder.")
     _check_choices(config)
+    _check_curve(getattr(config, "target", None))
+
+
+def _check_curve(target: Any) -> None:
+    """Check the shares of a curve, which has no other limits."""
+    shares = getattr(target, "curve", None)
+    if shares is None:
+        return
+    if not shares or len({f"{share:g}" for share in shares}) < len(shares):
+        raise ConfigError("'target.curve' must have one share or more, none of them twice.")
+    if not all(ABOVE_ZERO <= share <= 1 for share in shares):
+        raise ConfigError(f"'target.curve' is {shares}, but each share must be above 0, at most 1.")
+    if others := [f"target.{key}" for key in _LIMITS if getattr(target, key) is not None]:
+        raise ConfigError(
+            f"'target.curve' limits the MACs of each student: leave {' and '.join(others)} out."
+        )
 
 
 def _check_numbers(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None:

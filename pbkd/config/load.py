@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 
@@ -285,9 +285,9 @@ def _as_field(current: Any, kind: Any, value: Any, where: str) -> Any:
             first = fields(current)[0].name
             raise ConfigError(f"'{where}' is a group: set its keys, such as {where}.{first}.")
         return _declared(current, value, f"{where}.")
-    if isinstance(current, list):
+    if isinstance(current, list) or any(get_origin(arm) is list for arm in get_args(kind)):
         value = structure(value)
-        if not isinstance(value, list):
+        if not isinstance(value, list) and (value is not None or isinstance(current, list)):
             raise ConfigError(f"'{where}' is a list: write {where}=[a, b].")
     is_open = kind == list[Any] or get_origin(kind) is dict
     return value if is_open else as_declared(kind, value)

@@ -113,6 +113,9 @@ class TargetConfig:
     """Maximum milliseconds of a forward pass of `batch` images on this device."""
     batch: int | None = None
     """Images of the batch whose latency is limited; null: `batch_size`."""
+    curve: list[float] | None = None
+    """A student for each of these shares of the teacher's MACs, from one teacher-fed phase, to
+    choose among; in place of the limits above."""
     max_drop: float | None = None
     """Maximum points of accuracy (without labels, of agreement with the teacher) that the whole
     student may lose, at 95 % confidence. A student that keeps it on the validation split is not

@@ -10,6 +10,7 @@ from pbkd.core.events import (
     BlockTrained,
     CheckpointDamaged,
     CostsChecked,
+    CurveFinished,
     EpochDone,
     JobStarted,
     Note,
@@ -52,6 +53,7 @@ _KINDS: dict[str, type[Event]] = {
     "checkpoint damaged": CheckpointDamaged,
     "resumed": Resumed,
     "result": RunFinished,
+    "curve": CurveFinished,
     "stopped": RunStopped,
 }
 _NAMES = {cls: kind for kind, cls in _KINDS.items()}
@@ -63,7 +65,7 @@ def to_json(event: Event) -> dict[str, Any]:
     Numbers that JSON lacks (NaN, infinities) stay; `pbkd.core.plain_data.finite` replaces them.
     """
     head = {"event": _NAMES[type(event)], "time": event.time}
-    if isinstance(event, RunFinished):
+    if isinstance(event, (RunFinished, CurveFinished)):
         return {**head, "result": event.result.to_dict()}
     return {**head, **to_plain(event)}
 
@@ -73,11 +75,15 @@ def from_json(data: object) -> Event | None:
 
     Returns:
         The event; None for an unknown kind, a missing field or one of a wrong type, a number that
-        is out of range, and for the kind `result`, which is read from `result.json` instead.
+        is out of range, and for the kinds `result` and `curve`, which have files of their own.
     """
     kind = data.get("event") if isinstance(data, dict) else None
     cls = _KINDS.get(kind) if isinstance(kind, str) else None
-    if cls is None or cls is RunFinished or not isinstance(data, dict) or "time" not in data:
+    if (
+        cls in (None, RunFinished, CurveFinished)
+        or not isinstance(data, dict)
+        or "time" not in data
+    ):
         return None
     try:
         known = {field.name for field in fields(cls)}

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, TypeAlias
 from pbkd.core.plain_data import IN_MEMORY
 
 if TYPE_CHECKING:
+    from pbkd.core.curves import CurveResult
     from pbkd.core.results import RunResult
 
 
 __all__ = [
-    "BlockScored", "BlockTrained", "CheckpointDamaged", "CostsChecked", "Emit", "EpochDone",
-    "Event", "JobStarted", "Note", "PhaseStarted", "PlanMade", "PlannedJob", "PlannedWorker",
-    "PowerRead", "Restarted", "Resumed", "RunFinished", "RunStopped", "StepsDone", "StepsTimed",
-    "TeacherScored", "WorkerLost",
+    "BlockScored", "BlockTrained", "CheckpointDamaged", "CostsChecked", "CurveFinished", "Emit",
+    "EpochDone", "Event", "JobStarted", "Note", "PhaseStarted", "PlanMade", "PlannedJob",
+    "PlannedWorker", "PowerRead", "Restarted", "Resumed", "RunFinished", "RunStopped", "StepsDone",
+    "StepsTimed", "TeacherScored", "WorkerLost",
 ]  # fmt: skip
 
 
@@ -151,6 +152,9 @@ class CostsChecked(_TimedEvent):
 class EpochDone(_TimedEvent):
     """A candidate, or in fine-tuning the whole student, has done an epoch (counted from 1).
 
+    The student is called `student`, on a curve by the name of its point; so are candidates there,
+    as in `0.35/conv3`.
+
     `loss` is the mean of the epoch, `accuracy` the student's validation accuracy (a share), None
     except in fine-tuning.
     """
@@ -247,6 +251,13 @@ class RunFinished(_TimedEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CurveFinished(_TimedEvent):
+    """A curve has finished. This event is not recorded: `curve.json` holds the result."""
+
+    result: CurveResult
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunStopped(_TimedEvent):
     """The run has not finished, and no process works on it. `pbkd watch` makes this event."""
 
@@ -271,6 +282,7 @@ Event: TypeAlias = (
     | CheckpointDamaged
     | Resumed
     | RunFinished
+    | CurveFinished
     | RunStopped
 )
 """What happens in a run."""

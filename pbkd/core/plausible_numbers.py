@@ -19,6 +19,7 @@ _RANGES = {
     "above_idle": (-_MOST, _MOST),
     "off": (-1.0, _MOST),
     "batch": (1.0, _MOST),
+    "reached": (-100.0, _MOST),
 }
 _NOT_CHECKED = ("loss", "losses", "plan", "builder")
 

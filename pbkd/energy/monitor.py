@@ -44,6 +44,10 @@ class EnergyMonitor:
         self.windows: dict[str, WindowEnergy] = {}
         self._samplers = samplers
 
+    def apart(self) -> EnergyMonitor:
+        """Return a monitor of the same meters with windows of its own."""
+        return EnergyMonitor(self._samplers)
+
     def measure_idle(self) -> None:
         """Measure idle power for 2 seconds, as the window `idle`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pbkd.core.events import PhaseStarted, PowerRead
@@ -13,7 +14,7 @@ from pbkd.errors import PbkdError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pbkd.core.events import Emit
     from pbkd.energy.monitor import EnergyMonitor
@@ -33,12 +34,14 @@ class PhaseClock:
         monitor: EnergyMonitor,
         emit: Emit = lambda _event: None,
         other_cpu_seconds: Callable[[], float] = lambda: 0.0,
+        earlier: Sequence[PhaseResult] = (),
     ) -> None:
         """Take energy from `monitor`; `emit` an event for each phase that begins.
 
         `other_cpu_seconds` returns the CPU time of this process so far that belongs to no phase.
+        `earlier` phases were measured before; one that begins again is added to its earlier part.
         """
-        self.results: list[PhaseResult] = []
+        self.results: list[PhaseResult] = [*earlier]
         self._other_cpu_seconds = other_cpu_seconds
         self._monitor = monitor
         self._emit = emit
@@ -60,10 +63,32 @@ class PhaseClock:
         energy = self._monitor.windows[name]
         joules = None if energy.joules is None else dict(energy.joules)
         cpu = self._cpu_seconds() - cpu
-        self.results.append(PhaseResult(name, seconds, cpu, joules, energy.reason))
+        self._add(PhaseResult(name, seconds, cpu, joules, energy.reason))
+
+    def _add(self, phase: PhaseResult) -> None:
+        names = [each.name for each in self.results]
+        if phase.name in names:
+            before = self.results.pop(names.index(phase.name))
+            phase = replace(
+                phase,
+                seconds=before.seconds + phase.seconds,
+                cpu_seconds=before.cpu_seconds + phase.cpu_seconds,
+                joules=_sum(before.joules, phase.joules),
+                joules_reason=before.joules_reason or phase.joules_reason,
+            )
+        self.results.append(phase)
 
     def _cpu_seconds(self) -> float:
         return cpu_seconds() - self._other_cpu_seconds()
+
+
+def _sum(
+    one: Mapping[str, float] | None, other: Mapping[str, float] | None
+) -> dict[str, float] | None:
+    """Add up joules of the domains that were measured both times."""
+    if one is None or other is None:
+        return None
+    return {name: joules + other[name] for name, joules in one.items() if name in other}
 
 
 _EVERY = 5.0  # seconds

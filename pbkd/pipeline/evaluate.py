@@ -69,6 +69,7 @@ def evaluate(
     stages: Mapping[str, Stage | None],
     accepted: Collection[str],
     target: TargetConfig,
+    figures: tuple[NetworkResult, NetworkResult] | None = None,
 ) -> Evaluation:
     """Score and measure teacher and student; write the images on which they disagree.
 
@@ -78,6 +79,7 @@ def evaluate(
         stages: The student after each stage; None for skipped stages.
         accepted: The candidates that are in the student.
         target: What the student may cost.
+        figures: Sizes and latencies of teacher and student; None to measure them.
 
     Returns:
         Predictions, scores, sizes and latencies.
@@ -90,9 +92,8 @@ def evaluate(
         changes = find_changes(test, **classes, labelled=task.data.labelled)
         write_changes(ctx.folder, changes)
         with ctx.observers.paused():
-            teacher_result, student_result = measure_networks(
-                task, student, target, ctx.planned.tools.engine
-            )
+            figures = figures or measure_networks(task, student, target, ctx.planned.tools.engine)
+    teacher_result, student_result = figures
     return Evaluation(
         teacher=replace(teacher_result, **_scored(task, "teacher", classes["teacher"])),
         student=replace(student_result, **_scored(task, "student", final)),

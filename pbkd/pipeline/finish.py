@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.config.schema import RunConfig
-    from pbkd.core.results import BlockResult
+    from pbkd.core.results import BlockResult, NetworkResult
     from pbkd.pipeline.context import RunContext
     from pbkd.pipeline.evaluate import Evaluation
     from pbkd.pipeline.refine import Stage
@@ -135,8 +135,13 @@ def _tuning(draft: Draft) -> Tuning:
     return Tuning(ctx, draft.student, before, _settings(ctx), tuple(draft.kept.accepted), max_drop)
 
 
-def complete(draft: Draft) -> Outcome:
-    """Write and evaluate a student that is ready."""
+def complete(draft: Draft, figures: tuple[NetworkResult, NetworkResult] | None = None) -> Outcome:
+    """Write and evaluate a student that is ready.
+
+    Args:
+        draft: The student.
+        figures: Sizes and latencies of teacher and student; None to measure them.
+    """
     ctx, kept, student = draft.ctx, draft.kept, draft.student
     config, task, notes = ctx.planned.config, ctx.task, draft.notes
     recipe = _recipe(config, task, kept)
@@ -144,7 +149,8 @@ def complete(draft: Draft) -> Outcome:
     write_student(ctx.folder / "student", student, recipe, config.plugins)
     if is_user_function(ctx.registry, recipe.teacher["name"]):
         notes += _write_operations(ctx.folder / "student", student, recipe)
-    evaluation = evaluate(ctx, student, draft.stages, tuple(kept.accepted), config.target)
+    accepted = tuple(kept.accepted)
+    evaluation = evaluate(ctx, student, draft.stages, accepted, config.target, figures)
     has_candidates = len(ctx.plan.blocks) > len({p.block.name for p in ctx.plan.blocks})
     return Outcome(
         student,

@@ -24,7 +24,7 @@ from pbkd.pipeline.strategies import create_strategies
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import check_candidates
 from pbkd.planning.cost_files import CostTable
-from pbkd.planning.limits import is_limited
+from pbkd.planning.limits import is_limited, point_targets
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.finetune_loss import check_finetune_loss
 from pbkd.training.optimisation_check import check_optimiser, check_schedule
@@ -48,7 +48,20 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["PlannedRun", "cost_table", "plan_run"]
+__all__ = ["PlannedPoint", "PlannedRun", "cost_table", "plan_run"]
+
+
+@dataclass(frozen=True)
+class PlannedPoint:
+    """A point of a curve.
+
+    Attributes:
+        config: The resolved configuration of a run with its target alone.
+        expected: The candidates that enter its student if each is good enough.
+    """
+
+    config: RunConfig
+    expected: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +73,14 @@ class PlannedRun:
         task: Teacher, data and chain.
         plan: Blocks, workers, schedule and predicted seconds.
         replacements: The untrained replacements, by candidate.
-        expected: The candidates that enter the student if each is good enough.
-        notes: What cannot be had of the target, and which workers share a device, a sentence each.
         build_seconds: Seconds that a worker takes to build the replacements.
         launcher: What starts the workers.
         schedulers: The schedulers to choose from, by name.
         tools: What selects the candidates within the target's limits, and where latency counts.
+        expected: The candidates that enter the student if each is good enough.
+        notes: What cannot be had of the target, and which workers share a device, a sentence each.
+        points: The points of the curve, by name, if the target is one. `expected` is then the
+            student of its first point, the largest.
         inputs: What a program has in memory, if it started the run.
         phases: The predicted seconds of every phase after planning.
         work: What the phases after planning have to do; None until it is counted.
@@ -76,12 +91,13 @@ class PlannedRun:
     task: DistillationTask
     plan: Plan
     replacements: Mapping[str, nn.Module]
-    expected: tuple[str, ...]
-    notes: tuple[str, ...]
     build_seconds: float
     launcher: Launcher
     schedulers: Mapping[str, Scheduler]
     tools: ChoiceTools
+    expected: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    points: Mapping[str, PlannedPoint] = field(default_factory=dict)
     inputs: InMemoryInputs | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
     work: RunWork | None = None
@@ -91,10 +107,11 @@ class PlannedRun:
     def epochs(self) -> dict[str, int]:
         """The epochs of each training phase."""
         distill = self.config.distill
+        configs = [self.config, *(point.config for point in self.points.values())]
         return {
             "teacher-fed": distill.epochs or 0,
             "student-fed": distill.student_fed_epochs,
-            "fine-tuning": self.config.finetune.epochs or 0,
+            "fine-tuning": max(config.finetune.epochs or 0 for config in configs),
         }
 
 
@@ -125,27 +142,26 @@ def plan_run(
     task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
     proposals = _proposals(config, registry, strategies, task, recorded or {})
     replacements = _replacements(proposals)
-    _check_training(strategies, resolve(config, task, proposals, 1), task, replacements)
+    first = replace(config, target=next(iter(point_targets(config.target).values())))
+    _check_training(strategies, resolve(first, task, proposals, 1), task, replacements)
     plans = []
     for workers in groups:
         resolved = resolve(config, task, proposals, len(workers))
         extent = _workload(task, resolved), resolved.cache_gigabytes
         plans.append((resolved, plan_for_workers(workers, strategies, task, proposals, *extent)))
     resolved, plan = _fastest(plans)
-    expected = expect_student(resolved.target, task, plan, replacements, tools)
-    return PlannedRun(
+    planned = PlannedRun(
         config=resolved,
         task=task,
-        plan=expected.plan,
+        plan=plan,
         replacements=replacements,
-        expected=expected.candidates,
-        notes=(*expected.notes, *describe_shared_devices(plan.workers)),
         build_seconds=sum(p.seconds for p in proposals.values()),
         launcher=strategies.launcher,
         schedulers=strategies.schedulers,
         tools=tools,
         inputs=inputs,
     )
+    return _expect_points(planned, proposals)
 
 
 def cost_table(planned: PlannedRun) -> CostTable:
@@ -167,6 +183,25 @@ def _tools(config: RunConfig, registry: Registry) -> ChoiceTools:
     return ChoiceTools(
         registry.create("selector", config.target.selector, "target.selector"),
         registry.create("engine", config.target.engine, "target.engine"),
+    )
+
+
+def _expect_points(planned: PlannedRun, proposals: Mapping[str, Proposal]) -> PlannedRun:
+    """Add the points of a curve, or the only student, with the candidates that each should get."""
+    config, task, replacements = planned.config, planned.task, planned.replacements
+    points, students = {}, []
+    for name, target in point_targets(config.target).items():
+        student = expect_student(target, task, planned.plan, replacements, planned.tools)
+        alone = resolve(replace(config, target=target), task, proposals, int(config.workers))
+        points[name] = PlannedPoint(alone, student.candidates)
+        students.append(student)
+    missed = (note for student in students for note in student.notes)
+    return replace(
+        planned,
+        plan=students[0].plan,
+        expected=students[0].candidates,
+        notes=(*missed, *describe_shared_devices(planned.plan.workers)),
+        points=points if config.target.curve else {},
     )
 
 

@@ -126,7 +126,7 @@ def _extent(planned: PlannedRun, names: tuple[str, ...]) -> RunExtent:
         test_images=len(task.data.test),
         sample_images=_sample_images(task),
         recalibration_batches=config.recalibrate_batches,
-        epochs=config.finetune.epochs or 0,
+        epochs=planned.epochs["fine-tuning"],
         epoch_steps=steps_per_epoch(task.data.train, config.batch_size),
         training_images=len(task.data.train),
         gradient_bytes=gradient_bytes,

@@ -34,7 +34,9 @@ def resolve(
 
     Returns:
         The configuration with `workers` as a number, the preprocessing of the teacher in `data`,
-        and a number of epochs for every phase. It is not changed afterwards.
+        and a number of epochs for every phase. It is not changed afterwards. Those of fine-tuning
+        stay open where each point of a curve has its own, and the teacher-fed epochs are those of
+        the curve's smallest student.
     """
     distill, finetune, train = config.distill, config.finetune, task.data.train
     length = training_length(
@@ -45,15 +47,15 @@ def resolve(
     )
     views = max(1, config.views)  # an epoch of the blockwise phases has all of them
     teacher_fed = max(1, round(length.teacher_fed / views))
+    tuning = finetune.epochs
+    if tuning is None and config.target.curve is None:
+        tuning = length.fine_tuning
     return replace(
         config,
         data=dict(task.data_choice),
         workers=workers,
         distill=replace(distill, epochs=distill.epochs or teacher_fed),
-        finetune=replace(
-            finetune,
-            epochs=length.fine_tuning if finetune.epochs is None else finetune.epochs,
-        ),
+        finetune=replace(finetune, epochs=tuning),
     )
 
 
@@ -76,7 +78,8 @@ def _student_parameters(
 ) -> int:
     """Return the student's parameters as the target wants them, else with all replacements."""
     whole = parameters(task.chain)
-    wanted = config.target.parameters or config.target.macs
+    target = config.target
+    wanted = target.parameters or target.macs or min(target.curve or (), default=None)
     if wanted is not None:
         return round(wanted * whole)
     first = {proposal.block.name: proposal for proposal in reversed(list(proposals.values()))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
 
 
-__all__ = ["run"]
+__all__ = ["Equipment", "begin_run", "equipped", "needed", "publish", "run"]
 
 
 def run(
@@ -85,6 +85,49 @@ def run(
         ConfigError: If a worker process that imports its main program gets here.
         PbkdError: If anything else is wrong with configuration, teacher, data or plugins.
     """
+    if config.target.curve is not None:
+        raise ConfigError(
+            "'target.curve' gives several students: use `pbkd curve`, or the limit target.macs."
+        )
+    with equipped(config, registry, emit, resume) as tools:
+        with tools.monitor.window(RUN):
+            ctx, notes = begin_run(tools, config, registry, inputs)
+            with needed(ctx):
+                ctx, trained = train_blocks(ctx)
+                outcome = finish(ctx, select(ctx, trained, ctx.planned.config.target))
+        result = run_result(ctx, outcome, (*notes, *ctx.observers.notes), tools.monitor)
+        publish(ctx, outcome.student, result)
+        ctx.observers.run_finished(result)
+        ctx.log.forward(RunFinished(result=result))  # not recorded: result.json has it
+        return result
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What is there before a run is planned.
+
+    Attributes:
+        log: Passes on its events.
+        observers: Follow it.
+        monitor: Measures its energy.
+        clock: Measures its phases.
+        open_run: Opens its folder.
+        resume: The folder of a run that goes on.
+    """
+
+    log: EventLog
+    observers: Observers
+    monitor: EnergyMonitor
+    clock: PhaseClock
+    open_run: Callable[[PlannedRun], Path]
+    resume: Path | None
+
+
+@contextmanager
+def equipped(
+    config: RunConfig, registry: Registry, emit: Emit, resume: Path | None
+) -> Iterator[Equipment]:
+    """Yield the equipment of a run; arguments and errors as for `run`."""
     _check_main()
     keep_freed_memory()
     log = EventLog(emit)
@@ -93,22 +136,35 @@ def run(
         observers = stack.enter_context(_observed(registry, config.observers, log))
         monitor = stack.enter_context(_metered(registry, config.meters, log.emit))
         clock = PhaseClock(monitor, log.emit, observers.cpu_seconds)
-        context = partial(RunContext, registry=registry, log=log, clock=clock, observers=observers)
-        with monitor.window(RUN):
-            config = typed_choices(config, registry)
-            with clock.phase(PLANNING):
-                planned = _plan(config, registry, inputs, resume)
-                doubts = _score_teacher(planned, log.emit, check=not resume)
-                folder = open_run(planned)
-            ctx = context(planned=planned, folder=folder)
-            restored = _announce(ctx, planned.config, resumed=resume is not None)
-            with _unchanged(ctx.task.teacher.network), folder_needed(folder):
-                ctx, trained = train_blocks(ctx)
-                kept = select(ctx, trained, config.target)
-                outcome = finish(ctx, kept)
-        result = run_result(ctx, outcome, (*doubts, *restored, *observers.notes), monitor)
-        _publish(ctx, outcome.student, result)
-        return result
+        yield Equipment(log, observers, monitor, clock, open_run, resume)
+
+
+def begin_run(
+    tools: Equipment, config: RunConfig, registry: Registry, inputs: InMemoryInputs | None = None
+) -> tuple[RunContext, tuple[str, ...]]:
+    """Plan a run, open its folder and announce it; return its context, and notes for its result."""
+    resume = tools.resume
+    config = typed_choices(config, registry)
+    with tools.clock.phase(PLANNING):
+        planned = _plan(config, registry, inputs, resume)
+        doubts = _score_teacher(planned, tools.log.emit, check=not resume)
+        folder = tools.open_run(planned)
+    ctx = RunContext(
+        planned=planned,
+        registry=registry,
+        folder=folder,
+        log=tools.log,
+        clock=tools.clock,
+        observers=tools.observers,
+    )
+    return ctx, (*doubts, *_announce(ctx, planned.config, resumed=resume is not None))
+
+
+@contextmanager
+def needed(ctx: RunContext) -> Iterator[None]:
+    """Stop with a clear error if the teacher changes, or the folder is gone, in the context."""
+    with _unchanged(ctx.task.teacher.network), folder_needed(ctx.folder):
+        yield
 
 
 def _check_main() -> None:
@@ -211,8 +267,8 @@ def _run_info(folder: Path, config: RunConfig) -> RunInfo:
     )
 
 
-def _publish(ctx: RunContext, student: nn.Module, result: RunResult) -> None:
-    """Check that the student can be loaded; write the report, and announce the result."""
+def publish(ctx: RunContext, student: nn.Module, result: RunResult) -> None:
+    """Check that the student can be loaded; write the report, and delete what is not needed."""
     config = ctx.planned.config
     check_loading(
         ctx.registry,
@@ -224,5 +280,3 @@ def _publish(ctx: RunContext, student: nn.Module, result: RunResult) -> None:
     write_report(result, ctx.folder)
     for unneeded in ("checkpoints", *SCORED):  # of phases that were interrupted, too
         shutil.rmtree(ctx.folder / unneeded, ignore_errors=True)
-    ctx.observers.run_finished(result)
-    ctx.log.forward(RunFinished(result=result))  # not recorded: result.json has it

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pbkd.config.load import to_yaml
 from pbkd.core.events import Resumed
+from pbkd.core.files import flush_to_disk
 from pbkd.pipeline.initial_weights import write_builders, write_initial_weights
 from pbkd.pipeline.own_runs import remember_code
 from pbkd.pipeline.plan import cost_table
 from pbkd.plugin.user_code import named_observers, named_plugins, other_code
 from pbkd.runs.configuration import write_configuration
+from pbkd.runs.curves import point_folder, share_files
 from pbkd.runs.events import record_event
 from pbkd.runs.folder import new_run_folder, point_latest, times_resumed
 from pbkd.runs.identity import check_identity, write_identity
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
 
 
-__all__ = ["open_folder", "reopen_folder", "resumed_note"]
+__all__ = ["open_folder", "open_point", "reopen_folder", "resumed_note"]
 
 
 def open_folder(stack: ExitStack, registry: Registry, planned: PlannedRun) -> Path:
@@ -49,6 +52,36 @@ def open_folder(stack: ExitStack, registry: Registry, planned: PlannedRun) -> Pa
     write_initial_weights(folder, planned.replacements)
     write_identity(folder, config, planned.task)
     write_plan(folder, planned.plan, cost_table(planned))
+    return folder
+
+
+def open_point(stack: ExitStack, registry: Registry, planned: PlannedRun, curve: Path) -> Path:
+    """Open the run folder of a point of a curve, whose teacher-fed phase and scores are there.
+
+    Args:
+        stack: Keeps the folder locked.
+        registry: The plugins.
+        planned: The planned run of the point alone.
+        curve: The folder of the curve.
+
+    Returns:
+        The folder. Weights and scores are shared with the curve's; the events so far are copied.
+    """
+    config = planned.config
+    folder = point_folder(curve, f"{config.target.macs:g}")
+    if folder.is_dir():
+        stack.enter_context(locked(folder))
+        record_event(folder, "host", Resumed())
+        return folder
+    _remember_code(folder, registry, config)
+    unfinished = folder.with_name(f".{folder.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    share_files(curve, unfinished)
+    write_configuration(unfinished, to_yaml(config))
+    write_identity(unfinished, config, planned.task)
+    unfinished.rename(folder)
+    flush_to_disk(folder.parent)
+    stack.enter_context(locked(folder))
     return folder
 
 

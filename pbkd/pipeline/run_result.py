@@ -40,7 +40,7 @@ __all__ = ["input_notes", "run_result"]
 
 
 def run_result(
-    ctx: RunContext, outcome: Outcome, notes: Sequence[str], monitor: EnergyMonitor
+    ctx: RunContext, outcome: Outcome, notes: Sequence[str], monitor: EnergyMonitor | None
 ) -> RunResult:
     """Put the result of a run together.
 
@@ -48,7 +48,7 @@ def run_result(
         ctx: The run, all of whose phases are over.
         outcome: The finished student.
         notes: Remarks on the teacher, and failures of observer plugins.
-        monitor: The energy of all phases.
+        monitor: The energy of all phases; None if only that of each is known.
 
     Returns:
         The result.
@@ -76,7 +76,7 @@ def run_result(
             *resumed_note(ctx.folder),
         ),
         environment=_environment(ctx.plan.workers),
-        energy=_energy(ctx, monitor),
+        energy=None if monitor is None else _energy(ctx, monitor),
         test_images=len(data.test),
         validation_images=len(data.validation),
         change=paired_change(classes, labels) if data.labelled else None,

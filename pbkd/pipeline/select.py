@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import Selector
 
 
-__all__ = ["Selection", "select"]
+__all__ = ["Selection", "score_candidates", "select"]
 
 _HIGH = 0.9
 _FEW = 100  # validation images of which one or two must not reject a candidate
@@ -79,16 +79,7 @@ def select(ctx: RunContext, trained: Mapping[str, BlockResult], target: TargetCo
         The selection, with the weights of the teacher-fed phase.
     """
     with ctx.clock.phase(SCORING):
-        replacements = {
-            name: read_replacement(ctx.folder / "teacher-fed", replacement, name).to(
-                ctx.task.device
-            )
-            for name, replacement in ctx.planned.replacements.items()
-            if trained[name].replaced is None
-        }
-        scores = _scores(ctx, replacements)
-        images = len(ctx.task.data.validation)
-        blocks = {**trained, **_accept(trained, scores, target.block_drop, images, ctx.log.emit)}
+        replacements, blocks = _scored(ctx, trained, target.block_drop)
         notes: list[str] = []
         if is_limited(target):
             choice = _choice(ctx, blocks, target)
@@ -97,6 +88,28 @@ def select(ctx: RunContext, trained: Mapping[str, BlockResult], target: TargetCo
         notes += failure_notes(blocks.values())
     accepted = {name: r for name, r in replacements.items() if blocks[name].replaced}
     return Selection(blocks, accepted, tuple(notes))
+
+
+def score_candidates(
+    ctx: RunContext, trained: Mapping[str, BlockResult], target: TargetConfig
+) -> None:
+    """Score the trained candidates alone, for several selections; arguments as for `select`."""
+    with ctx.clock.phase(SCORING):
+        _scored(ctx, trained, target.block_drop)
+
+
+def _scored(
+    ctx: RunContext, trained: Mapping[str, BlockResult], block_drop: float
+) -> tuple[dict[str, nn.Module], dict[str, BlockResult]]:
+    """Return the trained replacements, and all results, accepted or not."""
+    replacements = {
+        name: read_replacement(ctx.folder / "teacher-fed", replacement, name).to(ctx.task.device)
+        for name, replacement in ctx.planned.replacements.items()
+        if trained[name].replaced is None
+    }
+    scores, images = _scores(ctx, replacements), len(ctx.task.data.validation)
+    accepted = _accept(trained, scores, block_drop, images, ctx.log.emit)
+    return replacements, {**trained, **accepted}
 
 
 def _scores(ctx: RunContext, replacements: Mapping[str, nn.Module]) -> dict[str, SoloScore]:

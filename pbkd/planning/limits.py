@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,6 +31,7 @@ __all__ = [
     "is_limited",
     "latency_limit",
     "limits_latency",
+    "point_targets",
     "timed_images",
 ]
 
@@ -40,8 +42,19 @@ TORCH = "torch"
 
 def is_limited(target: TargetConfig) -> bool:
     """Return whether a target limits the cost of the student."""
-    limits = target.macs, target.parameters, target.bytes
+    limits = target.macs, target.parameters, target.bytes, target.curve
     return limits_latency(target) or any(limit is not None for limit in limits)
+
+
+def point_targets(target: TargetConfig) -> dict[str, TargetConfig]:
+    """Return the target of each point of a curve, by its name, the largest student first.
+
+    The name is the share of the MACs. A target without a curve is a single point without a name.
+    """
+    if target.curve is None:
+        return {"": target}
+    shares = sorted(target.curve, reverse=True)
+    return {f"{share:g}": replace(target, curve=None, macs=share) for share in shares}
 
 
 def limits_latency(target: TargetConfig) -> bool:

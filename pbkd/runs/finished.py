@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pbkd.core.baselines import BaselineResult
+from pbkd.core.events import CurveFinished, RunFinished
 from pbkd.core.plausible_numbers import is_plausible
 from pbkd.core.records import read_record
 from pbkd.core.results import RunResult
 from pbkd.errors import RunFolderError
 from pbkd.runs.baselines import read_baselines
+from pbkd.runs.curves import is_finished_curve, read_curve, run_of
 from pbkd.runs.folder import is_finished
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["Finished", "read_finished"]
+__all__ = ["Finished", "finished_event", "read_finished"]
 
 _BLOCKWISE = ("teacher-fed", "student-fed", "retry")
 _NO_TRAINING = ("planning", "evaluation")
@@ -90,12 +92,20 @@ class Finished:
         return None if self.resumed else sum(seconds)
 
 
+def finished_event(folder: Path) -> RunFinished | CurveFinished:
+    """Return the event that a run, or a curve, has finished; raise as `read_finished`."""
+    if is_finished_curve(folder):
+        return CurveFinished(result=read_curve(folder))
+    return RunFinished(result=read_finished(folder).result)
+
+
 def read_finished(folder: Path) -> Finished:
-    """Read a finished run, which may be untrusted.
+    """Read a finished run, which may be untrusted; of a curve, that of the picked point.
 
     Raises:
-        RunFolderError: No run has finished in `folder`, or a file is damaged.
+        RunFolderError: No run has finished in `folder`, no point was picked, or a file is damaged.
     """
+    folder = run_of(folder)
     if not is_finished(folder):
         raise RunFolderError(
             f"'{folder}' holds no finished run: name the folder of a run that wrote result.json and"

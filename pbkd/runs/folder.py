@@ -12,6 +12,7 @@ from pbkd.core.events import Resumed
 from pbkd.core.files import flush_to_disk, user_path
 from pbkd.errors import PbkdError, RunFolderError
 from pbkd.runs.configuration import CONFIG, configuration_file
+from pbkd.runs.curves import is_finished_curve
 from pbkd.runs.events import read_events
 
 if TYPE_CHECKING:
@@ -181,8 +182,9 @@ def _check_links(folder: Path) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Return whether the run in the folder has written its report."""
-    return (folder / "README.md").is_file() and (folder / "result.json").is_file()
+    """Return whether the run in the folder has written its report; that of a curve, its points."""
+    report = all((folder / name).is_file() for name in ("README.md", "result.json"))
+    return report or is_finished_curve(folder)
 
 
 def times_resumed(folder: Path) -> int:

@@ -12,6 +12,7 @@ from pbkd.core.files import read_file, user_path
 from pbkd.core.terminal_text import terminal_text
 from pbkd.errors import RunFolderError, ZooError, did_you_mean
 from pbkd.models.student_files import RECIPE, WEIGHTS
+from pbkd.runs.curves import run_of
 from pbkd.zoo.card import read_card
 
 if TYPE_CHECKING:
@@ -94,13 +95,14 @@ def resolve_student(where: str | Path) -> Path:
     """Return the folder of a run or a student.
 
     Args:
-        where: A run folder, a student's folder, or the name of a student in a zoo folder.
+        where: A run folder, that of a curve with a picked point, a student's folder, or the name of
+            a student in a zoo folder.
 
     Raises:
         RunFolderError: If there is no such folder and no such student.
     """
     if user_path(where).exists():
-        return user_path(where)
+        return run_of(user_path(where))
     named = _folder_of(str(where))
     if named is None:
         known = [entry.name for entry in students()]

@@ -34,6 +34,7 @@ TYPES = {
     "int | None": "integer or null",
     "int | str": "integer or text",
     "list[Any]": "list",
+    "list[float] | None": "list or null",
     "list[Any] | None": "list or null",
     "list[str]": "list",
     "str": "text",

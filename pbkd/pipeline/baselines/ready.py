@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["ready_network"]
+__all__ = ["ready_network", "zoo_networks"]
 
 _LIKE = 1.1  # of the student's MACs
 
@@ -58,7 +58,7 @@ def ready_network(
                 " must."
             )
         return network
-    found = [*_zoo_networks(registry, task, most_macs)]
+    found = [*zoo_networks(registry, task, most_macs)]
     if not found:
         raise ConfigError(
             f"no ready network has input {_shape(task)}, {task.data.num_classes} classes, weights"
@@ -68,8 +68,14 @@ def ready_network(
     return max(found, key=lambda one: macs(one.network, task.data.image_shape))
 
 
-def _zoo_networks(registry: Registry, task: DistillationTask, most_macs: int) -> Iterator[Teacher]:
-    """Yield the networks of the zoo that fit, other than the teacher."""
+def zoo_networks(registry: Registry, task: DistillationTask, most_macs: int) -> Iterator[Teacher]:
+    """Yield the networks of the zoo that fit the data, other than the teacher.
+
+    Args:
+        registry: The plugins.
+        task: The run's teacher and data, whose input and number of classes they have.
+        most_macs: MACs of a network, of which they have at most 1.1 times as many.
+    """
     for name, model in registry.strategies["model"].items():
         if not model.weights or name == task.teacher.name:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from pbkd.report.card import (
     score_name,
     stage_scores,
 )
+from pbkd.report.curve_table import curve_notes, curve_table
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_rows
 from pbkd.report.scores import score_text
 from pbkd.report.verdict import verdict
@@ -27,11 +29,19 @@ if TYPE_CHECKING:
     from rich.segment import Segment
     from rich.text import Text
 
+    from pbkd.core.curves import CurveResult
     from pbkd.core.results import RunResult
     from pbkd.planning.plan import Plan, PlannedBlock
 
 
-__all__ = ["open_console", "print_table", "print_wide", "show_plan", "show_result"]
+__all__ = [
+    "open_console",
+    "print_table",
+    "print_wide",
+    "show_curve",
+    "show_plan",
+    "show_result",
+]
 
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:
@@ -68,6 +78,20 @@ def show_result(result: RunResult, console: Console) -> None:
         console.print(note)
     console.print(verdict(result))
     console.print(f"everything is in {result.folder}; README.md there is the model card")
+
+
+def show_curve(curve: CurveResult, console: Console) -> None:
+    """Print the points of a curve, its phases, and what the figures are."""
+    heads, rows = curve_table(curve)
+    print_table(console, heads, rows, left={0, len(heads) - 1})
+    print_table(console, PHASE_HEADS, phase_rows(curve.phases), left={0, 4})
+    for note in curve_notes(curve):
+        console.print(note)
+    first = curve.students[0].name
+    console.print(
+        f"everything is in {curve.folder}, each student in points; take one by `pbkd pick"
+        f" {quote(curve.folder)} {first}`"
+    )
 
 
 class _CleanConsole(Console):

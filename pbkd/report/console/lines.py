@@ -8,6 +8,7 @@ from pbkd.core.events import (
     BlockScored,
     BlockTrained,
     CostsChecked,
+    CurveFinished,
     EpochDone,
     Note,
     PlanMade,
@@ -16,7 +17,7 @@ from pbkd.core.events import (
     TeacherScored,
 )
 from pbkd.planning.plan import Plan
-from pbkd.report.console.display import show_plan, show_result
+from pbkd.report.console.display import show_curve, show_plan, show_result
 from pbkd.report.incidents import describe_incident
 from pbkd.report.numbers import duration
 from pbkd.report.scores import interval_text, loss_text, points, share_interval
@@ -42,6 +43,8 @@ def print_event(event: Event, console: Console) -> None:
             console.print(f"run folder: {event.folder}")
         case RunFinished():
             show_result(event.result, console)
+        case CurveFinished():
+            show_curve(event.result, console)
         case _:
             if line := _line(event):
                 console.print(line)
@@ -66,7 +69,8 @@ def _line(event: Event) -> str | None:
             return f"{event.block}: alone it {change}; accepted"
         case EpochDone(accuracy=float() as accuracy):
             figures = f"loss {event.loss:.4f}, validation {points(accuracy)}"
-            return f"{event.phase}, epoch {event.epoch}: {figures}"
+            which = "" if event.block == "student" else f" of {event.block}"
+            return f"{event.phase}{which}, epoch {event.epoch}: {figures}"
         case Note() | CostsChecked():
             return event.text
         case Resumed():
