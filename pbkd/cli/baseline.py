@@ -71,6 +71,7 @@ def baseline(
     from pbkd.cli.stop import say_when_stopped
     from pbkd.pipeline.baselines.settings import BaselineSettings
     from pbkd.pipeline.baselines.train import train_baselines
+    from pbkd.runs.curves import run_of
     from pbkd.runs.finished import read_finished
 
     settings = BaselineSettings(
@@ -84,6 +85,7 @@ def baseline(
         command=shlex.join(["pbkd", *sys.argv[1:]]),
         trust=trust or (),
     )
+    run = run_of(run)
     say_when_stopped(f"stopped; the trainings that ended are in '{run / 'baselines.json'}'")
     train_baselines(run, settings, _show_epoch)
     _show(read_finished(run))

@@ -51,7 +51,7 @@ def report(
     option: Options = None,
     plugin: Plugins = None,
 ) -> None:
-    """Write an HTML page of a finished run, or a comparison of several.
+    """Write an HTML page of a finished run or curve, or a comparison of several.
 
     The file is self-contained: styles, charts and scripts are embedded.
     """
@@ -59,14 +59,14 @@ def report(
     from pbkd.report.compare_page import compare_page
     from pbkd.runs.finished import read_finished
 
-    if len(runs) == 1:
-        text = _page(runs[0], section or (), option or (), plugin or ())
-        path = out or runs[0] / "report.html"
-    elif section or option or plugin:
+    if len(runs) > 1 and (section or option or plugin):
         raise ConfigError("sections of plugins belong to the report of one run: name one run.")
-    else:
+    if len(runs) > 1:
         text = compare_page([read_finished(folder) for folder in runs])
         path = out or Path("report.html")
+    else:
+        text = _page(runs[0], section or (), option or (), plugin or ())
+        path = out or runs[0] / "report.html"
     write_file(path, text.encode(errors="replace"))
     typer.echo(f"written: {path}")
 
@@ -75,6 +75,15 @@ def _page(
     folder: Path, names: Sequence[str], options: Sequence[str], plugins: Sequence[str]
 ) -> str:
     """Return a run's page; what is damaged, or went wrong in a section, is printed and noted."""
+    from pbkd.report.curve_page import curve_page
+    from pbkd.runs.curves import is_finished_curve, read_curve
+
+    if is_finished_curve(folder):
+        if names or options or plugins:
+            raise ConfigError(
+                "sections of plugins belong to the report of one run: name a point's folder."
+            )
+        return curve_page(read_curve(folder))
     from pbkd.plugin.registry import build_registry
     from pbkd.report.plugin_sections import render_sections
     from pbkd.report.report_data import read_report_data

@@ -12,6 +12,8 @@ from pbkd.report.numbers import short, ticks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pbkd.core.intervals import Interval
+
 __all__ = ["Point", "front", "pareto"]
 
 _SIZE, _LEFT, _RIGHT, _TOP, _BOTTOM = (330, 270), 58, 12, 26, 224
@@ -27,6 +29,8 @@ class Point:
         cost: The horizontal coordinate.
         score: The vertical coordinate, a share.
         teacher: Whether it is a teacher, which is never on the front.
+        ready: Whether it needed no training.
+        interval: The 95 % interval of the score, drawn as a line; None for none.
     """
 
     mark: str
@@ -34,6 +38,13 @@ class Point:
     cost: float
     score: float
     teacher: bool = False
+    ready: bool = False
+    interval: Interval | None = None
+
+    @property
+    def ends(self) -> Interval:
+        """The interval, or the score twice."""
+        return self.interval or (self.score, self.score)
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ def front(points: Sequence[Point]) -> list[Point]:
 def pareto(points: Sequence[Point], cost: str, score: str) -> Markup:
     """Return the plot of at least one point; `cost` and `score` name the axes, with units."""
     most = max(point.cost for point in points) or 1.0
-    scores = [point.score for point in points]
+    scores = [end for point in points for end in point.ends]
     room = max(0.1 * (max(scores) - min(scores)), 0.002)
     scale = _Scale(1.08 * most, (min(scores) - room, max(scores) + room))
     return picture(
@@ -71,6 +82,7 @@ def pareto(points: Sequence[Point], cost: str, score: str) -> Markup:
         f"{score} against {cost}, {len(points)} networks",
         *_axes(scale, cost, score),
         _line(scale, front(points)),
+        *(_whisker(scale, point) for point in points if point.interval),
         *(_dot(scale, point) for point in points),
         class_="pareto",
     )
@@ -103,10 +115,16 @@ def _line(scale: _Scale, best: Sequence[Point]) -> Markup:
     return element("path", class_="front", d=path or "M0 0")
 
 
+def _whisker(scale: _Scale, point: Point) -> Markup:
+    x, (low, high) = scale.x(point.cost), point.ends
+    line = f"M{x:.1f} {scale.y(low):.1f}V{scale.y(high):.1f}"
+    return element("path", class_="whisker", d=line)
+
+
 def _dot(scale: _Scale, point: Point) -> Markup:
     x, y = scale.x(point.cost), scale.y(point.score)
     said = f"{point.name}: {100 * point.score:.2f} % at {short(point.cost)}"
-    kind = "dot teacher" if point.teacher else "dot"
+    kind = "dot teacher" if point.teacher else "dot k1" if point.ready else "dot"
     return element(
         "g",
         element("title", said),

@@ -32,6 +32,7 @@ from pbkd.report.hub import hub_readme
 from pbkd.report.markdown import markdown_code
 from pbkd.runs.checksums import MODEL_CARD, check_files
 from pbkd.runs.configuration import CONFIG
+from pbkd.runs.curves import run_of
 from pbkd.runs.finished import read_finished
 from pbkd.zoo.provenance import public_data, reproducing_command, without_paths
 from pbkd.zoo.recipes import card_licence
@@ -83,6 +84,7 @@ def add_student(
         ZooError: If the name is invalid or taken, the folder cannot be written, or the student
             cannot be loaded from it.
     """
+    run = run_of(run)
     result = read_finished(run).result
     check_files(run, [CONFIG, MODEL_CARD, *_STUDENT])
     config = load_config(file=run / CONFIG)
