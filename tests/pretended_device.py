@@ -22,7 +22,7 @@ _SIZED_BY_VALUES = (
 )  # fmt: skip
 
 
-class PretendedDevice(TorchDispatchMode):
+class PretendedDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operations that wait for the device.
 
     Attributes:
@@ -30,7 +30,7 @@ class PretendedDevice(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.waits: list[str] = []
 
     def __torch_dispatch__(
@@ -42,7 +42,7 @@ class PretendedDevice(TorchDispatchMode):
     ) -> Any:
         options = dict(kwargs or {})
         operation = func.overloadpacket
-        answer = _ANSWERS.get(operation, _call)
+        answer: Callable[..., Any] = _ANSWERS.get(operation, _call)
         if operation is _aten._to_copy and _crosses(args[0].device, options.get("device")):
             answer = _copied
             if _is_here(options["device"]) or not options.get("non_blocking"):

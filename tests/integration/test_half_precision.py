@@ -19,16 +19,14 @@ from tests.optimisations import optimisation
 GPU = torch.device("cuda:0")
 
 
-def _moved(network: nn.Module) -> nn.Module:
+def _moved(network: nn.Sequential) -> nn.Sequential:
     """Give a network fake weights on the GPU, inside the mode of fake tensors."""
     for module in network.modules():
-        for name, tensor in module._parameters.items():
-            if tensor is not None:
-                fake = torch.empty(tensor.shape, device=GPU)
-                module._parameters[name] = nn.Parameter(fake, tensor.requires_grad)
-        for name, tensor in module._buffers.items():
-            if tensor is not None:
-                module._buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype, device=GPU)
+        for name, parameter in module.named_parameters(recurse=False):
+            fake = torch.empty(parameter.shape, device=GPU)
+            module._parameters[name] = nn.Parameter(fake, parameter.requires_grad)
+        for name, buffer in module.named_buffers(recurse=False):
+            module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device=GPU)
     return network
 
 
