@@ -69,7 +69,7 @@ def distill_teacher_fed(ctx: RunContext, forward: Emit) -> tuple[Plan, dict[str,
         cache=plan.cache if plan.schedule.feed == "cache" else None,
         builders=candidate_builders(plan, names),
     )
-    watch = CostWatch(ctx, plan, ctx.planned.epochs["teacher-fed"])
+    watch = CostWatch(ctx, plan, max(ctx.planned.epochs["teacher-fed"]))
     events = _distill(ctx, assignment, forward, watch)
     failed = {name: event for name, event in events.items() if event.failure}
     return watch.plan, events | _retry(ctx, failed, forward) if failed else events

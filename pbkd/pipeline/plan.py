@@ -104,14 +104,14 @@ class PlannedRun:
     sharing: Mapping[str, tuple[Worker, ...]] = field(default_factory=dict)
 
     @property
-    def epochs(self) -> dict[str, int]:
-        """The epochs of each training phase."""
+    def epochs(self) -> dict[str, tuple[int, ...]]:
+        """The epochs of each training phase, but for the first one of each student."""
         distill = self.config.distill
-        configs = [self.config, *(point.config for point in self.points.values())]
+        configs = [point.config for point in self.points.values()] or [self.config]
         return {
-            "teacher-fed": distill.epochs or 0,
-            "student-fed": distill.student_fed_epochs,
-            "fine-tuning": max(config.finetune.epochs or 0 for config in configs),
+            "teacher-fed": (distill.epochs or 0,),
+            "student-fed": (distill.student_fed_epochs,) * len(configs),
+            "fine-tuning": tuple(config.finetune.epochs or 0 for config in configs),
         }
 
 

@@ -20,6 +20,7 @@ from pbkd.models.student import assemble
 from pbkd.pipeline.plan import cost_table, plan_run
 from pbkd.pipeline.plan_workers import START_SECONDS
 from pbkd.pipeline.workload import phase_workload
+from pbkd.planning.curve_prediction import curve_phases
 from pbkd.planning.long_phases import long_phases
 from pbkd.planning.phase_prediction import modelled_on, predict_phases, sharing_workers
 from pbkd.planning.phase_work import (
@@ -77,10 +78,18 @@ def plan_whole_run(
     """
     start = time.perf_counter()
     planned = plan_run(config, registry, inputs, recorded)
-    work = measure_work(planned, registry)
+    runs = [
+        replace(planned, config=point.config, expected=point.expected, points={})
+        for point in planned.points.values()
+    ] or [planned]
+    works = [measure_work(each, registry) for each in runs]
+    work = works[0]
     rows = min(config.batch_size, len(planned.task.data.train))
     sharing = sharing_workers(work, planned.plan.workers[:rows], modelled_on)
-    planned = replace(planned, phases=_predict(planned, work, registry), sharing=sharing)
+    predicted = [_predict(*each, registry) for each in zip(runs, works, strict=True)]
+    together = "fine-tuning" not in sharing
+    phases = curve_phases([*zip(predicted, works, strict=True)], together=together)
+    planned = replace(planned, phases=phases, sharing=sharing)
     seconds = work.planning_seconds + time.perf_counter() - start
     return replace(planned, work=replace(work, planning_seconds=seconds))
 
@@ -126,7 +135,7 @@ def _extent(planned: PlannedRun, names: tuple[str, ...]) -> RunExtent:
         test_images=len(task.data.test),
         sample_images=_sample_images(task),
         recalibration_batches=config.recalibrate_batches,
-        epochs=planned.epochs["fine-tuning"],
+        epochs=max(planned.epochs["fine-tuning"]),
         epoch_steps=steps_per_epoch(task.data.train, config.batch_size),
         training_images=len(task.data.train),
         gradient_bytes=gradient_bytes,

@@ -17,7 +17,7 @@ from pbkd.planning.timeline import job_lanes
 from pbkd.runs.assignment import ScheduleRecord, schedule_data
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pbkd.core.schedule import Schedule
@@ -64,12 +64,20 @@ def write_plan(folder: Path, plan: Plan, table: CostTable) -> None:
 
 def plan_event(
     folder: Path,
-    epochs: Mapping[str, int],
+    epochs: Mapping[str, Sequence[int]],
     plan: Plan,
     table: CostTable,
     phases: Mapping[str, float],
 ) -> PlanMade:
-    """Return the event that announces a plan, with the predicted seconds of all phases."""
+    """Return the event that announces a plan.
+
+    Args:
+        folder: The run folder.
+        epochs: The epochs of each phase, of each of its students.
+        plan: The plan.
+        table: The costs that it was made from.
+        phases: The predicted seconds of all phases.
+    """
     blocks = {planned.block.name for planned in plan.trained}
     trainings = {"teacher-fed": len(plan.trained), "student-fed": len(blocks), "fine-tuning": 1}
     lanes = job_lanes(plan.schedule, table.costs, plan.workers, table.workload)
@@ -80,8 +88,8 @@ def plan_event(
         seconds=plan.seconds,
         workers=tuple(PlannedWorker(rank=w.rank, device=w.device) for w in plan.workers),
         blocks=tuple(planned.name for planned in plan.trained),
-        epochs=epochs,
-        totals={phase: trainings[phase] * count for phase, count in epochs.items()},
+        epochs={phase: max(counts) for phase, counts in epochs.items()},
+        totals={phase: trainings[phase] * sum(counts) for phase, counts in epochs.items()},
         lanes=tuple(
             tuple(PlannedJob(blocks=job.blocks, seconds=seconds) for job, seconds in lane)
             for lane in lanes
