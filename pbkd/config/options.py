@@ -46,7 +46,7 @@ def named_choice(entry: Any) -> dict[str, Any]:
 
 
 def named_builder(choice: dict[str, Any]) -> dict[str, Any]:
-    """Return the choice of the builder: options of `auto` are those of the default builder."""
+    """Return the choice of the builder: `auto` with options is the default builder."""
     return (
         {**choice, "name": DEFAULT_BUILDER}
         if choice["name"] == AUTO and len(choice) > 1

@@ -13,7 +13,7 @@ from pbkd.models.chain import describe_blocks
 from pbkd.plugin.signatures import accepts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from torch import Tensor, nn
 
@@ -43,20 +43,20 @@ def takes_calibration(builder: BlockBuilder) -> bool:
 
 
 def with_calibration(
-    builders: Iterable[BlockBuilder],
+    needed: bool,
     chain: nn.Sequential,
     blocks: Sequence[Block],
     images: Callable[[], Tensor],
 ) -> Iterator[tuple[Block, Tensor | None]]:
-    """Yield each block with its inputs; with None if no builder takes calibration.
+    """Yield each block with its inputs, or with None if they are not needed.
 
     Args:
-        builders: The builders.
+        needed: Whether they are.
         chain: The teacher's chain, in evaluation mode.
         blocks: The blocks, in the order of the chain.
         images: Returns the normalised images, (N, C, H, W); called only if they are needed.
     """
-    if any(map(takes_calibration, builders)):
+    if needed:
         positions = [block.position for block in blocks]
         yield from zip(blocks, block_inputs(chain, images(), positions), strict=True)
     else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pbkd.models.asked_builders import AskedBuilder
 
 
-__all__ = ["Proposal", "propose", "propose_in_turn", "refused_by_all"]
+__all__ = ["Proposal", "propose", "propose_in_turn", "refused_by_all", "without_replacement"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,8 @@ class Proposal:
         after: The size of the replacement, or of the segment that is kept.
         builder: The builder's name, its configured options, and those that it chose, which give
             a replacement of the same shapes.
+        error: The error that is expected of the replacement's output, relative to the output; None
+            if it was not computed.
         is_dear: Whether there is no replacement because it would need more MACs than the segment.
         seconds: Seconds of building it again, as each worker does; 0 if that was not measured.
     """
@@ -42,6 +44,7 @@ class Proposal:
     before: ModuleSize
     after: ModuleSize
     builder: Mapping[str, Any]
+    error: float | None = None
     is_dear: bool = False
     seconds: float = 0.0
 
@@ -116,6 +119,13 @@ def propose_in_turn(
             return proposal
         refused.append(proposal)
     return refused_by_all(refused)
+
+
+def without_replacement(proposal: Proposal, reason: str) -> Proposal:
+    """Return a proposal that keeps the teacher's segment."""
+    return replace(
+        proposal, replacement=None, reason=reason, after=proposal.before, error=None, seconds=0.0
+    )
 
 
 def refused_by_all(refused: Sequence[Proposal]) -> Proposal:

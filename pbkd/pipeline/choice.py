@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pbkd.models.engines import in_engine
 from pbkd.models.latency import latencies
 from pbkd.models.student import assemble
 from pbkd.planning.budget import pick_candidates
 from pbkd.planning.limits import TORCH, forward_seconds, latency_limit, limits_latency, timed_images
-from pbkd.planning.plan import WholeLatency
+from pbkd.planning.plan import Candidates, WholeLatency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pbkd.config.schema import TargetConfig
-    from pbkd.planning.plan import Plan
     from pbkd.protocols import Engine, Selector
     from pbkd.training.task import DistillationTask
 
 
 __all__ = ["Choice", "ChoiceTools", "choose", "time_candidates"]
+
+C = TypeVar("C", bound=Candidates)
 
 _MARGIN = 0.97  # of a latency limit: two measurements of a network differ
 _MOST_TRIES = 5
@@ -47,12 +48,12 @@ class Choice:
 
     Attributes:
         names: The candidate of each block, None for the teacher's segment.
-        plan: The plan, with the latency of whole networks as measured.
+        latency: The latency of whole networks as measured; None if the target limits none.
         is_possible: Whether the limits are kept.
     """
 
     names: dict[str, str | None]
-    plan: Plan
+    latency: WholeLatency | None
     is_possible: bool
 
     @property
@@ -62,24 +63,24 @@ class Choice:
 
 
 def time_candidates(
-    plan: Plan,
+    plan: C,
     task: DistillationTask,
     replacements: Mapping[str, nn.Module],
     target: TargetConfig,
-) -> Plan:
-    """Add the seconds of forward passes to a plan, if the target limits latency.
+) -> C:
+    """Add the seconds of forward passes to candidates, if the target limits latency.
 
     Args:
-        plan: The plan.
+        plan: The candidates, or a plan; nothing is measured again.
         task: The teacher's chain.
         replacements: The replacements by candidate, trained or not.
         target: The target.
 
     Returns:
-        The plan with the seconds of each candidate, of all other segments, and, as their sum, of
+        The same with the seconds of each candidate, of all other segments, and, as their sum, of
         the teacher.
     """
-    if not limits_latency(target):
+    if not limits_latency(target) or plan.latency is not None:
         return plan
     images = timed_images(task, target)
     seconds, others = forward_seconds(task, replacements, images)
@@ -96,7 +97,7 @@ def time_candidates(
 def choose(
     target: TargetConfig,
     task: DistillationTask,
-    plan: Plan,
+    plan: Candidates,
     replacements: Mapping[str, nn.Module],
     harms: Mapping[str, float],
     tools: ChoiceTools,
@@ -123,7 +124,7 @@ def choose(
     """
     if not limits_latency(target):
         picked = pick_candidates(target, task, plan, harms, tools.selector)
-        return Choice(picked.names, plan, picked.is_possible)
+        return Choice(picked.names, None, picked.is_possible)
     images = timed_images(task, target)
     teacher = in_engine(tools.engine, task.teacher.network, images)
     is_rough = tools.engine.name != TORCH and plan.latency == _of_segments(plan)
@@ -136,16 +137,16 @@ def choose(
         plan, is_fast = _measured(target, plan, picked.names, (teacher, student), images)
         if is_fast == picked.is_possible and (done or not is_rough):
             break
-    return Choice(picked.names, plan, is_fast and picked.is_possible)
+    return Choice(picked.names, plan.latency, is_fast and picked.is_possible)
 
 
-def _of_segments(plan: Plan) -> WholeLatency:
+def _of_segments(plan: Candidates) -> WholeLatency:
     """Return the latency of the teacher as the sum over its segments, as torch has timed them."""
     before = {p.block.name: p.seconds_before or 0.0 for p in plan.blocks}
     return WholeLatency((plan.other_seconds or 0.0) + sum(before.values()))
 
 
-def _corrected(plan: Plan, teacher: Callable[[Tensor], Tensor], images: Tensor) -> Plan:
+def _corrected(plan: C, teacher: Callable[[Tensor], Tensor], images: Tensor) -> C:
     """Correct the sum over segments by the ratio that the teacher has."""
     seconds = latencies({"teacher": teacher}, images)["teacher"].median_seconds
     factor = seconds / _of_segments(plan).teacher_seconds
@@ -154,11 +155,11 @@ def _corrected(plan: Plan, teacher: Callable[[Tensor], Tensor], images: Tensor) 
 
 def _measured(
     target: TargetConfig,
-    plan: Plan,
+    plan: C,
     names: Mapping[str, str | None],
     pair: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]],
     images: Tensor,
-) -> tuple[Plan, bool]:
+) -> tuple[C, bool]:
     """Time a whole student beside the teacher; return the corrected plan, and if it is fast."""
     timed = latencies(dict(zip(("teacher", "student"), pair, strict=True)), images)
     teacher, student = (timed[name].median_seconds for name in ("teacher", "student"))
@@ -166,7 +167,7 @@ def _measured(
     return replace(plan, latency=latency), student <= latency_limit(target, teacher)
 
 
-def _sum_of_segments(plan: Plan, names: Mapping[str, str | None]) -> float:
+def _sum_of_segments(plan: Candidates, names: Mapping[str, str | None]) -> float:
     """Add up the seconds of the segments of a student."""
     before = {p.block.name: p.seconds_before or 0.0 for p in plan.trained}
     after = {p.name: p.seconds_after or 0.0 for p in plan.trained}

@@ -14,7 +14,7 @@ from pbkd.data.preprocessing import pretrained_cfg
 from pbkd.errors import PbkdError, TeacherError, UnknownNameError, one_line
 from pbkd.models.adopt import adopt
 from pbkd.models.asked_builders import ask_builders
-from pbkd.models.calibration import with_calibration
+from pbkd.models.calibration import takes_calibration, with_calibration
 from pbkd.models.chain import describe_blocks
 from pbkd.models.forward_pass import settle
 from pbkd.models.metrics import macs
@@ -119,11 +119,12 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int | None) ->
         settle(network, images, None, {})
         partitioner, chain = pick_and_cut(registry, config.partitioner, network, images)
         asked = ask_builders(registry, config.builder, config.candidates)
+        needed = any(map(takes_calibration, asked))
         in_turn = [each for slot in asked.slots for each in slot]
         blocks = describe_blocks(chain, images[:1], replaceable(chain, config.keep))
         proposals = [
             propose_in_turn(in_turn, chain[block.position], block, config.seed, calibration)
-            for block, calibration in with_calibration(asked, chain, blocks, lambda: images)
+            for block, calibration in with_calibration(needed, chain, blocks, lambda: images)
         ]
         _train_one_step(chain, proposals, images, loss, optimisation)
     except PbkdError as error:

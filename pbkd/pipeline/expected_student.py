@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pbkd.models.student import assemble
@@ -44,18 +45,20 @@ def expect_student(
     task: DistillationTask,
     plan: Plan,
     replacements: Mapping[str, nn.Module],
+    errors: Mapping[str, float],
     tools: ChoiceTools,
 ) -> Expected:
     """Choose candidates as if each were good enough.
 
-    Within limits, that is the largest student that keeps them: a candidate's harm is taken to be
-    the share of the MACs that it saves.
+    Within limits, that is the student of the least total error that keeps them. Where errors are
+    unknown it is the largest student: a candidate's harm is the share of the MACs that it saves.
 
     Args:
         target: What the student may cost.
         task: Teacher and chain.
         plan: All candidates.
         replacements: The untrained replacements, by candidate.
+        errors: The errors that are expected of them, as far as they are known.
         tools: What selects, and where latency counts.
 
     Raises:
@@ -64,10 +67,11 @@ def expect_student(
     if not is_limited(target):
         return Expected(tuple(p.name for p in plan.trained), plan, ())
     plan = time_candidates(plan, task, replacements, target)
-    harms = {p.name: 1 - p.macs_after / p.macs_before for p in plan.trained}
+    saved = {p.name: 1 - p.macs_after / p.macs_before for p in plan.trained}
+    harms = {name: errors.get(name, share) for name, share in saved.items()}
     choice = choose(target, task, plan, replacements, harms, tools)
     notes = _shortfalls(target, task, replacements, choice, tools.engine)
-    return Expected(choice.candidates, choice.plan, notes)
+    return Expected(choice.candidates, replace(plan, latency=choice.latency), notes)
 
 
 def _shortfalls(

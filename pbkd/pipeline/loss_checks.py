@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +10,7 @@ from pbkd.core.blocks import candidate_of
 from pbkd.errors import PluginError
 from pbkd.models.evaluation_mode import evaluation_mode
 from pbkd.models.precision import autocast
+from pbkd.models.proposal import without_replacement
 from pbkd.training.features import run_with_features
 from pbkd.training.feeds import Lesson
 from pbkd.training.loss_trial import try_loss
@@ -64,12 +64,8 @@ def _checked(
                 x = torch.zeros(2, *block.input_shape, device=device)
                 run_with_features(network, network, x, features, subject)
     except PluginError as error:
-        return replace(
-            proposal,
-            replacement=None,
-            reason=f"the loss '{loss.name}' looks inside, but {str(error).removesuffix('.')}",
-            after=proposal.before,
-        )
+        reason = f"the loss '{loss.name}' looks inside, but {str(error).removesuffix('.')}"
+        return without_replacement(proposal, reason)
     return proposal
 
 

@@ -10,15 +10,15 @@ from pbkd.config.load import to_yaml
 from pbkd.core.blocks import sum_costs
 from pbkd.core.devices import pick_device
 from pbkd.data.batching import steps_per_epoch
-from pbkd.errors import ConfigError
 from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import describe_shared_devices, possible_workers
 from pbkd.models.asked_builders import ask_builders
 from pbkd.pipeline.choice import ChoiceTools
 from pbkd.pipeline.expected_student import expect_student
+from pbkd.pipeline.first_guess import Guess, guess, with_seconds
 from pbkd.pipeline.loss_checks import drop_without_features, try_on_blocks
 from pbkd.pipeline.plan_workers import plan_for_workers, seconds_with_start
-from pbkd.pipeline.proposals import propose_all
+from pbkd.pipeline.proposals import check_proposals, propose_all, replacements_of
 from pbkd.pipeline.resolve import resolve
 from pbkd.pipeline.strategies import create_strategies
 from pbkd.pipeline.workload import phase_workload
@@ -78,7 +78,8 @@ class PlannedRun:
         schedulers: The schedulers to choose from, by name.
         tools: What selects the candidates within the target's limits, and where latency counts.
         expected: The candidates that enter the student if each is good enough.
-        notes: What cannot be had of the target, and which workers share a device, a sentence each.
+        notes: Which candidates are trained, what cannot be had of the target, and which workers
+            share a device, a sentence each.
         points: The points of the curve, by name, if the target is one. `expected` is then the
             student of its first point, the largest.
         inputs: What a program has in memory, if it started the run.
@@ -140,8 +141,8 @@ def plan_run(
     tools = _tools(config, registry)
     groups = _worker_groups(config, strategies.launcher)
     task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
-    proposals = _proposals(config, registry, strategies, task, recorded or {})
-    replacements = _replacements(proposals)
+    guessed = _proposals(config, registry, strategies, task, tools, recorded or {})
+    proposals, replacements = guessed.proposals, replacements_of(guessed.proposals)
     first = replace(config, target=next(iter(point_targets(config.target).values())))
     _check_training(strategies, resolve(first, task, proposals, 1), task, replacements)
     plans = []
@@ -153,8 +154,9 @@ def plan_run(
     planned = PlannedRun(
         config=resolved,
         task=task,
-        plan=plan,
+        plan=with_seconds(plan, guessed.timed),
         replacements=replacements,
+        notes=guessed.notes,
         build_seconds=sum(p.seconds for p in proposals.values()),
         launcher=strategies.launcher,
         schedulers=strategies.schedulers,
@@ -189,9 +191,10 @@ def _tools(config: RunConfig, registry: Registry) -> ChoiceTools:
 def _expect_points(planned: PlannedRun, proposals: Mapping[str, Proposal]) -> PlannedRun:
     """Add the points of a curve, or the only student, with the candidates that each should get."""
     config, task, replacements = planned.config, planned.task, planned.replacements
+    errors = {name: p.error for name, p in proposals.items() if p.error is not None}
     points, students = {}, []
     for name, target in point_targets(config.target).items():
-        student = expect_student(target, task, planned.plan, replacements, planned.tools)
+        student = expect_student(target, task, planned.plan, replacements, errors, planned.tools)
         alone = resolve(replace(config, target=target), task, proposals, int(config.workers))
         points[name] = PlannedPoint(alone, student.candidates)
         students.append(student)
@@ -200,7 +203,7 @@ def _expect_points(planned: PlannedRun, proposals: Mapping[str, Proposal]) -> Pl
         planned,
         plan=students[0].plan,
         expected=students[0].candidates,
-        notes=(*missed, *describe_shared_devices(planned.plan.workers)),
+        notes=(*planned.notes, *missed, *describe_shared_devices(planned.plan.workers)),
         points=points if config.target.curve else {},
     )
 
@@ -223,11 +226,17 @@ def _proposals(
     registry: Registry,
     strategies: Strategies,
     task: DistillationTask,
+    tools: ChoiceTools,
     recorded: Mapping[str, dict[str, Any]],
-) -> dict[str, Proposal]:
+) -> Guess:
+    """Ask for replacements, and of an open choice keep what is worth training."""
     asked = strategies.builders
     proposals = propose_all(registry, asked, task, config.keep, config.seed, recorded)
-    return drop_without_features(proposals, strategies.loss, task.chain)
+    proposals = drop_without_features(proposals, strategies.loss, task.chain)
+    guessed = Guess(proposals)
+    if asked.is_open and not recorded:
+        guessed = guess([*point_targets(config.target).values()], task, proposals, tools)
+    return replace(guessed, proposals=check_proposals(registry, task, guessed.proposals))
 
 
 def _worker_groups(config: RunConfig, launcher: Launcher) -> list[tuple[Worker, ...]]:
@@ -275,20 +284,6 @@ def _check_training(
         steps = config.finetune.epochs * steps_per_epoch(task.data.train, config.batch_size)
         check_schedule(whole.schedule, steps)
         check_finetune_loss(strategies.finetune_loss, task)
-
-
-def _replacements(proposals: Mapping[str, Proposal]) -> dict[str, nn.Module]:
-    """Select the replacements; raise `ConfigError` if there are none."""
-    replacements = {
-        name: p.replacement for name, p in proposals.items() if p.replacement is not None
-    }
-    if not replacements:
-        names: dict[str | None, list[str]] = {}
-        for name, p in proposals.items():
-            names.setdefault(p.reason, []).append(name)
-        reasons = "; ".join(f"{', '.join(blocks)}: {reason}" for reason, blocks in names.items())
-        raise ConfigError(f"there is nothing to replace ({reasons or 'all are in `keep`'}).")
-    return replacements
 
 
 def _fastest(plans: Sequence[tuple[RunConfig, Plan]]) -> tuple[RunConfig, Plan]:

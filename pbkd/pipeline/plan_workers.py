@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from pbkd.core.blocks import candidate_name, candidate_of, sum_costs
 from pbkd.core.process import thread_count
+from pbkd.pipeline.proposals import planned_block
 from pbkd.planning.contention import slowdown, slowed_down
-from pbkd.planning.plan import Plan, PlannedBlock
+from pbkd.planning.plan import Plan
 from pbkd.planning.profiling import measure_costs
 from pbkd.planning.scheduler_choice import cache_name, cache_obstacle, choose_schedule
 from pbkd.training.applied_loss import apply_to_blocks
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pbkd.core.workload import Workload
     from pbkd.models.proposal import Proposal
     from pbkd.pipeline.strategies import Strategies
+    from pbkd.planning.plan import PlannedBlock
     from pbkd.training.task import DistillationTask
 
 
@@ -148,17 +151,8 @@ def _planned_blocks(
     proposals: Mapping[str, Proposal], measured: _Measured
 ) -> tuple[PlannedBlock, ...]:
     return tuple(
-        PlannedBlock(
-            name=name,
-            builder=p.builder,
-            block=p.block,
-            reason=p.reason,
-            parameters_before=p.before.parameters,
-            parameters_after=p.after.parameters,
-            bytes_before=p.before.bytes,
-            bytes_after=p.after.bytes,
-            macs_before=p.before.macs,
-            macs_after=p.after.macs,
+        replace(
+            planned_block(name, p),
             cost=measured.costs.get(name),
             forward_seconds=measured.forward.get(name),
         )

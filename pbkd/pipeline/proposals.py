@@ -13,11 +13,13 @@ from pbkd.core.blocks import candidate_name, candidate_of
 from pbkd.core.seeding import derive_seed
 from pbkd.errors import ConfigError, PluginError
 from pbkd.models.asked_builders import AskedBuilder
-from pbkd.models.calibration import sample_count, with_calibration
+from pbkd.models.calibration import sample_count, takes_calibration, with_calibration
 from pbkd.models.chain import describe_blocks
+from pbkd.models.expected_error import with_error
 from pbkd.models.proposal import propose_in_turn, refused_by_all
 from pbkd.models.rebuilding import check_rebuilding
 from pbkd.models.replacement import replaceable
+from pbkd.planning.plan import PlannedBlock
 from pbkd.plugin.attribution import describe_strategy
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["propose_all"]
+__all__ = ["check_proposals", "planned_block", "propose_all", "replacements_of"]
 
 
 def propose_all(
@@ -44,7 +46,7 @@ def propose_all(
     seed: int,
     recorded: Mapping[str, dict[str, Any]],
 ) -> dict[str, Proposal]:
-    """Ask every builder for a replacement of every block, and check that each can be built again.
+    """Ask every builder for a replacement of every block.
 
     Args:
         registry: The plugins.
@@ -60,30 +62,60 @@ def propose_all(
         configured ones.
 
     Raises:
-        PluginError: If a builder or its replacement is faulty, or the replacement could not be
-            loaded, as it depends on the teacher's weights in more than its own weights.
+        PluginError: If a builder or its replacement is faulty.
     """
     proposals = {}
     blocks = describe_blocks(task.chain, task.images[:1], replaceable(task.chain, keep))
     images = partial(_calibration_images, task, seed)
-    for block, calibration in with_calibration(asked, task.chain, blocks, images):
+    guesses = asked.is_open and not recorded
+    needed = guesses or any(map(takes_calibration, asked))
+    for block, calibration in with_calibration(needed, task.chain, blocks, images):
         segment = task.chain[block.position]
         slots = _slots(registry, asked, block, recorded)
         found = [propose_in_turn(slot, segment, block, seed, calibration) for slot in slots]
         if asked.is_open:
-            found = _of_first_builder(found) or [refused_by_all(found)]
+            found = [p for p in found if p.replacement is not None] or [refused_by_all(found)]
         for index, proposal in enumerate(found):
-            checked = _checked(registry, proposal, segment)
-            if checked.replacement is not None:
-                checked.replacement.to(task.device)
-            proposals[candidate_name(block.name, index)] = checked
+            if guesses and calibration is not None:
+                proposal = with_error(registry, proposal, segment, seed, calibration)
+            if proposal.replacement is not None:
+                proposal.replacement.to(task.device)
+            proposals[candidate_name(block.name, index)] = proposal
     return proposals
 
 
-def _of_first_builder(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Return the proposals with replacements of the first builder that has any."""
-    fitting = [p for p in proposals if p.replacement is not None]
-    return [p for p in fitting if p.builder["name"] == fitting[0].builder["name"]]
+def planned_block(name: str, p: Proposal) -> PlannedBlock:
+    """Describe a candidate before its cost is measured."""
+    return PlannedBlock(
+        name=name,
+        builder=p.builder,
+        block=p.block,
+        reason=p.reason,
+        parameters_before=p.before.parameters,
+        parameters_after=p.after.parameters,
+        bytes_before=p.before.bytes,
+        bytes_after=p.after.bytes,
+        macs_before=p.before.macs,
+        macs_after=p.after.macs,
+    )
+
+
+def replacements_of(proposals: Mapping[str, Proposal]) -> dict[str, nn.Module]:
+    """Return the replacements by candidate.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    replacements = {
+        name: p.replacement for name, p in proposals.items() if p.replacement is not None
+    }
+    if not replacements:
+        names: dict[str | None, list[str]] = {}
+        for name, p in proposals.items():
+            names.setdefault(p.reason, []).append(name)
+        reasons = "; ".join(f"{', '.join(blocks)}: {reason}" for reason, blocks in names.items())
+        raise ConfigError(f"there is nothing to replace ({reasons or 'all are in `keep`'}).")
+    return replacements
 
 
 def _slots(
@@ -112,14 +144,33 @@ def _recorded(registry: Registry, choice: Mapping[str, Any]) -> AskedBuilder:
     return AskedBuilder(choice, registry.create("builder", choice))
 
 
-def _checked(registry: Registry, proposal: Proposal, segment: nn.Module) -> Proposal:
-    """Check that a replacement can be built again, and measure the seconds of that."""
-    if proposal.replacement is None:
-        return proposal
-    builder = _created(registry, proposal)
-    start = time.perf_counter()
-    check_rebuilding(proposal.replacement, builder, segment, proposal.block)
-    return replace(proposal, seconds=time.perf_counter() - start)
+def check_proposals(
+    registry: Registry, task: DistillationTask, proposals: Mapping[str, Proposal]
+) -> dict[str, Proposal]:
+    """Check that each replacement can be built again, and measure the seconds of that.
+
+    Args:
+        registry: The plugins.
+        task: The teacher's chain.
+        proposals: The proposals, by candidate.
+
+    Returns:
+        The proposals with these seconds.
+
+    Raises:
+        PluginError: If a replacement could not be loaded, as it depends on the teacher's weights in
+            more than its own weights.
+    """
+    checked = {}
+    for name, proposal in proposals.items():
+        if (replacement := proposal.replacement) is not None:
+            builder, segment = _created(registry, proposal), task.chain[proposal.block.position]
+            start = time.perf_counter()
+            check_rebuilding(replacement, builder, segment, proposal.block)
+            proposal = replace(proposal, seconds=time.perf_counter() - start)
+            replacement.to(task.device)  # it was checked on the CPU
+        checked[name] = proposal
+    return checked
 
 
 def _created(registry: Registry, proposal: Proposal) -> BlockBuilder:

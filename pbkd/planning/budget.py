@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pbkd.config.schema import TargetConfig
-    from pbkd.planning.plan import Plan
+    from pbkd.planning.plan import Candidates
     from pbkd.protocols import Selector
     from pbkd.training.task import DistillationTask
 
@@ -44,7 +44,7 @@ class Picked(NamedTuple):
 def pick_candidates(
     target: TargetConfig,
     task: DistillationTask,
-    plan: Plan,
+    plan: Candidates,
     harms: Mapping[str, float],
     selector: Selector,
 ) -> Picked:

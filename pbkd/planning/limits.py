@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pbkd.config.schema import TargetConfig
-    from pbkd.planning.plan import Plan, PlannedBlock
+    from pbkd.planning.plan import Candidates, PlannedBlock
     from pbkd.training.task import DistillationTask
 
 
@@ -120,7 +120,9 @@ def forward_seconds(
     return seconds, others
 
 
-def block_limits(target: TargetConfig, task: DistillationTask, plan: Plan) -> dict[str, float]:
+def block_limits(
+    target: TargetConfig, task: DistillationTask, plan: Candidates
+) -> dict[str, float]:
     """Return the limit of each limited quantity for the blocks with candidates together.
 
     Args:
@@ -149,7 +151,7 @@ def block_limits(target: TargetConfig, task: DistillationTask, plan: Plan) -> di
     return limits
 
 
-def block_options(plan: Plan, harms: Mapping[str, float]) -> dict[str, list[BlockOption]]:
+def block_options(plan: Candidates, harms: Mapping[str, float]) -> dict[str, list[BlockOption]]:
     """Return the options of each block: the teacher's segment, and the candidates with a harm.
 
     Args:

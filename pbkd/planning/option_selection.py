@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from pbkd.protocols import Selector
 
 
-__all__ = ["cheapest_options", "select_options"]
+__all__ = ["cheapest_options", "select_options", "with_neighbours"]
 
 _SLACK = 2e-6  # relative to a limit: solvers round
+_STEP = 1.25  # between the costs of a candidate and its neighbours
 
 
 def select_options(
@@ -105,8 +106,39 @@ def cheapest_options(
     }
 
 
+def with_neighbours(
+    picked: str | None, options: Sequence[BlockOption], limits: Mapping[str, float]
+) -> set[str]:
+    """Return the names of a block's picked option, and of the next cheaper and dearer candidate.
+
+    The next costs at least a quarter more or less, if there is such a one. Candidates that cost no
+    less than the teacher's segment do not count, nor do those that another candidate outdoes in
+    cost and harm.
+
+    Args:
+        picked: The name of the picked option; None for the teacher's segment.
+        options: The options of the block, the teacher's segment among them.
+        limits: The limited quantities, of which the largest is an option's cost.
+    """
+    cost = {each.name: _relative_cost(each, options, limits) for each in options}
+    harm = {each.name: each.harm for each in options if each.name and cost[each.name] < cost[None]}
+    front = [
+        name
+        for name in sorted(harm, key=cost.__getitem__)
+        if not any(cost[other] <= cost[name] and harm[other] < harm[name] for other in harm)
+    ]
+    cheaper = [name for name in front if cost[name] < cost[picked]]
+    dearer = [name for name in front if cost[name] > cost[picked]]
+    near = {
+        *([name for name in cheaper if cost[name] * _STEP <= cost[picked]] or cheaper[:1])[-1:],
+        *([name for name in dearer if cost[name] >= cost[picked] * _STEP] or dearer[-1:])[:1],
+    }
+    return near | ({picked} if picked in harm else set())
+
+
 def _relative_cost(
     option: BlockOption, choices: Sequence[BlockOption], limits: Mapping[str, float]
 ) -> float:
+    """Return an option's largest quantity, relative to the largest of `choices`."""
     largest = {key: max(other.costs[key] for other in choices) or 1.0 for key in limits}
     return max((option.costs[key] / largest[key] for key in limits), default=0.0)

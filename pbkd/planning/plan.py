@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pbkd.core.workload import Workload
 
 
-__all__ = ["Plan", "PlannedBlock", "WholeLatency"]
+__all__ = ["Candidates", "Plan", "PlannedBlock", "WholeLatency"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class PlannedBlock:
         bytes_after: The same of the replacement.
         macs_before: MACs of the teacher's segment, for one image.
         macs_after: MACs of the replacement, for one image.
-        cost: Cost of one training step; None if there is nothing to train.
+        cost: Cost of one training step; None if there is nothing to train, or it is not measured.
         seconds_before: Seconds of the segment's forward pass on the batch whose latency the target
             limits; None if it limits none.
         seconds_after: The same for the replacement.
@@ -48,7 +48,7 @@ class PlannedBlock:
     bytes_after: int
     macs_before: int
     macs_after: int
-    cost: BlockCost | None
+    cost: BlockCost | None = None
     seconds_before: float | None = None
     seconds_after: float | None = None
     forward_seconds: float | None = None
@@ -68,11 +68,31 @@ class WholeLatency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Everything that is decided before training starts.
+class Candidates:
+    """The candidates of all blocks, with what a target may limit.
 
     Attributes:
         blocks: Every candidate of every block, in the order of the chain.
+        other_seconds: Seconds of a forward pass through the segments without candidates, on the
+            batch whose latency the target limits; None if it limits none.
+        latency: The latency of whole networks; None if the target limits none.
+    """
+
+    blocks: tuple[PlannedBlock, ...]
+    other_seconds: float | None = None
+    latency: WholeLatency | None = None
+
+    @property
+    def trained(self) -> tuple[PlannedBlock, ...]:
+        """The candidates that are trained."""
+        return tuple(planned for planned in self.blocks if planned.reason is None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Candidates):
+    """Everything that is decided before training starts.
+
+    Attributes:
         workers: The workers, ordered by rank.
         schedule: Which worker trains which blocks.
         workload: The training steps.
@@ -80,13 +100,9 @@ class Plan:
         scheduler: Name of the scheduler.
         why: Why this schedule was selected; empty if there was no choice.
         cache: Folder name of the activation cache; None without a cache.
-        other_seconds: Seconds of a forward pass through the segments without candidates, on the
-            batch whose latency the target limits; None if it limits none.
-        latency: The latency of whole networks; None if the target limits none.
         segment_seconds: Seconds of the teacher's forward pass on one batch, by segment.
     """
 
-    blocks: tuple[PlannedBlock, ...]
     workers: tuple[Worker, ...]
     schedule: Schedule
     workload: Workload
@@ -94,14 +110,7 @@ class Plan:
     scheduler: str
     why: str
     cache: str | None
-    other_seconds: float | None = None
-    latency: WholeLatency | None = None
     segment_seconds: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def trained(self) -> tuple[PlannedBlock, ...]:
-        """The candidates that are trained."""
-        return tuple(planned for planned in self.blocks if planned.cost is not None)
 
     def worker_of(self, name: str) -> int | None:
         """Return the rank that a block is assigned to; None if it is in the shared queue."""

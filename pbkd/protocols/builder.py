@@ -42,6 +42,11 @@ class BlockBuilder(Protocol):
     replacement that is cheaper; if the target limits the cost, its candidates are of all builders
     that fit it. One for blocks of any kind has a class attribute `fallback = True`: `auto` asks it
     after all others.
+
+    A builder that can fit its replacements to calibration has a class attribute `calibrated`, a
+    mapping of the options with which it does, such as `{"whiten": True}`. The first guess of a run
+    within limits, by which few candidates are trained, then rests on the error of such a
+    replacement; what is trained is built without these options.
     """
 
     name: ClassVar[str]

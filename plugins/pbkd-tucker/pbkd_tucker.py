@@ -50,6 +50,7 @@ class TuckerBuilder:
     sizes: ClassVar[Sequence[Mapping[str, float]]] = tuple(
         {"share": share} for share in (0.5, 0.35, 0.16, 0.1)
     )
+    calibrated: ClassVar[Mapping[str, bool]] = {"whiten": True}
     share: float = 0.24
     stem: bool = False
     whiten: bool = False

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from pbkd_low_rank import LowRankBuilder
 
 import pbkd
 from pbkd.config.load import load_config
@@ -269,21 +268,3 @@ def test_a_plugins_selector_is_asked_before_anything_is_trained(tmp_path: Path) 
     config = load_config([*words, "target.selector=mnie"])
     with pytest.raises(UnknownNameError, match="unknown selector 'mnie'. Did you mean 'mine'"):
         plan_run(config, registry)
-
-
-def test_a_limit_alone_lets_every_size_of_the_builder_be_tried(registry: Registry) -> None:
-    config = load_config(["threads=1", "target.macs=0.4", "keep=[stem*, head*, conv1*]"])
-    planned = plan_run(config, registry)
-    shares = {p.builder.get("share") for p in planned.plan.trained}
-    assert shares == {None, *(size["share"] for size in LowRankBuilder.sizes)}
-    chosen = {p.builder.get("share") for p in planned.plan.trained if p.name in planned.expected}
-    assert len(chosen) > 1
-    assert len(planned.plan.trained) == len({p.block.name for p in planned.plan.trained}) * (
-        1 + len(LowRankBuilder.sizes)
-    )
-
-
-@pytest.mark.parametrize("override", ["builder.share=0.3", "target.macs=null", "candidates=[]"])
-def test_a_builder_with_options_or_no_limit_is_alone(registry: Registry, override: str) -> None:
-    planned = plan_run(load_config(["threads=1", "target.macs=0.5", override]), registry)
-    assert len(planned.plan.trained) == len({p.block.name for p in planned.plan.trained})

@@ -15,7 +15,7 @@ from pbkd.errors import PluginError
 from pbkd.models import calibration as calibrations
 from pbkd.models.asked_builders import ask_builders
 from pbkd.models.calibration import block_inputs, sample_count
-from pbkd.pipeline.proposals import propose_all
+from pbkd.pipeline.proposals import check_proposals, propose_all
 
 if TYPE_CHECKING:
     from pbkd.models.proposal import Proposal
@@ -101,7 +101,8 @@ def propose(monkeypatch: pytest.MonkeyPatch, registry: Registry, digits: Distill
     def call(*choices: dict[str, Any], seed: int = 0, recorded: Any = None) -> dict[str, Proposal]:
         SEEN.clear()
         builders = ask_builders(registry, choices[0], choices[1:])
-        return propose_all(registry, builders, digits, KEEP, seed, recorded or {})
+        proposals = propose_all(registry, builders, digits, KEEP, seed, recorded or {})
+        return check_proposals(registry, digits, proposals)
 
     return call
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from pbkd.errors import ConfigError, PluginError
-from pbkd.planning.option_selection import cheapest_options, select_options
+from pbkd.planning.option_selection import cheapest_options, select_options, with_neighbours
 from pbkd.protocols import BlockOption
 
 WHO = f"the selector 'mine' of the plugin '{__name__}'"
@@ -47,6 +47,36 @@ def test_a_right_answer_is_returned_in_the_order_of_the_blocks() -> None:
 
 def test_the_cheapest_of_each_block() -> None:
     assert [o.name for o in cheapest_options(OPTIONS, {"macs": 0.0}).values()] == ["a", "b"]
+
+
+SIZES = [
+    BlockOption(None, 0.0, {"macs": 100}),
+    *(
+        BlockOption(name, harm, {"macs": cost})
+        for name, harm, cost in [
+            ("half", 0.01, 50), ("third", 0.02, 33), ("almost", 0.03, 30), ("quarter", 0.05, 25),
+            ("worse", 0.09, 26), ("tenth", 0.1, 10), ("dear", 0.001, 120),
+        ]
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("picked", "kept"),
+    [
+        ("third", {"half", "third", "quarter"}),
+        ("quarter", {"third", "quarter", "tenth"}),
+        ("tenth", {"quarter", "tenth"}),
+        (None, {"half"}),
+    ],
+)
+def test_the_next_sizes_are_worth_training_too(picked: str | None, kept: set[str]) -> None:
+    assert with_neighbours(picked, SIZES, {"macs": 0.0}) == kept
+
+
+def test_a_segment_that_no_candidate_outdoes_has_none() -> None:
+    dear = [SIZES[0], SIZES[-1]]
+    assert with_neighbours(None, dear, {"macs": 0.0}) == set()
 
 
 def cheaper(options: Any, _: Any) -> Any:
