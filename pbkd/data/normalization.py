@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,8 +12,6 @@ import torch
 from pbkd.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
 
@@ -106,6 +105,8 @@ def _numbers(values: Any, name: str) -> tuple[float, ...]:
     return tuple(numbers)
 
 
-def _per_channel(values: Sequence[float], device: torch.device | str) -> Tensor:
+@lru_cache
+def _per_channel(values: tuple[float, ...], device: torch.device | str) -> Tensor:
+    """Return a number for each channel on a device, to which it is moved once."""
     column = torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
     return column.to(device, non_blocking=True)

@@ -88,7 +88,7 @@ def read_with_processes(
         batch_sampler=keys,
         num_workers=workers,
         collate_fn=collate,
-        pin_memory=torch.accelerator.is_available(),
+        pin_memory=_for_gpu(),
         generator=torch.Generator(),  # so that torch's global generator, for training, stays as is
         **(options if workers else {}),
     )
@@ -100,10 +100,15 @@ def _items(batch: RowBatch) -> Iterator[tuple[int, int | None]]:
 
 
 def _stack(futures: list[Future[Tensor]]) -> Tensor:
-    """Stack a batch; on a machine with a GPU in pinned memory, which the GPU reads by itself."""
+    """Stack a batch, in pinned memory for a GPU, which then reads it by itself."""
     images = [future.result() for future in futures]
-    if not torch.cuda.is_available():
+    if not _for_gpu():
         return torch.stack(images)
     shape = len(images), *images[0].shape
     batch = torch.empty(shape, dtype=images[0].dtype, pin_memory=True)
     return torch.stack(images, out=batch)
+
+
+def _for_gpu() -> bool:
+    """Whether this process computes on a GPU; a run on the CPU must not wake one."""
+    return torch.cuda.is_available() and torch.cuda.is_initialized()

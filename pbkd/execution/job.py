@@ -131,7 +131,7 @@ def _step_times(context: WorkerContext) -> StepTimes | None:
         )
         _record(context, event)
 
-    return StepTimes(context.task.fused, context.task.device, record)
+    return StepTimes(context.task.feeding, context.task.device, record)
 
 
 def _writer_rank(context: WorkerContext, job: Job) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from typing import TYPE_CHECKING
@@ -16,10 +17,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-__all__ = ["AUTOCAST", "Autocast", "autocast", "pick_dtype", "slowness"]
+__all__ = ["AUTOCAST", "Autocast", "autocast", "frozen_autocast", "pick_dtype", "slowness"]
 
 AUTOCAST = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _PASSES = 4
+_CAST = (
+    nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d,
+    nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+)  # fmt: skip
+"""Layers whose weights autocast rounds in every pass."""
 _SLOWER = 1.1
 
 
@@ -100,3 +106,17 @@ class Autocast(nn.Module):
 def autocast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Wrap a module in autocast to `dtype`; return it unchanged for float32."""
     return module if dtype == torch.float32 else Autocast(module, dtype)
+
+
+def frozen_autocast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Wrap a copy of a module that is not trained in autocast, with its weights rounded once.
+
+    Its outputs have the same bits as with `autocast`, which rounds them in every pass.
+    """
+    if dtype == torch.float32:
+        return module
+    rounded = copy.deepcopy(module)
+    for layer in rounded.modules():
+        if type(layer) in _CAST:
+            layer.to(dtype)
+    return Autocast(rounded, dtype)

@@ -18,7 +18,7 @@ from pbkd.models.chain import fuse_batchnorm
 from pbkd.models.classes import fit_classes
 from pbkd.models.forward_pass import settle
 from pbkd.models.partition import pick_and_cut
-from pbkd.models.precision import autocast, pick_dtype
+from pbkd.models.precision import frozen_autocast, pick_dtype
 from pbkd.models.pseudo_labels import with_pseudo_labels
 from pbkd.models.teacher import load_teacher
 from pbkd.plugin.user_code import trusting_registry
@@ -74,14 +74,14 @@ class DistillationTask:
     fixed_views: tuple[int, int] | None = None
     dtype: torch.dtype = torch.float32
 
-    @property
+    @cached_property
     def feeding(self) -> nn.Sequential:
         """The folded chain that feeds blocks, under autocast where the run has one."""
         if self.dtype == torch.float32:
             return self.fused
         feeding = nn.Sequential()
         for name, segment in self.fused.named_children():
-            feeding.add_module(name, autocast(segment, self.dtype))
+            feeding.add_module(name, frozen_autocast(segment, self.dtype))
         return feeding
 
     @property

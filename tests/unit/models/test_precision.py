@@ -49,12 +49,17 @@ def test_a_convolution_is_timed_in_both_types() -> None:
     assert 0.01 < _relative_time(torch.bfloat16) < 100
 
 
-def test_the_feeding_chain_is_close_to_the_full_one_and_gives_its_type(registry: Registry) -> None:
+def test_the_feeding_chain_is_close_to_the_full_one_with_rounded_weights(
+    registry: Registry,
+) -> None:
     task = build_task(load_config(["autocast=bf16"]), registry, "cpu")
     x = task.feed_input(task.data.train.images(torch.arange(64)))
     with torch.no_grad():
         y = task.feeding(x)
         expected = task.fused(x.float())
+        for segment in task.fused:
+            x = autocast(segment, torch.bfloat16)(x)
+    assert torch.equal(y, x), "weights are rounded once, as they would be in every pass"
     assert y.dtype == torch.bfloat16
     assert (y.argmax(1) == expected.argmax(1)).float().mean() > 0.95
 
