@@ -154,6 +154,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
     chosen = [name for name in names if name in (arguments.parts or names)]
     command = [sys.executable, "-u", "-m", "tests.gpu.run_parts", "--out", str(out)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and so kill the process of the parts
     with (out / "log.txt").open("wb") as log:
         check = Check(chosen, [*command, "--work", str(arguments.work)], log)
         check.run()
