@@ -111,7 +111,8 @@ def with_neighbours(
 ) -> set[str]:
     """Return the names of a block's picked option, and of the next cheaper and dearer candidate.
 
-    The next costs at least a quarter more or less, if there is such a one. Candidates that cost no
+    The next costs at least a quarter more or less, if there is such a one. Where there is none on
+    one side, two of the other side are returned. Candidates that cost no
     less than the teacher's segment do not count, nor do those that another candidate outdoes in
     cost and harm.
 
@@ -127,13 +128,20 @@ def with_neighbours(
         for name in sorted(harm, key=cost.__getitem__)
         if not any(cost[other] <= cost[name] and harm[other] < harm[name] for other in harm)
     ]
-    cheaper = [name for name in front if cost[name] < cost[picked]]
-    dearer = [name for name in front if cost[name] > cost[picked]]
-    near = {
-        *([name for name in cheaper if cost[name] * _STEP <= cost[picked]] or cheaper[:1])[-1:],
-        *([name for name in dearer if cost[name] >= cost[picked] * _STEP] or dearer[-1:])[:1],
-    }
-    return near | ({picked} if picked in harm else set())
+    cheaper = _steps([name for name in reversed(front) if cost[name] < cost[picked]], cost, picked)
+    dearer = _steps([name for name in front if cost[name] > cost[picked]], cost, picked)
+    near = [*cheaper[:1], *dearer[:1]] if cheaper and dearer else [*cheaper[:2], *dearer[:2]]
+    return {*near, *([picked] if picked in harm else [])}
+
+
+def _steps(names: list[str], cost: Mapping[str | None, float], start: str | None) -> list[str]:
+    """Return the names whose costs, from `start` on, are a step apart; the last if none is."""
+    found, last = [], cost[start]
+    for name in names:
+        if max(cost[name], last) >= _STEP * min(cost[name], last):
+            found.append(name)
+            last = cost[name]
+    return found or names[-1:]
 
 
 def _relative_cost(

@@ -66,8 +66,8 @@ SIZES = [
     [
         ("third", {"half", "third", "quarter"}),
         ("quarter", {"third", "quarter", "tenth"}),
-        ("tenth", {"quarter", "tenth"}),
-        (None, {"half"}),
+        ("tenth", {"third", "quarter", "tenth"}),
+        (None, {"half", "third"}),
     ],
 )
 def test_the_next_sizes_are_worth_training_too(picked: str | None, kept: set[str]) -> None:
