@@ -55,8 +55,8 @@ def run_curve(
 
     All candidates are trained and scored once. The students are then selected and trained
     student-fed one after another, fine-tuned together (see
-    `pbkd.training.finetune.train_together`), and evaluated. Each is that of a run with its target
-    alone, in a run folder of its own below `points`.
+    `pbkd.training.finetune.train_together`), and evaluated. Each is the student of a run with its
+    target alone, in a run folder of its own below `points`.
 
     Args:
         config: The configuration.

@@ -29,7 +29,7 @@ _SHARED = ("planning", "teacher-fed", "scoring", "fine-tuning")
 
 
 def curve_result(ctx: RunContext, ready: Sequence[CurvePoint], notes: Sequence[str]) -> CurveResult:
-    """Put the result of a curve together from those of its points, which are finished.
+    """Put the result of a curve together from the results of its points.
 
     Args:
         ctx: The curve.

@@ -34,9 +34,9 @@ def resolve(
 
     Returns:
         The configuration with `workers` as a number, the preprocessing of the teacher in `data`,
-        and a number of epochs for every phase. It is not changed afterwards. Those of fine-tuning
-        stay open where each point of a curve has its own, and the teacher-fed epochs are those of
-        the curve's smallest student.
+        and a number of epochs for every phase. It is not changed afterwards. For a curve, the
+        epochs of fine-tuning stay open, since each point has its own, and the teacher-fed phase has
+        as many as its smallest student needs.
     """
     distill, finetune, train = config.distill, config.finetune, task.data.train
     length = training_length(

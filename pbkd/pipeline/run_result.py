@@ -48,7 +48,7 @@ def run_result(
         ctx: The run, all of whose phases are over.
         outcome: The finished student.
         notes: Remarks on the teacher, and failures of observer plugins.
-        monitor: The energy of all phases; None if only that of each is known.
+        monitor: The energy of all phases; None if only each phase was measured.
 
     Returns:
         The result.

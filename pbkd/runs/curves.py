@@ -47,7 +47,7 @@ def _share(name: str) -> float:
 def share_files(folder: Path, point: Path) -> None:
     """Give a new run folder what a curve has trained and scored, by hard links where they work.
 
-    pbkd writes no file in place but those of events, which are copied.
+    pbkd writes no file in place but the events, which are copied.
 
     Raises:
         OSError: A file cannot be written.
@@ -69,7 +69,7 @@ def _link(source: Path | str, target: Path | str) -> None:
 
 
 def is_finished_curve(folder: Path) -> bool:
-    """Return whether a folder is that of a curve that has finished."""
+    """Return whether a curve has finished in a folder."""
     return (folder / _RESULT).is_file()
 
 
@@ -94,7 +94,7 @@ def read_curve(folder: Path) -> CurveResult:
 
 
 def pick_point(folder: Path, name: str) -> Path:
-    """Make the student of a point that of the curve's folder, and return its run folder.
+    """Let the curve's folder stand for the student of a point, and return its run folder.
 
     Args:
         folder: The folder of a finished curve.
@@ -112,7 +112,7 @@ def pick_point(folder: Path, name: str) -> Path:
 
 
 def run_of(folder: Path) -> Path:
-    """Return the run folder that a folder stands for: of a curve, that of the picked point.
+    """Return the run folder that a folder stands for: of a curve, the picked point's.
 
     Raises:
         RunFolderError: It is a finished curve of which no point was picked.

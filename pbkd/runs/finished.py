@@ -100,7 +100,7 @@ def finished_event(folder: Path) -> RunFinished | CurveFinished:
 
 
 def read_finished(folder: Path) -> Finished:
-    """Read a finished run, which may be untrusted; of a curve, that of the picked point.
+    """Read a finished run, which may be untrusted; of a curve, the picked point.
 
     Raises:
         RunFolderError: No run has finished in `folder`, no point was picked, or a file is damaged.

@@ -182,7 +182,7 @@ def _check_links(folder: Path) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Return whether the run in the folder has written its report; that of a curve, its points."""
+    """Return whether the run in the folder has written its report, or the curve its points."""
     report = all((folder / name).is_file() for name in ("README.md", "result.json"))
     return report or is_finished_curve(folder)
 

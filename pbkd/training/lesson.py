@@ -39,7 +39,7 @@ class Lesson:
         self._taught: dict[tuple[str, ...], tuple[Tensor, Mapping[str, Tensor]]] = {}
 
     def taught(self, loss: AppliedLoss) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Return the teacher's logits, and those of its features that a loss asks for."""
+        """Return the teacher's logits, and the features that a loss asks for."""
         if loss.features not in self._taught:
             self._taught[loss.features] = self._ask(loss)
         return self._taught[loss.features]

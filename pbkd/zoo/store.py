@@ -95,8 +95,8 @@ def resolve_student(where: str | Path) -> Path:
     """Return the folder of a run or a student.
 
     Args:
-        where: A run folder, that of a curve with a picked point, a student's folder, or the name of
-            a student in a zoo folder.
+        where: A run folder, a curve's with a picked point, a student's folder, or the name of a
+            student in a zoo folder.
 
     Raises:
         RunFolderError: If there is no such folder and no such student.
