@@ -28,7 +28,7 @@ __all__ = ["profile"]
 
 _PRESETS = {"resnet50-imagenet": 64, "vgg16-cifar": 1024, "resnet56-cifar": 1024}
 _BUSY = 0.85  # of ResNet-50 at 224
-_SECONDS, _PROFILED = 1.5, 4
+_SECONDS, _PROFILED = 1.0, 4
 
 
 def profile(card: Card) -> Outcome:

@@ -66,13 +66,13 @@ class Part:
 
 PARTS = (
     Part("waiting", "waiting:steps", 30, "no step makes the host wait for the card", True),
-    Part("quickstart", "runs:quickstart", 75, "a run keeps its invariants on the device"),
+    Part("quickstart", "runs:quickstart", 90, "a run keeps its invariants on the device"),
     Part("speed-vgg16", "speed:vgg16", 60, "single-pass is 4 times as fast as serial"),
     Part("speed-resnet50", "speed:resnet50", 75, "the same 3 times, at 224 x 224", True),
     Part("speed-resnet56", "speed:resnet56", 75, "the same 5 times", True),
     Part("kernels", "kernels:profile", 90, "the share of the card's time in kernels", True),
     Part("half", "runs:half_precision", 60, "float16 with a scaler, and bfloat16, train"),
-    Part("workers", "workers:two_on_one_device", 90, "two workers share the card in every feed"),
+    Part("workers", "workers:two_on_one_device", 120, "two workers share the card in every feed"),
     Part("memory", "runs:out_of_memory", 30, "a block that lacks memory trains in micro-batches"),
     Part("resume", "resume:killed", 75, "a killed run goes on and gives the same student"),
     Part("energy", "energy:windows", 20, "the joules of NVML are those of nvidia-smi", True),

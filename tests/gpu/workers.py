@@ -38,7 +38,13 @@ _FEEDS = {
     "cache": "scheduler=cached",
     "replicas": "scheduler=sharers",
 }
-_SHARED = ("scoring", "recalibration", "fine-tuning", "evaluation")
+_SHARED = ("scoring", "fine-tuning")
+_BLOCKS_ONLY = ("distill.student_fed_epochs=0", "finetune.epochs=0")
+_OF_FEED = {
+    "recompute": ("distill.student_fed_epochs=0", "finetune.epochs=1"),
+    "relay": ("finetune.epochs=0",),  # in which the student-fed phase is a relay, too
+}
+_FALL = 0.5  # of the accuracy of a student that is not fine-tuned
 _FAR = 0.5  # of the way that weights went: other kernels and sums let trainings drift apart
 _NOTE = "exchange activations and gradients through the CPU (gloo)"
 
@@ -47,7 +53,7 @@ def two_on_one_device(card: Card) -> Outcome:
     """Train the same blocks in every feed; in one run the workers share all other phases, too."""
     plugin = card.work / "sharers.py"
     plugin.write_text(_SHARERS)
-    alone = short_run(card, "alone", "scheduler=greedy", "workers=1")
+    alone = short_run(card, "alone", "scheduler=greedy", "workers=1", *_BLOCKS_ONLY)
     figures: dict[str, Any] = {}
     for feed, scheduler in _FEEDS.items():
         events: list[Event] = []
@@ -59,6 +65,7 @@ def two_on_one_device(card: Card) -> Outcome:
                 scheduler,
                 "workers=2",
                 "cache_gigabytes=1",
+                *_OF_FEED.get(feed, _BLOCKS_ONLY),
                 plugins=(str(plugin),),
                 emit=events.append,
             )
@@ -66,7 +73,7 @@ def two_on_one_device(card: Card) -> Outcome:
         missing = [name for name in ("teacher-fed", *shared) if (name, 1) not in begun]
         if missing or (card.is_gpu and not any(_NOTE in note for note in result.notes)):
             raise ShortfallError(f"{feed}: one worker in {missing}, or no note: {result.notes}")
-        figures[feed] = {**check_student(card, result), "apart": _apart(alone, result)}
+        figures[feed] = {**check_student(card, result, _FALL), "apart": _apart(alone, result)}
     far = {feed: each["apart"] for feed, each in figures.items() if each["apart"] > _FAR}
     line = ", ".join(f"{feed} {each['apart']:.2g}" for feed, each in figures.items())
     if far:
