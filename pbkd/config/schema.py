@@ -120,7 +120,7 @@ class TargetConfig:
     """Maximum points of accuracy (without labels, of agreement with the teacher) that the whole
     student may lose, at 95 % confidence. A student that keeps it on the validation split is not
     fine-tuned; others are, in two rounds, the second of which only those that do not keep it after
-    the first."""
+    the first. Without a limit on the cost, the student with the fewest MACs is sought."""
     block_drop: float = 15.0
     """Maximum points of validation accuracy that a replacement may lose when it is tested alone in
     the teacher; beyond it, the teacher's block stays. Below 100 validation images, the lower end of
@@ -172,8 +172,8 @@ class RunConfig:
     candidates: list[Any] | None = None
     """Additional builders, as mappings of a `name` and options. Every block is trained with each of
     them in the same teacher pass, and the target's limits select one per block. null: if the target
-    limits the cost and `builder` has no options, all sizes that the builder offers; with `auto`
-    all sizes of all builders that fit the block."""
+    limits the cost or the loss and `builder` has no options, all sizes that the builder offers;
+    with `auto` all sizes of all builders that fit the block."""
     target: TargetConfig = field(default_factory=TargetConfig)
     """What the student may cost, and lose."""
     plugins: list[str] = field(default_factory=list)

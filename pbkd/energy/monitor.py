@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from pbkd.energy.sampler import MeterSampler, close_all, sample_all
-from pbkd.energy.window import window_energy
+from pbkd.energy.window import add_windows, window_energy
 
 if TYPE_CHECKING:
     import threading
@@ -61,16 +61,13 @@ class EnergyMonitor:
     def window(self, name: str) -> Iterator[None]:
         """Measure the body of the `with` statement, as `windows[name]`.
 
-        Windows may overlap. A body that raises has no window.
-
-        Raises:
-            ValueError: There is a window of that name already.
+        Windows may overlap. A body that raises has no window. Windows of one name are added up.
         """
-        if name in self.windows:
-            raise ValueError(f"there is a window '{name}' already")
         begin = self._snapshot()
         yield
-        self.windows[name] = self._energy_since(begin)
+        energy = self._energy_since(begin)
+        known = self.windows.get(name)
+        self.windows[name] = energy if known is None else add_windows(known, energy)
 
     def power(self, seconds: float, stop: threading.Event) -> Iterator[dict[str, float]]:
         """Yield the mean power of successive intervals until `stop` is set.

@@ -42,6 +42,7 @@ class PhaseClock:
         `earlier` phases were measured before; one that begins again is added to its earlier part.
         """
         self.results: list[PhaseResult] = [*earlier]
+        self._earlier = {phase.name: phase for phase in earlier}
         self._other_cpu_seconds = other_cpu_seconds
         self._monitor = monitor
         self._emit = emit
@@ -60,21 +61,26 @@ class PhaseClock:
         with self._monitor.window(name):
             yield
         seconds = time.perf_counter() - start
+        self._add(name, seconds, self._cpu_seconds() - cpu)
+
+    def _add(self, name: str, seconds: float, cpu: float) -> None:
+        """Add to the phase's earlier parts, whose energy is in the same window or in `earlier`."""
         energy = self._monitor.windows[name]
         joules = None if energy.joules is None else dict(energy.joules)
-        cpu = self._cpu_seconds() - cpu
-        self._add(PhaseResult(name, seconds, cpu, joules, energy.reason))
-
-    def _add(self, phase: PhaseResult) -> None:
+        phase = PhaseResult(name, seconds, cpu, joules, energy.reason)
         names = [each.name for each in self.results]
-        if phase.name in names:
-            before = self.results.pop(names.index(phase.name))
+        if name in names:
+            before = self.results.pop(names.index(name))
             phase = replace(
                 phase,
-                seconds=before.seconds + phase.seconds,
-                cpu_seconds=before.cpu_seconds + phase.cpu_seconds,
-                joules=_sum(before.joules, phase.joules),
-                joules_reason=before.joules_reason or phase.joules_reason,
+                seconds=before.seconds + seconds,
+                cpu_seconds=before.cpu_seconds + cpu,
+            )
+        if earlier := self._earlier.get(name):
+            phase = replace(
+                phase,
+                joules=_sum(earlier.joules, joules),
+                joules_reason=earlier.joules_reason or energy.reason,
             )
         self.results.append(phase)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     MeterSamples = tuple[str, EnergyReading | str, EnergyReading | str]
 
 
-__all__ = ["Domain", "WindowEnergy", "window_energy"]
+__all__ = ["Domain", "WindowEnergy", "add_windows", "window_energy"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,30 @@ def window_energy(seconds: float, samples: Sequence[MeterSamples]) -> WindowEner
         domains=domains,
         lost={domain: reason for domain, reason in lost.items() if domain not in joules},
         absent=absent,
+    )
+
+
+def add_windows(one: WindowEnergy, other: WindowEnergy) -> WindowEnergy:
+    """Add up two windows; a domain that one of them lacks is lost."""
+    joules = {
+        domain: value + (other.joules or {})[domain]
+        for domain, value in (one.joules or {}).items()
+        if domain in (other.joules or {})
+    }
+    lost = {**one.lost, **other.lost}
+    for window in (one, other):
+        missing = [domain for domain in window.domains if domain not in joules]
+        lost |= {domain: lost.get(domain, "it was not always measured") for domain in missing}
+    reasons = dict.fromkeys(each.reason for each in (one, other) if each.reason)
+    domains = {**other.domains, **one.domains}
+    return WindowEnergy(
+        seconds=one.seconds + other.seconds,
+        joules=joules or None,
+        reason="; ".join(reasons) or None,
+        meters=tuple(dict.fromkeys(domains[domain].meter for domain in joules)),
+        domains=domains,
+        lost=lost,
+        absent={**one.absent, **other.absent},
     )
 
 

@@ -9,7 +9,8 @@ from pbkd.models.student import assemble
 from pbkd.pipeline.choice import Choice, choose, time_candidates
 from pbkd.pipeline.network_figures import measure_networks
 from pbkd.pipeline.wishes import cost_wishes
-from pbkd.planning.limits import is_limited, timed_images
+from pbkd.planning.budget import pick_candidates
+from pbkd.planning.limits import is_limited, seeks_cheapest, timed_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Expected", "expect_student"]
+
+
+_ASSUMED = 0.5  # of the MACs, where they follow from what the student loses
 
 
 class Expected(NamedTuple):
@@ -52,6 +56,7 @@ def expect_student(
 
     Within limits, that is the student of the least total error that keeps them. Where errors are
     unknown it is the largest student: a candidate's harm is the share of the MACs that it saves.
+    Where the loss alone is limited, it is a student of half the MACs, or the cheapest.
 
     Args:
         target: What the student may cost.
@@ -64,11 +69,15 @@ def expect_student(
     Raises:
         PbkdError: The selector is broken, or the engine cannot execute a network.
     """
+    saved = {p.name: 1 - p.macs_after / p.macs_before for p in plan.trained}
+    harms = {name: errors.get(name, share) for name, share in saved.items()}
+    if seeks_cheapest(target, plan):
+        assumed = replace(target, macs=_ASSUMED)
+        names = pick_candidates(assumed, task, plan, harms, tools.selector).names
+        return Expected(tuple(name for name in names.values() if name), plan, ())
     if not is_limited(target):
         return Expected(tuple(p.name for p in plan.trained), plan, ())
     plan = time_candidates(plan, task, replacements, target)
-    saved = {p.name: 1 - p.macs_after / p.macs_before for p in plan.trained}
-    harms = {name: errors.get(name, share) for name, share in saved.items()}
     choice = choose(target, task, plan, replacements, harms, tools)
     notes = _shortfalls(target, task, replacements, choice, tools.engine)
     return Expected(choice.candidates, replace(plan, latency=choice.latency), notes)

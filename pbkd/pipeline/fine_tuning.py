@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tuning", "fine_tune"]
 
+_FAR = 2  # times the points that may be lost
 _UNHELPFUL = (
     " No epoch was better, so the student stays as it was; if the losses rose, lower finetune.lr."
 )
@@ -45,6 +46,7 @@ class Tuning:
         settings: Hyperparameters; no epochs to skip the stage.
         accepted: The candidates that are in the student.
         max_drop: The points that the student may lose; None for no limit.
+        gives_up: Whether to stop after a round if it surely loses twice that.
     """
 
     ctx: RunContext
@@ -53,6 +55,7 @@ class Tuning:
     settings: TrainingSettings
     accepted: Collection[str]
     max_drop: float | None = None
+    gives_up: bool = False
 
 
 def fine_tune(tunings: Sequence[Tuning]) -> list[tuple[Stage | None, str]]:
@@ -118,7 +121,8 @@ class _Course:
             return
         change = validation_change(self._tuning.ctx.task, self._stage().classes)
         is_stuck = begun > 0 and best.epoch <= begun and is_beyond(change, max_drop)
-        self.is_over |= is_kept(change, max_drop) or is_stuck
+        is_far = self._tuning.gives_up and is_beyond(change, _FAR * max_drop)
+        self.is_over |= is_kept(change, max_drop) or is_stuck or is_far
         gain = f", the last {end - begun} without gain" if is_stuck else ""
         ended = f"stopped after {end} of {self._ends[-1]}" if self._ends else f"took all {end}"
         loss = loss_sentence(change, "validation")

@@ -114,13 +114,18 @@ def draft_student(ctx: RunContext, kept: Selection) -> Draft:
     return draft
 
 
-def tune_drafts(drafts: Sequence[Draft]) -> None:
-    """Fine-tune students of one teacher together, each as far as its run asks for it."""
+def tune_drafts(drafts: Sequence[Draft], *, gives_up: bool = False) -> None:
+    """Fine-tune students of one teacher together, each as far as its run asks for it.
+
+    Args:
+        drafts: The students.
+        gives_up: Whether to stop where a student loses far more than it may.
+    """
     with ExitStack() as phases:
         for draft in drafts:
             phases.enter_context(draft.ctx.clock.phase("fine-tuning"))
         made = [draft for draft in drafts if draft.kept.accepted]
-        found = fine_tune([_tuning(draft) for draft in made])
+        found = fine_tune([replace(_tuning(draft), gives_up=gives_up) for draft in made])
         for draft, (stage, note) in zip(made, found, strict=True):
             draft.stages["fine-tuned"] = stage
             draft.notes.append(note)

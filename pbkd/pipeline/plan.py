@@ -24,7 +24,7 @@ from pbkd.pipeline.strategies import create_strategies
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import check_candidates
 from pbkd.planning.cost_files import CostTable
-from pbkd.planning.limits import is_limited, point_targets
+from pbkd.planning.limits import is_limited, limits_loss_alone, point_targets
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.finetune_loss import check_finetune_loss
 from pbkd.training.optimisation_check import check_optimiser, check_schedule
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pbkd.config.schema import RunConfig
+    from pbkd.config.schema import RunConfig, TargetConfig
     from pbkd.core.schedule import Worker
     from pbkd.core.workload import Workload
     from pbkd.models.in_memory import InMemoryInputs
@@ -103,6 +103,10 @@ class PlannedRun:
     phases: Mapping[str, float] = field(default_factory=dict)
     work: RunWork | None = None
     sharing: Mapping[str, tuple[Worker, ...]] = field(default_factory=dict)
+
+    def with_target(self, target: TargetConfig) -> PlannedRun:
+        """Return the plan of a student with another target, of the same candidates."""
+        return replace(self, config=replace(self.config, target=target), notes=())
 
     @property
     def epochs(self) -> dict[str, tuple[int, ...]]:
@@ -210,7 +214,7 @@ def _expect_points(planned: PlannedRun, proposals: Mapping[str, Proposal]) -> Pl
 
 def _strategies(config: RunConfig, registry: Registry) -> Strategies:
     check_candidates(config.candidates or (), config.target)
-    limited = is_limited(config.target)
+    limited = is_limited(config.target) or limits_loss_alone(config.target)
     return create_strategies(
         registry,
         builders=ask_builders(registry, config.builder, config.candidates, is_limited=limited),
@@ -234,7 +238,7 @@ def _proposals(
     proposals = propose_all(registry, asked, task, config.keep, config.seed, recorded)
     proposals = drop_without_features(proposals, strategies.loss, task.chain)
     guessed = Guess(proposals)
-    if asked.is_open and not recorded:
+    if asked.is_open and not recorded and is_limited(config.target):
         guessed = guess([*point_targets(config.target).values()], task, proposals, tools)
     return replace(guessed, proposals=check_proposals(registry, task, guessed.proposals))
 

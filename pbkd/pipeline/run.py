@@ -19,6 +19,7 @@ from pbkd.energy.monitor import monitor_energy
 from pbkd.energy.phases import PLANNING, PhaseClock, report_power
 from pbkd.errors import ConfigError, TeacherError
 from pbkd.models.weights import fingerprint
+from pbkd.pipeline.cheapest import finish_cheapest
 from pbkd.pipeline.context import RunContext
 from pbkd.pipeline.finish import finish
 from pbkd.pipeline.initial_weights import recorded_builders, restore_initial_weights
@@ -31,6 +32,7 @@ from pbkd.pipeline.select import select
 from pbkd.pipeline.teacher_check import check_teacher, score_teacher
 from pbkd.pipeline.train_blocks import train_blocks
 from pbkd.pipeline.typed_choices import check_strategies, typed_choices
+from pbkd.planning.limits import seeks_cheapest
 from pbkd.plugin.observers import create_observers, observing
 from pbkd.protocols import RunInfo
 from pbkd.report.run_files import write_report
@@ -42,15 +44,16 @@ from pbkd.runs.lock import locked
 from pbkd.runs.plan_files import plan_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import nn
 
     from pbkd.config.schema import RunConfig
     from pbkd.core.events import Emit
-    from pbkd.core.results import RunResult
+    from pbkd.core.results import BlockResult, RunResult
     from pbkd.energy.monitor import EnergyMonitor
     from pbkd.models.in_memory import InMemoryInputs
+    from pbkd.pipeline.finish import Outcome
     from pbkd.pipeline.plan import PlannedRun
     from pbkd.plugin.observers import Observers
     from pbkd.plugin.registry import Registry
@@ -94,12 +97,20 @@ def run(
             ctx, notes = begin_run(tools, config, registry, inputs)
             with needed(ctx):
                 ctx, trained = train_blocks(ctx)
-                outcome = finish(ctx, select(ctx, trained, ctx.planned.config.target))
+                outcome = _finished(ctx, trained)
         result = run_result(ctx, outcome, (*notes, *ctx.observers.notes), tools.monitor)
         publish(ctx, outcome.student, result)
         ctx.observers.run_finished(result)
         ctx.log.forward(RunFinished(result=result))  # not recorded: result.json has it
         return result
+
+
+def _finished(ctx: RunContext, trained: Mapping[str, BlockResult]) -> Outcome:
+    """Select candidates, and make the student of them."""
+    target = ctx.planned.config.target
+    if seeks_cheapest(target, ctx.plan):
+        return finish_cheapest(ctx, trained, target)
+    return finish(ctx, select(ctx, trained, target))
 
 
 @dataclass(frozen=True)

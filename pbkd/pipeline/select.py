@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import Selector
 
 
-__all__ = ["Selection", "score_candidates", "select"]
+__all__ = ["Selection", "candidate_harms", "score_candidates", "select"]
 
 _HIGH = 0.9
 _FEW = 100  # validation images of which one or two must not reject a candidate
@@ -92,10 +92,19 @@ def select(ctx: RunContext, trained: Mapping[str, BlockResult], target: TargetCo
 
 def score_candidates(
     ctx: RunContext, trained: Mapping[str, BlockResult], target: TargetConfig
-) -> None:
-    """Score the trained candidates alone, for several selections; arguments as for `select`."""
+) -> dict[str, BlockResult]:
+    """Score the trained candidates alone, for several selections; arguments as for `select`.
+
+    Returns:
+        The results of all candidates, accepted or not.
+    """
     with ctx.clock.phase(SCORING):
-        _scored(ctx, trained, target.block_drop)
+        return _scored(ctx, trained, target.block_drop)[1]
+
+
+def candidate_harms(blocks: Mapping[str, BlockResult], kind: str) -> dict[str, float]:
+    """Return the harm of each accepted candidate, of the kind `target.harm`."""
+    return {name: _harm(block, kind) for name, block in blocks.items() if block.replaced}
 
 
 def _scored(
@@ -201,8 +210,7 @@ def _choice(ctx: RunContext, blocks: Mapping[str, BlockResult], target: TargetCo
     remaining = {candidate_of(name)[0] for name, block in blocks.items() if block.replaced}
     if choice is not None and remaining <= choice.picked.keys():
         return choice
-    harms = {name: _harm(block, target.harm) for name, block in blocks.items() if block.replaced}
-    planned = ctx.planned
+    planned, harms = ctx.planned, candidate_harms(blocks, target.harm)
     found = choose(target, ctx.task, ctx.plan, planned.replacements, harms, planned.tools)
     choice = _Choice(found.names, _choice_note(found, planned.tools.selector, len(harms)))
     write_json(path, asdict(choice))

@@ -22,7 +22,7 @@ __all__ = ["Picked", "check_candidates", "pick_candidates"]
 
 def check_candidates(candidates: Sequence[Any], target: TargetConfig) -> None:
     """Raise `ConfigError` if there are candidates but no limit by which to select them."""
-    if candidates and not is_limited(target):
+    if candidates and not is_limited(target) and target.max_drop is None:
         raise ConfigError(
             "'candidates' needs a limit to choose by: set target.speedup, target.macs or another"
             " limit of target."

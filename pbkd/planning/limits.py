@@ -31,7 +31,9 @@ __all__ = [
     "is_limited",
     "latency_limit",
     "limits_latency",
+    "limits_loss_alone",
     "point_targets",
+    "seeks_cheapest",
     "timed_images",
 ]
 
@@ -44,6 +46,17 @@ def is_limited(target: TargetConfig) -> bool:
     """Return whether a target limits the cost of the student."""
     limits = target.macs, target.parameters, target.bytes, target.curve
     return limits_latency(target) or any(limit is not None for limit in limits)
+
+
+def limits_loss_alone(target: TargetConfig) -> bool:
+    """Return whether a target limits what the student loses, but not its cost."""
+    return target.max_drop is not None and not is_limited(target)
+
+
+def seeks_cheapest(target: TargetConfig, plan: Candidates) -> bool:
+    """Return whether the cost follows from what the student may lose, among several sizes."""
+    blocks = {planned.block.name for planned in plan.trained}
+    return limits_loss_alone(target) and len(plan.trained) > len(blocks)
 
 
 def point_targets(target: TargetConfig) -> dict[str, TargetConfig]:

@@ -165,7 +165,7 @@ CALLS: dict[str, Call] = {
     "Exporter.write": Call(_EXPORT, "once", _HOST, "the command stops", 2),
     "Exporter.read": Call(_EXPORT, "once, after `write`", _HOST, "the command stops", 2),
     "Selector.select": Call(
-        _RUN, "in planning, and once when the candidates are scored", _HOST, _STOPS, 2
+        _RUN, "in planning, and when the candidates are scored", _HOST, _STOPS, 2
     ),
     "Engine.prepare": Call(
         _RUN,

@@ -42,7 +42,7 @@ class Selector(Protocol):
         """Select one option per block, so that the sums of their costs are within the limits.
 
         Called in planning, in the host process, to see whether the target can be met (all harms are
-        0 then) and to predict the student; and once after the candidates are scored.
+        0 then) and to predict the student; and after the candidates are scored.
 
         Args:
             options: The options of each block, in the order of the chain.

@@ -209,11 +209,23 @@ def test_an_estimate_that_looks_like_a_measurement_is_refused() -> None:
     assert result.reason == (f"fake: {FAILS} (its estimate 'cpu' has no 'estimate' in its name)")
 
 
-def test_a_window_is_never_overwritten() -> None:
+def test_windows_of_one_name_are_added_up() -> None:
     meter = Fake()
     with monitor_energy([meter]) as monitor:
-        with monitor.window("w"):
-            meter.joules["gpu0"] += 1
-        with pytest.raises(ValueError, match="'w'"), monitor.window("w"):
-            pytest.fail("the body must not run")
-    assert monitor.windows["w"].joules == {"gpu0": 1.0}
+        for joules in (1, 2):
+            with monitor.window("w"):
+                meter.joules["gpu0"] += joules
+    assert monitor.windows["w"].joules == {"gpu0": 3.0}
+    assert monitor.windows["w"].reason is None
+
+
+def test_a_domain_that_one_of_the_windows_lacks_is_lost() -> None:
+    meter = Fake()
+    with monitor_energy([meter]) as monitor:
+        for moves in (True, False):
+            with monitor.window("w"):
+                meter.joules["gpu0"] += moves
+    window = monitor.windows["w"]
+    assert window.joules is None
+    assert window.lost == {"gpu0": "its counter did not move"}
+    assert window.reason == "fake gpu0: its counter did not move"
