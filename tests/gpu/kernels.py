@@ -124,6 +124,17 @@ def _in_bfloat16(rig: Rig) -> Callable[[int], object]:
     return _eager(rig, torch.bfloat16)
 
 
+def _tried(rig: Rig) -> Callable[[int], object]:
+    """Let cuDNN try its algorithms, and take the fastest."""
+    eager = _eager(rig)
+
+    def steps(count: int) -> None:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+            eager(count)
+
+    return steps
+
+
 @dataclass
 class _Plain:
     """A bare step of all blocks: what is left if pbkd's own bookkeeping costs nothing."""
@@ -199,6 +210,7 @@ def _graph(rig: Rig) -> Callable[[int], object]:
 _WAYS: Mapping[str, Callable[[Rig], Callable[[int], object]]] = {
     "eager": _eager,
     "bfloat16": _in_bfloat16,
+    "tried": _tried,
     "bare": _bare,
     "one optimiser": _one_optimiser,
     "graph": _graph,
