@@ -133,6 +133,13 @@ def test_a_curve_that_was_stopped_goes_on_to_the_same_students(
     assert any("resumed 1 time" in note for note in result.notes)
 
 
+def test_the_status_of_each_point_is_told(made: Made, pbkd: Pbkd) -> None:
+    assert "point 0.8: finished\npoint 0.7: finished\n" in pbkd("status", made.result.folder).out
+    stopped = pbkd("status", [*made.stopped.values()][1]).out
+    assert "point 0.8: in fine-tuning; fine-tuning: 0 of 1 done, of 2 epochs: student 1" in stopped
+    assert "stopped; go on with `pbkd run --resume" in stopped
+
+
 def test_a_picked_point_is_what_the_folder_stands_for(made: Made, pbkd: Pbkd) -> None:
     folder = made.result.folder
     with pytest.raises(RunFolderError, match=r"pick a point by `pbkd pick FOLDER POINT`, of 0\.8"):

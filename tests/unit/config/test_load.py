@@ -108,6 +108,20 @@ def test_a_number_out_of_range_is_told_with_the_range(
         assert refused(f"{key}={value}").endswith(f", but must be {wanted}.")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        (["target.curve=[]"], "'target.curve' must have one share or more, none of them twice."),
+        (["target.curve=[0.5, 0.50]"], "'target.curve' must have one share or more, none of them"),
+        (["target.curve=[0.5, 1.1]"], "each share must be above 0, at most 1."),
+        (["target.curve=0.5"], "'target.curve' is a list: write target.curve=[a, b]."),
+        (["target.curve=[0.5]", "target.speedup=2"], "of each student: leave target.speedup out."),
+    ],
+)
+def test_a_curve_has_shares_and_no_other_limits(overrides: list[str], wanted: str) -> None:
+    assert wanted in refused(*overrides)
+
+
 @pytest.mark.parametrize("key", ["distill.lr", "finetune.weight_decay"])
 def test_infinity_is_no_number(key: str) -> None:
     assert refused(f"{key}=inf") == f"'{key}' is inf, but must be finite."
