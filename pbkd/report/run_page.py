@@ -58,7 +58,7 @@ def run_page(data: ReportData, added: Sequence[Section] = ()) -> str:
         Section("course", "Timeline", gantt_charts(data)),
         Section("phases", "Time and energy", _phases(run)),
         Section("speed", "Speed-up over the serial procedure", speedup(data)),
-        Section("changes", "Changed predictions", changed_predictions(data.changes)),
+        Section("changes", "Changed predictions", _changed(data)),
         Section("notes", "Notes", _list([*data.faults, *all_notes(result)], "None.")),
         Section("made", "Reproduction", _made(data)),
     ]
@@ -198,6 +198,10 @@ def _energy(energy: EnergyResult | None) -> Markup:
     if not rows:
         return Markup()
     return join(element("p", energy_caption(energy)), table(ENERGY_HEADS, rows))
+
+
+def _changed(data: ReportData) -> Markup:
+    return changed_predictions(data.changes, data.run.result.class_names)
 
 
 def _made(data: ReportData) -> Markup:

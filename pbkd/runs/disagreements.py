@@ -78,12 +78,13 @@ def find_changes(split: Split, teacher: Tensor, student: Tensor, *, labelled: bo
         labelled: Whether the labels are true ones.
 
     Returns:
-        The changes. Examples are images that only the teacher predicts correctly, then others.
+        The changes. Examples are images that only the teacher predicts correctly, then others, each
+        of another class as far as there are any.
     """
     labels = split.labels
     changed = teacher != student
     lost, gained = changed & (teacher == labels), changed & (student == labels)
-    rows = [*lost.nonzero().flatten().tolist(), *(changed & ~lost).nonzero().flatten().tolist()]
+    rows = [*_by_turns(lost, labels), *_by_turns(changed & ~lost, labels)]
     answers = [
         Answer(int(labels[row]) if labelled else None, int(teacher[row]), int(student[row]))
         for row in rows
@@ -102,6 +103,17 @@ def find_changes(split: Split, teacher: Tensor, student: Tensor, *, labelled: bo
             for row, answer in zip(rows[:_MOST_PICTURES], answers, strict=False)
         ),
     )
+
+
+def _by_turns(chosen: Tensor, labels: Tensor) -> list[int]:
+    """List the chosen rows: the first of each class, then the second of each, and so on."""
+    seen: Counter[int] = Counter()
+    turns: dict[int, int] = {}
+    for row in chosen.nonzero().flatten().tolist():
+        label = int(labels[row])
+        turns[row] = seen[label]
+        seen[label] += 1
+    return sorted(turns, key=turns.__getitem__)
 
 
 def write_changes(folder: Path, changes: Changes) -> None:

@@ -247,6 +247,11 @@ def test_changed_answers_are_told_counted_and_shown() -> None:
     (picture,) = part.find("img")
     assert picture.attributes["src"] == "data:image/png;base64,iVBORw0K"
     assert part.find("figcaption")[0].text == "3: 3 to 5"
+    assert "Class numbers are those in the data." in part.text
+    named = result(class_names=("pump", "tench", "horn", "<church>"))
+    part = section(run_page(record(finished(named), changes=known)), "changes")
+    assert [row.text for row in part.find("tr")[1:]] == ["<church><church>56", "tenchpumptench1"]
+    assert "Class numbers" not in part.text
     assert "Not recorded: " in section(run_page(record()), "changes").text
     none = section(
         run_page(

@@ -62,6 +62,13 @@ def test_no_more_than_a_dozen_examples_are_kept() -> None:
     assert (found.changed, len(found.examples), len(found.confusions)) == (49, 12, 20)
 
 
+def test_examples_are_of_as_many_classes_as_there_are() -> None:
+    labels = torch.arange(5).repeat_interleave(10)
+    split = ArraySplit(torch.zeros(50, 1, 8, 8, dtype=torch.uint8), labels)
+    found = find_changes(split, labels, labels + 1, labelled=True)
+    assert [answer.label for answer in found.examples] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
