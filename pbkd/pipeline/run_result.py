@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pbkd._version import __version__
+from pbkd.core.devices import describe_device
 from pbkd.core.results import RunResult
 from pbkd.data.preparation import describe_preparation
 from pbkd.data.preparation_steps import preparation_steps
@@ -75,7 +76,7 @@ def run_result(
             *cost_notes(read_events(ctx.folder)),
             *resumed_note(ctx.folder),
         ),
-        environment=_environment(ctx.plan.workers),
+        environment=_environment(ctx.plan.workers, ctx.task.device),
         energy=None if monitor is None else _energy(ctx, monitor),
         test_images=len(data.test),
         validation_images=len(data.validation),
@@ -122,11 +123,13 @@ def _skipped_images(data: Dataset) -> list[str]:
     return [f"Left out {count} corrupt image(s): {first}{more}."] if count else []
 
 
-def _environment(workers: Sequence[Worker]) -> dict[str, str]:
+def _environment(workers: Sequence[Worker], device: torch.device) -> dict[str, str]:
+    accelerator = {} if device.type == "cpu" else {"accelerator": describe_device(device)}
     return {
         "pbkd": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        **accelerator,
         "workers": ", ".join(f"{w.device} ({w.threads} threads)" for w in workers),
     }
