@@ -88,7 +88,8 @@ def read_curve(folder: Path) -> CurveResult:
     if not path.is_file():
         raise RunFolderError(f"'{folder}' holds no finished curve: name the folder of one.")
     result: CurveResult = read_record(path, CurveResult, "a curve")
-    if not is_plausible("curve", result) or not result.students:
+    names = [point.name for point in result.students]  # of folders, so that each is a number
+    if not is_plausible("curve", result) or not names or not all(map(_share, names)):
         raise RunFolderError(f"'{path}' is not a curve of this version of pbkd.")
     return result
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,10 @@ def test_a_curve_survives_its_file_and_stands_for_the_picked_point(tmp_path: Pat
     with pytest.raises(RunFolderError, match="has no point vgg: its points are"):
         pick_point(tmp_path, "vgg")
     assert pick_point(tmp_path, "0.350") == point_folder(tmp_path, "0.35") == run_of(tmp_path)
+    elsewhere = replace(CURVE, points=(*POINTS, point("../../other", STUDENT, 0.5, 1, 1.0)))
+    write_curve(tmp_path, elsewhere)
+    with pytest.raises(RunFolderError, match="is not a curve of this version"):
+        run_of(tmp_path)
     text = (tmp_path / "curve.json").read_text()
     (tmp_path / "curve.json").write_text(text.replace("0.91", "0.99"))
     with pytest.raises(RunFolderError, match=r"curve\.json"):
