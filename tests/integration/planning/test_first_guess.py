@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def test_of_a_limit_alone_few_of_all_sizes_are_tried(registry: Registry) -> None:
-    limited = ["threads=1", "target.macs=0.4", "keep=[stem*, head*, conv1*]"]
+    limited = ["threads=1", "target.macs=0.75", "keep=[stem*, head*, conv1*, conv2*]"]
     planned = plan_run(load_config(limited), registry)
     blocks = [p.block.name for p in planned.plan.trained]
     assert len(set(blocks)) < len(blocks) <= 3 * len(set(blocks))
-    told = f"Of {4 * 14} candidates that fit, {len(blocks)} are trained"
+    told = f"Of {2 * 14} candidates that fit, {len(blocks)} are trained"
     assert told in planned.notes[0]
     before = macs(planned.task.teacher.network, (1, 8, 8))
     saved = [
         p.macs_before - p.macs_after for p in planned.plan.trained if p.name in planned.expected
     ]
-    assert 0.3 < 1 - sum(saved) / before <= 0.4
+    assert 0.65 < 1 - sum(saved) / before <= 0.75
     again = plan_run(
         load_config(limited),
         registry,
