@@ -118,6 +118,7 @@ def _linked(latest: Path) -> Path | None:
 
 def point_latest(folder: Path) -> None:
     """Point `latest` beside a run folder to it, unless links do not work or it is no link."""
+    folder = folder.resolve()  # it may be named by the link itself
     latest, new = folder.with_name("latest"), folder / ".latest"
     with suppress(OSError):
         if latest.is_symlink() or not latest.exists():
