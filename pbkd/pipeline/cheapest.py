@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pbkd.core.events import BlockScored
+from pbkd.core.events import BlockScored, BlockTrained, EpochDone, JobStarted
 from pbkd.core.files import write_json
 from pbkd.core.records import read_record
 from pbkd.pipeline.drop import is_kept, loss_sentence, validation_change
@@ -17,10 +17,12 @@ from pbkd.pipeline.finish import complete, draft_student, tune_drafts
 from pbkd.pipeline.run_folder import open_point
 from pbkd.pipeline.select import candidate_harms, score_candidates, select
 from pbkd.planning.tries import MOST_TRIES, Tried, Try, cheapest_share, harm_to_try
-from pbkd.runs.events import EventLog
+from pbkd.runs.assignment import FINE_TUNING
+from pbkd.runs.events import EventLog, read_events, record_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pbkd.config.schema import TargetConfig
     from pbkd.core.events import Emit, Event
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["finish_cheapest"]
 
 _TRIES = "tries.json"
+_REPEATED = ("student-fed", FINE_TUNING)
 
 
 def finish_cheapest(
@@ -76,6 +79,7 @@ def finish_cheapest(
         write_json(path, asdict(Tried(tries)))
         shutil.rmtree(draft.ctx.folder)
     draft.notes.append(_note(draft, share, tries, change, most))
+    _take_over_events(draft.ctx.folder, ctx.folder)
     outcome = complete(replace(draft, ctx=ctx))
     shutil.rmtree(draft.ctx.folder.parent, ignore_errors=True)  # of all students
     return outcome
@@ -115,6 +119,21 @@ def _tell(emit: Emit, event: Event) -> None:
     """Pass an event of a student on, but not once more how the candidates scored."""
     if not isinstance(event, BlockScored):
         emit(event)
+
+
+def _take_over_events(student: Path, run: Path) -> None:
+    """Record the training of the student as that of the run, unless it was done before."""
+    known, trained = (
+        [
+            event
+            for event in read_events(folder)
+            if isinstance(event, (BlockTrained, EpochDone, JobStarted)) and event.phase in _REPEATED
+        ]
+        for folder in (run, student)
+    )
+    if not known:
+        for event in trained:
+            record_event(run, "host", event)
 
 
 def _change(draft: Draft) -> PairedChange:

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from pbkd.config.load import load_config
-from pbkd.core.events import Event, PhaseStarted
+from pbkd.core.events import EpochDone, Event, PhaseStarted
 from pbkd.models.weights import read_tensors
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
+from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run
 from tests.few_digits import few_digits
 
@@ -55,6 +56,7 @@ def test_the_cheapest_student_is_sought_from_cheap_to_dear(tmp_path: Path) -> No
     assert all(each["most"] > 10 and each["macs"] < share for each in tried)
     assert [wish.key for wish in result.wishes] == ["target.max_drop"]
     assert {phase.name for phase in result.phases} >= {"student-fed", "fine-tuning"}
+    assert any("needs no fine-tuning" in note for note in result.notes)
 
 
 @pytest.mark.slow
@@ -80,5 +82,10 @@ def test_a_search_that_is_stopped_is_resumed_to_the_same_student(
         for each in (resumed, whole)
     )
     assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+    for each in (resumed, whole):
+        done = [e for e in read_events(Path(each.folder)) if isinstance(e, EpochDone)]
+        tuned = [event.epoch for event in done if event.phase == "fine-tuning"]
+        assert tuned == [*range(1, len(tuned) + 1)]
+        assert tuned or each.accuracies["fine-tuned"] is None
     tries = ((Path(each.folder) / "tries.json").read_bytes() for each in (resumed, whole))
     assert len(set(tries)) == 1
