@@ -39,7 +39,7 @@ from pbkd.training.replicas import replica_traffic
 from pbkd.training.task import sample_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -82,7 +82,7 @@ def plan_whole_run(
         replace(planned, config=point.config, expected=point.expected, points={})
         for point in planned.points.values()
     ] or [planned]
-    works = [measure_work(each, registry) for each in runs]
+    works = _measure_works(runs, registry)
     work = works[0]
     rows = min(config.batch_size, len(planned.task.data.train))
     sharing = sharing_workers(work, planned.plan.workers[:rows], modelled_on)
@@ -94,23 +94,23 @@ def plan_whole_run(
     return replace(planned, work=replace(work, planning_seconds=seconds))
 
 
-def measure_work(planned: PlannedRun, registry: Registry) -> RunWork:
-    """Count the work of all phases after planning, and measure the loading of batches.
+def _measure_works(runs: Sequence[PlannedRun], registry: Registry) -> list[RunWork]:
+    """Count the work of all phases after planning, of runs that differ in the student alone.
 
-    Args:
-        planned: The planned run; no candidate is expected to be rejected.
-        registry: The plugins.
-
-    Returns:
-        The work; of planning, the seconds of the teacher's sample alone.
+    The loading of batches and the overhead of fine-tuning are measured once, for the first run.
     """
+    first = runs[0]
+    is_long = "fine-tuning" in long_phases(first.plan, first.expected, _extent(first))
+    overhead = _tuning_overhead(first, first.expected, registry) if is_long else None
+    loading = measure_loading(first.task, first.config.batch_size, first.plan.workers[0])
+    return [_count_work(each, loading, overhead) for each in runs]
+
+
+def _count_work(planned: PlannedRun, loading: Loading, overhead: float | None) -> RunWork:
+    """Count the work of a run; of planning, the seconds of the teacher's sample alone."""
     config, task, plan = planned.config, planned.task, planned.plan
     names = planned.expected
-    extent = _extent(planned, names)
-    if "fine-tuning" in long_phases(plan, names, extent):
-        overhead = _tuning_overhead(planned, names, registry)
-        extent = replace(extent, tuning_overhead=overhead)
-    loading = measure_loading(task, config.batch_size, plan.workers[0])
+    extent = replace(_extent(planned), tuning_overhead=overhead)
     return RunWork(
         planning_seconds=sample_seconds(plan, extent, loading),
         start_seconds=START_SECONDS,
@@ -123,9 +123,9 @@ def measure_work(planned: PlannedRun, registry: Registry) -> RunWork:
     )
 
 
-def _extent(planned: PlannedRun, names: tuple[str, ...]) -> RunExtent:
+def _extent(planned: PlannedRun) -> RunExtent:
     config, task = planned.config, planned.task
-    replacements = {candidate_of(name)[0]: planned.replacements[name] for name in names}
+    replacements = {candidate_of(name)[0]: planned.replacements[name] for name in planned.expected}
     segments = [replacements.get(name, old) for name, old in task.chain.named_children()]
     gradient_bytes, exchanges = replica_traffic(nn.ModuleList(segments))
     return RunExtent(
