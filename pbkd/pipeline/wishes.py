@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["cost_wishes"]
 
 _ROUNDING = 1e-9
+_MOST_DIGITS = 6
 
 
 def cost_wishes(
@@ -39,20 +40,29 @@ def cost_wishes(
     mac_share, share = student.macs / teacher.macs, student.parameters / teacher.parameters
     at_batch = f"for a batch of {batch}" + ("" if engine == TORCH else f" in {engine}")
     figures = {
-        "speedup": (speedup, f"is {speedup:.2f} times as fast as the teacher {at_batch}"),
-        "latency_ms": (milliseconds, f"takes {milliseconds:.2f} ms {at_batch}"),
-        "macs": (mac_share, f"has {mac_share:.3f} of the teacher's MACs"),
-        "parameters": (share, f"has {share:.3f} of the teacher's parameters"),
-        "bytes": (size, f"has {size:,} bytes of weights"),
+        "speedup": (speedup, 2, f"is {{}} times as fast as the teacher {at_batch}"),
+        "latency_ms": (milliseconds, 2, f"takes {{}} ms {at_batch}"),
+        "macs": (mac_share, 3, "has {} of the teacher's MACs"),
+        "parameters": (share, 3, "has {} of the teacher's parameters"),
+        "bytes": (size, 0, "has {} bytes of weights"),
     }
     wishes = []
-    for key, (reached, what) in figures.items():
+    for key, (reached, digits, what) in figures.items():
         wanted = getattr(target, key)
         if wanted is None:
             continue
         excess = wanted / reached if key == "speedup" else reached / wanted
-        wishes.append(Wish(f"target.{key}", wanted, reached, excess <= 1 + _ROUNDING, what))
+        is_met = excess <= 1 + _ROUNDING
+        text = what.format(_number(reached, wanted, digits, is_met=is_met))
+        wishes.append(Wish(f"target.{key}", wanted, reached, is_met, text))
     return tuple(wishes)
+
+
+def _number(reached: float, wanted: float, digits: int, *, is_met: bool) -> str:
+    """Format a figure, with more digits where it would look like what was wanted but is not."""
+    while not is_met and digits < _MOST_DIGITS and round(reached, digits) == round(wanted, digits):
+        digits += 1
+    return f"{reached:,.{digits}f}"
 
 
 def _latency(network: NetworkResult, batch: int, engine: str) -> Latency:
