@@ -24,7 +24,7 @@ from pbkd.pipeline.strategies import create_strategies
 from pbkd.pipeline.workload import phase_workload
 from pbkd.planning.budget import check_candidates
 from pbkd.planning.cost_files import CostTable
-from pbkd.planning.limits import is_limited, limits_loss_alone, point_targets
+from pbkd.planning.limits import is_limited, likely_targets, limits_loss_alone, point_targets
 from pbkd.training.applied_loss import apply_to_blocks
 from pbkd.training.finetune_loss import check_finetune_loss
 from pbkd.training.optimisation_check import check_optimiser, check_schedule
@@ -238,8 +238,8 @@ def _proposals(
     proposals = propose_all(registry, asked, task, config.keep, config.seed, recorded)
     proposals = drop_without_features(proposals, strategies.loss, task.chain)
     guessed = Guess(proposals)
-    if asked.is_open and not recorded and is_limited(config.target):
-        guessed = guess([*point_targets(config.target).values()], task, proposals, tools)
+    if asked.is_open and not recorded:
+        guessed = guess(likely_targets(config.target), task, proposals, tools)
     return replace(guessed, proposals=check_proposals(registry, task, guessed.proposals))
 
 

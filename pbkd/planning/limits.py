@@ -30,6 +30,7 @@ __all__ = [
     "forward_seconds",
     "is_limited",
     "latency_limit",
+    "likely_targets",
     "limits_latency",
     "limits_loss_alone",
     "point_targets",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 _SHARES = ("macs", "parameters")
+_LIKELY = 0.15, 0.25, 0.4, 0.6  # of the MACs, where they follow from what the student loses
 TORCH = "torch"
 """The engine in which blocks are timed, and latencies that no target limits."""
 
@@ -68,6 +70,13 @@ def point_targets(target: TargetConfig) -> dict[str, TargetConfig]:
         return {"": target}
     shares = sorted(target.curve, reverse=True)
     return {f"{share:g}": replace(target, curve=None, macs=share) for share in shares}
+
+
+def likely_targets(target: TargetConfig) -> list[TargetConfig]:
+    """Return the targets on cost whose students may be tried: several if the loss alone counts."""
+    if limits_loss_alone(target):
+        return [replace(target, macs=share) for share in _LIKELY]
+    return [*point_targets(target).values()]
 
 
 def limits_latency(target: TargetConfig) -> bool:

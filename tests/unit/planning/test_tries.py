@@ -10,6 +10,7 @@ from pbkd_milp import MilpSelector
 from pbkd.config.schema import TargetConfig
 from pbkd.planning import tries
 from pbkd.planning.budget import Picked
+from pbkd.planning.limits import likely_targets
 from pbkd.planning.tries import Try, cheapest_share, harm_to_try
 
 if TYPE_CHECKING:
@@ -58,3 +59,11 @@ def test_the_share_is_the_least_within_which_a_choice_has_so_little_harm(
     for most, share in ((1.0, 0.37), (2.9, 0.37), (3.0, 0.1), (0.9, 1.0)):
         found = cheapest_share(TargetConfig(), task, plan, harms, selector, most)
         assert found == share, most
+
+
+def test_candidates_for_several_sizes_are_guessed_where_only_the_loss_is_limited() -> None:
+    shares = [target.macs or 0.0 for target in likely_targets(TargetConfig(max_drop=1.0))]
+    assert shares == sorted(set(shares))
+    assert len(shares) > 2
+    both = TargetConfig(max_drop=1.0, speedup=2.0)
+    assert likely_targets(both) == [both]
