@@ -81,6 +81,8 @@ READING: dict[str, list[list[str]]] = {
         ["--resume", "stopped", "--print-config"],
         ["--resume", "out=."],
     ],
+    "curve": [["--config", "f.yaml"], ["--config", "f.yaml", "--plan"], ["--resume", "stopped"]],
+    "pick": [["run", "0.35"], ["stopped", "0.35"]],
     "plan": [
         ["--config", "f.yaml"],
         ["--config", "f.yaml", "--workers", "1"],
@@ -183,7 +185,7 @@ def test_no_verb_runs_what_a_file_names(way: str, world: World, pbkd: Pbkd) -> N
         check_nothing_ran()
         assert ended.code in (0, 1, 2), (command, ended)
         assert ended.err.count("\n") == (ended.code == 2), (command, ended.err)
-        refused = command[0] in ("baseline", "run") and "--print-config" not in command
+        refused = command[0] in ("baseline", "curve", "run") and "--print-config" not in command
         assert ended.code == 2 or not refused, command
         if refused:
             name = "stopped" if "--resume" in command else "f.yaml"

@@ -263,17 +263,17 @@ def test_every_copied_and_renamed_plugin_is_selected_by_its_name(
     registry = build_registry()
     assert registry.broken == []
     for folder in copies:
-        ((slot, names),) = registry.plugins[folder.name].provides.items()
-        for name in names:
-            assert name.startswith("my-")
-            assert Path(inspect.getfile(registry.find(slot, name))).parent == folder
+        for slot, names in registry.plugins[folder.name].provides.items():
             keys = [key for key, of in STRATEGIES.items() if of == slot and key != "finetune.loss"]
-            if not keys and slot != "meter":
-                continue  # a command selects it, not the configuration
-            wanted = [f"{key}={name}" for key in keys] if len(names) > 1 else []
-            config = load_config(wanted, plugins=registry.provided([folder.name]))
-            selected = [attrgetter(key)(config)["name"] for key in keys] or [config.meters[-1]]
-            assert set(selected) == {name}
+            for name in names:
+                assert name.startswith("my-")
+                assert Path(inspect.getfile(registry.find(slot, name))).parent == folder
+                if not keys and slot != "meter":
+                    continue  # a command selects it, not the configuration
+                wanted = [f"{key}={name}" for key in keys] if len(names) > 1 else []
+                config = load_config(wanted, plugins=registry.provided([folder.name]))
+                selected = [attrgetter(key)(config)["name"] for key in keys]
+                assert set(selected or [config.meters[-1]]) == {name}
 
 
 def test_a_copied_and_renamed_plugin_is_found_by_its_path(copies: list[Path]) -> None:

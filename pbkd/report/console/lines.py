@@ -69,7 +69,8 @@ def _line(event: Event) -> str | None:
             return f"{event.block}: alone it {change}; accepted"
         case EpochDone(accuracy=float() as accuracy):
             figures = f"loss {event.loss:.4f}, validation {points(accuracy)}"
-            which = "" if event.block == "student" else f" of {event.block}"
+            point, of_curve, _ = event.block.rpartition("/")
+            which = f" of {point}" if of_curve else ""
             return f"{event.phase}{which}, epoch {event.epoch}: {figures}"
         case Note() | CostsChecked():
             return event.text

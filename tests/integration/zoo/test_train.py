@@ -18,7 +18,7 @@ from pbkd.errors import (
     UnknownNameError,
     WeightsError,
 )
-from pbkd.models.accuracy import accuracy
+from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.metrics import parameters
 from pbkd.models.teacher import find_model, load_teacher
 from pbkd.models.weights import fingerprint, read_weights
@@ -118,8 +118,14 @@ def test_the_test_split_is_for_the_card_alone(
         scored.append(split)
         return accuracy(network, split, *args, **options)  # type: ignore[arg-type]
 
+    def watch_classes(
+        network: torch.nn.Module, split: Split, *args: object, **options: object
+    ) -> torch.Tensor:
+        scored.append(split)
+        return predict_classes(network, split, *args, **options)  # type: ignore[arg-type]
+
     monkeypatch.setattr("pbkd.zoo.train.accuracy", watch)
-    monkeypatch.setattr("pbkd.training.finetune.accuracy", watch)
+    monkeypatch.setattr("pbkd.training.trainee.predict_classes", watch_classes)
     monkeypatch.setattr("pbkd.training.inputs.load_data", lambda _choice, _registry: digits.data)
     train(registry, tmp_path, "epochs=1", "device=cpu", name="digits-vgg")
     assert scored == [digits.data.validation] * 3 + [digits.data.test]

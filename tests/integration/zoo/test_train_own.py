@@ -78,8 +78,8 @@ def test_weights_that_no_epoch_improves_are_kept(
     network = narrow().half().float()
     write_weights(tmp_path / "start.safetensors", network.state_dict())
     scores = iter([0.5, 0.25, 0.5, 0.5])
-    for module in ("pbkd.zoo.train", "pbkd.training.finetune"):
-        monkeypatch.setattr(f"{module}.accuracy", lambda *_args, **_options: next(scores))
+    for function in ("zoo.train.accuracy", "training.trainee.share_correct"):
+        monkeypatch.setattr(f"pbkd.{function}", lambda *_args, **_options: next(scores))
     start = f"teacher.weights={tmp_path / 'start.safetensors'}"
     trained, told = train(registry, tmp_path, start)
     assert "No epoch was better than the start" in told
