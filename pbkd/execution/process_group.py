@@ -51,7 +51,8 @@ def process_group(device: torch.device, rank: int, size: int, name: str) -> Iter
     Raises:
         WorkerError: Other programs take the connections between the workers.
     """
-    backend = _backend(device, rank, size, store_key(name))
+    store = open_store()  # held: a TCPStore's server ends with the last store of its process
+    backend = _backend(device, rank, size, dist.PrefixStore(f"{store_key(name)}/gpus", store))  # type: ignore[attr-defined]
 
     def initialise(store: Store) -> dist.ProcessGroup:
         if dist.is_initialized():  # an earlier attempt
@@ -70,9 +71,8 @@ def process_group(device: torch.device, rank: int, size: int, name: str) -> Iter
             dist.destroy_process_group()
 
 
-def _backend(device: torch.device, rank: int, size: int, name: str) -> str:
+def _backend(device: torch.device, rank: int, size: int, store: Store) -> str:
     """Let all workers tell each other their GPU, and choose the same backend."""
-    store = dist.PrefixStore(f"{name}/gpus", open_store())  # type: ignore[attr-defined]
     store.set_timeout(_TIMEOUT)
     store.set(str(rank), _gpu(device))
     gpus = {store.get(str(peer)) for peer in range(size)}

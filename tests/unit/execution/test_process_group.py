@@ -9,7 +9,7 @@ import torch.distributed as dist
 
 from pbkd.errors import WorkerError
 from pbkd.execution.process_group import _backend, process_group
-from pbkd.execution.store import open_store, private_store
+from pbkd.execution.store import private_store
 
 CPU = torch.device("cpu")
 
@@ -61,5 +61,6 @@ def test_nccl_connects_workers_with_a_gpu_each(
     found = SimpleNamespace(uuid=mine)
     monkeypatch.setattr(dist, "is_nccl_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: found)
-    open_store().set("phase/gpus/1", theirs)
-    assert _backend(torch.device("cuda:0"), 0, 2, "phase") == backend
+    store = dist.HashStore()  # type: ignore[attr-defined]
+    store.set("1", theirs)
+    assert _backend(torch.device("cuda:0"), 0, 2, store) == backend
