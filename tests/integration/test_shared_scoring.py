@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
+import time
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import pytest
 from pbkd_local import LocalLauncher
 
 from pbkd.config.load import load_config
-from pbkd.core.events import JobStarted, Restarted
+from pbkd.core.events import JobStarted, PhaseStarted, Restarted
 from pbkd.core.files import read_json
 from pbkd.errors import WorkerError
 from pbkd.execution.job_pool import independent_jobs, pack_job
@@ -140,11 +142,16 @@ def test_a_worker_that_is_killed_in_evaluation_is_started_again(
 ) -> None:
     events: list[Event] = []
 
+    def kill_the_first() -> None:
+        while not (workers := multiprocessing.active_children()):
+            time.sleep(0.001)
+        workers[0].kill()
+
     def kill(event: Event) -> None:
         events.append(event)
-        begins = isinstance(event, JobStarted) and event.phase == "evaluation"
-        if begins and not any(isinstance(each, Restarted) for each in events):
-            multiprocessing.active_children()[0].kill()
+        # Before it says that it has begun: it takes no longer than a reading of the events.
+        if isinstance(event, PhaseStarted) and event.phase == "evaluation":
+            threading.Thread(target=kill_the_first, daemon=True).start()
 
     setting = "data.labelled=true"
     together = found(tmp_path, *pictures, setting, "workers=2", emit=kill)
