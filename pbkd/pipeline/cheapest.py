@@ -14,6 +14,7 @@ from pbkd.core.files import write_json
 from pbkd.core.records import read_record
 from pbkd.pipeline.drop import is_kept, loss_sentence, validation_change
 from pbkd.pipeline.finish import complete, draft_student, tune_drafts
+from pbkd.pipeline.refine import best_stage
 from pbkd.pipeline.run_folder import open_point
 from pbkd.pipeline.select import candidate_harms, score_candidates, select
 from pbkd.planning.tries import MOST_TRIES, Tried, Try, cheapest_share, harm_to_try
@@ -137,9 +138,7 @@ def _take_over_events(student: Path, run: Path) -> None:
 
 
 def _change(draft: Draft) -> PairedChange:
-    stages = [stage for stage in draft.stages.values() if stage is not None]
-    best = max(stages, key=lambda stage: stage.validation)
-    return validation_change(draft.ctx.task, best.classes)
+    return validation_change(draft.ctx.task, best_stage(draft.stages).classes)
 
 
 def _note(

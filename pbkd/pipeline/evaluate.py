@@ -12,6 +12,7 @@ from pbkd.core.intervals import wilson_interval
 from pbkd.models.accuracy import share_correct
 from pbkd.pipeline.drop import drop_wishes
 from pbkd.pipeline.network_figures import measure_networks
+from pbkd.pipeline.refine import best_stage
 from pbkd.pipeline.scoring import predict_states
 from pbkd.pipeline.wishes import cost_wishes
 from pbkd.planning.limits import timed_images
@@ -108,7 +109,7 @@ def evaluate(
         },
         wishes=(
             *cost_wishes(target, teacher_result, student_result, len(timed_images(task, target))),
-            *drop_wishes(target, task, classes, _final_classes(stages)),
+            *drop_wishes(target, task, classes, best_stage(stages).classes),
         ),
     )
 
@@ -139,12 +140,6 @@ def predict_stages(
     student.load_state_dict(finished)
     by_stage = {name: classes[first[name]] if name in first else None for name in stages}
     return classes[first[_FINISHED]], by_stage
-
-
-def _final_classes(stages: Mapping[str, Stage | None]) -> Tensor:
-    """Return the classes of the validation images by the stage that scored best on them."""
-    known = [stage for stage in stages.values() if stage is not None]
-    return max(known, key=lambda stage: stage.validation).classes
 
 
 def _are_equal(state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

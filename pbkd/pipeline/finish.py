@@ -17,7 +17,7 @@ from pbkd.models.student_input import attach_input
 from pbkd.pipeline.block_results import block_result
 from pbkd.pipeline.evaluate import evaluate
 from pbkd.pipeline.fine_tuning import Tuning, fine_tune
-from pbkd.pipeline.refine import recalibrate_student
+from pbkd.pipeline.refine import best_stage, recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
 from pbkd.plugin.user_code import is_user_function
 from pbkd.training.finetune_loss import tuning_settings
@@ -134,8 +134,7 @@ def tune_drafts(drafts: Sequence[Draft], *, gives_up: bool = False) -> None:
 def _tuning(draft: Draft) -> Tuning:
     """Return how a student is fine-tuned."""
     ctx = draft.ctx
-    stages = [stage for stage in draft.stages.values() if stage is not None]
-    before = max(stages, key=lambda stage: stage.validation)  # the first of equals
+    before = best_stage(draft.stages)
     max_drop = ctx.planned.config.target.max_drop
     return Tuning(ctx, draft.student, before, _settings(ctx), tuple(draft.kept.accepted), max_drop)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["Stage", "recalibrate_student", "score_name"]
+__all__ = ["Stage", "best_stage", "recalibrate_student", "score_name"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ class Stage:
     state: Mapping[str, Tensor]
     validation: float
     classes: Tensor
+
+
+def best_stage(stages: Mapping[str, Stage | None]) -> Stage:
+    """Return the stage with the best validation score, the first of equals; some are skipped."""
+    known = (stage for stage in stages.values() if stage is not None)
+    return max(known, key=lambda stage: stage.validation)
 
 
 def recalibrate_student(
