@@ -21,6 +21,7 @@ from pbkd.report.console.display import show_curve, show_plan, show_result
 from pbkd.report.incidents import describe_incident
 from pbkd.report.numbers import duration
 from pbkd.report.scores import interval_text, loss_text, points, share_interval
+from pbkd.runs.assignment import FINE_TUNING, STUDENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,8 +70,8 @@ def _line(event: Event) -> str | None:
             return f"{event.block}: alone it {change}; accepted"
         case EpochDone(accuracy=float() as accuracy):
             figures = f"loss {event.loss:.4f}, validation {points(accuracy)}"
-            point, of_curve, _ = event.block.rpartition("/")
-            which = f" of {point}" if of_curve else ""
+            is_point = event.phase == FINE_TUNING and event.block != STUDENT  # of a curve
+            which = f" of {event.block}" if is_point else ""
             return f"{event.phase}{which}, epoch {event.epoch}: {figures}"
         case Note() | CostsChecked():
             return event.text

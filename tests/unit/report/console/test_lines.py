@@ -46,6 +46,16 @@ GAIN = "conv1: alone it gains 1.7 points on 60 validation images (95 %: -2.5 to 
             ),
             "fine-tuning, epoch 2: loss 1.0000, validation 50.00 %",
         ),
+        (
+            EpochDone(
+                worker=None, phase="fine-tuning", block="0.35", epoch=2, loss=1, accuracy=0.5
+            ),
+            "fine-tuning of 0.35, epoch 2: loss 1.0000, validation 50.00 %",
+        ),
+        (
+            EpochDone(worker=None, phase="training", block="vgg", epoch=1, loss=1, accuracy=0.5),
+            "training, epoch 1: loss 1.0000, validation 50.00 %",
+        ),
     ],
 )
 def test_an_event_is_a_line_with_its_uncertainty(
