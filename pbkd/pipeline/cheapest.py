@@ -19,7 +19,7 @@ from pbkd.pipeline.run_folder import open_point
 from pbkd.pipeline.select import candidate_harms, score_candidates, select
 from pbkd.planning.tries import MOST_TRIES, Tried, Try, cheapest_share, harm_to_try
 from pbkd.runs.assignment import FINE_TUNING
-from pbkd.runs.events import EventLog, read_events, record_event
+from pbkd.runs.events import read_events, record_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,10 +107,7 @@ def _make(
     """Select and train a student within a target's share of the MACs, in a folder of its own."""
     planned = ctx.planned.with_target(target)
     with ExitStack() as stack:
-        folder = open_point(stack, ctx.registry, planned, ctx.folder)
-        log = EventLog(partial(_tell, ctx.log.forward))
-        log.record_in(folder)
-        own = replace(ctx, planned=planned, folder=folder, log=log)
+        own = open_point(stack, ctx, planned, partial(_tell, ctx.log.forward))
         draft = draft_student(own, select(own, trained, target))
         tune_drafts([draft], gives_up=gives_up)
     return draft

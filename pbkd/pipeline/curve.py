@@ -23,7 +23,6 @@ from pbkd.pipeline.train_blocks import train_blocks
 from pbkd.report.curve_table import curve_csv
 from pbkd.report.verdict import verdict
 from pbkd.runs.curves import point_folder, write_curve
-from pbkd.runs.events import EventLog
 from pbkd.runs.finished import read_finished
 from pbkd.runs.folder import is_finished
 
@@ -126,11 +125,10 @@ def _point_context(
     planned = replace(
         ctx.planned, config=own.config, expected=own.expected, points={}, notes=(), phases={}
     )
-    folder = open_point(stack, ctx.registry, planned, ctx.folder)
-    log = EventLog(partial(forward_to_curve, ctx.log.emit, name, names))
-    log.record_in(folder)
-    clock = PhaseClock(monitor.apart(), log.emit, ctx.observers.cpu_seconds, ctx.clock.results)
-    return replace(ctx, planned=planned, folder=folder, log=log, clock=clock)
+    point = open_point(stack, ctx, planned, partial(forward_to_curve, ctx.log.emit, name, names))
+    emit = point.log.emit
+    clock = PhaseClock(monitor.apart(), emit, ctx.observers.cpu_seconds, ctx.clock.results)
+    return replace(point, clock=clock)
 
 
 def _finish_point(

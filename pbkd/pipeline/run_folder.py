@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from pbkd.pipeline.plan import cost_table
 from pbkd.plugin.user_code import named_observers, named_plugins, other_code
 from pbkd.runs.configuration import write_configuration
 from pbkd.runs.curves import point_folder, share_files
-from pbkd.runs.events import record_event
+from pbkd.runs.events import EventLog, record_event
 from pbkd.runs.folder import new_run_folder, point_latest, times_resumed
 from pbkd.runs.identity import check_identity, write_identity
 from pbkd.runs.lock import locked
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from pbkd.config.schema import RunConfig
+    from pbkd.core.events import Emit
+    from pbkd.pipeline.context import RunContext
     from pbkd.pipeline.plan import PlannedRun
     from pbkd.plugin.registry import Registry
 
@@ -55,18 +58,27 @@ def open_folder(stack: ExitStack, registry: Registry, planned: PlannedRun) -> Pa
     return folder
 
 
-def open_point(stack: ExitStack, registry: Registry, planned: PlannedRun, curve: Path) -> Path:
-    """Open the run folder of a point of a curve, whose teacher-fed phase and scores are there.
+def open_point(stack: ExitStack, curve: RunContext, planned: PlannedRun, emit: Emit) -> RunContext:
+    """Open a point of a curve, whose teacher-fed phase and scores are there.
 
     Args:
-        stack: Keeps the folder locked.
-        registry: The plugins.
+        stack: Keeps the point's folder locked.
+        curve: The curve.
         planned: The planned run of the point alone.
-        curve: The folder of the curve.
+        emit: Gets the events of the point, which its folder records.
 
     Returns:
-        The folder. Weights and scores are shared with the curve's; the events so far are copied.
+        The point. Weights and scores are shared with the curve's; the events so far are copied.
     """
+    folder = _open_point_folder(stack, curve.registry, planned, curve.folder)
+    log = EventLog(emit)
+    log.record_in(folder)
+    return replace(curve, planned=planned, folder=folder, log=log)
+
+
+def _open_point_folder(
+    stack: ExitStack, registry: Registry, planned: PlannedRun, curve: Path
+) -> Path:
     config = planned.config
     folder = point_folder(curve, f"{config.target.macs:g}")
     if folder.is_dir():
