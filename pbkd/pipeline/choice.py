@@ -13,16 +13,17 @@ from pbkd.planning.limits import TORCH, forward_seconds, latency_limit, limits_l
 from pbkd.planning.plan import Candidates, WholeLatency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor, nn
 
     from pbkd.config.schema import TargetConfig
+    from pbkd.planning.plan import PlannedBlock
     from pbkd.protocols import Engine, Selector
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["Choice", "ChoiceTools", "choose", "time_candidates"]
+__all__ = ["Choice", "ChoiceTools", "choose", "time_candidates", "timed_blocks"]
 
 C = TypeVar("C", bound=Candidates)
 
@@ -84,14 +85,20 @@ def time_candidates(
         return plan
     images = timed_images(task, target)
     seconds, others = forward_seconds(task, replacements, images)
-    blocks = tuple(
+    plan = replace(plan, blocks=timed_blocks(plan.blocks, seconds), other_seconds=others)
+    return replace(plan, latency=_of_segments(plan))
+
+
+def timed_blocks(
+    blocks: Sequence[PlannedBlock], seconds: Mapping[str, tuple[float | None, float | None]]
+) -> tuple[PlannedBlock, ...]:
+    """Add to candidates, by name, the seconds of the teacher's segment and of the replacement."""
+    return tuple(
         replace(p, seconds_before=seconds[p.name][0], seconds_after=seconds[p.name][1])
         if p.name in seconds
         else p
-        for p in plan.blocks
+        for p in blocks
     )
-    plan = replace(plan, blocks=blocks, other_seconds=others)
-    return replace(plan, latency=_of_segments(plan))
 
 
 def choose(

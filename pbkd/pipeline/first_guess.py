@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import candidate_name
 from pbkd.models.proposal import without_replacement
-from pbkd.pipeline.choice import choose, time_candidates
+from pbkd.pipeline.choice import choose, time_candidates, timed_blocks
 from pbkd.pipeline.proposals import planned_block
 from pbkd.planning.limits import block_limits, block_options
 from pbkd.planning.option_selection import with_neighbours
@@ -92,10 +92,7 @@ def with_seconds(plan: Plan, timed: Candidates | None) -> Plan:
     if timed is None:
         return plan
     seconds = {p.name: (p.seconds_before, p.seconds_after) for p in timed.blocks}
-    blocks = tuple(
-        replace(p, seconds_before=seconds[p.name][0], seconds_after=seconds[p.name][1])
-        for p in plan.blocks
-    )
+    blocks = timed_blocks(plan.blocks, seconds)
     return replace(plan, blocks=blocks, other_seconds=timed.other_seconds, latency=timed.latency)
 
 
