@@ -142,15 +142,20 @@ def test_workers_fine_tune_with_a_network_and_images_that_a_program_has(
     monkeypatch.setattr("pbkd.pipeline.student_tuning._launch", launch)
     images, labels = next(iter(sequential_batches(digits.data.train, 200)))
     pair = (digits.normalize(images).contiguous(), labels)
-    students = []
+    logits = []
     for workers in (1, 2):
         result = pbkd.compress(
             digits.teacher.network, pair, workers=workers, out=str(tmp_path), quiet=True, meters=[],
-            keep=["stem*", "head*", "conv1*", "conv2*", "conv3_1"], threads=1, batch_size=10,
-            distill={"epochs": 1, "student_fed_epochs": 0}, finetune={"epochs": 1, "lr": 1e-4},
+            keep=["stem*", "head*", "conv2*", "conv3*"], threads=1, batch_size=10,
+            builder="separable", distill={"epochs": 1, "lr": 1e-6, "student_fed_epochs": 0},
+            finetune={"epochs": 1, "lr": 1e-3},
         )  # fmt: skip
+        # A student that is no better for it stays as it was, and the two would be equal anyhow.
+        assert result.validation["fine-tuned"] > result.validation["assembled"]
         assert result.student.network is not None
-        students.append(result.student.network.state_dict())
+        with torch.no_grad():
+            logits.append(result.student.network.eval()(pair[0]))
     assert launches == [2]
-    for name, tensor in students[0].items():
-        assert (students[1][name] - tensor).float().norm() <= 0.01 * tensor.float().norm(), name
+    # Measured: 0.009; with batches of 5 in the place of 10, 0.10. Weights are no measure: where a
+    # bias has no gradient (before BatchNorm), Adam's steps follow the rounding.
+    assert (logits[1] - logits[0]).norm() <= 0.03 * logits[0].norm()
