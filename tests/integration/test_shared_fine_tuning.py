@@ -14,6 +14,7 @@ import torch
 import pbkd
 from pbkd.config.load import load_config
 from pbkd.core.events import EpochDone, Event, JobStarted, Restarted
+from pbkd.core.process import thread_count
 from pbkd.data.batching import sequential_batches
 from pbkd.errors import WorkerError
 from pbkd.models.weights import read_tensors
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pbkd.core.results import RunResult
     from pbkd.core.schedule import Worker
     from pbkd.pipeline.context import RunContext
     from pbkd.plugin.registry import Registry
@@ -35,10 +37,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 SETTINGS = [
-    "keep=[stem*, head*, conv1*, conv2*, conv3_1]", "threads=1", "batch_size=10", "meters=[]",
-    "scheduler=round-robin",
-    "distill.epochs=1", "distill.student_fed_epochs=0", "finetune.epochs=3", "finetune.lr=0.0001",
-    "target.max_drop=0", "candidates=[]",  # in rounds of an epoch and of two
+    "keep=[stem*, head*, conv2*, conv3*]", "threads=1", "batch_size=10", "meters=[]",
+    "scheduler=round-robin", "builder=separable", "distill.epochs=1", "distill.lr=0.000001",
+    "distill.student_fed_epochs=0", "finetune.epochs=3", "finetune.lr=0.001",
+    # in rounds of an epoch and of two
+    "target.max_drop=0", "target.block_drop=100", "candidates=[]",
 ]  # fmt: skip
 
 
@@ -58,24 +61,42 @@ def settings(out: Path) -> list[str]:
     return [*SETTINGS, *few_digits(out.parent, training=300), "data.crop=1", f"out={out}"]
 
 
+def assert_better_for_fine_tuning(result: RunResult) -> None:
+    """Else the student stays as it was, and is the same whatever its workers did."""
+    before, after = result.validation["recalibrated"], result.validation["fine-tuned"]
+    assert before is not None
+    assert after is not None
+    assert after > before
+
+
+def assert_alike(first: Tensor, second: Tensor) -> None:
+    """Logits of a student of one worker and one of two.
+
+    Weights are no measure: where a bias has no gradient (before BatchNorm), Adam's steps follow
+    the rounding. Measured: 0.005 and 0.009; with batches of 5 in the place of 10, 0.10.
+    """
+    assert (first - second).norm() <= 0.03 * first.norm()
+
+
 def trained(
     registry: Registry, out: Path, workers: int, emit: Callable[[Event], None] = lambda _: None
 ) -> dict[str, Tensor]:
-    run(load_config([*settings(out), f"workers={workers}"]), registry, emit)
+    result = run(load_config([*settings(out), f"workers={workers}"]), registry, emit)
+    assert_better_for_fine_tuning(result)
     return read_tensors(newest_run(out) / "student" / "model.safetensors")[0]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     """The student of two workers."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, thread_count(1):  # as in each test
         share_however_short(patch)
         return trained(registry, tmp_path_factory.mktemp("undisturbed") / "runs", 2)
 
 
 @pytest.mark.usefixtures("_shared_however_short")
 def test_workers_fine_tune_the_student_of_one_although_one_is_killed(
-    registry: Registry, tmp_path: Path, undisturbed: dict[str, Tensor]
+    digits: DistillationTask, registry: Registry, tmp_path: Path, undisturbed: dict[str, Tensor]
 ) -> None:
     events: list[Event] = []
 
@@ -85,12 +106,11 @@ def test_workers_fine_tune_the_student_of_one_although_one_is_killed(
         if tuned and not any(isinstance(each, Restarted) for each in events):
             multiprocessing.active_children()[0].kill()
 
-    alone = trained(registry, tmp_path / "alone", 1)
+    trained(registry, tmp_path / "alone", 1)
     killed = trained(registry, tmp_path / "killed", 2, kill_after_an_epoch)
     assert all(torch.equal(undisturbed[name], tensor) for name, tensor in killed.items())
-    for name, tensor in alone.items():
-        # AdamW turns the rounding of a gradient near zero into a whole step.
-        assert (undisturbed[name] - tensor).float().norm() <= 0.01 * tensor.float().norm(), name
+    images = digits.normalize(next(iter(sequential_batches(digits.data.test, 100)))[0])
+    assert_alike(*(pbkd.load(newest_run(tmp_path / each))(images) for each in ("alone", "killed")))
     assert any(isinstance(event, Restarted) for event in events)
     tuned = [e for e in events if isinstance(e, EpochDone) and e.phase == "fine-tuning"]
     assert [event.epoch for event in tuned] == [1, 2, 3]
@@ -150,12 +170,9 @@ def test_workers_fine_tune_with_a_network_and_images_that_a_program_has(
             builder="separable", distill={"epochs": 1, "lr": 1e-6, "student_fed_epochs": 0},
             finetune={"epochs": 1, "lr": 1e-3},
         )  # fmt: skip
-        # A student that is no better for it stays as it was, and the two would be equal anyhow.
-        assert result.validation["fine-tuned"] > result.validation["assembled"]
+        assert_better_for_fine_tuning(result)
         assert result.student.network is not None
         with torch.no_grad():
             logits.append(result.student.network.eval()(pair[0]))
     assert launches == [2]
-    # Measured: 0.009; with batches of 5 in the place of 10, 0.10. Weights are no measure: where a
-    # bias has no gradient (before BatchNorm), Adam's steps follow the rounding.
-    assert (logits[1] - logits[0]).norm() <= 0.03 * logits[0].norm()
+    assert_alike(*logits)
