@@ -21,6 +21,7 @@ from pbkd.training.distill import train_job
 from pbkd.training.failures import divergence_reason
 from pbkd.training.learner import new_learner
 from pbkd.training.loss_watch import LossWatch
+from pbkd.training.random_stream import RandomStream
 from pbkd.training.step_times import StepTimes
 from pbkd.training.throughput import begin_job
 
@@ -174,6 +175,8 @@ def _build_learner(
         steps=context.epochs * context.steps_per_epoch,
         dtype=context.task.dtype,
     )
+    rank = replicas.rows.rank if replicas else 0
+    block.random = RandomStream(context.task.device, context.seed, assignment.phase, name, rank)
     block.micro_batches = assignment.micro_batches.get(name, 1)
     block.watch = LossWatch(context.epochs * context.steps_per_epoch, context.steps_per_epoch)
     if epoch:

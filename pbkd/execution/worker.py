@@ -182,8 +182,6 @@ def _work_in_relay(context: WorkerContext, create_group: CreateGroup) -> None:
     )
     rows = relay_job.batch_rows
     replicas = replicas_of(schedule, context.rank, rows, create_group, task.device)
-    if replicas is not None:
-        replicas.draw_apart(context.seed, context.assignment.phase, first)
     end = _end_of_relay(context)
     for job in schedule.assigned[context.rank]:
         images = epoch_batches(context, first)

@@ -64,10 +64,7 @@ def train_job(
     """
     first = min((len(block.losses) for block in learners.values()), default=0)
     for epoch, batches in enumerate(epochs, first):
-        by_block: dict[str, dict[str, Learner]] = {}
-        for name, block in learners.items():
-            if block.failure is None and len(block.losses) <= epoch:
-                by_block.setdefault(candidate_of(name)[0], {})[name] = block
+        by_block = _begin_epoch(learners, epoch)
         totals: dict[str, Tensor] = {}
         steps = 0
         training = _Training(by_block, losses, replicas, times.train if times else _untimed)
@@ -84,6 +81,16 @@ def train_job(
                 epoch_finished(name, block.losses[-1])
                 if reason := divergence_reason(block.losses):
                     block.fail(reason)
+
+
+def _begin_epoch(learners: Mapping[str, Learner], epoch: int) -> dict[str, dict[str, Learner]]:
+    """Return those that learn in an epoch, by block and candidate."""
+    by_block: dict[str, dict[str, Learner]] = {}
+    for name, block in learners.items():
+        if block.failure is None and len(block.losses) <= epoch:
+            by_block.setdefault(candidate_of(name)[0], {})[name] = block
+            block.begin_epoch(epoch)
+    return by_block
 
 
 def _watch(block: Learner, loss: Tensor, replicas: ReplicaGroup | None) -> None:
@@ -122,7 +129,7 @@ def _train_batch(training: _Training, lessons: Lessons) -> Iterator[tuple[str, T
             if block.failure is not None:
                 continue
             try:
-                with timed(candidate):
+                with timed(candidate), block.drawing():
                     output, value = train_block(block, lesson, losses[candidate], replicas)
             except Exception as error:
                 if replicas is not None:

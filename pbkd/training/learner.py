@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pbkd.training.applied_loss import AppliedLoss
     from pbkd.training.loss_watch import LossWatch
     from pbkd.training.optimisation import Optimisation
+    from pbkd.training.random_stream import RandomStream
 
 
 __all__ = ["BlockMethod", "Learner", "new_learner"]
@@ -55,6 +57,7 @@ class Learner:
         failure: Why it is not trained any further; None while it is.
         micro_batches: Micro-batches per batch (gradient accumulation).
         watch: Tells when the loss diverges within an epoch; None to look at whole epochs only.
+        random: The random numbers that it draws; None for the process's.
     """
 
     replacement: nn.Module
@@ -67,6 +70,16 @@ class Learner:
     failure: str | None = None
     micro_batches: int = 1
     watch: LossWatch | None = None
+    random: RandomStream | None = None
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Get ready to draw the random numbers of an epoch."""
+        if self.random is not None:
+            self.random.begin(epoch)
+
+    def drawing(self) -> AbstractContextManager[None]:
+        """Return a context for a step, in which the network draws its own random numbers."""
+        return self.random.drawn() if self.random is not None else nullcontext()
 
     def step(self) -> None:
         """Take an optimiser step and advance the learning rate schedule.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pbkd.core.seeding import derive_seed
 from pbkd.training.applied_loss import needs_whole_batches, safe_scale
 from pbkd.training.shared_norm import norms_of, share_norms
 
@@ -64,15 +63,6 @@ class ReplicaGroup:
         """Return this replica's part of `count` things, in proportion to its rows."""
         start, stop = (round(count * row / self.batch) for row in (self.rows.start, self.rows.stop))
         return slice(start, stop)
-
-    def draw_apart(self, seed: int, *parts: str | int) -> None:
-        """Have each replica draw random numbers of its own, such as for dropout, from now on.
-
-        Args:
-            seed: The run's seed.
-            parts: The name of the stream, so that a resumed run draws the same numbers.
-        """
-        torch.manual_seed(derive_seed(seed, *parts, "replica", self.rows.rank))
 
     def sum(self, value: Tensor) -> Tensor:
         """Return the sum over the replicas, detached."""

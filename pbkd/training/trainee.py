@@ -15,6 +15,7 @@ from pbkd.training.best_state import BestState, copy_state, resume
 from pbkd.training.checkpoint import is_checkpoint_due
 from pbkd.training.learner import new_learner
 from pbkd.training.lesson import objective
+from pbkd.training.random_stream import RandomStream
 from pbkd.training.shared_scoring import predict_together
 
 if TYPE_CHECKING:
@@ -96,10 +97,8 @@ class Trainee:
 
     def begin_epoch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Get ready for an epoch; return its batches, which are counted."""
-        network, settings = self.training.network, self.training.settings
-        network.train()
-        if settings.replicas is not None:
-            settings.replicas.draw_apart(settings.seed, "fit", self.best.epochs)
+        network = self.training.network.train()
+        self._learner.begin_epoch(self.best.epochs)
         self._watch = self.training.hooks.watch(self.best, self._steps)
         self._total = torch.zeros((), device=next(network.parameters()).device)
         self._how: str | None = None
@@ -108,8 +107,9 @@ class Trainee:
     def learn(self, lesson: Lesson) -> bool:
         """Take a step; return whether the epoch goes on, which an exploding loss ends."""
         replicas = self.training.settings.replicas
-        loss = self._objective(self._learner, lesson, self.best.epochs)
-        take_step(self._learner, loss, replicas)
+        with self._learner.drawing():
+            loss = self._objective(self._learner, lesson, self.best.epochs)
+            take_step(self._learner, loss, replicas)
         self._total += loss.detach()
         if self._watch is not None:
             self._how = self._watch.see(loss.detach(), replicas)
@@ -159,7 +159,11 @@ def _at_lower_rate(
 def _learner(network: nn.Module, settings: TrainingSettings, steps: int) -> Learner:
     if settings.replicas is not None:
         settings.replicas.share_norms(network)
-    return new_learner(network, settings.optimisation, steps=steps, dtype=settings.dtype)
+    learner = new_learner(network, settings.optimisation, steps=steps, dtype=settings.dtype)
+    device = next(network.parameters()).device
+    rank = settings.replicas.rows.rank if settings.replicas else 0
+    learner.random = RandomStream(device, settings.seed, "fit", rank)
+    return learner
 
 
 def _validate(
