@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-__all__ = ["ABOVE_ZERO", "RUN_BOUNDS", "check_values"]
+__all__ = ["ABOVE_ZERO", "LIMITS", "RUN_BOUNDS", "check_values"]
 
 ABOVE_ZERO = math.nextafter(0, 1)
 """Lower bound that excludes 0: the smallest positive float."""
@@ -48,7 +48,8 @@ _PERMITTED = {
     "autocast": ("none", "bf16", "fp16"),
     "target.harm": ("divergence", "drop", "loss"),
 }
-_LIMITS = ("macs", "parameters", "bytes", "speedup", "latency_ms")
+LIMITS = ("macs", "parameters", "bytes", "speedup", "latency_ms")
+"""The fields of `target` that limit what a student may cost."""
 
 
 def check_values(config: Any, bounds: Mapping[str, tuple[float, float]]) -> None:
@@ -83,7 +84,7 @@ def _check_curve(target: Any) -> None:
         raise ConfigError("'target.curve' must have one share or more, none of them twice.")
     if not all(ABOVE_ZERO <= share <= 1 for share in shares):
         raise ConfigError(f"'target.curve' is {shares}, but each share must be above 0, at most 1.")
-    if others := [f"target.{key}" for key in _LIMITS if getattr(target, key) is not None]:
+    if others := [f"target.{key}" for key in LIMITS if getattr(target, key) is not None]:
         raise ConfigError(
             f"'target.curve' limits the MACs of each student: leave {' and '.join(others)} out."
         )

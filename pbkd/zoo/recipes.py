@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbkd.config.checks import LIMITS
 from pbkd.config.load import load_config, merge_layer, read_overrides
 from pbkd.config.options import option_types
 from pbkd.config.schema import RunConfig
+from pbkd.config.yaml_files import read_yaml
 from pbkd.core.files import read_file
 from pbkd.errors import ConfigError, TrustError
 from pbkd.models.metrics import parameters
@@ -15,9 +19,9 @@ from pbkd.plugin.user_code import is_user_function, named_observers
 from pbkd.zoo.card import read_card
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
+    from pbkd.config.schema import TargetConfig
     from pbkd.plugin.registry import Registry
 
 
@@ -75,14 +79,16 @@ def compression_config(registry: Registry, name: str, overrides: Sequence[str]) 
         raise ConfigError(
             f"no recipe is recorded for '{name}': compress it with `pbkd run teacher={name}`."
         )
-    config = load_config(overrides, file=model.recipe)
+    typed = merge_layer(RunConfig(), read_overrides(overrides))
+    config = load_config(overrides, file=_without_limits(model.recipe, typed.target))
     if config.teacher["name"] != name:
         raise ConfigError(
             f"'teacher' is '{config.teacher['name']}', but this is the recipe of '{name}': use"
             " `pbkd run` for another teacher."
         )
-    typed = merge_layer(RunConfig(), read_overrides(overrides)).observers
-    for kind, observer, _ in named_observers(c for c in config.observers if c not in typed):
+    for kind, observer, _ in named_observers(
+        c for c in config.observers if c not in typed.observers
+    ):
         raise TrustError(
             f"the recipe of '{name}' names the {kind} '{observer}', which only you can ask for: add"
             " observers=[NAME] with those that you want, or observers=[]."
@@ -90,3 +96,16 @@ def compression_config(registry: Registry, name: str, overrides: Sequence[str]) 
     for spec in config.plugins:
         registry.provided_by(spec)
     return config
+
+
+def _without_limits(recipe: Path | Mapping[str, Any], target: TargetConfig) -> Mapping[str, Any]:
+    """Leave out how a recipe limits the student's cost if there is a limit of the user's own."""
+    tree = read_yaml(recipe) if isinstance(recipe, Path) else recipe
+    keys = (*LIMITS, "curve")
+    if all(getattr(target, key) is None for key in keys):
+        return tree
+    kept = {key: value for key, value in tree.items() if key not in ("builder", "candidates")}
+    theirs = kept.get("target")
+    if isinstance(theirs, Mapping):
+        kept["target"] = {key: value for key, value in theirs.items() if key not in keys}
+    return kept

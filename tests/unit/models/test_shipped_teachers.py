@@ -10,6 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from pbkd_digits import DigitsSource
 
+from pbkd.config.load import load_config
 from pbkd.config.schema import RunConfig
 from pbkd.errors import ConfigError
 from pbkd.models.accuracy import accuracy
@@ -135,6 +136,24 @@ def test_a_recipe_takes_overrides_but_no_other_teacher(registry: Registry) -> No
         compression_config(registry, "digits-resnet", ["teacher=vgg16"])
     with pytest.raises(ConfigError, match="with `pbkd run teacher=timm:resnet26d`"):
         compression_config(registry, "timm:resnet26d", [])
+
+
+def test_a_limit_of_the_user_replaces_those_of_the_recipe(registry: Registry) -> None:
+    def config(*overrides: str) -> RunConfig:
+        return compression_config(registry, "vgg16-cifar10", overrides)
+
+    recipe = config()
+    assert recipe.target.macs == 0.2
+    for wish in ("target.speedup=2.5", "target.curve=[0.5, 0.3]", "target.macs=0.4"):
+        own = config(wish)
+        assert own.target == load_config([wish]).target
+        assert (own.builder, own.candidates) == (RunConfig().builder, RunConfig().candidates)
+        assert (own.partitioner, own.data) == (recipe.partitioner, recipe.data)
+    chosen = config("target.speedup=2.5", "builder=separable", "candidates=[ghost]")
+    assert chosen.builder == {"name": "separable"}
+    assert chosen.candidates == ["ghost"]
+    for more in ("target.max_drop=1", "target.macs=null"):
+        assert config(more).candidates == recipe.candidates
 
 
 def test_a_licence_is_that_of_the_weights_of_the_zoo(registry: Registry) -> None:
