@@ -85,9 +85,7 @@ def export(
     between = "_" if exporter.suffix == ".py" else "-"  # so that the code can be imported
     name = re.sub(r"\W", between, f"{teacher}-student", flags=re.ASCII)
     done = write(student, exporter, out or Path(name), with_preparation=with_preparation)
-    typer.echo(
-        f"{done.path}: its outputs differ from the student's by {done.difference:.1e} at most"
-    )
+    typer.echo(f"{done.path}: {done.likeness}")
     typer.echo(f"beside it: {', '.join(file.name for file in done.files if file != done.path)}")
     if done.note:
         typer.echo(done.note)

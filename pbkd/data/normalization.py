@@ -66,6 +66,11 @@ class Normalization:
             return (pixels - mean).div_(std)
         return pixels.sub_(mean).div_(std)
 
+    def pixels(self, images: Tensor) -> Tensor:
+        """Undo `apply`: float32 (B, C, H, W) on the CPU to the nearest uint8 pixels."""
+        mean, std = _per_channel(self.mean, "cpu"), _per_channel(self.std, "cpu")
+        return (255 * (images * std + mean)).round().clamp(0, 255).to(torch.uint8)
+
 
 def read_normalization(mean: Any, std: Any, prefix: str = "") -> Normalization:
     """Check mean and standard deviation.

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from pbkd.core.files import flush_to_disk, user_path, write_json
 from pbkd.core.torch_modes import ordinary_modes
 from pbkd.data.preparation_file import preparation_tree
 from pbkd.data.preparation_steps import preparation_steps
 from pbkd.errors import ConfigError, ExportError
-from pbkd.models.export_check import call_write, largest_difference, probes, without_weights
-from pbkd.models.student_input import class_names_of, preparation_of
+from pbkd.models.export_check import call_write, read_back, without_weights
+from pbkd.models.export_comparison import comparison
+from pbkd.models.export_subject import export_subject
 from pbkd.plugin.attribution import describe_strategy
-from pbkd.protocols import ExportSubject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from pbkd.data.preparation import Preparation
-    from pbkd.models.export_check import Probe
+    from torch import Tensor, nn
+
+    from pbkd.models.export_comparison import Likeness
     from pbkd.plugin.registry import Registry
-    from pbkd.protocols import Exporter
+    from pbkd.protocols import Exporter, ExportImages, ExportSubject
 
 
 __all__ = ["Exported", "create_exporter", "export"]
@@ -41,15 +40,17 @@ class Exported:
 
     Attributes:
         path: The file.
-        difference: The largest difference from the student's logits, over batches of 1 and 5.
+        likeness: How like the student's its outputs are.
         files: All files: `path`, what belongs to it, and the JSON file that describes it.
         note: What is missing, a sentence; None if nothing is.
+        execute: Passes a batch through the file, in its engine.
     """
 
     path: Path
-    difference: float
+    likeness: Likeness
     files: tuple[Path, ...]
-    note: str | None = None
+    note: str | None
+    execute: Callable[[Tensor], Tensor] = field(repr=False)
 
 
 def create_exporter(registry: Registry, kind: str, options: Mapping[str, Any]) -> Exporter:
@@ -72,7 +73,12 @@ def create_exporter(registry: Registry, kind: str, options: Mapping[str, Any]) -
 
 @ordinary_modes()
 def export(
-    student: nn.Module, exporter: Exporter, out: Path, *, with_preparation: bool = False
+    student: nn.Module,
+    exporter: Exporter,
+    out: Path,
+    *,
+    with_preparation: bool = False,
+    images: ExportImages | None = None,
 ) -> Exported:
     """Export a student, load the file again and compare their outputs.
 
@@ -85,6 +91,8 @@ def export(
         out: The path, with or without the format's suffix.
         with_preparation: Whether the network takes uint8 pixels (batch, height, width, channels)
             of the right size, and itself scales and normalises them.
+        images: Images of the run's data, normalised as the student's input; needed by a format that
+            changes the outputs.
 
     Returns:
         The files and the difference of the outputs.
@@ -97,21 +105,17 @@ def export(
     path = _path(exporter, user_path(out))
     path.parent.mkdir(parents=True, exist_ok=True)
     with ordinary_modes(), torch.no_grad(), _silenced():
-        subject = _subject(student, with_preparation=with_preparation)
-        if with_preparation and getattr(exporter, "weights_only", False):
-            raise ExportError(
-                f"the format '{exporter.name}' has no operations that could prepare images: omit"
-                " --with-preparation; the JSON file beside it describes the preparation."
-            )
-        expected, empty = probes(subject), without_weights(subject)
-        description = _description(subject, expected[0], with_preparation=with_preparation)
+        subject = export_subject(student, exporter, images, with_preparation=with_preparation)
+        compare, empty = comparison(exporter, subject), without_weights(subject)
+        description = _description(subject, with_preparation=with_preparation)
         files, note = call_write(exporter, subject, path)
-        difference = largest_difference(exporter, empty, path, expected)
+        execute = read_back(exporter, path, empty)
+        likeness = compare(execute)
         for file in (*files, path.parent):
             flush_to_disk(file)
         beside = path.with_name(path.name + ".json")
         write_json(beside, description)
-    return Exported(path, difference, (*files, beside), note)
+    return Exported(path, likeness, (*files, beside), note, execute)
 
 
 def _path(exporter: Exporter, out: Path) -> Path:
@@ -122,47 +126,8 @@ def _path(exporter: Exporter, out: Path) -> Path:
             f"{describe_strategy('exporter', exporter)} has the suffix {suffix!r}: it must be one"
             " such as '.onnx'."
         )
-    return out if out.suffix == suffix else out.with_name(out.name + suffix)
-
-
-def _subject(student: nn.Module, *, with_preparation: bool) -> ExportSubject:
-    preparation = preparation_of(student)
-    network = copy.deepcopy(student).cpu().eval()
-    example = torch.rand(2, *preparation.image_shape, generator=torch.Generator().manual_seed(0))
-    if with_preparation:
-        network = _FromPixels(network, preparation).eval()
-        example = (255 * example).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-    return ExportSubject(
-        network=network,
-        preparation=preparation,
-        class_names=class_names_of(student),
-        example=example,
-        input_name="pixels" if with_preparation else "images",
-    )
-
-
-class _FromPixels(nn.Module):
-    """Scales and normalises uint8 pixels (B, H, W, C), and passes them on to a network."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: nn.Module, preparation: Preparation) -> None:
-        super().__init__()
-        if preparation.normalization is None:
-            raise ExportError(
-                "the preparation cannot be a part of the export: its run got normalised images, and"
-                " it is not known how they were made."
-            )
-        self.network = network
-        for name in ("mean", "std"):
-            values = torch.tensor(getattr(preparation.normalization, name), dtype=torch.float32)
-            self.register_buffer(name, values.view(-1, 1, 1))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        images = pixels.permute(0, 3, 1, 2).to(torch.float32)
-        logits: Tensor = self.network((images / 255 - self.mean) / self.std)
-        return logits
+    has_one = out.suffix == suffix[suffix.rindex(".") :]
+    return out if has_one else out.with_name(out.name + suffix)
 
 
 @contextmanager
@@ -178,8 +143,9 @@ def _silenced() -> Iterator[None]:
         logging.disable(before)
 
 
-def _description(subject: ExportSubject, probe: Probe, *, with_preparation: bool) -> dict[str, Any]:
+def _description(subject: ExportSubject, *, with_preparation: bool) -> dict[str, Any]:
     """Describe an export for people and programs without pbkd."""
+    logits = subject.network(subject.example.clone())
     return {
         "input": {
             "name": subject.input_name,
@@ -187,7 +153,7 @@ def _description(subject: ExportSubject, probe: Probe, *, with_preparation: bool
             "layout": "NHWC" if with_preparation else "NCHW",
             "shape": ["batch", *subject.example.shape[1:]],
         },
-        "output": {"name": "logits", "shape": ["batch", *probe.logits.shape[1:]]},
+        "output": {"name": "logits", "shape": ["batch", *logits.shape[1:]]},
         "steps": preparation_steps(subject.preparation, from_pixels=with_preparation),
         "preparation": preparation_tree(subject.preparation),
         "class_names": subject.class_names,

@@ -12,6 +12,7 @@ from pbkd.protocols.builder import Built as Built
 from pbkd.protocols.data_source import DataSource as DataSource
 from pbkd.protocols.engine import Engine as Engine
 from pbkd.protocols.exporter import Exporter as Exporter
+from pbkd.protocols.exporter import ExportImages as ExportImages
 from pbkd.protocols.exporter import ExportSubject as ExportSubject
 from pbkd.protocols.image_augmentation import ImageAugmentation as ImageAugmentation
 from pbkd.protocols.launcher import Launcher as Launcher
@@ -40,6 +41,7 @@ __all__ = [
     "EnergyMeter",
     "EnergyReading",
     "Engine",
+    "ExportImages",
     "ExportSubject",
     "Exporter",
     "ImageAugmentation",

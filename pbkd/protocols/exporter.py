@@ -14,7 +14,23 @@ if TYPE_CHECKING:
     from pbkd.data.preparation import Preparation
 
 
-__all__ = ["ExportSubject", "Exporter"]
+__all__ = ["ExportImages", "ExportSubject", "Exporter"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportImages:
+    """Images of the run's data, as input of the network that is exported.
+
+    Attributes:
+        calibration: Training images, drawn by the run's seed: what activations are measured on.
+        validation: Validation images, on which an exporter makes its decisions.
+        classes: The class of each validation image, int64 (images,): its label, or, without labels,
+            the teacher's.
+    """
+
+    calibration: Tensor
+    validation: Tensor
+    classes: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +44,7 @@ class ExportSubject:
         example: A batch of its input: float images (B, C, H, W) or, with `--with-preparation`,
             uint8 pixels (B, H, W, C).
         input_name: The name of the input, `images` or `pixels`.
+        images: Images in the form of `example`; None unless the exporter has a `float_format`.
     """
 
     network: nn.Module
@@ -35,6 +52,7 @@ class ExportSubject:
     class_names: tuple[str, ...] | None
     example: Tensor
     input_name: str
+    images: ExportImages | None = None
 
 
 class Exporter(Protocol):
@@ -44,6 +62,11 @@ class Exporter(Protocol):
 
     A format that holds weights without operations has a class attribute `weights_only = True`: the
     preparation of images cannot be a part of it.
+
+    A format that changes the outputs, as one of 8-bit integers does, has a class attribute
+    `float_format`: the name of the format by which the same engine executes the network unchanged,
+    such as "onnx". Its exporter gets images of the run's data, and the core compares the classes of
+    the validation images instead of the outputs; both formats' accuracy and latency are measured.
 
     Attributes:
         suffix: The suffix of the file, such as `.onnx`.

@@ -6,9 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import torch
+
 from pbkd.data.normalization import Normalization
 from pbkd.data.preparation import Preparation
 from pbkd.models.export import export
+from pbkd.protocols import ExportImages
 from pbkd.testing.tiny import tiny_teacher
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ __all__ = ["check_exporter"]
 
 def check_exporter(exporter: Exporter, network: nn.Module | None = None) -> None:
     """Check that an exporter writes a network, and that the file gives the same outputs.
+
+    If the exporter has a `float_format`, it gets 64 random images, and the classes that the file
+    gives them are compared.
 
     Unless the exporter is `weights_only`, it is written once more to the same path, with the
     preparation of images inside.
@@ -37,7 +43,19 @@ def check_exporter(exporter: Exporter, network: nn.Module | None = None) -> None
     ways = [False] if getattr(exporter, "weights_only", False) else [False, True]
     with TemporaryDirectory() as folder:
         for with_preparation in ways:
-            export(student, exporter, Path(folder, "student"), with_preparation=with_preparation)
+            path = Path(folder, "student")
+            export(student, exporter, path, with_preparation=with_preparation, images=_images())
+
+
+_NORMALIZATION = Normalization((0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+
+
+def _images() -> ExportImages:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(64, *_PREPARATION.image_shape, generator=generator)
+    images = _NORMALIZATION.apply(pixels, "cpu")
+    classes = torch.zeros(len(images), dtype=torch.int64)
+    return ExportImages(calibration=images, validation=images, classes=classes)
 
 
 _PREPARATION = Preparation(
@@ -46,5 +64,5 @@ _PREPARATION = Preparation(
     interpolation="bilinear",
     height=8,
     width=8,
-    normalization=Normalization((0.5, 0.4, 0.3), (0.2, 0.2, 0.2)),
+    normalization=_NORMALIZATION,
 )

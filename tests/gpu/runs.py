@@ -250,7 +250,7 @@ def exports(card: Card) -> Outcome:
             continue
         exporter = create_exporter(build_registry(), name, {})
         done = export(student, exporter, card.work / f"exported-{name}".replace("-", "_"))
-        differences[name] = done.difference
+        differences[name] = done.likeness.difference
     assert {p.device.type for p in student.parameters()} == {card.device}
     without = f"; without {'; '.join(left_out)}" if left_out else ""
     return Outcome(f"{', '.join(differences)}{without}", differences)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from pbkd.plugin.registry import build_registry
 from pbkd.plugin.slots import find_fault
 from pbkd.protocols import ExportSubject
 from pbkd.testing import check_exporter, tiny_teacher
-from pbkd.testing.exporters import _PREPARATION
+from pbkd.testing.exporters import _PREPARATION, _images
 
 WHO = f"the exporter 'state' of the plugin '{__name__}'"
 
@@ -62,7 +62,7 @@ def test_a_right_one_writes_file_and_description(student: nn.Module, tmp_path: P
     check_exporter(State())
     done = export(student, State(), tmp_path / "net")
     assert done.files == (tmp_path / "net.state", tmp_path / "net.state.json")
-    assert (done.difference, done.note) == (0, None)
+    assert (done.likeness.difference, done.note) == (0, None)
     again = export(student, State(), tmp_path / "net.state")
     assert again.path == done.path
 
@@ -247,3 +247,54 @@ def test_names_options_and_missing_attributes_are_told() -> None:
     assert find_fault("exporter", type("Bare", (), {"name": "x"})) is not None
     without = type("Without", (), {"name": "x", "write": State.write, "read": State.read})
     assert find_fault("exporter", without) == "has no attribute suffix, a text: add it to the class"
+
+
+class Sixteenths(State):
+    """Rounds the weights to sixteenths."""
+
+    weights_only: ClassVar[bool] = False
+    float_format: ClassVar[str] = "state"
+
+    def write(self, subject: ExportSubject, path: Path) -> Any:
+        assert subject.images is not None
+        seen.append(subject.images.calibration)
+        state = subject.network.state_dict()
+        torch.save({key: (16 * value).round() / 16 for key, value in state.items()}, path)
+        return [path], None
+
+
+seen: list[Tensor] = []
+
+
+def test_a_format_that_changes_outputs_is_compared_by_classes(
+    student: nn.Module, tmp_path: Path
+) -> None:
+    images = _images()
+    done = export(student, Sixteenths(), tmp_path / "net", images=images)
+    agreed = done.execute(images.validation).argmax(1) == student(images.validation).argmax(1)
+    assert done.likeness.agreement == agreed.double().mean() > 0.8
+    assert f"% of {len(images.validation)} validation images the student's class" in str(
+        done.likeness
+    )
+    with pytest.raises(
+        ExportError, match="gives only .* of 64 validation images the student's class"
+    ):
+        export(student, Backwards(), tmp_path / "net", images=images)
+    with pytest.raises(
+        ExportError, match="'state' is fitted to images of the run, which are not at"
+    ):
+        export(student, Sixteenths(), tmp_path / "net")
+
+
+class Backwards(Sixteenths):
+    def read(self, path: Path, subject: ExportSubject) -> Any:
+        network = super().read(path, subject)
+        return lambda images: -network(images)
+
+
+def test_it_gets_images_in_the_form_of_the_input(student: nn.Module, tmp_path: Path) -> None:
+    pixels = torch.randint(256, (9, 3, 8, 8), dtype=torch.uint8)
+    assert _PREPARATION.normalization
+    images = replace(_images(), calibration=_PREPARATION.normalization.apply(pixels, "cpu"))
+    export(student, Sixteenths(), tmp_path / "net", with_preparation=True, images=images)
+    assert torch.equal(seen[-1], pixels.permute(0, 2, 3, 1))
