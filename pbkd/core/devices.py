@@ -24,10 +24,12 @@ def pick_device(name: str) -> str:
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         return accelerator.type if accelerator else "cpu"
-    missing = (name == "cuda" and not torch.cuda.is_available()) or (
-        name == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present.get(name):
         raise ConfigError(f"'device' is {name}, which this machine does not have: use cpu.")
     return name
 

@@ -10,10 +10,10 @@ import torch
 from pbkd.config.options import option_types
 from pbkd.core.devices import pick_device
 from pbkd.core.process import thread_count
-from pbkd.errors import RunFolderError
+from pbkd.errors import ConfigError, RunFolderError
 from pbkd.execution.workers import local_workers
 from pbkd.models.chain import freeze
-from pbkd.models.latency import latencies
+from pbkd.models.engines import latencies_in, reads
 from pbkd.models.metrics import macs, parameters
 from pbkd.models.teacher import build_network, find_model
 from pbkd.pipeline.load import reload
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.core.results import Latency
+    from pbkd.core.schedule import Worker
     from pbkd.models.student_files import Recipe
     from pbkd.plugin.registry import Registry
+    from pbkd.protocols import Engine
 
 
-__all__ = ["Contender", "contenders", "nearest_ready", "timed"]
+__all__ = ["Contender", "contenders", "files_by_engine", "nearest_ready", "place_of", "timed"]
 
 READY = (
     "mobilenetv3_small_050", "mobilenetv3_small_075", "mobilenetv3_small_100", "mobilenetv2_050",
@@ -118,24 +120,72 @@ def _with_same_classes(registry: Registry, name: str, recipe: Recipe) -> nn.Modu
     return build_network(registry, {"name": name, **({"num_classes": classes} if known else {})})
 
 
+def place_of(device: str, threads: int | None) -> Worker:
+    """Return this machine's first device of a type, with CPU threads.
+
+    Args:
+        device: `auto`, or as torch names it.
+        threads: CPU threads; None for all cores.
+
+    Raises:
+        ConfigError: This machine does not have the device.
+    """
+    return local_workers(1, threads, pick_device(device))[0]
+
+
+def files_by_engine(
+    engines: Sequence[Engine], files: Sequence[Path], device: str
+) -> dict[str, dict[str, Path]]:
+    """Assign files to the engines that execute them.
+
+    Returns:
+        Files by name, by the engine's name.
+
+    Raises:
+        ConfigError: No engine executes one of the files, or the device is not the CPU.
+    """
+    if files and device != "cpu":
+        raise ConfigError(
+            f"'{files[0]}' was exported for the CPU, but the device is {device}: add --device cpu."
+        )
+    for path in files:
+        if not any(reads(engine, path) for engine in engines):
+            names = ", ".join(engine.name for engine in engines)
+            raise ConfigError(
+                f"'{path}' is not executed by {names}: name an engine that can by --engine."
+            )
+    return {
+        engine.name: {path.name: path for path in files if reads(engine, path)}
+        for engine in engines
+    }
+
+
 def timed(
-    networks: Mapping[str, Contender], batch: int, threads: int | None, repeats: int
+    networks: Mapping[str, Contender],
+    engine: Engine,
+    files: Mapping[str, Path],
+    place: Worker,
+    batch: int,
+    repeats: int,
 ) -> dict[str, Latency]:
-    """Time a forward pass through each network, in turn, on this machine's first device.
+    """Time a forward pass through each network, in turn, on a device of this machine.
 
     Args:
         networks: The networks by name.
+        engine: What executes them.
+        files: Exported networks by name, which the engine executes, too.
+        place: The device and the CPU threads.
         batch: Images per pass.
-        threads: CPU threads; None for all cores.
         repeats: Timed passes per network.
 
     Returns:
         The latencies by name.
+
+    Raises:
+        PbkdError: The engine is not installed, or cannot execute a network or file.
     """
-    device = pick_device("auto")
-    worker = local_workers(1, threads, device)[0]
     shape = next(iter(networks.values())).image_shape
-    images = torch.rand(batch, *shape).to(worker.device, memory_format=torch.channels_last)
-    on_device = {name: contender.network.to(worker.device) for name, contender in networks.items()}
-    with thread_count(worker.threads):
-        return latencies(on_device, images, repeats)
+    images = torch.rand(batch, *shape).to(place.device, memory_format=torch.channels_last)
+    on_device = {name: contender.network.to(place.device) for name, contender in networks.items()}
+    with thread_count(place.threads):
+        return latencies_in(engine, on_device, images, files, repeats)

@@ -175,6 +175,14 @@ CALLS: dict[str, Call] = {
         _STOPS,
         2,
     ),
+    "Engine.read": Call(
+        "`pbkd latency --file`",
+        "for each file and batch size",
+        _HOST,
+        "the command stops",
+        2,
+        signature="(path: Path, threads: int) -> Callable[[Tensor], Tensor]",
+    ),
     "ReportSection.render": Call(
         "`pbkd report`", "once", _HOST, "a note in the report, which is without the section", 2
     ),

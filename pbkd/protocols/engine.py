@@ -14,7 +14,14 @@ __all__ = ["Engine"]
 
 
 class Engine(Protocol):
-    """Executes a finished network, so that its latency can be measured (`target.engine=NAME`)."""
+    """Executes a finished network, so that its latency can be measured.
+
+    Selected by `target.engine=NAME` and `pbkd latency --engine NAME`.
+
+    An engine that executes files, too, has a class attribute `suffixes`, a tuple such as
+    `(".onnx",)`, and a method `read(path, threads)`, which opens a file of an exporter and returns
+    a function of a batch (B, C, H, W) on the CPU, as `prepare` does, for batches of any size.
+    """
 
     name: ClassVar[str]
 
@@ -24,7 +31,8 @@ class Engine(Protocol):
         """Prepare a network for batches of a size, as a program that serves it would.
 
         Called for the teacher and for each student that is considered, in planning and when the
-        candidates are scored, and for the finished student. What it returns is timed.
+        candidates are scored, and for the finished student; by `pbkd latency` for each network.
+        What it returns is timed.
 
         Args:
             network: The network, in evaluation mode and without gradients; it must stay unchanged.

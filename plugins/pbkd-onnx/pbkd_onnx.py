@@ -60,19 +60,16 @@ class OnnxExporter:
             raise ExportError(f"'onnx' {_missing(error)}") from error
         return [path], None
 
-    def read(self, path: Path, subject: ExportSubject) -> Callable[[Tensor], Tensor]:
+    def read(self, path: Path, subject: ExportSubject) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
         """Open the file in ONNX Runtime, on the CPU.
 
         Raises:
             ExportError: The package onnxruntime is missing.
         """
         try:
-            import onnxruntime
+            return _open(path, torch.get_num_threads())
         except ImportError as error:
             raise ExportError(f"'onnx' {_missing(error)}") from error
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        name = subject.input_name
-        return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,7 @@ class OnnxRuntime:
     """ONNX Runtime on the CPU, with its default optimisations."""
 
     name: ClassVar[str] = "onnxruntime"
+    suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
 
     def prepare(
         self, network: nn.Module, images: Tensor, threads: int
@@ -91,29 +89,44 @@ class OnnxRuntime:
         """
         if images.device.type != "cpu":
             raise ConfigError(
-                f"target.engine=onnxruntime measures on the CPU, but the run is on {images.device}:"
-                " set device=cpu, or target.engine=torch."
+                f"the engine onnxruntime measures on the CPU, not on {images.device}: set the"
+                " device to cpu, or take the engine torch."
             )
+        held = images.contiguous()
         try:
-            import onnxruntime
-
-            given = images.contiguous()
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
             with TemporaryDirectory() as folder:
                 path = Path(folder, "network.onnx")
-                _write(network, given, path, input_names=["images"])
-                providers = ["CPUExecutionProvider"]
-                session = onnxruntime.InferenceSession(path, options, providers=providers)
+                _write(network, held, path, input_names=["images"])
+                execute = _open(path, threads)
         except ImportError as error:
-            raise ConfigError(f"target.engine=onnxruntime {_missing(error)}") from error
-        held = given.numpy()
+            raise ConfigError(f"the engine onnxruntime {_missing(error)}") from error
+        return lambda batch: execute(held if batch is images else batch)
 
-        def run(batch: Tensor) -> Tensor:
-            array = held if batch is images else batch.contiguous().numpy()
-            return torch.from_numpy(session.run(None, {"images": array})[0])
+    def read(self, path: Path, threads: int) -> Callable[[Tensor], Tensor]:
+        """Open an ONNX file.
 
-        return run
+        Raises:
+            ConfigError: The package is missing.
+        """
+        try:
+            return _open(path, threads)
+        except ImportError as error:
+            raise ConfigError(f"the engine onnxruntime {_missing(error)}") from error
+
+
+def _open(path: Path, threads: int) -> Callable[[Tensor], Tensor]:
+    """Return a function that passes a batch through an ONNX file in ONNX Runtime, on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(batch: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {name: batch.contiguous().numpy()})[0])
+
+    return run
 
 
 def _write(network: nn.Module, example: Tensor, path: Path, **options: Any) -> None:

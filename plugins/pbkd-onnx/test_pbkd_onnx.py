@@ -52,7 +52,7 @@ def test_the_engine_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ConfigError) as error:
         check_engine(OnnxRuntime())
     assert str(error.value) == (
-        "target.engine=onnxruntime needs the package onnxruntime: pip install 'pbkd[export]'."
+        "the engine onnxruntime needs the package onnxruntime: pip install 'pbkd[export]'."
     )
 
 
