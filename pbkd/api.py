@@ -163,8 +163,9 @@ def load(
     installed plugins and `plugins`; no other code is run.
 
     Args:
-        folder: The folder of a finished run; or one with `config.json` and `model.safetensors`, as
-            on the Hugging Face hub; or the name of a student in the zoo.
+        folder: The folder of a finished run; or one with `config.json` and `model.safetensors`; or
+            the name of a student in the zoo; or `OWNER/NAME` or `OWNER/NAME@REVISION` on the
+            Hugging Face hub, from which it is fetched unless its cache has it.
         plugins: Plugins beside the installed ones: modules or `.py` files.
         make: Builds the teacher's network, if that is your own. Without it, a student of your own
             network is built from the operations in its folder, as traced in evaluation mode.
@@ -175,6 +176,7 @@ def load(
 
     Raises:
         RunFolderError: If the folder holds no student, or `make` is missing where it is needed.
+        HubError: If the student cannot be fetched from the hub.
         WeightsError: If its weights are damaged.
         UnknownNameError: If a name in the recipe is not registered.
     """
@@ -186,7 +188,7 @@ def transform(student: nn.Module | str | Path) -> Any:
 
     Args:
         student: What `pbkd.load` returned, or `result.student.network` of `pbkd.compress`; or the
-            folder of a run or student, or the name of a student in the zoo.
+            folder of a run or student, or its name in the zoo or on the Hugging Face hub.
 
     Returns:
         A `torchvision.transforms.v2.Compose`. It takes a Pillow image, or a tensor (..., C, H, W)

@@ -19,6 +19,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "ExportError",
+    "HubError",
     "IdentityError",
     "MeterUnavailableError",
     "PbkdError",
@@ -102,6 +103,10 @@ class WorkerError(PbkdError):
 
 class ExportError(PbkdError):
     """A student cannot be exported, or the exported model computes different outputs."""
+
+
+class HubError(PbkdError):
+    """A student cannot be pushed to the Hugging Face hub, or fetched from it."""
 
 
 class ZooError(PbkdError):

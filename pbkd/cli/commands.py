@@ -16,6 +16,7 @@ from pbkd.cli import (
     cut,
     doctor,
     export,
+    hub,
     latency,
     plugins,
     report,
@@ -54,8 +55,9 @@ app.command(name="export")(export.export)
 app.command(name="bench")(bench.bench)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(zoo.app, name="zoo")
+app.add_typer(hub.app, name="hub")
 app.add_typer(plugins.app, name="plugins")
-for group in (app, zoo.app, plugins.app):
+for group in (app, zoo.app, hub.app, plugins.app):
     for command in group.registered_commands:
         command.callback = command.callback and with_home(command.callback)
 

@@ -4,45 +4,23 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
-
-from pbkd.config.load import load_config
-from pbkd.core.devices import pick_device
-from pbkd.core.files import file_digest, flush_to_disk, read_json, write_file, write_json
-from pbkd.data.load import load_data
+from pbkd.core.files import flush_to_disk
 from pbkd.errors import (
-    ConfigError,
-    DataError,
-    PbkdError,
-    TrustError,
-    UnknownNameError,
     ZooError,
 )
-from pbkd.models.accuracy import accuracy
-from pbkd.models.student_files import NETWORK, RECIPE, WEIGHTS, read_recipe
-from pbkd.models.weights import halved, read_weights, write_weights
-from pbkd.pipeline.load import code_of_run, load_with_code
-from pbkd.report.hub import hub_readme
-from pbkd.report.markdown import markdown_code
-from pbkd.runs.checksums import MODEL_CARD, check_files
-from pbkd.runs.configuration import CONFIG
 from pbkd.runs.curves import run_of
 from pbkd.runs.finished import read_finished
-from pbkd.zoo.provenance import public_data, reproducing_command, without_paths
-from pbkd.zoo.recipes import card_licence
-from pbkd.zoo.store import CARD, README, find_student
+from pbkd.zoo.publication import write_publication
+from pbkd.zoo.store import find_student
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from pbkd.config.schema import RunConfig
-    from pbkd.core.results import RunResult
     from pbkd.plugin.registry import Registry
 
 
@@ -50,8 +28,6 @@ __all__ = ["add_student"]
 
 # Valid both as a folder and as a repository on the Hugging Face hub.
 _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
-_STUDENT = tuple(f"student/{file}" for file in (RECIPE, WEIGHTS, NETWORK))
-_FULL_PRECISION = "measured before the weights were rounded to half precision"
 
 
 def add_student(
@@ -85,22 +61,10 @@ def add_student(
             cannot be loaded from it.
     """
     run = run_of(run)
-    result = read_finished(run).result
-    check_files(run, [CONFIG, MODEL_CARD, *_STUDENT])
-    config = load_config(file=run / CONFIG)
-    name = name or re.sub(r"[:/]", "-", f"{config.teacher['name']}-student")
+    name = name or re.sub(r"[:/]", "-", f"{read_finished(run).result.teacher.name}-student")
     _check_free(registry, zoo, name)
-    card = _card(result, config)
-    card |= {"name": name, "licence": licence or card_licence(registry, config.teacher)}
     with _staged(zoo / name) as stage:
-        _write_student(run, stage, config, card, half=half)
-        _check_loading(run, stage)
-        _write_card(stage, card)
-        body = (run / MODEL_CARD).read_text("utf-8")
-        commands = markdown_code(result.command), markdown_code(card["command"])
-        body = without_paths(body.replace(*commands), config)
-        readme = hub_readme(card, body, _half_note(card) if half else None)
-        write_file(stage / README, readme.encode())
+        write_publication(registry, run, stage, name, licence=licence, half=half)
     return zoo / name
 
 
@@ -134,102 +98,3 @@ def _check_free(registry: Registry, zoo: Path, name: str) -> None:
         raise ZooError(f"'{name}' is already a model of the zoo: set another --name.")
     if student or taken.exists():
         raise ZooError(f"'{taken}' already exists: set another --name, or delete it.")
-
-
-def _card(result: RunResult, config: RunConfig) -> dict[str, Any]:
-    """Return the fields of a student's card that come from its run; name and licence are None."""
-    teacher, student = result.teacher, result.student
-    replaced = sum(bool(block.replaced) for block in result.blocks)
-    known = student.accuracy is not None
-    accuracies = {
-        "validation": result.validation.get("fine-tuned") if known else None,
-        "test": student.accuracy,
-    }
-    return {
-        "name": None,
-        "summary": f"{teacher.name} with {replaced} of {len(result.blocks)} blocks replaced:"
-        f" {100 * student.parameters / max(1, teacher.parameters):.0f} % of its parameters,"
-        f" {100 * student.macs / max(1, teacher.macs):.0f} % of its MACs",
-        "kind": "student",
-        "licence": None,
-        "teacher": {
-            "name": teacher.name,
-            "accuracy": {"test": teacher.accuracy} if known else {},
-            "parameters": teacher.parameters,
-            "macs": teacher.macs,
-        },
-        "data": public_data(config.data),
-        "command": without_paths(reproducing_command(result.command, config), config),
-        "accuracy": {split: share for split, share in accuracies.items() if share is not None},
-        "parameters": student.parameters,
-        "macs": student.macs,
-    }
-
-
-def _write_student(
-    run: Path, stage: Path, config: RunConfig, card: dict[str, Any], *, half: bool
-) -> None:
-    """Write recipe and weights; measure the accuracy of rounded weights again, if possible."""
-    student = run / "student"
-    read_recipe(student / RECIPE)
-    recipe = read_json(student / RECIPE)
-    if (student / NETWORK).is_file():
-        write_json(stage / NETWORK, read_json(student / NETWORK))
-    recipe["plugins"] = [Path(plugin).name for plugin in recipe.get("plugins", [])]
-    write_json(stage / RECIPE, recipe)
-    weights = read_weights(student / WEIGHTS)
-    if half:
-        write_weights(stage / WEIGHTS, halved(weights))
-        _remeasure(run, stage, config, card)
-    else:
-        write_file(stage / WEIGHTS, (student / WEIGHTS).read_bytes())
-
-
-def _check_loading(run: Path, stage: Path) -> None:
-    """Load the student from its new folder, unless it needs code that may not run."""
-    try:
-        load_with_code(stage, code_of_run(run))
-    except TrustError:
-        return
-    except PbkdError as error:
-        raise ZooError(
-            f"the student of '{run}' cannot be loaded, so it is not added: {error}"
-        ) from error
-
-
-def _write_card(stage: Path, card: dict[str, Any]) -> None:
-    card["sha256"] = file_digest(stage / WEIGHTS)
-    known = {key: value for key, value in card.items() if value is not None}
-    text = yaml.safe_dump(known, sort_keys=False, allow_unicode=True, width=sys.maxsize)
-    write_file(stage / CARD, text.encode())
-
-
-def _remeasure(run: Path, stage: Path, config: RunConfig, card: dict[str, Any]) -> None:
-    """Measure the accuracy of rounded weights, or note that it was measured before rounding."""
-    normalization = read_recipe(stage / RECIPE).normalization
-    device = pick_device("auto")
-    try:
-        code = code_of_run(run)
-        student = load_with_code(stage, code)  # its code may not run
-        choice = {key: value for key, value in config.data.items() if key != "download"}
-        data = load_data(choice, code.registry)
-    except (ConfigError, DataError, TrustError, UnknownNameError):
-        card["accuracy_note"] = _FULL_PRECISION
-        return
-    if not data.labelled or not normalization:
-        return
-    for split in ("validation", "test"):
-        card["accuracy"][split] = accuracy(
-            student.to(device), getattr(data, split), normalization, device=device
-        )
-
-
-def _half_note(card: dict[str, Any]) -> str:
-    if "accuracy_note" in card:
-        return f"The weights are in half precision; accuracy was {card['accuracy_note']}."
-    if "test" not in card["accuracy"]:
-        return "The weights are in half precision; everything below was measured before that."
-    return (
-        "The weights are in half precision; with them the accuracy on the test split is"
-        f" {100 * card['accuracy']['test']:.2f} %. Everything below was measured before that."
-    )

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["Card", "read_card"]
+__all__ = ["CARD", "README", "Card", "read_card"]
+
+CARD, README = "card.yaml", "README.md"
+"""The files of a student that are about it."""
 
 
 @dataclass(frozen=True, kw_only=True)

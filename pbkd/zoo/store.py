@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.files import read_file, user_path
 from pbkd.core.terminal_text import terminal_text
-from pbkd.errors import RunFolderError, ZooError, did_you_mean
+from pbkd.errors import HubError, RunFolderError, ZooError, did_you_mean
 from pbkd.models.student_files import RECIPE, WEIGHTS
 from pbkd.runs.curves import run_of
-from pbkd.zoo.card import read_card
+from pbkd.zoo.card import CARD, README, read_card
+from pbkd.zoo.hub import fetch_card, fetch_student, read_hub_name
+from pbkd.zoo.hub_calls import HubMissingError, HubUnreachableError, address
 
 if TYPE_CHECKING:
     from pbkd.zoo.card import Card
+    from pbkd.zoo.hub import HubName
 
 
 __all__ = [
-    "CARD",
-    "README",
     "VARIABLE",
     "Entry",
+    "describe_on_hub",
     "describe_student",
     "find_student",
     "named_folders",
@@ -33,7 +35,6 @@ __all__ = [
 ]
 
 VARIABLE = "PBKD_ZOO"
-CARD, README = "card.yaml", "README.md"
 
 
 @dataclass(frozen=True)
@@ -95,22 +96,28 @@ def resolve_student(where: str | Path) -> Path:
     """Return the folder of a run or a student.
 
     Args:
-        where: A run folder, a curve's with a picked point, a student's folder, or the name of a
-            student in a zoo folder.
+        where: A run folder, a curve's with a picked point, a student's folder, the name of a
+            student in a zoo folder, or OWNER/NAME on the Hugging Face hub, which is not asked if
+            there is a folder OWNER.
 
     Raises:
         RunFolderError: If there is no such folder and no such student.
+        HubError: If the student cannot be fetched from the hub.
     """
-    if user_path(where).exists():
-        return run_of(user_path(where))
-    named = _folder_of(str(where))
-    if named is None:
+    path, text = user_path(where), str(where)
+    if path.exists():
+        return run_of(path)
+    if named := _folder_of(text):
+        return named
+    unknown = f"'{text}' is neither a folder nor a student of a zoo folder"
+    name = None if path.parent.exists() else read_hub_name(text)
+    if name is None:
         known = [entry.name for entry in students()]
-        raise RunFolderError(
-            f"'{where}' is neither a folder nor a student of a zoo folder."
-            f"{did_you_mean(str(where), known)}"
-        )
-    return named
+        raise RunFolderError(f"{unknown}.{did_you_mean(text, known)}")
+    try:
+        return fetch_student(name)
+    except (HubMissingError, HubUnreachableError) as error:
+        raise HubError(f"{unknown}, and {error}") from error
 
 
 def describe_student(entry: Entry) -> str:
@@ -121,14 +128,31 @@ def describe_student(entry: Entry) -> str:
         f"{entry.name}: {entry.card.summary or 'a student'}",
         f"folder: {entry.folder}",
         f"in Python: pbkd.load({entry.name!r})",
-        "card:",
-        *("  " + line for line in read_file(entry.folder / CARD).decode().splitlines()),
+        *_cards(entry.folder),
     ]
-    readme = entry.folder / README
-    if readme.is_file():
-        text = read_file(readme).decode(errors="replace")
-        lines += ["", text.split("\n---\n", 1)[-1].strip()]
     return terminal_text("\n".join(lines))
+
+
+def describe_on_hub(name: HubName) -> str:
+    """Return what the hub has of a student as text: its card and its README."""
+    lines = [
+        f"{name}: {address()}/{name.repository}",
+        f"in Python: pbkd.load({str(name)!r})",
+        *_cards(fetch_card(name)),
+    ]
+    return terminal_text("\n".join(lines))
+
+
+def _cards(folder: Path) -> list[str]:
+    """Return the lines of the card and the README in a folder, without the README's metadata."""
+    lines = []
+    if (folder / CARD).is_file():
+        card = read_file(folder / CARD).decode(errors="replace")
+        lines += ["card:", *("  " + line for line in card.splitlines())]
+    if (folder / README).is_file():
+        text = read_file(folder / README).decode(errors="replace")
+        lines += ["", text.split("\n---\n", 1)[-1].strip()]
+    return lines
 
 
 def _folder_of(name: str) -> Path | None:

@@ -22,6 +22,7 @@ from pbkd.pipeline.own_runs import recall_code, remember_code
 from pbkd.pipeline.trust import open_config, open_run
 from pbkd.plugin.user_code import named_plugins, other_code
 from pbkd.runs.checksums import write_checksums
+from tests.hub_stand_in import hub_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,21 +97,17 @@ READING: dict[str, list[list[str]]] = {
     "latency": [["run", "--repeats", "1"], ["bare", "--batch", "1", "--repeats", "1"]],
     "export": [["run", "--format", "safetensors"], ["bare", "--format", "safetensors"]],
     "zoo add": [["run", "--to", "zoo"], ["run", "--half", "--to", "zoo"]],
+    "hub push": [["run", "someone/small"], ["bare", "someone/small"]],
 }
 """By verb, its arguments: all that read a configuration, a run or a student."""
 LISTING: dict[str, list[list[str]]] = {
-    "zoo list": [[]],
-    "zoo show": [["bare"]],
-    "zoo path": [[]],
-    "zoo verify": [["bare"]],
-    "zoo train": [["bare"]],
-    "zoo compress": [["bare"]],
+    **{f"zoo {verb}": [["bare"]] for verb in ("show", "verify", "train", "compress")},
+    **{verb: [[]] for verb in ("zoo list", "zoo path", "hub list", "doctor")},
+    **{f"plugins {verb}": [["ghost"]] for verb in ("show", "check")},
+    "hub show": [["someone/small"]],
     "cut": [["bare"]],
     "bench": [["bare"]],
-    "doctor": [[]],
     "plugins list": [[]],
-    "plugins show": [["ghost"]],
-    "plugins check": [["ghost"]],
     "plugins new": [["evil", "--kind", "loss"]],
     "plugins hooks": [[]],
 }
@@ -163,7 +160,8 @@ def world(pbkd: Pbkd, finished: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("PBKD_ZOO", "zoo")
     monkeypatch.setenv("XDG_STATE_HOME", str(Path("state").absolute()))
     monkeypatch.setattr("sys.path", [*sys.path])
-    yield World(finished)
+    with hub_stand_in(Path("cache").absolute()):
+        yield World(finished)
     sys.modules.pop("evil", None)
 
 

@@ -72,7 +72,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
     def fail(*_arguments: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pbkd.zoo.add.hub_readme", fail)
+    monkeypatch.setattr("pbkd.zoo.publication.hub_readme", fail)
     with pytest.raises(ZooError, match="cannot be written: No space left on device"):
         add_student(registry, finished, tmp_path / "new" / "zoo")
     assert not (tmp_path / "new" / "zoo").exists()
@@ -87,7 +87,7 @@ def test_one_of_two_that_add_a_name_at_once_is_refused(
         add_student(registry, finished, zoo, name="small", licence="MIT")
         return hub_readme(*arguments)
 
-    monkeypatch.setattr("pbkd.zoo.add.hub_readme", second)
+    monkeypatch.setattr("pbkd.zoo.publication.hub_readme", second)
     with pytest.raises(ZooError, match="cannot be written"):
         add_student(registry, finished, zoo, name="small")
     assert [path.name for path in zoo.iterdir()] == ["small"]
