@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pbkd._version import __version__
 from pbkd.core.files import file_digest
-from pbkd.errors import HubError
+from pbkd.errors import HubError, first_line
 from pbkd.models.student_files import NETWORK, RECIPE, WEIGHTS
 from pbkd.zoo.card import CARD, README
 from pbkd.zoo.hub_calls import SECONDS, HubUnreachableError, address, hub_call
@@ -138,8 +138,12 @@ def _file(
                 library_version=__version__,
             )
     except HubUnreachableError as error:
-        if not isinstance(error.__cause__, LocalEntryNotFoundError) or not unreachable:
-            raise HubError(f"'{file}' of '{name}' was not fetched: {error}") from error
+        cause = error.__cause__ or error
+        if not unreachable or not isinstance(cause, LocalEntryNotFoundError):
+            reason = f"{type(cause).__name__}: {first_line(cause)[:-1]}"
+            raise HubError(
+                f"'{file}' of '{name}' was not fetched whole ({reason}): try again."
+            ) from error
         if not needed:
             return None
         raise HubUnreachableError(f"'{name}' is not in the cache: {unreachable}") from error

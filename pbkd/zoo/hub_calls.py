@@ -45,13 +45,20 @@ def hub_call(repository: str | None = None) -> Iterator[None]:
     Args:
         repository: What the call asks for, OWNER/NAME; None if it asks for no single model.
     """
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
         with _bars_on_terminals():
             yield
     except PbkdError:
         raise
+    except LocalEntryNotFoundError as error:  # in some versions an answer of the hub, without one
+        raise HubUnreachableError(first_line(error)) from error
     except HfHubHTTPError as error:
         raise _answer(error, repository) from error
     except OfflineModeIsEnabled as error:

@@ -119,7 +119,8 @@ def test_a_damaged_download_is_refused_once(pushed: Hub, file: str) -> None:
 
 def test_a_download_that_is_cut_off_is_refused(pushed: Hub) -> None:
     pushed.damage["config.json"] = lambda content: content[:-2]
-    assert refused().startswith(f"'config.json' of '{NAME}' was not fetched: ")
+    told = f"'config.json' of '{NAME}' was not fetched whole (OSError: Consistency check failed: "
+    assert refused().startswith(told)
     pushed.damage.clear()
     pbkd.load(NAME)
 
