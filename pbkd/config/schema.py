@@ -132,8 +132,8 @@ class TargetConfig:
     selector: dict[str, Any] = _choice("milp")
     """The selector of the candidates: `milp`, which is exact, or a plugin's."""
     engine: dict[str, Any] = _choice("torch")
-    """What executes the networks whose latency is limited: `torch`, `onnxruntime` (ONNX Runtime, on
-    the CPU), or a plugin's."""
+    """What executes the networks whose latency is limited: `torch`, on the CPU also
+    `onnxruntime`, `openvino` or `inductor`, or a plugin's."""
 
 
 @dataclass(kw_only=True)

@@ -48,7 +48,7 @@ class OnnxExporter:
             ExportError: The package onnxscript is missing.
         """
         try:
-            _write(
+            write_onnx(
                 subject.network,
                 subject.example,
                 path,
@@ -96,7 +96,7 @@ class OnnxRuntime:
         try:
             with TemporaryDirectory() as folder:
                 path = Path(folder, "network.onnx")
-                _write(network, held, path, input_names=["images"])
+                write_onnx(network, held, path, input_names=["images"])
                 execute = _open(path, threads)
         except ImportError as error:
             raise ConfigError(f"the engine onnxruntime {_missing(error)}") from error
@@ -129,7 +129,18 @@ def _open(path: Path, threads: int) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def _write(network: nn.Module, example: Tensor, path: Path, **options: Any) -> None:
+def write_onnx(network: nn.Module, example: Tensor, path: Path, **options: Any) -> None:
+    """Write a network as ONNX, with the output `logits`.
+
+    Args:
+        network: The network, in evaluation mode, on the CPU.
+        example: A batch of its input.
+        path: The file.
+        **options: Further options of `torch.onnx.export`.
+
+    Raises:
+        ImportError: A package is missing.
+    """
     import onnxscript  # noqa: F401 - torch says less clearly that it is missing
 
     torch.onnx.export(

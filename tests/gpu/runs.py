@@ -43,6 +43,8 @@ _FORMATS = {
     "safetensors": (),
     "pytorch": (),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("onnx", "onnxscript", "openvino"),
+    "executorch": ("executorch",),
 }
 
 

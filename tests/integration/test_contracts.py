@@ -38,11 +38,12 @@ def test_a_strategy_is_a_frozen_picklable_dataclass(slot: str, name: str) -> Non
     assert type(strategy).__doc__
 
 
-# Launchers for several machines keep theirs in their own tests, which start what they need; onnx
-# takes seconds, and its files are compared in tests/integration/models/test_export.py.
-@pytest.mark.parametrize(
-    "name", [name for name in REGISTRY.plugins if name not in ("torchrun", "ray", "onnx")]
-)
+# Launchers for several machines keep theirs in their own tests, which start what they need;
+# exporters and engines that take seconds, in slow tests beside them.
+APART = ("torchrun", "ray", "onnx", "onnx-int8", "openvino", "pt2e", "executorch")
+
+
+@pytest.mark.parametrize("name", [name for name in REGISTRY.plugins if name not in APART])
 def test_a_plugin_keeps_its_contract(name: str) -> None:
     checks = list(examine(REGISTRY, REGISTRY.plugins[name]))
     # A source of data may need a path, with which its own test checks it.

@@ -1,0 +1,139 @@
+"""ExecuTorch files for phones and small devices, with XNNPACK."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from pbkd import hookimpl
+from pbkd.errors import ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+    from torch.export import ExportedProgram
+
+    from pbkd.protocols import Exporter, ExportSubject
+
+PBKD_CONTRACT = 2
+
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class ExecuTorchExporter:
+    """Write a program for ExecuTorch, whose convolutions and matrix products XNNPACK executes.
+
+    Args:
+        most: Maximum images of a batch: ExecuTorch reserves memory for them.
+    """
+
+    name: ClassVar[str] = "executorch"
+    suffix: ClassVar[str] = ".pte"
+    most: int = 64
+
+    def write(self, subject: ExportSubject, path: Path) -> tuple[list[Path], str]:
+        """Write the network with a batch of up to `most` images.
+
+        Raises:
+            ExportError: The package executorch is missing.
+        """
+        try:
+            return _write(subject, path, self.most, int8=False)
+        except ImportError as error:
+            raise _missing(self.name, error) from error
+
+    def read(self, path: Path, subject: ExportSubject) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
+        """Load the program in ExecuTorch's runtime."""
+        return _read(path, self.most)
+
+
+@dataclass(frozen=True)
+class ExecuTorchInt8Exporter:
+    """Quantise with PT2E, static and per channel, for XNNPACK in ExecuTorch.
+
+    Args:
+        most: Maximum images of a batch: ExecuTorch reserves memory for them.
+    """
+
+    name: ClassVar[str] = "executorch-int8"
+    suffix: ClassVar[str] = ".int8.pte"
+    float_format: ClassVar[str] = "executorch"
+    most: int = 64
+
+    def write(self, subject: ExportSubject, path: Path) -> tuple[list[Path], str]:
+        """Quantise the network, and write it with a batch of up to `most` images.
+
+        Raises:
+            ExportError: The package executorch is missing.
+        """
+        try:
+            return _write(subject, path, self.most, int8=True)
+        except ImportError as error:
+            raise _missing(self.name, error) from error
+
+    def read(self, path: Path, subject: ExportSubject) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
+        """Load the program in ExecuTorch's runtime."""
+        return _read(path, self.most)
+
+
+def _write(subject: ExportSubject, path: Path, most: int, *, int8: bool) -> tuple[list[Path], str]:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    # XNNPACK's passes take kernels only in the order of their axes.
+    network = subject.network.to(memory_format=torch.contiguous_format)
+    shapes = ({0: torch.export.Dim("batch", max=most)},)
+    program = torch.export.export(network, (subject.example,), dynamic_shapes=shapes)
+    if int8:
+        program = _quantised(program, subject, shapes)
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    with path.open("wb") as file:
+        lowered.to_executorch().write_to_file(file)
+    return [path], f"It takes batches of up to {most} images: `--option most=N` changes that."
+
+
+def _quantised(
+    program: ExportedProgram, subject: ExportSubject, shapes: tuple[dict[int, torch.export.Dim]]
+) -> ExportedProgram:
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    per_channel = get_symmetric_quantization_config(is_per_channel=True)
+    prepared = prepare_pt2e(program.module(), XNNPACKQuantizer().set_global(per_channel))
+    if subject.images is None:
+        raise ExportError("'executorch-int8' needs images of the run's data.")
+    images = subject.images.calibration
+    for first in range(0, len(images), _AT_ONCE):
+        prepared(images[first : first + _AT_ONCE])
+    return torch.export.export(convert_pt2e(prepared), (subject.example,), dynamic_shapes=shapes)
+
+
+def _read(path: Path, most: int) -> Callable[[Tensor], Tensor]:
+    from executorch.runtime import Runtime
+
+    method = Runtime.get().load_program(path).load_method("forward")
+
+    def run(batch: Tensor) -> Tensor:
+        parts = (batch[first : first + most] for first in range(0, len(batch), most))
+        return torch.cat([method.execute([part.contiguous()])[0].clone() for part in parts])
+
+    return run
+
+
+def _missing(name: str, error: ImportError) -> ExportError:
+    package = (error.name or "").partition(".")[0]
+    return ExportError(f"'{name}' needs the package {package}: pip install 'pbkd[executorch]'.")
+
+
+@hookimpl
+def register_exporters() -> list[type[Exporter]]:
+    """Register the exporters `executorch` and `executorch-int8`."""
+    return [ExecuTorchExporter, ExecuTorchInt8Exporter]
