@@ -3,6 +3,10 @@
 Every strategy is a frozen dataclass with a class attribute `name` and the methods below. Its fields
 are its options: `scheduler=mine scheduler.patience=3` sets the field `patience` of the scheduler
 `mine`.
+
+A field that is a strategy itself names its slot, as in `field(metadata={"slot": "builder"})`: its
+value in a configuration is a name, or a mapping of a `name` and options, and the strategy gets an
+instance.
 """
 
 from __future__ import annotations
