@@ -9,6 +9,7 @@ import torch
 
 from pbkd.core.compiler import without_compiler
 from pbkd.models.evaluation_mode import evaluation_mode
+from pbkd.models.rounding import stored_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ class ModuleSize:
 
     Attributes:
         parameters: Its parameters.
-        bytes: Bytes of its parameters and buffers.
+        bytes: Bytes of its parameters and buffers, see `weight_bytes`.
         macs: Multiply-accumulates of a forward pass of one sample.
     """
 
@@ -50,8 +51,10 @@ def parameters(module: nn.Module) -> int:
 
 
 def weight_bytes(module: nn.Module) -> int:
-    """Count the bytes of a network's parameters and buffers, as a file of weights holds them."""
-    return sum(tensor.nbytes for tensor in module.state_dict().values())
+    """Count the bytes of a network's parameters and buffers; rounded ones by their bits."""
+    tensors, rounded = module.state_dict(), stored_bits(module)
+    bits: int = sum(t.numel() * rounded.get(name, 8 * t.itemsize) for name, t in tensors.items())
+    return -(-bits // 8)
 
 
 def macs(module: nn.Module, input_shape: Sequence[int]) -> int:

@@ -58,6 +58,8 @@ def propose(
 ) -> Proposal:
     """Build a block's replacement; drop it if it does not have fewer MACs.
 
+    With as many MACs, as of a block in fewer bits, it must have fewer bytes.
+
     Args:
         asked: Builds the replacement.
         segment: The teacher's segment.
@@ -74,7 +76,7 @@ def propose(
     replacement = None if built is None else built.module
     if replacement is not None:
         size = module_size(replacement, block.input_shape)
-        if size.macs < before.macs:
+        if (size.macs, size.bytes) < (before.macs, before.bytes):
             reason, after = None, size
         else:
             replacement = None

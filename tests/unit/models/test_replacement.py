@@ -105,6 +105,14 @@ def test_one_that_costs_as_much_is_not_used() -> None:
     assert propose(asked(_Builder(nn.Conv2d(8, 16, 3, padding=1))), _segment(), BLOCK, 0).reason
 
 
+def test_as_many_macs_in_fewer_bits_are_cheaper() -> None:
+    rounded = nn.Sequential(nn.Conv2d(8, 16, 3, padding=1))
+    rounded.stored_bits = {"0.weight": 4}  # type: ignore[assignment]
+    proposal = propose(asked(_Builder(rounded)), _segment(), BLOCK, 0)
+    assert proposal.replacement is rounded
+    assert (proposal.before.bytes, proposal.after.bytes) == (4 * (1152 + 16), 1152 // 2 + 4 * 16)
+
+
 def test_a_builder_may_decline() -> None:
     proposal = propose(asked(_Builder(None)), _segment(), BLOCK, 0)
     assert proposal.replacement is None
