@@ -11,6 +11,7 @@ import torch
 
 from pbkd import hookimpl
 from pbkd.errors import ConfigError, ExportError
+from pbkd.models import is_rounded, use_integers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pbkd.protocols import Engine, Exporter, ExportSubject
 
 PBKD_CONTRACT = 2
+
+_OPSET_OF_INT4 = 21
 
 
 @dataclass(frozen=True)
@@ -143,16 +146,22 @@ def write_onnx(network: nn.Module, example: Tensor, path: Path, **options: Any) 
     """
     import onnxscript  # noqa: F401 - torch says less clearly that it is missing
 
-    torch.onnx.export(
+    rounded = is_rounded(network)
+    if rounded and options.get("opset_version") is None:
+        options["opset_version"] = _OPSET_OF_INT4
+    program = torch.onnx.export(
         network,
         (example,),
-        path,
         output_names=["logits"],
         dynamo=True,
-        external_data=False,
         verbose=False,
+        optimize=not rounded,
         **options,
     )
+    assert program is not None
+    if rounded:
+        use_integers(program)
+    program.save(path, external_data=False)
 
 
 def _missing(error: ImportError) -> str:
