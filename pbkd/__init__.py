@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pbkd.core.workload import Workload
     from pbkd.hookspecs import hookimpl
     from pbkd.models.layers import dense_convolutions, layer_inputs, moment_roots
+    from pbkd.models.replacement import ask_builder
     from pbkd.protocols import Built, EnergyReading, LossContext, RunInfo, ZooModel
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Worker",
     "Workload",
     "ZooModel",
+    "ask_builder",
     "compress",
     "dense_convolutions",
     "hookimpl",
@@ -56,6 +58,7 @@ _MODULES = {
     "Worker": "core.schedule",
     "Workload": "core.workload",
     "ZooModel": "protocols",
+    "ask_builder": "models.replacement",
     "compress": "api",
     "dense_convolutions": "models.layers",
     "hookimpl": "hookspecs",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "ask_builder",
     "build_replacement",
     "is_kept",
     "options_fault",
@@ -87,10 +88,9 @@ def build_replacement(
     with thread_count(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "replacement", block.name))
         try:
-            answer = _ask(builder, segment, block, calibration)
-            if answer is None:
+            built = ask_builder(builder, segment, block, calibration)
+            if built is None:
                 return None
-            built = answer if isinstance(answer, Built) else Built(answer)
             fault = _fault(built.module, segment, block) or options_fault(built.options)
         except PLUGIN_FAILURES as error:
             where = f"build on block '{block.name}'"
@@ -105,18 +105,30 @@ def build_replacement(
     return Built(module, to_plain(built.options))
 
 
-def _ask(
-    builder: BlockBuilder, segment: nn.Module, block: Block, calibration: Tensor | None
-) -> nn.Module | Built | None:
-    """Call `build`, with the calibration if the builder takes one."""
-    if not takes_calibration(builder):
-        return builder.build(segment, block)
+def ask_builder(
+    builder: BlockBuilder, segment: nn.Module, block: Block, calibration: Tensor | None = None
+) -> Built | None:
+    """Call `build`, with the calibration if the builder takes one; for builders of builders.
+
+    Args:
+        builder: Builds the replacement.
+        segment: The teacher's segment.
+        block: Its name and shapes.
+        calibration: Inputs of the block; None if there are none.
+
+    Returns:
+        The replacement, with the options that the builder chose; None if it has none.
+
+    Raises:
+        PluginError: If the builder changes the calibration.
+    """
+    takes = {"calibration": calibration} if takes_calibration(builder) else {}
     before = None if calibration is None else checksum(calibration)
     build: Any = builder.build
-    answer: nn.Module | Built | None = build(segment, block, calibration=calibration)
+    answer: nn.Module | Built | None = build(segment, block, **takes)
     if calibration is not None and checksum(calibration) != before:
         raise PluginError("it changes the calibration: it must work on a copy")
-    return answer
+    return answer if answer is None or isinstance(answer, Built) else Built(answer)
 
 
 def _check_segment(builder: BlockBuilder, segment: nn.Module, block: Block, before: str) -> None:
