@@ -32,6 +32,7 @@ __all__ = [
     "choice_options",
     "choice_text",
     "declared_options",
+    "inner_choices",
     "named_builder",
     "named_choice",
     "option_types",
@@ -70,6 +71,33 @@ def choice_text(choice: Mapping[str, Any]) -> str:
     """
     options = (f"{key}={value}" for key, value in choice_options(choice).items())
     return " ".join([str(choice.get("name", "")), *options]).strip()
+
+
+def inner_choices(
+    strategy: Any, keywords: Mapping[str, Any], where: str
+) -> list[tuple[str, str, dict[str, Any]]]:
+    """List the options of a strategy that are strategies themselves, where they are set.
+
+    Args:
+        strategy: The strategy's class.
+        keywords: The values of its options.
+        where: The key of its options in the configuration, for error messages.
+
+    Returns:
+        Each option with its slot and its choice.
+
+    Raises:
+        ConfigError: A value is neither a name nor a mapping with one.
+    """
+    found = []
+    for one in dataclasses.fields(strategy) if dataclasses.is_dataclass(strategy) else ():
+        if "slot" in one.metadata and (value := keywords[one.name]) is not None:
+            choice = named_choice(value)
+            if not isinstance(choice.get("name"), str):
+                what = f"'{where}.{one.name}' is {value!r}, but must be a name"
+                raise ConfigError(f"{what}, or a mapping of a name and options.")
+            found.append((one.name, one.metadata["slot"], choice))
+    return found
 
 
 def option_types(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbkd import hookspecs
-from pbkd.config.options import choice_options, named_choice, typed_options
+from pbkd.config.options import choice_options, inner_choices, typed_options
 from pbkd.core.files import user_path
 from pbkd.errors import (
     PLUGIN_FAILURES,
@@ -29,7 +28,7 @@ from pbkd.plugin.registrations import registered_strategies
 from pbkd.plugin.slots import SLOTS, check_contract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pluggy
 
@@ -135,10 +134,8 @@ class Registry:
         name = choice["name"]
         strategy = self.find(slot, name)
         keywords = typed_options(strategy, choice_options(choice), where=key or slot)
-        for option, other in _strategy_options(strategy):
-            if keywords[option] is not None:
-                where = f"{key or slot}.{option}"
-                keywords[option] = self.create(other, _named(keywords[option], where), where)
+        for option, other, inner in inner_choices(strategy, keywords, key or slot):
+            keywords[option] = self.create(other, inner, f"{key or slot}.{option}")
         try:
             return strategy(**keywords)
         except PbkdError:
@@ -280,20 +277,6 @@ def _add_installed(registry: Registry, point: Any, name: str, version: str) -> N
         registry.add(point.name, point.load(), version=version, origin=origin)
     except PLUGIN_FAILURES as error:
         registry.broken.append(BrokenPlugin(point.name, origin, one_line(error)))
-
-
-def _strategy_options(strategy: Any) -> Iterator[tuple[str, str]]:
-    """Yield the options that are strategies themselves, each with its slot."""
-    for one in dataclasses.fields(strategy) if dataclasses.is_dataclass(strategy) else ():
-        if "slot" in one.metadata:
-            yield one.name, one.metadata["slot"]
-
-
-def _named(value: Any, where: str) -> dict[str, Any]:
-    choice = named_choice(value)
-    if not isinstance(choice.get("name"), str):
-        raise ConfigError(f"'{where}' is {value!r}, but must be a name, or a name with options.")
-    return choice
 
 
 def _on_demand(name: str) -> str:

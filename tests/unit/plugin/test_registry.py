@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
-
 import pytest
 
 import pbkd
-from pbkd.errors import ConfigError, UnknownNameError
+from pbkd.errors import UnknownNameError
 from pbkd.hookspecs import CONTRACT
 from pbkd.plugin.registry import BrokenPlugin, Registry, build_registry
 from pbkd.plugin.slots import SLOTS
@@ -290,26 +287,3 @@ def test_ctrl_c_while_a_plugin_loads_is_not_swallowed(install: Install) -> None:
     install("slow", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         build_registry()
-
-
-@dataclass(frozen=True)
-class Outer:
-    name: ClassVar[str] = "outer"
-    of: Any = field(default=None, metadata={"slot": "scheduler"})
-
-
-def test_an_option_that_is_a_strategy_gets_an_instance(registry: Registry) -> None:
-    registry.strategies["scheduler"]["outer"] = Outer
-    try:
-        assert registry.create("scheduler", {"name": "outer"}).of is None
-        made = registry.create("scheduler", {"name": "outer", "of": "greedy"})
-        assert isinstance(made.of, registry.find("scheduler", "greedy"))
-        nested = {"name": "outer", "of": {"name": "outer", "of": "greedy"}}
-        assert registry.create("scheduler", nested).of == made
-        for wrong in (3, {"of": "greedy"}):
-            with pytest.raises(ConfigError, match="'scheduler.of' is .* but must be a name"):
-                registry.create("scheduler", {"name": "outer", "of": wrong})
-        with pytest.raises(ConfigError, match=r"unknown option 'scheduler\.of\.x'"):
-            registry.create("scheduler", {"name": "outer", "of": {"name": "greedy", "x": 1}})
-    finally:
-        del registry.strategies["scheduler"]["outer"]
