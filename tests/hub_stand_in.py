@@ -62,6 +62,7 @@ class Hub:
         damage: A function on the content of each file that is sent, by the file's name.
         failure: The status of each answer, if not None.
         seconds: How long each answer takes.
+        nonsense: What each answer says, if not None.
     """
 
     models: dict[str, Model] = field(default_factory=lambda: defaultdict(Model))
@@ -70,6 +71,7 @@ class Hub:
     damage: dict[str, Any] = field(default_factory=dict)
     failure: int | None = None
     seconds: float = 0
+    nonsense: bytes | None = None
     address: str = ""
 
 
@@ -94,7 +96,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if self.hub.failure:
                 raise _RefusedError(self.hub.failure, message="out of order")
-            self._route(path, query, body)
+            if self.hub.nonsense is not None:
+                self._send(self.hub.nonsense)
+            else:
+                self._route(path, query, body)
         except _RefusedError as refused:
             headers = {"X-Error-Code": refused.code, "X-Error-Message": refused.message}
             self._send(b"{}", refused.status, {key: text for key, text in headers.items() if text})

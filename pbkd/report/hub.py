@@ -47,6 +47,7 @@ def hub_readme(
     about |= {
         "pipeline_tag": "image-classification",
         "tags": ["pbkd", "image-classification", "knowledge-distillation", "model-compression"],
+        "metrics": ["accuracy"],
         "model-index": [{"name": card["name"], "results": _results(card)}],
     }
     top = yaml.safe_dump(_in_lines(about), sort_keys=False, allow_unicode=True, width=sys.maxsize)

@@ -104,7 +104,7 @@ def _sizes(name: HubName) -> dict[str, int]:
         info = HfApi().model_info(
             name.repository, revision=name.revision, timeout=SECONDS, files_metadata=True
         )
-        return {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        return {str(file.rfilename): int(file.size or 0) for file in info.siblings or ()}
 
 
 def _check_files(name: HubName, sizes: dict[str, int], wanted: list[str]) -> None:

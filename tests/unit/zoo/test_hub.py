@@ -195,6 +195,25 @@ def test_a_student_of_a_zoo_is_pushed_as_it_is(
 
 
 @pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"<html>", b"null", b"[1]", b"[[[" * 9999,
+        b'{"id": "a/b", "sha": "..", "siblings": [{"rfilename": "README.md", "size": "x"}]}',
+        b'[{"id": 5, "cardData": {"model-index": [7], "license": []}, "downloads": "x"}]',
+        b'[{"id": "a/b\\u001b[2J", "cardData": {"license": "\\u001b[2J[bold]"}}]',
+    ],
+)  # fmt: skip
+def test_an_answer_that_no_hub_gives_is_one_sentence(
+    nonsense: bytes, hub: Hub, finished: Path, pbkd: Pbkd
+) -> None:
+    hub.nonsense = nonsense
+    for command in (["list"], ["show", NAME], ["push", finished, NAME]):
+        ended = pbkd("hub", *command)
+        assert mistake(ended) if ended.code else "\x1b" not in ended.out
+    assert refused()
+
+
+@pytest.mark.parametrize(
     "text", ["small", "a/b/c", "a/../b", "/a/b", "a/b--c", "a/b@../c", "a b/c"]
 )
 def test_paths_are_no_names_on_the_hub(text: str) -> None:
