@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,13 +12,18 @@ from pbkd.cli.arguments import Trust, read_options
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from pbkd.models.export import Exported
     from pbkd.plugin.registry import Registry
+    from pbkd.protocols import Exporter
 
 Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="onnx, torch-export, torchscript, safetensors, or pytorch: code; or a plugin's.",
+        help="onnx, onnx-int8, torch-export, torchscript, safetensors, or pytorch: code; or a"
+        " plugin's.",
         show_default="onnx",
     ),
 ]
@@ -65,10 +69,11 @@ def export(
     """Export a student, load the file again and compare outputs.
 
     The exported network takes batches of any size; a JSON file next to it says how pictures are
-    prepared, and has the names of the classes.
+    prepared, and has the names of the classes. A format that changes the outputs, such as
+    onnx-int8, is fitted to images of the run's data, and measured on its test images beside the
+    teacher's and the student's own export; the figures go into the run's result and model card.
     """
-    from pbkd.models.export import create_exporter
-    from pbkd.models.export import export as write
+    from pbkd.models.export import create_exporter, export_name
     from pbkd.models.student_files import RECIPE, read_recipe, student_folder
     from pbkd.models.user_function import import_function
     from pbkd.pipeline.load import code_of_run, load_with_code
@@ -82,13 +87,37 @@ def export(
     teacher = read_recipe(student_folder(folder) / RECIPE).teacher["name"]
     code = code_of_run(folder, trust or ())
     student = load_with_code(folder, code, import_function(make, ()) if make else None)
-    between = "_" if exporter.suffix == ".py" else "-"  # so that the code can be imported
-    name = re.sub(r"\W", between, f"{teacher}-student", flags=re.ASCII)
-    done = write(student, exporter, out or Path(name), with_preparation=with_preparation)
+    out = out or Path(export_name(exporter, teacher))
+    done = _written(folder, student, exporter, out, with_preparation, trust or ())
     typer.echo(f"{done.path}: {done.likeness}")
     typer.echo(f"beside it: {', '.join(file.name for file in done.files if file != done.path)}")
     if done.note:
         typer.echo(done.note)
+
+
+def _written(
+    folder: Path,
+    student: nn.Module,
+    exporter: Exporter,
+    out: Path,
+    with_preparation: bool,
+    trust: Sequence[Path],
+) -> Exported:
+    """Write a student; measure a format that changes the outputs, and record the figures."""
+    from pbkd.models.export import export as write
+    from pbkd.models.export_subject import float_format
+    from pbkd.pipeline.exports import export_beside
+    from pbkd.pipeline.finished_networks import finished_networks
+    from pbkd.report.console.display import open_console, show_exports
+    from pbkd.report.run_files import add_exports
+    from pbkd.runs.folder import is_finished
+
+    if not (float_format(exporter) and is_finished(folder)):
+        return write(student, exporter, out, with_preparation=with_preparation)
+    networks = finished_networks(folder, student, with_preparation=with_preparation, trust=trust)
+    done, exports = export_beside(networks, exporter, out)
+    show_exports(add_exports(folder, exports), open_console())
+    return done
 
 
 def _provided(registry: Registry, plugins: Sequence[str]) -> str | None:

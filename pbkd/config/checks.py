@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import named_choice
-from pbkd.config.schema import CHOICES
+from pbkd.config.schema import CHOICES, LISTS
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -110,20 +110,21 @@ def _check_choices(config: Any) -> None:
     for key in CHOICES:
         with suppress(AttributeError):  # a recipe of training has fewer keys than a run
             choices[key] = attrgetter(key)(config)
-    for key in ("meters", "observers", "candidates"):
+    for key in (*LISTS, "candidates"):
         choices |= {f"{key}.{i}": entry for i, entry in enumerate(getattr(config, key, None) or ())}
     for key, choice in choices.items():
         name = named_choice(choice).get("name")
         if not isinstance(name, str) or not name:
             raise ConfigError(f"'{key}' is {name!r}, but must be a name.")
-    _check_observers(getattr(config, "observers", ()))
+    for key in ("observers", "exports"):
+        _check_different(key, getattr(config, key, ()))
 
 
-def _check_observers(choices: Sequence[Any]) -> None:
-    """Refuse an observer that is named twice with the same options: it would do all twice."""
+def _check_different(key: str, choices: Sequence[Any]) -> None:
+    """Refuse a strategy that is named twice with the same options: it would do all twice."""
     seen: list[Any] = []
     for choice in choices:
         named = named_choice(choice)
         if named in seen:
-            raise ConfigError(f"'observers' has '{named['name']}' twice: name it once.")
+            raise ConfigError(f"'{key}' has '{named['name']}' twice: name it once.")
         seen.append(named)

@@ -172,7 +172,9 @@ def _plugin_layer(
         return {name: spec for spec, by_slot in plugins.items() for name in by_slot.get(slot, ())}
 
     layer: dict[str, Any] = {
-        key: _extended(getattr(config, key), candidates(slot)) for key, slot in LISTS.items()
+        key: _extended(getattr(config, key), candidates(slot))
+        for key, slot in LISTS.items()
+        if key not in LEFT_BY_PLUGINS
     }
     for slot in dict.fromkeys(STRATEGIES.values()):
         keys = [key for key, of in STRATEGIES.items() if of == slot and key not in LEFT_BY_PLUGINS]

@@ -35,10 +35,11 @@ STRATEGIES = {
     "target.engine": "engine",
 }
 """The slot from which each key, dotted in sections, selects a strategy."""
-LISTS = {"meters": "meter", "observers": "observer"}
+LISTS = {"meters": "meter", "observers": "observer", "exports": "exporter"}
 """The slot from which each key selects any number of strategies."""
-LEFT_BY_PLUGINS = ("finetune.loss",)
-"""Keys that `--plugin` does not set: a plugin's loss is for the blockwise phases."""
+LEFT_BY_PLUGINS = ("finetune.loss", "exports")
+"""Keys that `--plugin` does not set: a plugin's loss is for the blockwise phases, its exporter for
+`pbkd export`."""
 CHOICES = ("teacher", *STRATEGIES, "optimiser", "schedule")
 """Keys that hold a choice: a mapping of `name` and the options below that name."""
 AUTO = "auto"
@@ -169,6 +170,9 @@ class RunConfig:
     observers: list[Any] = field(default_factory=list)
     """Observers, which follow the run: names, or mappings of a `name` and options. `--plugin` adds
     those that it registers."""
+    exports: list[Any] = field(default_factory=list)
+    """Formats in which the student is exported at the end and measured: names, or mappings of a
+    `name` and options."""
     candidates: list[Any] | None = None
     """Additional builders, as mappings of a `name` and options. Every block is trained with each of
     them in the same teacher pass, and the target's limits select one per block. null: if the target

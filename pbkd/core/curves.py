@@ -51,7 +51,7 @@ class CurvePoint:
     def score(self) -> float | None:
         """Its accuracy; without labels, a student's agreement with the teacher."""
         network = self.network
-        return network.agreement if network.accuracy is None else network.accuracy
+        return network.score
 
     @property
     def milliseconds(self) -> dict[int, float]:

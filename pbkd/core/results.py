@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlockResult",
+    "ExportResult",
     "Latency",
     "NetworkResult",
     "PhaseResult",
@@ -121,6 +122,11 @@ class NetworkResult:
     interval: Interval | None = None
     network: nn.Module | None = field(default=None, metadata=IN_MEMORY, repr=False, compare=False)
 
+    @property
+    def score(self) -> float | None:
+        """The accuracy, or, without labels, a student's agreement with its teacher."""
+        return self.agreement if self.accuracy is None else self.accuracy
+
 
 @dataclass(frozen=True)
 class PhaseResult:
@@ -142,6 +148,30 @@ class PhaseResult:
     joules: dict[str, float] | None
     joules_reason: str | None
     predicted_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """An exported network, measured in the engine that executes its format.
+
+    Attributes:
+        network: `teacher` or `student`.
+        format: Name of the format.
+        file: Name of the file; None if it was written for the comparison only.
+        bytes: Size of the file.
+        score: Test accuracy as a share from 0 to 1, or, without labels, agreement with the teacher.
+            Of a format that does not change the outputs it is the network's.
+        latencies: Latency of one image and of a batch of the run, on the CPU.
+        threads: CPU threads.
+    """
+
+    network: str
+    format: str
+    file: str | None
+    bytes: int
+    score: float | None
+    latencies: tuple[Latency, ...]
+    threads: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +206,7 @@ class RunResult:
         resumed: How often the run was resumed; its seconds are those since.
         events: Number of events in each file of the run folder's `events`.
         wishes: The target's limits, and whether the student keeps them.
+        exports: The exported student beside the float student's and the teacher's own export.
     """
 
     folder: str
@@ -201,6 +232,7 @@ class RunResult:
     resumed: int = 0
     events: Mapping[str, int] = field(default_factory=dict)
     wishes: tuple[Wish, ...] = ()
+    exports: tuple[ExportResult, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as nested dictionaries that JSON can hold, without the network."""

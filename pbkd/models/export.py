@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import Exporter, ExportImages, ExportSubject
 
 
-__all__ = ["Exported", "create_exporter", "export"]
+__all__ = ["Exported", "create_exporter", "export", "export_name"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,17 @@ class Exported:
     files: tuple[Path, ...]
     note: str | None
     execute: Callable[[Tensor], Tensor] = field(repr=False)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the files, without the description."""
+        return sum(file.stat().st_size for file in self.files[:-1] if file.is_file())
+
+
+def export_name(exporter: Exporter, teacher: str) -> str:
+    """Return the default name of an exported student's file, without suffix."""
+    between = "_" if exporter.suffix == ".py" else "-"  # so that the code can be imported
+    return re.sub(r"\W", between, f"{teacher}-student", flags=re.ASCII)
 
 
 def create_exporter(registry: Registry, kind: str, options: Mapping[str, Any]) -> Exporter:

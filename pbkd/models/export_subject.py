@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import Exporter
 
 
-__all__ = ["export_subject", "float_format"]
+__all__ = ["as_pixels", "export_subject", "float_format"]
 
 
 def float_format(exporter: Exporter) -> str | None:
@@ -58,21 +58,30 @@ def export_subject(
     if images is None:
         raise ExportError(
             f"the format '{exporter.name}' is fitted to images of the run, which are not at hand:"
-            " export from the folder of a run whose data can be loaded."
+            " export from the folder of a run whose data can be loaded, or set the run's exports."
         )
     if with_preparation:
-        images = _as_pixels(images, preparation)
+        images = replace(
+            images,
+            calibration=as_pixels(images.calibration, preparation),
+            validation=as_pixels(images.validation, preparation),
+        )
     return replace(subject, images=images)
 
 
-def _as_pixels(images: ExportImages, preparation: Preparation) -> ExportImages:
-    """Turn normalised images (B, C, H, W) into uint8 pixels (B, H, W, C)."""
-    calibration, validation = (
-        preparation.normalization.pixels(part).permute(0, 2, 3, 1).contiguous()
-        for part in (images.calibration, images.validation)
-        if preparation.normalization
-    )
-    return replace(images, calibration=calibration, validation=validation)
+def as_pixels(images: Tensor, preparation: Preparation) -> Tensor:
+    """Turn normalised images (B, C, H, W) into uint8 pixels (B, H, W, C).
+
+    Raises:
+        ExportError: It is not known how the images were normalised.
+    """
+    normalization = preparation.normalization
+    if normalization is None:
+        raise ExportError(
+            "the preparation cannot be a part of the export: its run got normalised images, and"
+            " it is not known how they were made."
+        )
+    return normalization.pixels(images).permute(0, 2, 3, 1).contiguous()
 
 
 class _FromPixels(nn.Module):

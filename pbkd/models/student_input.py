@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from pbkd.models.student_files import Recipe
 
 
-__all__ = ["attach_input", "class_names_of", "preparation_of"]
+__all__ = ["attach_input", "attach_preparation", "class_names_of", "preparation_of"]
 
 
 def attach_input(student: nn.Module, recipe: Recipe) -> None:
     """Set the attributes `preparation` and `class_names`; copies and pickles keep them."""
     vars(student).update(preparation=recipe.preparation, class_names=recipe.class_names)
+
+
+def attach_preparation(network: nn.Module, preparation: Preparation) -> nn.Module:
+    """Set the attribute `preparation` of another network, such as a teacher; return the network."""
+    vars(network).update(preparation=preparation, class_names=None)
+    return network
 
 
 def preparation_of(student: nn.Module) -> Preparation:

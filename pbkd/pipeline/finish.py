@@ -16,6 +16,7 @@ from pbkd.models.student_files import NETWORK, Recipe, write_student
 from pbkd.models.student_input import attach_input
 from pbkd.pipeline.block_results import block_result
 from pbkd.pipeline.evaluate import evaluate
+from pbkd.pipeline.exports import FinishedNetworks, export_all
 from pbkd.pipeline.fine_tuning import Tuning, fine_tune
 from pbkd.pipeline.refine import best_stage, recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pbkd.config.schema import RunConfig
-    from pbkd.core.results import BlockResult, NetworkResult
+    from pbkd.core.results import BlockResult, ExportResult, NetworkResult
     from pbkd.pipeline.context import RunContext
     from pbkd.pipeline.evaluate import Evaluation
     from pbkd.pipeline.refine import Stage
@@ -52,6 +53,7 @@ class Outcome:
         blocks: The result of each block, in the order of the chain.
         candidates: The results of all candidates, if blocks had several.
         notes: What was decided, a sentence each.
+        exports: The exports that the configuration asks for.
     """
 
     student: nn.Module
@@ -59,6 +61,7 @@ class Outcome:
     blocks: tuple[BlockResult, ...]
     candidates: tuple[BlockResult, ...]
     notes: tuple[str, ...]
+    exports: tuple[ExportResult, ...] = ()
 
 
 @dataclass
@@ -155,14 +158,34 @@ def complete(draft: Draft, figures: tuple[NetworkResult, NetworkResult] | None =
         notes += _write_operations(ctx.folder / "student", student, recipe)
     accepted = tuple(kept.accepted)
     evaluation = evaluate(ctx, student, draft.stages, accepted, config.target, figures)
+    exports, remarks = _exports(ctx, student, evaluation)
     has_candidates = len(ctx.plan.blocks) > len({p.block.name for p in ctx.plan.blocks})
     return Outcome(
         student,
         evaluation,
         _all_blocks(ctx.plan, kept.blocks),
         tuple(kept.blocks.values()) if has_candidates else (),
-        (*kept.notes, *notes),
+        (*kept.notes, *notes, *remarks),
+        exports,
     )
+
+
+def _exports(
+    ctx: RunContext, student: nn.Module, evaluation: Evaluation
+) -> tuple[tuple[ExportResult, ...], list[str]]:
+    """Export the student in the formats of the configuration, if any; return remarks, too."""
+    config = ctx.planned.config
+    if not config.exports:
+        return (), []
+    networks = FinishedNetworks(
+        task=ctx.task,
+        student=student,
+        scores={"teacher": evaluation.teacher.accuracy, "student": evaluation.student.score},
+        seed=config.seed,
+        registry=ctx.registry,
+    )
+    with ctx.clock.phase("export"), ctx.observers.paused():
+        return export_all(networks, config.exports, ctx.folder / "exports")
 
 
 def _settings(ctx: RunContext) -> TrainingSettings:

@@ -87,6 +87,7 @@ def run_result(
         resumed=times_resumed(ctx.folder),
         events=count_events(ctx.folder),
         wishes=evaluation.wishes,
+        exports=outcome.exports,
     )
 
 

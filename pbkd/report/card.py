@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbkd.config.options import choice_text
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_notes, energy_rows
+from pbkd.report.exports import export_caption, export_heads, export_rows
 from pbkd.report.input import input_section
 from pbkd.report.markdown import markdown_code, markdown_table, markdown_text
 from pbkd.report.rivals import RIVAL_HEADS, rival_notes, rival_rows, rival_sentence
@@ -49,6 +50,7 @@ def card(result: RunResult, run: Finished | None = None) -> str:
         markdown_table(("", "teacher", "student", "ratio"), comparison(result)),
         f"## {score_name(result).capitalize()} of the student, on the test split, by stage",
         markdown_table(("stage", score_name(result)), _stages(result)),
+        *_exports(result),
         *_rivals(run),
         "## Blocks",
         markdown_table(
@@ -69,6 +71,17 @@ def card(result: RunResult, run: Finished | None = None) -> str:
         " brackets are 95 % intervals; the interval of a change is for the same images.",
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _exports(result: RunResult) -> list[str]:
+    if not result.exports:
+        return []
+    heads = export_heads(result.exports, score_name(result))
+    return [
+        "## Exported networks",
+        markdown_table(heads, export_rows(result.exports, result.test_images)),
+        markdown_text(export_caption(result.exports)),
+    ]
 
 
 def _rivals(run: Finished | None) -> list[str]:

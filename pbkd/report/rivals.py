@@ -36,7 +36,7 @@ def rival_sentence(run: Finished) -> str | None:
 def rival_rows(run: Finished) -> list[tuple[str, ...]]:
     """Return rows for `RIVAL_HEADS`: the student, then each baseline."""
     student, images = run.result.student, run.result.test_images
-    score = student.agreement if student.accuracy is None else student.accuracy
+    score = student.score
     first = (
         "student (pbkd)",
         score_text(score, images),

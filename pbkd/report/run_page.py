@@ -20,6 +20,8 @@ from pbkd.report.chain_diagram import chain_picture, details
 from pbkd.report.charts import bar, curves, pair
 from pbkd.report.disagreements import changed_predictions
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_notes, energy_rows
+from pbkd.report.export_plots import export_plots
+from pbkd.report.exports import export_caption, export_heads, export_rows
 from pbkd.report.html import Section, page
 from pbkd.report.markup import Markup, element, join, table
 from pbkd.report.rivals import RIVAL_HEADS, rival_notes, rival_rows, rival_sentence
@@ -52,6 +54,7 @@ def run_page(data: ReportData, added: Sequence[Section] = ()) -> str:
     sections = [
         Section("networks", "Teacher and student", _networks(result)),
         Section("stages", "Accuracy by stage", _stages(data)),
+        *_exports(result),
         *_rivals(run),
         *added,
         Section("chain", "Blocks", _chain(data)),
@@ -122,6 +125,18 @@ def _stages(data: ReportData) -> Markup:
         element("p", "In brackets: 95 % intervals.", class_="why") if tested else Markup(),
         _fine_tuning(data.events, score),
     )
+
+
+def _exports(result: RunResult) -> list[Section]:
+    if not result.exports:
+        return []
+    score = score_name(result)
+    content = join(
+        table(export_heads(result.exports, score), export_rows(result.exports, result.test_images)),
+        element("p", export_caption(result.exports), class_="why"),
+        export_plots(result.exports, score),
+    )
+    return [Section("exports", "Exported networks", content)]
 
 
 def _rivals(run: Finished) -> list[Section]:

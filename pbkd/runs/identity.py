@@ -29,7 +29,7 @@ _FILE = "identity.json"
 # These settings do not affect the result. Teacher and data are compared by content: their files
 # may have moved.
 _FREE = (
-    "teacher", "partitioner", "scheduler", "launcher", "meters", "observers", "plugins",
+    "teacher", "partitioner", "scheduler", "launcher", "meters", "observers", "exports", "plugins",
     "cache_gigabytes", "workers", "threads", "device", "allow_chance", "out",
 )  # fmt: skip
 _FREE_DATA = ("path", "download")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -28,6 +29,7 @@ PBKD_CONTRACT = 2
 _AT_ONCE = 64
 _RANKED = 128
 """Calibration images by which layers are ranked."""
+_ONE_SIDED = 1.645
 _LAYERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 
@@ -36,8 +38,8 @@ class OnnxInt8Exporter:
     """Write ONNX with 8-bit weights (per output channel) and activations (per tensor).
 
     The ranges of activations are their least and largest values on the run's training images.
-    Layers stay in float, the most sensitive first, until the accuracy on the validation images is
-    at most `max_drop` points below the float network's.
+    Layers stay in float, the most sensitive first, while the accuracy on the validation images is
+    more than `max_drop` points below the float network's, and not by chance.
 
     Args:
         max_drop: Points of validation accuracy that the integers may cost.
@@ -163,36 +165,53 @@ class _Batches:
 
 @dataclass(frozen=True)
 class _Found:
-    """A quantised model, the nodes that stay in float, and its correct validation images."""
+    """A quantised model.
+
+    Attributes:
+        model: The model.
+        kept: The nodes that stay in float.
+        correct: Whether each validation image is classified correctly, (images,).
+    """
 
     model: Any
     kept: list[str]
-    correct: int
+    correct: Tensor
 
 
 def _accurate(quantiser: _Quantiser, images: ExportImages, max_drop: float) -> tuple[_Found, str]:
     """Quantise all layers but those that the accuracy needs; say what it is."""
 
-    def correct(model: Any) -> int:
-        classes = quantiser.logits(model, images.validation).argmax(1)
-        return int((classes == images.classes).sum())
+    def correct(model: Any) -> Tensor:
+        return quantiser.logits(model, images.validation).argmax(1) == images.classes
 
     def found(kept: list[str]) -> _Found:
         model = quantiser.quantised(kept)
         return _Found(model, kept, correct(model))
 
-    count = len(images.classes)
     before = correct(quantiser.plain)
-    least = before - max_drop / 100 * count
     best = found([])
-    if best.correct < least:
+    if _loses(before, best.correct, max_drop):
         ranked = _ranked(quantiser, images.calibration[:_RANKED])
         for size in _sizes(len(ranked)):
-            best = max(best, found(ranked[:size]), key=lambda one: one.correct)
-            if best.correct >= least:
+            best = max(best, found(ranked[:size]), key=lambda one: int(one.correct.sum()))
+            if not _loses(before, best.correct, max_drop):
                 break
-    shares = f"{100 * before / count:.2f} % in float and {100 * best.correct / count:.2f} %"
-    return best, f"of {count:,} validation images, {shares} as written are classified correctly"
+    shares = [f"{100 * float(part.double().mean()):.2f} %" for part in (before, best.correct)]
+    return best, (
+        f"of {len(before):,} validation images, {shares[0]} in float and {shares[1]} as written are"
+        " classified correctly"
+    )
+
+
+def _loses(before: Tensor, after: Tensor, max_drop: float) -> bool:
+    """Whether more than `max_drop` points are lost, and not by chance alone.
+
+    The test is McNemar's, one-sided at 95 %: of the images that one network alone classifies
+    correctly, each would be either's with the same probability.
+    """
+    lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
+    by_chance = _ONE_SIDED * math.sqrt(lost + gained)
+    return lost - gained > max(max_drop / 100 * len(before), by_chance)
 
 
 def _sizes(layers: int) -> list[int]:

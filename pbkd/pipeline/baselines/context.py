@@ -161,7 +161,7 @@ def _check_macs(run: OpenedRun, counted: int) -> None:
 def _score_note(finished: Finished, score: float) -> tuple[str, ...]:
     """Remark on a student that scores otherwise here than in its run."""
     student = finished.result.student
-    recorded = student.agreement if student.accuracy is None else student.accuracy
+    recorded = student.score
     if recorded is None or abs(score - recorded) < _SAME:
         return ()
     return (

@@ -19,6 +19,7 @@ from pbkd.report.card import (
 )
 from pbkd.report.curve_table import curve_notes, curve_table
 from pbkd.report.energy import ENERGY_HEADS, energy_caption, energy_rows
+from pbkd.report.exports import export_caption, export_heads, export_rows
 from pbkd.report.scores import score_text
 from pbkd.report.verdict import verdict
 
@@ -39,6 +40,7 @@ __all__ = [
     "print_table",
     "print_wide",
     "show_curve",
+    "show_exports",
     "show_plan",
     "show_result",
 ]
@@ -74,10 +76,20 @@ def show_result(result: RunResult, console: Console) -> None:
     if energy := energy_rows(result.energy):
         print_table(console, ENERGY_HEADS, energy, left={0, 1})
         console.print(energy_caption(result.energy))
+    show_exports(result, console)
     for note in all_notes(result):
         console.print(note)
     console.print(verdict(result))
     console.print(f"everything is in {result.folder}; README.md there is the model card")
+
+
+def show_exports(result: RunResult, console: Console) -> None:
+    """Print the exports of a run, if there are any."""
+    if result.exports:
+        heads = export_heads(result.exports, score_name(result))
+        rows = export_rows(result.exports, result.test_images)
+        print_table(console, heads, rows, left={0, 1})
+        console.print(export_caption(result.exports))
 
 
 def show_curve(curve: CurveResult, console: Console) -> None:
