@@ -54,10 +54,23 @@ def use_integers(program: Any) -> None:
         if rounding.x.const_value is not None:
             _quantise_weight(model.graph, rounding, steps)
     program.optimize()
-    for node in list(program.model.graph):
-        node.metadata_props.clear()  # where in the code it comes from, longer than small weights
-        if node.op_type == "DequantizeLinear" and model.opset_imports[""] >= _OPSET_OF_INT4:
-            _use_int4(program.model.graph, node)
+    if model.opset_imports[""] >= _OPSET_OF_INT4:
+        for node in list(program.model.graph):
+            if node.op_type == "DequantizeLinear":
+                _use_int4(program.model.graph, node)
+    _remove_remarks(program.model.graph)
+
+
+def _remove_remarks(graph: Any) -> None:
+    """Remove what no runtime reads, and would be a third of the file of a small network."""
+    graph.metadata_props.clear()
+    for node in graph:
+        node.metadata_props.clear()
+        node.name = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+            if not value.is_graph_output():
+                value.type, value.shape = None, None
 
 
 def _should_fold(node: Any) -> bool | None:

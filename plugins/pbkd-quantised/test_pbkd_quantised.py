@@ -127,11 +127,11 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], reason: str) 
 
 def _onnx(network: nn.Module, path: Path) -> Any:
     onnx = pytest.importorskip("onnx", reason="needs pip install 'pbkd[export]'")
-    from pbkd_onnx import _write
+    from pbkd_onnx import write_onnx
 
     with torch.no_grad():
         batch = ({0: torch.export.Dim("batch")},)
-        _write(network, images(2), path, input_names=["images"], dynamic_shapes=batch)
+        write_onnx(network, images(2), path, input_names=["images"], dynamic_shapes=batch)
     return onnx.load(path)
 
 
