@@ -132,7 +132,9 @@ def _exports(result: RunResult) -> list[Section]:
         return []
     score = score_name(result)
     content = join(
-        table(export_heads(result.exports, score), export_rows(result.exports, result.test_images)),
+        table(
+            export_heads(result.exports, score), [*export_rows(result.exports, result.test_images)]
+        ),
         element("p", export_caption(result.exports), class_="why"),
         export_plots(result.exports, score),
     )
