@@ -31,7 +31,22 @@ def result(digits: DistillationTask, tmp_path_factory: pytest.TempPathFactory) -
         keep=["stem*", "head*", "conv1*", "conv2*", "conv3_1"],
         distill={"epochs": 1, "student_fed_epochs": 0},
         finetune={"epochs": 0},
+        exports=["torchscript"],
     )
+
+
+def test_the_run_ends_with_the_exports_that_it_was_asked_for(result: Compressed) -> None:
+    assert [(one.network, one.file is None) for one in result.exports] == [
+        ("teacher", True),
+        ("student", False),
+    ]
+    student = result.student.network
+    assert student is not None
+    loaded = torch.jit.load(Path(result.folder, "exports", str(result.exports[1].file)))  # type: ignore[no-untyped-call]
+    images = torch.randn(3, 1, 8, 8)
+    torch.testing.assert_close(loaded(images), student(images), rtol=0, atol=1e-4)
+    assert result.exports[1].score == result.student.accuracy
+    assert "export" in [phase.name for phase in result.phases]
 
 
 def test_the_result_knows_how_to_prepare_images_and_exports(
