@@ -97,7 +97,9 @@ def _quantised(subject: ExportSubject) -> ExportedProgram:
     )
 
     shapes = ({0: torch.export.Dim("batch")},)
-    program = torch.export.export(subject.network, (subject.example,), dynamic_shapes=shapes)
+    # Inductor's integer convolutions return channels-last tensors, and expect no others to follow.
+    network = subject.network.to(memory_format=torch.channels_last)
+    program = torch.export.export(network, (subject.example,), dynamic_shapes=shapes)
     quantiser = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
     prepared = prepare_pt2e(program.module(), quantiser)
     if subject.images is None:
@@ -130,7 +132,7 @@ def _loaded(path: Path) -> nn.Module:
 
 
 def _compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return a function of a batch that compiles at its first call, and for other sizes.
+    """Return a function of a batch that compiles for each size of the batch, at its first call.
 
     Raises:
         ExportError: There is no C++ compiler.
@@ -143,7 +145,8 @@ def _compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
         get_cpp_compiler()
     except InvalidCxxCompiler as error:
         raise ExportError("Inductor needs a C++ compiler, such as g++: install one.") from error
-    compiled: Callable[[Tensor], Tensor] = torch.compile(network)
+    # For batches of any size, its integer convolutions get strides that they do not expect.
+    compiled: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
     known = set()
 
     def run(batch: Tensor) -> Tensor:
