@@ -122,8 +122,10 @@ def _read(path: Path, most: int) -> Callable[[Tensor], Tensor]:
     method = Runtime.get().load_program(path).load_method("forward")
 
     def run(batch: Tensor) -> Tensor:
-        parts = (batch[first : first + most] for first in range(0, len(batch), most))
-        return torch.cat([method.execute([part.contiguous()])[0].clone() for part in parts])
+        # A clone, since ExecuTorch reads the strides of axes of one element, too.
+        images = batch.clone(memory_format=torch.contiguous_format)
+        parts = (images[first : first + most] for first in range(0, len(images), most))
+        return torch.cat([method.execute([part])[0].clone() for part in parts])
 
     return run
 

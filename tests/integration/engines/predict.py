@@ -85,7 +85,12 @@ def in_executorch(path: Path) -> Any:
     from executorch.runtime import Runtime
 
     method = Runtime.get().load_program(path).load_method("forward")
-    return lambda images: method.execute([torch.from_numpy(images)])[0].numpy()
+
+    def run(images: Any) -> Any:
+        batch = torch.from_numpy(images).clone(memory_format=torch.contiguous_format)
+        return method.execute([batch])[0].numpy().copy()
+
+    return run
 
 
 def predict(run: Any, images: Any, about: Any) -> Any:
