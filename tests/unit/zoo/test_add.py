@@ -191,8 +191,9 @@ def test_a_licence_that_nobody_knows_is_left_out(
     folder = add_student(registry, copied, zoo)
     assert "licence" not in card_of(folder)
     assert hub_data(folder).license is None
-    folder = add_student(registry, copied, zoo, name="mine", licence="MIT")
-    assert card_of(folder)["licence"] == "MIT"
+    folder = add_student(registry, copied, zoo, name="mine", licence="My Terms")
+    assert card_of(folder)["licence"] == "My Terms"
+    assert (hub_data(folder).license, hub_data(folder).license_name) == ("other", "my-terms")
 
 
 @pytest.mark.parametrize(
