@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from zipfile import ZipFile, is_zipfile
 
 import torch
 
 from pbkd.data.normalization import Normalization
 from pbkd.data.preparation import Preparation
+from pbkd.errors import ExportError
 from pbkd.models.export import export
 from pbkd.protocols import ExportImages
 from pbkd.testing.tiny import tiny_teacher
@@ -24,6 +26,9 @@ __all__ = ["check_exporter"]
 
 def check_exporter(exporter: Exporter, network: nn.Module | None = None) -> None:
     """Check that an exporter writes a network, and that the file gives the same outputs.
+
+    The files may not name the folders of torch or pbkd on this machine, as stack traces do: they
+    are published.
 
     If the exporter has a `float_format`, it gets 64 random images, and the classes that the file
     gives them are compared.
@@ -44,7 +49,25 @@ def check_exporter(exporter: Exporter, network: nn.Module | None = None) -> None
     with TemporaryDirectory() as folder:
         for with_preparation in ways:
             path = Path(folder, "student")
-            export(student, exporter, path, with_preparation=with_preparation, images=_images())
+            done = export(
+                student, exporter, path, with_preparation=with_preparation, images=_images()
+            )
+            for file in done.files:
+                _check_paths(exporter, file)
+
+
+def _check_paths(exporter: Exporter, file: Path) -> None:
+    """Raise `ExportError` if a file, or a part of a zip archive, names a folder of this machine."""
+    parts = [file.read_bytes()]
+    if is_zipfile(file):
+        with ZipFile(file) as archive:
+            parts += map(archive.read, archive.namelist())
+    for folder in (str(Path(torch.__file__).parent), str(Path(__file__).parents[1])):
+        if any(folder.encode() in part for part in parts):
+            raise ExportError(
+                f"the exporter '{exporter.name}' writes '{folder}', a folder of this machine, into"
+                f" '{file.name}': leave out where in the code operations come from."
+            )
 
 
 _NORMALIZATION = Normalization((0.5, 0.4, 0.3), (0.2, 0.2, 0.2))

@@ -161,6 +161,8 @@ def write_onnx(network: nn.Module, example: Tensor, path: Path, **options: Any) 
     assert program is not None
     if rounded:
         use_integers(program)
+    for node in program.model.graph:  # they name files of this machine, longer than small weights
+        node.metadata_props.clear()
     program.save(path, external_data=False)
 
 

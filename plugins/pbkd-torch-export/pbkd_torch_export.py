@@ -31,6 +31,8 @@ class TorchExporter:
         """Write the network with a batch of any size; return the file."""
         shapes = ({0: torch.export.Dim("batch")},)
         program = torch.export.export(subject.network, (subject.example,), dynamic_shapes=shapes)
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # it names files of this machine
         torch.export.save(program, path)
         return [path], None
 
