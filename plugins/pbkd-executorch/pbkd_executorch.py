@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
     from torch.export import ExportedProgram
 
     from pbkd.protocols import Exporter, ExportSubject
@@ -88,18 +88,18 @@ def _write(subject: ExportSubject, path: Path, most: int, *, int8: bool) -> tupl
     # XNNPACK's passes take kernels only in the order of their axes.
     network = subject.network.to(memory_format=torch.contiguous_format)
     shapes = ({0: torch.export.Dim("batch", max=most)},)
-    program = torch.export.export(network, (subject.example,), dynamic_shapes=shapes)
+    # ExecuTorch 1.5 with torch 2.14 does not see the maximum: it reserves memory for the example.
+    example = (subject.example[torch.arange(most) % len(subject.example)],)
+    program = torch.export.export(network, example, dynamic_shapes=shapes)
     if int8:
-        program = _quantised(program, subject, shapes)
+        program = torch.export.export(_quantised(program, subject), example, dynamic_shapes=shapes)
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     with path.open("wb") as file:
         lowered.to_executorch().write_to_file(file)
     return [path], f"It takes batches of up to {most} images: `--option most=N` changes that."
 
 
-def _quantised(
-    program: ExportedProgram, subject: ExportSubject, shapes: tuple[dict[int, torch.export.Dim]]
-) -> ExportedProgram:
+def _quantised(program: ExportedProgram, subject: ExportSubject) -> nn.Module:
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
@@ -113,7 +113,8 @@ def _quantised(
     images = subject.images.calibration
     for first in range(0, len(images), _AT_ONCE):
         prepared(images[first : first + _AT_ONCE])
-    return torch.export.export(convert_pt2e(prepared), (subject.example,), dynamic_shapes=shapes)
+    network: nn.Module = convert_pt2e(prepared)
+    return network
 
 
 def _read(path: Path, most: int) -> Callable[[Tensor], Tensor]:
