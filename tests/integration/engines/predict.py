@@ -47,6 +47,7 @@ def in_onnxruntime(path: Path) -> Any:
 
 
 def in_openvino(path: Path) -> Any:
+    sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment] # its import reports home
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
