@@ -240,12 +240,21 @@ def _layers(model: Any) -> dict[str, str]:
 
 
 def _compact(model: Any) -> Any:
-    """Shorten the names of inner tensors, and store equal tensors once; layers keep their names."""
+    """Shorten the names of inner tensors, not of layers; store equal tensors once, zero not at all.
+
+    The weights and biases of convolutions are symmetric, so that their zero points are zero.
+    """
     graph = model.graph
+    made = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    for node in graph.node:
+        for name in node.input[1:] if node.op_type.startswith("Conv") else ():
+            if name in made:
+                del made[name].input[2:]
+    used = {name for node in graph.node for name in node.input}
     names = {value.name: value.name for value in (*graph.input, *graph.output)} | {"": ""}
     fresh = (f"t{number}" for number in count())
     stored: dict[bytes, str] = {}
-    tensors = [*graph.initializer]
+    tensors = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:], graph.value_info[:]
     for tensor in tensors:
         name, tensor.name = tensor.name, ""
