@@ -14,6 +14,7 @@ from pbkd.models.student_input import class_names_of, preparation_of
 from pbkd.protocols import ExportImages, ExportSubject
 
 if TYPE_CHECKING:
+    from pbkd.data.normalization import Normalization
     from pbkd.data.preparation import Preparation
     from pbkd.protocols import Exporter
 
@@ -75,13 +76,16 @@ def as_pixels(images: Tensor, preparation: Preparation) -> Tensor:
     Raises:
         ExportError: It is not known how the images were normalised.
     """
-    normalization = preparation.normalization
-    if normalization is None:
+    return _normalization(preparation).pixels(images).permute(0, 2, 3, 1).contiguous()
+
+
+def _normalization(preparation: Preparation) -> Normalization:
+    if preparation.normalization is None:
         raise ExportError(
             "the preparation cannot be a part of the export: its run got normalised images, and"
             " it is not known how they were made."
         )
-    return normalization.pixels(images).permute(0, 2, 3, 1).contiguous()
+    return preparation.normalization
 
 
 class _FromPixels(nn.Module):
@@ -92,14 +96,10 @@ class _FromPixels(nn.Module):
 
     def __init__(self, network: nn.Module, preparation: Preparation) -> None:
         super().__init__()
-        if preparation.normalization is None:
-            raise ExportError(
-                "the preparation cannot be a part of the export: its run got normalised images, and"
-                " it is not known how they were made."
-            )
+        normalization = _normalization(preparation)
         self.network = network
         for name in ("mean", "std"):
-            values = torch.tensor(getattr(preparation.normalization, name), dtype=torch.float32)
+            values = torch.tensor(getattr(normalization, name), dtype=torch.float32)
             self.register_buffer(name, values.view(-1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
