@@ -34,6 +34,7 @@ class ExecuTorchExporter:
 
     name: ClassVar[str] = "executorch"
     suffix: ClassVar[str] = ".pte"
+    _int8: ClassVar[bool] = False
     most: int = 64
 
     def write(self, subject: ExportSubject, path: Path) -> tuple[list[Path], str]:
@@ -43,7 +44,7 @@ class ExecuTorchExporter:
             ExportError: The package executorch is missing.
         """
         try:
-            return _write(subject, path, self.most, int8=False)
+            return _write(subject, path, self.most, int8=self._int8)
         except ImportError as error:
             raise _missing(self.name, error) from error
 
@@ -53,7 +54,7 @@ class ExecuTorchExporter:
 
 
 @dataclass(frozen=True)
-class ExecuTorchInt8Exporter:
+class ExecuTorchInt8Exporter(ExecuTorchExporter):
     """Quantise with PT2E, static and per channel, for XNNPACK in ExecuTorch.
 
     Args:
@@ -63,22 +64,7 @@ class ExecuTorchInt8Exporter:
     name: ClassVar[str] = "executorch-int8"
     suffix: ClassVar[str] = ".int8.pte"
     float_format: ClassVar[str] = "executorch"
-    most: int = 64
-
-    def write(self, subject: ExportSubject, path: Path) -> tuple[list[Path], str]:
-        """Quantise the network, and write it with a batch of up to `most` images.
-
-        Raises:
-            ExportError: The package executorch is missing.
-        """
-        try:
-            return _write(subject, path, self.most, int8=True)
-        except ImportError as error:
-            raise _missing(self.name, error) from error
-
-    def read(self, path: Path, subject: ExportSubject) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
-        """Load the program in ExecuTorch's runtime."""
-        return _read(path, self.most)
+    _int8: ClassVar[bool] = True
 
 
 def _write(subject: ExportSubject, path: Path, most: int, *, int8: bool) -> tuple[list[Path], str]:
