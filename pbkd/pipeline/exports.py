@@ -115,13 +115,14 @@ def export_beside(
     teacher = attach_preparation(copy.deepcopy(task.teacher.network), task.preparation)
     plain = float_format(exporter)
     reference = create_exporter(networks.registry, plain, {}) if plain else exporter
-    images = draw_export_images(task.data, task.teacher.normalization, networks.seed)
     write = partial(export, with_preparation=networks.with_preparation)
     with TemporaryDirectory() as folder:
         exports = {("teacher", reference.name): write(teacher, reference, Path(folder, "teacher"))}
         if plain:
             beside = write(networks.student, reference, Path(folder, "student"))
             exports["student", reference.name] = beside
+        normalization = task.teacher.normalization
+        images = draw_export_images(task.data, normalization, networks.seed) if plain else None
         done = write(networks.student, exporter, out, images=images)
         exports["student", exporter.name] = done
         return done, _measured(networks, exports, done)
