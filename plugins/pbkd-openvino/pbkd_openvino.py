@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -42,7 +43,7 @@ class OpenVinoExporter:
         """
         shapes = ({0: torch.export.Dim("batch")},)
         try:
-            with _openvino() as openvino, TemporaryDirectory() as folder:
+            with TemporaryDirectory() as folder:
                 onnx = Path(folder, "network.onnx")
                 write_onnx(
                     subject.network,
@@ -51,8 +52,9 @@ class OpenVinoExporter:
                     input_names=[subject.input_name],
                     dynamic_shapes=shapes,
                 )
-                model = openvino.Core().read_model(onnx)
-                openvino.save_model(model, path, compress_to_fp16=False)
+                with _openvino() as openvino:
+                    model = _core(openvino).read_model(onnx)
+                    openvino.save_model(model, path, compress_to_fp16=False)
         except ImportError as error:
             raise ExportError(f"'openvino' {_missing(error)}") from error
         return [path, path.with_suffix(".bin")], None
@@ -119,7 +121,7 @@ def _open(path: Path, threads: int) -> Callable[[Tensor], Tensor]:
         "INFERENCE_PRECISION_HINT": "f32",
     }
     with _openvino() as openvino:
-        compiled = openvino.Core().compile_model(path, "CPU", settings)
+        compiled = _core(openvino).compile_model(path, "CPU", settings)
     request = compiled.create_infer_request()
 
     def run(batch: Tensor) -> Tensor:
@@ -127,6 +129,12 @@ def _open(path: Path, threads: int) -> Callable[[Tensor], Tensor]:
         return torch.from_numpy(logits.copy())
 
     return run
+
+
+@cache
+def _core(openvino: Any) -> Any:
+    """Return this process's only `Core`: after a second one, a process may crash."""
+    return openvino.Core()
 
 
 @contextmanager

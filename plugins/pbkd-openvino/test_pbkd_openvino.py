@@ -3,7 +3,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
+from unittest.mock import Mock
 
+import pbkd_openvino
 import pytest
 from pbkd_openvino import OpenVino, OpenVinoExporter, register_engines, register_exporters
 
@@ -21,10 +23,16 @@ def _skip_without_openvino() -> None:
 
 
 @pytest.mark.slow
-def test_exporter_and_engine_keep_their_contracts() -> None:
+def test_exporter_and_engine_keep_their_contracts_with_one_core(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     _skip_without_openvino()
+    with pbkd_openvino._openvino() as openvino:
+        core = Mock(wraps=openvino.Core)
+        monkeypatch.setattr(openvino, "Core", core)
     check_exporter(OpenVinoExporter())
     check_engine(OpenVino())
+    assert core.call_count <= 1  # a second one may end this process
 
 
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
