@@ -4,6 +4,8 @@ The digests were taken on the commit before the move (bcbbc0c), by torch's AVX2 
 process of its own pins before it imports torch. Other releases of torch, and processors with other
 caches, may round in another way: a probe in plain torch, convolutions of the same shapes trained
 for some steps, has a digest as well, and only where that is the recorded one are the runs compared.
+MKL, which decomposes the kernels, rounds otherwise on processors of another maker: there are two
+records, of Intel's processors and of AMD's (e12d571, which gives the first on Intel's).
 """
 
 from __future__ import annotations
@@ -120,10 +122,10 @@ def digests(folder: Path, names: Collection[str], overrides: list[str]) -> dict[
 
 def check(found: dict[str, str], length: str) -> None:
     """Compare with what was recorded, unless torch's kernels themselves round in another way."""
-    recorded = RECORDED[length]
-    if found["probe"] != recorded["probe"]:
+    records = [record for record in RECORDED[length] if record["probe"] == found["probe"]]
+    if not records:
         pytest.skip("torch's own convolutions give other bits here than where this was recorded")
-    assert found == {name: recorded[name] for name in found}
+    assert found in [{name: record[name] for name in found} for record in records]
 
 
 def test_a_short_run_gives_the_recorded_weights(tmp_path: Path) -> None:
@@ -162,5 +164,5 @@ def accuracies_of_the_readme() -> list[float]:
 
 @pytest.mark.parametrize("length", ["short", "long"])
 def test_every_schedule_was_recorded_with_the_same_weights(length: str) -> None:
-    found = RECORDED[length]
-    assert found["quickstart"] == found["pipeline"] == found["lpt-scheduler"]
+    for found in RECORDED[length]:
+        assert found["quickstart"] == found["pipeline"] == found["lpt-scheduler"]
