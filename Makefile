@@ -54,9 +54,10 @@ test: $(DEV_FULL)
 	$(BIN)/pytest $(ARGS)
 endif
 
-# More processes than cores by far: clusters and killed runs mostly wait.
+# More processes than cores by far: clusters and killed runs mostly wait. When one of them dies, the
+# run fails at once: pytest-xdist 3.8 would wait forever for the process in its place.
 slow: $(DEV_FULL) $(HUGGINGFACE) ## run the long tests: clusters, all plugins' copies, the wheel, long examples
-	$(BIN)/pytest --numprocesses=6 --dist=loadgroup --durations=20 -m slow $(or $(ARGS),$(SLOW))
+	$(BIN)/pytest --numprocesses=6 --dist=loadgroup --max-worker-restart=0 --durations=20 -m slow $(or $(ARGS),$(SLOW))
 
 docs: $(DEV_FULL) ## build the documentation's site in build/site
 	$(BIN)/mkdocs build
