@@ -68,8 +68,9 @@ def ask_builders(
         ConfigError: If an option is invalid.
     """
     is_auto = choice["name"] == AUTO
-    first = _automatic(registry) if is_auto else [_asked(registry, choice)]
-    if candidates is None and is_limited and list(choice) == ["name"]:
+    is_open = candidates is None and is_limited and list(choice) == ["name"]
+    first = _automatic(registry, is_open=is_open) if is_auto else [_asked(registry, choice)]
+    if is_open:
         every = [
             [one]
             for asked in first
@@ -80,24 +81,34 @@ def ask_builders(
     return AskedBuilders([first, *named])
 
 
-def automatic_builders(registry: Registry) -> list[str]:
+def automatic_builders(registry: Registry, *, is_open: bool = False) -> list[str]:
     """List the builders of `builder=auto`, in the order in which they are asked.
 
     These are all that offer `sizes`: `low-rank` first, then the others in the order of their
     registration, those with `fallback = True` last.
+
+    Args:
+        registry: The plugins.
+        is_open: Whether a choice among all candidates follows; else those with
+            `within_limits = True` are left out.
     """
     builders = registry.strategies["builder"]
-    offering = [name for name, builder in builders.items() if getattr(builder, "sizes", ())]
+    offering = [
+        name
+        for name, builder in builders.items()
+        if getattr(builder, "sizes", ())
+        and (is_open or not getattr(builder, "within_limits", False))
+    ]
     return sorted(
         offering,
         key=lambda name: (name != DEFAULT_BUILDER, getattr(builders[name], "fallback", False)),
     )
 
 
-def _automatic(registry: Registry) -> list[AskedBuilder]:
+def _automatic(registry: Registry, *, is_open: bool) -> list[AskedBuilder]:
     """Create the builders of `auto`; note those that have no defaults for all their options."""
     asked = []
-    for name in automatic_builders(registry):
+    for name in automatic_builders(registry, is_open=is_open):
         try:
             asked.append(_asked(registry, {"name": name}))
         except ConfigError as error:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pbkd.protocols import Partitioner
 
 
-__all__ = ["cut", "pick_and_cut", "pick_partitioner"]
+__all__ = ["cut", "in_stages", "pick_and_cut", "pick_partitioner"]
+
+_LONG = 2  # segments of a stage
 
 
 def pick_partitioner(
@@ -98,6 +100,34 @@ def pick_and_cut(
             raise
     other: Partitioner = registry.create("partitioner", {**choice, "name": general[0]})
     return other, cut(other, network, images)
+
+
+def in_stages(
+    registry: Registry, choice: Mapping[str, Any], network: nn.Module
+) -> Mapping[str, Any]:
+    """Choose to cut a network into its stages if these are long, and nothing else is chosen.
+
+    Args:
+        registry: Where partitioners are registered.
+        choice: The configuration's `partitioner`.
+        network: The teacher's network.
+
+    Returns:
+        `choice`, with the options by which segments are stages if they are long.
+
+    Raises:
+        ChainError: If no partitioner accepts the network.
+        PluginError: If a partitioner raises.
+    """
+    if choice != {"name": "auto"}:
+        return choice
+    partitioner = pick_partitioner(registry, choice, network)
+    options = getattr(partitioner, "stages", None)
+    if not options:
+        return choice
+    coarse: Partitioner = registry.create("partitioner", {"name": partitioner.name, **options})
+    segments, stages = (len(each.partition(network)) for each in (partitioner, coarse))
+    return {**choice, **options} if segments > _LONG * stages else choice
 
 
 def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequential:

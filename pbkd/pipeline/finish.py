@@ -201,7 +201,7 @@ def _recipe(config: RunConfig, task: DistillationTask, kept: Selection) -> Recip
             **{key: value for key, value in config.teacher.items() if key != "weights"},
             **logits_options(task.teacher.network),
         },
-        partitioner={**config.partitioner, "name": task.partitioner},
+        partitioner=dict(task.partitioner),
         replaced={candidate_of(name)[0]: dict(kept.blocks[name].builder) for name in kept.accepted},
         preparation=task.preparation,
         class_names=task.data.class_names,

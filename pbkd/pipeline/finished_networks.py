@@ -49,7 +49,7 @@ def finished_networks(
             " the student in this format: by pbkd.compress(..., exports=[...])."
         )
     task = build_task(settings, registry, "cpu")
-    check_inputs(folder, settings, task)
+    check_inputs(folder, task)
     return FinishedNetworks(
         task=task,
         student=student,

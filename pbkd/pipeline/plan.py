@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.load import to_yaml
+from pbkd.config.schema import AUTO
 from pbkd.core.blocks import sum_costs
 from pbkd.core.devices import pick_device
 from pbkd.data.batching import steps_per_epoch
@@ -144,7 +145,9 @@ def plan_run(
     strategies = _strategies(config, registry)
     tools = _tools(config, registry)
     groups = _worker_groups(config, strategies.launcher)
-    task = build_task(config, registry, _host_device(groups[0][0], config.device), inputs)
+    device = _host_device(groups[0][0], config.device)
+    is_open = strategies.builders.is_open and config.builder["name"] == AUTO
+    task = build_task(config, registry, device, inputs, by_stages=is_open)
     guessed = _proposals(config, registry, strategies, task, tools, recorded or {})
     proposals, replacements = guessed.proposals, replacements_of(guessed.proposals)
     first = replace(config, target=next(iter(point_targets(config.target).values())))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["epochs_of_steps", "resolve"]
 
+_MOST = 2  # times the usual epochs, until a student loses as little as it may
+
 
 def resolve(
     config: RunConfig, task: DistillationTask, proposals: Mapping[str, Proposal], workers: int
@@ -34,9 +36,9 @@ def resolve(
 
     Returns:
         The configuration with `workers` as a number, the preprocessing of the teacher in `data`,
-        and a number of epochs for every phase. It is not changed afterwards. For a curve, the
-        epochs of fine-tuning stay open, since each point has its own, and the teacher-fed phase has
-        as many as its smallest student needs.
+        the partitioner that cut it, and a number of epochs for every phase. It is not changed
+        afterwards. For a curve, the epochs of fine-tuning stay open, since each point has its own,
+        and the teacher-fed phase has as many as its smallest student needs.
     """
     distill, finetune, train = config.distill, config.finetune, task.data.train
     length = training_length(
@@ -49,10 +51,11 @@ def resolve(
     teacher_fed = max(1, round(length.teacher_fed / views))
     tuning = finetune.epochs
     if tuning is None and config.target.curve is None:
-        tuning = length.fine_tuning
+        tuning = length.fine_tuning * (_MOST if config.target.max_drop is not None else 1)
     return replace(
         config,
         data=dict(task.data_choice),
+        partitioner=dict(task.partitioner),
         workers=workers,
         distill=replace(distill, epochs=distill.epochs or teacher_fed),
         finetune=replace(finetune, epochs=tuning),

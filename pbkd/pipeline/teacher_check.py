@@ -48,7 +48,7 @@ def score_teacher(task: DistillationTask) -> TeacherScored:
         name=task.teacher.name,
         images=len(split),
         accuracy=None if classes is None else share_correct(classes, split),
-        cut=task.partitioner,
+        cut=task.partitioner["name"],
     )
 
 

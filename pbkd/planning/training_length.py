@@ -61,7 +61,6 @@ def tuning_rounds(epochs: int) -> tuple[int, ...]:
         epochs: The epochs.
 
     Returns:
-        The epochs after which each round ends: a quarter of them, and all.
+        The epochs after which each round ends: a quarter of them, half of them, and all.
     """
-    first = max(1, round(epochs / 4))
-    return (first, epochs) if first < epochs else (epochs,)
+    return tuple(dict.fromkeys(max(1, round(epochs / parts)) for parts in (4, 2, 1)))

@@ -178,6 +178,8 @@ def _sizes(builder: Any) -> list[str]:
         return []
     texts = [" ".join(f"{key}={value}" for key, value in options.items()) for options in sizes]
     when = "after all others" if getattr(builder, "fallback", False) else "in turn"
+    if getattr(builder, "within_limits", False):
+        when = "only where the target limits cost or loss"
     return [f"  other sizes: {', '.join(texts)}", f"  builder=auto asks it {when}"]
 
 

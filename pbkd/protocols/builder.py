@@ -41,7 +41,8 @@ class BlockBuilder(Protocol):
     A builder with `sizes` takes part in `builder=auto`, after `low-rank`: a block gets the first
     replacement that is cheaper; if the target limits the cost, its candidates are of all builders
     that fit it. One for blocks of any kind has a class attribute `fallback = True`: `auto` asks it
-    after all others.
+    after all others. One with `within_limits = True` takes part only if the target limits the cost
+    or the loss, so that its candidates are measured beside others.
 
     A builder that can fit its replacements to calibration has a class attribute `calibrated`, a
     mapping of the options with which it does, such as `{"whiten": True}`. The first guess of a run

@@ -16,6 +16,11 @@ class Partitioner(Protocol):
 
     A partitioner for networks of any family has a class attribute `fallback = True`:
     `partitioner=auto` tries it last.
+
+    A partitioner that can cut larger segments has a class attribute `stages`, a mapping of the
+    options with which it does, such as `{"granularity": "stage"}`. A run with `partitioner=auto`
+    and `builder=auto` whose target limits cost or loss takes them for a network whose stages have
+    more than two segments on average: there a stage can do without some of its layers.
     """
 
     name: ClassVar[str]

@@ -38,7 +38,7 @@ _ROWS = 256
 
 def write_identity(folder: Path, config: RunConfig, task: DistillationTask) -> None:
     """Write the identity of a run; its presence in the folder shows that training may start."""
-    write_json(folder / _FILE, {"choices": _choices(config), "inputs": _inputs(config, task)})
+    write_json(folder / _FILE, {"choices": _choices(config), "inputs": _inputs(task)})
 
 
 def check_choices(folder: Path, config: RunConfig) -> None:
@@ -61,16 +61,16 @@ def check_identity(folder: Path, config: RunConfig, task: DistillationTask) -> N
         IdentityError: One of them differs.
     """
     _check(folder, _read(folder).choices, _choices(config))
-    check_inputs(folder, config, task)
+    check_inputs(folder, task)
 
 
-def check_inputs(folder: Path, config: RunConfig, task: DistillationTask) -> None:
+def check_inputs(folder: Path, task: DistillationTask) -> None:
     """Check teacher, data and partition against a run.
 
     Raises:
         IdentityError: One of them differs.
     """
-    _check(folder, _read(folder).inputs, _inputs(config, task))
+    _check(folder, _read(folder).inputs, _inputs(task))
 
 
 def check_rows(folder: Path, data: Dataset) -> None:
@@ -110,7 +110,7 @@ def _choices(config: RunConfig) -> dict[str, Any]:
     return _flat(tree)
 
 
-def _inputs(config: RunConfig, task: DistillationTask) -> dict[str, Any]:
+def _inputs(task: DistillationTask) -> dict[str, Any]:
     teacher = task.teacher
     return _flat(
         {
@@ -124,7 +124,7 @@ def _inputs(config: RunConfig, task: DistillationTask) -> dict[str, Any]:
                 "content": _data_fingerprint(task.data, task),
                 "rows": _rows_fingerprint(task.data),
             },
-            "partitioner": {**config.partitioner, "name": task.partitioner},
+            "partitioner": dict(task.partitioner),
         }
     )
 

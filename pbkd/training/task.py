@@ -17,7 +17,7 @@ from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
 from pbkd.models.classes import fit_classes
 from pbkd.models.forward_pass import settle
-from pbkd.models.partition import pick_and_cut
+from pbkd.models.partition import in_stages, pick_and_cut
 from pbkd.models.precision import frozen_autocast, pick_dtype
 from pbkd.models.pseudo_labels import with_pseudo_labels
 from pbkd.models.teacher import load_teacher
@@ -55,7 +55,7 @@ class DistillationTask:
         chain: The teacher as a chain of segments.
         fused: The chain with BatchNorm folded into the convolutions, channels-last.
         images: The first batch of the training split, normalised: (B, C, H, W).
-        partitioner: The name of the partitioner that made the chain.
+        partitioner: Name and options of the partitioner that made the chain.
         training: The data of the blockwise phases: `data`, or fixed views of it.
         fixed_views: Number of fixed views per training image and their seed; None if every epoch
             is augmented anew.
@@ -69,7 +69,7 @@ class DistillationTask:
     chain: nn.Sequential
     fused: nn.Sequential
     images: Tensor
-    partitioner: str
+    partitioner: Mapping[str, Any]
     training: Dataset
     fixed_views: tuple[int, int] | None = None
     dtype: torch.dtype = torch.float32
@@ -162,7 +162,12 @@ def sample_size(images: int, classes: int | None) -> int:
 
 
 def build_task(
-    config: RunConfig, registry: Registry, device: str, inputs: InMemoryInputs | None = None
+    config: RunConfig,
+    registry: Registry,
+    device: str,
+    inputs: InMemoryInputs | None = None,
+    *,
+    by_stages: bool = False,
 ) -> DistillationTask:
     """Load teacher and data, cut the teacher into a chain, and check that all fit together.
 
@@ -171,6 +176,7 @@ def build_task(
         registry: The plugins.
         device: Where the teacher computes.
         inputs: A teacher, and optionally data, that a program has in memory.
+        by_stages: Whether `partitioner=auto` may cut a network into its stages.
 
     Returns:
         The task, the same in every process of a run.
@@ -195,7 +201,8 @@ def build_task(
     data = with_pseudo_labels(data, teacher, where)
     data = fit_classes(network, data, images[:2])
     data = with_augmentation(data, config.augmentation, config.data, registry)
-    partitioner, chain = pick_and_cut(registry, config.partitioner, network, images[:2])
+    choice = in_stages(registry, config.partitioner, network) if by_stages else config.partitioner
+    partitioner, chain = pick_and_cut(registry, choice, network, images[:2])
     fused = fuse_batchnorm(chain, images[:2])
     training = with_fixed_views(data, config.views, config.seed)
     return DistillationTask(
@@ -206,7 +213,7 @@ def build_task(
         chain=chain,
         fused=fused,
         images=images,
-        partitioner=partitioner.name,
+        partitioner={**choice, "name": partitioner.name},
         training=training,
         fixed_views=(config.views, config.seed) if config.views else None,
         dtype=dtype,

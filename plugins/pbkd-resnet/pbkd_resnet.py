@@ -12,6 +12,8 @@ from pbkd import hookimpl
 from pbkd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pbkd.protocols import Partitioner
 
 PBKD_CONTRACT = 2
@@ -32,6 +34,7 @@ class ResnetPartitioner:
     """
 
     name: ClassVar[str] = "resnet"
+    stages: ClassVar[Mapping[str, str]] = {"granularity": "stage"}
     granularity: str = "block"
 
     def __post_init__(self) -> None:

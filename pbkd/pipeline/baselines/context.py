@@ -135,7 +135,7 @@ def load_context(run: OpenedRun) -> BaselineContext:
         PbkdError: If one of them cannot be loaded.
     """
     task = build_task(run.config, run.registry, run.device)
-    check_inputs(run.folder, run.config, task)
+    check_inputs(run.folder, task)
     make = user_network_factory(run.registry, run.config.teacher)
     student = load_student(run.folder, plugins=run.config.plugins, make=make).to(task.device)
     _check_macs(run, macs(student, task.data.image_shape))

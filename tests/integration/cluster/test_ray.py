@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pbkd.config.load import load_config
-from pbkd.core.events import BlockTrained, Emit, EpochDone, Event, Restarted
+from pbkd.core.events import Emit, EpochDone, Event, JobStarted, Restarted
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
 from pbkd.runs.events import read_events
@@ -138,7 +138,7 @@ def test_two_nodes_are_lost_and_the_students_are_those_of_one_worker(
         elif isinstance(event, Restarted):
             restarted_in.add(phase)
     assert restarted_in == {*VICTIMS}
-    assert {e.worker for e in events if isinstance(e, BlockTrained)} == {0, 1, 2}
+    assert {e.worker for e in events if isinstance(e, JobStarted)} == {0, 1, 2}
 
 
 def test_ctrl_c_gives_everything_back(cluster: Cluster, tmp_path: Path) -> None:

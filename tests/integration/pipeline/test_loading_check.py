@@ -103,7 +103,7 @@ def test_what_only_this_process_knows_is_found_out(
     student = assemble(digits.chain, {"conv3_2": built.module})
     recipe = Recipe(
         teacher={"name": "digits-vgg"},
-        partitioner={"name": digits.partitioner},
+        partitioner=dict(digits.partitioner),
         replaced={"conv3_2": {"name": "remembers"}},
         preparation=digits.preparation,
     )

@@ -72,6 +72,8 @@ def test_builders_of_others_come_after_low_rank_and_fallbacks_last(
     assert first == "low-rank"
     assert others[-3:] == ["mine", "inverted-residual", "last-resort"]
     assert "identity" not in others  # has no sizes
+    assert "shallow" not in others
+    assert "shallow" in automatic_builders(registry, is_open=True)
 
 
 def test_a_builder_that_needs_options_is_left_out_with_a_note(

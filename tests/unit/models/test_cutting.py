@@ -17,7 +17,7 @@ from pbkd import dense_convolutions
 from pbkd.errors import ChainError
 from pbkd.models.adopt import adopt
 from pbkd.models.chain import check_chain
-from pbkd.models.partition import pick_and_cut, pick_partitioner
+from pbkd.models.partition import in_stages, pick_and_cut, pick_partitioner
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
@@ -96,3 +96,22 @@ def test_a_known_family_with_a_forward_of_its_own_is_cut_like_any_network(
     assert torch.equal(chain(IMAGES), network(IMAGES))
     with pytest.raises(ChainError, match="resnet"):
         pick_and_cut(registry, {"name": "resnet"}, network, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_long"), [("resnet20", True), ("resnet56", True), ("vgg16", False)]
+)
+def test_networks_with_long_stages_are_cut_into_them_if_nothing_else_is_chosen(
+    registry: Registry, name: str, is_long: bool
+) -> None:
+    network = registry.find("model", name).build().eval()
+    auto = {"name": "auto"}
+    stages = {**auto, "granularity": "stage"} if is_long else auto
+    assert in_stages(registry, auto, network) == stages
+    for chosen in ({**auto, "granularity": "block"}, {"name": "fx"}):
+        assert in_stages(registry, chosen, network) == chosen
+
+
+def test_a_resnet_of_two_blocks_a_stage_keeps_its_blocks(registry: Registry) -> None:
+    network = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=3).eval()
+    assert in_stages(registry, {"name": "auto"}, network) == {"name": "auto"}

@@ -120,7 +120,7 @@ def saved_student(digits: DistillationTask, registry: Registry, folder: Path) ->
     builder = {"name": "separable", "rank": 2}
     recipe = Recipe(
         teacher={"name": "digits-vgg"},
-        partitioner={"name": digits.partitioner},
+        partitioner=dict(digits.partitioner),
         replaced=dict.fromkeys(NAMES, builder),
         preparation=digits.preparation,
         class_names=digits.data.class_names,
