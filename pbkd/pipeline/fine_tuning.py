@@ -63,7 +63,8 @@ def fine_tune(tunings: Sequence[Tuning]) -> list[tuple[Stage | None, str]]:
 
     Else they are trained in this process, together, which gives each what it would become alone. A
     student that may lose a number of points is trained in rounds, until on the validation split it
-    surely loses no more, or gains nothing while it surely loses more.
+    surely loses no more, or gains nothing while it surely loses more. The last round is left out if
+    it surely loses twice that.
 
     Args:
         tunings: The students, with the same data and batches.
@@ -121,7 +122,8 @@ class _Course:
             return
         change = validation_change(self._tuning.ctx.task, self._stage().classes)
         is_stuck = begun > 0 and best.epoch <= begun and is_beyond(change, max_drop)
-        is_far = self._tuning.gives_up and is_beyond(change, _FAR * max_drop)
+        is_last = begun > 0 and len(self._ends) == 1
+        is_far = (self._tuning.gives_up or is_last) and is_beyond(change, _FAR * max_drop)
         self.is_over |= is_kept(change, max_drop) or is_stuck or is_far
         gain = f", the last {end - begun} without gain" if is_stuck else ""
         ended = f"stopped after {end} of {self._ends[-1]}" if self._ends else f"took all {end}"

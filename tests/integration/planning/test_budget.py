@@ -197,6 +197,19 @@ def test_fine_tuning_stops_after_the_round_that_is_enough(tmp_path: Path) -> Non
     assert result.wishes[0].is_met
 
 
+def test_the_last_round_is_left_out_where_a_student_is_far_from_what_it_may_lose(
+    tmp_path: Path,
+) -> None:
+    low_rank = "builder={name: low-rank, share: 0.1}", "distill.student_fed_epochs=0"
+    tuning = "finetune.epochs=8", "finetune.lr=0.0003", "batch_size=16", "target.max_drop=0.1"
+    result = compressed(tmp_path, *low_rank, *tuning)
+    (note,) = (note for note in result.notes if "Fine-tuning took" in note)
+    found = re.search(r"It stopped after 4 of 8 epochs: the student lost (\S+) points ", note)
+    assert found, note
+    assert float(found[1]) > 0.2
+    assert not result.wishes[0].is_met
+
+
 def test_candidates_that_were_rejected_leave_the_cheapest_with_a_note(tmp_path: Path) -> None:
     result = compressed(tmp_path, "target.macs=0.13", "target.block_drop=1")
     assert any("cannot keep the target's limits" in note for note in result.notes)
