@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pbkd.config.load import to_yaml
-from pbkd.config.schema import AUTO
+from pbkd.config.schema import AUTO, RunConfig
 from pbkd.core.blocks import sum_costs
 from pbkd.core.devices import pick_device
 from pbkd.data.batching import steps_per_epoch
@@ -18,7 +18,7 @@ from pbkd.pipeline.choice import ChoiceTools
 from pbkd.pipeline.expected_student import expect_student
 from pbkd.pipeline.first_guess import Guess, guess, with_seconds
 from pbkd.pipeline.loss_checks import drop_without_features, try_on_blocks
-from pbkd.pipeline.plan_workers import plan_for_workers, seconds_with_start
+from pbkd.pipeline.plan_workers import fastest, plan_for_workers
 from pbkd.pipeline.proposals import check_proposals, propose_all, replacements_of
 from pbkd.pipeline.resolve import resolve
 from pbkd.pipeline.strategies import create_strategies
@@ -32,11 +32,11 @@ from pbkd.training.optimisation_check import check_optimiser, check_schedule
 from pbkd.training.task import build_task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from torch import nn
 
-    from pbkd.config.schema import RunConfig, TargetConfig
+    from pbkd.config.schema import TargetConfig
     from pbkd.core.schedule import Worker
     from pbkd.core.workload import Workload
     from pbkd.models.in_memory import InMemoryInputs
@@ -146,8 +146,8 @@ def plan_run(
     tools = _tools(config, registry)
     groups = _worker_groups(config, strategies.launcher)
     device = _host_device(groups[0][0], config.device)
-    is_open = strategies.builders.is_open and config.builder["name"] == AUTO
-    task = build_task(config, registry, device, inputs, by_stages=is_open)
+    by_stages = strategies.builders.is_open and _leaves_blocks_open(config)
+    task = build_task(config, registry, device, inputs, by_stages=by_stages)
     guessed = _proposals(config, registry, strategies, task, tools, recorded or {})
     proposals, replacements = guessed.proposals, replacements_of(guessed.proposals)
     first = replace(config, target=next(iter(point_targets(config.target).values())))
@@ -157,7 +157,7 @@ def plan_run(
         resolved = resolve(config, task, proposals, len(workers))
         extent = _workload(task, resolved), resolved.cache_gigabytes
         plans.append((resolved, plan_for_workers(workers, strategies, task, proposals, *extent)))
-    resolved, plan = _fastest(plans)
+    resolved, plan = fastest(plans)
     planned = PlannedRun(
         config=resolved,
         task=task,
@@ -246,6 +246,11 @@ def _proposals(
     return replace(guessed, proposals=check_proposals(registry, task, guessed.proposals))
 
 
+def _leaves_blocks_open(config: RunConfig) -> bool:
+    """Return whether no builder is named, and no block, whose name depends on the cut."""
+    return config.builder["name"] == AUTO and config.keep == RunConfig().keep
+
+
 def _worker_groups(config: RunConfig, launcher: Launcher) -> list[tuple[Worker, ...]]:
     """List the worker groups to choose from: the launcher's own, or this machine's."""
     device = pick_device(config.device)
@@ -291,12 +296,3 @@ def _check_training(
         steps = config.finetune.epochs * steps_per_epoch(task.data.train, config.batch_size)
         check_schedule(whole.schedule, steps)
         check_finetune_loss(strategies.finetune_loss, task)
-
-
-def _fastest(plans: Sequence[tuple[RunConfig, Plan]]) -> tuple[RunConfig, Plan]:
-    """Select the fastest plan; note why, if there is a choice of the number of workers."""
-    resolved, plan = min(plans, key=lambda pair: seconds_with_start(pair[1]))
-    if len(plans) > 1:
-        tried = ", ".join(f"{len(p.workers)}: {seconds_with_start(p):.1f} s" for _, p in plans)
-        plan = replace(plan, why=f"{plan.why}; workers=auto (with their start, {tried})")
-    return resolved, plan

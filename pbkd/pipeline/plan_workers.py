@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["START_SECONDS", "plan_for_workers", "seconds_with_start"]
+__all__ = ["START_SECONDS", "fastest", "plan_for_workers", "seconds_with_start"]
+
+T = TypeVar("T")
 
 START_SECONDS = 2.5
 """Seconds that several workers take to start in a phase: import torch, load teacher and data."""
@@ -158,3 +160,16 @@ def _planned_blocks(
         )
         for name, p in proposals.items()
     )
+
+
+def fastest(plans: Sequence[tuple[T, Plan]]) -> tuple[T, Plan]:
+    """Return the fastest of some plans, each with its configuration; note why it was chosen.
+
+    Args:
+        plans: A plan for each number of workers.
+    """
+    chosen, plan = min(plans, key=lambda pair: seconds_with_start(pair[1]))
+    if len(plans) > 1:
+        tried = ", ".join(f"{len(p.workers)}: {seconds_with_start(p):.1f} s" for _, p in plans)
+        plan = replace(plan, why=f"{plan.why}; workers=auto (with their start, {tried})")
+    return chosen, plan
