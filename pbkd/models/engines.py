@@ -37,8 +37,15 @@ def in_engine(engine: Engine, network: nn.Module, images: Tensor) -> Callable[[T
         What passes such a batch through the network.
 
     Raises:
+        ConfigError: The engine does not execute networks on this device.
         PbkdError: The engine is not installed, or cannot execute the network.
     """
+    devices = getattr(engine, "devices", None)
+    if devices and images.device.type not in devices:
+        raise ConfigError(
+            f"the engine {engine.name} executes networks on {' or '.join(devices)}, not on"
+            f" {images.device}: set the device to {devices[0]}, or choose the engine torch."
+        )
     try:
         with evaluation_mode(network):
             run = engine.prepare(network, images, torch.get_num_threads())

@@ -21,6 +21,9 @@ class Engine(Protocol):
     An engine that executes files, too, has a class attribute `suffixes`, a tuple such as
     `(".onnx",)`, and a method `read(path, threads)`, which opens a file of an exporter and returns
     a function of a batch (B, C, H, W) on the CPU, as `prepare` does, for batches of any size.
+
+    An engine for some devices only has a class attribute `devices`, a tuple of torch's names for
+    their kinds such as `("cpu",)`: it is asked for no others.
     """
 
     name: ClassVar[str]
