@@ -154,7 +154,8 @@ class RunConfig:
     `data.crop` and `data.flip`; `none`: no changes."""
     partitioner: dict[str, Any] = _choice("auto")
     """The partitioner, which cuts the teacher into blocks; `auto` uses the first installed one that
-    accepts the network, with `fx`, which accepts any, as the fallback."""
+    accepts the network, with `fx`, which accepts any, as the fallback. With a target, and neither
+    `builder` nor `keep` set, a ResNet with long stages is cut into these."""
     builder: dict[str, Any] = _choice("auto")
     """The builder of the replacements; `auto` asks `low-rank` for each block, then the other
     builders that offer several sizes, with those for any block, such as `inverted-residual`, last,
