@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from pbkd.core.events import BlockScored, BlockTrained, EpochDone, JobStarted
 from pbkd.core.files import write_json
 from pbkd.core.records import read_record
-from pbkd.pipeline.drop import is_kept, loss_sentence, validation_change
+from pbkd.pipeline.drop import is_kept, loss_sentence, validation_change, validation_limit
 from pbkd.pipeline.finish import complete, draft_student, tune_drafts
-from pbkd.pipeline.refine import best_stage
+from pbkd.pipeline.refine import final_stage
 from pbkd.pipeline.run_folder import open_point
 from pbkd.pipeline.select import candidate_harms, score_candidates, select
 from pbkd.planning.tries import MOST_TRIES, Tried, Try, cheapest_share, harm_to_try
@@ -60,7 +60,7 @@ def finish_cheapest(
     Raises:
         PbkdError: A student cannot be trained.
     """
-    most = target.max_drop or 0.0
+    most = validation_limit(ctx.task, target.max_drop or 0.0)
     blocks = score_candidates(ctx, trained, target)
     harms = candidate_harms(blocks, target.harm)
     path = ctx.folder / _TRIES
@@ -68,7 +68,7 @@ def finish_cheapest(
     if os.path.lexists(path):
         tries = read_record(path, Tried, "a list of students").students
     while True:
-        share = _next_share(ctx, target, tries, blocks, harms)
+        share = _next_share(ctx, replace(target, max_drop=most), tries, blocks, harms)
         is_last = share >= 1 or len(tries) + 1 >= MOST_TRIES
         draft = _make(ctx, trained, replace(target, macs=share), gives_up=not is_last)
         change = _change(draft)
@@ -79,7 +79,7 @@ def finish_cheapest(
         tries = (*tries, Try(share, harm, -100 * change.difference, low, high))
         write_json(path, asdict(Tried(tries)))
         shutil.rmtree(draft.ctx.folder)
-    draft.notes.append(_note(draft, share, tries, change, most))
+    draft.notes.append(_note(draft, share, tries, change, (target.max_drop or 0.0, most)))
     _take_over_events(draft.ctx.folder, ctx.folder)
     outcome = complete(replace(draft, ctx=ctx))
     shutil.rmtree(draft.ctx.folder.parent, ignore_errors=True)  # of all students
@@ -135,14 +135,19 @@ def _take_over_events(student: Path, run: Path) -> None:
 
 
 def _change(draft: Draft) -> PairedChange:
-    return validation_change(draft.ctx.task, best_stage(draft.stages).classes)
+    return validation_change(draft.ctx.task, final_stage(draft.stages).classes)
 
 
 def _note(
-    draft: Draft, share: float, tries: tuple[Try, ...], change: PairedChange, most: float
+    draft: Draft,
+    share: float,
+    tries: tuple[Try, ...],
+    change: PairedChange,
+    limits: tuple[float, float],
 ) -> str:
-    """Say which students were tried."""
-    wish = f"target.max_drop={most:g}"
+    """Say which students were tried, with the limits on new and on the validation images."""
+    max_drop, most = limits
+    wish = f"target.max_drop={max_drop:g}"
     text = f"No student of these candidates is likely to keep {wish}: nothing is replaced."
     if draft.kept.accepted:
         verdict = "keeps" if is_kept(change, most) else "does not certainly keep"

@@ -12,7 +12,7 @@ from pbkd.core.intervals import wilson_interval
 from pbkd.models.accuracy import share_correct
 from pbkd.pipeline.drop import drop_wishes
 from pbkd.pipeline.network_figures import measure_networks
-from pbkd.pipeline.refine import best_stage
+from pbkd.pipeline.refine import final_stage
 from pbkd.pipeline.scoring import predict_states
 from pbkd.pipeline.wishes import cost_wishes
 from pbkd.planning.limits import timed_images
@@ -109,7 +109,7 @@ def evaluate(
         },
         wishes=(
             *cost_wishes(target, teacher_result, student_result, len(timed_images(task, target))),
-            *drop_wishes(target, task, classes, best_stage(stages).classes),
+            *drop_wishes(target, task, classes, final_stage(stages).classes),
         ),
     )
 

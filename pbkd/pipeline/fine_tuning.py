@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pbkd.pipeline.drop import is_beyond, is_kept, loss_sentence, validation_change
+from pbkd.pipeline.drop import (
+    is_beyond,
+    is_kept,
+    loss_sentence,
+    score_to_beat,
+    validation_change,
+)
 from pbkd.pipeline.refine import Stage, score_name
 from pbkd.pipeline.student_tuning import tune_on_workers
 from pbkd.planning.training_length import tuning_rounds
@@ -45,7 +51,7 @@ class Tuning:
         before: The student as it is.
         settings: Hyperparameters; no epochs to skip the stage.
         accepted: The candidates that are in the student.
-        max_drop: The points that the student may lose; None for no limit.
+        max_drop: The points that it may lose on the validation images; None for no limit.
         gives_up: Whether to stop after a round if it surely loses twice that.
     """
 
@@ -136,15 +142,17 @@ class _Course:
         before = tuning.before.validation
         note = (
             f"Fine-tuning took {score_name(tuning.ctx.task)} from {100 * before:.2f} to"
-            f" {100 * best.score:.2f} %.{_lowered(tuning.settings, best)}{self._ending}"
+            f" {100 * self._stage().validation:.2f} %.{_lowered(tuning.settings, best)}"
+            f"{self._ending}"
         )
-        unhelpful = _UNHELPFUL if best.score <= before else ""
+        unhelpful = "" if best.epoch else _UNHELPFUL
         return self._stage(), note + unhelpful
 
     def _stage(self) -> Stage:
-        classes = self._best.classes
-        known = self._tuning.before.classes if classes is None else classes
-        return Stage(copy_state(self._tuning.student), self._best.score, known)
+        best, before = self._best, self._tuning.before
+        classes = before.classes if best.classes is None else best.classes
+        score = best.score if best.epoch else before.validation
+        return Stage(copy_state(self._tuning.student), score, classes)
 
 
 def _train(parts: Sequence[Tuning]) -> list[BestState]:
@@ -155,7 +163,7 @@ def _train(parts: Sequence[Tuning]) -> list[BestState]:
             tune_on_workers(
                 each.ctx,
                 each.student,
-                each.before.validation,
+                score_to_beat(each.ctx.task, each.before.validation),
                 each.accepted,
                 workers,
                 (each.settings.begun, each.settings.epochs),
@@ -165,7 +173,9 @@ def _train(parts: Sequence[Tuning]) -> list[BestState]:
     task = ctx.task
     trainings = [
         NetworkTraining(
-            each.student, each.settings, _hooks(each.ctx, each.settings, each.before.validation)
+            each.student,
+            each.settings,
+            _hooks(each.ctx, each.settings, score_to_beat(each.ctx.task, each.before.validation)),
         )
         for each in parts
     ]

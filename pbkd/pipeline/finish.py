@@ -15,10 +15,11 @@ from pbkd.models.student import assemble
 from pbkd.models.student_files import NETWORK, Recipe, write_student
 from pbkd.models.student_input import attach_input
 from pbkd.pipeline.block_results import block_result
+from pbkd.pipeline.drop import knows_validation, knows_validation_note, validation_limit
 from pbkd.pipeline.evaluate import evaluate
 from pbkd.pipeline.exports import FinishedNetworks, export_all
 from pbkd.pipeline.fine_tuning import Tuning, fine_tune
-from pbkd.pipeline.refine import best_stage, recalibrate_student
+from pbkd.pipeline.refine import final_stage, recalibrate_student
 from pbkd.pipeline.student_fed import train_student_fed
 from pbkd.plugin.user_code import is_user_function
 from pbkd.training.finetune_loss import tuning_settings
@@ -112,6 +113,8 @@ def draft_student(ctx: RunContext, kept: Selection) -> Draft:
     draft = Draft(ctx, kept, student, {**stages}, [note])
     draft.stages.setdefault("recalibrated", None)
     draft.stages["fine-tuned"] = None
+    if config.target.max_drop is not None and knows_validation(ctx.task):
+        draft.notes.append(knows_validation_note())
     if not kept.accepted:
         draft.notes = ["No replacement was accepted: nothing was recalibrated or fine-tuned."]
     return draft
@@ -137,8 +140,10 @@ def tune_drafts(drafts: Sequence[Draft], *, gives_up: bool = False) -> None:
 def _tuning(draft: Draft) -> Tuning:
     """Return how a student is fine-tuned."""
     ctx = draft.ctx
-    before = best_stage(draft.stages)
+    before = final_stage(draft.stages)
     max_drop = ctx.planned.config.target.max_drop
+    if max_drop is not None:
+        max_drop = validation_limit(ctx.task, max_drop)
     return Tuning(ctx, draft.student, before, _settings(ctx), tuple(draft.kept.accepted), max_drop)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pbkd.training.task import DistillationTask
 
 
-__all__ = ["Stage", "best_stage", "recalibrate_student", "score_name"]
+__all__ = ["Stage", "final_stage", "recalibrate_student", "score_name"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,14 @@ class Stage:
     classes: Tensor
 
 
-def best_stage(stages: Mapping[str, Stage | None]) -> Stage:
-    """Return the stage with the best validation score, the first of equals; some are skipped."""
+def final_stage(stages: Mapping[str, Stage | None]) -> Stage:
+    """Return the stage at which the student is; some are skipped.
+
+    That is after fine-tuning, which leaves the student as it was if no epoch was better; else the
+    stage with the best validation score, the first of equals.
+    """
+    if (tuned := stages.get("fine-tuned")) is not None:
+        return tuned
     known = (stage for stage in stages.values() if stage is not None)
     return max(known, key=lambda stage: stage.validation)
 

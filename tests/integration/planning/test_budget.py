@@ -210,6 +210,21 @@ def test_the_last_round_is_left_out_where_a_student_is_far_from_what_it_may_lose
     assert not result.wishes[0].is_met
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_where_the_teacher_knows_the_validation_images_an_equal_score_keeps_fine_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    for module in ("drop", "finish"):
+        monkeypatch.setattr(f"pbkd.pipeline.{module}.knows_validation", lambda _: known)
+    tuning = "finetune.epochs=1", "finetune.lr=1e-9", "target.max_drop=0.1"
+    low_rank = "builder={name: low-rank, share: 0.1}"
+    result = compressed(tmp_path, low_rank, *tuning)
+    told = " ".join(result.notes)
+    assert ("it was probably trained on them" in told) == known
+    assert ("No epoch was better" in told) != known
+    assert result.accuracies["fine-tuned"] is not None
+
+
 def test_candidates_that_were_rejected_leave_the_cheapest_with_a_note(tmp_path: Path) -> None:
     result = compressed(tmp_path, "target.macs=0.13", "target.block_drop=1")
     assert any("cannot keep the target's limits" in note for note in result.notes)

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from pbkd.config.schema import TargetConfig
-from pbkd.pipeline.drop import drop_wishes, is_beyond, is_kept, validation_change
+from pbkd.pipeline.drop import (
+    drop_wishes,
+    is_beyond,
+    is_kept,
+    knows_validation,
+    score_to_beat,
+    validation_change,
+    validation_limit,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,10 +30,12 @@ def wrong(count: int) -> Tensor:
     return (torch.arange(1000) < count).long()
 
 
-def task() -> DistillationTask:
+def task(known: int = 50, *, labelled: bool = True) -> DistillationTask:
+    """Return a task whose teacher is wrong on 50 test images and `known` validation images."""
     split = SimpleNamespace(labels=LABELS)
-    data = SimpleNamespace(test=split, validation=split)
-    return cast("DistillationTask", SimpleNamespace(data=data, validation_classes=wrong(50)))
+    data = SimpleNamespace(test=split, validation=split, labelled=labelled)
+    made = SimpleNamespace(data=data, validation_classes=wrong(known), sample=(split, wrong(50)))
+    return cast("DistillationTask", made)
 
 
 @pytest.mark.parametrize(("lost", "kept"), [(0, True), (5, True), (18, False), (30, False)])
@@ -63,3 +73,21 @@ def test_a_student_that_lost_less_on_the_validation_split_gets_advice() -> None:
         " On 1,000 validation images it was kept, so that the student was trained no further: a"
         " lower target.max_drop trains it longer."
     )
+
+
+def test_of_images_that_the_teacher_was_trained_on_fewer_may_be_lost() -> None:
+    for new in (task(), task(40), task(60), task(1, labelled=False)):
+        assert not knows_validation(new)
+        assert validation_limit(new, 1.0) == 1.0
+        assert score_to_beat(new, 0.9) == 0.9
+    known = task(1)
+    assert knows_validation(known)
+    assert validation_limit(known, 1.0) == 0.5
+    assert score_to_beat(known, 0.98) == pytest.approx(0.98 - (2 * 0.98 * 0.02 / 1000) ** 0.5)
+
+
+def test_the_advice_rests_on_what_may_be_lost_of_the_validation_images() -> None:
+    classes = {"teacher": wrong(50), "student": wrong(150)}
+    target = TargetConfig(max_drop=2.0)
+    sentences = [drop_wishes(target, task(1), classes, wrong(lost))[0].sentence for lost in (2, 14)]
+    assert ["trained no further" in sentence for sentence in sentences] == [True, False]
