@@ -103,7 +103,7 @@ def pick_and_cut(
 
 
 def in_stages(
-    registry: Registry, choice: Mapping[str, Any], network: nn.Module
+    registry: Registry, choice: Mapping[str, Any], network: nn.Module, images: Tensor
 ) -> Mapping[str, Any]:
     """Choose to cut a network into its stages if these are long, and nothing else is chosen.
 
@@ -111,13 +111,14 @@ def in_stages(
         registry: Where partitioners are registered.
         choice: The configuration's `partitioner`.
         network: The teacher's network.
+        images: A batch to check the chains on, (B, C, H, W).
 
     Returns:
         `choice`, with the options by which segments are stages if they are long.
 
     Raises:
         ChainError: If no partitioner accepts the network.
-        PluginError: If a partitioner raises.
+        PluginError: If a partitioner raises or changes the network.
     """
     if choice != {"name": "auto"}:
         return choice
@@ -126,7 +127,10 @@ def in_stages(
     if not options:
         return choice
     coarse: Partitioner = registry.create("partitioner", {"name": partitioner.name, **options})
-    segments, stages = (len(each.partition(network)) for each in (partitioner, coarse))
+    try:
+        segments, stages = (len(cut(each, network, images)) for each in (partitioner, coarse))
+    except ChainError:
+        return choice  # another one may cut it
     return {**choice, **options} if segments > _LONG * stages else choice
 
 

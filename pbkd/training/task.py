@@ -201,7 +201,9 @@ def build_task(
     data = with_pseudo_labels(data, teacher, where)
     data = fit_classes(network, data, images[:2])
     data = with_augmentation(data, config.augmentation, config.data, registry)
-    choice = in_stages(registry, config.partitioner, network) if by_stages else config.partitioner
+    choice: Mapping[str, Any] = config.partitioner
+    if by_stages:
+        choice = in_stages(registry, choice, network, images[:2])
     partitioner, chain = pick_and_cut(registry, choice, network, images[:2])
     fused = fuse_batchnorm(chain, images[:2])
     training = with_fixed_views(data, config.views, config.seed)

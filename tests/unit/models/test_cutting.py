@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,8 @@ from pbkd.models.chain import check_chain
 from pbkd.models.partition import in_stages, pick_and_cut, pick_partitioner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pbkd.plugin.registry import Registry
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -107,11 +110,16 @@ def test_networks_with_long_stages_are_cut_into_them_if_nothing_else_is_chosen(
     network = registry.find("model", name).build().eval()
     auto = {"name": "auto"}
     stages = {**auto, "granularity": "stage"} if is_long else auto
-    assert in_stages(registry, auto, network) == stages
+    assert in_stages(registry, auto, network, IMAGES) == stages
     for chosen in ({**auto, "granularity": "block"}, {"name": "fx"}):
-        assert in_stages(registry, chosen, network) == chosen
+        assert in_stages(registry, chosen, network, IMAGES) == chosen
 
 
-def test_a_resnet_of_two_blocks_a_stage_keeps_its_blocks(registry: Registry) -> None:
-    network = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=3).eval()
-    assert in_stages(registry, {"name": "auto"}, network) == {"name": "auto"}
+@pytest.mark.parametrize(
+    "make", [partial(ResNet, layers=[2] * 4), partial(Changed, layers=[3] * 4)]
+)
+def test_a_resnet_of_two_blocks_a_stage_or_with_a_forward_of_its_own_keeps_its_blocks(
+    registry: Registry, make: Callable[..., ResNet]
+) -> None:
+    network = make(block=BasicBlock, num_classes=3).eval()
+    assert in_stages(registry, {"name": "auto"}, network, IMAGES) == {"name": "auto"}
