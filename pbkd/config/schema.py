@@ -195,7 +195,8 @@ class RunConfig:
     (1, 2, 4 …) with the fastest predicted plan, from costs measured with that number's share of the
     threads."""
     threads: int | None = None
-    """CPU threads per worker; null: an equal share of the cores."""
+    """CPU threads per worker; null: an equal share of the cores. The main process uses no more than
+    all workers together."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `mps`."""
     autocast: str = "none"

@@ -23,6 +23,7 @@ __all__ = [
     "describe_shared_devices",
     "divide_resources",
     "local_workers",
+    "own_threads",
     "possible_workers",
 ]
 
@@ -79,6 +80,20 @@ def local_workers(count: int, threads: int | None, device: str) -> tuple[Worker,
         Worker(rank, f"{device}:{rank % devices}" if devices else device, share)
         for rank in range(count)
     )
+
+
+def own_threads(workers: int | str, threads: int | None) -> int:
+    """Return how many CPU threads a run uses in its main process: no more than in its workers.
+
+    Args:
+        workers: The number of workers, or `auto`.
+        threads: CPU threads of each worker; None for an equal share of the cores.
+
+    Returns:
+        What torch has now, or less.
+    """
+    most = torch.get_num_threads()
+    return min(most, workers * threads) if threads and isinstance(workers, int) else most
 
 
 def describe_shared_devices(workers: Sequence[Worker]) -> list[str]:

@@ -6,7 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pbkd.core.process import thread_count
 from pbkd.energy.phases import PLANNING
+from pbkd.execution.workers import own_threads
 from pbkd.models.student import assemble
 from pbkd.pipeline.network_figures import measure_networks
 from pbkd.pipeline.predict_phases import plan_whole_run
@@ -66,6 +68,11 @@ def preview_run(config: RunConfig, registry: Registry) -> Preview:
     Raises:
         PbkdError: If configuration, teacher, data or a plugin is wrong.
     """
+    with thread_count(own_threads(config.workers, config.threads)):
+        return _preview(config, registry)
+
+
+def _preview(config: RunConfig, registry: Registry) -> Preview:
     check_strategies(config, registry)
     config = typed_choices(config, registry)
     start = time.perf_counter()

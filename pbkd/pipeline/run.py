@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pbkd.config.options import named_choice
 from pbkd.core.events import Note, RunFinished
 from pbkd.core.files import read_json
-from pbkd.core.process import keep_freed_memory
+from pbkd.core.process import keep_freed_memory, thread_count
 from pbkd.energy.accounting import RUN
 from pbkd.energy.monitor import monitor_energy
 from pbkd.energy.phases import PLANNING, PhaseClock, report_power
 from pbkd.errors import ConfigError, TeacherError
+from pbkd.execution.workers import own_threads
 from pbkd.models.weights import fingerprint
 from pbkd.pipeline.cheapest import finish_cheapest
 from pbkd.pipeline.context import RunContext
@@ -143,6 +144,7 @@ def equipped(
     keep_freed_memory()
     log = EventLog(emit)
     with ExitStack() as stack:
+        stack.enter_context(thread_count(own_threads(config.workers, config.threads)))
         open_run = _folder_opener(stack, config, registry, resume)
         observers = stack.enter_context(_observed(registry, config.observers, log))
         monitor = stack.enter_context(_metered(registry, config.meters, log.emit))

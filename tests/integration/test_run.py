@@ -21,6 +21,7 @@ from pbkd.core.events import (
     TeacherScored,
 )
 from pbkd.core.files import read_json
+from pbkd.core.process import thread_count
 from pbkd.data.normalization import Normalization
 from pbkd.errors import TeacherError, WorkerError
 from pbkd.models.accuracy import accuracy
@@ -154,6 +155,21 @@ def test_two_processes_give_the_weights_of_one(quick: list[str], registry: Regis
         assert one_by_one.keys() == shared.keys()
         assert all(torch.equal(one_by_one[key], shared[key]) for key in shared), block.name
     assert {event.worker for event in events if isinstance(event, BlockTrained)} == {0, 1}
+
+
+def test_a_run_of_one_thread_has_one_in_the_main_process_too(
+    quick: list[str], registry: Registry
+) -> None:
+    seen: dict[str, set[int]] = {}
+
+    def see(event: Event) -> None:
+        if isinstance(event, (EpochDone, BlockScored)):
+            seen.setdefault(type(event).__name__, set()).add(torch.get_num_threads())
+
+    with thread_count(2):
+        run(load_config([*quick, "workers=1", "threads=1"]), registry, see)
+        assert torch.get_num_threads() == 2
+    assert seen == {"EpochDone": {1}, "BlockScored": {1}}
 
 
 def test_phases_can_be_left_out(quick: list[str], registry: Registry) -> None:

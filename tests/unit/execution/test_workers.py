@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 import torch
 
+from pbkd.core.process import thread_count
 from pbkd.core.schedule import Worker
 from pbkd.execution.worker_request import WorkerRequest
 from pbkd.execution.workers import (
     describe_shared_devices,
     divide_resources,
     local_workers,
+    own_threads,
     possible_workers,
 )
 
@@ -28,6 +30,12 @@ def test_more_workers_than_cores_get_one_thread_each() -> None:
     workers = local_workers(CORES + 3, None, "cpu")
     assert len(workers) == CORES + 3
     assert all(worker.threads == 1 for worker in workers)
+
+
+def test_the_main_process_uses_no_more_threads_than_its_workers() -> None:
+    with thread_count(4):
+        assert [own_threads(count, 1) for count in (1, 2, 9)] == [1, 2, 4]
+        assert own_threads(1, None) == own_threads("auto", 1) == 4
 
 
 def test_threads_may_be_given() -> None:
