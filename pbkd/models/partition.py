@@ -103,7 +103,12 @@ def pick_and_cut(
 
 
 def in_stages(
-    registry: Registry, choice: Mapping[str, Any], network: nn.Module, images: Tensor
+    registry: Registry,
+    choice: Mapping[str, Any],
+    network: nn.Module,
+    images: Tensor,
+    *,
+    asked: bool = True,
 ) -> Mapping[str, Any]:
     """Choose to cut a network into its stages if these are long, and nothing else is chosen.
 
@@ -112,6 +117,7 @@ def in_stages(
         choice: The configuration's `partitioner`.
         network: The teacher's network.
         images: A batch to check the chains on, (B, C, H, W).
+        asked: Whether to do so at all.
 
     Returns:
         `choice`, with the options by which segments are stages if they are long.
@@ -120,7 +126,7 @@ def in_stages(
         ChainError: If no partitioner accepts the network.
         PluginError: If a partitioner raises or changes the network.
     """
-    if choice != {"name": "auto"}:
+    if not asked or choice != {"name": "auto"}:
         return choice
     partitioner = pick_partitioner(registry, choice, network)
     options = getattr(partitioner, "stages", None)

@@ -36,7 +36,7 @@ def resolve(
 
     Returns:
         The configuration with `workers` as a number, the preprocessing of the teacher in `data`,
-        the partitioner that cut it, and a number of epochs for every phase. It is not changed
+        the options by which it was cut, and a number of epochs for every phase. It is not changed
         afterwards. For a curve, the epochs of fine-tuning stay open, since each point has its own,
         and the teacher-fed phase has as many as its smallest student needs.
     """
@@ -55,7 +55,7 @@ def resolve(
     return replace(
         config,
         data=dict(task.data_choice),
-        partitioner=dict(task.partitioner),
+        partitioner={**task.partitioner, "name": config.partitioner["name"]},
         workers=workers,
         distill=replace(distill, epochs=distill.epochs or teacher_fed),
         finetune=replace(finetune, epochs=tuning),

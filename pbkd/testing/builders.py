@@ -16,7 +16,7 @@ from pbkd.models.rebuilding import CURE, rebuilding_fault
 from pbkd.models.replacement import options_fault
 from pbkd.models.weights import fingerprint
 from pbkd.protocols import Built
-from pbkd.testing.tiny import tiny_segment
+from pbkd.testing.tiny import tiny_segment, tiny_stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,7 @@ def _geometries() -> list[tuple[nn.Module, tuple[int, ...]]]:
     return [
         (tiny_segment(), (8, 6, 6)),
         (tiny_segment(), (8, 7, 5)),
+        (tiny_stage(), (8, 6, 6)),
         (nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()), (8, 6, 6)),
         (nn.Sequential(nn.Conv2d(8, 12, 5, bias=False), nn.ReLU()), (8, 9, 9)),
         (nn.Sequential(nn.Conv2d(8, 16, 3, padding=2, dilation=2), nn.ReLU()), (8, 6, 6)),

@@ -15,7 +15,7 @@ from pbkd.models.chain import freeze
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["tiny_costs", "tiny_data", "tiny_segment", "tiny_teacher", "tiny_workers"]
+__all__ = ["tiny_costs", "tiny_data", "tiny_segment", "tiny_stage", "tiny_teacher", "tiny_workers"]
 
 _CLASSES = 4
 
@@ -40,6 +40,24 @@ class _Teacher(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.avgpool(self.features(images)).flatten(1))
         return logits
+
+
+class _Residual(nn.Module):
+    """Adds to its input what two 3x3 convolutions with BatchNorm make of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(8, 8, 3, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = (x + self.layers(x)).relu()
+        return output
 
 
 def tiny_costs(blocks: int = 5) -> list[BlockCost]:
@@ -77,6 +95,13 @@ def tiny_segment() -> nn.Sequential:
     )
     _fill(segment, generator)
     return segment
+
+
+def tiny_stage() -> nn.Sequential:
+    """Return a segment of three residual blocks; it maps (N, 8, H, W) to the same shape."""
+    stage = nn.Sequential(*(_Residual() for _ in range(3)))
+    _fill(stage, torch.Generator().manual_seed(0))
+    return stage
 
 
 def tiny_teacher() -> nn.Module:

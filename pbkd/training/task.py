@@ -201,22 +201,18 @@ def build_task(
     data = with_pseudo_labels(data, teacher, where)
     data = fit_classes(network, data, images[:2])
     data = with_augmentation(data, config.augmentation, config.data, registry)
-    choice: Mapping[str, Any] = config.partitioner
-    if by_stages:
-        choice = in_stages(registry, choice, network, images[:2])
+    choice = in_stages(registry, config.partitioner, network, images[:2], asked=by_stages)
     partitioner, chain = pick_and_cut(registry, choice, network, images[:2])
-    fused = fuse_batchnorm(chain, images[:2])
-    training = with_fixed_views(data, config.views, config.seed)
     return DistillationTask(
         teacher=teacher,
         data=data,
         data_choice=fitted.data_choice,
         preparation=fitted.preparation,
         chain=chain,
-        fused=fused,
+        fused=fuse_batchnorm(chain, images[:2]),
         images=images,
         partitioner={**choice, "name": partitioner.name},
-        training=training,
+        training=with_fixed_views(data, config.views, config.seed),
         fixed_views=(config.views, config.seed) if config.views else None,
         dtype=dtype,
     )

@@ -71,7 +71,7 @@ DEEP = [
 
 def test_a_resnet_of_long_stages_may_lose_blocks_of_them(registry: Registry) -> None:
     planned = plan_run(load_config(DEEP), registry)
-    assert planned.config.partitioner == {"name": "resnet", "granularity": "stage"}
+    assert planned.config.partitioner == {"name": "auto", "granularity": "stage"}
     assert {p.block.name for p in planned.plan.trained} == {"layer1", "layer2", "layer3"}
     shallow = [p.builder for p in planned.plan.trained if p.builder["name"] == "shallow"]
     assert shallow
@@ -83,7 +83,7 @@ def test_it_keeps_its_blocks_where_builder_or_blocks_are_named(
     registry: Registry, named: str
 ) -> None:
     planned = plan_run(load_config([*DEEP, named]), registry)
-    assert planned.config.partitioner == {"name": "resnet"}
+    assert planned.config.partitioner == {"name": "auto"}
     assert "layer2_0" in {p.block.name for p in planned.plan.trained}
 
 
