@@ -194,13 +194,8 @@ def build_task(
     use_device(where)
     dtype = pick_dtype(config.autocast, where)
     network = teacher.network.to(where)
-    first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
-    images = teacher.normalization.apply(first, where)
-    notes = settle(network, images[:2], data.num_classes, config.teacher)
-    teacher = replace(teacher, notes=(*teacher.notes, *notes))
-    data = with_pseudo_labels(data, teacher, where)
-    data = fit_classes(network, data, images[:2])
-    data = with_augmentation(data, config.augmentation, config.data, registry)
+    images = teacher.normalization.apply(_first_images(data, config.batch_size), where)
+    teacher, data = _settled(teacher, data, images, config, registry)
     choice = in_stages(registry, config.partitioner, network, images[:2], asked=by_stages)
     partitioner, chain = pick_and_cut(registry, choice, network, images[:2])
     return DistillationTask(
@@ -216,6 +211,22 @@ def build_task(
         fixed_views=(config.views, config.seed) if config.views else None,
         dtype=dtype,
     )
+
+
+def _settled(
+    teacher: Teacher, data: Dataset, images: Tensor, config: RunConfig, registry: Registry
+) -> tuple[Teacher, Dataset]:
+    """Fit the teacher's outputs and the data's labels to each other, and add augmentation."""
+    network = teacher.network
+    notes = settle(network, images[:2], data.num_classes, config.teacher)
+    teacher = replace(teacher, notes=(*teacher.notes, *notes))
+    data = with_pseudo_labels(data, teacher, images.device)
+    data = fit_classes(network, data, images[:2])
+    return teacher, with_augmentation(data, config.augmentation, config.data, registry)
+
+
+def _first_images(data: Dataset, count: int) -> Tensor:
+    return data.train.images(torch.arange(min(count, len(data.train))))
 
 
 def load_task(config: RunConfig, device: str) -> DistillationTask:

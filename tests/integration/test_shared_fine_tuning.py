@@ -102,7 +102,7 @@ def test_workers_fine_tune_the_student_of_one_although_one_is_killed(
 
     def kill_after_an_epoch(event: Event) -> None:
         events.append(event)
-        tuned = isinstance(event, EpochDone) and event.phase == "fine-tuning" and event.epoch == 2
+        tuned = isinstance(event, EpochDone) and event.phase == "fine-tuning" and event.epoch == 1
         if tuned and not any(isinstance(each, Restarted) for each in events):
             multiprocessing.active_children()[0].kill()
 
@@ -124,7 +124,7 @@ def test_a_run_that_stops_in_fine_tuning_is_resumed_to_the_same_student(
     registry: Registry, tmp_path: Path, undisturbed: dict[str, Tensor], number: signal.Signals
 ) -> None:
     def stop(event: Event) -> None:
-        if isinstance(event, EpochDone) and event.phase == "fine-tuning" and event.epoch == 2:
+        if isinstance(event, EpochDone) and event.phase == "fine-tuning" and event.epoch == 1:
             for process in multiprocessing.active_children():
                 assert process.pid is not None
                 os.kill(process.pid, number)

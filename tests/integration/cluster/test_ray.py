@@ -138,7 +138,7 @@ def test_two_nodes_are_lost_and_the_students_are_those_of_one_worker(
         elif isinstance(event, Restarted):
             restarted_in.add(phase)
     assert restarted_in == {*VICTIMS}
-    assert {e.worker for e in events if isinstance(e, JobStarted)} == {0, 1, 2}
+    assert {e.worker for e in events if isinstance(e, JobStarted)} >= {0, 1, 2}
 
 
 def test_ctrl_c_gives_everything_back(cluster: Cluster, tmp_path: Path) -> None:
