@@ -138,15 +138,15 @@ class _Course:
 
     def result(self) -> tuple[Stage, str]:
         """Return the student after its best epoch, and what happened."""
-        tuning, best = self._tuning, self._best
+        tuning, best, stage = self._tuning, self._best, self._stage()
         before = tuning.before.validation
         note = (
             f"Fine-tuning took {score_name(tuning.ctx.task)} from {100 * before:.2f} to"
-            f" {100 * self._stage().validation:.2f} %.{_lowered(tuning.settings, best)}"
+            f" {100 * stage.validation:.2f} %.{_lowered(tuning.settings, best)}"
             f"{self._ending}"
         )
         unhelpful = "" if best.epoch else _UNHELPFUL
-        return self._stage(), note + unhelpful
+        return stage, note + unhelpful
 
     def _stage(self) -> Stage:
         best, before = self._best, self._tuning.before
