@@ -186,26 +186,27 @@ def test_a_student_that_loses_little_enough_is_not_fine_tuned(tmp_path: Path) ->
     assert result.wishes[0].reached == -100 * result.change.difference
 
 
-def test_fine_tuning_stops_after_the_round_that_is_enough(tmp_path: Path) -> None:
-    low_rank = "builder={name: low-rank, share: 0.15}", "distill.student_fed_epochs=0"
-    tuning = "finetune.epochs=5", "finetune.lr=0.003", "batch_size=16", "target.max_drop=40"
-    result = compressed(tmp_path, *low_rank, *tuning)
+def tuned(tmp_path: Path, *changes: str) -> tuple[RunResult, str]:
+    """Compress without a student-fed phase; return also how fine-tuning ended."""
+    result = compressed(tmp_path, "distill.student_fed_epochs=0", "batch_size=16", *changes)
     (note,) = (note for note in result.notes if "Fine-tuning took" in note)
-    found = re.search(r"It stopped after 1 of 5 epochs: the student lost (\S+) points ", note)
-    assert found, note
+    return result, note
+
+
+def test_fine_tuning_stops_after_the_round_that_is_enough(tmp_path: Path) -> None:
+    tuning = "finetune.epochs=5", "finetune.lr=0.003", "target.max_drop=40"
+    result, ended = tuned(tmp_path, "builder={name: low-rank, share: 0.15}", *tuning)
+    found = re.search(r"It stopped after 1 of 5 epochs: the student lost (\S+) points ", ended)
+    assert found, ended
     assert float(found[1]) < 40
     assert result.wishes[0].is_met
 
 
-def test_the_last_round_is_left_out_where_a_student_is_far_from_what_it_may_lose(
-    tmp_path: Path,
-) -> None:
-    low_rank = "builder={name: low-rank, share: 0.1}", "distill.student_fed_epochs=0"
-    tuning = "finetune.epochs=8", "finetune.lr=0.0003", "batch_size=16", "target.max_drop=0.1"
-    result = compressed(tmp_path, *low_rank, *tuning)
-    (note,) = (note for note in result.notes if "Fine-tuning took" in note)
-    found = re.search(r"It stopped after 4 of 8 epochs: the student lost (\S+) points ", note)
-    assert found, note
+def test_the_last_round_is_left_out_if_far_too_much_is_lost(tmp_path: Path) -> None:
+    tuning = "finetune.epochs=8", "finetune.lr=0.0003", "target.max_drop=0.1"
+    result, ended = tuned(tmp_path, "builder={name: low-rank, share: 0.1}", *tuning)
+    found = re.search(r"It stopped after 4 of 8 epochs: the student lost (\S+) points ", ended)
+    assert found, ended
     assert float(found[1]) > 0.2
     assert not result.wishes[0].is_met
 
