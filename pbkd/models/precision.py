@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-__all__ = ["AUTOCAST", "Autocast", "autocast", "frozen_autocast", "pick_dtype", "slowness"]
+__all__ = ["AUTOCAST", "Autocast", "autocast", "frozen_autocast", "pick_dtype", "precision_note"]
 
 AUTOCAST = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _PASSES = 4
@@ -26,7 +26,7 @@ _CAST = (
     nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
 )  # fmt: skip
 """Layers whose weights autocast rounds in every pass."""
-_SLOWER = 1.1
+_SLOWER, _FASTER = 1.1, 0.7
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -52,15 +52,27 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return dtype
 
 
-def slowness(dtype: torch.dtype, device: torch.device) -> str | None:
-    """Return a note if this processor computes more slowly in a type than in float32; else None.
+def precision_note(dtype: torch.dtype, device: torch.device, *, long: bool) -> str | None:
+    """Return a note if this processor is faster with another value of `autocast`; else None.
 
-    A convolution is timed in both: processors with bfloat16 instructions may be slow, too.
+    A convolution is timed in float32 and bfloat16, since processors with bfloat16 instructions
+    may be slow, too.
+
+    Args:
+        dtype: What the training computes in.
+        device: The device to compute on; accelerators are not timed.
+        long: Whether the training is long enough for a second of timing to pay in float32.
     """
-    if device.type != "cpu" or dtype == torch.float32:
+    full = dtype == torch.float32
+    if device.type != "cpu" or (full and not long):
         return None
-    times = _relative_time(dtype)
-    if times <= _SLOWER:
+    times = _relative_time(torch.bfloat16)
+    if full and times < _FASTER:
+        return (
+            f"This processor takes {times:.2f} times as long for a convolution in bfloat16 as in"
+            " float32: autocast=bf16 is likely to be faster."
+        )
+    if full or times <= _SLOWER:
         return None
     return (
         f"This processor takes {times:.1f} times as long for a convolution in bfloat16 as in"

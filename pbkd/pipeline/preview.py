@@ -82,7 +82,7 @@ def _preview(config: RunConfig, registry: Registry) -> Preview:
     doubts = check_teacher(planned.task, allow_chance=True)
     untrained = _student(planned)
     score = _untrained_score(planned.task, untrained)
-    notes = (*registry.notes, *input_notes(planned.task), *doubts, *planned.notes, score)
+    notes = (*registry.notes, *input_notes(planned), *doubts, *planned.notes, score)
     target, engine = planned.config.target, planned.tools.engine
     teacher, student = measure_networks(planned.task, untrained, target, engine)
     return Preview(

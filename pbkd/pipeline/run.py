@@ -263,7 +263,7 @@ def _announce(ctx: RunContext, config: RunConfig, *, resumed: bool) -> tuple[str
     ctx.log.record_in(ctx.folder)
     ctx.observers.run_started(_run_info(ctx.folder, config))
     damaged = event_faults(ctx.folder, {})
-    notes = *input_notes(ctx.task), *ctx.planned.notes, *restored, *damaged
+    notes = *input_notes(ctx.planned), *ctx.planned.notes, *restored, *damaged
     for note in (*ctx.registry.notes, *notes):
         ctx.log.emit(Note(text=note))
     table = cost_table(ctx.planned)

@@ -17,7 +17,7 @@ from pbkd.core.results import RunResult
 from pbkd.data.preparation import describe_preparation
 from pbkd.data.preparation_steps import preparation_steps
 from pbkd.energy.accounting import account_energy, devices_in_use
-from pbkd.models.precision import slowness
+from pbkd.models.precision import precision_note
 from pbkd.pipeline.cost_watch import cost_notes
 from pbkd.pipeline.paired_scores import class_scores, paired_change
 from pbkd.pipeline.run_folder import resumed_note
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from pbkd.energy.monitor import EnergyMonitor
     from pbkd.pipeline.context import RunContext
     from pbkd.pipeline.finish import Outcome
-    from pbkd.training.task import DistillationTask
+    from pbkd.pipeline.plan import PlannedRun
 
 
 __all__ = ["input_notes", "run_result"]
+
+_LONG_RUN = 60.0  # seconds
 
 
 def run_result(
@@ -70,7 +72,7 @@ def run_result(
         phases=_phases(ctx),
         notes=(
             *_skipped_images(data),
-            *input_notes(ctx.task),
+            *input_notes(ctx.planned),
             *outcome.notes,
             *notes,
             *cost_notes(read_events(ctx.folder)),
@@ -91,14 +93,16 @@ def run_result(
     )
 
 
-def input_notes(task: DistillationTask) -> list[str]:
-    """Note how images are prepared and inputs were taken, and if the device is slow."""
-    slow = slowness(task.dtype, task.device)
+def input_notes(planned: PlannedRun) -> list[str]:
+    """Note how images are prepared, inputs were taken, and which precision is faster."""
+    task = planned.task
+    long = sum(planned.phases.values()) > _LONG_RUN
+    note = precision_note(task.dtype, task.device, long=long)
     return [
         describe_preparation(task.preparation),
         *task.teacher.notes,
         *task.data.notes,
-        *([slow] if slow else []),
+        *([note] if note else []),
     ]
 
 

@@ -22,7 +22,7 @@ from pbkd.errors import ConfigError
 from pbkd.models.accuracy import accuracy
 from pbkd.models.classes import fit_classes
 from pbkd.models.metrics import macs, parameters
-from pbkd.models.precision import pick_dtype, slowness
+from pbkd.models.precision import pick_dtype, precision_note
 from pbkd.models.teacher import declared_teacher, find_model, load_untrained
 from pbkd.models.weights import fit_weights, halved, read_weights, write_weights
 from pbkd.training.finetune import train_network
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["Trained", "train_model"]
 
 _PHASE = "training"
+_LONG_TRAINING = 100_000  # images, over all epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,12 +194,13 @@ def _fitted_data(network: nn.Module, inputs: FittedInputs) -> Dataset:
 def _notes(inputs: FittedInputs, settings: TrainingSettings, device: torch.device) -> list[str]:
     """Say how images and weights were taken, and how they are trained on."""
     optimisation = settings.optimisation
-    slow = slowness(settings.dtype, device)
+    long = settings.epochs * len(inputs.data.train) > _LONG_TRAINING
+    precision = precision_note(settings.dtype, device, long=long)
     return [
         describe_preparation(inputs.preparation),
         *inputs.teacher.notes,
         *inputs.data.notes,
-        *([slow] if slow else []),
+        *([precision] if precision else []),
         f"Training: {len(inputs.data.train):,} images, {settings.epochs} epoch(s) in batches of"
         f" {settings.batch_size}, {optimisation.optimiser.name}, learning rate {optimisation.lr}.",
     ]

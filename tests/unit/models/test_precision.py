@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from pbkd_squared_error import RelativeSquaredError
@@ -7,7 +9,7 @@ from torch import nn
 
 from pbkd.config.load import load_config
 from pbkd.errors import ConfigError
-from pbkd.models.precision import Autocast, _relative_time, autocast, pick_dtype, slowness
+from pbkd.models.precision import Autocast, _relative_time, autocast, pick_dtype, precision_note
 from pbkd.plugin.registry import Registry
 from pbkd.training.applied_loss import AppliedLoss
 from pbkd.training.distill import train_block
@@ -34,15 +36,29 @@ def test_a_type_that_the_device_lacks_is_told(name: str, device: str, message: s
         pick_dtype(name, torch.device(device))
 
 
-@pytest.mark.parametrize(("times", "slow"), [(2.0, True), (1.05, False), (0.5, False)])
-def test_a_type_in_which_a_convolution_takes_longer_is_told(
-    times: float, slow: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("dtype", "long", "times", "told"),
+    [
+        (torch.bfloat16, False, 2.0, "takes 2.0 times as long .* autocast=none is faster"),
+        (torch.bfloat16, True, 1.05, None),
+        (torch.bfloat16, True, 0.5, None),
+        (torch.float32, True, 0.26, "takes 0.26 times as long .* autocast=bf16 is likely"),
+        (torch.float32, True, 0.9, None),
+        (torch.float32, True, 2.0, None),
+        (torch.float32, False, 0.26, None),
+    ],
+)
+def test_a_faster_precision_is_told(
+    dtype: torch.dtype,
+    long: bool,
+    times: float,
+    told: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pbkd.models.precision._relative_time", lambda _dtype: times)
-    told = slowness(torch.bfloat16, torch.device("cpu"))
-    assert (told is not None) == slow
-    assert told is None or "takes 2.0 times as long" in told
-    assert slowness(torch.float32, torch.device("cpu")) is None
+    note = precision_note(dtype, torch.device("cpu"), long=long)
+    assert re.search(told, note or "") if told else note is None
+    assert precision_note(dtype, torch.device("meta"), long=long) is None
 
 
 def test_a_convolution_is_timed_in_both_types() -> None:
