@@ -48,6 +48,7 @@ class Augmentation:
         external: Whether an image may differ each time that it is read, because the source applies
             random transforms of its own.
         strategy: The chosen augmentation, which pbkd creates; None for none.
+        before: If that one mixes images: what changes them first; None for nothing.
         classes: Number of classes, if the images have labels; set by pbkd.
         part: The rows of each batch that this process needs; they are as in the whole batch.
     """
@@ -56,6 +57,7 @@ class Augmentation:
     area: float = 1.0
     external: bool = False
     strategy: Any = None
+    before: Augmentation | None = None
     classes: int | None = None
     part: slice = field(default_factory=lambda: WHOLE)
 
@@ -111,6 +113,8 @@ class Augmentation:
             augmented = self._call("augment", generator, images, generator)
             self._check(augmented, images, "images")
             return augmented, labels
+        if self.before is not None:
+            images, _ = self.before.augment(images, labels, generator)
         soft = None
         if self.classes is not None:
             soft = functional.one_hot(labels, self.classes).to(torch.float32)

@@ -14,7 +14,7 @@ from pbkd.errors import ConfigError, PluginError
 from pbkd.plugin.attribution import describe_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from torch import Tensor
 
@@ -47,24 +47,35 @@ def with_augmentation(
         PluginError: The augmentation breaks its contract.
         DataError: It cannot take these images.
     """
-    name, suggested = choice["name"], data.augmentation.choice
+    name, source = choice["name"], data.augmentation
     if name in ("source", "none") and len(choice) > 1:
         option = next(key for key in choice if key != "name")
         raise ConfigError(f"'augmentation.{option}' has no effect with augmentation={name}.")
-    ignored = sorted(suggested.keys() & data_choice.keys() - {"name"})
-    if name != "source" and ignored:
-        raise ConfigError(
-            f"'data.{ignored[0]}' has no effect with augmentation={name}: remove one of the two."
-        )
-    chosen = suggested if name == "source" else choice
-    strategy = None if chosen["name"] == "none" else registry.create("augmentation", chosen)
+    chosen = source.choice if name == "source" else choice
     augmentation = replace(
-        data.augmentation, choice=chosen, strategy=strategy, classes=data.num_classes
+        source, choice=chosen, strategy=_create(registry, chosen), classes=data.num_classes
     )
-    if strategy is not None:
+    if name != "source" and augmentation.mixes:
+        first = replace(source, strategy=_create(registry, source.choice))
+        augmentation = replace(augmentation, before=first)
+    elif name != "source":
+        _refuse_ignored(name, source.choice.keys() & data_choice.keys() - {"name"})
+    if augmentation.strategy is not None:
         rows = torch.arange(min(_IMAGES, len(data.train)))
         try_augmentation(augmentation, data.train.images(rows), data.train.labels[rows])
     return replace(data, augmentation=augmentation)
+
+
+def _create(registry: Registry, choice: Mapping[str, Any]) -> Any:
+    return None if choice["name"] == "none" else registry.create("augmentation", choice)
+
+
+def _refuse_ignored(name: str, options: Collection[str]) -> None:
+    """Raise `ConfigError` if the data has options that the augmentation `name` replaces."""
+    if options:
+        raise ConfigError(
+            f"'data.{min(options)}' has no effect with augmentation={name}: remove one of the two."
+        )
 
 
 def try_augmentation(augmentation: Augmentation, images: Tensor, labels: Tensor) -> None:

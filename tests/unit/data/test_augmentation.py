@@ -121,11 +121,26 @@ def test_a_wrong_choice_is_one_sentence(
 def test_an_option_of_the_data_that_has_no_effect_is_refused(registry: Registry) -> None:
     data = replace(tiny_data(), augmentation=Augmentation(crop_and_flip(2, True)))
     choice = {"name": "tiny", "crop": 2}
-    for name in ("none", "mixup"):
+    for name in ("none", "rand-augment"):
         with pytest.raises(
             ConfigError, match=f"'data.crop' has no effect with augmentation={name}"
         ):
             with_augmentation(data, {"name": name}, choice, registry)
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_images_are_changed_as_the_data_says_before_they_are_mixed(
+    views: int, registry: Registry
+) -> None:
+    data = tiny_data()
+    lit = data.train.images(torch.arange(64)).clamp(min=1)
+    data = replace(data, train=replace(data.train, pixels=lit))  # type: ignore[type-var]
+    for crop, padded in ((0, False), (2, True)):
+        source = replace(data, augmentation=Augmentation(crop_and_flip(crop, False)))
+        choice = {"name": "tiny", "crop": crop}
+        mixed = with_augmentation(source, {"name": "cutmix"}, choice, registry)
+        images = torch.cat([images for images, _ in batches(with_fixed_views(mixed, views, 3))])
+        assert bool((images == 0).any()) == padded, "only a shift pads with black"
 
 
 _COUNTER = iter(range(1000))
