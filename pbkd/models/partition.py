@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pbkd.protocols import Partitioner
 
 
-__all__ = ["cut", "in_stages", "pick_and_cut", "pick_partitioner"]
+__all__ = ["cut", "pick_and_cut", "pick_partitioner"]
 
 _LONG = 2  # segments of a stage
 
@@ -66,8 +66,13 @@ def pick_partitioner(
 
 
 def pick_and_cut(
-    registry: Registry, choice: Mapping[str, Any], network: nn.Module, images: Tensor
-) -> tuple[Partitioner, nn.Sequential]:
+    registry: Registry,
+    choice: Mapping[str, Any],
+    network: nn.Module,
+    images: Tensor,
+    *,
+    by_stages: bool = False,
+) -> tuple[dict[str, Any], nn.Sequential]:
     """Cut a network with the partitioner that is configured.
 
     With `auto`, a network that its partitioner cuts wrongly, such as a ResNet with a forward of its
@@ -78,9 +83,10 @@ def pick_and_cut(
         choice: The configuration's `partitioner`.
         network: The teacher's network.
         images: A batch to check the chain on, (B, C, H, W).
+        by_stages: Whether `auto` without options may cut a network of long stages into these.
 
     Returns:
-        The partitioner and the chain.
+        The partitioner's name and options, and the chain.
 
     Raises:
         ChainError: If no partitioner accepts the network, or the chain computes something else.
@@ -88,8 +94,9 @@ def pick_and_cut(
         PluginError: If a partitioner raises or changes the network.
     """
     partitioner = pick_partitioner(registry, choice, network)
+    picked = {**choice, "name": partitioner.name}
     try:
-        return partitioner, cut(partitioner, network, images)
+        chain = cut(partitioner, network, images)
     except ChainError:
         general = [
             name
@@ -98,46 +105,24 @@ def pick_and_cut(
         ]
         if choice["name"] != "auto" or getattr(partitioner, "fallback", False) or not general:
             raise
-    other: Partitioner = registry.create("partitioner", {**choice, "name": general[0]})
-    return other, cut(other, network, images)
-
-
-def in_stages(
-    registry: Registry,
-    choice: Mapping[str, Any],
-    network: nn.Module,
-    images: Tensor,
-    *,
-    asked: bool = True,
-) -> Mapping[str, Any]:
-    """Choose to cut a network into its stages if these are long, and nothing else is chosen.
-
-    Args:
-        registry: Where partitioners are registered.
-        choice: The configuration's `partitioner`.
-        network: The teacher's network.
-        images: A batch to check the chains on, (B, C, H, W).
-        asked: Whether to do so at all.
-
-    Returns:
-        `choice`, with the options by which segments are stages if they are long.
-
-    Raises:
-        ChainError: If no partitioner accepts the network.
-        PluginError: If a partitioner raises or changes the network.
-    """
-    if not asked or choice != {"name": "auto"}:
-        return choice
-    partitioner = pick_partitioner(registry, choice, network)
+        picked["name"] = general[0]
+        return picked, cut(registry.create("partitioner", picked), network, images)
     options = getattr(partitioner, "stages", None)
-    if not options:
-        return choice
-    coarse: Partitioner = registry.create("partitioner", {"name": partitioner.name, **options})
+    if by_stages and options and choice == {"name": "auto"}:
+        in_stages = {**picked, **options}
+        stages = _cut_or_none(registry.create("partitioner", in_stages), network, images)
+        if stages is not None and len(chain) > _LONG * len(stages):
+            return in_stages, stages
+    return picked, chain
+
+
+def _cut_or_none(
+    partitioner: Partitioner, network: nn.Module, images: Tensor
+) -> nn.Sequential | None:
     try:
-        segments, stages = (len(cut(each, network, images)) for each in (partitioner, coarse))
+        return cut(partitioner, network, images)
     except ChainError:
-        return choice  # another one may cut it
-    return {**choice, **options} if segments > _LONG * stages else choice
+        return None
 
 
 def cut(partitioner: Partitioner, network: nn.Module, images: Tensor) -> nn.Sequential:

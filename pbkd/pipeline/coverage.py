@@ -132,7 +132,7 @@ def cover(registry: Registry, name: str, config: RunConfig, size: int | None) ->
     before = macs(network, images.shape[1:])
     return Coverage(
         name=name,
-        partitioner=partitioner.name,
+        partitioner=partitioner["name"],
         blocks=len(proposals),
         replaced=sum(proposal.replacement is not None for proposal in proposals),
         macs_before=before,

@@ -17,7 +17,7 @@ from pbkd.models.accuracy import accuracy, predict_classes
 from pbkd.models.chain import fuse_batchnorm
 from pbkd.models.classes import fit_classes
 from pbkd.models.forward_pass import settle
-from pbkd.models.partition import in_stages, pick_and_cut
+from pbkd.models.partition import pick_and_cut
 from pbkd.models.precision import frozen_autocast, pick_dtype
 from pbkd.models.pseudo_labels import with_pseudo_labels
 from pbkd.models.teacher import load_teacher
@@ -192,12 +192,12 @@ def build_task(
     teacher, data = fitted.teacher, fitted.data
     where = torch.device(device)
     use_device(where)
-    dtype = pick_dtype(config.autocast, where)
     network = teacher.network.to(where)
     images = teacher.normalization.apply(_first_images(data, config.batch_size), where)
     teacher, data = _settled(teacher, data, images, config, registry)
-    choice = in_stages(registry, config.partitioner, network, images[:2], asked=by_stages)
-    partitioner, chain = pick_and_cut(registry, choice, network, images[:2])
+    partitioner, chain = pick_and_cut(
+        registry, config.partitioner, network, images[:2], by_stages=by_stages
+    )
     return DistillationTask(
         teacher=teacher,
         data=data,
@@ -206,10 +206,10 @@ def build_task(
         chain=chain,
         fused=fuse_batchnorm(chain, images[:2]),
         images=images,
-        partitioner={**choice, "name": partitioner.name},
+        partitioner=partitioner,
         training=with_fixed_views(data, config.views, config.seed),
         fixed_views=(config.views, config.seed) if config.views else None,
-        dtype=dtype,
+        dtype=pick_dtype(config.autocast, where),
     )
 
 

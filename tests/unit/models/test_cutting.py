@@ -18,7 +18,7 @@ from pbkd import dense_convolutions
 from pbkd.errors import ChainError
 from pbkd.models.adopt import adopt
 from pbkd.models.chain import check_chain
-from pbkd.models.partition import in_stages, pick_and_cut, pick_partitioner
+from pbkd.models.partition import pick_and_cut, pick_partitioner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +95,7 @@ def test_a_known_family_with_a_forward_of_its_own_is_cut_like_any_network(
     network = Changed(BasicBlock, [1, 1, 1, 1], num_classes=3).eval().requires_grad_(False)
     assert pick_partitioner(registry, {"name": "auto"}, network).name == "resnet"
     partitioner, chain = pick_and_cut(registry, {"name": "auto"}, network, IMAGES)
-    assert partitioner.name == "fx"
+    assert partitioner == {"name": "fx"}
     assert torch.equal(chain(IMAGES), network(IMAGES))
     with pytest.raises(ChainError, match="resnet"):
         pick_and_cut(registry, {"name": "resnet"}, network, IMAGES)
@@ -109,10 +109,13 @@ def test_networks_with_long_stages_are_cut_into_them_if_nothing_else_is_chosen(
 ) -> None:
     network = registry.find("model", name).build().eval()
     auto = {"name": "auto"}
-    stages = {**auto, "granularity": "stage"} if is_long else auto
-    assert in_stages(registry, auto, network, IMAGES) == stages
-    for chosen in ({**auto, "granularity": "block"}, {"name": "fx"}):
-        assert in_stages(registry, chosen, network, IMAGES) == chosen
+    picked, chain = pick_and_cut(registry, auto, network, IMAGES, by_stages=True)
+    assert picked.get("granularity") == ("stage" if is_long else None)
+    assert torch.equal(chain(IMAGES), network(IMAGES))
+    assert "granularity" not in pick_and_cut(registry, auto, network, IMAGES)[0]
+    for chosen in ({**auto, "granularity": "block" if is_long else "conv"}, {"name": "fx"}):
+        picked, _ = pick_and_cut(registry, chosen, network, IMAGES, by_stages=True)
+        assert picked == {**chosen, "name": picked["name"]}
 
 
 @pytest.mark.parametrize(
@@ -122,4 +125,5 @@ def test_a_resnet_of_two_blocks_a_stage_or_with_a_forward_of_its_own_keeps_its_b
     registry: Registry, make: Callable[..., ResNet]
 ) -> None:
     network = make(block=BasicBlock, num_classes=3).eval()
-    assert in_stages(registry, {"name": "auto"}, network, IMAGES) == {"name": "auto"}
+    picked, _ = pick_and_cut(registry, {"name": "auto"}, network, IMAGES, by_stages=True)
+    assert "granularity" not in picked
