@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -51,4 +52,6 @@ def test_a_run_goes_on_without_its_fork_server_and_tracker(
     reasons = [event.reason for event in read_events(folder) if isinstance(event, Restarted)]
     assert len(reasons) in (1, 2)  # the last one may come when the phase has just ended
     assert all("fork server was killed" in reason for reason in reasons)
-    assert command.err == ""
+    # Python itself may warn, in two lines, that it starts its resource tracker again.
+    lines = command.err.splitlines()
+    assert not [line for line in lines if not re.search(r"resource_tracker|warnings\.warn", line)]
