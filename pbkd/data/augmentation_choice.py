@@ -52,22 +52,17 @@ def with_augmentation(
         option = next(key for key in choice if key != "name")
         raise ConfigError(f"'augmentation.{option}' has no effect with augmentation={name}.")
     chosen = source.choice if name == "source" else choice
-    augmentation = replace(
-        source, choice=chosen, strategy=_create(registry, chosen), classes=data.num_classes
-    )
+    strategy = None if chosen["name"] == "none" else registry.create("augmentation", chosen)
+    augmentation = replace(source, choice=chosen, strategy=strategy, classes=data.num_classes)
     if name != "source" and augmentation.mixes:
-        first = replace(source, strategy=_create(registry, source.choice))
-        augmentation = replace(augmentation, before=first)
+        first = with_augmentation(data, {"name": "source"}, data_choice, registry)
+        augmentation = replace(augmentation, before=first.augmentation)
     elif name != "source":
         _refuse_ignored(name, source.choice.keys() & data_choice.keys() - {"name"})
-    if augmentation.strategy is not None:
+    if strategy is not None:
         rows = torch.arange(min(_IMAGES, len(data.train)))
         try_augmentation(augmentation, data.train.images(rows), data.train.labels[rows])
     return replace(data, augmentation=augmentation)
-
-
-def _create(registry: Registry, choice: Mapping[str, Any]) -> Any:
-    return None if choice["name"] == "none" else registry.create("augmentation", choice)
 
 
 def _refuse_ignored(name: str, options: Collection[str]) -> None:
