@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pbkd.models.in_memory import InMemoryInputs
     from pbkd.models.teacher import Teacher
     from pbkd.plugin.registry import Registry
+    from pbkd.training.inputs import FittedInputs
 
 
 __all__ = ["DistillationTask", "build_task", "load_task", "sample_size"]
@@ -189,14 +190,12 @@ def build_task(
     """
     loaded = inputs.teacher() if inputs else load_teacher(registry, config.teacher)
     fitted = fit_inputs(loaded, config.data, registry, inputs.data if inputs else None)
-    teacher, data = fitted.teacher, fitted.data
     where = torch.device(device)
     use_device(where)
-    network = teacher.network.to(where)
-    images = teacher.normalization.apply(_first_images(data, config.batch_size), where)
-    teacher, data = _settled(teacher, data, images, config, registry)
+    dtype = pick_dtype(config.autocast, where)
+    teacher, data, images = _settled(fitted, where, config, registry)
     partitioner, chain = pick_and_cut(
-        registry, config.partitioner, network, images[:2], by_stages=by_stages
+        registry, config.partitioner, teacher.network, images[:2], by_stages=by_stages
     )
     return DistillationTask(
         teacher=teacher,
@@ -209,24 +208,26 @@ def build_task(
         partitioner=partitioner,
         training=with_fixed_views(data, config.views, config.seed),
         fixed_views=(config.views, config.seed) if config.views else None,
-        dtype=pick_dtype(config.autocast, where),
+        dtype=dtype,
     )
 
 
 def _settled(
-    teacher: Teacher, data: Dataset, images: Tensor, config: RunConfig, registry: Registry
-) -> tuple[Teacher, Dataset]:
-    """Fit the teacher's outputs and the data's labels to each other, and add augmentation."""
-    network = teacher.network
+    fitted: FittedInputs, device: torch.device, config: RunConfig, registry: Registry
+) -> tuple[Teacher, Dataset, Tensor]:
+    """Fit the teacher's outputs and the data's labels to each other, and add augmentation.
+
+    Returns:
+        The teacher on its device, the data, and the input of the first batch.
+    """
+    teacher, data = fitted.teacher, fitted.data
+    network = teacher.network.to(device)
+    first = data.train.images(torch.arange(min(config.batch_size, len(data.train))))
+    images = teacher.normalization.apply(first, device)
     notes = settle(network, images[:2], data.num_classes, config.teacher)
     teacher = replace(teacher, notes=(*teacher.notes, *notes))
-    data = with_pseudo_labels(data, teacher, images.device)
-    data = fit_classes(network, data, images[:2])
-    return teacher, with_augmentation(data, config.augmentation, config.data, registry)
-
-
-def _first_images(data: Dataset, count: int) -> Tensor:
-    return data.train.images(torch.arange(min(count, len(data.train))))
+    data = fit_classes(network, with_pseudo_labels(data, teacher, device), images[:2])
+    return teacher, with_augmentation(data, config.augmentation, config.data, registry), images
 
 
 def load_task(config: RunConfig, device: str) -> DistillationTask:
