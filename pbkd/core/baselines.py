@@ -23,7 +23,7 @@ class BaselineTraining:
         steps: Training steps, as counted.
         seconds: Duration.
         cpu_seconds: CPU time of this process and those that it started.
-        validation: Score on the validation split of the best epoch, whose weights are kept.
+        validation: Score on the validation split of the epoch whose weights are kept.
         score: Score on the test split.
         change: The paired change on the test images from this network to the run's student.
     """

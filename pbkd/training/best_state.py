@@ -1,4 +1,4 @@
-"""The best state of a network so far, and its checkpoints before, during and after a training."""
+"""The state of a network that is kept, and its checkpoints before, during and after a training."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pbkd.core.intervals import difference_interval
+from pbkd.models.accuracy import share_correct
 from pbkd.training.checkpoint import restore, snapshot, tensors_below
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from pbkd.data.datasets import Split
     from pbkd.training.checkpoint import CheckpointStore, Facts
     from pbkd.training.learner import Learner
 
@@ -34,15 +37,14 @@ _CLASSES = "classes"
 
 @dataclass
 class BestState:
-    """The state that scored best so far, and how far the training is.
+    """The state that is kept so far, and how far the training is.
 
     Attributes:
         epochs: Epochs that have been trained.
         score: Its validation score.
         state: Parameters and buffers.
         epoch: The epoch that ended with it, counted from 1; 0 for the state before the first.
-        classes: Its classes of the validation images, int64 (images,); None before the first epoch
-            that was better than the beginning.
+        classes: Its classes of the validation images, int64 (images,); None at epoch 0.
         start: The loss of the first batch; None before it.
         rate: The factor by which the learning rate was lowered.
     """
@@ -55,12 +57,33 @@ class BestState:
     start: float | None = None
     rate: float = 1.0
 
-    def see_epoch(self, score: float, classes: Tensor | None, network: nn.Module) -> None:
-        """Count an epoch that ended with this score, and copy the network if it is the best."""
+    def see_epoch(self, classes: Tensor, split: Split, network: nn.Module, *, begun: int) -> None:
+        """Count an epoch, and copy the network if it is at least as good, as far as can be known.
+
+        As the learning rate falls to zero, a later epoch is expected to be the better one. It is
+        kept unless one since `begun` was surely better, by the 95 % interval of the paired
+        difference. What the network was before has to be surpassed.
+
+        Args:
+            classes: The classes that it predicts, int64 (images,).
+            split: The validation split.
+            network: The network.
+            begun: Epochs before its learning-rate schedule began.
+        """
         self.epochs += 1
-        if score > self.score:
+        score = share_correct(classes, split)
+        is_later = self.epoch > begun and not _is_surely_worse(classes, self.classes, split.labels)
+        if score > self.score or is_later:
             self.score, self.state = score, copy_state(network)
             self.epoch, self.classes = self.epochs, classes
+
+
+def _is_surely_worse(classes: Tensor, kept: Tensor | None, labels: Tensor) -> bool:
+    if kept is None:
+        return False
+    before, after = kept == labels, classes == labels
+    lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
+    return difference_interval(lost, gained, len(labels))[1] < 0
 
 
 def copy_state(network: nn.Module) -> dict[str, Tensor]:

@@ -39,9 +39,9 @@ def train_network(
     teacher: nn.Module | None = None,
     hooks: TrainingHooks | None = None,
 ) -> BestState:
-    """Train a network in place, and leave it as it was after its best epoch.
+    """Train a network in place, and leave it as it was after the epoch that is kept.
 
-    Epochs are compared by validation score; the state before the first epoch competes too.
+    `BestState.see_epoch` says which that is; the state before the first epoch competes too.
 
     Args:
         network: Maps (B, C, H, W) to (B, classes); it is on the device to train on.

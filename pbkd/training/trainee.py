@@ -117,22 +117,29 @@ class Trainee:
 
     def end_epoch(self) -> None:
         """Compare the network with its best state; if it has exploded, return to that."""
-        best, hooks, replicas = self.best, self.training.hooks, self.training.settings.replicas
-        how, watch = self._how, self._watch
-        total = math.nan if how else float(replicas.sum(self._total) if replicas else self._total)
+        best, settings, hooks = self.best, self.training.settings, self.training.hooks
+        how, watch, replicas = self._how, self._watch, settings.replicas
         best.start = watch.start if watch else None
-        classes = None if how else self._validate()
-        score = best.score if classes is None else share_correct(classes, self._split)
-        if watch and (how := how or _explosion(total / self._steps, score, best.score)):
-            settings = self.training.settings
-            best.rate *= _LOWER
-            self._learner = _at_lower_rate(self.training.network, settings, best, self._steps)
-            self._pace = hooks.start_again(how, best, self._learner, self._steps)
+        if how:
+            self._start_again(how)
             return
-        hooks.epoch_finished(best.epochs, total / self._steps, score)
-        best.see_epoch(score, classes, self.training.network)
-        if is_checkpoint_due(best.epochs, self.training.settings.epochs, self._steps):
+        total = float(replicas.sum(self._total) if replicas else self._total)
+        loss, classes = total / self._steps, self._validate()
+        score = share_correct(classes, self._split)
+        if watch and (how := _explosion(loss, score, best.score)):
+            self._start_again(how)
+            return
+        hooks.epoch_finished(best.epochs, loss, score)
+        best.see_epoch(classes, self._split, self.training.network, begun=settings.begun)
+        if is_checkpoint_due(best.epochs, settings.epochs, self._steps):
             hooks.keep(best, self._learner)
+
+    def _start_again(self, how: str) -> None:
+        """Repeat the epoch from the best state at a lower rate; `how` says what went wrong."""
+        best, training, steps = self.best, self.training, self._steps
+        best.rate *= _LOWER
+        self._learner = _at_lower_rate(training.network, training.settings, best, steps)
+        self._pace = training.hooks.start_again(how, best, self._learner, steps)
 
 
 def _explosion(loss: float, score: float, best: float) -> str | None:

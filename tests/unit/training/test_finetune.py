@@ -45,13 +45,13 @@ def _settings(**changes: float) -> TrainingSettings:
     return TrainingSettings(optimisation=rate, **settings)  # type: ignore[arg-type]
 
 
-def test_it_learns_and_returns_its_best_score(data: Dataset) -> None:
+def test_it_learns_and_returns_the_score_that_it_keeps(data: Dataset) -> None:
     network = _network()
     before = accuracy(network, data.validation, NORMALIZATION, device="cpu")
     scores: list[float] = []
     hooks = TrainingHooks(lambda _epoch, _loss, score: scores.append(score))
     best = train_network(network, data, NORMALIZATION, _settings(), hooks=hooks)
-    assert best.score == max([before, *scores]) > before
+    assert best.score == scores[best.epoch - 1] > before
     assert accuracy(network, data.validation, NORMALIZATION, device="cpu") == best.score
     assert not network.training
 

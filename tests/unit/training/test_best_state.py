@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pbkd.data.datasets import ArraySplit
+from pbkd.training.best_state import BestState, copy_state
+
+LABELS = torch.zeros(1000, dtype=torch.int64)
+SPLIT = ArraySplit(torch.zeros(1000, 1, 1, 1, dtype=torch.uint8), LABELS)
+
+
+def _classes(correct: int) -> Tensor:
+    return (torch.arange(1000) >= correct).long()
+
+
+def _after(scores: list[int], *, start: int, begun: int = 0) -> BestState:
+    """Return what is kept after epochs that were right on these numbers of 1,000 images."""
+    network = nn.Linear(1, 1)
+    best = BestState(0, start / 1000, copy_state(network))
+    for epoch, correct in enumerate(scores, 1):
+        nn.init.constant_(network.weight, epoch)
+        best.see_epoch(_classes(correct), SPLIT, network, begun=begun)
+    return best
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ([900, 910, 908], 3),  # 2 images fewer are chance
+        ([900, 930, 908], 2),  # 22 are not
+        ([900, 908, 910], 3),
+        ([799, 790], 0),  # the start has to be surpassed, also by an image
+        ([799, 801, 800], 3),
+    ],
+)
+def test_a_later_epoch_is_kept_unless_it_is_surely_worse(scores: list[int], kept: int) -> None:
+    best = _after(scores, start=800)
+    assert (best.epochs, best.epoch) == (len(scores), kept)
+    assert best.score == [800, *scores][kept] / 1000
+    if kept:
+        assert float(best.state["weight"]) == kept
+        assert best.classes is not None
+        assert int((best.classes == LABELS).sum()) == scores[kept - 1]
+
+
+def test_the_result_of_an_earlier_round_has_to_be_surpassed() -> None:
+    assert _after([900, 899], start=800, begun=0).epoch == 2
+    assert _after([900, 899], start=800, begun=1).epoch == 1
+    assert _after([900, 899, 901, 900], start=800, begun=1).epoch == 4
