@@ -38,6 +38,7 @@ class Worker:
         node_bandwidth: Bytes per second between workers of this node.
         node_latency: Seconds per message between workers of this node.
         overlap: Whether it sends and receives while it computes.
+        shares_memory: Whether it and others of its machine add up gradients in shared memory.
     """
 
     rank: int
@@ -51,6 +52,7 @@ class Worker:
     node_bandwidth: float = 1e9
     node_latency: float = 1e-3
     overlap: bool = False
+    shares_memory: bool = False
 
 
 @dataclass(frozen=True)

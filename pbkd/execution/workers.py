@@ -9,6 +9,7 @@ import torch
 
 from pbkd.core.schedule import Worker
 from pbkd.execution.torchrun import under_torchrun
+from pbkd.training.board_setup import can_share_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +78,12 @@ def local_workers(count: int, threads: int | None, device: str) -> tuple[Worker,
     share = threads or max(1, _core_count() // count)
     devices = _device_count(device)
     return tuple(
-        Worker(rank, f"{device}:{rank % devices}" if devices else device, share)
+        Worker(
+            rank,
+            f"{device}:{rank % devices}" if devices else device,
+            share,
+            shares_memory=can_share_memory(device),
+        )
         for rank in range(count)
     )
 

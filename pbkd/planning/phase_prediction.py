@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SecondsOf", "modelled_on", "predict_phases", "serial_phases", "sharing_workers"]
 
+_EXCHANGE_SECONDS, _BYTES_PER_SECOND = 1e-4, 2e9
+"""What adding up gradients or statistics takes in shared memory, waiting included."""
+
 SecondsOf = Callable[[Schedule, Sequence[BlockCost], Workload], float]
 """Predicts the seconds of a schedule on some workers: by the cost model, or by a simulation."""
 
@@ -153,11 +156,29 @@ def _seconds_together(
     job = Job((each.cost.name,))
     schedule = Schedule(((job,),) * len(workers), feed="relay")
     steps = math.ceil(each.steps)
-    cost = _divided_by_speed(each.cost, [worker.speed for worker in workers])
+    cost = _divided_by_speed(_exchanged(each.cost, workers), [w.speed for w in workers])
     compute = seconds_of(schedule, [cost], Workload(steps, steps)) / steps
     share = 1.0 if each.loads_whole_batches else 1 / len(workers)
     excess = _excess(each.undivided, [worker.speed for worker in workers])
     return each.steps * work.loading.step_seconds(excess * compute, excess * share)
+
+
+def _exchanged(cost: BlockCost, workers: Sequence[Worker]) -> BlockCost:
+    """Return a cost that contains its exchanges, if they go through memory that workers share.
+
+    Relays are planned with the links between workers all the same: replicas of a stage round sums
+    otherwise than one worker, so that a stage is divided only where that saves much.
+    """
+    if not all(worker.shares_memory for worker in workers) or len({w.node for w in workers}) > 1:
+        return cost
+    seconds = cost.exchanges * _EXCHANGE_SECONDS + cost.parameter_bytes / _BYTES_PER_SECOND
+    return replace(
+        cost,
+        train_seconds=cost.train_seconds + seconds,
+        overhead_seconds=cost.overhead_seconds + seconds,
+        parameter_bytes=0,
+        exchanges=0,
+    )
 
 
 def _excess(parts: int, speeds: Sequence[float]) -> float:

@@ -18,12 +18,18 @@ from pbkd.training.shared_board import SharedBoard, board_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["open_board"]
+__all__ = ["can_share_memory", "open_board"]
 
 _MOST_WORKERS = 16  # the first worker holds the sockets of all pairs for a moment
 _TIMEOUT = 10.0  # seconds
 _CREDENTIALS = struct.Struct("3i")  # process, user and group of a socket's other end
 _RANK = struct.Struct("i")
+
+
+def can_share_memory(device: str) -> bool:
+    """Return whether workers of one machine that compute on this device can have a board."""
+    is_linux = hasattr(os, "memfd_create") and hasattr(socket, "SO_PEERCRED")
+    return device.startswith("cpu") and is_linux
 
 
 def open_board(group: dist.ProcessGroup) -> SharedBoard | None:
@@ -39,8 +45,8 @@ def open_board(group: dist.ProcessGroup) -> SharedBoard | None:
         this machine.
     """
     rank, workers = dist.get_rank(group), dist.get_world_size(group)
-    can = hasattr(os, "memfd_create") and hasattr(socket, "SO_PEERCRED")
-    if dist.get_backend(group) != "gloo" or not can or not 1 < workers <= _MOST_WORKERS:
+    can = dist.get_backend(group) == "gloo" and can_share_memory("cpu")
+    if not can or not 1 < workers <= _MOST_WORKERS:
         return None
     with ExitStack() as opened:
         number = secrets.randbits(62)

@@ -153,10 +153,13 @@ def _read_costs(
 
 
 def _measure_costs(config: RunConfig, registry: Registry) -> tuple[CostTable, Worker]:
-    """Load teacher and data and measure; the selected scheduler does not affect the costs."""
+    """Load teacher and data and measure; the selected scheduler does not affect the costs.
+
+    Other workers are like the one that measured, but each is reached by a link.
+    """
     from pbkd.config.schema import RunConfig
     from pbkd.pipeline.plan import cost_table
     from pbkd.pipeline.predict_phases import plan_whole_run
 
     planned_run = plan_whole_run(replace(config, scheduler=RunConfig().scheduler), registry)
-    return cost_table(planned_run), planned_run.plan.workers[0]
+    return cost_table(planned_run), replace(planned_run.plan.workers[0], shares_memory=False)

@@ -16,6 +16,7 @@ from pbkd.core.process import thread_count
 from pbkd.core.schedule import Worker
 from pbkd.execution.workers import local_workers
 from pbkd.models.latency import latencies
+from pbkd.training.board_setup import can_share_memory
 from pbkd.training.task import load_task
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def worker_from_probe(
         speed=1.0 if abs(speed - 1) < _SAME_SPEED else round(speed, 2),
         node=probe.host,
         overlap=not probe.device.startswith("cpu"),
+        shares_memory=can_share_memory(probe.device),
     )
     if probe.host == reference.host:
         return replace(worker, node_latency=latency, node_bandwidth=bandwidth)

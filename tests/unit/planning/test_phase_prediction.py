@@ -194,6 +194,23 @@ def test_fine_tuning_is_divided_by_speed_and_exchanged_over_the_links() -> None:
     assert _predict(workers=far)["fine-tuning"] == pytest.approx(whole / 2 + 2 * 5 * exchanged)
 
 
+@pytest.mark.parametrize(
+    ("nodes", "is_quick"), [(("", ""), True), (("a", "a"), True), (("a", "b"), False)]
+)
+def test_workers_of_a_machine_exchange_in_shared_memory(
+    nodes: tuple[str, str], is_quick: bool
+) -> None:
+    workers = [
+        Worker(rank, latency=0.1, node_latency=0.1, node=node, shares_memory=True)
+        for rank, node in enumerate(nodes)
+    ]
+    quick, slow = 6 * 1e-4 + 8_000 / 2e9, 6 * 0.1 + 2 * 8_000 / 1e9
+    exchanged = _predict(workers=workers)["fine-tuning"] - (5 * STEP + 2 * STUDENT)
+    assert exchanged == pytest.approx(2 * 5 * (quick if is_quick else slow))
+    mixed = [workers[0], replace(workers[1], shares_memory=False)]
+    assert _predict(workers=mixed)["fine-tuning"] >= 5 * STEP + 2 * STUDENT + 2 * 5 * slow
+
+
 def test_fine_tuning_stays_on_one_worker_where_links_or_starts_take_longer() -> None:
     far = [Worker(rank, bandwidth=1_000) for rank in range(2)]
     assert _predict(workers=far)["fine-tuning"] == _predict()["fine-tuning"]

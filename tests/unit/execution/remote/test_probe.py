@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from pbkd.errors import WorkerError
 from pbkd.execution.remote.current import current_coordinator
 from pbkd.execution.remote.probe import WorkerProbe, measure_link, prepare_probe, worker_from_probe
 from pbkd.execution.worker_request import WorkerRequest
+from pbkd.training.board_setup import can_share_memory
 
 
 def test_speed_is_relative_to_this_process() -> None:
@@ -25,7 +27,8 @@ def test_speed_is_relative_to_this_process() -> None:
 def test_a_link_within_a_machine_is_one_within_a_node() -> None:
     reference = WorkerProbe("here", "cpu", 1, seconds=0.2)
     worker = worker_from_probe(1, reference, reference, (1e-5, 1e10))
-    assert worker == Worker(1, node="here", node_bandwidth=1e10, node_latency=1e-5)
+    link = Worker(1, node="here", node_bandwidth=1e10, node_latency=1e-5)
+    assert worker == replace(link, shares_memory=can_share_memory("cpu"))
 
 
 def test_speeds_that_timing_cannot_tell_apart_are_equal() -> None:
