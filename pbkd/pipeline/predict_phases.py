@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from pbkd.core.blocks import candidate_of
@@ -16,6 +17,7 @@ from pbkd.core.workload import Workload
 from pbkd.data.batching import shuffled_batches, steps_per_epoch
 from pbkd.data.random_state import kept_random_state
 from pbkd.errors import is_out_of_memory
+from pbkd.models.latency import latencies
 from pbkd.models.student import assemble
 from pbkd.pipeline.plan import cost_table, plan_run
 from pbkd.pipeline.plan_workers import START_SECONDS
@@ -39,7 +41,7 @@ from pbkd.training.replicas import replica_traffic
 from pbkd.training.task import sample_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -97,20 +99,25 @@ def plan_whole_run(
 def _measure_works(runs: Sequence[PlannedRun], registry: Registry) -> list[RunWork]:
     """Count the work of all phases after planning, of runs that differ in the student alone.
 
-    The loading of batches and the overhead of fine-tuning are measured once, for the first run.
+    The loading of batches, the overhead of fine-tuning and the cost of float32 are measured once,
+    for the first run.
     """
     first = runs[0]
     is_long = "fine-tuning" in long_phases(first.plan, first.expected, _extent(first))
     overhead = _tuning_overhead(first, first.expected, registry) if is_long else None
-    loading = measure_loading(first.task, first.config.batch_size, first.plan.workers[0])
-    return [_count_work(each, loading, overhead) for each in runs]
+    worker = first.plan.workers[0]
+    loading = measure_loading(first.task, first.config.batch_size, worker)
+    factor = _scoring_factor(first.task, worker)
+    extents = [
+        replace(_extent(each), tuning_overhead=overhead, scoring_factor=factor) for each in runs
+    ]
+    return [_count_work(*each, loading) for each in zip(runs, extents, strict=True)]
 
 
-def _count_work(planned: PlannedRun, loading: Loading, overhead: float | None) -> RunWork:
+def _count_work(planned: PlannedRun, extent: RunExtent, loading: Loading) -> RunWork:
     """Count the work of a run; of planning, the seconds of the teacher's sample alone."""
     config, task, plan = planned.config, planned.task, planned.plan
     names = planned.expected
-    extent = replace(_extent(planned), tuning_overhead=overhead)
     return RunWork(
         planning_seconds=sample_seconds(plan, extent, loading),
         start_seconds=START_SECONDS,
@@ -168,6 +175,19 @@ def _tuning_overhead(
         if is_out_of_memory(error):
             return None
         raise
+
+
+def _scoring_factor(task: DistillationTask, worker: Worker) -> float:
+    """Measure how many times as long a pass through the teacher takes in float32 as in training."""
+    if task.dtype == torch.float32:
+        return 1.0
+    passes: dict[str, Callable[[Tensor], object]] = {
+        "scoring": task.fused,
+        "training": lambda images: task.feeding(images.to(task.dtype)),
+    }
+    with thread_count(worker.threads):
+        found = latencies(passes, task.images)
+    return found["scoring"].median_seconds / found["training"].median_seconds
 
 
 def _sample_images(task: DistillationTask) -> int:

@@ -43,11 +43,11 @@ def shared_passes(
     replaced, kept = _student_parts(plan, student)
     forward = kept + _forward_seconds(replaced)
     recalibrated, tuned = extent.recalibration_batches > 0, extent.epochs > 0
-    batch, solo = extent.batch_size, _solo_seconds(plan, teacher, labelled=extent.labelled)
-    validate = partial(_evaluation, images=extent.validation_images, batch_size=batch)
-    test = partial(_evaluation, "evaluation", images=extent.test_images, batch_size=batch)
+    solo = _solo_seconds(plan, teacher, labelled=extent.labelled)
+    validate = partial(_evaluation, extent, extent.validation_images)
+    test = partial(_evaluation, extent, extent.test_images, "evaluation")
     passes = (
-        validate("scoring", solo, 1, part=SOLO_BATCHES * batch),
+        validate("scoring", solo, 1, part=SOLO_BATCHES * extent.batch_size),
         validate("recalibration", forward, 1 + recalibrated),
         SharedPass(
             phase="fine-tuning",
@@ -71,8 +71,8 @@ def serial_work(
     That is the re-estimation of BatchNorm statistics, one batch after another, and the latencies.
     """
     replaced, kept = _student_parts(plan, student)
-    forward = kept + _forward_seconds(replaced)
-    round_seconds = sum(plan.segment_seconds.values()) + forward
+    forward = extent.scoring_factor * (kept + _forward_seconds(replaced))
+    round_seconds = extent.scoring_factor * sum(plan.segment_seconds.values()) + forward
     return {
         "recalibration": extent.recalibration_batches * loading.step_seconds(forward),
         "evaluation": _latency_seconds(round_seconds, extent.batch_size),
@@ -81,7 +81,7 @@ def serial_work(
 
 def sample_seconds(plan: Plan, extent: RunExtent, loading: Loading) -> float:
     """Return the seconds in which the teacher predicts the sample of the test split."""
-    teacher = sum(plan.segment_seconds.values())
+    teacher = extent.scoring_factor * sum(plan.segment_seconds.values())
     return extent.sample_images / extent.batch_size * loading.step_seconds(teacher)
 
 
@@ -134,19 +134,18 @@ def _training_cost(
 
 
 def _evaluation(
+    extent: RunExtent,
+    images: int,
     phase: str,
     seconds: float,
     times: int,
-    *,
-    images: int,
-    batch_size: int,
     part: int = SCORING_BATCH,
 ) -> SharedPass:
-    """Pass images some times through networks, in undivided parts."""
+    """Pass images some times through networks that are scored, in undivided parts."""
     return SharedPass(
         phase=phase,
-        cost=BlockCost("student", 0.0, seconds, 0.0),
-        steps=times * images / batch_size,
+        cost=BlockCost("student", 0.0, extent.scoring_factor * seconds, 0.0),
+        steps=times * images / extent.batch_size,
         undivided=-(-images // part),
     )
 

@@ -23,6 +23,8 @@ class RunExtent:
         training_images: Images of the training split.
         tuning_overhead: Share of a step of fine-tuning that does not shrink with the batch; None if
             it was not measured, where it follows from the costs of the blocks.
+        scoring_factor: How many times as long a forward pass takes where networks are scored, in
+            float32, as where they are trained.
         gradient_bytes: Size of the student's gradients.
         exchanges: Exchanges of workers that train the student together, per step.
         augmented_per_image: Whether each of them can augment its own rows of a batch alone.
@@ -38,6 +40,7 @@ class RunExtent:
     epoch_steps: int
     training_images: int
     tuning_overhead: float | None = None
+    scoring_factor: float = 1.0
     gradient_bytes: int = 0
     exchanges: int = 0
     augmented_per_image: bool = False

@@ -4,14 +4,17 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 import torch
 
 from pbkd.config.load import load_config
 from pbkd.core.blocks import candidate_of
 from pbkd.core.events import PlanMade
+from pbkd.core.results import Latency
 from pbkd.core.schedule import Worker
 from pbkd.data.datasets import ArraySplit
 from pbkd.models.metrics import macs
+from pbkd.pipeline import predict_phases
 from pbkd.pipeline.predict_phases import measure_loading, plan_whole_run
 from pbkd.runs.events import read_events
 from pbkd.runs.finished import read_finished
@@ -54,6 +57,19 @@ def test_the_student_fed_phase_of_several_workers_is_a_relay(registry: Registry)
     planned = plan_whole_run(load_config(["threads=1", "workers=2", STUDENT_FED]), registry)
     assert planned.phases["student-fed"] > 2.5  # to start them
     assert list(planned.phases) == PHASES
+
+
+@pytest.mark.parametrize(("autocast", "factor"), [("none", 1), ("bf16", 3)])
+def test_scoring_is_predicted_in_float32(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, autocast: str, factor: float
+) -> None:
+    found = {"scoring": Latency(0.03, 0.03, 64, 1), "training": Latency(0.01, 0.01, 64, 1)}
+    monkeypatch.setattr(predict_phases, "latencies", lambda _passes, _images: found)
+    planned = plan_whole_run(load_config(["threads=1", f"autocast={autocast}"]), registry)
+    assert planned.work is not None
+    teacher = factor * sum(planned.plan.segment_seconds.values())
+    costs = [each.cost.teacher_seconds for each in planned.work.passes]
+    assert costs[-1] == pytest.approx(teacher)  # of the teacher in evaluation
 
 
 class Dice(ArraySplit):

@@ -122,6 +122,14 @@ def test_a_block_that_stays_costs_what_the_teachers_costs() -> None:
     assert phases["scoring"] == _predict()["scoring"]  # all candidates are scored
 
 
+def test_networks_are_scored_in_float32_where_training_is_faster() -> None:
+    trained, scored = _predict(), _predict(scoring_factor=2.0)
+    assert scored.pop("fine-tuning") - trained.pop("fine-tuning") == pytest.approx(2 * 2 * STUDENT)
+    assert {p for p in trained if scored[p] == trained[p]} == {"teacher-fed", "student-fed"}
+    assert scored["scoring"] == pytest.approx(2 * trained["scoring"])
+    assert scored["recalibration"] == pytest.approx(2 * trained["recalibration"])
+
+
 def test_without_labels_the_teacher_labels_validation_and_test() -> None:
     with_labels, without = _predict(), _predict(labelled=False, sample_images=0)
     assert without["scoring"] - with_labels["scoring"] == pytest.approx(2 * 5.5)
