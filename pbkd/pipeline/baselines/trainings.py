@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "outcomes"]
 
 _LOSS = "soft-target"
+_UNTRAINED = -1.0  # any epoch is better: few validation images may all be right before training
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def _train(
         task.teacher.normalization,
         settings,
         teacher=_teacher(ctx, rival),
-        hooks=TrainingHooks(report, start_pace=start_pace),
+        hooks=TrainingHooks(report, start_pace=start_pace, initial_score=_UNTRAINED),
     )
     spent = now(task.device).since(begun)
     _check_steps(steps, settings.epochs * steps_per_epoch(task.data.train, settings.batch_size))

@@ -50,7 +50,7 @@ def test_a_rival_is_trained_scored_and_measured_beside_the_student(
     assert [latency.batch for latency in row.latencies] == [1, 64]
     assert [latency.batch for latency in row.student_latencies] == [1, 64]
     assert [tuple(line)[:5] for line in told] == [("same-start", 0.002, 0, 1, 1)]
-    assert training.validation >= told[0].score
+    assert training.validation == told[0].score
     assert (row.command, row.max_cpu_seconds, row.threads) == ("pbkd baseline a", 0.01, 1)
     assert row.notes[0].startswith("The 0.01 CPU seconds allowed are less than an epoch takes (")
     (written,) = read_json(folder / "baselines.json")["baselines"]
@@ -58,6 +58,14 @@ def test_a_rival_is_trained_scored_and_measured_beside_the_student(
     assert run.baselines == known == {"same-start": row}
     check_files(folder, ["README.md"])
     assert "## Rivals at the same cost" in (folder / "README.md").read_text()
+
+
+def test_a_rival_is_what_its_training_makes_of_it_even_if_that_is_worse(folder: Path) -> None:
+    told: list[BaselineEpoch] = []
+    settings = BaselineSettings(seconds=0.01, lr=100.0)
+    (row,) = train_baselines(folder, settings, told.append).values()
+    assert row.validation == told[0].score < 0.5
+    assert row.score < 0.5
 
 
 def test_each_method_starts_from_its_network_and_learns_from_its_targets(
