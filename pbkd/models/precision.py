@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -80,6 +81,7 @@ def precision_note(dtype: torch.dtype, device: torch.device, *, long: bool) -> s
     )
 
 
+@cache
 def _relative_time(dtype: torch.dtype) -> float:
     """Time a convolution of usual size on one thread: its fastest pass over float32's."""
     types = (dtype, torch.float32)
