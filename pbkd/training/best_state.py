@@ -47,6 +47,7 @@ class BestState:
         classes: Its classes of the validation images, int64 (images,); None at epoch 0.
         start: The loss of the first batch; None before it.
         rate: The factor by which the learning rate was lowered.
+        to_beat: The score before the learning-rate schedule, which an epoch must surpass.
     """
 
     epochs: int
@@ -56,34 +57,33 @@ class BestState:
     classes: Tensor | None = None
     start: float | None = None
     rate: float = 1.0
+    to_beat: float = -1.0
 
-    def see_epoch(self, classes: Tensor, split: Split, network: nn.Module, *, begun: int) -> None:
+    def see_epoch(self, classes: Tensor, split: Split, network: nn.Module) -> None:
         """Count an epoch, and copy the network if it is at least as good, as far as can be known.
 
         As the learning rate falls to zero, a later epoch is expected to be the better one. It is
-        kept unless one since `begun` was surely better, by the 95 % interval of the paired
-        difference. What the network was before has to be surpassed.
+        kept unless an earlier one of the same schedule was surely better, by the 95 % interval of
+        the paired difference.
 
         Args:
             classes: The classes that it predicts, int64 (images,).
             split: The validation split.
             network: The network.
-            begun: Epochs before its learning-rate schedule began.
         """
         self.epochs += 1
         score = share_correct(classes, split)
-        is_later = self.epoch > begun and not _is_surely_worse(classes, self.classes, split.labels)
-        if score > self.score or is_later:
+        if score > self.to_beat and not self._is_surely_better(classes, split.labels):
             self.score, self.state = score, copy_state(network)
             self.epoch, self.classes = self.epochs, classes
 
-
-def _is_surely_worse(classes: Tensor, kept: Tensor | None, labels: Tensor) -> bool:
-    if kept is None:
-        return False
-    before, after = kept == labels, classes == labels
-    lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
-    return difference_interval(lost, gained, len(labels))[1] < 0
+    def _is_surely_better(self, classes: Tensor, labels: Tensor) -> bool:
+        """Whether the kept state is surely better than one that predicts these classes."""
+        if self.score <= self.to_beat or self.classes is None:
+            return False
+        before, after = self.classes == labels, classes == labels
+        lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
+        return difference_interval(lost, gained, len(labels))[1] < 0
 
 
 def copy_state(network: nn.Module) -> dict[str, Tensor]:
@@ -99,7 +99,7 @@ def write_start(store: CheckpointStore, network: nn.Module, score: float) -> Non
         network: The network.
         score: Its validation score.
     """
-    store.write(0, *_record(BestState(0, score, copy_state(network)), ended=False))
+    store.write(0, *_record(BestState(0, score, copy_state(network), to_beat=score), ended=False))
 
 
 def write_progress(store: CheckpointStore, learner: Learner, best: BestState) -> None:
@@ -156,6 +156,7 @@ def _record(best: BestState, *, ended: bool) -> tuple[dict[str, Tensor], Facts]:
         "best_epoch": best.epoch,
         "start": best.start,
         "rate": best.rate,
+        "to_beat": best.to_beat,
         "layout": layout,
         "ended": ended,
     }
@@ -170,6 +171,7 @@ def _best(tensors: Mapping[str, Tensor], facts: Facts) -> BestState:
         tensors.get(_CLASSES),
         facts["start"],
         facts["rate"],
+        facts["to_beat"],
     )
 
 

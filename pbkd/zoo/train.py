@@ -120,7 +120,7 @@ def train_model(
     if is_trained:
         hooks = replace(hooks, initial_score=_initial_score(teacher, data, config, emit))
     best = train_network(network, data, teacher.normalization, settings, hooks=hooks)
-    if best.score == hooks.initial_score:
+    if not best.epoch:
         emit(Note(text="No epoch was better than the start, whose weights are kept."))
     command = shlex.join(["pbkd", "zoo", "train", name, *overrides])
     summary = find_model(registry, name)[0].summary
