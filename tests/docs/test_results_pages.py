@@ -74,6 +74,7 @@ def test_the_table_of_runs_with_few_images_is_its_csv() -> None:
     with (ROOT / "docs" / "few-images-runs.csv").open() as file:
         rows = list(csv.DictReader(file))
     lost = [float(r["teacher_accuracy"]) - float(r["test_accuracy"]) for r in rows]
+    leads = [100 * (float(r["test_accuracy"]) - float(r["same_start"])) for r in rows]
     wanted = [
         [
             row["network"],
@@ -82,14 +83,16 @@ def test_the_table_of_runs_with_few_images_is_its_csv() -> None:
             f"{100 * float(row['test_accuracy']):.2f} %",
             f"{100 * points:.2f} ({row['lost_least']} to {row['lost_most']})",
             f"{float(row['cpu_seconds']):.0f} s",
-            f"{100 * float(row['same_start']):.2f} %" if row["same_start"] else "not measured",
+            f"{100 * float(row['same_start']):.2f} %",
+            f"{ahead:+.2f} ({row['ahead_least']} to {row['ahead_most']})",
         ]
-        for row, points in zip(rows, lost, strict=True)
+        for row, points, ahead in zip(rows, lost, leads, strict=True)
     ]
     text = (ROOT / "docs" / "few-images.md").read_text()
     assert table_rows(section_of(text, "Whole runs")) == wanted
-    for row, points in zip(rows, lost, strict=True):
+    for row, points, ahead in zip(rows, lost, leads, strict=True):
         assert float(row["lost_least"]) < 100 * points < float(row["lost_most"])
+        assert float(row["ahead_least"]) < ahead < float(row["ahead_most"])
         assert f"({100 * float(row['teacher_accuracy']):.2f} %)" in text
         assert f"data.train_limit={row['images']}" in row["command"]
 
