@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["TrainingLength", "training_length", "tuning_rounds"]
+__all__ = ["FEW_IMAGES", "TrainingLength", "training_length", "tuning_rounds"]
 
 _SCALE = 800.0
 _BLOCKWISE_SHARE = 0.2
 _LEAST_STEPS = 200, 50  # of fine-tuning and of the teacher-fed phase
-_FEW_IMAGES, _FEW_STEPS = 1000, 300
+_FEW_STEPS = 300
+FEW_IMAGES = 1000
+"""Below it the whole student is not trained by default."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def training_length(images: int, steps: int, depth: int, parameters: int) -> Tra
     Returns:
         The epochs, at least some hundred steps.
     """
-    if images < _FEW_IMAGES:
+    if images < FEW_IMAGES:
         return TrainingLength(teacher_fed=-(-_FEW_STEPS // steps), fine_tuning=0)
     size = max(1, depth) ** (1 / 2) * max(1, parameters) ** (1 / 5)
     epochs = _SCALE / (images ** (1 / 8) * size)

@@ -48,6 +48,29 @@ def test_the_table_of_results_is_its_csv() -> None:
     assert all(f"`{run['command']}`" in text for run in runs)
 
 
+def test_the_table_of_seeds_is_its_csv() -> None:
+    with (ROOT / "docs" / "seeds.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    lost = [100 * (float(r["teacher_accuracy"]) - float(r["test_accuracy"])) for r in rows]
+    leads = [100 * (float(r["test_accuracy"]) - float(r["same_start"])) for r in rows]
+    wanted = [
+        [
+            row["network"],
+            row["seed"],
+            f"{100 * float(row['test_accuracy']):.2f} %",
+            f"{points:.2f} ({row['lost_least']} to {row['lost_most']})",
+            f"{100 * float(row['same_start']):.2f} %",
+            f"{ahead:+.2f} ({row['ahead_least']} to {row['ahead_most']})",
+            f"{row['cpu_seconds']} s",
+        ]
+        for row, points, ahead in zip(rows, lost, leads, strict=True)
+    ]
+    assert table_rows(section_of((ROOT / "docs" / "results.md").read_text(), "Seeds")) == wanted
+    for row, points, ahead in zip(rows, lost, leads, strict=True):
+        assert float(row["lost_least"]) < points < float(row["lost_most"])
+        assert float(row["ahead_least"]) < ahead < float(row["ahead_most"])
+
+
 def test_the_table_of_few_images_is_its_csv() -> None:
     with (ROOT / "docs" / "few-images.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pbkd.config.load import read_overrides
 from pbkd.errors import ConfigError, did_you_mean
+from pbkd.planning.training_length import FEW_IMAGES
 from pbkd.runs.baselines import METHODS
 
 if TYPE_CHECKING:
@@ -97,6 +98,16 @@ class BaselineSettings:
                 f"the optimiser '{self.optimiser}' has no default learning rates here: give --lr."
             )
         return RATES[self.optimiser][0]
+
+    def rates_for(self, images: int) -> tuple[float, ...]:
+        """The peak learning rates to choose from, for a number of training images.
+
+        Few images need lower ones, see docs/few-images.md.
+        """
+        rates = self.rates
+        if self.lr is not None or images >= FEW_IMAGES:
+            return rates
+        return (rates[0] / 10, 3 * rates[0] / 10, *rates)
 
     @property
     def ready(self) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pbkd.core.baselines import BaselineTraining
@@ -75,10 +75,10 @@ def outcomes(
     settings = replace(settings, epochs=run.budget.epochs(cost))
     note = run.budget.note(cost)
     found = []
-    for rate in run.settings.rates:
+    for rate in run.settings.rates_for(len(ctx.task.data.train)):
         outcome = _train(ctx, rival, _with_rate(settings, rate), epoch_finished)
         found.append(outcome.training)
-        yield replace(outcome, notes=(note,) if note else ())
+        yield replace(outcome, notes=(*([note] if note else []), *outcome.notes))
     best = max(found, key=lambda training: training.validation)
     for seed in seeds[1:]:
         yield _train(ctx, rival, _with_rate(replace(settings, seed=seed), best.lr), epoch_finished)
@@ -129,24 +129,9 @@ def _train(
     epoch_finished: Callable[[BaselineEpoch], None],
 ) -> Outcome:
     """Train a copy of a rival's network, and score it."""
-    task, lr, seed = ctx.task, settings.optimisation.lr, settings.seed
-    network = copy.deepcopy(rival.start(seed))
-    steps = 0
-
-    def start_pace(_epoch: int, _steps: int) -> Pace:
-        def counted(items: Iterable[Any]) -> Iterator[Any]:
-            nonlocal steps
-            for item in items:
-                yield item
-                steps += 1
-
-        return counted
-
-    def report(epoch: int, loss: float, score: float) -> None:
-        epoch_finished(
-            BaselineEpoch(rival.method, lr, seed, epoch + 1, settings.epochs, loss, score)
-        )
-
+    task = ctx.task
+    network = copy.deepcopy(rival.start(settings.seed))
+    seen = _Seen()
     begun = now(task.device)
     best = train_network(
         network,
@@ -154,12 +139,52 @@ def _train(
         task.teacher.normalization,
         settings,
         teacher=_teacher(ctx, rival),
-        hooks=TrainingHooks(report, start_pace=start_pace, initial_score=_UNTRAINED),
+        hooks=_hooks(rival.method, settings, epoch_finished, seen),
     )
     spent = now(task.device).since(begun)
-    _check_steps(steps, settings.epochs * steps_per_epoch(task.data.train, settings.batch_size))
-    done = {"lr": lr, "seed": seed, "epochs": settings.epochs, "steps": steps}
-    return _scored(ctx, rival, network, spent, {**done, "validation": best.score})
+    wanted = settings.epochs * steps_per_epoch(task.data.train, settings.batch_size)
+    _check_steps(seen.steps, wanted)
+    done = {"lr": settings.optimisation.lr, "seed": settings.seed, "epochs": settings.epochs}
+    figures = {**done, "steps": seen.steps, "validation": best.score}
+    return replace(_scored(ctx, rival, network, spent, figures), notes=tuple(seen.notes))
+
+
+@dataclass
+class _Seen:
+    """What was seen of a training: its steps, without repeated ones, and remarks."""
+
+    steps: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def _hooks(
+    method: str,
+    settings: TrainingSettings,
+    epoch_finished: Callable[[BaselineEpoch], None],
+    seen: _Seen,
+) -> TrainingHooks:
+    """Report epochs and count steps; lower the rate of a training that explodes, as a run does."""
+    lr, seed, epochs = settings.optimisation.lr, settings.seed, settings.epochs
+
+    def start_pace(epoch: int, steps: int) -> Pace:
+        seen.steps = epoch * steps
+
+        def counted(items: Iterable[Any]) -> Iterator[Any]:
+            for item in items:
+                yield item
+                seen.steps += 1
+
+        return counted
+
+    def report(epoch: int, loss: float, score: float) -> None:
+        epoch_finished(BaselineEpoch(method, lr, seed, epoch + 1, epochs, loss, score))
+
+    return TrainingHooks(
+        report,
+        start_pace=start_pace,
+        initial_score=_UNTRAINED,
+        rate_lowered=lambda text: seen.notes.append(f"{method}, learning rate {lr:g}: {text}"),
+    )
 
 
 def _check_steps(counted: int, wanted: int) -> None:

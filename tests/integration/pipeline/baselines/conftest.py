@@ -42,6 +42,7 @@ class Trainings:
         hooks: TrainingHooks,
     ) -> BestState:
         self.calls.append((settings, teacher))
+        assert hooks.initial_score == -1.0  # the state before training does not compete
         self.starts.append(copy.deepcopy(network))
         steps = len(data.train) // settings.batch_size
         pace = hooks.start_pace(0, steps)

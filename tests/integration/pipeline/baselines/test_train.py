@@ -60,12 +60,19 @@ def test_a_rival_is_trained_scored_and_measured_beside_the_student(
     assert "## Rivals at the same cost" in (folder / "README.md").read_text()
 
 
-def test_a_rival_is_what_its_training_makes_of_it_even_if_that_is_worse(folder: Path) -> None:
+def test_a_rival_that_explodes_goes_on_at_a_lower_rate(folder: Path) -> None:
     told: list[BaselineEpoch] = []
-    settings = BaselineSettings(seconds=0.01, lr=100.0)
+    settings = BaselineSettings(seconds=0.01, lr=0.05)
     (row,) = train_baselines(folder, settings, told.append).values()
-    assert row.validation == told[0].score < 0.5
-    assert row.score < 0.5
+    (training,) = row.trainings
+    assert (len(told), training.steps, training.lr) == (1, 1077 // 64, 0.05)
+    assert any("learning rate 0.05: Epoch 1 of fine-tuning exploded" in n for n in row.notes)
+
+
+def test_few_images_try_lower_rates_too() -> None:
+    assert BaselineSettings().rates_for(999) == pytest.approx((0.0001, 0.0003, 0.001, 0.003))
+    assert BaselineSettings().rates_for(1000) == (0.001, 0.003)
+    assert BaselineSettings(lr=0.1).rates_for(10) == (0.1,)
 
 
 def test_each_method_starts_from_its_network_and_learns_from_its_targets(
