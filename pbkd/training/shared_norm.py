@@ -43,7 +43,8 @@ def share_norms(module: nn.Module, exchange: Exchange) -> None:
 def _normalise(norm: _Norm, exchange: Exchange, x: Tensor) -> Tensor:
     if not norm.training:
         return type(norm).forward(norm, x)
-    output: Tensor = _SharedNorm.apply(x.float(), norm.weight, norm.bias, norm, exchange)
+    with torch.autocast(x.device.type, enabled=False):
+        output: Tensor = _SharedNorm.apply(x.float(), norm.weight, norm.bias, norm, exchange)
     return output.to(x.dtype)
 
 

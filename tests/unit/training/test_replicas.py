@@ -12,6 +12,7 @@ from pbkd.data.normalization import Normalization
 from pbkd.training.finetune import train_network
 from pbkd.training.link import RowRange
 from pbkd.training.replicas import ReplicaGroup
+from pbkd.training.shared_norm import share_norms
 from pbkd.training.training_settings import TrainingSettings
 from tests.optimisations import optimisation
 
@@ -59,3 +60,23 @@ def test_each_replica_drops_other_values_and_the_same_in_each_run() -> None:
     assert dropped(0) == first
     assert dropped(1) == second
     assert len({tuple(found) for found in (*first, *second)}) == 4
+
+
+def test_shared_norms_compute_in_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(16, 3, 6, 6)
+    norms = [nn.BatchNorm2d(8), nn.BatchNorm2d(8)]
+    convolution, found = nn.Conv2d(3, 8, 3), []
+    share_norms(norms[1], Alone())
+    for norm in norms:
+        convolution.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            output = norm(convolution(x))
+        output.float().square().sum().backward()
+        gradients = [p.grad for p in (convolution.weight, norm.weight, norm.bias)]
+        found.append([output, norm.running_mean, norm.running_var, *gradients])
+    assert found[0][0].dtype == found[1][0].dtype == torch.bfloat16
+    for torchs, ours in zip(*found, strict=True):
+        torch.testing.assert_close(torchs, ours, rtol=0.02, atol=0.02)
+    for statistic in (1, 2):  # of bfloat16 values, but not rounded to it
+        torch.testing.assert_close(found[0][statistic], found[1][statistic], rtol=1e-5, atol=1e-6)
