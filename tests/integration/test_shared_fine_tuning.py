@@ -119,6 +119,12 @@ def test_workers_fine_tune_the_student_of_one_although_one_is_killed(
 
 
 @pytest.mark.usefixtures("_shared_however_short")
+def test_workers_fine_tune_in_bfloat16(registry: Registry, tmp_path: Path) -> None:
+    overrides = [*settings(tmp_path / "run"), "workers=2", "autocast=bf16"]
+    assert_better_for_fine_tuning(run(load_config(overrides), registry))
+
+
+@pytest.mark.usefixtures("_shared_however_short")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_stops_in_fine_tuning_is_resumed_to_the_same_student(
     registry: Registry, tmp_path: Path, undisturbed: dict[str, Tensor], number: signal.Signals
