@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pbkd.core.intervals import wilson_interval
 from pbkd.core.wishes import Wish
-from pbkd.pipeline.paired_scores import paired_change
+from pbkd.models.paired_scores import paired_change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

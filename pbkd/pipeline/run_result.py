@@ -17,9 +17,9 @@ from pbkd.core.results import RunResult
 from pbkd.data.preparation import describe_preparation
 from pbkd.data.preparation_steps import preparation_steps
 from pbkd.energy.accounting import account_energy, devices_in_use
+from pbkd.models.paired_scores import class_scores, paired_change
 from pbkd.models.precision import precision_note
 from pbkd.pipeline.cost_watch import cost_notes
-from pbkd.pipeline.paired_scores import class_scores, paired_change
 from pbkd.pipeline.run_folder import resumed_note
 from pbkd.runs.events import count_events, read_events
 from pbkd.runs.folder import times_resumed

@@ -7,8 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbkd.core.intervals import difference_interval
-from pbkd.models.accuracy import share_correct
+from pbkd.models.paired_scores import paired_change
 from pbkd.training.checkpoint import restore, snapshot, tensors_below
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pbkd.data.datasets import Split
     from pbkd.training.checkpoint import CheckpointStore, Facts
     from pbkd.training.learner import Learner
 
@@ -59,7 +57,7 @@ class BestState:
     rate: float = 1.0
     to_beat: float = -1.0
 
-    def see_epoch(self, classes: Tensor, split: Split, network: nn.Module) -> None:
+    def see_epoch(self, score: float, classes: Tensor, labels: Tensor, network: nn.Module) -> None:
         """Count an epoch, and copy the network if it is at least as good, as far as can be known.
 
         As the learning rate falls to zero, a later epoch is expected to be the better one. It is
@@ -67,13 +65,13 @@ class BestState:
         the paired difference.
 
         Args:
-            classes: The classes that it predicts, int64 (images,).
-            split: The validation split.
+            score: The validation score.
+            classes: The classes that the network predicts, int64 (images,).
+            labels: The labels of the validation images, int64 (images,).
             network: The network.
         """
         self.epochs += 1
-        score = share_correct(classes, split)
-        if score > self.to_beat and not self._is_surely_better(classes, split.labels):
+        if score > self.to_beat and not self._is_surely_better(classes, labels):
             self.score, self.state = score, copy_state(network)
             self.epoch, self.classes = self.epochs, classes
 
@@ -81,9 +79,8 @@ class BestState:
         """Whether the kept state is surely better than one that predicts these classes."""
         if self.score <= self.to_beat or self.classes is None:
             return False
-        before, after = self.classes == labels, classes == labels
-        lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
-        return difference_interval(lost, gained, len(labels))[1] < 0
+        change = paired_change({"teacher": self.classes, "student": classes}, labels)
+        return change.interval[1] < 0
 
 
 def copy_state(network: nn.Module) -> dict[str, Tensor]:
@@ -99,7 +96,7 @@ def write_start(store: CheckpointStore, network: nn.Module, score: float) -> Non
         network: The network.
         score: Its validation score.
     """
-    store.write(0, *_record(BestState(0, score, copy_state(network), to_beat=score), ended=False))
+    store.write(0, *_record(BestState(0, score, copy_state(network)), ended=False))
 
 
 def write_progress(store: CheckpointStore, learner: Learner, best: BestState) -> None:

@@ -84,8 +84,8 @@ class Trainee:
         self.best = _first_state(self._learner, training.hooks, self._split, self._validate)
         if self.best.epochs == settings.begun:
             self.best.to_beat = self.best.score
-        if self.best.rate != 1 and self.best.epochs == settings.begun:  # lowered in earlier rounds
-            self._learner = _at_lower_rate(network, settings, self.best, self._steps)
+            if self.best.rate != 1:  # lowered in earlier rounds
+                self._learner = _at_lower_rate(network, settings, self.best, self._steps)
         self._pace = training.hooks.start_pace(self.best.epochs, self._steps)
         self._is_over = False
 
@@ -132,7 +132,7 @@ class Trainee:
             self._start_again(how)
             return
         hooks.epoch_finished(best.epochs, loss, score)
-        best.see_epoch(classes, self._split, self.training.network)
+        best.see_epoch(score, classes, self._split.labels, self.training.network)
         if is_checkpoint_due(best.epochs, settings.epochs, self._steps):
             hooks.keep(best, self._learner)
 

@@ -10,9 +10,9 @@ from pbkd.core.baselines import BaselineTraining
 from pbkd.data.batching import steps_per_epoch
 from pbkd.errors import BenchError
 from pbkd.models.accuracy import accuracy, predict_classes, share_correct
+from pbkd.models.paired_scores import paired_change
 from pbkd.pipeline.baselines.epoch_cost import Spent, epoch_cost, now
 from pbkd.pipeline.baselines.settings import BaselineEpoch
-from pbkd.pipeline.paired_scores import paired_change
 from pbkd.training.finetune import train_network
 from pbkd.training.finetune_loss import apply_to_student
 from pbkd.training.losses import create_loss
@@ -74,11 +74,12 @@ def outcomes(
     cost = epoch_cost(rival.start(seeds[0]), ctx.task, settings, _teacher(ctx, rival))
     settings = replace(settings, epochs=run.budget.epochs(cost))
     note = run.budget.note(cost)
+    notes = (note,) if note else ()
     found = []
     for rate in run.settings.rates_for(len(ctx.task.data.train)):
         outcome = _train(ctx, rival, _with_rate(settings, rate), epoch_finished)
         found.append(outcome.training)
-        yield replace(outcome, notes=(*([note] if note else []), *outcome.notes))
+        yield replace(outcome, notes=(*notes, *outcome.notes))
     best = max(found, key=lambda training: training.validation)
     for seed in seeds[1:]:
         yield _train(ctx, rival, _with_rate(replace(settings, seed=seed), best.lr), epoch_finished)

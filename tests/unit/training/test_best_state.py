@@ -4,11 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pbkd.data.datasets import ArraySplit
 from pbkd.training.best_state import BestState, copy_state
 
 LABELS = torch.zeros(1000, dtype=torch.int64)
-SPLIT = ArraySplit(torch.zeros(1000, 1, 1, 1, dtype=torch.uint8), LABELS)
 
 
 def _classes(correct: int) -> Tensor:
@@ -21,7 +19,7 @@ def _after(scores: list[int], *, start: int) -> BestState:
     best = BestState(0, start / 1000, copy_state(network), to_beat=start / 1000)
     for epoch, correct in enumerate(scores, 1):
         nn.init.constant_(network.weight, epoch)
-        best.see_epoch(_classes(correct), SPLIT, network)
+        best.see_epoch(correct / 1000, _classes(correct), LABELS, network)
     return best
 
 
@@ -52,5 +50,5 @@ def test_a_schedule_has_to_surpass_what_was_there_before() -> None:
     best.to_beat = best.score  # the next round
     network = nn.Linear(1, 1)
     for correct, kept in ((899, 2), (901, 4), (900, 5), (899, 5)):
-        best.see_epoch(_classes(correct), SPLIT, network)
+        best.see_epoch(correct / 1000, _classes(correct), LABELS, network)
         assert best.epoch == kept

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pbkd.pipeline.paired_scores import class_scores, paired_change
+from pbkd.models.paired_scores import class_scores, paired_change
 
 LABELS = torch.tensor([0, 0, 0, 2, 2, 3])
 CLASSES = {
