@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from pbkd.execution.store import open_store
-from pbkd.execution.torchrun import restart_count, store_key
+from pbkd.execution.torchrun import store_key
 from pbkd.runs.split_request import is_split_requested
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class EarlyEnd:
     def _decide(self, epoch: int) -> bool:
         if self.key is None:
             return is_split_requested(self.folder)
-        store, key = open_store(), store_key(f"{self.key}/{restart_count()}/ends/{epoch}")
+        store, key = open_store(), store_key(f"{self.key}/ends/{epoch}")
         if self.decides:
             store.set(key, str(is_split_requested(self.folder)))
         return bool(store.get(key) == b"True")

@@ -44,7 +44,5 @@ def _shared_counter(name: str) -> Callable[[], int]:
     if STORE not in os.environ and not is_torchelastic_launched():
         return itertools.count().__next__
     store = open_store()
-    # Workers restarted with the same store must not skip jobs that were claimed before.
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    key = store_key(f"{name}/{attempt}")
+    key = store_key(name)
     return lambda: store.add(key, 1) - 1

@@ -35,10 +35,15 @@ def launch_name() -> str:
 
 
 def store_key(name: str) -> str:
-    """Return a key for torch's store that no other start of the same processes uses."""
-    return f"pbkd/{os.environ.get(LAUNCH_ID, '')}/{name}"
+    """Return a key for torch's store that no other start of the same processes uses.
+
+    The number of restarts tells apart the starts of a single process only: torchrun does not count
+    a restart because machines join, and so counts otherwise on each machine.
+    """
+    start = os.environ.get(LAUNCH_ID) or restart_count()
+    return f"pbkd/{start}/{name}"
 
 
 def restart_count() -> int:
-    """Return the number of times torchrun has restarted its processes."""
+    """Return how often torchrun has restarted its processes on this machine after a failure."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))

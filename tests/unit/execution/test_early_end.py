@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pbkd.execution.early_end import EarlyEnd
-from pbkd.execution.store import private_store
+from pbkd.execution.store import open_store, private_store
+from pbkd.execution.torchrun import store_key
 from pbkd.runs.split_request import request_split, withdraw_split
 
 
@@ -41,3 +42,19 @@ def test_all_workers_of_a_relay_end_after_the_epoch_that_the_first_one_says(
         request_split(tmp_path)
         assert not other.is_after(1)  # it follows, though it sees the request earlier
         assert first.is_after(2) and other.is_after(2)
+
+
+def test_workers_follow_whatever_their_machines_counted_of_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchrun does not count a restart because a machine joined or left."""
+    monkeypatch.setenv("PBKD_LAUNCH_ID", "the second")
+    with private_store() as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        request_split(tmp_path)
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+        assert EarlyEnd(tmp_path, 9, "teacher-fed", decides=True).is_after(1)
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+        assert open_store().check([store_key("teacher-fed/ends/1")])  # else the next line waits
+        assert EarlyEnd(tmp_path, 9, "teacher-fed", decides=False).is_after(1)
