@@ -39,19 +39,33 @@ def coordinator_role(find_run: Callable[[], Path | None]) -> Iterator[bool]:
 
 
 def run_before_restart(out: Callable[[], Path]) -> Path | None:
-    """Return the run in `out` that this torchrun began before it restarted its processes."""
-    if not restart_count():
-        return None
-    import psutil
+    """Return the run in `out` that this torchrun began before it restarted its processes.
 
+    torchrun counts no restart because machines come and go, so that a run is recognised by the
+    process that began it. Where machines have `out` in common, and another began the run, it is the
+    newest one since this torchrun was started, if that has counted a restart.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
     from pbkd.errors import RunFolderError
     from pbkd.runs.folder import newest_run, unfinished_run
-    from pbkd.runs.lock import is_held
+    from pbkd.runs.lock import has_same_parent, is_held
 
+    runs = out()
     try:
-        folder = unfinished_run(newest_run(out()))
+        here = [
+            path.parent for path in runs.glob("*/identity.json") if has_same_parent(path.parent)
+        ]
+        folder = unfinished_run(here[0] if here else newest_run(runs))
     except RunFolderError:
         return None
-    started = (folder / "identity.json").stat().st_mtime
-    ours = started > psutil.Process(os.getppid()).create_time()
+    ours = here or (restart_count() and _has_begun_since(folder))
     return folder if ours and not is_held(folder) else None
+
+
+def _has_begun_since(folder: Path) -> bool:
+    """Return whether a run was begun since this process's parent was started."""
+    import psutil
+
+    started: float = psutil.Process(os.getppid()).create_time()
+    return (folder / "identity.json").stat().st_mtime > started

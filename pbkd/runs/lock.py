@@ -1,12 +1,17 @@
-"""The lock of a run folder, which the process that works on the run holds."""
+"""The lock of a run folder, which the process that works on the run holds.
+
+Its file tells which process started that process, for one that is started in its place.
+"""
 
 from __future__ import annotations
 
 import os
+import platform
 import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import psutil
 from filelock import FileLock, Timeout
 
 from pbkd.errors import RunFolderError
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["is_held", "locked"]
+__all__ = ["has_same_parent", "is_held", "locked"]
 
 _LOCK = "lock"
 _LOOKING = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -69,9 +74,22 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise RunFolderError(f"'{path}' cannot be locked: {error.strerror}.") from error
     try:
+        path.write_text(_parent())
         yield
     finally:
         lock.release()
+
+
+def has_same_parent(folder: Path) -> bool:
+    """Return whether the process that last worked on the run was started by this one's parent."""
+    path = folder / _LOCK
+    _check_kind(path)
+    return path.is_file() and path.read_text() == _parent()
+
+
+def _parent() -> str:
+    parent = psutil.Process(os.getppid())
+    return f"{platform.node()} {parent.pid} {parent.create_time()}"
 
 
 def _check_kind(path: Path) -> None:
