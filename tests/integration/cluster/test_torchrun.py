@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from pbkd.core.events import BlockTrained, EpochDone
+from pbkd.core.events import BlockTrained
 from pbkd.models.weights import read_weights
 from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run, times_resumed
@@ -20,7 +21,7 @@ from tests.cluster_peers import SECRET, wait_until
 from tests.soak.short_run import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from torch import Tensor
 
@@ -61,6 +62,27 @@ def register_schedulers():
     return [EvenSpans]
 """
 
+# A worker goes no further than its first checkpoint while its host's folder has a file `hold`.
+# All workers get this plugin from the host of rank 0.
+HOLDING = """
+import os
+import socket
+import time
+from pathlib import Path
+from pbkd.training.checkpoint import CheckpointStore
+
+OUT = Path(__file__).parents[1] / socket.gethostname()
+write = CheckpointStore.write
+
+def write_and_hold(*arguments):
+    write(*arguments)
+    (OUT / f"{os.getpid()}.held").touch()
+    while (OUT / "hold").exists():
+        time.sleep(0.01)
+
+CheckpointStore.write = write_and_hold
+"""
+
 
 def assert_alike(folder: Path, alone: Path) -> None:
     """Teacher-fed weights are the same, bit by bit; of a relay that workers share, up to rounding.
@@ -86,34 +108,41 @@ def all_weights(file: Path) -> Tensor:
 class Cluster:
     """`pbkd run` under torchrun, a process on each host; each host has its own `out`."""
 
-    def __init__(self, folder: Path, nodes: str, *changes: str) -> None:
+    def __init__(self, folder: Path, nodes: str, *changes: str, held: Collection[int] = ()) -> None:
         count = int(nodes.split(":")[-1])
         self.outs = [folder / f"host{number}" for number in range(1, count + 1)]
+        for number, out in enumerate(self.outs, 1):
+            out.mkdir()
+            (out / "even.py").write_text(EVEN_SPANS + HOLDING)
+            if number in held:
+                (out / "hold").touch()
         self.processes = [
             self._start(number, out, nodes, changes) for number, out in enumerate(self.outs, 1)
         ]
 
     def _start(
         self, number: int, out: Path, nodes: str, changes: tuple[str, ...]
-    ) -> subprocess.Popen[str]:
-        out.mkdir()
-        (out / "even.py").write_text(EVEN_SPANS)
+    ) -> subprocess.Popen[bytes]:
         command = [
             *HOST, "run", str(number), sys.executable, "-m", "torch.distributed.run",
             "--nnodes", nodes, "--nproc-per-node", "1", "--max-restarts", "5",
             "--rdzv-backend", "c10d", "--rdzv-endpoint", "10.77.0.1:29500",
-            "--rdzv-conf", "last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=3",
+            "--rdzv-conf", "last_call_timeout=8",
             "--local-addr", f"10.77.0.{number}",
             "-m", "pbkd", "run", *settings(out), f"plugins=[{out}/often.py, {out}/even.py]",
             *changes,
         ]  # fmt: skip
-        return subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "PBKD_SECRET": SECRET.decode()},
-        )
+        with (out / "told").open("w") as told:
+            return subprocess.Popen(
+                command,
+                stdout=told,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PBKD_SECRET": SECRET.decode()},
+            )
+
+    def _told(self) -> str:
+        """Return the end of what each host has printed."""
+        return "\n".join(f"{out.name}: {(out / 'told').read_text()[-3000:]}" for out in self.outs)
 
     def run_folder(self) -> Path:
         """Return the one folder that there is, on the host of rank 0."""
@@ -123,14 +152,13 @@ class Cluster:
     def ended(self, *numbers: int) -> None:
         """Wait until the processes on these hosts have ended well."""
         for number in numbers:
-            told, _ = self.processes[number - 1].communicate(timeout=150)
-            assert self.processes[number - 1].returncode == 0, f"host {number}: {told[-3000:]}"
+            with suppress(subprocess.TimeoutExpired):
+                self.processes[number - 1].wait(timeout=150)
+            assert self.processes[number - 1].returncode == 0, self._told()
 
-    def epochs(self) -> list[EpochDone]:
-        """Return the epochs that the run's host has heard of."""
-        found = [out for out in self.outs if any(out.glob("*/events/*.jsonl"))]
-        events = [event for out in found for event in read_events(newest_run(out))]
-        return [event for event in events if isinstance(event, EpochDone)]
+    def await_held(self, number: int, processes: int) -> None:
+        """Wait until so many processes of a host, one after the other, have been held."""
+        wait_until(lambda: len([*self.outs[number - 1].glob("*.held")]) == processes)
 
 
 @pytest.mark.usefixtures("hosts")
@@ -149,15 +177,14 @@ def test_of_four_hosts_one_is_cut_off_and_another_is_killed(
     undisturbed: Path, tmp_path: Path
 ) -> None:
     cluster = Cluster(
-        tmp_path, f"2:{HOSTS}", "scheduler=even-spans", "launcher=torchrun", "launcher.patience=5"
-    )
-    wait_until(lambda: {e.worker for e in cluster.epochs()} == {0, 1, 2, 3})
+        tmp_path, f"2:{HOSTS}", "scheduler=even-spans", "launcher=torchrun", "launcher.patience=5",
+        held=(3, 4),
+    )  # fmt: skip
+    cluster.await_held(4, 1)
     subprocess.run([*HOST, "cut", "4"], check=True)
-    folder = cluster.run_folder()
-    wait_until(lambda: times_resumed(folder) == 1)
-    before = len(cluster.epochs())
-    wait_until(lambda: len(cluster.epochs()) > before)
+    cluster.await_held(3, 2)
     subprocess.run([*HOST, "kill", "3"], check=True)
     cluster.ended(1, 2)
+    folder = cluster.run_folder()
     assert_alike(folder, undisturbed)
-    assert times_resumed(folder) == 2
+    assert times_resumed(folder) >= 2  # more, if hosts join late
