@@ -16,23 +16,30 @@ from pbkd.plugin.registry import build_registry
 from pbkd.training import checkpoint
 from tests.few_digits import few_digits
 
-__all__ = ["digests", "restored", "settings", "tiny_settings", "undisturbed"]
+__all__ = ["UNSHARED", "digests", "restored", "settings", "tiny_settings", "undisturbed"]
 
-# Every process of a run loads its plugins; this one makes each keep a checkpoint at every epoch.
-# Whether several workers share the batches of a relay's stage, whose sums then round differently,
-# depends on measured costs, and so on what else the machine does: here none do.
-_OFTEN = """
+# Every process of a run loads its plugins. Whether several workers share the batches of a relay's
+# stage, whose sums then round differently, depends on measured costs, and so on what else the
+# machine does: with this plugin none do.
+UNSHARED = """
 import pbkd_pipeline
-from pbkd.training import checkpoint
 from pbkd import hookimpl
 
-checkpoint.STEPS_BETWEEN = 1
 pbkd_pipeline._sizes = lambda _costs, _workers: [1]
 
 @hookimpl
 def register_builders():
     return []
 """
+
+_OFTEN = (
+    UNSHARED
+    + """
+from pbkd.training import checkpoint
+
+checkpoint.STEPS_BETWEEN = 1
+"""
+)
 
 
 def settings(out: Path) -> list[str]:

@@ -16,6 +16,7 @@ from pbkd.runs.events import read_events
 from pbkd.runs.folder import newest_run
 from tests.docs.documents import MACHINES, examples
 from tests.docs.shell import BIN, environment_of, run_in_shell
+from tests.soak.short_run import UNSHARED
 
 SHORT = ["threads=1", "distill.epochs=2", "distill.student_fed_epochs=1", "finetune.epochs=0",
          "meters=[]"]  # fmt: skip
@@ -29,7 +30,9 @@ def test_two_processes_of_torchrun_give_the_students_of_one(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     torchrun, slurm = examples(MACHINES)
     code = torchrun.code.replace("run -q", "run -q scheduler=lpt-scheduler").strip()
-    short = replace(torchrun, code=" ".join([code, *SHORT]))
+    unshared = tmp_path / "unshared.py"
+    unshared.write_text(UNSHARED)
+    short = replace(torchrun, code=" ".join([code, *SHORT, f"plugins=[{unshared}]"]))
     told = run_in_shell(short, tmp_path, environment_of(BIN))
     assert (tmp_path / "pbkd" / "secret").stat().st_mode & 0o777 == 0o600
     folder = newest_run(tmp_path / "runs")
