@@ -28,6 +28,12 @@ def students_load_in_this_process(
 
 
 @pytest.fixture
+def unshared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no workers share batches, which rounds otherwise, however slow the machine is."""
+    monkeypatch.setattr("pbkd_pipeline._sizes", lambda _costs, _workers: [1])
+
+
+@pytest.fixture
 def place() -> Iterator[Path]:
     """A folder with a short path, as sockets need it."""
     with tempfile.TemporaryDirectory() as name:

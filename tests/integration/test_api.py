@@ -103,6 +103,7 @@ def test_loaders_and_data_sets_give_what_tensors_give(
     assert len({r.student.accuracy for r in found}) == 1
 
 
+@pytest.mark.usefixtures("unshared")
 def test_workers_get_what_the_program_has(
     digits: DistillationTask, options: dict[str, Any]
 ) -> None:

@@ -203,6 +203,7 @@ def test_a_block_that_fails_twice_keeps_the_teachers_segment(
         assert all(torch.equal(faulty[key], sound[key]) for key in sound), other.name
 
 
+@pytest.mark.usefixtures("unshared")
 @pytest.mark.parametrize(
     "scheduler", [pytest.param("round-robin", marks=pytest.mark.slow), "pipeline"]
 )
@@ -225,6 +226,7 @@ def _digests(result: RunResult, phase: str) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in files}
 
 
+@pytest.mark.usefixtures("unshared")
 def test_a_failing_block_stops_no_other_in_a_relay(short: list[str], tmp_path: Path) -> None:
     plugin = _plugin(tmp_path, RAISING)
     alone, _ = _run(plugin, [*short, "scheduler=round-robin"])

@@ -62,6 +62,7 @@ def assert_same(first: RunResult, second: RunResult, tolerance: float = 0.0) -> 
                 )
 
 
+@pytest.mark.usefixtures("unshared")
 def test_a_relay_trains_the_student_of_one_worker(
     registry: Registry, alone: RunResult, tmp_path: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_relay_trains_the_student_of_one_worker(
         assert {event.worker for event in blocks if event.phase == phase} == {0, 1}
 
 
+@pytest.mark.usefixtures("unshared")
 def test_a_cache_trains_the_student_of_one_worker(
     registry: Registry, alone: RunResult, tmp_path: Path
 ) -> None:
