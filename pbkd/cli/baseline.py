@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -91,7 +92,13 @@ def baseline(
     _show(read_finished(run))
 
 
+_EPOCHS_SHOWN = 20
+
+
 def _show_epoch(done: BaselineEpoch) -> None:
+    """Print an epoch: with few images a training has hundreds, of which a few are shown."""
+    if done.epoch % math.ceil(done.epochs / _EPOCHS_SHOWN) and done.epoch < done.epochs:
+        return
     typer.echo(
         f"{done.method}, lr {done.lr:g}, seed {done.seed}, epoch {done.epoch} of {done.epochs}:"
         f" loss {done.loss:.4f}, validation {100 * done.score:.2f} %"

@@ -66,4 +66,4 @@ class TrainingEvents:
 
     def rate_lowered(self, why: str) -> None:
         """Emit that the learning rate was lowered, with the reason."""
-        self.emit(Note(text=why))
+        self.emit(Note(text=f"{self.phase.capitalize()}: {why[0].lower()}{why[1:]}"))

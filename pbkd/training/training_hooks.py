@@ -61,8 +61,8 @@ class TrainingHooks:
         """
         if self.rate_lowered is not None:
             self.rate_lowered(
-                f"Epoch {best.epochs + 1} of fine-tuning exploded ({how}): it is repeated from the"
-                f" best state, with the learning rate {learner.optimisation.lr:g}."
+                f"Epoch {best.epochs + 1} exploded ({how}): it is repeated from the best state,"
+                f" with the learning rate {learner.optimisation.lr:g}."
             )
         return self.start_pace(best.epochs, steps)
 

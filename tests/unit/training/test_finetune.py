@@ -79,7 +79,7 @@ def test_a_training_that_explodes_goes_on_from_its_best_state_at_a_lower_rate(
     assert best.rate == pytest.approx(0.01)
     assert best.score > before
     assert len(notes) == 2
-    assert notes[0].startswith("Epoch 1 of fine-tuning exploded (its loss rose from ")
+    assert notes[0].startswith("Epoch 1 exploded (its loss rose from ")
     assert notes[0].endswith("repeated from the best state, with the learning rate 1.")
 
     def stop(epoch: int, _loss: float, _score: float) -> None:
