@@ -90,24 +90,29 @@ def assert_alike(folder: Path, alone: Path) -> None:
 class Cluster:
     """`pbkd run` under torchrun, a process on each host; each host has its own `out`."""
 
-    def __init__(self, folder: Path, nodes: str, *changes: str, held: Collection[int] = ()) -> None:
+    def __init__(
+        self, folder: Path, nodes: str, *changes: str, hosts: int, held: Collection[int] = ()
+    ) -> None:
+        """Start the first hosts; those in `held` go no further than a first checkpoint."""
         count = int(nodes.split(":")[-1])
         self.outs = [folder / f"host{number}" for number in range(1, count + 1)]
+        self._changes = ("--nnodes", nodes), changes
         for number, out in enumerate(self.outs, 1):
             out.mkdir()
             (out / "even.py").write_text(EVEN_SPANS + HOLDING)
             if number in held:
                 (out / "hold").touch()
-        self.processes = [
-            self._start(number, out, nodes, changes) for number, out in enumerate(self.outs, 1)
-        ]
+        self.processes: list[subprocess.Popen[bytes]] = []
+        for _ in range(hosts):
+            self.start_next()
 
-    def _start(
-        self, number: int, out: Path, nodes: str, changes: tuple[str, ...]
-    ) -> subprocess.Popen[bytes]:
+    def start_next(self) -> None:
+        """Start the first host that has not been started."""
+        out, number = self.outs[len(self.processes)], len(self.processes) + 1
+        nodes, changes = self._changes
         command = [
             *HOST, "run", str(number), sys.executable, "-m", "torch.distributed.run",
-            "--nnodes", nodes, "--nproc-per-node", "1", "--max-restarts", "5",
+            *nodes, "--nproc-per-node", "1", "--max-restarts", "5",
             "--rdzv-backend", "c10d", "--rdzv-endpoint", "10.77.0.1:29500",
             "--rdzv-conf", "last_call_timeout=8",
             "--local-addr", f"10.77.0.{number}",
@@ -115,16 +120,18 @@ class Cluster:
             *changes,
         ]  # fmt: skip
         with (out / "told").open("w") as told:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdout=told,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PBKD_SECRET": SECRET.decode()},
             )
+        self.processes.append(process)
 
     def _told(self) -> str:
         """Return the end of what each host has printed."""
-        return "\n".join(f"{out.name}: {(out / 'told').read_text()[-3000:]}" for out in self.outs)
+        started = self.outs[: len(self.processes)]
+        return "\n".join(f"{out.name}: {(out / 'told').read_text()[-3000:]}" for out in started)
 
     def run_folder(self) -> Path:
         """Return the one folder that there is, on the host of rank 0."""
@@ -145,7 +152,7 @@ class Cluster:
 
 @pytest.mark.usefixtures("hosts")
 def test_two_hosts_give_the_students_of_one_worker(undisturbed: Path, tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, "2", "scheduler=lpt-scheduler")
+    cluster = Cluster(tmp_path, "2", "scheduler=lpt-scheduler", hosts=2)
     cluster.ended(1, 2)
     folder = cluster.run_folder()
     assert_alike(folder, undisturbed)
@@ -155,12 +162,32 @@ def test_two_hosts_give_the_students_of_one_worker(undisturbed: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("hosts")
+def test_a_host_that_joins_takes_part_in_the_run_that_goes_on(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No host counts the restart for it, which is not because of a failure."""
+    # Else torch 2.14's torchrun gives no address to those that join later.
+    monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+    cluster = Cluster(tmp_path, "2:3", "scheduler=even-spans", hosts=2, held=(2,))
+    cluster.await_held(2, 1)
+    cluster.start_next()
+    cluster.await_held(3, 1)
+    (cluster.outs[1] / "hold").unlink()
+    cluster.ended(1, 2, 3)
+    folder = cluster.run_folder()
+    assert_alike(folder, undisturbed)
+    assert times_resumed(folder) >= 1
+    trained = {e.worker for e in read_events(folder) if isinstance(e, BlockTrained)}
+    assert trained == {0, 1, 2}
+
+
+@pytest.mark.usefixtures("hosts")
 def test_of_four_hosts_one_is_cut_off_and_another_is_killed(
     undisturbed: Path, tmp_path: Path
 ) -> None:
     cluster = Cluster(
         tmp_path, f"2:{HOSTS}", "scheduler=even-spans", "launcher=torchrun", "launcher.patience=5",
-        held=(3, 4),
+        hosts=HOSTS, held=(3, 4),
     )  # fmt: skip
     cluster.await_held(4, 1)
     subprocess.run([*HOST, "cut", "4"], check=True)
