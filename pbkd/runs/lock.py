@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -74,7 +74,8 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise RunFolderError(f"'{path}' cannot be locked: {error.strerror}.") from error
     try:
-        path.write_text(_parent())
+        with suppress(OSError):  # a full disk is told of when something needs it
+            path.write_bytes(_parent())
         yield
     finally:
         lock.release()
@@ -82,14 +83,18 @@ def locked(folder: Path) -> Iterator[None]:
 
 def has_same_parent(folder: Path) -> bool:
     """Return whether the process that last worked on the run was started by this one's parent."""
-    path = folder / _LOCK
+    path, parent = folder / _LOCK, _parent()
     _check_kind(path)
-    return path.is_file() and path.read_text() == _parent()
+    return path.is_file() and path.read_bytes() == parent != b""
 
 
-def _parent() -> str:
-    parent = psutil.Process(os.getppid())
-    return f"{platform.node()} {parent.pid} {parent.create_time()}"
+def _parent() -> bytes:
+    """Return what tells the parent process apart from all others; empty if it cannot be seen."""
+    try:
+        parent = psutil.Process(os.getppid())
+        return f"{platform.node()} {parent.pid} {parent.create_time()}".encode()
+    except psutil.Error:  # it has ended, or is outside of the container
+        return b""
 
 
 def _check_kind(path: Path) -> None:
