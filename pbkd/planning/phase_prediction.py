@@ -12,6 +12,7 @@ from pbkd.core.schedule import Job, Schedule, share_of
 from pbkd.core.workload import Workload
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.run_work import PHASES
+from pbkd.training.board_setup import MOST_WORKERS
 
 if TYPE_CHECKING:
     from pbkd.core.schedule import Worker
@@ -169,7 +170,8 @@ def _exchanged(cost: BlockCost, workers: Sequence[Worker]) -> BlockCost:
     Relays are planned with the links between workers all the same: replicas of a stage round sums
     otherwise than one worker, so that a stage is divided only where that saves much.
     """
-    if not all(worker.shares_memory for worker in workers) or len({w.node for w in workers}) > 1:
+    one_node = len({worker.node for worker in workers}) == 1
+    if not one_node or not all(w.shares_memory for w in workers) or len(workers) > MOST_WORKERS:
         return cost
     seconds = cost.exchanges * _EXCHANGE_SECONDS + cost.parameter_bytes / _BYTES_PER_SECOND
     return replace(

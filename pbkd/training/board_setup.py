@@ -18,9 +18,11 @@ from pbkd.training.shared_board import SharedBoard, board_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["can_share_memory", "open_board"]
+__all__ = ["MOST_WORKERS", "can_share_memory", "open_board"]
 
-_MOST_WORKERS = 16  # the first worker holds the sockets of all pairs for a moment
+MOST_WORKERS = 16
+"""The most workers that share memory: the first one holds the sockets of all pairs for a moment."""
+
 _TIMEOUT = 10.0  # seconds
 _CREDENTIALS = struct.Struct("3i")  # process, user and group of a socket's other end
 _RANK = struct.Struct("i")
@@ -46,7 +48,7 @@ def open_board(group: dist.ProcessGroup) -> SharedBoard | None:
     """
     rank, workers = dist.get_rank(group), dist.get_world_size(group)
     can = dist.get_backend(group) == "gloo" and can_share_memory("cpu")
-    if not can or not 1 < workers <= _MOST_WORKERS:
+    if not can or not 1 < workers <= MOST_WORKERS:
         return None
     with ExitStack() as opened:
         number = secrets.randbits(62)

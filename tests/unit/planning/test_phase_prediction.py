@@ -219,6 +219,14 @@ def test_workers_of_a_machine_exchange_in_shared_memory(
     assert _predict(workers=mixed)["fine-tuning"] >= 5 * STEP + 2 * STUDENT + 2 * 5 * slow
 
 
+@pytest.mark.parametrize(("count", "is_quick"), [(16, True), (17, False)])
+def test_no_more_workers_share_memory_than_can(count: int, is_quick: bool) -> None:
+    apart = [Worker(rank, latency=0.001) for rank in range(count)]
+    together = [replace(worker, shares_memory=True) for worker in apart]
+    seconds = [_predict(workers=workers)["fine-tuning"] for workers in (together, apart)]
+    assert (seconds[0] < seconds[1]) == is_quick
+
+
 def test_fine_tuning_stays_on_one_worker_where_links_or_starts_take_longer() -> None:
     far = [Worker(rank, bandwidth=1_000) for rank in range(2)]
     assert _predict(workers=far)["fine-tuning"] == _predict()["fine-tuning"]
