@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LossWatch"]
 
-_EARLY, _LATE = 10, 1.5
+_EARLY = 10
 _PARTS, _EARLY_PARTS = 8, 2
 _LEAST_STEPS = 4  # of a part; of fewer steps a mean says little
 
@@ -26,19 +26,21 @@ class LossWatch:
     """Compares the mean loss of each eighth of some steps with the first batch's loss.
 
     In the first two eighths, while the learning rate rises, a healthy loss may rise too: there it
-    diverges above ten times its start, later above one and a half. A device is waited for at the
-    end of each eighth only. Replicas that share the batches come to the same conclusion.
+    diverges above ten times its start, later above `most` times. A device is waited for at the end
+    of each eighth only. Replicas that share the batches come to the same conclusion.
 
     Attributes:
         steps: The steps that are divided into eighths, of four steps or more.
         epoch: Steps per epoch. No eighth is longer, or goes on in the next epoch, so that a
             training which is interrupted after an epoch comes to the same conclusion.
+        most: How many times its start a healthy loss is at most, once the rate has risen.
         start: The loss of the first batch, from the initial weights; None before it.
         seen: The number of steps seen.
     """
 
     steps: int
     epoch: int
+    most: float = 1.5
     start: float | None = None
     seen: int = 0
     _total: float | Tensor = 0.0
@@ -63,7 +65,7 @@ class LossWatch:
         if (step + 1) % length:
             return None
         mean = float(replicas.sum(self._total) if replicas else self._total) / length
-        factor = _EARLY if self.seen <= _EARLY_PARTS * part else _LATE
+        factor = _EARLY if self.seen <= _EARLY_PARTS * part else self.most
         if not math.isfinite(mean):
             return f"its loss is {mean} after {self.seen} steps"
         if mean <= max(LEAST_DIVERGED, factor * self.start):

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["TrainingHooks"]
 
 _LEAST_RATE = 0.002  # the factor below which the learning rate is not lowered any more
+_MOST = 3.0
+"""How many times its start a whole network's loss may be: blocks that are trained begin near the
+teacher, from where a rate that is right may lead through losses twice as high."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class TrainingHooks:
         """Return what watches the loss of an epoch; None if the rate will not be lowered."""
         if self.rate_lowered is None or best.rate < _LEAST_RATE:
             return None
-        return LossWatch(steps, steps, best.start)
+        return LossWatch(steps, steps, _MOST, best.start)
 
     def start_again(self, how: str, best: BestState, learner: Learner, steps: int) -> Pace:
         """Tell that an epoch has exploded, and how; return the pace of its repetition.

@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 
+from pbkd.training.best_state import BestState
 from pbkd.training.loss_watch import LossWatch
+from pbkd.training.training_hooks import TrainingHooks
 
 BURST = [0.1, *[90.0] * 7, *[0.5] * 56]
 HUMP = [0.1, *[0.6] * 7, *[0.14] * 8, *[0.12] * 48]
@@ -38,6 +40,21 @@ def test_a_loss_diverges_in_a_burst_or_if_it_stays_above_its_start(
     losses: list[float], found: tuple[int, str] | None
 ) -> None:
     assert divergence(losses, LossWatch(64, 64)) == found
+
+
+@pytest.mark.parametrize(
+    ("losses", "found"),
+    [
+        (PLATEAU, None),
+        ([0.5, *[1.7] * 63], (24, "its loss rose from 0.5 to 1.7 in 24 steps")),
+    ],
+)
+def test_a_network_of_trained_blocks_may_lose_more_than_at_its_start(
+    losses: list[float], found: tuple[int, str] | None
+) -> None:
+    watch = TrainingHooks(rate_lowered=lambda _text: None).watch(BestState(0, 0.9, {}), 64)
+    assert watch is not None
+    assert divergence(losses, watch) == found
 
 
 def test_few_steps_are_compared_in_fours() -> None:
