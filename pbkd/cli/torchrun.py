@@ -49,18 +49,35 @@ def run_before_restart(out: Callable[[], Path]) -> Path | None:
         return None
     from pbkd.errors import RunFolderError
     from pbkd.runs.folder import newest_run, unfinished_run
-    from pbkd.runs.lock import has_same_parent, is_held
+    from pbkd.runs.lock import is_held
 
     runs = out()
     try:
-        here = [
-            path.parent for path in runs.glob("*/identity.json") if has_same_parent(path.parent)
-        ]
-        folder = unfinished_run(here[0] if here else newest_run(runs))
+        here = _begun_here(runs)
+        folder = unfinished_run(here or newest_run(runs))
     except RunFolderError:
         return None
     ours = here or (restart_count() and _has_begun_since(folder))
     return folder if ours and not is_held(folder) else None
+
+
+def _begun_here(out: Path) -> Path | None:
+    """Return the run in `out` whose process torchrun started on this machine, as it did this one.
+
+    A script that torchrun starts may itself start several runs, of which none is meant.
+    """
+    import psutil
+
+    from pbkd.runs.lock import has_same_parent
+
+    try:
+        words = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return None
+    if not any("torchrun" in word or "torch.distributed" in word for word in words):
+        return None
+    folders = (path.parent for path in out.glob("*/identity.json"))
+    return next(filter(has_same_parent, folders), None)
 
 
 def _has_begun_since(folder: Path) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import psutil
@@ -33,6 +34,13 @@ def begun(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def _started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "-m", "pbkd", "run"]
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda _process: command)
+
+
+@pytest.mark.usefixtures("_started_by_torchrun")
 def test_a_restart_goes_on_with_the_run_that_was_begun(begun: Path) -> None:
     """torchrun does not count a restart because a machine joined or left."""
     with locked(begun):
@@ -55,10 +63,27 @@ def test_a_run_of_another_machine_goes_on_after_a_counted_restart(
     assert run_before_restart(lambda: begun.parent) is None
 
 
+def test_a_script_under_torchrun_may_start_several_runs(begun: Path) -> None:
+    with locked(begun):
+        pass
+    assert run_before_restart(lambda: begun.parent) is None
+
+
+@pytest.mark.parametrize("parent", [0, 2**22 + 1])
+def test_nothing_is_restarted_where_the_parent_cannot_be_seen(
+    begun: Path, parent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getppid", lambda: parent)
+    with locked(begun):
+        pass
+    assert run_before_restart(lambda: begun.parent) is None
+
+
 def test_nothing_is_restarted_where_nothing_was_begun(tmp_path: Path) -> None:
     assert run_before_restart(lambda: tmp_path / "none") is None
 
 
+@pytest.mark.usefixtures("_started_by_torchrun")
 def test_without_torchrun_nothing_is_restarted(
     begun: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
