@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from pbkd.core.blocks import BlockCost
 
 
-__all__ = ["FEEDS", "Job", "Schedule", "Stage", "Worker", "check_schedule", "share_of"]
+__all__ = [
+    "FEEDS",
+    "MOST_SHARING_MEMORY",
+    "Job",
+    "Schedule",
+    "Stage",
+    "Worker",
+    "check_schedule",
+    "share_of",
+]
+
+MOST_SHARING_MEMORY = 16
+"""Most workers that add up in shared memory: the first holds the sockets of all pairs at first."""
 
 _MOST_NAMES = 20  # in a message
 FEEDS = ("recompute", "relay", "cache")

@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pbkd.core.blocks import BlockCost
-from pbkd.core.schedule import Job, Schedule, share_of
+from pbkd.core.schedule import MOST_SHARING_MEMORY, Job, Schedule, share_of
 from pbkd.core.workload import Workload
 from pbkd.planning.cost_model import makespan
 from pbkd.planning.run_work import PHASES
-from pbkd.training.board_setup import MOST_WORKERS
 
 if TYPE_CHECKING:
     from pbkd.core.schedule import Worker
@@ -171,7 +170,8 @@ def _exchanged(cost: BlockCost, workers: Sequence[Worker]) -> BlockCost:
     otherwise than one worker, so that a stage is divided only where that saves much.
     """
     one_node = len({worker.node for worker in workers}) == 1
-    if not one_node or not all(w.shares_memory for w in workers) or len(workers) > MOST_WORKERS:
+    can_share = one_node and all(worker.shares_memory for worker in workers)
+    if not can_share or len(workers) > MOST_SHARING_MEMORY:
         return cost
     seconds = cost.exchanges * _EXCHANGE_SECONDS + cost.parameter_bytes / _BYTES_PER_SECOND
     return replace(

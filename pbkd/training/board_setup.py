@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+from pbkd.core.schedule import MOST_SHARING_MEMORY
 from pbkd.training.shared_board import SharedBoard, board_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MOST_WORKERS", "can_share_memory", "open_board"]
-
-MOST_WORKERS = 16
-"""The most workers that share memory: the first one holds the sockets of all pairs for a moment."""
+__all__ = ["can_share_memory", "open_board"]
 
 _TIMEOUT = 10.0  # seconds
 _CREDENTIALS = struct.Struct("3i")  # process, user and group of a socket's other end
@@ -48,7 +46,7 @@ def open_board(group: dist.ProcessGroup) -> SharedBoard | None:
     """
     rank, workers = dist.get_rank(group), dist.get_world_size(group)
     can = dist.get_backend(group) == "gloo" and can_share_memory("cpu")
-    if not can or not 1 < workers <= MOST_WORKERS:
+    if not can or not 1 < workers <= MOST_SHARING_MEMORY:
         return None
     with ExitStack() as opened:
         number = secrets.randbits(62)
