@@ -73,7 +73,7 @@ def test_runs_in_one_process_hold_nothing(
 def test_memory_files_and_threads_are_flat(feed: str, preloaded: Preloaded, place: Path) -> None:
     changes = ["plugins=[]", "workers=2", *FEEDS[feed]]
     epochs = 400 if feed == "cache" else 100  # epochs from the cache are short
-    changes += [f"distill.epochs={epochs}", "distill.student_fed_epochs=80", "finetune.epochs=50"]
+    changes += [f"distill.epochs={epochs}", "distill.student_fed_epochs=240", "finetune.epochs=50"]
     found = growths(preloaded, place, [*tiny_settings(place), *changes], pause=0.02)
     assert {growth.phase for growth in found} == {"teacher-fed", "student-fed", "fine-tuning"}
     assert [str(growth) for growth in found if not growth.is_flat] == []
