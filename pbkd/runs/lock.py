@@ -11,7 +11,6 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import psutil
 from filelock import FileLock, Timeout
 
 from pbkd.errors import RunFolderError
@@ -90,6 +89,8 @@ def has_same_parent(folder: Path) -> bool:
 
 def _parent() -> bytes:
     """Return what tells the parent process apart from all others; empty if it cannot be seen."""
+    import psutil  # `pbkd status` starts without it
+
     try:
         parent = psutil.Process(os.getppid())
         return f"{platform.node()} {parent.pid} {parent.create_time()}".encode()
