@@ -24,6 +24,7 @@ import pytest
 from pbkd.config.load import load_config
 from pbkd.pipeline.run import run
 from tests.paths import ROOT
+from tests.soak.short_run import UNSHARED
 
 if TYPE_CHECKING:
     from pbkd.plugin.registry import Registry
@@ -53,16 +54,12 @@ RECORDED = json.loads((ROOT / "tests" / "data" / "digests.json").read_text())
 SCRIPT = """
 import hashlib, json, pathlib, sys
 
-import pbkd_pipeline
 import torch
 from torch import nn
 
 from pbkd.config.load import load_config
 from pbkd.pipeline.run import run
 from pbkd.plugin.registry import build_registry
-
-# On a busy machine workers may be predicted to share batches of a relay, which rounds otherwise.
-pbkd_pipeline._sizes = lambda _costs, _workers: [1]
 
 def digest(folder):
     files = sorted(folder.glob("*-fed/*.safetensors"))
@@ -110,7 +107,7 @@ if __name__ == "__main__":
 def digests(folder: Path, names: Collection[str], overrides: list[str]) -> dict[str, str]:
     """Return a digest of every block's weights for each of some `RUNS`, and the probe's."""
     script = folder / "digests.py"
-    script.write_text(SCRIPT)
+    script.write_text(UNSHARED + SCRIPT)
     runs = {name: [*COMMON, *own, *overrides] for name, own in RUNS.items() if name in names}
     done = subprocess.run(
         [sys.executable, str(script), str(folder), json.dumps(runs)],
